@@ -1,0 +1,1 @@
+//! Emulated regions with real asynchronous replication on loopback, and faults on demand.

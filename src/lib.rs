@@ -1,0 +1,17 @@
+//! Meridian: one binary that brings every user to the right region.
+#![cfg_attr(
+    test,
+    allow(
+        clippy::as_conversions,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used,
+        reason = "a test that cannot go on should stop loudly"
+    )
+)]
+
+pub mod earth;
+pub mod geo;
+pub mod lab;
+pub mod prefix;
