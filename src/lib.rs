@@ -11,7 +11,10 @@
     )
 )]
 
+pub mod config;
 pub mod earth;
 pub mod geo;
+pub mod ids;
 pub mod lab;
 pub mod prefix;
+pub mod units;
