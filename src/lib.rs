@@ -16,5 +16,6 @@ pub mod earth;
 pub mod geo;
 pub mod ids;
 pub mod lab;
+pub mod positions;
 pub mod prefix;
 pub mod units;

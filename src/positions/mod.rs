@@ -1,0 +1,15 @@
+//! Who has applied what: positions in regions' logs, vectors of them, and the tokens that clients carry.
+//!
+//! Pure: knows nothing of HTTP, and takes `now` where an expiry matters. Correctness rests on one
+//! rule: what is known of a region is never more than the region has applied, so stale knowledge
+//! makes a read slow, never wrong.
+
+mod applied;
+mod seal;
+mod token;
+mod vector;
+
+pub use applied::{Applied, Report, Reported, Standing};
+pub use seal::{Keyring, SealError};
+pub use token::{Pin, Token, TokenError};
+pub use vector::{NotAPosition, Position, RegionName, Vector, parse_position, parse_vector};
