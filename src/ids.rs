@@ -4,7 +4,6 @@
 //! from: two Plans number their regions independently, so whatever outlives a reload is keyed by name.
 
 use std::marker::PhantomData;
-use std::ops::{Index, IndexMut};
 
 /// A number that indexes a [`Table`].
 pub trait Id: Copy {
@@ -108,6 +107,18 @@ impl<K: Id, V> Table<K, V> {
         self.entries.iter().enumerate().map(|(i, v)| (K::at(i), v))
     }
 
+    /// The entry of an id that was minted for this table, as every id of a Plan is for its tables.
+    #[expect(clippy::indexing_slicing, reason = "ids are minted for this table")]
+    pub fn of(&self, id: K) -> &V {
+        &self.entries[id.index()]
+    }
+
+    /// As [`Table::of`], to change it.
+    #[expect(clippy::indexing_slicing, reason = "ids are minted for this table")]
+    pub fn of_mut(&mut self, id: K) -> &mut V {
+        &mut self.entries[id.index()]
+    }
+
     /// The entry of an id that may come from elsewhere.
     pub fn get(&self, id: K) -> Option<&V> {
         self.entries.get(id.index())
@@ -120,22 +131,6 @@ impl<K: Id, V> Default for Table<K, V> {
     }
 }
 
-impl<K: Id, V> Index<K> for Table<K, V> {
-    type Output = V;
-
-    #[expect(clippy::indexing_slicing, reason = "ids are minted for this table")]
-    fn index(&self, id: K) -> &V {
-        &self.entries[id.index()]
-    }
-}
-
-impl<K: Id, V> IndexMut<K> for Table<K, V> {
-    #[expect(clippy::indexing_slicing, reason = "ids are minted for this table")]
-    fn index_mut(&mut self, id: K) -> &mut V {
-        &mut self.entries[id.index()]
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -144,7 +139,7 @@ mod tests {
     fn a_pushed_entry_is_found_by_its_id() {
         let mut table: Table<RegionId, &str> = Table::default();
         let id = table.push("us-east-1");
-        assert_eq!(table[id], "us-east-1");
+        assert_eq!(*table.of(id), "us-east-1");
         assert_eq!(table.get(RegionId::at(1)), None);
     }
 }

@@ -16,6 +16,8 @@ pub mod earth;
 pub mod geo;
 pub mod ids;
 pub mod lab;
+pub mod latency;
 pub mod positions;
 pub mod prefix;
+pub mod steering;
 pub mod units;

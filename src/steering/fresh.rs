@@ -1,0 +1,101 @@
+//! Step 4: reads that must see the client's own writes go where that takes the least time.
+
+use std::cmp::Ordering;
+use std::time::Duration;
+
+use smallvec::SmallVec;
+
+use super::decision::{Choice, Reason};
+use super::rank::Ranking;
+use super::snapshot::whole_ms;
+use super::steer::{Candidates, Steps, choice, keep_for};
+use crate::ids::RegionId;
+use crate::positions::Standing;
+
+/// Reorders by the expected time to a right answer: round trip plus remaining lag, ties by rank.
+///
+/// A drained region joins only when no able one has what the client must see; residency has left
+/// `drained` without foreign regions already.
+pub(super) fn by_freshness(
+    ranking: &Ranking<'_>,
+    ranked: &mut SmallVec<[Choice; 8]>,
+    drained: &Candidates,
+    steps: &mut Steps,
+) {
+    for candidate in ranked.iter_mut() {
+        candidate.standing = standing(ranking, candidate.region);
+    }
+    if ranked
+        .iter()
+        .all(|candidate| candidate.standing != Standing::Dominates)
+    {
+        let after = u8::try_from(ranked.len()).unwrap_or(u8::MAX);
+        let rescuers = drained
+            .iter()
+            .map(|member| member.region)
+            .filter(|region| standing(ranking, *region) == Standing::Dominates);
+        ranked.extend(rescuers.map(|region| choice(region, after)));
+    }
+    ranked.sort_by(|a, b| {
+        expected_ms(ranking, a)
+            .partial_cmp(&expected_ms(ranking, b))
+            .unwrap_or(Ordering::Equal)
+            .then(a.rank.cmp(&b.rank))
+    });
+    steps.extend(
+        ranked
+            .iter()
+            .map(|candidate| keep_for(candidate.region, reason(ranking, candidate))),
+    );
+}
+
+fn standing(ranking: &Ranking<'_>, region: RegionId) -> Standing {
+    let require = &ranking.ask.require;
+    if let Some(pin) = require.pin
+        && pin != region
+    {
+        return Standing::Behind { expected: None };
+    }
+    let (Some(vector), Some(consistency)) = (require.vector, &ranking.service.consistency) else {
+        return Standing::Dominates;
+    };
+    let name = &ranking.snapshot.plan.regions.of(region).name;
+    ranking
+        .snapshot
+        .positions
+        .of(consistency.domain)
+        .standing(name, vector, require.now_ms)
+}
+
+fn reason(ranking: &Ranking<'_>, candidate: &Choice) -> Reason {
+    match candidate.standing {
+        Standing::Dominates if ranking.ask.require.pin == Some(candidate.region) => Reason::Pinned,
+        Standing::Dominates => Reason::Dominates,
+        Standing::Behind { expected } => Reason::Behind {
+            expected_ms: expected.map(whole_ms),
+        },
+    }
+}
+
+/// Round trip plus remaining lag in ms. A read waits no longer than `wait`, so more lag than that,
+/// or nobody knows how much, counts as `wait`; where it may not wait at all, it never comes first.
+fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice) -> f64 {
+    let wait = ranking
+        .service
+        .consistency
+        .as_ref()
+        .map_or(Duration::ZERO, |c| c.wait);
+    let lag = match candidate.standing {
+        Standing::Dominates => Duration::ZERO,
+        Standing::Behind { .. } if wait.is_zero() => Duration::MAX,
+        Standing::Behind { expected } => expected.map_or(wait, |expected| expected.min(wait)),
+    };
+    let round_trip = ranking
+        .snapshot
+        .edge
+        .round_trips
+        .of(candidate.region)
+        .ms()
+        .unwrap_or(0.0);
+    round_trip + lag.as_secs_f64() * 1000.0
+}

@@ -1,0 +1,21 @@
+//! The decision: which region a client should use, and why.
+//!
+//! Pure: no clock, no chance, no I/O. DNS, HTTP, `explain`, the dashboard and the tests all call
+//! [`steer`], and nothing else in the tree chooses a region. Affinity, freshness, residency and
+//! write homes are constraints of the [`Ask`].
+
+mod ask;
+mod decision;
+mod draw;
+mod fresh;
+mod rank;
+mod snapshot;
+mod steer;
+#[cfg(test)]
+mod tests;
+
+pub use ask::{Ask, Require, Vantage};
+pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
+pub use draw::{Draw, stable_hash};
+pub use snapshot::{Admin, Edge, Health, MemberState, ServiceState, Snapshot};
+pub use steer::steer;

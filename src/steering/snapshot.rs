@@ -1,0 +1,130 @@
+//! What a decision reads: the Plan and the live facts, in one immutable value.
+//!
+//! Made by `control` alone, swapped whole, loaded once per query or request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::plan::{Plan, Service};
+use crate::geo::ClientMap;
+use crate::ids::{DomainId, RegionId, ServiceId, Table};
+use crate::latency::Estimate;
+use crate::positions::Applied;
+use crate::units::Ttl;
+
+/// The Plan and the live facts.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Counts reloads, from 1.
+    pub generation: u64,
+    /// What the configuration means.
+    pub plan: Arc<Plan>,
+    /// Where clients are.
+    pub clients: Arc<ClientMap>,
+    /// How each service's regions are.
+    pub services: Table<ServiceId, ServiceState>,
+    /// How far regions are from here.
+    pub edge: Edge,
+    /// Who has applied what; shared, because it moves with every write.
+    pub positions: Table<DomainId, Arc<Applied>>,
+}
+
+impl Snapshot {
+    /// A service with its live state.
+    pub fn service(&self, id: ServiceId) -> (&Service, &ServiceState) {
+        (self.plan.services.of(id), self.services.of(id))
+    }
+
+    /// How one region of a service is; `None` if it is not one of the service's.
+    pub fn member(&self, service: ServiceId, region: RegionId) -> Option<&MemberState> {
+        self.services
+            .of(service)
+            .members
+            .iter()
+            .find(|member| member.region == region)
+    }
+}
+
+/// How far regions are from this edge.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edge {
+    /// Every region, nearest first by round trip; `None`: nothing tells them apart.
+    pub by_round_trip: Option<Vec<RegionId>>,
+    /// Every region, nearest first by great circle; `None`: this edge has no location.
+    pub by_distance: Option<Vec<RegionId>>,
+    /// The round trips.
+    pub round_trips: Table<RegionId, Estimate>,
+}
+
+/// How a service is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ServiceState {
+    /// Its regions, in the Plan's order.
+    pub members: Vec<MemberState>,
+    /// What DNS answers with now: shorter while a state may soon flip.
+    pub ttl: Ttl,
+}
+
+/// How a region of a service is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MemberState {
+    /// Which region.
+    pub region: RegionId,
+    /// A stable hash of its name: what draws and rendezvous hashing go by.
+    pub seed: u64,
+    /// Its share under `weighted`.
+    pub weight: u32,
+    /// What its probes say.
+    pub health: Health,
+    /// What the operator says.
+    pub admin: Admin,
+}
+
+/// What a region's probes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Health {
+    /// No probe has answered yet; counts as healthy.
+    Unknown,
+    /// All its targets are healthy.
+    Healthy,
+    /// Enough of its targets are healthy, not all.
+    Degraded,
+    /// Fewer than `min_healthy` are.
+    Unhealthy,
+}
+
+impl Health {
+    /// Whether it may be chosen.
+    pub fn is_able(self) -> bool {
+        match self {
+            Self::Unknown | Self::Healthy | Self::Degraded => true,
+            Self::Unhealthy => false,
+        }
+    }
+
+    /// As the API, the metrics and the page call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+/// What the operator says of a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Admin {
+    /// It takes traffic.
+    Enabled,
+    /// Drained; clients with affinity to it stay for now.
+    Draining,
+    /// Drained; the service's drain time has passed.
+    Drained,
+}
+
+/// Milliseconds of a duration, as reasons and labels show them.
+pub(super) fn whole_ms(duration: Duration) -> u32 {
+    u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}

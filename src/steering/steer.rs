@@ -1,0 +1,241 @@
+//! The four steps of a decision, in the contract's order: allowed, able, ranked, fresh enough.
+
+use smallvec::SmallVec;
+
+use super::ask::Ask;
+use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict};
+use super::draw::Draw;
+use super::fresh::by_freshness;
+use super::rank::{Ranking, rank};
+use super::snapshot::{Admin, Health, MemberState, Snapshot};
+use crate::config::plan::{Access, Failover, ResidencyBy, Service, WhenNoneHealthy, Writes};
+use crate::geo::Place;
+use crate::ids::RegionId;
+use crate::positions::Standing;
+
+/// Regions that may still be chosen.
+pub(super) type Candidates = SmallVec<[MemberState; 8]>;
+
+/// What the rules did so far.
+pub(super) type Steps = SmallVec<[Step; 8]>;
+
+/// Decides. `draw` is random for a new client and the client's own where it must be stable.
+pub fn steer(snapshot: &Snapshot, ask: &Ask<'_>, draw: Draw) -> Decision {
+    let (service, state) = snapshot.service(ask.service);
+    let place = snapshot.clients.place(ask.service, ask.place);
+    let mut steps = Steps::new();
+    let mut members: Candidates = state.members.iter().copied().collect();
+
+    allow(service, ask, place, &mut members, &mut steps);
+    if members.is_empty() {
+        return refused(Refusal::Residency, steps);
+    }
+    let (able, drained_able, verdict) = match enable(service, ask, &members, &mut steps) {
+        Ok(able) => able,
+        Err(refusal) => return refused(refusal, steps),
+    };
+    if let Some(refusal) = fenced(service, ask, &able, verdict) {
+        return refused(refusal, steps);
+    }
+    let ranking = Ranking {
+        snapshot,
+        service,
+        ask,
+        place,
+        draw,
+    };
+    let mut ranked = match verdict {
+        Verdict::FailOpen(_) => rank_fail_open(&ranking, &able, &mut steps),
+        Verdict::Steered | Verdict::Refused(_) => rank(&ranking, &able, &mut steps),
+    };
+    if asks_for_freshness(service, ask) {
+        by_freshness(&ranking, &mut ranked, &drained_able, &mut steps);
+    }
+    Decision {
+        ranked,
+        verdict,
+        steps,
+    }
+}
+
+fn refused(refusal: Refusal, steps: Steps) -> Decision {
+    Decision {
+        ranked: SmallVec::new(),
+        verdict: Verdict::Refused(refusal),
+        steps,
+    }
+}
+
+fn asks_for_freshness(service: &Service, ask: &Ask<'_>) -> bool {
+    service.consistency.is_some()
+        && ask.access == Access::Read
+        && (ask.require.vector.is_some() || ask.require.pin.is_some())
+}
+
+/// Step 1: residency leaves only its list.
+fn allow(
+    service: &Service,
+    ask: &Ask<'_>,
+    place: &Place,
+    members: &mut Candidates,
+    steps: &mut Steps,
+) {
+    let Some(allowed) = residency_list(service, ask, place) else {
+        return;
+    };
+    members.retain(|member| {
+        let kept = allowed.contains(&member.region);
+        if !kept {
+            steps.push(drop_for(member.region, Reason::OutsideResidency));
+        }
+        kept
+    });
+}
+
+fn residency_list<'a>(
+    service: &'a Service,
+    ask: &Ask<'_>,
+    place: &Place,
+) -> Option<&'a [RegionId]> {
+    let residency = service.residency.as_ref()?;
+    let label = match residency.by {
+        ResidencyBy::Header(_) => ask.residency?,
+        ResidencyBy::ClientCountry => place.country.as_ref()?.as_str(),
+    };
+    residency
+        .allow
+        .iter()
+        .find(|(name, _)| name.eq_ignore_ascii_case(label))
+        .map(|(_, regions)| &**regions)
+}
+
+/// Step 2: healthy and not drained; when nobody is, those who come back. The second list holds
+/// healthy drained regions: a read may still need what only they have.
+fn enable(
+    service: &Service,
+    ask: &Ask<'_>,
+    members: &Candidates,
+    steps: &mut Steps,
+) -> Result<(Candidates, Candidates, Verdict), Refusal> {
+    let mut able = Candidates::new();
+    let mut drained_able = Candidates::new();
+    for member in members {
+        let (kept, reason) = ability(ask, member);
+        steps.push(Step {
+            region: member.region,
+            kept,
+            reason,
+        });
+        if kept {
+            able.push(*member);
+        } else if member.health.is_able() {
+            drained_able.push(*member);
+        }
+    }
+    if !able.is_empty() {
+        return Ok((able, drained_able, Verdict::Steered));
+    }
+    if service.when_none_healthy == WhenNoneHealthy::None {
+        return Err(Refusal::NoneHealthy);
+    }
+    let only_drained = members.iter().all(|member| member.admin != Admin::Enabled);
+    for member in members {
+        let reason = match member.admin {
+            Admin::Enabled => Reason::BackUnhealthy,
+            Admin::Draining | Admin::Drained => Reason::BackDrained,
+        };
+        steps.push(Step {
+            region: member.region,
+            kept: true,
+            reason,
+        });
+    }
+    let who = if only_drained {
+        FailOpen::Drained
+    } else {
+        FailOpen::Unhealthy
+    };
+    Ok((members.clone(), Candidates::new(), Verdict::FailOpen(who)))
+}
+
+fn ability(ask: &Ask<'_>, member: &MemberState) -> (bool, Reason) {
+    match (member.health, member.admin) {
+        (Health::Unhealthy, Admin::Enabled | Admin::Draining | Admin::Drained) => {
+            (false, Reason::Unhealthy)
+        }
+        (_, Admin::Draining) if ask.affinity == Some(member.region) => {
+            (true, Reason::DrainedWithAffinity)
+        }
+        (_, Admin::Draining | Admin::Drained) => (false, Reason::Drained),
+        (Health::Healthy, Admin::Enabled) => (true, Reason::Healthy),
+        (Health::Degraded, Admin::Enabled) => (true, Reason::Degraded),
+        (Health::Unknown, Admin::Enabled) => (true, Reason::Unchecked),
+    }
+}
+
+/// `failover: none` keeps writes from every region but an able primary.
+fn fenced(
+    service: &Service,
+    ask: &Ask<'_>,
+    able: &Candidates,
+    verdict: Verdict,
+) -> Option<Refusal> {
+    let Writes::Primary {
+        region,
+        failover: Failover::None,
+    } = service.writes
+    else {
+        return None;
+    };
+    let primary_is_able =
+        verdict == Verdict::Steered && able.iter().any(|member| member.region == region);
+    (ask.access == Access::Write && !primary_is_able).then_some(Refusal::Primary)
+}
+
+/// When failing open the unhealthy go first, and after them the drained.
+fn rank_fail_open(
+    ranking: &Ranking<'_>,
+    members: &Candidates,
+    steps: &mut Steps,
+) -> SmallVec<[Choice; 8]> {
+    let group = |drained: bool| -> Candidates {
+        members
+            .iter()
+            .filter(|member| (member.admin != Admin::Enabled) == drained)
+            .copied()
+            .collect()
+    };
+    let mut ranked = rank(ranking, &group(false), steps);
+    ranked.extend(rank(ranking, &group(true), steps));
+    for (place, choice) in (0..=u8::MAX).zip(ranked.iter_mut()) {
+        choice.rank = place;
+    }
+    ranked
+}
+
+/// A region that a rule dropped.
+pub(super) fn drop_for(region: RegionId, reason: Reason) -> Step {
+    Step {
+        region,
+        kept: false,
+        reason,
+    }
+}
+
+/// A region that a rule placed.
+pub(super) fn keep_for(region: RegionId, reason: Reason) -> Step {
+    Step {
+        region,
+        kept: true,
+        reason,
+    }
+}
+
+/// A region in its place, before freshness is asked for.
+pub(super) fn choice(region: RegionId, rank: u8) -> Choice {
+    Choice {
+        region,
+        rank,
+        standing: Standing::Dominates,
+    }
+}
