@@ -11,9 +11,12 @@
     )
 )]
 
+pub mod chance;
+pub mod clock;
 pub mod config;
 pub mod earth;
 pub mod geo;
+pub mod health;
 pub mod ids;
 pub mod lab;
 pub mod latency;

@@ -17,5 +17,5 @@ mod tests;
 pub use ask::{Ask, Require, Vantage};
 pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
 pub use draw::{Draw, stable_hash};
-pub use snapshot::{Admin, Edge, Health, MemberState, ServiceState, Snapshot};
+pub use snapshot::{Admin, Edge, MemberState, ServiceState, Snapshot};
 pub use steer::steer;

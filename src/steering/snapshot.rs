@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::config::plan::{Plan, Service};
 use crate::geo::ClientMap;
+use crate::health::Health;
 use crate::ids::{DomainId, RegionId, ServiceId, Table};
 use crate::latency::Estimate;
 use crate::positions::Applied;
@@ -78,39 +79,6 @@ pub struct MemberState {
     pub health: Health,
     /// What the operator says.
     pub admin: Admin,
-}
-
-/// What a region's probes say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Health {
-    /// No probe has answered yet; counts as healthy.
-    Unknown,
-    /// All its targets are healthy.
-    Healthy,
-    /// Enough of its targets are healthy, not all.
-    Degraded,
-    /// Fewer than `min_healthy` are.
-    Unhealthy,
-}
-
-impl Health {
-    /// Whether it may be chosen.
-    pub fn is_able(self) -> bool {
-        match self {
-            Self::Unknown | Self::Healthy | Self::Degraded => true,
-            Self::Unhealthy => false,
-        }
-    }
-
-    /// As the API, the metrics and the page call it.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unknown => "unknown",
-            Self::Healthy => "healthy",
-            Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
 }
 
 /// What the operator says of a region.

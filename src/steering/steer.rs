@@ -7,9 +7,10 @@ use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict
 use super::draw::Draw;
 use super::fresh::by_freshness;
 use super::rank::{Ranking, rank};
-use super::snapshot::{Admin, Health, MemberState, Snapshot};
+use super::snapshot::{Admin, MemberState, Snapshot};
 use crate::config::plan::{Access, Failover, ResidencyBy, Service, WhenNoneHealthy, Writes};
 use crate::geo::Place;
+use crate::health::Health;
 use crate::ids::RegionId;
 use crate::positions::Standing;
 

@@ -1,0 +1,130 @@
+//! What there is to probe: every origin of every service's regions, or their addresses.
+
+use std::sync::Arc;
+
+use crate::config::plan::{HealthCheck, OriginScheme, Plan, ProbeProtocol};
+use crate::ids::{OriginId, RegionId, ServiceId};
+
+/// The port of a service without origins, unless `health.port` says otherwise.
+const ADDRESS_PORT: u16 = 443;
+
+/// One target of one service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Target {
+    /// Whose state it decides.
+    pub service: ServiceId,
+    /// In which region.
+    pub region: RegionId,
+    /// Which origin it is; none: an address of the region.
+    pub origin: Option<OriginId>,
+    /// How it is probed.
+    pub protocol: TargetProtocol,
+    /// Where to connect: a host name or an address.
+    pub host: Arc<str>,
+    /// The port to connect to.
+    pub port: u16,
+    /// As the status page calls it.
+    pub url: Arc<str>,
+}
+
+/// How a target is probed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetProtocol {
+    /// HTTP/1.1 in clear.
+    Http,
+    /// HTTP/2 in clear, as its origin wants it.
+    H2c,
+    /// HTTP over TLS, version by ALPN.
+    Https,
+    /// A connection.
+    Tcp,
+}
+
+/// Every target of the Plan.
+pub fn targets(plan: &Plan) -> Vec<Target> {
+    let members = plan.services.iter().flat_map(|(id, service)| {
+        service
+            .regions
+            .iter()
+            .map(move |member| (id, &service.health, member.region))
+    });
+    members
+        .flat_map(|(service, health, region)| of_member(plan, service, health, region))
+        .collect()
+}
+
+fn of_member(plan: &Plan, service: ServiceId, health: &HealthCheck, id: RegionId) -> Vec<Target> {
+    let region = plan.regions.of(id);
+    if region.origins.is_empty() {
+        return region
+            .addresses
+            .iter()
+            .map(|address| {
+                let port = health.port.unwrap_or(ADDRESS_PORT);
+                let protocol = protocol(health.protocol, TargetProtocol::Tcp);
+                target(
+                    service,
+                    id,
+                    None,
+                    protocol,
+                    address.to_string().into(),
+                    port,
+                )
+            })
+            .collect();
+    }
+    region
+        .origins
+        .iter()
+        .map(|origin| {
+            let url = &plan.origins.of(*origin).url;
+            let native = match url.scheme {
+                OriginScheme::Http => TargetProtocol::Http,
+                OriginScheme::Https => TargetProtocol::Https,
+                OriginScheme::H2c => TargetProtocol::H2c,
+            };
+            let port = health.port.unwrap_or(url.port);
+            let protocol = protocol(health.protocol, native);
+            target(service, id, Some(*origin), protocol, url.host.clone(), port)
+        })
+        .collect()
+}
+
+fn protocol(configured: Option<ProbeProtocol>, native: TargetProtocol) -> TargetProtocol {
+    match configured {
+        None => native,
+        Some(ProbeProtocol::Http) => TargetProtocol::Http,
+        Some(ProbeProtocol::Https) => TargetProtocol::Https,
+        Some(ProbeProtocol::Tcp) => TargetProtocol::Tcp,
+    }
+}
+
+fn target(
+    service: ServiceId,
+    region: RegionId,
+    origin: Option<OriginId>,
+    protocol: TargetProtocol,
+    host: Arc<str>,
+    port: u16,
+) -> Target {
+    let scheme = match protocol {
+        TargetProtocol::Http => "http",
+        TargetProtocol::H2c => "h2c",
+        TargetProtocol::Https => "https",
+        TargetProtocol::Tcp => "tcp",
+    };
+    let url = if host.contains(':') {
+        format!("{scheme}://[{host}]:{port}")
+    } else {
+        format!("{scheme}://{host}:{port}")
+    };
+    Target {
+        service,
+        region,
+        origin,
+        protocol,
+        host,
+        port,
+        url: url.into(),
+    }
+}
