@@ -50,11 +50,6 @@ id!(
     /// A consistency domain: services on one data store.
     DomainId
 );
-id!(
-    /// One scheduled health check: a service's probe of one target in one region.
-    CheckId
-);
-
 /// A vector indexed by an [`Id`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table<K, V> {

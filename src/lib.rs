@@ -14,6 +14,7 @@
 pub mod chance;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod earth;
 pub mod geo;
 pub mod health;

@@ -11,17 +11,14 @@ use tokio_util::sync::CancellationToken;
 use super::machine::{Machine, Outcome, Thresholds, Verdict};
 use super::probe::{ProbeResult, Prober};
 use super::schedule::pause;
-use super::target::Target;
+use super::target::{Target, TargetKey};
 use crate::chance;
-use crate::ids::CheckId;
 
 /// What a check says after every probe.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Which check.
-    pub check: CheckId,
-    /// In the Plan of this generation.
-    pub generation: u64,
+    /// Whose.
+    pub key: TargetKey,
     /// The verdict in force.
     pub verdict: Verdict,
     /// The soonest that it could change, while results dissent.
@@ -32,10 +29,8 @@ pub struct Report {
 
 /// One running check.
 pub struct Checker {
-    /// Which.
-    pub check: CheckId,
-    /// In the Plan of this generation.
-    pub generation: u64,
+    /// Whose.
+    pub key: TargetKey,
     /// What it probes.
     pub target: Target,
     /// How.
@@ -62,8 +57,7 @@ impl Checker {
                 machine.observe(outcome(&result));
                 let recheck = check.recheck_interval.min(check.interval);
                 let report = Report {
-                    check: self.check,
-                    generation: self.generation,
+                    key: self.key.clone(),
                     verdict: machine.verdict(),
                     flip_in: machine
                         .left()

@@ -11,7 +11,7 @@ mod schedule;
 mod target;
 
 pub use checker::{Checker, Report};
-pub use machine::{Machine, Outcome, Verdict};
+pub use machine::{Machine, Outcome, Thresholds, Verdict};
 pub use probe::{Failure, Phases, ProbeResult, Prober};
 pub use region::{Health, of_targets};
-pub use target::{Target, TargetProtocol, targets};
+pub use target::{Target, TargetKey, TargetProtocol, targets};

@@ -27,6 +27,18 @@ pub struct Target {
     pub url: Arc<str>,
 }
 
+/// Names a target through reloads and restarts: `service/region/url`.
+pub type TargetKey = Arc<str>;
+
+impl Target {
+    /// Its name through reloads and restarts.
+    pub fn key(&self, plan: &Plan) -> TargetKey {
+        let service = &plan.services.of(self.service).name;
+        let region = &plan.regions.of(self.region).name;
+        format!("{service}/{region}/{}", self.url).into()
+    }
+}
+
 /// How a target is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetProtocol {

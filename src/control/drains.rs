@@ -1,0 +1,175 @@
+//! What operators have taken out of service, why, and until when.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::plan::Plan;
+use crate::ids::{RegionId, ServiceId};
+use crate::steering::Admin;
+
+/// A region taken out, for one service or for all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Drain {
+    /// The region.
+    pub region: Arc<str>,
+    /// The service; none: all.
+    pub service: Option<Arc<str>>,
+    /// Since when, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// Until when; none: until it is undone.
+    pub until_ms: Option<u64>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// What a drain would have left.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DrainRefused {
+    /// No such region.
+    #[error("there is no region `{0}`")]
+    UnknownRegion(String),
+    /// No such service, or it does not use the region.
+    #[error("there is no service `{0}` that uses this region")]
+    UnknownService(String),
+    /// `guards.min_regions` forbids it.
+    #[error(
+        "the drain would leave service `{service}` with {} healthy region(s), and guards.min_regions is {min_regions}",
+        left.len()
+    )]
+    Guard {
+        /// The service that would suffer.
+        service: Arc<str>,
+        /// Its guard.
+        min_regions: u16,
+        /// The healthy regions that would be left.
+        left: Vec<Arc<str>>,
+    },
+    /// There is nothing to undo.
+    #[error("region `{0}` is not drained")]
+    NotDrained(String),
+}
+
+/// All drains in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Drains {
+    drains: Vec<Drain>,
+}
+
+impl Drains {
+    /// Those in force, oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = &Drain> {
+        self.drains.iter()
+    }
+
+    /// Adds a drain, or replaces the one of the same region and service. A drain that goes on keeps
+    /// its beginning: sessions are not given more time by asking again.
+    pub fn put(&mut self, mut drain: Drain) {
+        if let Some(old) = self.take(&drain.region, drain.service.as_deref()) {
+            drain.since_ms = old.since_ms;
+        }
+        self.drains.push(drain);
+    }
+
+    /// Ends a drain.
+    pub fn take(&mut self, region: &str, service: Option<&str>) -> Option<Drain> {
+        let same = |drain: &Drain| *drain.region == *region && drain.service.as_deref() == service;
+        let at = self.drains.iter().position(same)?;
+        Some(self.drains.remove(at))
+    }
+
+    /// Ends the drains whose time is over, and returns them.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<Drain> {
+        let over = |drain: &mut Drain| drain.until_ms.is_some_and(|until| until <= now_ms);
+        self.drains.extract_if(.., over).collect()
+    }
+
+    /// When a member of a service stands differently next, if ever: a drain ends, or sessions do.
+    pub fn next_change_ms(&self, plan: &Plan, now_ms: u64) -> Option<u64> {
+        let longest = plan
+            .services
+            .values()
+            .filter_map(|service| service.affinity.as_ref());
+        let grace = longest.map(|affinity| affinity.drain).collect::<Vec<_>>();
+        self.drains
+            .iter()
+            .flat_map(|drain| {
+                let sessions = grace.iter().map(|grace| after(drain.since_ms, *grace));
+                sessions.chain(drain.until_ms)
+            })
+            .filter(|at| *at > now_ms)
+            .min()
+    }
+
+    /// How a region of a service stands.
+    pub fn admin(&self, plan: &Plan, service: ServiceId, region: RegionId, now_ms: u64) -> Admin {
+        let (region, service) = (&plan.regions.of(region).name, plan.services.of(service));
+        let began = self
+            .drains
+            .iter()
+            .filter(|drain| drain.region == *region)
+            .filter(|drain| {
+                drain
+                    .service
+                    .as_ref()
+                    .is_none_or(|name| *name == service.name)
+            })
+            .map(|drain| drain.since_ms)
+            .min();
+        let grace = service
+            .affinity
+            .as_ref()
+            .map_or(Duration::ZERO, |affinity| affinity.drain);
+        match began {
+            None => Admin::Enabled,
+            Some(since) if now_ms < after(since, grace) => Admin::Draining,
+            Some(_) => Admin::Drained,
+        }
+    }
+}
+
+fn after(at_ms: u64, pause: Duration) -> u64 {
+    at_ms.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drain(region: &str, service: Option<&str>, since_ms: u64, until_ms: Option<u64>) -> Drain {
+        Drain {
+            region: region.into(),
+            service: service.map(Into::into),
+            since_ms,
+            until_ms,
+            reason: None,
+        }
+    }
+
+    #[test]
+    fn asking_again_does_not_begin_again() {
+        let mut drains = Drains::default();
+        drains.put(drain("eu", None, 10, None));
+        drains.put(drain("eu", None, 90, Some(100)));
+        assert_eq!(
+            drains.iter().cloned().collect::<Vec<_>>(),
+            [drain("eu", None, 10, Some(100))]
+        );
+    }
+
+    #[test]
+    fn a_drain_ends_when_its_time_is_over_and_not_before() {
+        let mut drains = Drains::default();
+        drains.put(drain("eu", None, 10, Some(100)));
+        assert_eq!(drains.expire(99), []);
+        assert_eq!(drains.expire(100).len(), 1);
+        assert_eq!(drains.iter().count(), 0);
+    }
+
+    #[test]
+    fn a_service_s_drain_is_not_the_region_s() {
+        let mut drains = Drains::default();
+        drains.put(drain("eu", Some("api"), 10, None));
+        assert_eq!(drains.take("eu", None), None);
+        assert!(drains.take("eu", Some("api")).is_some());
+    }
+}

@@ -1,0 +1,141 @@
+//! What happened, in order: kept for a while, and told to whoever follows.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use tokio::sync::broadcast;
+
+/// How many events are kept for those who come later.
+const KEPT: usize = 1_024;
+
+/// How many events a slow follower may fall behind before it misses some.
+const FOLLOWER_QUEUE: usize = 256;
+
+/// What an event is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A target or region changed its state.
+    Health,
+    /// A reload, or the failure of one.
+    Reload,
+    /// A drain, its end, or the refusal of one.
+    Drain,
+    /// A region's positions ran backwards or fell behind.
+    Position,
+}
+
+impl Kind {
+    /// As the API calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Health => "health",
+            Self::Reload => "reload",
+            Self::Drain => "drain",
+            Self::Position => "position",
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Counts from 1 since the process began.
+    pub id: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// What it is about.
+    pub kind: Kind,
+    /// The region, if it is about one.
+    pub region: Option<String>,
+    /// The service, if it is about one.
+    pub service: Option<String>,
+    /// What happened and why, in a sentence.
+    pub message: String,
+}
+
+/// The events of this process.
+#[derive(Debug)]
+pub struct EventLog {
+    kept: Mutex<VecDeque<Event>>,
+    followers: broadcast::Sender<Event>,
+}
+
+impl Default for EventLog {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            followers: broadcast::Sender::new(FOLLOWER_QUEUE),
+        }
+    }
+}
+
+impl EventLog {
+    /// Records an event and tells the followers; numbers it.
+    pub fn record(&self, mut event: Event) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        event.id = kept.back().map_or(1, |last| last.id + 1);
+        tracing::info!(
+            kind = event.kind.as_str(),
+            region = event.region,
+            service = event.service,
+            "{}",
+            event.message
+        );
+        if kept.len() == KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(event.clone());
+        // Sent under the lock, so that a follower sees each event once: kept or sent, never both.
+        // An error only says that nobody follows.
+        let _ = self.followers.send(event);
+    }
+
+    /// The events after `since` that are still kept, and those to come.
+    pub fn follow(&self, since: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let past = kept
+            .iter()
+            .filter(|event| event.id > since)
+            .cloned()
+            .collect();
+        (past, self.followers.subscribe())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event(message: &str) -> Event {
+        Event {
+            id: 0,
+            at_ms: 0,
+            kind: Kind::Reload,
+            region: None,
+            service: None,
+            message: message.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_follower_sees_what_came_after_and_what_comes_next() {
+        let log = EventLog::default();
+        log.record(event("one"));
+        log.record(event("two"));
+        let (past, mut next) = log.follow(1);
+        assert_eq!(past.iter().map(|e| e.id).collect::<Vec<_>>(), [2]);
+        log.record(event("three"));
+        assert_eq!(next.try_recv().unwrap().id, 3);
+        assert!(next.try_recv().is_err());
+    }
+
+    #[test]
+    fn the_oldest_event_goes_when_the_log_is_full() {
+        let log = EventLog::default();
+        for _ in 0..=KEPT {
+            log.record(event("again"));
+        }
+        let (past, _) = log.follow(0);
+        assert_eq!((past.len(), past[0].id), (KEPT, 2));
+    }
+}

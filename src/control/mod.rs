@@ -1,0 +1,17 @@
+//! Folds probe reports, drains and reloads into snapshots, and publishes them.
+//!
+//! `world`, `drains`, `ranking` and `events` are pure; `task` is the one writer, and the only one
+//! that holds a [`World`]. Knows no wire format.
+
+mod drains;
+mod events;
+mod ranking;
+mod store;
+mod task;
+mod world;
+
+pub use drains::{Drain, DrainRefused, Drains};
+pub use events::{Event, EventLog, Kind};
+pub use store::{Store, StoreError};
+pub use task::{Adoption, Closed, Control, Probers};
+pub use world::{Folded, LastProbe, TargetStatus, World, WorldStatus};

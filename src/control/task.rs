@@ -1,0 +1,429 @@
+//! The one writer: receives reports and commands, folds them, publishes snapshots, runs the checks.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::drains::{Drain, DrainRefused};
+use super::events::{Event, EventLog, Kind};
+use super::store::{Store, remember};
+use super::world::{World, WorldStatus};
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::geo::ClientMap;
+use crate::health::{Checker, Prober, Report, Target, TargetKey, Verdict};
+use crate::ids::{ServiceId, Table};
+use crate::steering::{Edge, Snapshot};
+
+/// Reports and commands that may wait for the writer.
+const QUEUE: usize = 1_024;
+
+/// Probes that run at once, over all services: bounds sockets and the burst at start.
+const PROBES_AT_ONCE: usize = 256;
+
+/// How often round trips are published and the state file is written, if they changed.
+const TICK: Duration = Duration::from_secs(1);
+
+/// A round trip is published anew when it moved by this many ms and this share.
+const MOVED_MS: f64 = 2.0;
+const MOVED_SHARE: f64 = 0.2;
+
+/// How each service's targets are probed.
+pub type Probers = Table<ServiceId, Prober>;
+
+/// A Plan to take over, with what was compiled for it.
+pub struct Adoption {
+    /// What the configuration means.
+    pub plan: Arc<Plan>,
+    /// Where its clients are.
+    pub clients: Arc<ClientMap>,
+    /// How its targets are probed.
+    pub probers: Probers,
+    /// What changed, for the event log.
+    pub summary: String,
+}
+
+enum Command {
+    Adopt(Box<Adoption>, oneshot::Sender<u64>),
+    Drain(Drain, bool, oneshot::Sender<Result<(), DrainRefused>>),
+    Undrain(
+        String,
+        Option<String>,
+        oneshot::Sender<Result<(), DrainRefused>>,
+    ),
+    Status(oneshot::Sender<WorldStatus>),
+    Suspect(Arc<str>, String),
+    Tell(Event),
+}
+
+/// The control task has ended: the edge is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the edge is shutting down")]
+pub struct Closed;
+
+/// A handle to the one writer.
+#[derive(Clone, Debug)]
+pub struct Control {
+    commands: mpsc::Sender<Command>,
+    events: Arc<EventLog>,
+}
+
+impl Control {
+    /// Starts the writer with its first Plan; `publish` receives every snapshot, the first before
+    /// this returns.
+    pub fn start(
+        first: Adoption,
+        store: Option<Store>,
+        publish: impl FnMut(Arc<Snapshot>) + Send + 'static,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Self {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let (reports, report_inbox) = mpsc::channel(QUEUE);
+        let events = Arc::new(EventLog::default());
+        let mut world = World::new(first.plan, first.clients);
+        if let Some(store) = &store {
+            store.restore(&mut world, clock::unix_ms());
+        }
+        let mut writer = Writer {
+            world,
+            store,
+            publish: Box::new(publish),
+            published: None,
+            events: events.clone(),
+            reports,
+            checks: HashMap::new(),
+            slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
+            tasks: tasks.clone(),
+            stop,
+            unsaved: false,
+        };
+        writer.publish();
+        writer.run_checks(&first.probers);
+        tasks.spawn(writer.run(inbox, report_inbox));
+        Self { commands, events }
+    }
+
+    /// What happened.
+    pub fn events(&self) -> &Arc<EventLog> {
+        &self.events
+    }
+
+    /// Takes over a new Plan; returns its generation once it is published.
+    pub async fn adopt(&self, adoption: Adoption) -> Result<u64, Closed> {
+        self.ask(|reply| Command::Adopt(Box::new(adoption), reply))
+            .await
+    }
+
+    /// Drains a region.
+    pub async fn drain(
+        &self,
+        drain: Drain,
+        force: bool,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Drain(drain, force, reply)).await
+    }
+
+    /// Ends a drain.
+    pub async fn undrain(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Undrain(region, service, reply))
+            .await
+    }
+
+    /// What the status page shows beyond the snapshot.
+    pub async fn status(&self) -> Result<WorldStatus, Closed> {
+        self.ask(Command::Status).await
+    }
+
+    /// Notes that a region's positions ran backwards. Lost if the writer is overwhelmed: the next
+    /// probe tells again.
+    pub fn suspect(&self, region: Arc<str>, message: String) {
+        let _ = self.commands.try_send(Command::Suspect(region, message));
+    }
+
+    /// Records an event of somebody else's.
+    pub async fn tell(&self, kind: Kind, message: String) {
+        let event = Event {
+            id: 0,
+            at_ms: clock::unix_ms(),
+            kind,
+            region: None,
+            service: None,
+            message,
+        };
+        // Nobody is left to tell once the writer has ended.
+        let _ = self.commands.send(Command::Tell(event)).await;
+    }
+
+    async fn ask<T>(
+        &self,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Closed> {
+        let (reply, answer) = oneshot::channel();
+        self.commands
+            .send(command(reply))
+            .await
+            .map_err(|_| Closed)?;
+        answer.await.map_err(|_| Closed)
+    }
+}
+
+/// A check that runs.
+struct RunningCheck {
+    target: Target,
+    prober: Prober,
+    stop: CancellationToken,
+}
+
+struct Writer {
+    world: World,
+    store: Option<Store>,
+    publish: Box<dyn FnMut(Arc<Snapshot>) + Send>,
+    published: Option<Arc<Snapshot>>,
+    events: Arc<EventLog>,
+    reports: mpsc::Sender<Report>,
+    checks: HashMap<TargetKey, RunningCheck>,
+    slots: Arc<Semaphore>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+    unsaved: bool,
+}
+
+impl Writer {
+    async fn run(
+        mut self,
+        mut commands: mpsc::Receiver<Command>,
+        mut reports: mpsc::Receiver<Report>,
+    ) {
+        let mut tick = tokio::time::interval(TICK);
+        loop {
+            let changes_at = self.next_change();
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                Some(command) = commands.recv() => self.obey(command),
+                Some(report) = reports.recv() => self.fold(report),
+                _ = tick.tick() => {
+                    self.publish(); // Round trips move without stirring anything.
+                    self.save();
+                }
+                () = tokio::time::sleep_until(changes_at) => {
+                    let events = self.world.expire(clock::unix_ms());
+                    self.record(events);
+                    self.publish();
+                }
+            }
+        }
+        self.unsaved = true;
+        self.save();
+    }
+
+    /// When time alone changes something next; an hour from now if nothing does.
+    fn next_change(&self) -> Instant {
+        let now_ms = clock::unix_ms();
+        let in_ms = self
+            .world
+            .next_change_ms(now_ms)
+            .map_or(3_600_000, |at| at.saturating_sub(now_ms).min(3_600_000));
+        Instant::now() + Duration::from_millis(in_ms)
+    }
+
+    fn obey(&mut self, command: Command) {
+        // A reply that nobody waits for any more is no loss.
+        match command {
+            Command::Adopt(adoption, reply) => {
+                let _ = reply.send(self.adopt(*adoption));
+            }
+            Command::Drain(drain, force, reply) => {
+                let outcome = self.world.drain(drain, force);
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Undrain(region, service, reply) => {
+                let outcome = self
+                    .world
+                    .undrain(&region, service.as_deref(), clock::unix_ms());
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Status(reply) => {
+                let _ = reply.send(self.world.status());
+            }
+            Command::Suspect(region, message) => {
+                let event = self.world.suspect(&region, message, clock::unix_ms());
+                self.record([event]);
+                self.publish();
+            }
+            Command::Tell(event) => self.record([event]),
+        }
+    }
+
+    fn adopt(&mut self, adoption: Adoption) -> u64 {
+        self.world.adopt(adoption.plan, adoption.clients);
+        self.run_checks(&adoption.probers);
+        self.publish();
+        self.unsaved = true;
+        let generation = self.world.generation();
+        let message = format!(
+            "configuration {generation} is in force: {}",
+            adoption.summary
+        );
+        self.record([Event {
+            id: 0,
+            at_ms: clock::unix_ms(),
+            kind: Kind::Reload,
+            region: None,
+            service: None,
+            message,
+        }]);
+        generation
+    }
+
+    fn conclude(&mut self, outcome: Result<Event, DrainRefused>) -> Result<(), DrainRefused> {
+        let event = outcome?;
+        self.record([event]);
+        self.publish();
+        self.unsaved = true;
+        self.save();
+        Ok(())
+    }
+
+    fn fold(&mut self, report: Report) {
+        let now = Instant::now();
+        let steady_now = clock::steady_ms();
+        let ago =
+            |at: Instant| u64::try_from(now.duration_since(at).as_millis()).unwrap_or(u64::MAX);
+        let steady_ms = (
+            steady_now.saturating_sub(ago(report.result.began)),
+            steady_now.saturating_sub(ago(report.result.ended)),
+        );
+        let folded = self.world.report(report, clock::unix_ms(), steady_ms);
+        self.record(folded.events);
+        if folded.stirred {
+            self.publish();
+            self.unsaved = true;
+        }
+    }
+
+    fn record(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.events.record(event);
+        }
+    }
+
+    /// Publishes a snapshot if it says anything new.
+    fn publish(&mut self) {
+        let (snapshot, events) = self.world.snapshot(clock::unix_ms());
+        self.record(events);
+        if self
+            .published
+            .as_ref()
+            .is_some_and(|last| says_the_same(last, &snapshot))
+        {
+            return;
+        }
+        let snapshot = Arc::new(snapshot);
+        self.published = Some(snapshot.clone());
+        (self.publish)(snapshot);
+    }
+
+    /// Starts the checks of the Plan, keeps those that did not change, stops the others.
+    fn run_checks(&mut self, probers: &Probers) {
+        let mut running = std::mem::take(&mut self.checks);
+        let wanted: Vec<(TargetKey, Target, Verdict)> = self
+            .world
+            .checks()
+            .map(|(key, target, verdict)| (key.clone(), target.clone(), verdict))
+            .collect();
+        for (key, target, known) in wanted {
+            let prober = probers.of(target.service);
+            let check = match running.remove(&key) {
+                Some(check) if check.is_for(&target, prober) => check,
+                Some(check) => {
+                    check.stop.cancel();
+                    self.start_check(&key, target, prober.clone(), known)
+                }
+                None => self.start_check(&key, target, prober.clone(), known),
+            };
+            self.checks.insert(key, check);
+        }
+        for check in running.into_values() {
+            check.stop.cancel();
+        }
+    }
+
+    fn start_check(
+        &self,
+        key: &TargetKey,
+        target: Target,
+        prober: Prober,
+        known: Verdict,
+    ) -> RunningCheck {
+        let stop = self.stop.child_token();
+        let checker = Checker {
+            key: key.clone(),
+            target: target.clone(),
+            prober: prober.clone(),
+            known,
+            slots: self.slots.clone(),
+        };
+        self.tasks
+            .spawn(checker.run(self.reports.clone(), stop.clone()));
+        RunningCheck {
+            target,
+            prober,
+            stop,
+        }
+    }
+
+    fn save(&mut self) {
+        let Some(store) = &self.store else { return };
+        if !std::mem::take(&mut self.unsaved) {
+            return;
+        }
+        if let Err(error) = store.save(&remember(&self.world)) {
+            tracing::warn!(%error, "state not saved");
+        }
+    }
+}
+
+impl RunningCheck {
+    /// Ids may have moved with a reload; what is probed and how must be the same.
+    fn is_for(&self, target: &Target, prober: &Prober) -> bool {
+        self.target.url == target.url
+            && self.prober.check == prober.check
+            && self.prober.server_name == prober.server_name
+            && Arc::ptr_eq(&self.prober.tls, &prober.tls)
+    }
+}
+
+/// Whether publishing again would tell nobody anything.
+fn says_the_same(last: &Snapshot, new: &Snapshot) -> bool {
+    last.generation == new.generation
+        && last.services == new.services
+        && near(&last.edge, &new.edge)
+}
+
+fn near(last: &Edge, new: &Edge) -> bool {
+    let moved = |last: Option<f64>, new: Option<f64>| match (last, new) {
+        (Some(last), Some(new)) => {
+            let by = (last - new).abs();
+            by > MOVED_MS && by > last * MOVED_SHARE
+        }
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    };
+    last.by_round_trip == new.by_round_trip
+        && last.by_distance == new.by_distance
+        && last
+            .round_trips
+            .values()
+            .zip(new.round_trips.values())
+            .all(|(last, new)| !moved(last.ms(), new.ms()))
+}
