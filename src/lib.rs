@@ -23,5 +23,6 @@ pub mod lab;
 pub mod latency;
 pub mod positions;
 pub mod prefix;
+pub mod proxy;
 pub mod steering;
 pub mod units;

@@ -15,7 +15,7 @@ use crate::geo::ClientMap;
 use crate::health::{
     Failure, Health, Phases, Report, Target, TargetKey, Verdict, of_targets, targets,
 };
-use crate::ids::{RegionId, ServiceId, Table};
+use crate::ids::{OriginId, RegionId, ServiceId, Table};
 use crate::positions::{self, Applied, Reported, parse_vector};
 use crate::steering::{Admin, MemberState, ServiceState, Snapshot, stable_hash};
 use crate::units::Ttl;
@@ -468,6 +468,7 @@ impl World {
         let plan = self.plan.clone();
         let services = Table::like(&plan.services, |id| ServiceState {
             members: self.members(id, now_ms),
+            able_origins: self.able_origins(id),
             ttl: self.ttl(id),
         });
         let able = |region: RegionId| {
@@ -532,6 +533,14 @@ impl World {
             Health::Healthy | Health::Unknown if suspect => Health::Degraded,
             Health::Healthy | Health::Unknown | Health::Degraded | Health::Unhealthy => health,
         }
+    }
+
+    fn able_origins(&self, id: ServiceId) -> Vec<(RegionId, OriginId)> {
+        self.targets
+            .of_service(id)
+            .filter(|(key, _)| self.verdict(key) != Verdict::Unhealthy)
+            .filter_map(|(_, target)| Some((target.region, target.origin?)))
+            .collect()
     }
 
     /// The TTL shrinks towards `ttl_min` while a state may soon flip.

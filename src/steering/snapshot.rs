@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::config::plan::{Plan, Service};
 use crate::geo::ClientMap;
 use crate::health::Health;
-use crate::ids::{DomainId, RegionId, ServiceId, Table};
+use crate::ids::{DomainId, OriginId, RegionId, ServiceId, Table};
 use crate::latency::Estimate;
 use crate::positions::Applied;
 use crate::units::Ttl;
@@ -62,6 +62,8 @@ pub struct Edge {
 pub struct ServiceState {
     /// Its regions, in the Plan's order.
     pub members: Vec<MemberState>,
+    /// Its origins whose probes do not fail, where the proxy connects first.
+    pub able_origins: Vec<(RegionId, OriginId)>,
     /// What DNS answers with now: shorter while a state may soon flip.
     pub ttl: Ttl,
 }

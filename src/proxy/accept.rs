@@ -1,0 +1,249 @@
+//! From a listening socket to requests: accept, TLS, HTTP/1.1 or HTTP/2, and a graceful end.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::context::{Context, Worker};
+use super::handle::{Arrival, handle};
+use super::workers::Workers;
+
+/// Fields that hyper's parser takes; the contract's 100 are checked after it, to say so in an answer.
+const PARSED_FIELDS: usize = 256;
+
+/// Requests at once on one HTTP/2 connection.
+const MOST_STREAMS: u32 = 256;
+
+/// The largest head of an HTTP/2 request, bytes.
+const LARGEST_HEAD: u32 = 256 << 10;
+
+/// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
+const BREATHER: Duration = Duration::from_millis(50);
+
+/// What a listener speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Face {
+    /// TLS, HTTP/2 or HTTP/1.1 by ALPN.
+    Https,
+    /// HTTP/1.1 in clear.
+    Http,
+}
+
+/// A bound address, one socket a worker.
+pub struct Listener {
+    sockets: Vec<std::net::TcpListener>,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds one `SO_REUSEPORT` socket a worker. Somebody else's listener on the address, even one
+    /// that would share it, is an error.
+    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Self> {
+        drop(bind_one(address, false)?);
+        let first = bind_one(address, true)?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..workers.max(1) {
+            sockets.push(bind_one(address, true)?);
+        }
+        Ok(Self { sockets, address })
+    }
+
+    /// Where it listens; the port that was picked if it was to pick one.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts on every worker until `stop`; connections then finish what they have begun.
+    pub fn serve(
+        self,
+        face: Face,
+        workers: &Workers,
+        context: &Arc<Context>,
+        tls: &Arc<ArcSwap<ServerConfig>>,
+        tasks: &TaskTracker,
+        stop: &CancellationToken,
+    ) {
+        for (socket, (runtime, worker)) in self.sockets.into_iter().zip(workers.iter()) {
+            let accepting = Accepting {
+                face,
+                context: context.clone(),
+                worker: worker.clone(),
+                tls: tls.clone(),
+                tasks: tasks.clone(),
+                stop: stop.clone(),
+            };
+            runtime.spawn(tasks.track_future(accepting.run(socket)));
+        }
+    }
+}
+
+fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListener> {
+    let socket = socket2::Socket::new(
+        socket2::Domain::for_address(address),
+        socket2::Type::STREAM,
+        Some(socket2::Protocol::TCP),
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(shared)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    if shared {
+        socket.listen(1024)?;
+    }
+    Ok(socket.into())
+}
+
+/// One worker's part of a listener.
+#[derive(Clone)]
+struct Accepting {
+    face: Face,
+    context: Arc<Context>,
+    worker: Arc<Worker>,
+    tls: Arc<ArcSwap<ServerConfig>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl Accepting {
+    async fn run(self, socket: std::net::TcpListener) {
+        let listener = match TcpListener::from_std(socket) {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "listener lost"),
+        };
+        loop {
+            let accepted = tokio::select! {
+                () = self.stop.cancelled() => return,
+                accepted = listener.accept() => accepted,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let connection = self.clone().serve(stream, peer);
+                    tokio::spawn(self.tasks.track_future(connection));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(BREATHER).await;
+                }
+            }
+        }
+    }
+
+    async fn serve(self, stream: TcpStream, peer: SocketAddr) {
+        // Small writes must not wait for acknowledgements; failing to say so costs only time.
+        let _ = stream.set_nodelay(true);
+        let arrival = Arrival {
+            peer,
+            face: self.face,
+        };
+        match self.face {
+            Face::Http => self.http1(TokioIo::new(stream), arrival).await,
+            Face::Https => {
+                let limit = self
+                    .context
+                    .live
+                    .load()
+                    .snapshot
+                    .plan
+                    .listen
+                    .timeouts
+                    .handshake;
+                let acceptor = TlsAcceptor::from(self.tls.load_full());
+                let Ok(Ok(stream)) = tokio::time::timeout(limit, acceptor.accept(stream)).await
+                else {
+                    metrics::counter!("meridian_tls_handshakes_failed_total").increment(1);
+                    return;
+                };
+                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                if is_http2 {
+                    self.http2(TokioIo::new(stream), arrival).await;
+                } else {
+                    self.http1(TokioIo::new(stream), arrival).await;
+                }
+            }
+        }
+    }
+
+    async fn http1<S>(self, io: TokioIo<S>, arrival: Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
+        let stop = self.stop.clone();
+        let service =
+            service_fn(move |request: Request<Incoming>| self.clone().answer(arrival, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(timeouts.headers.max(timeouts.idle))
+            .max_headers(PARSED_FIELDS)
+            .half_close(true)
+            .serve_connection(io, service)
+            .with_upgrades();
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note_end(ended);
+    }
+
+    async fn http2<S>(self, io: TokioIo<S>, arrival: Arrival)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
+        let stop = self.stop.clone();
+        let service =
+            service_fn(move |request: Request<Incoming>| self.clone().answer(arrival, request));
+        let connection = http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .keep_alive_interval(timeouts.idle)
+            .max_concurrent_streams(MOST_STREAMS)
+            .max_header_list_size(LARGEST_HEAD)
+            .serve_connection(io, service);
+        let mut connection = std::pin::pin!(connection);
+        let ended = tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        note_end(ended);
+    }
+
+    async fn answer(
+        self,
+        arrival: Arrival,
+        request: Request<Incoming>,
+    ) -> Result<http::Response<super::body::Body>, Infallible> {
+        Ok(handle(&self.context, &self.worker, arrival, request).await)
+    }
+}
+
+fn note_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        tracing::debug!(%error, "client connection ended");
+    }
+}

@@ -1,0 +1,166 @@
+//! What keeps a client on its region: the sealed cookie, or a bounded table for those without one.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use http::{HeaderMap, HeaderValue};
+
+use super::inbound::{cookie, header_value};
+use crate::chance;
+use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
+use crate::ids::RegionId;
+use crate::positions::Keyring;
+use crate::steering::{Draw, stable_hash};
+
+/// Clients without cookies remembered per edge; more are steered anew each time.
+const MOST_STICKY: usize = 200_000;
+
+/// What is known of a client's affinity before it is steered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// The region that it is used to.
+    pub(super) region: Option<RegionId>,
+    /// Its own draw where it has one.
+    pub(super) draw: Draw,
+    /// Whether its cookie is past half of its life.
+    renew: bool,
+    /// Its key in the sticky table.
+    key: Option<u64>,
+}
+
+/// What affinity is looked up and remembered with.
+pub(super) struct Session<'a> {
+    pub(super) service: &'a Service,
+    pub(super) plan: &'a Plan,
+    pub(super) keyring: &'a Keyring,
+    pub(super) sticky: &'a StickyTable,
+    pub(super) host: &'a str,
+    pub(super) secure: bool,
+    pub(super) now: u32,
+}
+
+impl Session<'_> {
+    /// What is known of a client.
+    pub(super) fn find(&self, headers: &HeaderMap, client: IpAddr) -> Known {
+        let new = Known {
+            region: None,
+            draw: Draw(chance::draw()),
+            renew: true,
+            key: None,
+        };
+        let Some(affinity) = &self.service.affinity else {
+            return new;
+        };
+        let key = match &affinity.by {
+            AffinityBy::Cookie => return self.find_by_cookie(headers, affinity).unwrap_or(new),
+            AffinityBy::Header(name) => header_value(headers, name),
+            AffinityBy::ClientIp => Some(client.to_string()),
+        };
+        let Some(key) = key else { return new };
+        let own = stable_hash(&key);
+        let key = stable_hash(&format!("{} {key}", self.service.name));
+        Known {
+            region: self
+                .sticky
+                .find(key, self.now)
+                .and_then(|name| self.plan.region(&name)),
+            draw: Draw(own),
+            renew: false,
+            key: Some(key),
+        }
+    }
+
+    fn find_by_cookie(&self, headers: &HeaderMap, affinity: &Affinity) -> Option<Known> {
+        let value = cookie(headers, &self.cookie_name())?;
+        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
+        let plain = self.keyring.open(&self.context(), &sealed).ok()?;
+        let (expires, region) = plain.split_first_chunk::<4>()?;
+        let expires = u32::from_be_bytes(*expires);
+        let region = std::str::from_utf8(region).ok()?;
+        if expires <= self.now {
+            return None;
+        }
+        let half = u32::try_from(affinity.ttl.as_secs() / 2).unwrap_or(u32::MAX);
+        Some(Known {
+            region: self.plan.region(region),
+            draw: Draw(chance::draw()),
+            renew: expires - self.now < half,
+            key: None,
+        })
+    }
+
+    /// Remembers where the client was served; the cookie to set, if one is due.
+    pub(super) fn remember(&self, known: &Known, served: RegionId) -> Option<HeaderValue> {
+        let affinity = self.service.affinity.as_ref()?;
+        let region = &self.plan.regions.of(served).name;
+        match affinity.by {
+            AffinityBy::Cookie if known.region == Some(served) && !known.renew => None,
+            AffinityBy::Cookie => self.cookie(affinity, region),
+            AffinityBy::Header(_) | AffinityBy::ClientIp => {
+                self.sticky
+                    .remember(known.key?, region, self.now, affinity.ttl);
+                None
+            }
+        }
+    }
+
+    fn cookie(&self, affinity: &Affinity, region: &str) -> Option<HeaderValue> {
+        let ttl = u32::try_from(affinity.ttl.as_secs()).unwrap_or(u32::MAX);
+        let expires = self.now.saturating_add(ttl).to_be_bytes();
+        let sealed = self
+            .keyring
+            .seal(&self.context(), &[&expires, region.as_bytes()].concat())?;
+        let secure = if self.secure { "; Secure" } else { "" };
+        let text = format!(
+            "{}={}; Path=/; Max-Age={ttl}{secure}; HttpOnly; SameSite=Lax",
+            self.cookie_name(),
+            URL_SAFE_NO_PAD.encode(sealed)
+        );
+        HeaderValue::from_str(&text).ok()
+    }
+
+    fn cookie_name(&self) -> String {
+        let prefix = if self.secure { "__Host-" } else { "" };
+        format!("{prefix}meridian_region_{}", self.service.name)
+    }
+
+    fn context(&self) -> Vec<u8> {
+        format!("affinity {} {}", self.service.name, self.host).into_bytes()
+    }
+}
+
+/// Which region clients without cookies are used to.
+#[derive(Debug, Default)]
+pub(super) struct StickyTable {
+    entries: Mutex<HashMap<u64, (Arc<str>, u32)>>,
+}
+
+impl StickyTable {
+    fn find(&self, key: u64, now: u32) -> Option<Arc<str>> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let (region, expires) = entries.get(&key)?;
+        (*expires > now).then(|| region.clone())
+    }
+
+    fn remember(&self, key: u64, region: &Arc<str>, now: u32, ttl: Duration) {
+        let expires = now.saturating_add(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= MOST_STICKY && !entries.contains_key(&key) {
+            entries.retain(|_, (_, expires)| *expires > now);
+            if entries.len() >= MOST_STICKY {
+                return;
+            }
+        }
+        match entries.entry(key) {
+            Entry::Occupied(mut entry) => *entry.get_mut() = (region.clone(), expires),
+            Entry::Vacant(entry) => {
+                entry.insert((region.clone(), expires));
+            }
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Connections to origins: TCP, TLS, and the HTTP version that comes of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::body::Body;
+use super::problem::Problem;
+use super::tls::OriginTls;
+use crate::config::plan::{OriginScheme, OriginUrl};
+
+/// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
+const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// What a request is sent on.
+pub(super) enum Sender {
+    /// One exchange at a time.
+    Http1(http1::SendRequest<Body>),
+    /// Many at once.
+    Http2(http2::SendRequest<Body>),
+}
+
+/// Which HTTP versions will do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Whatever the origin prefers.
+    Any,
+    /// HTTP/1.1: an upgrade.
+    Http1,
+}
+
+/// Connects, within `limit` (zero: for ever).
+pub(super) async fn connect(
+    url: &OriginUrl,
+    host: &str,
+    tls: &OriginTls,
+    wanted: Wanted,
+    limit: Duration,
+) -> Result<Sender, Problem> {
+    let connecting = establish(url, host, tls, wanted);
+    if limit.is_zero() {
+        return connecting.await;
+    }
+    tokio::time::timeout(limit, connecting)
+        .await
+        .unwrap_or_else(|_| {
+            Err(unreachable(
+                url,
+                &format!(
+                    "no connection within {}",
+                    crate::units::show_duration(limit)
+                ),
+            ))
+        })
+}
+
+fn unreachable(url: &OriginUrl, why: &str) -> Problem {
+    Problem::Unreachable(format!("{url}: {why}"))
+}
+
+async fn establish(
+    url: &OriginUrl,
+    host: &str,
+    tls: &OriginTls,
+    wanted: Wanted,
+) -> Result<Sender, Problem> {
+    let tcp = TcpStream::connect((&*url.host, url.port))
+        .await
+        .map_err(|error| unreachable(url, &error.to_string()))?;
+    // Small writes must not wait for acknowledgements; failing to say so costs only time.
+    let _ = tcp.set_nodelay(true);
+    match url.scheme {
+        OriginScheme::Http => http1(url, tcp).await,
+        OriginScheme::H2c => http2(url, tcp).await,
+        OriginScheme::Https => {
+            let config = match wanted {
+                Wanted::Any => &tls.any,
+                Wanted::Http1 => &tls.http1,
+            };
+            let name: Arc<str> = tls.server_name.clone().unwrap_or_else(|| host.into());
+            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+                .map_err(|_| unreachable(url, "the host is no server name"))?;
+            let stream = TlsConnector::from(config.clone())
+                .connect(name, tcp)
+                .await
+                .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => http2(url, stream).await,
+                Some(_) | None => http1(url, stream).await,
+            }
+        }
+    }
+}
+
+async fn http1<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http1::Builder::new()
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unreachable(url, &error.to_string()))?;
+    // Ends with its sender or its peer; what went wrong reaches whoever waits for an answer.
+    tokio::spawn(connection.with_upgrades());
+    Ok(Sender::Http1(sender))
+}
+
+async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE_EVERY)
+        .keep_alive_while_idle(true)
+        .adaptive_window(true)
+        .handshake(TokioIo::new(stream))
+        .await
+        .map_err(|error| unreachable(url, &error.to_string()))?;
+    tokio::spawn(connection);
+    Ok(Sender::Http2(sender))
+}

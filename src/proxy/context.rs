@@ -1,0 +1,81 @@
+//! What every request reads: the published facts, and what outlives them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use arc_swap::ArcSwap;
+
+use super::affinity::StickyTable;
+use super::pool::Pool;
+use super::routes::Routes;
+use crate::control::Control;
+use crate::positions::Keyring;
+use crate::steering::Snapshot;
+
+/// Retries that are always allowed at once, however few requests there are (the contract).
+const LEAST_RETRIES: u32 = 10;
+
+/// What is published for the proxy, whole.
+pub struct Live {
+    /// What steering reads.
+    pub snapshot: Arc<Snapshot>,
+    /// What is compiled from the Plan.
+    pub routes: Arc<Routes>,
+    /// What signs and seals.
+    pub keyring: Arc<Keyring>,
+}
+
+/// What every worker shares.
+pub struct Context {
+    /// The published facts.
+    pub live: ArcSwap<Live>,
+    /// To tell of what traffic shows.
+    pub control: Control,
+    /// Which region clients without cookies are used to.
+    pub(super) sticky: StickyTable,
+}
+
+impl Context {
+    /// A context that begins with these facts.
+    pub fn new(live: Live, control: Control) -> Self {
+        Self {
+            live: ArcSwap::from_pointee(live),
+            control,
+            sticky: StickyTable::default(),
+        }
+    }
+}
+
+/// What one worker has to itself.
+#[derive(Default)]
+pub(super) struct Worker {
+    pub(super) pool: Arc<Pool>,
+    in_flight: AtomicU32,
+    retrying: AtomicU32,
+}
+
+/// Counts one while it lives.
+pub(super) struct Counted<'a>(&'a AtomicU32);
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Worker {
+    /// Counts a request in flight.
+    pub(super) fn request(&self) -> Counted<'_> {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        Counted(&self.in_flight)
+    }
+
+    /// Counts a retry, if the budget (a share of the requests in flight) allows one more.
+    pub(super) fn retry(&self, share: f64) -> Option<Counted<'_>> {
+        let allowed =
+            (f64::from(self.in_flight.load(Ordering::Relaxed)) * share).max(LEAST_RETRIES.into());
+        let before = self.retrying.fetch_add(1, Ordering::Relaxed);
+        let counted = Counted(&self.retrying);
+        (f64::from(before) < allowed).then_some(counted)
+    }
+}

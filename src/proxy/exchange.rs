@@ -1,0 +1,158 @@
+//! One request to one origin and its answer, on a kept or a new connection.
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::HOST;
+use http::request::Parts;
+use http::{Request, Response, Uri, Version, uri};
+use hyper::body::Incoming;
+use hyper::client::conn::TrySendError;
+
+use super::body::{Body, BodyError};
+use super::connect::{Sender, Wanted};
+use super::headers::set_host;
+use super::pool::{Endpoint, Lease, Pool};
+use super::problem::Problem;
+use crate::config::plan::OriginScheme;
+
+/// Kept connections that may turn out closed before a new one is opened.
+const MOST_STALE: usize = 3;
+
+/// What an exchange came to.
+pub(super) enum Exchanged {
+    /// The origin answered; the lease is held until the body has ended.
+    Answered(Response<Incoming>, Lease),
+    /// Nothing of the request was sent: here is its body back.
+    Unsent(Problem, Body),
+    /// Something of it was sent, and no answer came.
+    Lost(Problem),
+}
+
+/// Sends and waits for the head of the answer, at most `limit` (zero: for ever).
+pub(super) async fn exchange(
+    pool: &Arc<Pool>,
+    endpoint: &Endpoint<'_>,
+    wanted: Wanted,
+    parts: &Parts,
+    mut body: Body,
+    limit: Duration,
+) -> Exchanged {
+    for attempt in 0..=MOST_STALE {
+        let lease = match pool.lease(endpoint, wanted).await {
+            Ok(lease) => lease,
+            Err(problem) => return Exchanged::Unsent(problem, body),
+        };
+        let stale = lease.reused && attempt < MOST_STALE;
+        match send(lease, endpoint, parts, body, limit).await {
+            // Closed while it was kept: the next one, or a new one.
+            Exchanged::Unsent(_, unsent) if stale => body = unsent,
+            exchanged @ (Exchanged::Answered(..) | Exchanged::Unsent(..) | Exchanged::Lost(_)) => {
+                return exchanged;
+            }
+        }
+    }
+    Exchanged::Unsent(
+        Problem::Unreachable(format!("{}: every connection was closed", endpoint.url)),
+        body,
+    )
+}
+
+async fn send(
+    mut lease: Lease,
+    endpoint: &Endpoint<'_>,
+    parts: &Parts,
+    body: Body,
+    limit: Duration,
+) -> Exchanged {
+    let request = match address(endpoint, parts, body, &lease.sender) {
+        Ok(request) => request,
+        Err(problem) => return Exchanged::Lost(problem),
+    };
+    let sending = async {
+        match &mut lease.sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        }
+    };
+    let sent = if limit.is_zero() {
+        Ok(sending.await)
+    } else {
+        tokio::time::timeout(limit, sending).await
+    };
+    match sent {
+        Ok(Ok(response)) => Exchanged::Answered(response, lease),
+        Ok(Err(error)) => failed(endpoint, error),
+        Err(_) => Exchanged::Lost(Problem::OriginTimeout(format!(
+            "{}: no answer within {}",
+            endpoint.url,
+            crate::units::show_duration(limit)
+        ))),
+    }
+}
+
+fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> Exchanged {
+    let unsent = failure.take_message();
+    let why = format!("{}: {}", endpoint.url, failure.error());
+    match unsent {
+        Some(request) => Exchanged::Unsent(Problem::Unreachable(why), request.into_body()),
+        None => {
+            Exchanged::Lost(client_fault(failure.error()).unwrap_or(Problem::BrokenOrigin(why)))
+        }
+    }
+}
+
+/// What the client did wrong, if it was its body that broke the exchange off.
+fn client_fault(error: &hyper::Error) -> Option<Problem> {
+    match error.source()?.downcast_ref::<BodyError>()? {
+        BodyError::TooLong(limit) => Some(Problem::BodyTooLong(*limit)),
+        BodyError::Stalled(_) => Some(Problem::Stalled),
+        BodyError::Broken(error) => {
+            Some(Problem::Malformed(format!("the body broke off: {error}")))
+        }
+    }
+}
+
+/// The request as this connection's version of HTTP wants it addressed.
+fn address(
+    endpoint: &Endpoint<'_>,
+    parts: &Parts,
+    body: Body,
+    sender: &Sender,
+) -> Result<Request<Body>, Problem> {
+    let mut request = Request::new(body);
+    *request.method_mut() = parts.method.clone();
+    *request.headers_mut() = parts.headers.clone();
+    let path = parts
+        .uri
+        .path_and_query()
+        .cloned()
+        .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
+    let authority = parts
+        .uri
+        .authority()
+        .map_or(endpoint.host, uri::Authority::as_str);
+    match sender {
+        Sender::Http1(_) => {
+            set_host(request.headers_mut(), authority);
+            *request.uri_mut() = Uri::from(path);
+        }
+        Sender::Http2(_) => {
+            request.headers_mut().remove(HOST);
+            *request.version_mut() = Version::HTTP_2;
+            let scheme = match endpoint.url.scheme {
+                OriginScheme::Https => "https",
+                OriginScheme::Http | OriginScheme::H2c => "http",
+            };
+            *request.uri_mut() = Uri::builder()
+                .scheme(scheme)
+                .authority(Bytes::copy_from_slice(authority.as_bytes()).as_ref())
+                .path_and_query(path)
+                .build()
+                .map_err(|error| Problem::Malformed(error.to_string()))?;
+        }
+    }
+    Ok(request)
+}

@@ -1,0 +1,444 @@
+//! Tries regions in the order of the Decision until one answers.
+//!
+//! What was never sent always moves on. What was sent moves on only if it may be sent again: a
+//! method that `retries.methods` covers, without a body, within `retries.attempts` and the budget.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Method, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::connect::Wanted;
+use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
+use super::context::{Live, Worker};
+use super::exchange::{Exchanged, exchange};
+use super::inbound::is_safe;
+use super::pool::{Endpoint, Lease};
+use super::problem::Problem;
+use super::routes::Admitted;
+use crate::clock;
+use crate::config::plan::{RetryMethods, Service, WhenUnsatisfiable};
+use crate::ids::{OriginId, RegionId, ServiceId};
+use crate::positions::Standing;
+use crate::steering::{Choice, Decision, Verdict};
+
+/// How often a waiting read asks whether the region has caught up (the contract).
+const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// Origins of one region that are tried before the next region.
+const MOST_ORIGINS: usize = 3;
+
+/// A request ready to be sent, to whichever region.
+pub(super) struct Outbound<'a> {
+    pub(super) live: &'a Live,
+    pub(super) worker: &'a Worker,
+    pub(super) service_id: ServiceId,
+    pub(super) host: &'a str,
+    /// With an absolute URI, so that its authority is the one that the client asked for.
+    pub(super) parts: Parts,
+    /// Taken while it is being sent; gone once some of it was.
+    pub(super) body: Option<Body>,
+    pub(super) upgrades: bool,
+    pub(super) decision: Decision,
+    pub(super) store: Option<Store<'a>>,
+    pub(super) carried: Carried,
+    /// The last region to which something was sent.
+    pub(super) sent_to: Option<RegionId>,
+    pub(super) retries_left: u8,
+}
+
+/// An answer on its way back.
+pub(super) struct Forwarded {
+    pub(super) response: Response<Incoming>,
+    pub(super) lease: Lease,
+    pub(super) admitted: Admitted,
+    pub(super) region: RegionId,
+    pub(super) said: Said,
+    pub(super) mark: Option<Mark>,
+    /// From sending to the head of the answer.
+    pub(super) origin_time: Duration,
+}
+
+/// A try that came to nothing.
+enum Missed {
+    /// The next region may be tried.
+    Next(Problem),
+    /// The request must not be sent again.
+    Stop(Problem),
+}
+
+/// What a region made of a read that must see the client's writes.
+enum Read {
+    /// An answer that shows them.
+    Fresh(Box<Forwarded>),
+    /// 409, which says that the region understands `Meridian-Require`: ask again with the read itself.
+    NotYet,
+    /// An answer from before them.
+    Behind,
+}
+
+impl<'a> Outbound<'a> {
+    fn service(&self) -> &'a Service {
+        self.live.snapshot.plan.services.of(self.service_id)
+    }
+
+    /// Forwards to the first region that answers as it should.
+    pub(super) async fn forward(&mut self) -> Result<Forwarded, Problem> {
+        if let Verdict::Refused(refusal) = self.decision.verdict {
+            return Err(Problem::NoRegion(refusal.to_string()));
+        }
+        let ranked = self.decision.ranked.clone();
+        let outcome = match self.store {
+            Some(store) if self.must_be_fresh() => self.forward_fresh(&store, &ranked).await,
+            Some(_) | None => self.forward_in_order(&ranked).await,
+        };
+        outcome.map_err(|problem| self.when_failing_open(problem))
+    }
+
+    fn must_be_fresh(&self) -> bool {
+        self.carried.valid && !self.carried.token.is_empty() && self.decision_is_of_a_read()
+    }
+
+    /// A write's Decision never looks at freshness.
+    fn decision_is_of_a_read(&self) -> bool {
+        self.decision
+            .steps
+            .iter()
+            .any(|step| step.reason.rule() == crate::steering::Rule::Fresh)
+    }
+
+    /// When every region was down before the first try, unreachable means that none is able.
+    fn when_failing_open(&self, problem: Problem) -> Problem {
+        match (self.decision.verdict, problem) {
+            (Verdict::FailOpen(_), Problem::Unreachable(why)) => {
+                Problem::NoRegion(format!("no region is able to answer; the last try: {why}"))
+            }
+            (_, problem) => problem,
+        }
+    }
+
+    async fn forward_in_order(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
+        let mut last = Problem::NoRegion("no region is able to answer".into());
+        for choice in ranked {
+            match self.try_region(choice.region, None).await {
+                Ok(forwarded) => return Ok(forwarded),
+                Err(Missed::Stop(problem)) => return Err(problem),
+                Err(Missed::Next(problem)) => last = problem,
+            }
+        }
+        Err(last)
+    }
+
+    /// Step 4 of the contract, carried out: the order is steering's, the waiting is ours.
+    async fn forward_fresh(
+        &mut self,
+        store: &Store<'_>,
+        ranked: &[Choice],
+    ) -> Result<Forwarded, Problem> {
+        let deadline = Instant::now() + store.consistency.wait;
+        for choice in ranked {
+            let (mark, read) = match choice.standing {
+                Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
+                Standing::Behind { .. } if self.cannot_catch_up(choice.region) => continue,
+                Standing::Behind { .. } => (
+                    Mark::Waited,
+                    self.wait_for(store, choice.region, deadline).await,
+                ),
+            };
+            match read {
+                Ok(Read::Fresh(forwarded)) => {
+                    return Ok(Forwarded {
+                        mark: Some(mark),
+                        ..*forwarded
+                    });
+                }
+                Ok(Read::NotYet | Read::Behind) | Err(Missed::Next(_)) => {}
+                Err(Missed::Stop(problem)) => return Err(problem),
+            }
+        }
+        match store.consistency.when_unsatisfiable {
+            WhenUnsatisfiable::Fail => Err(Problem::NotCaughtUp),
+            WhenUnsatisfiable::Stale => {
+                let mut by_rank = ranked.to_vec();
+                by_rank.sort_by_key(|choice| choice.rank);
+                let forwarded = self.forward_in_order(&by_rank).await?;
+                Ok(Forwarded {
+                    mark: Some(Mark::Stale),
+                    ..forwarded
+                })
+            }
+        }
+    }
+
+    /// No waiting helps where the client's newest write went elsewhere and nobody knows how far.
+    fn cannot_catch_up(&self, region: RegionId) -> bool {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        self.carried
+            .token
+            .pin
+            .as_ref()
+            .is_some_and(|pin| pin.region != *name)
+    }
+
+    /// Reads from a region with `Meridian-Require`; only an answer that shows the client's writes counts.
+    async fn read(&mut self, store: &Store<'_>, region: RegionId) -> Result<Read, Missed> {
+        let vector = &self.carried.token.vector;
+        let require = if vector.is_empty() {
+            None
+        } else {
+            store.require(vector)
+        };
+        let forwarded = self.try_region(region, require).await?;
+        let dominates = match &forwarded.said.applied {
+            Some(applied) => self.shows_all(region, applied),
+            // It says nothing of itself: what is known of it has to do.
+            None => self.is_known_to_show_all(store, region),
+        };
+        match (forwarded.response.status(), dominates) {
+            (StatusCode::CONFLICT, false) => Ok(Read::NotYet),
+            (_, true) => Ok(Read::Fresh(Box::new(forwarded))),
+            (_, false) => Ok(Read::Behind),
+        }
+    }
+
+    fn shows_all(&self, region: RegionId, applied: &crate::positions::Vector) -> bool {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let required = &self.carried.token.vector;
+        applied.missing(required).all(|(writer, _)| writer == name)
+    }
+
+    fn is_known_to_show_all(&self, store: &Store<'_>, region: RegionId) -> bool {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let required = &self.carried.token.vector;
+        store.applied.standing(name, required, clock::steady_ms()) == Standing::Dominates
+    }
+
+    /// Asks a region again and again until it has caught up or the time is over.
+    async fn wait_for(
+        &mut self,
+        store: &Store<'_>,
+        region: RegionId,
+        deadline: Instant,
+    ) -> Result<Read, Missed> {
+        let mut ask_itself = true;
+        loop {
+            if Instant::now() >= deadline {
+                return Ok(Read::Behind);
+            }
+            if ask_itself || self.is_known_to_show_all(store, region) {
+                match self.read(store, region).await? {
+                    Read::Fresh(forwarded) => return Ok(Read::Fresh(forwarded)),
+                    Read::NotYet => {}
+                    Read::Behind => ask_itself = false,
+                }
+            } else if !self.ask_health_path(store, region).await {
+                ask_itself = true; // Its health check says nothing of positions.
+            }
+            tokio::time::sleep_until(deadline.min(Instant::now() + ASK_EVERY)).await;
+        }
+    }
+
+    /// Learns a region's positions from its health path; whether it said anything.
+    async fn ask_health_path(&self, store: &Store<'_>, region: RegionId) -> bool {
+        let routes = &self.live.routes;
+        let Some((origin, target)) = routes.probes(self.service_id, region).next() else {
+            return false;
+        };
+        let asked_at_ms = clock::steady_ms();
+        let result = routes.prober(self.service_id).probe(target).await;
+        let Some(applied) = result.applied.and_then(|text| store.parse_applied(&text)) else {
+            return false;
+        };
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        store.report(name, routes.origin(origin), &applied, asked_at_ms);
+        true
+    }
+
+    /// Tries a region's origins, the able ones first.
+    async fn try_region(
+        &mut self,
+        region: RegionId,
+        require: Option<http::HeaderValue>,
+    ) -> Result<Forwarded, Missed> {
+        let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
+        for origin in self.origins(region) {
+            match self.try_origin(region, origin, require.clone()).await {
+                Err(Missed::Next(problem)) => last = Missed::Next(problem),
+                done => return done,
+            }
+        }
+        Err(last)
+    }
+
+    /// A region's origins in the order to try them: spread over clients, the able ones if any is,
+    /// and of those first the ones that may have what the client must see.
+    fn origins(&self, region: RegionId) -> Vec<OriginId> {
+        let snapshot = &self.live.snapshot;
+        let state = snapshot.services.of(self.service_id);
+        let able: Vec<OriginId> = state
+            .able_origins
+            .iter()
+            .filter(|(of, _)| *of == region)
+            .map(|(_, origin)| *origin)
+            .collect();
+        let all = &snapshot.plan.regions.of(region).origins;
+        let mut origins = if able.is_empty() { all.clone() } else { able };
+        if origins.len() > 1 {
+            let spread = fastrand::usize(..origins.len());
+            origins.rotate_left(spread);
+            if let Some(store) = self.store {
+                let (name, required) = (
+                    &snapshot.plan.regions.of(region).name,
+                    &self.carried.token.vector,
+                );
+                origins.sort_by_key(|origin| {
+                    !store.applied.origin_may_answer(
+                        name,
+                        self.live.routes.origin(*origin),
+                        required,
+                    )
+                });
+            }
+        }
+        origins.truncate(MOST_ORIGINS);
+        origins
+    }
+
+    async fn try_origin(
+        &mut self,
+        region: RegionId,
+        origin: OriginId,
+        require: Option<http::HeaderValue>,
+    ) -> Result<Forwarded, Missed> {
+        let service = self.service();
+        let lane = self.live.routes.lane(self.service_id, region);
+        let admitted =
+            lane.and_then(|lane| lane.in_flight.admit(service.limits.in_flight_per_region));
+        let Some(admitted) = admitted else {
+            return Err(Missed::Next(Problem::Overloaded));
+        };
+        let Some(body) = self.body.take() else {
+            return Err(Missed::Stop(Problem::BrokenOrigin(
+                "the body is spent".into(),
+            )));
+        };
+        let resendable = body.is_empty();
+        match require {
+            Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require),
+            None => self.parts.headers.remove(MERIDIAN_REQUIRE),
+        };
+        let (asked_at_ms, began) = (clock::steady_ms(), Instant::now());
+        let exchanged = self.send(origin, body).await;
+        match exchanged {
+            Exchanged::Answered(response, lease) => {
+                if resendable {
+                    self.body = Some(Body::Empty); // A read that has to be asked again.
+                }
+                self.sent_to = Some(region);
+                let said = self.learn(region, origin, &response, asked_at_ms);
+                let origin_time = began.elapsed();
+                Ok(Forwarded {
+                    response,
+                    lease,
+                    admitted,
+                    region,
+                    said,
+                    mark: None,
+                    origin_time,
+                })
+            }
+            Exchanged::Unsent(problem, body) => {
+                self.body = Some(body);
+                Err(Missed::Next(problem))
+            }
+            Exchanged::Lost(problem) => {
+                self.sent_to = Some(region);
+                Err(self.after_loss(problem, resendable))
+            }
+        }
+    }
+
+    async fn send(&self, origin: OriginId, body: Body) -> Exchanged {
+        let service = self.service();
+        let endpoint = Endpoint {
+            url: &self.live.snapshot.plan.origins.of(origin).url,
+            host: self.host,
+            tls: &self.live.routes.tls,
+            connect_timeout: service.timeouts.connect,
+        };
+        let wanted = if self.upgrades {
+            Wanted::Http1
+        } else {
+            Wanted::Any
+        };
+        let limit = service.timeouts.first_byte;
+        exchange(
+            &self.worker.pool,
+            &endpoint,
+            wanted,
+            &self.parts,
+            body,
+            limit,
+        )
+        .await
+    }
+
+    fn learn(
+        &self,
+        region: RegionId,
+        origin: OriginId,
+        response: &Response<Incoming>,
+        asked_at_ms: u64,
+    ) -> Said {
+        let Some(store) = self.store else {
+            return Said::default();
+        };
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        store.learn(
+            name,
+            self.live.routes.origin(origin),
+            response.headers(),
+            asked_at_ms,
+        )
+    }
+
+    /// Whether a request of which something was sent may go to the next region.
+    fn after_loss(&mut self, problem: Problem, resendable: bool) -> Missed {
+        let retries = self.service().retries;
+        let covered = match retries.methods {
+            RetryMethods::None => false,
+            RetryMethods::Safe => is_safe(&self.parts.method),
+            RetryMethods::Idempotent => {
+                is_safe(&self.parts.method)
+                    || matches!(self.parts.method, Method::PUT | Method::DELETE)
+            }
+        };
+        let affordable = || self.worker.retry(retries.budget.ratio()).is_some();
+        if !resendable || !covered || self.retries_left == 0 || !affordable() {
+            return Missed::Stop(problem);
+        }
+        self.retries_left -= 1;
+        self.body = Some(Body::Empty);
+        metrics::counter!("meridian_http_retries_total").increment(1);
+        Missed::Next(problem)
+    }
+
+    /// The name of the region to which something was sent.
+    pub(super) fn sent_to_name(&self) -> Option<&'a Arc<str>> {
+        self.sent_to
+            .map(|region| &self.live.snapshot.plan.regions.of(region).name)
+    }
+}
+
+/// The mark of a region that had it all when it was chosen.
+fn ready_mark(choice: &Choice) -> Mark {
+    if choice.rank == 0 {
+        Mark::Fresh
+    } else {
+        Mark::Routed
+    }
+}

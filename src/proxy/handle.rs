@@ -1,0 +1,409 @@
+//! A request from its head to the head of its answer.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::request::Parts;
+use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::accept::Face;
+use super::affinity::{Known, Session};
+use super::body::Body;
+use super::consistency::{self, Carried, Store};
+use super::context::{Context, Live, Worker};
+use super::forward::{Forwarded, Outbound};
+use super::headers::{
+    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
+    remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
+};
+use super::inbound;
+use super::outcome::count_problem;
+use super::problem::Problem;
+use super::upgrade;
+use crate::clock;
+use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
+use crate::ids::ServiceId;
+use crate::steering::{Ask, Decision, Require, Vantage, steer};
+
+/// The connection that a request came on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Arrival {
+    pub(super) peer: SocketAddr,
+    pub(super) face: Face,
+}
+
+impl Arrival {
+    fn scheme(self) -> &'static str {
+        if self.is_secure() { "https" } else { "http" }
+    }
+
+    fn is_secure(self) -> bool {
+        self.face == Face::Https
+    }
+
+    fn peer_ip(self) -> IpAddr {
+        self.peer.ip().to_canonical()
+    }
+}
+
+/// Answers a request; never fails, because every failure has an answer of its own.
+pub(super) async fn handle(
+    context: &Context,
+    worker: &Worker,
+    arrival: Arrival,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let _counted = worker.request();
+    let live = context.live.load_full();
+    let began = Instant::now();
+    let version = request.version();
+    let id = request_id(request.headers());
+    let exchange = Exchange {
+        context,
+        worker,
+        live: &live,
+        arrival,
+        began,
+        id: &id,
+    };
+    let mut response = match exchange.answer(request).await {
+        Ok(response) => response,
+        Err(refused) => refused.into_response(&live, &id),
+    };
+    let headers = response.headers_mut();
+    headers.insert(X_REQUEST_ID, id);
+    add_via(headers, version, &live.snapshot.plan.node.name);
+    response
+}
+
+/// A request that got no answer from an origin.
+pub(super) struct Refused {
+    problem: Problem,
+    /// What must be set all the same: a write of unknown outcome pins its client.
+    headers: http::HeaderMap,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self {
+            problem,
+            headers: http::HeaderMap::new(),
+        }
+    }
+}
+
+impl Refused {
+    fn into_response(self, live: &Live, id: &HeaderValue) -> Response<Body> {
+        count_problem(&self.problem);
+        let id = id.to_str().unwrap_or_default();
+        let mut response = self.problem.response(&live.snapshot.plan.node.name, id);
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+struct Exchange<'a> {
+    context: &'a Context,
+    worker: &'a Worker,
+    live: &'a Arc<Live>,
+    arrival: Arrival,
+    began: Instant,
+    id: &'a HeaderValue,
+}
+
+/// Who asks for what, as far as the head of the request tells.
+struct Asked<'a> {
+    service_id: ServiceId,
+    service: &'a Service,
+    host: String,
+    client: IpAddr,
+    trusted: bool,
+    access: Access,
+    store: Option<Store<'a>>,
+    carried: Carried,
+    known: Known,
+}
+
+impl<'a> Exchange<'a> {
+    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+        let (mut parts, incoming) = request.into_parts();
+        let asked = self.read_head(&parts)?;
+        if let Some(redirect) = self.redirect(&parts, &asked)? {
+            return Ok(redirect);
+        }
+        let decision = self.decide(&asked, &parts);
+        let upgrade = (parts.version == Version::HTTP_11)
+            .then(|| upgrade_of(&parts.headers))
+            .flatten();
+        let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
+        self.prepare(&mut parts, &asked, upgrade.clone())?;
+        let limits = asked.service.limits;
+        let body = Body::streamed(incoming, limits.body, asked.service.timeouts.idle, None);
+        let mut outbound = Outbound {
+            live: self.live,
+            worker: self.worker,
+            service_id: asked.service_id,
+            host: &asked.host,
+            parts,
+            body: Some(body),
+            upgrades: upgrade.is_some(),
+            decision,
+            store: asked.store,
+            carried: asked.carried.clone(),
+            sent_to: None,
+            retries_left: asked.service.retries.attempts,
+        };
+        let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
+        match forwarded {
+            Ok(forwarded) => Ok(self.pass_on(&asked, forwarded, client_side.flatten())),
+            Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
+        }
+    }
+
+    fn read_head(&self, parts: &Parts) -> Result<Asked<'a>, Problem> {
+        let live: &'a Live = self.live;
+        let plan = &live.snapshot.plan;
+        let host = inbound::host(parts)?;
+        let service_id = live
+            .routes
+            .service(&host)
+            .ok_or_else(|| Problem::UnknownHost(host.clone()))?;
+        let service = plan.services.of(service_id);
+        inbound::check_size(&parts.headers, &service.limits)?;
+        let trusted_proxies = &plan.listen.trusted_proxies;
+        let client = inbound::client(&parts.headers, self.arrival.peer_ip(), trusted_proxies);
+        let store = service.consistency.as_ref().map(|consistency| Store {
+            consistency,
+            domain: plan.domains.of(consistency.domain),
+            applied: live.snapshot.positions.of(consistency.domain),
+            keyring: &live.keyring,
+            control: &self.context.control,
+            secure: self.arrival.is_secure(),
+        });
+        let carried = store.map_or_else(Carried::default, |store| store.read(&parts.headers));
+        let known = self.session(service, &host).find(&parts.headers, client);
+        Ok(Asked {
+            service_id,
+            service,
+            trusted: inbound::is_trusted(self.arrival.peer_ip(), trusted_proxies),
+            access: inbound::access(service, &parts.method, parts.uri.path()),
+            host,
+            client,
+            store,
+            carried,
+            known,
+        })
+    }
+
+    fn session<'s>(&'s self, service: &'s Service, host: &'s str) -> Session<'s> {
+        Session {
+            service,
+            plan: &self.live.snapshot.plan,
+            keyring: &self.live.keyring,
+            sticky: &self.context.sticky,
+            host,
+            secure: self.arrival.is_secure(),
+            now: clock::unix_secs(),
+        }
+    }
+
+    /// Plain http sends clients to https, unless it is told to serve.
+    fn redirect(
+        &self,
+        parts: &Parts,
+        asked: &Asked<'_>,
+    ) -> Result<Option<Response<Body>>, Problem> {
+        let listen = &self.live.snapshot.plan.listen;
+        if self.arrival.face != Face::Http || listen.http_mode == HttpMode::Serve {
+            return Ok(None);
+        }
+        let port = match listen.https.first().map(SocketAddr::port) {
+            None | Some(443) => String::new(),
+            Some(port) => format!(":{port}"),
+        };
+        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host))
+            .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
+        let mut response = Response::new(Body::Empty);
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        response.headers_mut().insert(LOCATION, location);
+        Ok(Some(response))
+    }
+
+    fn decide(&self, asked: &Asked<'_>, parts: &Parts) -> Decision {
+        let snapshot = &self.live.snapshot;
+        let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
+        let residency =
+            asked
+                .service
+                .residency
+                .as_ref()
+                .and_then(|residency| match &residency.by {
+                    ResidencyBy::Header(name) => inbound::header_value(&parts.headers, name),
+                    ResidencyBy::ClientCountry => None,
+                });
+        let write_key = match &asked.service.writes {
+            Writes::Home { key, .. } => inbound::key(key, parts),
+            Writes::Nearest | Writes::Primary { .. } => None,
+        };
+        let token = &asked.carried.token;
+        let ask = Ask {
+            service: asked.service_id,
+            place,
+            vantage: Vantage::Edge,
+            access: asked.access,
+            affinity: asked.known.region,
+            residency: residency.as_deref(),
+            write_key: write_key.as_deref(),
+            require: Require {
+                vector: (!token.vector.is_empty()).then_some(&token.vector),
+                pin: token
+                    .pin
+                    .as_ref()
+                    .and_then(|pin| snapshot.plan.region(&pin.region)),
+                now_ms: clock::steady_ms(),
+            },
+        };
+        steer(snapshot, &ask, asked.known.draw)
+    }
+
+    /// Makes the client's head the origin's.
+    fn prepare(
+        &self,
+        parts: &mut Parts,
+        asked: &Asked<'_>,
+        upgrade: Option<HeaderValue>,
+    ) -> Result<(), Problem> {
+        let authority = match parts.uri.authority() {
+            Some(authority) => authority.to_string(),
+            None => {
+                inbound::header_value(&parts.headers, &HOST).unwrap_or_else(|| asked.host.clone())
+            }
+        };
+        let headers = &mut parts.headers;
+        remove_hop_by_hop(headers);
+        remove_own(headers);
+        remove_own_cookies(headers);
+        let hop = Hop {
+            peer: self.arrival.peer_ip(),
+            trusted: asked.trusted,
+            host: &authority,
+            scheme: self.arrival.scheme(),
+            version: parts.version,
+            node: &self.live.snapshot.plan.node.name,
+            request_id: self.id,
+        };
+        add_forwarding(headers, &hop);
+        if let Some(protocol) = upgrade {
+            ask_upgrade(headers, protocol);
+        }
+        let path = parts.uri.path_and_query().cloned();
+        parts.uri = Uri::builder()
+            .scheme(self.arrival.scheme())
+            .authority(authority)
+            .path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()))
+            .build()
+            .map_err(|error| Problem::Malformed(error.to_string()))?;
+        Ok(())
+    }
+
+    /// Makes the origin's head the client's.
+    fn pass_on(
+        &self,
+        asked: &Asked<'_>,
+        forwarded: Forwarded,
+        client_side: Option<hyper::upgrade::OnUpgrade>,
+    ) -> Response<Body> {
+        let Forwarded {
+            response,
+            lease,
+            admitted,
+            region,
+            said,
+            mark,
+            origin_time,
+        } = forwarded;
+        let (mut parts, incoming) = response.into_parts();
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
+            lane.count(parts.status);
+        }
+        let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        let protocol = parts.headers.get(http::header::UPGRADE).cloned();
+        let headers = &mut parts.headers;
+        remove_hop_by_hop(headers);
+        remove_own(headers);
+        if let Ok(value) = HeaderValue::from_str(name) {
+            headers.insert(MERIDIAN_REGION, value);
+        }
+        let edge_time = self.began.elapsed().saturating_sub(origin_time);
+        add_server_timing(
+            headers,
+            edge_time.as_secs_f64() * 1e3,
+            origin_time.as_secs_f64() * 1e3,
+        );
+        if let Some(cookie) = self
+            .session(asked.service, &asked.host)
+            .remember(&asked.known, region)
+        {
+            headers.append(SET_COOKIE, cookie);
+        }
+        if let Some(store) = asked.store {
+            if asked.access == Access::Write || Store::is_write(&said) {
+                if let Some(token) = store.mint(&asked.carried, name, parts.status, &said) {
+                    store.issue(&asked.carried, token, headers);
+                }
+            } else if let Some(mark) = mark {
+                consistency::mark(headers, mark);
+                metrics::counter!("meridian_reads_total", "consistency" => mark.as_str())
+                    .increment(1);
+            }
+        }
+        if switching && let (Some(client_side), Some(protocol)) = (client_side, protocol) {
+            ask_upgrade(headers, protocol);
+            upgrade::join(
+                client_side,
+                Response::from_parts(parts.clone(), incoming),
+                admitted,
+            );
+            return Response::from_parts(parts, Body::Empty);
+        }
+        let held = lease.until_body_ends(Box::new(admitted));
+        let body = Body::streamed(incoming, 0, asked.service.timeouts.idle, Some(held));
+        Response::from_parts(parts, body)
+    }
+
+    /// A write that was sent and not answered may have happened: its client is pinned there.
+    fn refuse(&self, asked: &Asked<'_>, outbound: &Outbound<'_>, problem: Problem) -> Refused {
+        let mut headers = http::HeaderMap::new();
+        if let (Some(store), Access::Write, Some(region)) =
+            (asked.store, asked.access, outbound.sent_to_name())
+        {
+            store.issue(
+                &asked.carried,
+                store.pinned(&asked.carried, region),
+                &mut headers,
+            );
+        }
+        Refused { problem, headers }
+    }
+}
+
+/// Bounds a whole request; zero: not.
+async fn within<T>(
+    limit: std::time::Duration,
+    work: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    if limit.is_zero() {
+        return work.await;
+    }
+    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+        let limit = crate::units::show_duration(limit);
+        Err(Problem::OriginTimeout(format!(
+            "the request took longer than {limit}"
+        )))
+    })
+}

@@ -1,0 +1,337 @@
+//! Header fields that a proxy adds, changes and removes.
+
+use std::net::IpAddr;
+
+use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::{HeaderMap, HeaderName, HeaderValue, Version};
+
+use crate::chance;
+
+pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) const MERIDIAN_REGION: HeaderName = HeaderName::from_static("meridian-region");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
+
+/// The longest request id that is taken over from a client.
+const LONGEST_REQUEST_ID: usize = 128;
+
+/// Prefix of every header of Meridian's own.
+const OWN_PREFIX: &str = "meridian-";
+
+/// What a request's forwarding headers are made of.
+pub(super) struct Hop<'a> {
+    pub(super) peer: IpAddr,
+    pub(super) trusted: bool,
+    pub(super) host: &'a str,
+    pub(super) scheme: &'static str,
+    pub(super) version: Version,
+    pub(super) node: &'a str,
+    pub(super) request_id: &'a HeaderValue,
+}
+
+/// The request's id: the client's if it is a sensible one, else a new one.
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let sensible = |value: &&HeaderValue| {
+        !value.is_empty()
+            && value.len() <= LONGEST_REQUEST_ID
+            && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    };
+    headers
+        .get(X_REQUEST_ID)
+        .filter(sensible)
+        .cloned()
+        .unwrap_or_else(|| {
+            HeaderValue::from_str(&format!("{:032x}", chance::id_128()))
+                .unwrap_or_else(|_| HeaderValue::from_static("-"))
+        })
+}
+
+/// Removes what concerns one connection only (RFC 9110 §7.6.1). `TE: trailers` stays: gRPC needs it.
+pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let takes_trailers = headers
+        .get_all(TE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
+        });
+    for name in named.iter().chain(&[
+        CONNECTION,
+        KEEP_ALIVE,
+        PROXY_CONNECTION,
+        TE,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ]) {
+        headers.remove(name);
+    }
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
+}
+
+/// Removes every header of Meridian's own that a client or an origin has sent.
+pub(super) fn remove_own(headers: &mut HeaderMap) {
+    let own: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(OWN_PREFIX))
+        .cloned()
+        .collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
+/// Removes the edge's own cookies from what goes to the origin.
+pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
+    let is_own = |pair: &str| {
+        let name = pair.trim().trim_start_matches("__Host-");
+        name.starts_with("meridian_region_") || name.starts_with("meridian_seen")
+    };
+    let lines = headers.get_all(COOKIE);
+    let mentions_own =
+        |line: &HeaderValue| line.to_str().is_ok_and(|line| line.contains("meridian_"));
+    if !lines.iter().any(mentions_own) {
+        return;
+    }
+    let kept: Vec<&str> = lines
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter(|pair| !is_own(pair))
+        .map(str::trim)
+        .collect();
+    let kept = HeaderValue::from_str(&kept.join("; "));
+    headers.remove(COOKIE);
+    if let Ok(kept) = kept
+        && !kept.is_empty()
+    {
+        headers.insert(COOKIE, kept);
+    }
+}
+
+/// Adds what tells the origin who asked, and how it came here.
+pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
+    forward_for(headers, hop);
+    if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
+    }
+    if (!hop.trusted || !headers.contains_key(X_FORWARDED_HOST))
+        && let Ok(host) = HeaderValue::from_str(hop.host)
+    {
+        headers.insert(X_FORWARDED_HOST, host);
+    }
+    headers.insert(X_REQUEST_ID, hop.request_id.clone());
+    add_via(headers, hop.version, hop.node);
+    continue_trace(headers);
+}
+
+/// What a trusted proxy sent is kept, anybody else's replaced; the peer is appended.
+fn forward_for(headers: &mut HeaderMap, hop: &Hop<'_>) {
+    let mut hops: Vec<String> = headers
+        .get_all(X_FORWARDED_FOR)
+        .iter()
+        .filter(|_| hop.trusted)
+        .filter_map(|value| value.to_str().ok())
+        .map(str::to_owned)
+        .collect();
+    hops.push(hop.peer.to_string());
+    if let Ok(value) = HeaderValue::from_str(&hops.join(", ")) {
+        headers.insert(X_FORWARDED_FOR, value);
+    }
+}
+
+/// Appends this node to Via (RFC 9110 §7.6.3).
+pub(super) fn add_via(headers: &mut HeaderMap, version: Version, node: &str) {
+    let version = match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    };
+    let pseudonym: String = node
+        .chars()
+        .map(|c| {
+            if c.is_ascii_alphanumeric() || "-._".contains(c) {
+                c
+            } else {
+                '-'
+            }
+        })
+        .collect();
+    if let Ok(value) = HeaderValue::from_str(&format!("{version} {pseudonym}")) {
+        headers.append(VIA, value);
+    }
+}
+
+/// Continues a trace with a span of the edge's own, or begins one (W3C Trace Context §3.2).
+fn continue_trace(headers: &mut HeaderMap) {
+    let given = headers
+        .get(TRACEPARENT)
+        .and_then(|value| value.to_str().ok())
+        .and_then(trace_of);
+    let (trace, flags) =
+        given.unwrap_or_else(|| (format!("{:032x}", chance::id_128()), "01".to_owned()));
+    let parent = chance::id_64();
+    if let Ok(value) = HeaderValue::from_str(&format!("00-{trace}-{parent:016x}-{flags}")) {
+        headers.insert(TRACEPARENT, value);
+    }
+}
+
+/// The trace id and flags of a valid `traceparent`.
+fn trace_of(text: &str) -> Option<(String, String)> {
+    let mut fields = text.split('-');
+    let (version, trace, parent, flags) = (
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+        fields.next()?,
+    );
+    let hex = |text: &str, length: usize| {
+        text.len() == length
+            && text
+                .bytes()
+                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
+    let zero = |text: &str| text.bytes().all(|b| b == b'0');
+    let valid = hex(version, 2)
+        && version != "ff"
+        && (version != "00" || fields.next().is_none())
+        && hex(trace, 32)
+        && !zero(trace)
+        && hex(parent, 16)
+        && !zero(parent)
+        && hex(flags, 2);
+    valid.then(|| (trace.to_owned(), flags.to_owned()))
+}
+
+/// Whether a request asks to leave HTTP/1.1 for another protocol.
+pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
+    let asks = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| {
+            value
+                .split(',')
+                .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
+        });
+    headers.get(UPGRADE).filter(|_| asks).cloned()
+}
+
+/// Asks the next hop to leave HTTP/1.1 too.
+pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
+    headers.insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    headers.insert(UPGRADE, protocol);
+}
+
+/// `Server-Timing: edge;dur=…, origin;dur=…` in ms: the edge's own share and the origin's.
+pub(super) fn add_server_timing(headers: &mut HeaderMap, edge_ms: f64, origin_ms: f64) {
+    if let Ok(value) =
+        HeaderValue::from_str(&format!("edge;dur={edge_ms:.1}, origin;dur={origin_ms:.1}"))
+    {
+        headers.append(SERVER_TIMING, value);
+    }
+}
+
+/// The one Host of an HTTP/1.1 request.
+pub(super) fn set_host(headers: &mut HeaderMap, authority: &str) {
+    if let Ok(value) = HeaderValue::from_str(authority) {
+        headers.insert(HOST, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn what_concerns_one_connection_is_removed() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret"),
+            ("x-secret", "1"),
+            ("keep-alive", "timeout=5"),
+            ("te", "gzip, trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("accept", "*/*"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        assert_eq!(headers, map(&[("accept", "*/*"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn the_edge_s_own_cookies_stay_at_the_edge() {
+        let mut headers = map(&[
+            ("cookie", "a=1; __Host-meridian_seen=x; b=2"),
+            ("cookie", "meridian_region_api=y"),
+        ]);
+        remove_own_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2")]));
+    }
+
+    fn forwarded(trusted: bool) -> HeaderMap {
+        let mut headers = map(&[
+            ("x-forwarded-for", "1.2.3.4"),
+            ("x-forwarded-proto", "http"),
+        ]);
+        let hop = Hop {
+            peer: "203.0.113.9".parse().unwrap(),
+            trusted,
+            host: "api.example.com",
+            scheme: "https",
+            version: Version::HTTP_2,
+            node: "fra 1",
+            request_id: &HeaderValue::from_static("abc"),
+        };
+        add_forwarding(&mut headers, &hop);
+        headers
+    }
+
+    #[test]
+    fn a_trusted_proxy_s_word_is_kept_and_anybody_else_s_replaced() {
+        assert_eq!(forwarded(true)["x-forwarded-for"], "1.2.3.4, 203.0.113.9");
+        assert_eq!(forwarded(true)["x-forwarded-proto"], "http");
+        assert_eq!(forwarded(false)["x-forwarded-for"], "203.0.113.9");
+        assert_eq!(forwarded(false)["x-forwarded-proto"], "https");
+        assert_eq!(forwarded(false)["via"], "2 fra-1");
+    }
+
+    #[test]
+    fn a_trace_is_continued_or_begun() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let mut headers = map(&[("traceparent", &format!("00-{id}-00f067aa0ba902b7-00"))]);
+        continue_trace(&mut headers);
+        let text = headers["traceparent"].to_str().unwrap();
+        assert!(text.starts_with(&format!("00-{id}-")) && text.ends_with("-00"));
+        assert!(!text.contains("00f067aa0ba902b7"));
+        for bad in [
+            "",
+            "00-0-0-0",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+        ] {
+            assert_eq!(trace_of(bad), None);
+        }
+    }
+}

@@ -1,0 +1,274 @@
+//! What a request says, read once: host, client, keys, and whether it reads or writes.
+
+use std::net::IpAddr;
+
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Uri, header};
+
+use super::problem::Problem;
+use crate::config::plan::{Access, Limits, RequestKey, Service};
+use crate::prefix::Prefix;
+
+/// The most fields of a head (the contract).
+const MOST_FIELDS: usize = 100;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The host that a request is for: lower case, without port or final dot.
+pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let header = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Problem::Malformed(
+            "the request has more than one Host".into(),
+        ));
+    }
+    let authority = match (parts.uri.authority(), header) {
+        (Some(authority), _) => authority.as_str(),
+        (None, Some(header)) => header
+            .to_str()
+            .map_err(|_| Problem::Malformed("the Host is not ASCII".into()))?,
+        (None, None) => return Err(Problem::Malformed("the request has no Host".into())),
+    };
+    without_port(authority).ok_or_else(|| Problem::Malformed(format!("`{authority}` is no host")))
+}
+
+fn without_port(authority: &str) -> Option<String> {
+    let uri: Uri = authority.parse().ok()?;
+    let authority = uri.authority()?;
+    if authority.as_str().contains('@') {
+        return None;
+    }
+    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
+    (!host.is_empty()).then_some(host)
+}
+
+/// Refuses a head that is larger than the service takes.
+pub(super) fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Problem> {
+    if headers.len() > MOST_FIELDS {
+        return Err(Problem::HeadersTooLarge(format!(
+            "more than {MOST_FIELDS} fields"
+        )));
+    }
+    let size: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 4)
+        .sum();
+    let over = u64::try_from(size).is_ok_and(|size| limits.headers > 0 && size > limits.headers);
+    if over {
+        return Err(Problem::HeadersTooLarge(format!(
+            "more than {} bytes",
+            limits.headers
+        )));
+    }
+    let length = headers
+        .get(header::CONTENT_LENGTH)
+        .and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    match length {
+        Some(length) if limits.body > 0 && length > limits.body => {
+            Err(Problem::BodyTooLong(limits.body))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Whether the peer's `X-Forwarded-*` is believed.
+pub(super) fn is_trusted(peer: IpAddr, trusted: &[Prefix]) -> bool {
+    trusted.iter().any(|prefix| prefix.contains(peer))
+}
+
+/// The client's address: the peer, or behind trusted proxies the last one that is not theirs.
+pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> IpAddr {
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let mut client = peer;
+    let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
+    let hops = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.rsplit(','));
+    for hop in hops {
+        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+            break;
+        };
+        client = address;
+        if !is_trusted(address, trusted) {
+            break;
+        }
+    }
+    client.to_canonical()
+}
+
+/// Whether a request reads or writes: as the first matching intent says, else by its method.
+pub(super) fn access(service: &Service, method: &Method, path: &str) -> Access {
+    let intents = service
+        .consistency
+        .as_ref()
+        .map_or(&[][..], |consistency| &consistency.intents);
+    let intended = intents.iter().find(|intent| {
+        intent.method.as_ref().is_none_or(|m| m == method)
+            && path.strip_prefix(&*intent.path).is_some_and(|rest| {
+                rest.is_empty() || rest.starts_with('/') || intent.path.ends_with('/')
+            })
+    });
+    match intended {
+        Some(intent) => intent.is,
+        None if is_safe(method) => Access::Read,
+        None => Access::Write,
+    }
+}
+
+/// RFC 9110 §9.2.1, and QUERY.
+pub(super) fn is_safe(method: &Method) -> bool {
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
+    ) || method.as_str() == "QUERY"
+}
+
+/// The value of a part of the request.
+pub(super) fn key(key: &RequestKey, parts: &Parts) -> Option<String> {
+    match key {
+        RequestKey::Header(name) => header_value(&parts.headers, name),
+        RequestKey::Cookie(name) => cookie(&parts.headers, name).map(str::to_owned),
+        RequestKey::Query(name) => parts
+            .uri
+            .query()?
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .find(|(given, _)| *given == &**name)
+            .map(|(_, value)| value.to_owned()),
+        RequestKey::Path(index) => parts
+            .uri
+            .path()
+            .split('/')
+            .skip(1)
+            .nth(*index)
+            .filter(|segment| !segment.is_empty())
+            .map(str::to_owned),
+    }
+}
+
+/// A header's value as text.
+pub(super) fn header_value(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
+    headers.get(name)?.to_str().ok().map(str::to_owned)
+}
+
+/// A cookie's value (RFC 6265 §5.4).
+pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='))
+        .find(|(given, _)| *given == name)
+        .map(|(_, value)| value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parts(uri: &str, headers: &[(&'static str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().uri(uri);
+        for (name, value) in headers {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    #[test]
+    fn the_host_is_lower_case_without_port_or_final_dot() {
+        for (given, expected) in [
+            ("API.example.com", "api.example.com"),
+            ("api.example.com.:8443", "api.example.com"),
+            ("[2001:db8::1]:443", "[2001:db8::1]"),
+        ] {
+            assert_eq!(host(&parts("/", &[("host", given)])).unwrap(), expected);
+        }
+        let absolute = parts("https://api.example.com/x", &[("host", "other.example")]);
+        assert_eq!(host(&absolute).unwrap(), "api.example.com");
+    }
+
+    #[test]
+    fn a_request_without_one_good_host_is_malformed() {
+        for headers in [
+            vec![],
+            vec![("host", "a"), ("host", "a")],
+            vec![("host", "a b")],
+            vec![("host", "u@a")],
+            vec![("host", "")],
+        ] {
+            assert!(
+                matches!(host(&parts("/", &headers)), Err(Problem::Malformed(_))),
+                "{headers:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_hundred_fields_are_taken_and_one_more_refused() {
+        let limits = Limits {
+            body: 0,
+            headers: 0,
+            in_flight_per_region: 0,
+        };
+        let mut headers = HeaderMap::new();
+        for i in 0..100 {
+            headers.append(HeaderName::from_static("x"), i.into());
+        }
+        assert_eq!(check_size(&headers, &limits), Ok(()));
+        headers.append(HeaderName::from_static("x"), 100.into());
+        assert!(check_size(&headers, &limits).is_err());
+    }
+
+    #[test]
+    fn a_head_is_its_names_its_values_and_four_bytes_each() {
+        let mut headers = HeaderMap::new();
+        headers.insert(HeaderName::from_static("x-a"), "12345".parse().unwrap());
+        let limits = |bytes| Limits {
+            body: 0,
+            headers: bytes,
+            in_flight_per_region: 0,
+        };
+        assert_eq!(check_size(&headers, &limits(12)), Ok(()));
+        assert!(check_size(&headers, &limits(11)).is_err());
+    }
+
+    #[test]
+    fn only_trusted_proxies_are_believed() {
+        let trusted: Vec<Prefix> = vec!["10.0.0.0/8".parse().unwrap()];
+        let forwarded = parts(
+            "/",
+            &[("x-forwarded-for", "1.2.3.4, 203.0.113.7, 10.0.0.9")],
+        )
+        .headers;
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(
+            client(&forwarded, ip("10.0.0.1"), &trusted),
+            ip("203.0.113.7")
+        );
+        assert_eq!(
+            client(&forwarded, ip("198.51.100.1"), &trusted),
+            ip("198.51.100.1")
+        );
+    }
+
+    #[test]
+    fn a_key_is_a_header_a_cookie_a_parameter_or_a_segment() {
+        let parts = parts(
+            "/t/acme/x?tenant=globex",
+            &[("x-tenant", "initech"), ("cookie", "a=b; tenant=hooli")],
+        );
+        let find = |k: RequestKey| key(&k, &parts);
+        assert_eq!(
+            find(RequestKey::Header(HeaderName::from_static("x-tenant"))).unwrap(),
+            "initech"
+        );
+        assert_eq!(find(RequestKey::Cookie("tenant".into())).unwrap(), "hooli");
+        assert_eq!(find(RequestKey::Query("tenant".into())).unwrap(), "globex");
+        assert_eq!(find(RequestKey::Path(1)).unwrap(), "acme");
+        assert_eq!(find(RequestKey::Path(9)), None);
+    }
+}

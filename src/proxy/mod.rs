@@ -1,0 +1,29 @@
+//! Request → forwarded response: routing, TLS, pools, tries in region after region, affinity, tokens.
+//!
+//! Knows nothing of how a region is chosen: it asks [`steer`](crate::steering::steer) and follows
+//! the order. HTTP semantics are RFC 9110, 9112 and 9113; errors are RFC 9457 with RFC 9209.
+
+mod accept;
+mod affinity;
+mod body;
+mod connect;
+mod consistency;
+mod context;
+mod exchange;
+mod forward;
+mod handle;
+mod headers;
+mod inbound;
+mod outcome;
+mod pool;
+mod problem;
+mod routes;
+mod tls;
+mod upgrade;
+mod workers;
+
+pub use accept::{Face, Listener};
+pub use context::{Context, Live};
+pub use routes::{InFlightCounters, Routes};
+pub use tls::{CertificateError, Identities, OriginTls, client_config, roots};
+pub use workers::Workers;

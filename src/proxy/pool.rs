@@ -1,0 +1,177 @@
+//! Connections kept for the next request: one pool a worker, last in first out.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use hyper::client::conn::{http1, http2};
+use tokio::time::Instant;
+
+use super::body::{Body, Held};
+use super::connect::{Sender, Wanted, connect};
+use super::problem::Problem;
+use super::tls::OriginTls;
+use crate::config::plan::OriginUrl;
+
+/// Idle HTTP/1.1 connections kept per origin and worker.
+const MOST_IDLE: usize = 128;
+
+/// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
+const IDLE_FOR: Duration = Duration::from_secs(55);
+
+/// Whose connections: an origin, and the host that its certificate was asked for.
+type ShelfKey = (OriginUrl, Arc<str>);
+
+/// The connections of one worker.
+#[derive(Default)]
+pub(super) struct Pool {
+    shelves: Mutex<HashMap<ShelfKey, Shelf>>,
+}
+
+#[derive(Default)]
+struct Shelf {
+    /// The most recently used last.
+    http1: Vec<(http1::SendRequest<Body>, Instant)>,
+    http2: Option<http2::SendRequest<Body>>,
+}
+
+/// A connection in use.
+pub(super) struct Lease {
+    pub(super) sender: Sender,
+    /// Whether it was used before: then it may have been closed unnoticed.
+    pub(super) reused: bool,
+    key: ShelfKey,
+    pool: Arc<Pool>,
+}
+
+/// Where to connect, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Endpoint<'a> {
+    pub(super) url: &'a OriginUrl,
+    pub(super) host: &'a str,
+    pub(super) tls: &'a OriginTls,
+    pub(super) connect_timeout: Duration,
+}
+
+impl Pool {
+    /// A kept connection, or a new one.
+    pub(super) async fn lease(
+        self: &Arc<Self>,
+        endpoint: &Endpoint<'_>,
+        wanted: Wanted,
+    ) -> Result<Lease, Problem> {
+        let key: ShelfKey = (endpoint.url.clone(), endpoint.host.into());
+        if wanted == Wanted::Any {
+            while let Some(sender) = self.take(&key) {
+                if let Some(sender) = usable(sender).await {
+                    return Ok(Lease {
+                        sender,
+                        reused: true,
+                        key,
+                        pool: self.clone(),
+                    });
+                }
+            }
+        }
+        self.fresh(endpoint, wanted, key).await
+    }
+
+    async fn fresh(
+        self: &Arc<Self>,
+        endpoint: &Endpoint<'_>,
+        wanted: Wanted,
+        key: ShelfKey,
+    ) -> Result<Lease, Problem> {
+        let sender = connect(
+            endpoint.url,
+            endpoint.host,
+            endpoint.tls,
+            wanted,
+            endpoint.connect_timeout,
+        )
+        .await?;
+        if let Sender::Http2(sender) = &sender {
+            self.shelves().entry(key.clone()).or_default().http2 = Some(sender.clone());
+        }
+        Ok(Lease {
+            sender,
+            reused: false,
+            key,
+            pool: self.clone(),
+        })
+    }
+
+    fn shelves(&self) -> std::sync::MutexGuard<'_, HashMap<ShelfKey, Shelf>> {
+        // Each critical section leaves the shelves whole, even if it were to panic.
+        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, key: &ShelfKey) -> Option<Sender> {
+        let mut shelves = self.shelves();
+        let shelf = shelves.get_mut(key)?;
+        if let Some(sender) = &shelf.http2 {
+            if !sender.is_closed() {
+                return Some(Sender::Http2(sender.clone()));
+            }
+            shelf.http2 = None;
+        }
+        let now = Instant::now();
+        while let Some((sender, since)) = shelf.http1.pop() {
+            if now.duration_since(since) > IDLE_FOR {
+                shelf.http1.clear(); // Those below are older still.
+                return None;
+            }
+            if !sender.is_closed() {
+                return Some(Sender::Http1(sender));
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, key: ShelfKey, sender: http1::SendRequest<Body>) {
+        if sender.is_closed() {
+            return;
+        }
+        let mut shelves = self.shelves();
+        let shelf = shelves.entry(key).or_default();
+        if shelf.http1.len() < MOST_IDLE {
+            shelf.http1.push((sender, Instant::now()));
+        }
+    }
+}
+
+/// The sender once it takes a request; none if it is closed.
+async fn usable(sender: Sender) -> Option<Sender> {
+    match sender {
+        Sender::Http1(mut sender) => sender.ready().await.ok().map(|()| Sender::Http1(sender)),
+        Sender::Http2(mut sender) => sender.ready().await.ok().map(|()| Sender::Http2(sender)),
+    }
+}
+
+impl Lease {
+    /// What to hold while the response body streams: when it has ended well, the connection is kept.
+    pub(super) fn until_body_ends(self, also: Box<dyn Send + Sync>) -> Box<dyn Held> {
+        Box::new(Exchange {
+            lease: self,
+            _also: also,
+        })
+    }
+}
+
+struct Exchange {
+    lease: Lease,
+    /// Counts that end with the exchange.
+    _also: Box<dyn Send + Sync>,
+}
+
+impl Held for Exchange {
+    fn ended(self: Box<Self>) {
+        let Lease {
+            sender, key, pool, ..
+        } = self.lease;
+        match sender {
+            Sender::Http1(sender) => pool.put_back(key, sender),
+            Sender::Http2(_) => {}
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Answers that the edge makes itself: RFC 9457 problem details with RFC 9209's Proxy-Status.
+
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use serde_json::json;
+
+use super::body::Body;
+
+/// Seconds after which a client may try again when no region is able: about one recheck.
+const RETRY_AFTER_SECS: u16 = 5;
+
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// What went wrong, and whose fault it is.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Problem {
+    /// The client's: a request that is none.
+    #[error("{0}")]
+    Malformed(String),
+    /// The client's: it stopped talking.
+    #[error("the request did not arrive in time")]
+    Stalled,
+    /// The client's: too much body.
+    #[error("the body is longer than the {0} bytes that this service takes")]
+    BodyTooLong(u64),
+    /// The client's: too many or too long headers.
+    #[error("the headers are larger than this service takes: {0}")]
+    HeadersTooLarge(String),
+    /// The client's: nobody here by that name.
+    #[error("no service answers for `{0}`")]
+    UnknownHost(String),
+    /// The origins': none could be reached.
+    #[error("{0}")]
+    Unreachable(String),
+    /// The origins': one broke off.
+    #[error("{0}")]
+    BrokenOrigin(String),
+    /// The origins': one was too slow.
+    #[error("{0}")]
+    OriginTimeout(String),
+    /// Ours: no region may answer.
+    #[error("{0}")]
+    NoRegion(String),
+    /// Ours: every region is full.
+    #[error("every region is at its limit of requests in flight")]
+    Overloaded,
+    /// Ours: no region has caught up with the client's writes.
+    #[error("no region has caught up with what this client has written")]
+    NotCaughtUp,
+}
+
+/// How a problem shows: status, the slug of its type, its title, and RFC 9209's error.
+struct Form {
+    status: StatusCode,
+    slug: &'static str,
+    title: &'static str,
+    error: &'static str,
+}
+
+impl Problem {
+    fn form(&self) -> Form {
+        let (status, slug, title, error) = match self {
+            Self::Malformed(_) => (
+                StatusCode::BAD_REQUEST,
+                "malformed",
+                "Malformed request",
+                "http_request_error",
+            ),
+            Self::Stalled => (
+                StatusCode::REQUEST_TIMEOUT,
+                "stalled",
+                "Request timeout",
+                "http_request_error",
+            ),
+            Self::BodyTooLong(_) => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body-too-long",
+                "Body too long",
+                "http_request_error",
+            ),
+            Self::HeadersTooLarge(_) => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "headers-too-large",
+                "Headers too large",
+                "http_request_error",
+            ),
+            Self::UnknownHost(_) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "unknown-host",
+                "Unknown host",
+                "destination_not_found",
+            ),
+            Self::Unreachable(_) => (
+                StatusCode::BAD_GATEWAY,
+                "unreachable",
+                "Origin unreachable",
+                "destination_unavailable",
+            ),
+            Self::BrokenOrigin(_) => (
+                StatusCode::BAD_GATEWAY,
+                "broken-origin",
+                "Origin broke off",
+                "http_response_incomplete",
+            ),
+            Self::OriginTimeout(_) => (
+                StatusCode::GATEWAY_TIMEOUT,
+                "origin-timeout",
+                "Origin timeout",
+                "http_response_timeout",
+            ),
+            Self::NoRegion(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "no-region",
+                "No region able",
+                "destination_unavailable",
+            ),
+            Self::Overloaded => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "Overloaded",
+                "connection_limit_reached",
+            ),
+            Self::NotCaughtUp => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "not-caught-up",
+                "Not caught up",
+                "destination_unavailable",
+            ),
+        };
+        Form {
+            status,
+            slug,
+            title,
+            error,
+        }
+    }
+
+    /// As the metric's label has it.
+    pub(super) fn label(&self) -> &'static str {
+        self.form().slug
+    }
+
+    /// The answer for the client.
+    pub(super) fn response(&self, node: &str, request_id: &str) -> Response<Body> {
+        let form = self.form();
+        let text = json!({
+            "type": format!("urn:meridian:problem:{}", form.slug),
+            "title": form.title,
+            "status": form.status.as_u16(),
+            "detail": self.to_string(),
+            "request_id": request_id,
+        });
+        let mut response = Response::new(Body::made(text.to_string()));
+        *response.status_mut() = form.status;
+        let headers = response.headers_mut();
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
+        if form.status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(RETRY_AFTER, RETRY_AFTER_SECS.into());
+        }
+        insert_proxy_status(headers, node, form.error, &self.to_string());
+        response
+    }
+}
+
+/// RFC 9209 §2: `"node"; error=...; details="..."`.
+fn insert_proxy_status(headers: &mut HeaderMap, node: &str, error: &str, details: &str) {
+    let text = format!(
+        "{}; error={error}; details={}",
+        sf_string(node),
+        sf_string(details)
+    );
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.insert(PROXY_STATUS, value);
+    }
+}
+
+/// A structured field's string (RFC 8941 §3.3.3): printable ASCII, with quote and backslash escaped.
+fn sf_string(text: &str) -> String {
+    let mut quoted = String::from('"');
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            ' '..='~' => quoted.push(c),
+            _ => quoted.push('?'),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_503_says_when_to_come_back_and_why() {
+        let response = Problem::NoRegion("no region is able".into()).response("fra-1", "id");
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()["retry-after"], "5");
+        assert_eq!(
+            response.headers()["proxy-status"],
+            r#""fra-1"; error=destination_unavailable; details="no region is able""#
+        );
+    }
+
+    #[test]
+    fn a_string_cannot_break_out_of_its_quotes() {
+        assert_eq!(sf_string("a\"b\\c\r\né"), r#""a\"b\\c???""#);
+    }
+}

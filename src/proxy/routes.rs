@@ -1,0 +1,162 @@
+//! What is compiled from a Plan for the proxy: hosts, origins, counters.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metrics::Counter;
+
+use super::tls::OriginTls;
+use crate::config::plan::{HostPattern, Plan};
+use crate::health::{Prober, Target, targets};
+use crate::ids::{OriginId, RegionId, ServiceId, Table};
+
+/// Requests in flight to one region for one service.
+#[derive(Debug, Default)]
+pub(super) struct InFlight(AtomicU32);
+
+/// Counts one request while it lives.
+pub(super) struct Admitted(Arc<InFlight>);
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl InFlight {
+    /// Admits a request, unless `limit` (0: none) are in flight already.
+    pub(super) fn admit(self: &Arc<Self>, limit: u32) -> Option<Admitted> {
+        let before = self.0.fetch_add(1, Ordering::Relaxed);
+        let admitted = Admitted(self.clone());
+        (limit == 0 || before < limit).then_some(admitted)
+    }
+}
+
+/// What a region of a service has of its own.
+pub(super) struct Lane {
+    pub(super) in_flight: Arc<InFlight>,
+    /// Responses by the hundreds of their status.
+    responses: [Counter; 5],
+}
+
+impl Lane {
+    /// Counts a response.
+    pub(super) fn count(&self, status: http::StatusCode) {
+        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
+        if let Some(counter) = self.responses.get(class) {
+            counter.increment(1);
+        }
+    }
+}
+
+/// Counters of requests in flight by service and region, which outlive reloads.
+#[derive(Debug, Default)]
+pub struct InFlightCounters(Mutex<HashMap<(Arc<str>, Arc<str>), Arc<InFlight>>>);
+
+/// What is compiled from a Plan for the proxy.
+pub struct Routes {
+    exact: HashMap<Arc<str>, ServiceId>,
+    /// By the name below which they stand.
+    wildcards: HashMap<Arc<str>, ServiceId>,
+    origins: Table<OriginId, Arc<str>>,
+    lanes: Table<ServiceId, HashMap<RegionId, Lane>>,
+    probers: Table<ServiceId, Prober>,
+    targets: Vec<Target>,
+    pub(super) tls: OriginTls,
+}
+
+impl Routes {
+    /// Compiles.
+    pub fn new(
+        plan: &Plan,
+        probers: Table<ServiceId, Prober>,
+        tls: OriginTls,
+        in_flight: &InFlightCounters,
+    ) -> Self {
+        let mut exact = HashMap::new();
+        let mut wildcards = HashMap::new();
+        for (id, service) in plan.services.iter() {
+            for host in &service.hosts {
+                match host {
+                    HostPattern::Exact(name) => exact.insert(name.clone(), id),
+                    HostPattern::Wildcard(name) => wildcards.insert(name.clone(), id),
+                };
+            }
+        }
+        Self {
+            exact,
+            wildcards,
+            origins: Table::like(&plan.origins, |id| {
+                plan.origins.of(id).url.to_string().into()
+            }),
+            lanes: Table::like(&plan.services, |id| lanes(plan, id, in_flight)),
+            probers,
+            targets: targets(plan),
+            tls,
+        }
+    }
+
+    /// The service of a host: the exact one, else the longest wildcard.
+    pub(super) fn service(&self, host: &str) -> Option<ServiceId> {
+        if let Some(service) = self.exact.get(host) {
+            return Some(*service);
+        }
+        let mut below = host;
+        while let Some((_, parent)) = below.split_once('.') {
+            if let Some(service) = self.wildcards.get(parent) {
+                return Some(*service);
+            }
+            below = parent;
+        }
+        None
+    }
+
+    /// An origin's URL as a text.
+    pub(super) fn origin(&self, id: OriginId) -> &Arc<str> {
+        self.origins.of(id)
+    }
+
+    /// What a region of a service has of its own.
+    pub(super) fn lane(&self, service: ServiceId, region: RegionId) -> Option<&Lane> {
+        self.lanes.of(service).get(&region)
+    }
+
+    /// How to ask a region's origins for their positions, beside requests.
+    pub(super) fn probes(
+        &self,
+        service: ServiceId,
+        region: RegionId,
+    ) -> impl Iterator<Item = (OriginId, &Target)> {
+        self.targets
+            .iter()
+            .filter(move |target| target.service == service && target.region == region)
+            .filter_map(|target| Some((target.origin?, target)))
+    }
+
+    /// How a service's targets are probed.
+    pub(super) fn prober(&self, service: ServiceId) -> &Prober {
+        self.probers.of(service)
+    }
+}
+
+fn lanes(plan: &Plan, id: ServiceId, in_flight: &InFlightCounters) -> HashMap<RegionId, Lane> {
+    let service = plan.services.of(id);
+    let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
+    service
+        .regions
+        .iter()
+        .map(|member| {
+            let region = &plan.regions.of(member.region).name;
+            let key = (service.name.clone(), region.clone());
+            let lane = Lane {
+                in_flight: counters.entry(key).or_default().clone(),
+                responses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| {
+                    metrics::counter!("meridian_http_responses_total",
+                        "service" => service.name.to_string(), "region" => region.to_string(), "class" => class)
+                }),
+            };
+            (member.region, lane)
+        })
+        .collect()
+}

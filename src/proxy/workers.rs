@@ -1,0 +1,57 @@
+//! Worker threads: each a current-thread runtime with pools of its own.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+use tokio_util::sync::CancellationToken;
+
+use super::context::Worker;
+
+/// The worker threads of the proxy.
+pub struct Workers {
+    workers: Vec<(Handle, Arc<Worker>)>,
+    threads: Vec<JoinHandle<()>>,
+    stop: CancellationToken,
+}
+
+impl Workers {
+    /// Starts `count` threads.
+    pub fn start(count: usize) -> std::io::Result<Self> {
+        let stop = CancellationToken::new();
+        let (mut workers, mut threads) = (Vec::new(), Vec::new());
+        for index in 0..count.max(1) {
+            let runtime = Builder::new_current_thread().enable_all().build()?;
+            workers.push((runtime.handle().clone(), Arc::new(Worker::default())));
+            let stop = stop.clone();
+            let thread = std::thread::Builder::new()
+                .name(format!("http-{index}"))
+                .spawn(move || runtime.block_on(stop.cancelled()))?;
+            threads.push(thread);
+        }
+        Ok(Self {
+            workers,
+            threads,
+            stop,
+        })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&Handle, &Arc<Worker>)> {
+        self.workers.iter().map(|(handle, worker)| (handle, worker))
+    }
+
+    /// Stops the threads, and with them every connection that is left.
+    pub fn stop(self) {
+        self.stop.cancel();
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a proxy worker has panicked");
+            }
+        }
+    }
+}
