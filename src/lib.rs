@@ -11,6 +11,7 @@
     )
 )]
 
+pub mod admin;
 pub mod chance;
 pub mod clock;
 pub mod config;

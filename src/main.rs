@@ -1,2 +1,2 @@
-//! Parses the command line and calls the subcommand.
+//! Parses.
 fn main() {}

@@ -6,12 +6,14 @@
 mod drains;
 mod events;
 mod ranking;
+mod reload;
 mod store;
 mod task;
 mod world;
 
 pub use drains::{Drain, DrainRefused, Drains};
 pub use events::{Event, EventLog, Kind};
+pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
 pub use store::{Store, StoreError};
-pub use task::{Adoption, Closed, Control, Probers};
+pub use task::{Adoption, Closed, Control, Inbox, Probers, Publish};
 pub use world::{Folded, LastProbe, TargetStatus, World, WorldStatus};

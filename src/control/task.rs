@@ -46,7 +46,12 @@ pub struct Adoption {
     pub probers: Probers,
     /// What changed, for the event log.
     pub summary: String,
+    /// Receives every snapshot of this Plan.
+    pub publish: Publish,
 }
+
+/// Receives snapshots.
+pub type Publish = Box<dyn FnMut(Arc<Snapshot>) + Send>;
 
 enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
@@ -61,6 +66,9 @@ enum Command {
     Tell(Event),
 }
 
+/// What a writer that is yet to start will read.
+pub struct Inbox(mpsc::Receiver<Command>);
+
 /// The control task has ended: the edge is shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the edge is shutting down")]
@@ -74,18 +82,23 @@ pub struct Control {
 }
 
 impl Control {
-    /// Starts the writer with its first Plan; `publish` receives every snapshot, the first before
-    /// this returns.
+    /// A handle to a writer that is yet to start, and what it will read.
+    pub fn new() -> (Self, Inbox) {
+        let (commands, inbox) = mpsc::channel(QUEUE);
+        let events = Arc::new(EventLog::default());
+        (Self { commands, events }, Inbox(inbox))
+    }
+
+    /// Starts the writer with its first Plan, whose first snapshot is published before this returns.
     pub fn start(
+        &self,
+        Inbox(inbox): Inbox,
         first: Adoption,
         store: Option<Store>,
-        publish: impl FnMut(Arc<Snapshot>) + Send + 'static,
         tasks: &TaskTracker,
         stop: CancellationToken,
-    ) -> Self {
-        let (commands, inbox) = mpsc::channel(QUEUE);
+    ) {
         let (reports, report_inbox) = mpsc::channel(QUEUE);
-        let events = Arc::new(EventLog::default());
         let mut world = World::new(first.plan, first.clients);
         if let Some(store) = &store {
             store.restore(&mut world, clock::unix_ms());
@@ -93,9 +106,9 @@ impl Control {
         let mut writer = Writer {
             world,
             store,
-            publish: Box::new(publish),
+            publish: first.publish,
             published: None,
-            events: events.clone(),
+            events: self.events.clone(),
             reports,
             checks: HashMap::new(),
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
@@ -106,7 +119,6 @@ impl Control {
         writer.publish();
         writer.run_checks(&first.probers);
         tasks.spawn(writer.run(inbox, report_inbox));
-        Self { commands, events }
     }
 
     /// What happened.
@@ -187,7 +199,7 @@ struct RunningCheck {
 struct Writer {
     world: World,
     store: Option<Store>,
-    publish: Box<dyn FnMut(Arc<Snapshot>) + Send>,
+    publish: Publish,
     published: Option<Arc<Snapshot>>,
     events: Arc<EventLog>,
     reports: mpsc::Sender<Report>,
@@ -266,6 +278,7 @@ impl Writer {
 
     fn adopt(&mut self, adoption: Adoption) -> u64 {
         self.world.adopt(adoption.plan, adoption.clients);
+        self.publish = adoption.publish;
         self.run_checks(&adoption.probers);
         self.publish();
         self.unsaved = true;

@@ -4,14 +4,35 @@
 //! is all the clients that a service ranks alike, so that the prefix found for a client is the
 //! widest true scope of RFC 7871.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::database::{Database, Location, LocationId};
+use super::prefix_map::PrefixMap;
+use super::ranges::{Family, Ranges};
+use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
 use crate::ids::{RegionId, ServiceId, Table};
+use crate::prefix::Prefix;
 
 /// A place of one class of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PlaceId(pub(super) u16);
+pub struct PlaceId(u16);
+
+impl PlaceId {
+    /// Clients of whom nothing is known that matters.
+    pub const NOWHERE: Self = Self(0);
+
+    /// As an index into [`ClientMap::places`].
+    pub fn index(self) -> usize {
+        self.0.into()
+    }
+
+    /// The id of an index into [`ClientMap::places`].
+    pub fn at(index: usize) -> Self {
+        Self(u16::try_from(index).unwrap_or(0))
+    }
+}
 
 /// Clients that a service ranks alike.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
@@ -26,7 +47,7 @@ pub struct Place {
 }
 
 /// The client maps of all services.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct ClientMap {
     classes: Vec<Class>,
     of_service: Table<ServiceId, usize>,
@@ -35,15 +56,47 @@ pub struct ClientMap {
 /// Services that rank clients alike.
 #[derive(Debug)]
 struct Class {
+    /// The first is [`PlaceId::NOWHERE`].
     places: Vec<Place>,
+    prefixes: PrefixMap<PlaceId>,
 }
 
 impl ClientMap {
+    /// Compiles the maps of a Plan.
+    pub fn compile(plan: &Plan, database: &Database) -> Self {
+        let networks: Vec<(Prefix, Option<RegionId>)> = plan
+            .geo
+            .networks
+            .iter()
+            .map(|(prefix, region)| (*prefix, Some(*region)))
+            .collect();
+        let networks = Ranges::longest_prefix(&networks, None);
+        let mut keys: Vec<ClassKey<'_>> = Vec::new();
+        let of_service = Table::like(&plan.services, |id| {
+            let key = ClassKey::of(plan.services.of(id));
+            keys.iter()
+                .position(|known| *known == key)
+                .unwrap_or_else(|| {
+                    keys.push(key);
+                    keys.len() - 1
+                })
+        });
+        let classes = keys
+            .iter()
+            .map(|key| Compiler::new(plan, database, key).compile(&networks))
+            .collect();
+        Self {
+            classes,
+            of_service,
+        }
+    }
+
     /// Where a client is for a service, and the length of the widest prefix around it whose clients
     /// are all of that place.
     pub fn locate(&self, service: ServiceId, client: IpAddr) -> (PlaceId, u8) {
-        let _ = (service, client);
-        (PlaceId(0), 0)
+        self.class(service)
+            .and_then(|class| class.prefixes.get(client))
+            .unwrap_or((PlaceId::NOWHERE, 0))
     }
 
     /// What is known of a place.
@@ -53,16 +106,181 @@ impl ClientMap {
             country: None,
             matched_override: None,
         };
-        self.places(service)
-            .get(usize::from(place.0))
-            .unwrap_or(&NOWHERE)
+        self.places(service).get(place.index()).unwrap_or(&NOWHERE)
     }
 
     /// Every place of a service, in the order of their ids.
     pub fn places(&self, service: ServiceId) -> &[Place] {
-        self.of_service
-            .get(service)
-            .and_then(|class| self.classes.get(*class))
-            .map_or(&[], |class| &class.places)
+        self.class(service).map_or(&[], |class| &class.places)
+    }
+
+    /// How many prefixes all maps hold together.
+    pub fn prefixes(&self) -> usize {
+        self.classes.iter().map(|class| class.prefixes.len()).sum()
+    }
+
+    fn class(&self, service: ServiceId) -> Option<&Class> {
+        self.classes.get(*self.of_service.get(service)?)
+    }
+}
+
+/// All of a service that decides how it ranks clients: equal keys, one class.
+#[derive(Clone, Debug, PartialEq)]
+struct ClassKey<'a> {
+    /// Empty when distance does not matter.
+    regions: Vec<RegionId>,
+    overrides: &'a [Override],
+    /// Countries that residency names.
+    resident: Vec<Country>,
+}
+
+impl<'a> ClassKey<'a> {
+    fn of(service: &'a Service) -> Self {
+        let by_distance = match service.policy {
+            Policy::Latency | Policy::Geo => true,
+            Policy::Weighted | Policy::Priority => false,
+        };
+        let regions = service.regions.iter().map(|member| member.region);
+        let residency = service
+            .residency
+            .as_ref()
+            .filter(|r| r.by == ResidencyBy::ClientCountry);
+        let labels = residency.into_iter().flat_map(|residency| &residency.allow);
+        Self {
+            regions: regions.filter(|_| by_distance).collect(),
+            overrides: &service.overrides,
+            resident: labels.filter_map(|(label, _)| label.parse().ok()).collect(),
+        }
+    }
+
+    /// Whether any client's place matters.
+    fn tells_clients_apart(&self) -> bool {
+        !self.regions.is_empty() || !self.overrides.is_empty() || !self.resident.is_empty()
+    }
+}
+
+struct Compiler<'a> {
+    plan: &'a Plan,
+    database: &'a Database,
+    key: &'a ClassKey<'a>,
+    places: Vec<Place>,
+    ids: HashMap<Place, PlaceId>,
+}
+
+impl<'a> Compiler<'a> {
+    fn new(plan: &'a Plan, database: &'a Database, key: &'a ClassKey<'a>) -> Self {
+        let nowhere = Place::default();
+        Self {
+            plan,
+            database,
+            key,
+            places: vec![nowhere.clone()],
+            ids: HashMap::from([(nowhere, PlaceId::NOWHERE)]),
+        }
+    }
+
+    fn compile(mut self, networks: &Ranges<Option<RegionId>>) -> Class {
+        if !self.key.tells_clients_apart() {
+            let nowhere = Ranges {
+                v4: Family::uniform(PlaceId::NOWHERE),
+                v6: Family::uniform(PlaceId::NOWHERE),
+            };
+            return Class {
+                places: self.places,
+                prefixes: PrefixMap::new(&nowhere),
+            };
+        }
+        type Seen = (LocationId, Option<RegionId>, Option<u16>);
+        let overridden = self.first_network_override();
+        let mut known: HashMap<Seen, PlaceId> = HashMap::new();
+        let places = self.database.ranges().zip(networks).zip(&overridden).map(
+            |((location, at), network)| {
+                let seen = (location, at, network);
+                *known
+                    .entry(seen)
+                    .or_insert_with(|| self.place(location, at, network))
+            },
+        );
+        Class {
+            prefixes: PrefixMap::new(&places),
+            places: self.places,
+        }
+    }
+
+    /// The first override whose network an address lies in, whichever is the longest.
+    fn first_network_override(&self) -> Ranges<Option<u16>> {
+        let networks: Vec<(Prefix, u16)> = (0..u16::MAX)
+            .zip(self.key.overrides)
+            .filter_map(|(index, entry)| match entry.clients {
+                ClientMatch::Network(prefix) => Some((prefix, index)),
+                ClientMatch::Country(_) => None,
+            })
+            .collect();
+        let first_around = |prefix: Prefix| {
+            let around = networks.iter().filter(|(other, _)| {
+                other.length() <= prefix.length() && other.contains(prefix.address())
+            });
+            around.map(|(_, index)| *index).min()
+        };
+        let firsts: Vec<(Prefix, Option<u16>)> = networks
+            .iter()
+            .map(|(prefix, _)| (*prefix, first_around(*prefix)))
+            .collect();
+        Ranges::longest_prefix(&firsts, None)
+    }
+
+    fn place(
+        &mut self,
+        location: LocationId,
+        at: Option<RegionId>,
+        network: Option<u16>,
+    ) -> PlaceId {
+        let location = self.database.location(location);
+        let by_country = self.country_override(location.country);
+        let place = Place {
+            nearest: self.nearest(&location, at),
+            country: location
+                .country
+                .filter(|country| self.key.resident.contains(country)),
+            matched_override: [network, by_country].into_iter().flatten().min(),
+        };
+        if let Some(id) = self.ids.get(&place) {
+            return *id;
+        }
+        let id = PlaceId::at(self.places.len());
+        self.places.push(place.clone());
+        self.ids.insert(place, id);
+        id
+    }
+
+    fn country_override(&self, country: Option<Country>) -> Option<u16> {
+        let country = country?;
+        (0..u16::MAX)
+            .zip(self.key.overrides)
+            .find_map(|(index, entry)| match &entry.clients {
+                ClientMatch::Country(countries) => countries.contains(&country).then_some(index),
+                ClientMatch::Network(_) => None,
+            })
+    }
+
+    /// The regions by distance: a client of `geo.networks` stands at its region.
+    fn nearest(&self, location: &Location, at: Option<RegionId>) -> Option<Box<[RegionId]>> {
+        if self.key.regions.is_empty() {
+            return None;
+        }
+        let point = at
+            .and_then(|region| self.plan.regions.of(region).location)
+            .or(location.point);
+        if at.is_none() && point.is_none() {
+            return None;
+        }
+        let km = |region: RegionId| match (point, self.plan.regions.of(region).location) {
+            _ if at == Some(region) => -1.0,
+            (Some(here), Some(there)) => here.distance_km(there),
+            _ => f64::INFINITY,
+        };
+        let mut nearest = self.key.regions.clone();
+        nearest.sort_by(|a, b| km(*a).total_cmp(&km(*b)));
+        Some(nearest.into())
     }
 }

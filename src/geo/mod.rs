@@ -1,5 +1,15 @@
-//! Address → location → place: the geography database, the well-known cloud regions and the client map.
+//! Address → location → place: the geography database, the well-known cloud regions, the client map.
+//!
+//! Knows nothing of health. `ranges` and `prefix_map` are the pure tables that the map is made of.
 
+mod built_in;
 mod client_map;
+mod clouds;
+mod database;
+mod mmdb;
+mod prefix_map;
+mod ranges;
 
 pub use client_map::{ClientMap, Place, PlaceId};
+pub use clouds::well_known;
+pub use database::{Database, DatabaseInfo, GeoError, Location};

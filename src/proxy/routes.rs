@@ -52,7 +52,10 @@ impl Lane {
 
 /// Counters of requests in flight by service and region, which outlive reloads.
 #[derive(Debug, Default)]
-pub struct InFlightCounters(Mutex<HashMap<(Arc<str>, Arc<str>), Arc<InFlight>>>);
+pub struct InFlightCounters(Mutex<HashMap<LaneName, Arc<InFlight>>>);
+
+/// A service and a region.
+type LaneName = (Arc<str>, Arc<str>);
 
 /// What is compiled from a Plan for the proxy.
 pub struct Routes {

@@ -1,0 +1,326 @@
+//! The decision for a client, region by region, in words: what `explain` prints and the page shows.
+
+use std::net::IpAddr;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::config::plan::{Access, Consistency, Plan};
+use crate::earth::Country;
+use crate::geo::{Database, Location};
+use crate::ids::{RegionId, ServiceId};
+use crate::positions::{Keyring, Token};
+use crate::prefix::Prefix;
+use crate::steering::{
+    Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Step, Vantage, Verdict, stable_hash,
+    steer,
+};
+
+/// What is asked.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// A host name.
+    pub name: String,
+    /// The client's address or network.
+    pub client: Prefix,
+    /// The DNS type: A, AAAA or HTTPS. Without it and without a method: A.
+    pub record_type: Option<String>,
+    /// The HTTP method: then the HTTP decision is explained.
+    pub method: Option<String>,
+    /// A token that the client carries: then too.
+    pub token: Option<String>,
+}
+
+/// Why a question has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QuestionError {
+    /// Nobody answers for the name.
+    #[error("no service answers for `{0}`")]
+    UnknownName(String),
+    /// Not a type that is steered.
+    #[error("`{0}` is not a steered type: A, AAAA or HTTPS is expected")]
+    Type(String),
+    /// Not a method.
+    #[error("`{0}` is no HTTP method")]
+    Method(String),
+    /// Not a token of this service.
+    #[error("the token counts as absent: {0}")]
+    Token(String),
+}
+
+/// What was decided and why.
+#[derive(Clone, Debug)]
+pub struct Explanation {
+    /// Which service answers for the name.
+    pub service: String,
+    /// What is known of the client.
+    pub location: Location,
+    /// The widest network around the client that is ranked alike.
+    pub scope: Prefix,
+    /// Seconds that DNS answers with now.
+    pub ttl_secs: u32,
+    /// Whether the decision is DNS's or HTTP's.
+    pub face: &'static str,
+    /// What kind of decision it is.
+    pub verdict: String,
+    /// The regions in the order to try them.
+    pub decision: Vec<String>,
+    /// What each rule did.
+    pub steps: Vec<ExplainedStep>,
+}
+
+/// One step in words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedStep {
+    /// To which region.
+    pub region: String,
+    /// Whether it was still a candidate afterwards.
+    pub kept: bool,
+    /// Which rule.
+    pub rule: &'static str,
+    /// Why.
+    pub reason: String,
+}
+
+/// Explains the decision of a snapshot. `now` is Unix seconds and the steady clock's milliseconds.
+pub fn explain(
+    snapshot: &Snapshot,
+    database: &Database,
+    keyring: &Keyring,
+    question: &Question,
+    (now_secs, now_ms): (u32, u64),
+) -> Result<Explanation, QuestionError> {
+    let plan = &*snapshot.plan;
+    let service_id = plan
+        .service_for_host(&question.name)
+        .ok_or_else(|| QuestionError::UnknownName(question.name.clone()))?;
+    let service = plan.services.of(service_id);
+    let client = question.client.address();
+    let (place, scope) = snapshot.clients.locate(service_id, client);
+    let token = open_token(
+        plan,
+        service.consistency.as_ref(),
+        keyring,
+        question,
+        now_secs,
+    )?;
+    let method = parse_method(question)?;
+    let dns = Ask::dns(service_id, place);
+    let ask = match &method {
+        None => dns,
+        Some(method) => Ask {
+            vantage: Vantage::Edge,
+            access: if is_safe(method) {
+                Access::Read
+            } else {
+                Access::Write
+            },
+            require: Require {
+                vector: token.as_ref().map(|token| &token.vector),
+                pin: pinned(plan, token.as_ref()),
+                now_ms,
+            },
+            ..dns
+        },
+    };
+    let draw = Draw(stable_hash(&client.to_string()));
+    let mut decision = steer(snapshot, &ask, draw);
+    if method.is_none() {
+        pass_over_without_address(plan, &mut decision, question)?;
+    }
+    Ok(Explanation {
+        service: service.name.to_string(),
+        location: database.lookup(client),
+        scope: Prefix::around(client, scope),
+        ttl_secs: snapshot.services.of(service_id).ttl.secs(),
+        face: if method.is_none() { "dns" } else { "http" },
+        verdict: verdict(&decision),
+        decision: names(plan, decision.ranked.iter().map(|choice| choice.region)),
+        steps: not_of_service(plan, service_id)
+            .into_iter()
+            .chain(decision.steps)
+            .map(|step| explained(plan, &step))
+            .collect(),
+    })
+}
+
+fn parse_method(question: &Question) -> Result<Option<Method>, QuestionError> {
+    let given = match (&question.method, &question.token) {
+        (Some(method), _) => method.as_str(),
+        (None, Some(_)) => "GET",
+        (None, None) => return Ok(None),
+    };
+    let method: Method = given
+        .to_ascii_uppercase()
+        .parse()
+        .map_err(|_| QuestionError::Method(given.to_owned()))?;
+    Ok(Some(method))
+}
+
+fn is_safe(method: &Method) -> bool {
+    method.is_safe() || method.as_str() == "QUERY"
+}
+
+fn open_token(
+    plan: &Plan,
+    consistency: Option<&Consistency>,
+    keyring: &Keyring,
+    question: &Question,
+    now_secs: u32,
+) -> Result<Option<Token>, QuestionError> {
+    let (Some(text), Some(consistency)) = (&question.token, consistency) else {
+        return Ok(None);
+    };
+    let domain = &plan.domains.of(consistency.domain).name;
+    Token::open(text, keyring, domain, now_secs)
+        .map(Some)
+        .map_err(|error| QuestionError::Token(error.to_string()))
+}
+
+fn pinned(plan: &Plan, token: Option<&Token>) -> Option<RegionId> {
+    plan.region(&token?.pin.as_ref()?.region)
+}
+
+/// DNS passes over a region that has no address of the type.
+fn pass_over_without_address(
+    plan: &Plan,
+    decision: &mut Decision,
+    question: &Question,
+) -> Result<(), QuestionError> {
+    let has: fn(&IpAddr) -> bool = match question
+        .record_type
+        .as_deref()
+        .map(str::to_ascii_uppercase)
+        .as_deref()
+    {
+        None | Some("A") => IpAddr::is_ipv4,
+        Some("AAAA") => IpAddr::is_ipv6,
+        Some("HTTPS") => |_| true,
+        Some(other) => return Err(QuestionError::Type(other.to_owned())),
+    };
+    let lacks = |region: RegionId| !plan.regions.of(region).addresses.iter().any(has);
+    for choice in &decision.ranked {
+        if lacks(choice.region) {
+            decision.steps.push(Step {
+                region: choice.region,
+                kept: false,
+                reason: Reason::NoSuchAddress,
+            });
+        }
+    }
+    decision.ranked.retain(|choice| !lacks(choice.region));
+    Ok(())
+}
+
+fn not_of_service(plan: &Plan, service: ServiceId) -> Vec<Step> {
+    let members = &plan.services.of(service).regions;
+    plan.regions
+        .ids()
+        .filter(|region| !members.iter().any(|member| member.region == *region))
+        .map(|region| Step {
+            region,
+            kept: false,
+            reason: Reason::NotOfService,
+        })
+        .collect()
+}
+
+fn explained(plan: &Plan, step: &Step) -> ExplainedStep {
+    let rule: Rule = step.reason.rule();
+    ExplainedStep {
+        region: plan.regions.of(step.region).name.to_string(),
+        kept: step.kept,
+        rule: rule.as_str(),
+        reason: step.reason.to_string(),
+    }
+}
+
+fn names(plan: &Plan, regions: impl Iterator<Item = RegionId>) -> Vec<String> {
+    regions
+        .map(|region| plan.regions.of(region).name.to_string())
+        .collect()
+}
+
+fn verdict(decision: &Decision) -> String {
+    match decision.verdict {
+        Verdict::Steered => "steered".to_owned(),
+        Verdict::FailOpen(_) => {
+            "failing open: no region is able, so those who are not have come back".to_owned()
+        }
+        Verdict::Refused(refusal) => format!("refused: {refusal}"),
+    }
+}
+
+impl Explanation {
+    /// As the API has it.
+    pub fn to_json(&self) -> Value {
+        let steps: Vec<Value> = self
+            .steps
+            .iter()
+            .map(|step| {
+                json!({ "region": step.region, "kept": step.kept, "rule": step.rule, "reason": step.reason })
+            })
+            .collect();
+        json!({
+            "service": self.service,
+            "face": self.face,
+            "verdict": self.verdict,
+            "client": {
+                "country": self.location.country.as_ref().map(Country::as_str),
+                "location": self.location.point.map(|point| [point.lat(), point.lon()]),
+                "scope": self.scope.to_string(),
+            },
+            "ttl": self.ttl_secs,
+            "decision": self.decision,
+            "steps": steps,
+        })
+    }
+}
+
+impl std::fmt::Display for Explanation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let country = self
+            .location
+            .country
+            .as_ref()
+            .map_or("unknown", Country::as_str);
+        writeln!(f, "service  {}", self.service)?;
+        match self.location.point {
+            Some(point) => writeln!(
+                f,
+                "client   {country} ({point}); everybody in {} is ranked alike",
+                self.scope
+            )?,
+            None => writeln!(
+                f,
+                "client   {country}; everybody in {} is ranked alike",
+                self.scope
+            )?,
+        }
+        writeln!(
+            f,
+            "decision {} ({}, {})",
+            self.decision.join(", "),
+            self.face,
+            self.verdict
+        )?;
+        if self.face == "dns" {
+            writeln!(f, "ttl      {} s", self.ttl_secs)?;
+        }
+        let width = self
+            .steps
+            .iter()
+            .map(|step| step.region.len())
+            .max()
+            .unwrap_or(0);
+        for step in &self.steps {
+            let kept = if step.kept { "kept   " } else { "dropped" };
+            writeln!(
+                f,
+                "  {:width$}  {kept}  {:17}  {}",
+                step.region, step.rule, step.reason
+            )?;
+        }
+        Ok(())
+    }
+}

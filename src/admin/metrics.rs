@@ -1,0 +1,117 @@
+//! Prometheus text, and what every metric means.
+
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+/// The process's numbers.
+#[derive(Clone)]
+pub struct Metrics(PrometheusHandle);
+
+/// Every metric: name, kind, what it counts. The documentation's table is held to this list.
+const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
+    (
+        "meridian_build_info",
+        Kind::Gauge,
+        "Always 1; the version is a label",
+    ),
+    (
+        "meridian_config_generation",
+        Kind::Gauge,
+        "Configurations taken over since the start",
+    ),
+    (
+        "meridian_config_last_reload_successful",
+        Kind::Gauge,
+        "1 if the last reload was taken over, else 0",
+    ),
+    (
+        "meridian_http_responses_total",
+        Kind::Counter,
+        "Answers of origins by service, region and class of status",
+    ),
+    (
+        "meridian_http_problems_total",
+        Kind::Counter,
+        "Answers that the edge made itself, by problem",
+    ),
+    (
+        "meridian_http_retries_total",
+        Kind::Counter,
+        "Requests sent again after something of them had been sent",
+    ),
+    (
+        "meridian_reads_total",
+        Kind::Counter,
+        "Reads that came with a token, by how they were served",
+    ),
+    (
+        "meridian_token_rejected_total",
+        Kind::Counter,
+        "Tokens that counted as absent, by reason",
+    ),
+    (
+        "meridian_token_oversized_total",
+        Kind::Counter,
+        "Tokens that did not fit and became pins",
+    ),
+    (
+        "meridian_position_rejected_total",
+        Kind::Counter,
+        "Positions of origins that could not be read, by header",
+    ),
+    (
+        "meridian_tls_handshakes_failed_total",
+        Kind::Counter,
+        "TLS handshakes of clients that failed or took too long",
+    ),
+    (
+        "meridian_region_healthy",
+        Kind::Gauge,
+        "1 if the region may be chosen for the service, else 0",
+    ),
+    (
+        "meridian_region_round_trip_ms",
+        Kind::Gauge,
+        "Round trip from this edge in ms, measured or modelled",
+    ),
+];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Counter,
+    Gauge,
+}
+
+impl Metrics {
+    /// Takes over the process's metrics; once a process.
+    pub fn install() -> Result<Self, BuildError> {
+        let handle = PrometheusBuilder::new().install_recorder()?;
+        describe();
+        metrics::gauge!("meridian_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
+        Ok(Self(handle))
+    }
+
+    /// Metrics of nobody else: several edges in one process, in tests.
+    pub fn detached() -> Self {
+        Self(PrometheusBuilder::new().build_recorder().handle())
+    }
+
+    /// The text of `/metrics`.
+    pub fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Bounds the memory of histograms; to be called every few seconds.
+    pub fn upkeep(&self) {
+        self.0.run_upkeep();
+    }
+}
+
+/// Says what every metric means.
+pub fn describe() {
+    for (name, kind, help) in DESCRIPTIONS {
+        match kind {
+            Kind::Counter => metrics::describe_counter!(*name, *help),
+            Kind::Gauge => metrics::describe_gauge!(*name, *help),
+        }
+    }
+}

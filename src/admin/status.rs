@@ -1,0 +1,194 @@
+//! `GET /api/v1/status`: every region, service and origin, with what is known of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::state::AdminState;
+use crate::clock;
+use crate::config::plan::Service;
+use crate::control::{TargetStatus, WorldStatus};
+use crate::health::{Health, Verdict};
+use crate::ids::{RegionId, ServiceId};
+use crate::positions::Vector;
+use crate::steering::{Admin, MemberState, Snapshot};
+
+/// The whole status.
+pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
+    let snapshot = state.snapshot();
+    let config = state.config.load();
+    let view = View {
+        snapshot: &snapshot,
+        world,
+    };
+    let regions: Vec<Value> = snapshot
+        .plan
+        .regions
+        .ids()
+        .map(|region| view.region(region))
+        .collect();
+    let node = &snapshot.plan.node;
+    json!({
+        "node": &*node.name,
+        "location": node.location.map(|point| [point.lat(), point.lon()]),
+        "version": env!("CARGO_PKG_VERSION"),
+        "ready": state.readiness.get(),
+        "geo": state.database.load().info().to_string(),
+        "config": {
+            "loaded_at": clock::rfc3339(config.loaded_at_ms),
+            "generation": config.generation,
+            "error": config.error.as_ref().map(|error| json!({
+                "file": error.file, "line": error.line, "column": error.column, "message": error.message,
+            })),
+        },
+        "drains": world.drains.iter().map(|drain| json!({
+            "region": &*drain.region,
+            "service": drain.service.as_deref(),
+            "since": clock::rfc3339(drain.since_ms),
+            "until": drain.until_ms.map(clock::rfc3339),
+            "reason": drain.reason,
+        })).collect::<Vec<_>>(),
+        "services": snapshot.plan.services.iter().map(|(id, service)| view.service(id, service)).collect::<Vec<_>>(),
+        "regions": regions,
+    })
+}
+
+struct View<'a> {
+    snapshot: &'a Snapshot,
+    world: &'a WorldStatus,
+}
+
+impl View<'_> {
+    fn region(&self, id: RegionId) -> Value {
+        let region = self.snapshot.plan.regions.of(id);
+        let members: Vec<(ServiceId, &MemberState)> = self
+            .snapshot
+            .services
+            .iter()
+            .flat_map(|(service, state)| state.members.iter().map(move |member| (service, member)))
+            .filter(|(_, member)| member.region == id)
+            .collect();
+        let services: Vec<Value> = members
+            .iter()
+            .map(|(service, member)| self.member(*service, member))
+            .collect();
+        json!({
+            "name": &*region.name,
+            "state": overall(members.iter().map(|(_, member)| state_of(member))),
+            "location": region.location.map(|point| [point.lat(), point.lon()]),
+            "jurisdiction": region.jurisdiction.as_deref(),
+            "addresses": region.addresses,
+            "rtt_ms": self.snapshot.edge.round_trips.of(id).ms().map(|ms| (ms * 100.0).round() / 100.0),
+            "services": services,
+        })
+    }
+
+    fn member(&self, id: ServiceId, member: &MemberState) -> Value {
+        let (service, region) = (
+            self.snapshot.plan.services.of(id),
+            self.snapshot.plan.regions.of(member.region),
+        );
+        let since = self
+            .world
+            .since_ms
+            .get(&(service.name.clone(), region.name.clone()));
+        let targets: Vec<Value> = self
+            .world
+            .targets
+            .iter()
+            .filter(|status| status.target.service == id && status.target.region == member.region)
+            .map(target)
+            .collect();
+        let (applied, lag_ms) = self.positions(service, &region.name);
+        json!({
+            "name": &*service.name,
+            "state": state_of(member),
+            "health": member.health.as_str(),
+            "since": since.map(|since| clock::rfc3339(*since)),
+            "origins": targets,
+            "applied": applied,
+            "lag_ms": lag_ms,
+        })
+    }
+
+    fn positions(&self, service: &Service, region: &str) -> (Value, Option<u128>) {
+        let Some(consistency) = &service.consistency else {
+            return (json!({}), None);
+        };
+        let form = self.snapshot.plan.domains.of(consistency.domain).version;
+        let applied = self.snapshot.positions.of(consistency.domain);
+        let vector: Vector = applied.region(region);
+        let entries: HashMap<Arc<str>, String> = vector
+            .iter()
+            .map(|(writer, position)| (writer.clone(), position.show(form)))
+            .collect();
+        let lag = applied.lag(region, clock::steady_ms());
+        (json!(entries), lag.map(|lag| lag.as_millis()))
+    }
+
+    fn service(&self, id: ServiceId, service: &Service) -> Value {
+        json!({
+            "name": &*service.name,
+            "hosts": service.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "policy": format!("{:?}", service.policy).to_lowercase(),
+            "ttl": self.snapshot.services.of(id).ttl.secs(),
+        })
+    }
+}
+
+fn target(status: &TargetStatus) -> Value {
+    let last = status.last.as_ref().map(|last| {
+        let (ok, latency_ms, detail, phases) = match &last.outcome {
+            Ok(phases) => {
+                let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e5).round() / 100.0;
+                let split = json!({
+                    "connect": ms(phases.connect), "tls": ms(phases.tls), "first_byte": ms(phases.first_byte),
+                });
+                (true, Some(ms(phases.total())), "ok".to_owned(), Some(split))
+            }
+            Err(failure) => (false, None, failure.to_string(), None),
+        };
+        json!({ "at": clock::rfc3339(last.at_ms), "ok": ok, "latency_ms": latency_ms, "detail": detail, "phases_ms": phases })
+    });
+    let state = match status.verdict {
+        Verdict::Unknown => "unknown",
+        Verdict::Healthy => "healthy",
+        Verdict::Unhealthy => "unhealthy",
+    };
+    json!({ "url": &*status.target.url, "state": state, "last_check": last })
+}
+
+/// A region's state for a service: a drain says more than health, but not more than its failing.
+fn state_of(member: &MemberState) -> &'static str {
+    match (member.admin, member.health) {
+        (_, Health::Unhealthy) => "unhealthy",
+        (Admin::Draining | Admin::Drained, _) => "draining",
+        (Admin::Enabled, health) => health.as_str(),
+    }
+}
+
+/// A region's state over its services: their common one, or `degraded` where they differ.
+fn overall(states: impl Iterator<Item = &'static str>) -> &'static str {
+    let mut common = None;
+    for state in states {
+        match common {
+            None => common = Some(state),
+            Some(known) if known == state => {}
+            Some(_) => return "degraded",
+        }
+    }
+    common.unwrap_or("unknown")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_region_is_what_its_services_agree_on() {
+        assert_eq!(overall(["healthy", "healthy"].into_iter()), "healthy");
+        assert_eq!(overall(["healthy", "unhealthy"].into_iter()), "degraded");
+        assert_eq!(overall([].into_iter()), "unknown");
+    }
+}

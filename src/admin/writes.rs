@@ -1,0 +1,248 @@
+//! The calls that change something: drains, reload, positions.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::state::AdminState;
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::control::{Drain, DrainRefused};
+use crate::ids::DomainId;
+use crate::positions::{Report, Reported, Vector, parse_position};
+use crate::units::parse_duration;
+
+/// An error as JSON.
+pub(super) fn error(status: StatusCode, message: impl Into<String>) -> (StatusCode, Json<Value>) {
+    (status, Json(json!({ "error": message.into() })))
+}
+
+type Refused = (StatusCode, Json<Value>);
+
+fn bad(message: impl Into<String>) -> Refused {
+    error(StatusCode::BAD_REQUEST, message)
+}
+
+fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
+    error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string())
+}
+
+/// An object from a body; an empty body is an empty object. Unknown keys are refused.
+fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
+    if body.iter().all(u8::is_ascii_whitespace) {
+        return Ok(json!({}));
+    }
+    let value: Value = serde_json::from_slice(body)
+        .map_err(|error| bad(format!("the body is no JSON: {error}")))?;
+    let Some(object) = value.as_object() else {
+        return Err(bad("the body must be a JSON object"));
+    };
+    match object.keys().find(|key| !known.contains(&key.as_str())) {
+        Some(key) => Err(bad(format!(
+            "unknown key `{key}`: expected {}",
+            known.join(", ")
+        ))),
+        None => Ok(value),
+    }
+}
+
+fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {
+    match object.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(_) => Err(bad(format!("`{key}` must be a string"))),
+    }
+}
+
+/// `PUT /api/v1/drains/REGION`.
+pub(super) async fn drain(
+    State(state): State<Arc<AdminState>>,
+    Path(region): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let asked = object(&body, &["service", "for", "reason", "force"])?;
+    let force = match asked.get("force") {
+        None | Some(Value::Null) => false,
+        Some(force) => force
+            .as_bool()
+            .ok_or_else(|| bad("`force` must be true or false"))?,
+    };
+    let lasts = text(&asked, "for")?
+        .map(parse_duration)
+        .transpose()
+        .map_err(|error| bad(format!("`for`: {error}")))?;
+    let now_ms = clock::unix_ms();
+    let drain = Drain {
+        region: region.into(),
+        service: text(&asked, "service")?.map(Into::into),
+        since_ms: now_ms,
+        until_ms: lasts.map(|lasts: Duration| {
+            now_ms.saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX))
+        }),
+        reason: text(&asked, "reason")?.map(str::to_owned),
+    };
+    let answer = json!({
+        "region": &*drain.region,
+        "service": drain.service.as_deref(),
+        "until": drain.until_ms.map(clock::rfc3339),
+        "reason": drain.reason,
+    });
+    match state
+        .control
+        .drain(drain, force)
+        .await
+        .map_err(shutting_down)?
+    {
+        Ok(()) => Ok(Json(answer).into_response()),
+        Err(refused) => Ok(drain_refused(&refused)),
+    }
+}
+
+/// `DELETE /api/v1/drains/REGION`.
+pub(super) async fn undrain(
+    State(state): State<Arc<AdminState>>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let service = query
+        .into_iter()
+        .find(|(key, _)| key == "service")
+        .map(|(_, value)| value);
+    let undone = state
+        .control
+        .undrain(region.clone(), service)
+        .await
+        .map_err(shutting_down)?;
+    match undone {
+        Ok(()) => Ok(Json(json!({ "region": region })).into_response()),
+        Err(refused) => Ok(drain_refused(&refused)),
+    }
+}
+
+fn drain_refused(refused: &DrainRefused) -> Response {
+    match refused {
+        DrainRefused::UnknownRegion(_)
+        | DrainRefused::UnknownService(_)
+        | DrainRefused::NotDrained(_) => {
+            error(StatusCode::NOT_FOUND, refused.to_string()).into_response()
+        }
+        DrainRefused::Guard {
+            service,
+            min_regions,
+            left,
+        } => {
+            let left: Vec<&str> = left.iter().map(|region| &**region).collect();
+            let answer = json!({
+                "error": refused.to_string(), "service": &**service, "min_regions": min_regions, "left": left,
+            });
+            (StatusCode::CONFLICT, Json(answer)).into_response()
+        }
+    }
+}
+
+/// `POST /api/v1/reload`.
+pub(super) async fn reload(State(state): State<Arc<AdminState>>) -> Result<Response, Refused> {
+    match state.reloader.reload().await.map_err(shutting_down)? {
+        Ok(reloaded) => Ok(Json(
+            json!({ "generation": reloaded.generation, "changes": reloaded.changes }),
+        )
+        .into_response()),
+        Err(problems) => {
+            let problems: Vec<Value> = problems
+                .iter()
+                .map(|problem| {
+                    json!({ "file": problem.file, "line": problem.line, "column": problem.column,
+                        "message": problem.message })
+                })
+                .collect();
+            let answer =
+                json!({ "error": "the configuration was not loaded", "problems": problems });
+            Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response())
+        }
+    }
+}
+
+/// `PUT /api/v1/positions/REGION`.
+pub(super) async fn positions(
+    State(state): State<Arc<AdminState>>,
+    Path(region): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let asked_at_ms = clock::steady_ms();
+    let asked = object(&body, &["domain", "applied"])?;
+    let snapshot = state.snapshot();
+    let plan = &snapshot.plan;
+    let id = plan.region(&region).ok_or_else(|| {
+        error(
+            StatusCode::NOT_FOUND,
+            format!("there is no region `{region}`"),
+        )
+    })?;
+    let domain = domain(plan, text(&asked, "domain")?)?;
+    let applied = applied(plan, domain, asked.get("applied"))?;
+    let name = plan.regions.of(id).name.clone();
+    for origin in &plan.regions.of(id).origins {
+        let report = Report {
+            region: &name,
+            origin: &plan.origins.of(*origin).url.to_string(),
+            applied: &applied,
+            asked_at_ms,
+            now_ms: clock::steady_ms(),
+        };
+        if snapshot.positions.of(domain).report(report) == Reported::Regressed {
+            let message = format!("positions of {name} ran backwards, to {applied}");
+            state.control.suspect(name.clone(), message);
+        }
+    }
+    Ok(Json(json!({ "region": region, "domain": &*plan.domains.of(domain).name })).into_response())
+}
+
+/// The domain of this name; without one the only one.
+fn domain(plan: &Plan, name: Option<&str>) -> Result<DomainId, Refused> {
+    let mut matching = plan
+        .domains
+        .iter()
+        .filter(|(_, domain)| name.is_none_or(|name| *domain.name == *name))
+        .map(|(id, _)| id);
+    match (matching.next(), matching.next(), name) {
+        (Some(domain), None, _) => Ok(domain),
+        (None, _, Some(name)) => Err(error(
+            StatusCode::NOT_FOUND,
+            format!("there is no domain `{name}`"),
+        )),
+        (None, _, None) => Err(error(
+            StatusCode::NOT_FOUND,
+            "no service has read_your_writes",
+        )),
+        (Some(_), Some(_), _) => Err(bad("there are several domains: say which with `domain`")),
+    }
+}
+
+fn applied(plan: &Plan, domain: DomainId, given: Option<&Value>) -> Result<Vector, Refused> {
+    let form = plan.domains.of(domain).version;
+    let Some(entries) = given.and_then(Value::as_object) else {
+        return Err(bad("`applied` must be an object of region: \"POSITION\""));
+    };
+    let mut vector = Vector::default();
+    for (region, position) in entries {
+        if plan.region(region).is_none() {
+            return Err(bad(format!("`applied` names an unknown region `{region}`")));
+        }
+        let position = match position {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
+                return Err(bad(format!("`{other}` is not a position")));
+            }
+        };
+        let position = parse_position(&position, form).map_err(|error| bad(error.to_string()))?;
+        vector.set(&region.as_str().into(), position);
+    }
+    Ok(vector)
+}

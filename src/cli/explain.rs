@@ -1,0 +1,120 @@
+//! `meridian explain`: the decision for a client, with the reason for every region.
+
+use std::sync::Arc;
+
+use clap::Args;
+use http::Method;
+
+use super::admin::{Client, fetch_json};
+use super::{Config, Done, Failed, runtime};
+use crate::admin::{Question, explain};
+use crate::clock;
+use crate::control::World;
+use crate::edge::{Source, load_materials};
+use crate::positions::Keyring;
+use crate::prefix::Prefix;
+
+/// Explains which region a client is sent to, and why
+///
+/// Offline, the decision is that of the configuration with every region healthy; with --admin it is
+/// the live decision of a running edge.
+#[derive(Debug, Args)]
+pub(super) struct Explain {
+    /// A host name of a service
+    name: String,
+    /// The client's address or network
+    #[arg(long, value_name = "IP[/LEN]")]
+    client: Prefix,
+    /// The DNS type asked for: A, AAAA or HTTPS
+    #[arg(long = "type", value_name = "TYPE", value_parser = parse_type)]
+    record_type: Option<String>,
+    /// Explain the HTTP decision for this method
+    #[arg(long)]
+    method: Option<Method>,
+    /// A Meridian-Token that the client carries
+    #[arg(long)]
+    token: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    config: Config,
+    /// Ask the running edge at this URL instead
+    #[arg(long, value_name = "URL")]
+    admin: Option<String>,
+}
+
+fn parse_type(text: &str) -> Result<String, String> {
+    let text = text.to_ascii_uppercase();
+    match text.as_str() {
+        "A" | "AAAA" | "HTTPS" => Ok(text),
+        _ => Err("A, AAAA or HTTPS is expected".to_owned()),
+    }
+}
+
+impl Explain {
+    pub(super) fn run(self) -> Done {
+        match self.admin.clone() {
+            Some(admin) => self.ask(&admin),
+            None => self.work_out(),
+        }
+    }
+
+    fn question(&self) -> Question {
+        Question {
+            name: self.name.clone(),
+            client: self.client,
+            record_type: self.record_type.clone(),
+            method: self.method.as_ref().map(Method::to_string),
+            token: self.token.clone(),
+        }
+    }
+
+    fn work_out(self) -> Done {
+        let loaded = Source::Paths(self.config.paths.clone())
+            .load()
+            .map_err(|problems| Failed(problems.to_string()))?;
+        let materials =
+            load_materials(&loaded).map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
+        let keyring = Keyring::new(&loaded.plan.keys);
+        let (snapshot, _) = World::new(Arc::new(loaded.plan), materials.clients).snapshot(clock::unix_ms());
+        let now = (clock::unix_secs(), clock::steady_ms());
+        let explanation = explain(&snapshot, &materials.database, &keyring, &self.question(), now)?;
+        if self.json {
+            println!("{:#}", explanation.to_json());
+        } else {
+            print!("{explanation}");
+        }
+        Ok(())
+    }
+
+    fn ask(self, admin: &str) -> Done {
+        let question = self.question();
+        let mut query = vec![("name", question.name), ("client", question.client.to_string())];
+        query.extend(question.record_type.map(|value| ("type", value)));
+        query.extend(question.method.map(|value| ("method", value)));
+        query.extend(question.token.map(|value| ("token", value)));
+        let client = Client::new(admin, None)?;
+        let explanation = runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;
+        if self.json {
+            println!("{explanation:#}");
+            return Ok(());
+        }
+        let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
+        let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        let regions: Vec<String> = list(&explanation["decision"]).iter().map(text).collect();
+        println!("service  {}", text(&explanation["service"]));
+        println!(
+            "decision {} ({}, {})",
+            regions.join(", "),
+            text(&explanation["face"]),
+            text(&explanation["verdict"])
+        );
+        for step in list(&explanation["steps"]) {
+            let kept = if step["kept"] == true { "kept   " } else { "dropped" };
+            let (region, rule, reason) = (text(&step["region"]), text(&step["rule"]), text(&step["reason"]));
+            println!("  {region:16}  {kept}  {rule:17}  {reason}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 bad usage.
+
+mod admin;
+mod check;
+mod completions;
+mod explain;
+mod lab;
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::geo::Database;
+
+/// Brings every user to the right region.
+///
+/// An authoritative DNS server that answers by geography and latency, a health checker, and an HTTPS
+/// reverse proxy with session affinity and read-your-writes, in one program. Try `meridian lab`:
+/// three regions on this machine, with nothing to prepare.
+#[derive(Debug, Parser)]
+#[command(name = "meridian", version, long_version = long_version(), max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn long_version() -> &'static str {
+    static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
+        format!("{}\ngeography: {}", env!("CARGO_PKG_VERSION"), Database::built_in().info())
+    });
+    &TEXT
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(serve::Serve),
+    Lab(lab::Lab),
+    Check(check::Check),
+    Explain(explain::Explain),
+    Status(admin::Status),
+    Drain(admin::Drain),
+    Undrain(admin::Undrain),
+    Reload(admin::Reload),
+    Events(admin::Events),
+    Healthcheck(admin::Healthcheck),
+    Schema(check::Schema),
+    Completions(completions::Completions),
+}
+
+impl Cli {
+    /// Runs the subcommand; what went wrong goes to stderr.
+    pub fn run(self) -> ExitCode {
+        let done = match self.command {
+            Command::Serve(command) => command.run(),
+            Command::Lab(command) => command.run(),
+            Command::Check(command) => command.run(),
+            Command::Explain(command) => command.run(),
+            Command::Status(command) => command.run(),
+            Command::Drain(command) => command.run(),
+            Command::Undrain(command) => command.run(),
+            Command::Reload(command) => command.run(),
+            Command::Events(command) => command.run(),
+            Command::Healthcheck(command) => command.run(),
+            Command::Schema(command) => command.run(),
+            Command::Completions(command) => command.run(),
+        };
+        match done {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(Failed(message)) => {
+                // Not a log line: whoever ran the command reads this.
+                eprintln!("{}", message.trim_end());
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// What a subcommand failed of, as stderr shows it.
+#[derive(Debug)]
+struct Failed(String);
+
+impl<E: std::error::Error> From<E> for Failed {
+    fn from(error: E) -> Self {
+        Self(format!("error: {error}"))
+    }
+}
+
+type Done = Result<(), Failed>;
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+struct Config {
+    /// A YAML file, or a folder of them (repeatable)
+    #[arg(long = "config", value_name = "PATH", default_value = "config/")]
+    paths: Vec<PathBuf>,
+}
+
+/// How to reach a running edge.
+#[derive(Debug, Args)]
+struct Running {
+    /// The running edge's admin API
+    #[arg(long, value_name = "URL", env = "MERIDIAN_ADMIN", default_value = "http://127.0.0.1:9090")]
+    admin: String,
+    /// The bearer token for calls that change something
+    #[arg(long = "admin-token", value_name = "TOKEN", env = "MERIDIAN_ADMIN_TOKEN", hide_env_values = true)]
+    token: Option<String>,
+}
+
+/// A runtime for a command that does one thing.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,91 @@
+//! `meridian serve`.
+
+use std::num::NonZeroUsize;
+
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{Config, Done, Failed};
+use crate::admin::Metrics;
+use crate::edge::{Edge, Source, StartError};
+
+/// Runs the edge: DNS, health checks, proxy, admin
+///
+/// SIGHUP reloads the configuration, as a change of its files does; SIGTERM and SIGINT drain and end.
+#[derive(Debug, Args)]
+pub(super) struct Serve {
+    #[command(flatten)]
+    config: Config,
+    #[command(flatten)]
+    logs: Logs,
+}
+
+/// How to log.
+#[derive(Clone, Copy, Debug, Args)]
+pub(super) struct Logs {
+    /// Log JSON, an object a line
+    #[arg(long)]
+    log_json: bool,
+}
+
+impl Logs {
+    /// Logs go to stderr; `RUST_LOG` chooses which.
+    pub(super) fn start(self) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        if self.log_json {
+            logs.json().init();
+        } else {
+            logs.with_target(false).init();
+        }
+    }
+}
+
+impl Serve {
+    pub(super) fn run(self) -> Done {
+        self.logs.start();
+        runtime()?.block_on(async {
+            let edge = start(Source::Paths(self.config.paths)).await?;
+            tracing::info!("ready");
+            until_told_to_end(edge).await
+        })
+    }
+}
+
+/// The runtime of everything that is not a request: checks, control, admin, DNS over TCP.
+pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("control")
+        .enable_all()
+        .build()
+}
+
+/// Starts an edge with a thread per core.
+pub(super) async fn start(source: Source) -> Result<Edge, Failed> {
+    let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let metrics = Metrics::install()?;
+    Edge::start(source, metrics, threads).await.map_err(|error| match error {
+        StartError::Config(problems) => Failed(problems.to_string()),
+        StartError::Listen(_) | StartError::Store(_) | StartError::System(_) => Failed::from(error),
+    })
+}
+
+/// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT.
+pub(super) async fn until_told_to_end(edge: Edge) -> Done {
+    let mut hangup = signal(SignalKind::hangup())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    loop {
+        tokio::select! {
+            _ = hangup.recv() => edge.reload(),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+        }
+    }
+    tracing::info!("draining");
+    edge.drain().await;
+    tracing::info!("done");
+    Ok(())
+}

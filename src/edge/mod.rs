@@ -1,0 +1,10 @@
+//! The composition root: loads, binds, spawns, wires, drains. The only room that sees every other.
+
+mod listeners;
+mod materials;
+mod reload;
+mod run;
+mod watch;
+
+pub use materials::{Materials, load_materials};
+pub use run::{Edge, Source, StartError};

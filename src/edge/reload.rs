@@ -1,0 +1,156 @@
+//! Reloads: all or nothing, one after the other, whoever asks for them.
+
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+
+use super::listeners::{Listeners, Serving};
+use super::materials::{Materials, load_materials};
+use super::run::{Source, Wiring};
+use super::watch::Watch;
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::config::{Loaded, Problem, diff};
+use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
+
+/// What carries out reloads.
+pub(super) struct Reloading {
+    pub(super) source: Source,
+    pub(super) plan: Arc<Plan>,
+    pub(super) wiring: Wiring,
+    pub(super) serving: Serving,
+    pub(super) listeners: Listeners,
+    pub(super) threads: usize,
+}
+
+impl Reloading {
+    /// Reloads whenever it is asked, a file changes or a SIGHUP arrives; gives itself back at the end.
+    pub(super) async fn run(
+        mut self,
+        mut requests: ReloadRequests,
+        mut hangups: mpsc::Receiver<()>,
+        mut watch: Option<Watch>,
+        stop: CancellationToken,
+    ) -> Self {
+        loop {
+            let reply: Option<oneshot::Sender<ReloadOutcome>> = tokio::select! {
+                () = stop.cancelled() => return self,
+                Some(reply) = requests.recv() => Some(reply),
+                Some(()) = hangups.recv() => None,
+                () = changed(&mut watch) => None,
+            };
+            let outcome = self.reload(&mut watch).await;
+            if let Some(reply) = reply {
+                // Whoever asked may have gone; the event log and the page still tell.
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    async fn reload(&mut self, watch: &mut Option<Watch>) -> ReloadOutcome {
+        let outcome = self.load_and_apply(watch).await;
+        let admin = &self.serving.admin;
+        let before = admin.config.load_full();
+        let successful = metrics::gauge!("meridian_config_last_reload_successful");
+        match &outcome {
+            Ok(reloaded) => {
+                successful.set(1.0);
+                metrics::gauge!("meridian_config_generation").set(generation_gauge(reloaded.generation));
+                admin.config.store(Arc::new(ConfigStatus {
+                    loaded_at_ms: clock::unix_ms(),
+                    generation: reloaded.generation,
+                    error: None,
+                }));
+            }
+            Err(problems) => {
+                successful.set(0.0);
+                let first = problems.first().cloned();
+                let told = first.as_ref().map_or_else(String::new, show);
+                tracing::error!("reload refused, nothing changed: {told}");
+                let message = format!("a reload was refused and nothing changed: {told}");
+                self.serving.admin.control.tell(Kind::Reload, message).await;
+                admin.config.store(Arc::new(ConfigStatus { error: first, ..(*before).clone() }));
+            }
+        }
+        outcome
+    }
+
+    async fn load_and_apply(&mut self, watch: &mut Option<Watch>) -> ReloadOutcome {
+        let source = self.source.clone();
+        let loading = tokio::task::spawn_blocking(move || load(&source));
+        let (loaded, materials) = loading
+            .await
+            .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
+        let bound = self
+            .listeners
+            .bind(&loaded.plan.listen, self.threads)
+            .map_err(|errors| errors.iter().map(|e| ConfigProblem::elsewhere(e.to_string())).collect::<Vec<_>>())?;
+        if let Some(watch) = watch {
+            watch.follow(loaded.sources.watched());
+        }
+        let changes = diff(&self.plan, &loaded.plan);
+        let plan = Arc::new(loaded.plan);
+        self.serving.https.store(materials.https.clone());
+        self.serving.dot.store(materials.dot.clone());
+        self.serving.admin.database.store(materials.database.clone());
+        let changes: Vec<String> = changes.lines();
+        let summary = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+        let adoption = self.wiring.adoption(plan.clone(), &materials, summary);
+        let generation = self
+            .serving
+            .admin
+            .control
+            .adopt(adoption)
+            .await
+            .map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])?;
+        self.listeners.apply(&plan.listen, bound, &self.serving);
+        self.plan = plan;
+        Ok(Reloaded { generation, changes })
+    }
+}
+
+async fn changed(watch: &mut Option<Watch>) {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Loads the configuration and all that it names.
+pub(super) fn load(source: &Source) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
+    let loaded = source.load().map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+    let materials = load_materials(&loaded).map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+    for warning in loaded.warnings.iter().chain(&materials.warnings) {
+        tracing::warn!("{}", show(&ConfigProblem::from(warning)));
+    }
+    Ok((loaded, materials))
+}
+
+impl ConfigProblem {
+    fn elsewhere(message: String) -> Self {
+        Self { file: String::new(), line: 0, column: 0, message }
+    }
+}
+
+impl From<&Problem> for ConfigProblem {
+    fn from(problem: &Problem) -> Self {
+        let at = problem.at.as_ref();
+        Self {
+            file: at.map_or_else(String::new, |at| at.file.display().to_string()),
+            line: at.map_or(0, |at| at.line),
+            column: at.map_or(0, |at| at.column),
+            message: problem.message.clone(),
+        }
+    }
+}
+
+/// `file:line:column: message`.
+fn show(problem: &ConfigProblem) -> String {
+    let ConfigProblem { file, line, column, message } = problem;
+    if file.is_empty() { message.clone() } else { format!("{file}:{line}:{column}: {message}") }
+}
+
+fn generation_gauge(generation: u64) -> f64 {
+    u32::try_from(generation).map_or(f64::MAX, f64::from)
+}

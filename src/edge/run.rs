@@ -1,0 +1,339 @@
+//! One edge from start to end.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::listeners::{Listeners, Protocol, Serving};
+use super::materials::{Materials, load_materials};
+use super::reload::Reloading;
+use super::watch::Watch;
+use crate::admin::{AdminState, Metrics, Readiness};
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::config::{self, Loaded, Problem, Problems};
+use crate::control::{Adoption, ConfigStatus, Control, Reloader, Store, StoreError};
+use crate::dns;
+use crate::positions::Keyring;
+use crate::proxy::{self, InFlightCounters, Routes, Workers};
+use crate::steering::Snapshot;
+
+/// How often histograms are kept from growing.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// Where the configuration comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// Files and folders, watched.
+    Paths(Vec<PathBuf>),
+    /// One text, which nobody can change.
+    Text {
+        /// As messages call it.
+        name: String,
+        /// The configuration.
+        yaml: String,
+    },
+}
+
+impl Source {
+    /// Loads it.
+    pub fn load(&self) -> Result<Loaded, Problems> {
+        let environment = |name: &str| std::env::var(name).ok();
+        match self {
+            Self::Paths(paths) => config::load(paths, &environment),
+            Self::Text { name, yaml } => config::load_text(name, yaml, &environment),
+        }
+    }
+}
+
+/// Why an edge did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(Problems),
+    /// Addresses.
+    #[error("{0}")]
+    Listen(String),
+    /// `state_dir`.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Threads or runtimes.
+    #[error("cannot start: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// What turns a Plan into an adoption.
+pub(super) struct Wiring {
+    pub(super) dns: Arc<ArcSwap<dns::Live>>,
+    pub(super) proxy: Option<Arc<proxy::Context>>,
+    random_keyring: Arc<Keyring>,
+    in_flight: InFlightCounters,
+}
+
+impl Wiring {
+    /// An adoption whose snapshots reach the DNS and HTTP faces with what belongs to them.
+    pub(super) fn adoption(&self, plan: Arc<Plan>, materials: &Materials, summary: String) -> Adoption {
+        let routes = self.routes(&plan, materials);
+        let keyring = self.keyring(&plan);
+        let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
+        let publish = move |snapshot: Arc<Snapshot>| {
+            publish_numbers(&snapshot);
+            let answers = dns::AnswerTable::compile(&snapshot, Some(&dns.load().answers));
+            dns.store(Arc::new(dns::Live { snapshot: snapshot.clone(), answers: Arc::new(answers) }));
+            if let Some(proxy) = &proxy {
+                proxy.live.store(Arc::new(proxy::Live {
+                    snapshot,
+                    routes: routes.clone(),
+                    keyring: keyring.clone(),
+                }));
+            }
+        };
+        Adoption {
+            plan,
+            clients: materials.clients.clone(),
+            probers: materials.probers.clone(),
+            summary,
+            publish: Box::new(publish),
+        }
+    }
+
+    fn routes(&self, plan: &Plan, materials: &Materials) -> Arc<Routes> {
+        let (probers, tls) = (materials.probers.clone(), materials.origin_tls.clone());
+        Arc::new(Routes::new(plan, probers, tls, &self.in_flight))
+    }
+
+    fn keyring(&self, plan: &Plan) -> Arc<Keyring> {
+        if plan.keys.is_empty() {
+            self.random_keyring.clone()
+        } else {
+            Arc::new(Keyring::new(&plan.keys))
+        }
+    }
+}
+
+fn publish_numbers(snapshot: &Snapshot) {
+    for (id, state) in snapshot.services.iter() {
+        let service = &snapshot.plan.services.of(id).name;
+        for member in &state.members {
+            let region = &snapshot.plan.regions.of(member.region).name;
+            let able = if member.health.is_able() { 1.0 } else { 0.0 };
+            metrics::gauge!("meridian_region_healthy", "service" => service.to_string(), "region" => region.to_string())
+                .set(able);
+        }
+    }
+    for (id, estimate) in snapshot.edge.round_trips.iter() {
+        if let Some(ms) = estimate.ms() {
+            let region = snapshot.plan.regions.of(id).name.to_string();
+            metrics::gauge!("meridian_region_round_trip_ms", "region" => region).set(ms);
+        }
+    }
+}
+
+/// A running edge.
+pub struct Edge {
+    admin: Arc<AdminState>,
+    workers: Arc<Workers>,
+    tasks: TaskTracker,
+    /// Checks and the writer, which end when the edge does.
+    housekeeping: TaskTracker,
+    stop: CancellationToken,
+    stop_reloads: CancellationToken,
+    reloading: JoinHandle<Reloading>,
+    hangups: mpsc::Sender<()>,
+    addresses: Addresses,
+}
+
+/// Where an edge listens; the first address of each protocol.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Addresses {
+    /// DNS over UDP and TCP.
+    pub dns: Option<SocketAddr>,
+    /// DNS over TLS.
+    pub dns_tls: Option<SocketAddr>,
+    /// HTTPS.
+    pub https: Option<SocketAddr>,
+    /// Plain HTTP.
+    pub http: Option<SocketAddr>,
+    /// The admin API.
+    pub admin: Option<SocketAddr>,
+}
+
+impl Edge {
+    /// Loads, binds and serves; returns once every listener accepts. Needs a tokio runtime.
+    pub async fn start(source: Source, metrics: Metrics, threads: usize) -> Result<Self, StartError> {
+        let (loaded, materials) = load(&source)?;
+        let store = loaded.plan.node.state_dir.as_deref().map(Store::open).transpose()?;
+        let plan = Arc::new(loaded.plan.clone());
+        let mut listeners = Listeners::default();
+        let bound = listeners.bind(&plan.listen, threads).map_err(|errors| {
+            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            StartError::Listen(lines.join("\n"))
+        })?;
+
+        let (control, inbox) = Control::new();
+        let (reloader, requests) = Reloader::new();
+        let (stop, stop_reloads) = (CancellationToken::new(), CancellationToken::new());
+        let (tasks, housekeeping) = (TaskTracker::new(), TaskTracker::new());
+        let mut wiring = Wiring::first(&plan, &materials);
+        let context = wiring.context(&plan, &materials, control.clone());
+        let adoption = wiring.adoption(plan.clone(), &materials, "first load".to_owned());
+        control.start(inbox, adoption, store, &housekeeping, stop.clone());
+
+        let admin = Arc::new(AdminState {
+            proxy: context.clone(),
+            database: ArcSwap::new(materials.database.clone()),
+            control,
+            reloader,
+            config: ArcSwap::from_pointee(ConfigStatus {
+                loaded_at_ms: clock::unix_ms(),
+                generation: 1,
+                error: None,
+            }),
+            readiness: Readiness::default(),
+            metrics,
+        });
+        let workers = Arc::new(Workers::start(threads)?);
+        let serving = Serving {
+            dns: wiring.dns.clone(),
+            proxy: context,
+            admin: admin.clone(),
+            https: Arc::new(ArcSwap::new(materials.https.clone())),
+            dot: Arc::new(ArcSwap::new(materials.dot.clone())),
+            workers: workers.clone(),
+            tasks: tasks.clone(),
+        };
+        listeners.apply(&plan.listen, bound, &serving);
+        admin.readiness.set(true);
+        let addresses = addresses(&listeners);
+        let watch = match &source {
+            Source::Paths(_) => Some(Watch::new(loaded.sources.watched())),
+            Source::Text { .. } => None,
+        };
+        let (hangups, hangup_inbox) = mpsc::channel(1);
+        let reloading = Reloading { source, plan, wiring, serving, listeners, threads };
+        let reloading = tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
+        housekeeping.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        Ok(Self {
+            admin,
+            workers,
+            tasks,
+            housekeeping,
+            stop,
+            stop_reloads,
+            reloading,
+            hangups,
+            addresses,
+        })
+    }
+
+    /// Where it listened when it started.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// What the admin shows.
+    pub fn admin(&self) -> &Arc<AdminState> {
+        &self.admin
+    }
+
+    /// Asks for a reload, as SIGHUP does.
+    pub fn reload(&self) {
+        // Full means that one is on its way already.
+        let _ = self.hangups.try_send(());
+    }
+
+    /// Drains and ends: readiness first, then listeners, then what is in flight, up to the limit.
+    pub async fn drain(self) {
+        self.admin.readiness.set(false);
+        let limit = self.admin.snapshot().plan.node.drain_timeout;
+        self.stop_reloads.cancel();
+        let mut reloading = self.reloading.await.ok();
+        if let Some(reloading) = &mut reloading {
+            reloading.listeners.close_faces();
+        }
+        self.tasks.close();
+        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "drain_timeout is over; connections are cut");
+        }
+        if let Some(reloading) = &mut reloading {
+            reloading.listeners.close();
+        }
+        self.stop.cancel();
+        self.housekeeping.close();
+        self.housekeeping.wait().await;
+        drop(reloading);
+        drop(self.admin);
+        if let Some(workers) = Arc::into_inner(self.workers) {
+            // Joins threads, which must not happen on a runtime's own.
+            let _ = tokio::task::spawn_blocking(|| workers.stop()).await;
+        }
+    }
+}
+
+fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
+    let loaded = source.load().map_err(StartError::Config)?;
+    let materials =
+        load_materials(&loaded).map_err(|problems| StartError::Config(loaded.problems(problems)))?;
+    for warning in loaded.warnings.iter().chain(&materials.warnings) {
+        tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
+    }
+    Ok((loaded, materials))
+}
+
+impl Wiring {
+    /// Before the first snapshot there is nothing to serve, so nothing does.
+    fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
+        let snapshot = Arc::new(first_snapshot(plan, materials));
+        let answers = Arc::new(dns::AnswerTable::compile(&snapshot, None));
+        Self {
+            dns: Arc::new(ArcSwap::from_pointee(dns::Live { snapshot, answers })),
+            proxy: None,
+            random_keyring: Arc::new(Keyring::new(&[])),
+            in_flight: InFlightCounters::default(),
+        }
+    }
+
+    fn context(&mut self, plan: &Arc<Plan>, materials: &Materials, control: Control) -> Arc<proxy::Context> {
+        let live = proxy::Live {
+            snapshot: self.dns.load().snapshot.clone(),
+            routes: self.routes(plan, materials),
+            keyring: self.keyring(plan),
+        };
+        let context = Arc::new(proxy::Context::new(live, control));
+        self.proxy = Some(context.clone());
+        context
+    }
+}
+
+fn first_snapshot(plan: &Arc<Plan>, materials: &Materials) -> Snapshot {
+    let mut world = crate::control::World::new(plan.clone(), materials.clients.clone());
+    world.snapshot(clock::unix_ms()).0
+}
+
+fn addresses(listeners: &Listeners) -> Addresses {
+    Addresses {
+        dns: listeners.address(Protocol::Dns),
+        dns_tls: listeners.address(Protocol::DnsTls),
+        https: listeners.address(Protocol::Https),
+        http: listeners.address(Protocol::Http),
+        admin: listeners.address(Protocol::Admin),
+    }
+}
+
+async fn upkeep(metrics: Metrics, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(UPKEEP);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => metrics.upkeep(),
+        }
+    }
+}

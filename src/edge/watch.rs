@@ -1,0 +1,128 @@
+//! Watches the files of the configuration: the kernel's word, debounced, with a poll as safety net.
+//!
+//! Folders are watched rather than files, so that renames and symlink swaps are seen. Whatever the
+//! kernel says, only a change of what the files hold counts.
+
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+
+/// Editors write in several steps; the last one counts.
+const SETTLE: Duration = Duration::from_millis(100);
+
+/// The safety net, for file systems that do not tell.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Watches files and folders.
+pub(super) struct Watch {
+    watcher: Option<RecommendedWatcher>,
+    stirred: mpsc::Receiver<()>,
+    watched: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    seen: u64,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+        let (stir, stirred) = mpsc::channel(1);
+        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+            if event.is_ok_and(|event| !event.kind.is_access()) {
+                // Full means that somebody is awake already.
+                let _ = stir.try_send(());
+            }
+        });
+        let watcher = watcher
+            .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; they are polled"))
+            .ok();
+        let mut watch = Self { watcher, stirred, watched: Vec::new(), folders: Vec::new(), seen: 0 };
+        watch.follow(paths);
+        watch
+    }
+
+    /// Watches these from now on.
+    pub(super) fn follow(&mut self, paths: Vec<PathBuf>) {
+        let folders: Vec<PathBuf> = paths.iter().flat_map(|path| folders_of(path)).collect();
+        if let Some(watcher) = &mut self.watcher {
+            for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
+                // It may have been deleted, which ends the watch as well.
+                let _ = watcher.unwatch(gone);
+            }
+            for new in folders.iter().filter(|folder| !self.folders.contains(folder)) {
+                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
+                    tracing::debug!(folder = %new.display(), %error, "not watched; polled");
+                }
+            }
+        }
+        self.folders = folders;
+        self.watched = paths;
+        self.seen = fingerprint(&self.watched);
+    }
+
+    /// Returns when what the files hold has changed and settled.
+    pub(super) async fn changed(&mut self) {
+        loop {
+            // Either wakes; the sender lives as long as the watcher, and without one there is the poll.
+            if let Ok(Some(())) = tokio::time::timeout(POLL, self.stirred.recv()).await {
+                while tokio::time::timeout(SETTLE, self.stirred.recv()).await.is_ok_and(|stir| stir.is_some()) {}
+            }
+            let now = fingerprint(&self.watched);
+            if now != self.seen {
+                self.seen = now;
+                return;
+            }
+            if self.watcher.is_none() {
+                tokio::time::sleep(POLL).await;
+            }
+        }
+    }
+}
+
+/// The folder of a path, and of what it links to: a swapped link shows in the first, a rewritten
+/// file in the second.
+fn folders_of(path: &Path) -> Vec<PathBuf> {
+    if path.is_dir() {
+        return vec![path.to_owned()];
+    }
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => PathBuf::from("."),
+    };
+    let mut folders = vec![parent(path)];
+    if let Ok(real) = path.canonicalize() {
+        folders.push(parent(&real));
+    }
+    folders
+}
+
+/// A hash of names and contents; a folder stands for the YAML files in it.
+fn fingerprint(paths: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        if path.is_dir() {
+            let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+                .into_iter()
+                .flatten()
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .filter(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+                .collect();
+            files.sort();
+            for file in files {
+                hash_file(&file, &mut hasher);
+            }
+        } else {
+            hash_file(path, &mut hasher);
+        }
+    }
+    hasher.finish()
+}
+
+fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
+    path.hash(hasher);
+    std::fs::read(path).ok().hash(hasher);
+}

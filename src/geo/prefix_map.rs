@@ -1,0 +1,265 @@
+//! Address → value and the widest prefix around the address in which everybody has that value.
+//!
+//! Pure. Built from [`Ranges`] by cutting them into aligned prefixes and joining siblings that hold
+//! the same value, so that leaves are disjoint, cover each family, and cannot be widened. A leaf's
+//! length is thus a true ECS scope (RFC 7871 §7.2.1) and scopes never overlap.
+
+use std::net::IpAddr;
+
+use super::ranges::{Address, Family, Ranges};
+
+/// Bits of an address that the top index is keyed by.
+const TOP_BITS: u8 = 16;
+
+/// Both families.
+#[derive(Debug)]
+pub(super) struct PrefixMap<V> {
+    v4: Leaves<u32, V>,
+    v6: Leaves<u128, V>,
+}
+
+#[derive(Debug)]
+struct Leaves<A, V> {
+    starts: Vec<A>,
+    leaves: Vec<(V, u8)>,
+    /// For each value of the top bits, the place of the leaf that holds its first address.
+    top: Vec<u32>,
+}
+
+impl<V: Copy + PartialEq> PrefixMap<V> {
+    /// Builds.
+    pub(super) fn new(ranges: &Ranges<V>) -> Self {
+        Self {
+            v4: Leaves::new(&ranges.v4),
+            v6: Leaves::new(&ranges.v6),
+        }
+    }
+
+    /// The value of an address and the length of its leaf; an IPv4-mapped address counts as IPv4.
+    pub(super) fn get(&self, address: IpAddr) -> Option<(V, u8)> {
+        match address.to_canonical() {
+            IpAddr::V4(address) => self.v4.get(address.to_bits()),
+            IpAddr::V6(address) => self.v6.get(address.to_bits()),
+        }
+    }
+
+    /// How many leaves there are.
+    pub(super) fn len(&self) -> usize {
+        self.v4.starts.len() + self.v6.starts.len()
+    }
+}
+
+impl<A: Address, V: Copy + PartialEq> Leaves<A, V> {
+    fn new(family: &Family<A, V>) -> Self {
+        let joined = join(family);
+        let starts: Vec<A> = joined.iter().map(|(start, ..)| *start).collect();
+        let leaves = joined
+            .iter()
+            .map(|(_, length, value)| (*value, *length))
+            .collect();
+        let shift = A::BITS - TOP_BITS;
+        let top = (0..1_u128 << TOP_BITS)
+            .map(|bits| {
+                let first = A::from_wide(bits << shift);
+                let after = starts.partition_point(|start| *start <= first);
+                u32::try_from(after.saturating_sub(1)).unwrap_or(u32::MAX)
+            })
+            .collect();
+        Self {
+            starts,
+            leaves,
+            top,
+        }
+    }
+
+    fn get(&self, address: A) -> Option<(V, u8)> {
+        let bits = usize::try_from(address.wide() >> (A::BITS - TOP_BITS)).ok()?;
+        let low = usize::try_from(*self.top.get(bits)?).ok()?;
+        let high = match self.top.get(bits + 1) {
+            Some(next) => usize::try_from(*next).ok()? + 1,
+            None => self.starts.len(),
+        };
+        let within = self.starts.get(low..high)?;
+        let after = low + within.partition_point(|start| *start <= address);
+        self.leaves.get(after.checked_sub(1)?).copied()
+    }
+}
+
+/// A leaf while it is built: its first address, its length, its value.
+type Leaf<A, V> = (A, u8, V);
+
+/// Cuts ranges into aligned prefixes, and joins each with its sibling while both hold one value.
+fn join<A: Address, V: Copy + PartialEq>(family: &Family<A, V>) -> Vec<Leaf<A, V>> {
+    let mut leaves: Vec<Leaf<A, V>> = Vec::with_capacity(family.0.len());
+    let nexts = family.0.iter().skip(1).map(|(start, _)| Some(start.wide()));
+    for ((start, value), next) in family.0.iter().zip(nexts.chain([None])) {
+        let mut at = start.wide();
+        loop {
+            let length = widest::<A>(at, next);
+            push(&mut leaves, (A::from_wide(at), length, *value));
+            let size = A::BITS - length;
+            let Some(after) = 1_u128
+                .checked_shl(size.into())
+                .and_then(|size| at.checked_add(size))
+            else {
+                break; // The whole of IPv6, or its end.
+            };
+            at = after;
+            if next.map_or_else(
+                || u32::from(A::BITS) < 128 && at >> A::BITS != 0,
+                |next| at >= next,
+            ) {
+                break;
+            }
+        }
+    }
+    leaves
+}
+
+/// The length of the widest aligned prefix that starts at `at` and ends before `next`.
+fn widest<A: Address>(at: u128, next: Option<u128>) -> u8 {
+    let alignment = if at == 0 {
+        u32::from(A::BITS)
+    } else {
+        at.trailing_zeros()
+    };
+    let room = match next {
+        Some(next) => (next - at).ilog2(),
+        // To the end of the family: as far as alignment goes.
+        None => u32::from(A::BITS),
+    };
+    let size = alignment.min(room).min(A::BITS.into());
+    A::BITS - u8::try_from(size).unwrap_or(0)
+}
+
+fn push<A: Address, V: Copy + PartialEq>(leaves: &mut Vec<Leaf<A, V>>, leaf: Leaf<A, V>) {
+    let mut leaf = leaf;
+    while let Some((start, length, value)) = leaves.last().copied() {
+        let siblings = length == leaf.1
+            && value == leaf.2
+            && length > 0
+            && start.wide() ^ leaf.0.wide() == 1_u128 << (A::BITS - length)
+            && start < leaf.0;
+        if !siblings {
+            break;
+        }
+        leaves.pop();
+        leaf = (start, length - 1, value);
+    }
+    leaves.push(leaf);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, Ipv6Addr};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::prefix::Prefix;
+
+    fn map(prefixes: &[(&str, u8)]) -> PrefixMap<u8> {
+        let prefixes: Vec<(Prefix, u8)> = prefixes
+            .iter()
+            .map(|(p, v)| (p.parse().unwrap(), *v))
+            .collect();
+        PrefixMap::new(&Ranges::longest_prefix(&prefixes, 0))
+    }
+
+    fn get(map: &PrefixMap<u8>, address: &str) -> (u8, u8) {
+        map.get(address.parse().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_uniform_family_is_one_leaf_of_length_0() {
+        let map = map(&[]);
+        assert_eq!(map.len(), 2);
+        assert_eq!(get(&map, "255.255.255.255"), (0, 0));
+        assert_eq!(get(&map, "ffff::1"), (0, 0));
+    }
+
+    #[test]
+    fn siblings_of_one_value_are_one_leaf() {
+        let map = map(&[("10.0.0.0/9", 1), ("10.128.0.0/9", 1)]);
+        assert_eq!(get(&map, "10.200.0.1"), (1, 8));
+        assert_eq!(get(&map, "11.0.0.0"), (0, 8));
+        assert_eq!(get(&map, "128.0.0.0"), (0, 1));
+    }
+
+    #[test]
+    fn the_last_addresses_of_both_families_have_leaves() {
+        let map = map(&[
+            ("255.255.255.255/32", 1),
+            ("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff/128", 2),
+        ]);
+        assert_eq!(get(&map, "255.255.255.255"), (1, 32));
+        assert_eq!(
+            get(&map, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"),
+            (2, 128)
+        );
+        assert_eq!(get(&map, "255.255.255.254"), (0, 32));
+        assert_eq!(get(&map, "::ffff:255.255.255.255"), (1, 32));
+    }
+
+    fn any_prefixes() -> impl Strategy<Value = Vec<(Prefix, u8)>> {
+        let v4 =
+            (any::<u32>(), 0u8..=32).prop_map(|(a, l)| Prefix::around(Ipv4Addr::from(a).into(), l));
+        let v6 = (any::<u128>(), 0u8..=128)
+            .prop_map(|(a, l)| Prefix::around(Ipv6Addr::from(a).into(), l));
+        prop::collection::btree_map(prop_oneof![v4, v6], 0u8..3, 0..16)
+            .prop_map(|m| m.into_iter().collect())
+    }
+
+    proptest! {
+        #[test]
+        fn a_leaf_is_the_widest_prefix_whose_addresses_agree(prefixes in any_prefixes(), four: u32, six: u128) {
+            let ranges = Ranges::longest_prefix(&prefixes, 0);
+            let map = PrefixMap::new(&ranges);
+            let mut asked: Vec<IpAddr> = vec![Ipv4Addr::from(four).into(), Ipv6Addr::from(six).into()];
+            asked.extend(prefixes.iter().flat_map(|(p, _)| [p.address(), p.last()]));
+            for address in asked.into_iter().filter(|a| a.to_canonical() == *a) {
+                let (value, length) = map.get(address).unwrap();
+                prop_assert_eq!(Some(value), ranges.get(address));
+                let leaf = Prefix::around(address, length);
+                prop_assert!(uniform(&ranges, leaf, value));
+                if length > 0 {
+                    prop_assert!(!uniform(&ranges, Prefix::around(address, length - 1), value));
+                }
+                for inside in [leaf.address(), leaf.last()] {
+                    if inside.to_canonical() == inside {
+                        prop_assert_eq!(map.get(inside), Some((value, length)));
+                    }
+                }
+            }
+        }
+    }
+
+    fn uniform(ranges: &Ranges<u8>, prefix: Prefix, value: u8) -> bool {
+        let holds = |first: u128, last: u128, family: Vec<(u128, u8)>| {
+            let begins = family
+                .iter()
+                .rev()
+                .find(|(start, _)| *start <= first)
+                .map(|(_, v)| *v);
+            begins == Some(value)
+                && family
+                    .iter()
+                    .filter(|(s, _)| *s > first && *s <= last)
+                    .all(|(_, v)| *v == value)
+        };
+        match (prefix.address(), prefix.last()) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => holds(
+                a.to_bits().into(),
+                b.to_bits().into(),
+                ranges
+                    .v4
+                    .0
+                    .iter()
+                    .map(|(s, v)| (u128::from(*s), *v))
+                    .collect(),
+            ),
+            (IpAddr::V6(a), IpAddr::V6(b)) => holds(a.to_bits(), b.to_bits(), ranges.v6.0.clone()),
+            _ => false,
+        }
+    }
+}
