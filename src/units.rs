@@ -96,6 +96,9 @@ pub fn parse_size(text: &str) -> Result<u64, NotAQuantity> {
 pub struct Share(f64);
 
 impl Share {
+    /// Nothing.
+    pub const NONE: Self = Self(0.0);
+
     /// From 0 (none) to 1 (all).
     pub fn ratio(self) -> f64 {
         self.0

@@ -1,7 +1,6 @@
 //! `GET /api/v1/status`: every region, service and origin, with what is known of them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -119,9 +118,9 @@ impl View<'_> {
         let form = self.snapshot.plan.domains.of(consistency.domain).version;
         let applied = self.snapshot.positions.of(consistency.domain);
         let vector: Vector = applied.region(region);
-        let entries: HashMap<Arc<str>, String> = vector
+        let entries: HashMap<String, String> = vector
             .iter()
-            .map(|(writer, position)| (writer.clone(), position.show(form)))
+            .map(|(writer, position)| (writer.to_string(), position.show(form)))
             .collect();
         let lag = applied.lag(region, clock::steady_ms());
         (json!(entries), lag.map(|lag| lag.as_millis()))

@@ -1,5 +1,33 @@
-//! YAML → `Spec` → [`Plan`]: what an operator wrote, checked whole and compiled once.
+//! YAML → tree → [`Plan`](plan::Plan): what an operator wrote, checked whole and compiled once.
 //!
-//! Serde shapes live here and nowhere else. Knows no socket and no live state.
+//! `tree` knows where everything stands, `spec` says what may stand where, `shape` checks the one
+//! against the other and prints the JSON Schema, and the compilers resolve defaults and names. So
+//! every problem is told at once with its line. Knows no socket and no live state.
 
+mod compile;
+mod compile_service;
+mod compile_zone;
+mod diff;
+mod load;
 pub mod plan;
+mod problem;
+mod shape;
+mod spec;
+mod tree;
+
+pub use diff::{PlanDiff, diff};
+pub use load::{Loaded, load, load_text};
+pub use problem::{Problem, Problems, Sources};
+
+/// The JSON Schema (2020-12) of the YAML files.
+pub fn schema() -> serde_json::Value {
+    let mut schema = shape::schema(&spec::ROOT);
+    if let serde_json::Value::Object(schema) = &mut schema {
+        schema.insert(
+            "$schema".to_owned(),
+            "https://json-schema.org/draft/2020-12/schema".into(),
+        );
+        schema.insert("title".to_owned(), "Meridian configuration".into());
+    }
+    schema
+}

@@ -1,0 +1,439 @@
+//! The checked tree → the Plan: defaults resolved, names made ids, and what does not fit together told.
+//!
+//! A value of the wrong form has been told of by its shape already and reads as absent here.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::compile_service::services;
+use super::compile_zone::zones;
+use super::plan::{
+    Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
+    OriginTls, Plan, Region, SourceAt, Tls,
+};
+use super::problem::{Problem, nearest};
+use super::spec::parse_origin;
+use super::tree::Node;
+use crate::earth::GeoPoint;
+use crate::geo::well_known;
+use crate::ids::{MOST_ENTRIES, OriginId, RegionId, Table};
+use crate::prefix::Prefix;
+use crate::units::{Secret, parse_duration};
+
+/// Collects what is wrong and what is doubtful while compiling.
+pub(super) struct Compiling<'a> {
+    pub(super) problems: &'a mut Vec<Problem>,
+    pub(super) warnings: &'a mut Vec<Problem>,
+    pub(super) regions: Table<RegionId, Region>,
+}
+
+impl Compiling<'_> {
+    pub(super) fn problem(&mut self, at: &SourceAt, message: impl Into<String>) {
+        self.problems
+            .push(Problem::new(Some(at.clone()), message.into()));
+    }
+
+    pub(super) fn warning(&mut self, at: &SourceAt, message: impl Into<String>) {
+        self.warnings
+            .push(Problem::new(Some(at.clone()), message.into()));
+    }
+
+    /// The region of a name; an unknown one is told of.
+    pub(super) fn region(&mut self, name: &str, at: &SourceAt) -> Option<RegionId> {
+        let found = self
+            .regions
+            .iter()
+            .find(|(_, region)| &*region.name == name)
+            .map(|(id, _)| id);
+        if found.is_none() {
+            let known: Vec<&str> = self.regions.values().map(|region| &*region.name).collect();
+            let hint = match nearest(name, known.iter().copied()) {
+                Some(known) => format!(": did you mean `{known}`?"),
+                None => format!(": there are {}", known.join(", ")),
+            };
+            self.problem(at, format!("there is no region `{name}`{hint}"));
+        }
+        found
+    }
+
+    /// The regions that a list names.
+    pub(super) fn region_list(&mut self, node: &Node) -> Vec<RegionId> {
+        let mut regions = Vec::new();
+        for item in node.items() {
+            let Some(name) = item.text() else { continue };
+            let Some(region) = self.region(name, &item.at) else {
+                continue;
+            };
+            if regions.contains(&region) {
+                self.problem(&item.at, format!("`{name}` appears twice"));
+            } else {
+                regions.push(region);
+            }
+        }
+        regions
+    }
+}
+
+/// Compiles; `None` only when the tree is no map.
+pub(super) fn compile(
+    root: &Node,
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<Problem>,
+) -> Option<Plan> {
+    let (regions, origins) = regions(root, problems);
+    let mut compiling = Compiling {
+        problems,
+        warnings,
+        regions,
+    };
+    let listen = listen(root, &mut compiling);
+    let (services, domains) = services(root, &mut compiling);
+    let zones = zones(root, &services, &mut compiling);
+    let plan = Plan {
+        node: node(root),
+        tls: tls(root),
+        admin_token: root
+            .get("admin")
+            .and_then(|admin| admin.read("token", secret)),
+        rate_limit: None,
+        geo: geo(root, &mut compiling),
+        keys: keys(root, &mut compiling),
+        listen,
+        origins,
+        services,
+        domains,
+        zones,
+        regions: std::mem::take(&mut compiling.regions),
+    };
+    doubts(root, &plan, &mut compiling);
+    Some(plan)
+}
+
+fn secret(text: &str) -> Option<Secret> {
+    Some(Secret::new(text.to_owned()))
+}
+
+pub(super) fn duration(text: &str) -> Option<Duration> {
+    parse_duration(text).ok()
+}
+
+fn point(node: Option<&Node>) -> Option<Result<GeoPoint, String>> {
+    let mut numbers = node?
+        .items()
+        .iter()
+        .filter_map(|item| item.text()?.parse::<f64>().ok());
+    let (lat, lon) = (numbers.next()?, numbers.next()?);
+    Some(GeoPoint::new(lat, lon).map_err(|error| error.to_string()))
+}
+
+fn node(root: &Node) -> PlanNode {
+    let node = root.get("node");
+    let name = node.and_then(|node| node.read("name", |text| Some(text.to_owned())));
+    let host_name = || nix::unistd::gethostname().ok()?.into_string().ok();
+    PlanNode {
+        name: name
+            .or_else(host_name)
+            .unwrap_or_else(|| "meridian".to_owned())
+            .into(),
+        location: point(node.and_then(|node| node.get("location"))).and_then(Result::ok),
+        state_dir: node
+            .and_then(|node| file(node, "state_dir"))
+            .map(|file| file.path),
+        drain_timeout: node
+            .and_then(|node| node.read("drain_timeout", duration))
+            .unwrap_or(Duration::from_secs(30)),
+    }
+}
+
+/// A file that a key names, relative to the file that names it.
+fn file(node: &Node, key: &str) -> Option<FileRef> {
+    let named = node.get(key)?;
+    let folder = named.at.file.parent().unwrap_or(Path::new(""));
+    Some(FileRef {
+        path: folder.join(PathBuf::from(named.text()?)),
+        at: named.at.clone(),
+    })
+}
+
+fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
+    let node = root.get("listen");
+    let mut addresses = |key: &str| -> Vec<SocketAddr> {
+        let mut found: Vec<SocketAddr> = Vec::new();
+        for item in node
+            .and_then(|node| node.get(key))
+            .map_or(&[][..], Node::items)
+        {
+            let Some(address) = item.text().and_then(|text| text.parse::<SocketAddr>().ok()) else {
+                continue;
+            };
+            if address.port() != 0 && found.contains(&address) {
+                compiling.problem(&item.at, format!("{address} appears twice"));
+            } else {
+                found.push(address);
+            }
+        }
+        found
+    };
+    let (dns, dns_tls) = (addresses("dns"), addresses("dns_tls"));
+    let (https, http) = (addresses("https"), addresses("http"));
+    let timeouts = node.and_then(|node| node.get("timeouts"));
+    let timeout = |key: &str, default: u64| {
+        timeouts
+            .and_then(|node| node.read(key, duration))
+            .unwrap_or(Duration::from_secs(default))
+    };
+    let serves = node
+        .and_then(|node| node.get("http_mode"))
+        .and_then(Node::text)
+        == Some("serve");
+    let trusted = node.and_then(|node| node.get("trusted_proxies"));
+    Listen {
+        dns,
+        dns_tls,
+        https,
+        http,
+        http_mode: if serves {
+            HttpMode::Serve
+        } else {
+            HttpMode::Redirect
+        },
+        admin: node.and_then(|node| node.read("admin", |text| text.parse().ok())),
+        timeouts: ClientTimeouts {
+            handshake: timeout("handshake", 10),
+            headers: timeout("headers", 10),
+            idle: timeout("idle", 60),
+        },
+        trusted_proxies: trusted
+            .map_or(&[][..], Node::items)
+            .iter()
+            .filter_map(prefix)
+            .collect(),
+    }
+}
+
+fn prefix(node: &Node) -> Option<Prefix> {
+    node.text()?.parse().ok()
+}
+
+fn tls(root: &Node) -> Tls {
+    let node = root.get("tls");
+    let certificates = node
+        .and_then(|node| node.get("certificates"))
+        .map_or(&[][..], Node::items);
+    let origins = node.and_then(|node| node.get("origins"));
+    Tls {
+        certificates: certificates
+            .iter()
+            .filter_map(|item| {
+                Some(Certificate {
+                    cert: file(item, "cert")?,
+                    key: file(item, "key")?,
+                })
+            })
+            .collect(),
+        origins: OriginTls {
+            ca: origins.and_then(|origins| file(origins, "ca")),
+            verify: origins
+                .and_then(|origins| origins.read("verify", |text| text.parse().ok()))
+                .unwrap_or(true),
+            server_name: origins
+                .and_then(|origins| origins.read("server_name", |text| Some(text.into()))),
+        },
+    }
+}
+
+fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {
+    let node = root.get("geo");
+    let built_in = node
+        .and_then(|node| node.get("database"))
+        .and_then(Node::text)
+        == Some("built-in");
+    let mut networks = Vec::new();
+    for entry in node
+        .and_then(|node| node.get("networks"))
+        .map_or(&[][..], Node::entries)
+    {
+        let prefix = match entry.key.parse::<Prefix>() {
+            Ok(prefix) => prefix,
+            Err(error) => {
+                compiling.problem(&entry.at, error.to_string());
+                continue;
+            }
+        };
+        let name = entry.node.text().unwrap_or_default();
+        if let Some(region) = compiling.region(name, &entry.node.at) {
+            networks.push((prefix, region));
+        }
+    }
+    Geo {
+        database: node
+            .filter(|_| !built_in)
+            .and_then(|node| file(node, "database")),
+        networks,
+    }
+}
+
+fn keys(root: &Node, compiling: &mut Compiling<'_>) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for item in root.get("keys").map_or(&[][..], Node::items) {
+        let id = item.read("id", |text| text.parse::<u8>().ok());
+        let (Some(id), Some(secret)) = (id, item.read("secret", secret)) else {
+            continue;
+        };
+        if keys.iter().any(|key| key.id == id) {
+            compiling.problem(&item.at, format!("there are two keys of id {id}"));
+        }
+        keys.push(Key { id, secret });
+    }
+    keys
+}
+
+fn regions(
+    root: &Node,
+    problems: &mut Vec<Problem>,
+) -> (Table<RegionId, Region>, Table<OriginId, Origin>) {
+    let (mut regions, mut origins) = (Table::default(), Table::default());
+    let entries = root.get("regions").map_or(&[][..], Node::entries);
+    if let Some(node) = root
+        .get("regions")
+        .filter(|_| entries.is_empty() || entries.len() > MOST_ENTRIES)
+    {
+        let message = format!("from 1 to {MOST_ENTRIES} regions are expected");
+        problems.push(Problem::new(Some(node.at.clone()), message));
+    }
+    for entry in entries {
+        let id: RegionId = regions.push(Region {
+            name: entry.key.clone(),
+            location: None,
+            jurisdiction: entry.node.read("jurisdiction", |text| Some(text.into())),
+            addresses: Vec::new(),
+            origins: Vec::new(),
+            weight: entry
+                .node
+                .read("weight", |text| text.parse().ok())
+                .unwrap_or(100),
+        });
+        if let Err(message) = check_name(&entry.key) {
+            problems.push(Problem::new(Some(entry.at.clone()), message));
+        }
+        let location = entry.node.get("location");
+        let given = point(location);
+        if let (Some(Err(message)), Some(node)) = (&given, location) {
+            problems.push(Problem::new(Some(node.at.clone()), message.clone()));
+        }
+        let region = regions.of_mut(id);
+        region.location = given
+            .and_then(Result::ok)
+            .or_else(|| well_known(&entry.key));
+        region.addresses = distinct(entry.node.get("addresses"), problems, |text| {
+            text.parse::<IpAddr>().ok()
+        });
+        for url in distinct(entry.node.get("origins"), problems, |text| {
+            parse_origin(text).ok()
+        }) {
+            let origin = origins.push(Origin { region: id, url });
+            region.origins.push(origin);
+        }
+    }
+    (regions, origins)
+}
+
+/// The items of a list; one that is there twice is told of.
+fn distinct<T: PartialEq>(
+    node: Option<&Node>,
+    problems: &mut Vec<Problem>,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Vec<T> {
+    let mut found = Vec::new();
+    for item in node.map_or(&[][..], Node::items) {
+        let Some(value) = item.text().and_then(&parse) else {
+            continue;
+        };
+        if found.contains(&value) {
+            let message = format!("`{}` appears twice", item.text().unwrap_or_default());
+            problems.push(Problem::new(Some(item.at.clone()), message));
+        } else {
+            found.push(value);
+        }
+    }
+    found
+}
+
+/// Names of regions and services stand in headers, cookies and tokens.
+pub(super) fn check_name(name: &str) -> Result<(), String> {
+    let good = (1..=63).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
+    if good {
+        Ok(())
+    } else {
+        Err(format!(
+            "`{name}` is not a name: 1 to 63 letters, digits, `-`, `_` and `.` are expected"
+        ))
+    }
+}
+
+/// What is allowed and probably not meant.
+fn doubts(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
+    let anywhere = Problem::new;
+    let listen = &plan.listen;
+    let opens_nothing = listen.dns.is_empty()
+        && listen.dns_tls.is_empty()
+        && listen.https.is_empty()
+        && listen.http.is_empty();
+    if opens_nothing {
+        compiling.warnings.push(anywhere(
+            None,
+            "`listen` opens no face: nobody can ask this edge".to_owned(),
+        ));
+    }
+    if let (Some(admin), None) = (listen.admin, &plan.admin_token)
+        && !admin.ip().is_loopback()
+    {
+        let message =
+            "admin listens beyond loopback without `admin.token`: every change will be refused";
+        compiling.warnings.push(anywhere(None, message.to_owned()));
+    }
+    if plan.keys.is_empty() {
+        let message = "`keys` is not set: cookies and tokens are signed with a random key, which no other edge knows and no restart keeps";
+        compiling.warnings.push(anywhere(None, message.to_owned()));
+    }
+    for entry in root.get("regions").map_or(&[][..], Node::entries) {
+        let Some(id) = plan.region(&entry.key) else {
+            continue;
+        };
+        let users = plan
+            .services
+            .values()
+            .filter(|s| s.regions.iter().any(|member| member.region == id))
+            .count();
+        if users == 0 {
+            compiling.warning(
+                &entry.at,
+                format!("region `{}` is in no service", entry.key),
+            );
+        }
+        let region = plan.regions.of(id);
+        if region.location.is_none() {
+            let message = format!(
+                "region `{}` has no `location` and no well-known name: it counts as the farthest",
+                entry.key
+            );
+            compiling.warning(&entry.at, message);
+        }
+        if region.addresses.is_empty() && region.origins.is_empty() {
+            compiling.warning(
+                &entry.at,
+                format!("region `{}` has neither addresses nor origins", entry.key),
+            );
+        }
+    }
+}
+
+/// An `Arc` of a scalar's text.
+pub(super) fn arc(text: &str) -> Option<Arc<str>> {
+    Some(text.into())
+}

@@ -1,0 +1,519 @@
+//! Zones: SOA, name servers, records from text, delegations, and the names that services answer for.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
+use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::serialize::txt::Parser;
+
+use super::compile::Compiling;
+use super::plan::{Service, SourceAt, Zone, ZoneRecord};
+use super::problem::nearest;
+use super::spec::parse_host;
+use super::tree::{Entry, Node};
+use crate::ids::{ServiceId, Table};
+use crate::steering::stable_hash;
+use crate::units::Ttl;
+
+/// Types whose presence at a name conflicts with steering it.
+const STEERED_TYPES: [RecordType; 4] = [
+    RecordType::A,
+    RecordType::AAAA,
+    RecordType::CNAME,
+    RecordType::HTTPS,
+];
+
+/// Longest character-string of a TXT record (RFC 1035 §3.3).
+const LONGEST_STRING: usize = 255;
+
+/// Types that YAML records may have.
+const TYPES: [&str; 18] = [
+    "A",
+    "AAAA",
+    "CNAME",
+    "TXT",
+    "MX",
+    "NS",
+    "CAA",
+    "SRV",
+    "PTR",
+    "DS",
+    "TLSA",
+    "SSHFP",
+    "HTTPS",
+    "SVCB",
+    "NAPTR",
+    "HINFO",
+    "CERT",
+    "OPENPGPKEY",
+];
+
+/// Compiles every zone.
+pub(super) fn zones(
+    root: &Node,
+    services: &Table<ServiceId, Service>,
+    compiling: &mut Compiling<'_>,
+) -> Vec<Zone> {
+    let mut zones: Vec<(Zone, &Entry)> = Vec::new();
+    for entry in root.get("zones").map_or(&[][..], Node::entries) {
+        let Some(origin) = parse_host(&entry.key)
+            .ok()
+            .filter(|host| !host.starts_with('*'))
+            .and_then(|host| name(&host))
+        else {
+            compiling.problem(
+                &entry.at,
+                format!("`{}` is not the name of a zone", entry.key),
+            );
+            continue;
+        };
+        let mut compiler = Compiler {
+            origin,
+            entry,
+            services,
+            compiling,
+            records: Vec::new(),
+            places: BTreeMap::new(),
+            steered: Vec::new(),
+        };
+        compiler.compile();
+        let Compiler {
+            origin,
+            records,
+            steered,
+            ..
+        } = compiler;
+        zones.push((
+            Zone {
+                origin,
+                records,
+                steered,
+            },
+            entry,
+        ));
+    }
+    steer_hosts(&mut zones, services, compiling);
+    zones.into_iter().map(|(zone, _)| zone).collect()
+}
+
+/// An absolute, lower-case name.
+fn name(text: &str) -> Option<Name> {
+    let mut name = Name::from_ascii(text).ok()?.to_lowercase();
+    name.set_fqdn(true);
+    Some(name)
+}
+
+/// Every host of a service at or below the apex of a zone becomes a steered name of the deepest one.
+fn steer_hosts(
+    zones: &mut [(Zone, &Entry)],
+    services: &Table<ServiceId, Service>,
+    compiling: &mut Compiling<'_>,
+) {
+    for (id, service) in services.iter() {
+        for host in &service.hosts {
+            let Some(owner) = name(&host.to_string()) else {
+                continue;
+            };
+            let deepest = zones
+                .iter_mut()
+                .filter(|(zone, _)| zone.origin.zone_of(&owner))
+                .max_by_key(|(zone, _)| zone.origin.num_labels());
+            let Some((zone, entry)) = deepest else {
+                continue;
+            };
+            if zone.steered.iter().any(|(known, _)| *known == owner) {
+                continue;
+            }
+            let conflict = zone.records.iter().find(|record| {
+                record.owner == owner && STEERED_TYPES.contains(&record.data.record_type())
+            });
+            if let Some(record) = conflict {
+                let message = format!(
+                    "service `{}` answers for {owner}, which has a {} record here too",
+                    service.name,
+                    record.data.record_type()
+                );
+                compiling.problem(&entry.at, message);
+                continue;
+            }
+            zone.steered.push((owner, id));
+        }
+    }
+}
+
+struct Compiler<'a, 'b> {
+    origin: Name,
+    entry: &'a Entry,
+    services: &'a Table<ServiceId, Service>,
+    compiling: &'a mut Compiling<'b>,
+    records: Vec<ZoneRecord>,
+    /// Where the records of a name stand.
+    places: BTreeMap<Name, SourceAt>,
+    steered: Vec<(Name, ServiceId)>,
+}
+
+impl Compiler<'_, '_> {
+    fn compile(&mut self) {
+        let ttl = self
+            .entry
+            .node
+            .read("ttl", |text| text.parse().ok())
+            .unwrap_or(Ttl::from_secs(3_600));
+        let nameservers = self.nameservers(ttl);
+        for entry in self
+            .entry
+            .node
+            .get("records")
+            .map_or(&[][..], Node::entries)
+        {
+            self.records_of(entry, ttl);
+        }
+        if nameservers.is_empty() {
+            let message = format!(
+                "zone `{}` has no `nameservers`: resolvers and checkers expect some",
+                self.entry.key
+            );
+            self.compiling.warning(&self.entry.at, message);
+        }
+        self.check_together();
+        self.start_of_authority(nameservers.first(), ttl);
+    }
+
+    /// NS records with their glue.
+    fn nameservers(&mut self, ttl: Ttl) -> Vec<Name> {
+        let mut names = Vec::new();
+        for entry in self
+            .entry
+            .node
+            .get("nameservers")
+            .map_or(&[][..], Node::entries)
+        {
+            let Some(server) = self.relative(&entry.key, &entry.at) else {
+                continue;
+            };
+            self.push(self.origin.clone(), ttl, RData::NS(NS(server.clone())));
+            let addresses: Vec<IpAddr> = entry
+                .node
+                .items()
+                .iter()
+                .filter_map(|item| item.text()?.parse().ok())
+                .collect();
+            if self.origin.zone_of(&server) {
+                for address in &addresses {
+                    self.push(server.clone(), ttl, address_data(*address));
+                }
+                if addresses.is_empty() {
+                    let message =
+                        format!("name server {server} lies in the zone and has no address");
+                    self.compiling.warning(&entry.at, message);
+                }
+            }
+            names.push(server);
+        }
+        names
+    }
+
+    fn start_of_authority(&mut self, first: Option<&Name>, ttl: Ttl) {
+        let soa = self.entry.node.get("soa");
+        let named = |key: &str| soa.and_then(|soa| soa.read(key, name));
+        let time = |key: &str, default: u32| {
+            soa.and_then(|soa| soa.read(key, |text| text.parse::<Ttl>().ok()))
+                .map_or(default, Ttl::secs)
+        };
+        let seconds = |secs: u32| i32::try_from(secs).unwrap_or(i32::MAX);
+        let mname = named("mname")
+            .or_else(|| first.cloned())
+            .unwrap_or_else(|| self.origin.clone());
+        let below = |label: &str| {
+            Name::from_ascii(label)
+                .ok()?
+                .append_domain(&self.origin)
+                .ok()
+        };
+        let rname = named("rname")
+            .or_else(|| below("hostmaster"))
+            .unwrap_or_else(|| self.origin.clone());
+        let data = SOA::new(
+            mname,
+            rname,
+            self.serial(),
+            seconds(time("refresh", 7_200)),
+            seconds(time("retry", 900)),
+            seconds(time("expire", 1_209_600)),
+            time("minimum", 60),
+        );
+        self.push(self.origin.clone(), ttl, RData::SOA(data));
+    }
+
+    /// A number that follows the content: every edge with this zone has the same one.
+    fn serial(&self) -> u32 {
+        let mut lines: Vec<String> = self
+            .records
+            .iter()
+            .map(|record| format!("{} {} {}", record.owner, record.ttl.secs(), record.data))
+            .collect();
+        lines.sort();
+        u32::try_from(stable_hash(&lines.join("\n")) >> 33).unwrap_or(1)
+    }
+
+    fn push(&mut self, owner: Name, ttl: Ttl, data: RData) {
+        self.records.push(ZoneRecord { owner, ttl, data });
+    }
+
+    /// A name as a zone's text has it: `@`, relative, or absolute with a final dot; in the zone.
+    fn owner(&mut self, text: &str, at: &SourceAt) -> Option<Name> {
+        let owner = self.relative(text, at)?;
+        if !self.origin.zone_of(&owner) {
+            self.compiling.problem(
+                at,
+                format!("{owner} lies outside zone `{}`", self.entry.key),
+            );
+            return None;
+        }
+        Some(owner)
+    }
+
+    fn relative(&mut self, text: &str, at: &SourceAt) -> Option<Name> {
+        if text == "@" {
+            return Some(self.origin.clone());
+        }
+        let parsed = Name::from_ascii(text).ok().and_then(|name| {
+            let absolute = if text.ends_with('.') {
+                name
+            } else {
+                name.append_domain(&self.origin).ok()?
+            };
+            Some(absolute.to_lowercase())
+        });
+        if parsed.is_none() {
+            self.compiling.problem(
+                at,
+                format!("`{text}` is not a name: labels of up to 63 characters, 255 in all"),
+            );
+        }
+        parsed
+    }
+
+    fn records_of(&mut self, entry: &Entry, zone_ttl: Ttl) {
+        let Some(owner) = self.owner(&entry.key, &entry.at) else {
+            return;
+        };
+        let ttl = self.ttl(entry).unwrap_or(zone_ttl);
+        self.places.insert(owner.clone(), entry.at.clone());
+        if entry.node.entries().is_empty() {
+            let message = format!(
+                "`{}` needs record types, such as {{ A: [192.0.2.1] }}",
+                entry.key
+            );
+            self.compiling.problem(&entry.at, message);
+        }
+        for field in entry.node.entries() {
+            match &*field.key {
+                "ttl" => {}
+                "service" => self.steer(&owner, field),
+                _ => self.rrset(&owner, ttl, field),
+            }
+        }
+    }
+
+    fn ttl(&mut self, entry: &Entry) -> Option<Ttl> {
+        let node = entry.node.get("ttl")?;
+        match node.text().unwrap_or_default().parse::<Ttl>() {
+            Ok(ttl) => Some(ttl),
+            Err(error) => {
+                self.compiling.problem(&node.at, error.to_string());
+                None
+            }
+        }
+    }
+
+    fn steer(&mut self, owner: &Name, field: &Entry) {
+        let wanted = field.node.text().unwrap_or_default();
+        match self
+            .services
+            .iter()
+            .find(|(_, service)| &*service.name == wanted)
+        {
+            Some((id, _)) => self.steered.push((owner.clone(), id)),
+            None => {
+                let known = self.services.values().map(|service| &*service.name);
+                let hint = nearest(wanted, known)
+                    .map_or(String::new(), |name| format!(": did you mean `{name}`?"));
+                self.compiling.problem(
+                    &field.node.at,
+                    format!("there is no service `{wanted}`{hint}"),
+                );
+            }
+        }
+    }
+
+    fn rrset(&mut self, owner: &Name, ttl: Ttl, field: &Entry) {
+        if !TYPES.contains(&&*field.key) {
+            let hint = match nearest(&field.key, TYPES) {
+                Some(known) => format!("did you mean `{known}`?"),
+                None => format!("expected ttl, service or one of {}", TYPES.join(", ")),
+            };
+            self.compiling.problem(
+                &field.at,
+                format!("unknown record type `{}`: {hint}", field.key),
+            );
+            return;
+        }
+        let items = match field.node.text() {
+            Some(_) => std::slice::from_ref(&field.node),
+            None => field.node.items(),
+        };
+        if items.is_empty() {
+            self.compiling.problem(
+                &field.node.at,
+                format!("`{}` needs RDATA or a list of them", field.key),
+            );
+        }
+        for item in items {
+            let Some(text) = item.text() else {
+                self.compiling
+                    .problem(&item.at, "RDATA is a text as in a master file");
+                continue;
+            };
+            match self.rdata(&field.key, text) {
+                Ok(data) => self.add(owner, ttl, data, &item.at),
+                Err(message) => self.compiling.problem(&item.at, message),
+            }
+        }
+    }
+
+    fn add(&mut self, owner: &Name, ttl: Ttl, data: RData, at: &SourceAt) {
+        let same = |record: &ZoneRecord| record.owner == *owner && record.data == data;
+        if self.records.iter().any(same) {
+            self.compiling.warning(
+                at,
+                format!("{owner} has this {} record already", data.record_type()),
+            );
+            return;
+        }
+        self.push(owner.clone(), ttl, data);
+    }
+
+    /// RDATA as in a master file, relative names below the apex. A TXT without quotes is one string.
+    fn rdata(&self, record_type: &str, text: &str) -> Result<RData, String> {
+        if record_type == "TXT" && !text.trim_start().starts_with('"') {
+            let strings = text
+                .as_bytes()
+                .chunks(LONGEST_STRING)
+                .map(<[u8]>::to_vec)
+                .collect::<Vec<_>>();
+            let strings: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
+            return Ok(RData::TXT(TXT::from_bytes(strings)));
+        }
+        if text.contains('\n') {
+            return Err(format!(
+                "`{text}` has a line break, which RDATA cannot have"
+            ));
+        }
+        let line = format!("@ 0 IN {record_type} {text}\n");
+        let refuse = |why: String| format!("`{text}` is not the RDATA of {record_type}: {why}");
+        let (_, sets) = Parser::new(line, None, Some(self.origin.clone()))
+            .parse()
+            .map_err(|error| refuse(error.to_string()))?;
+        sets.into_values()
+            .flat_map(|set| {
+                set.records_without_rrsigs()
+                    .map(|record| record.data.clone())
+                    .collect::<Vec<_>>()
+            })
+            .next()
+            .ok_or_else(|| refuse("nothing was read".to_owned()))
+    }
+
+    /// What must not stand beside something else.
+    fn check_together(&mut self) {
+        let mut told: Vec<(SourceAt, String, bool)> = Vec::new();
+        for (owner, at) in &self.places {
+            let types: Vec<RecordType> = self
+                .records
+                .iter()
+                .filter(|r| r.owner == *owner)
+                .map(|r| r.data.record_type())
+                .collect();
+            let is_steered = self.steered.iter().any(|(name, _)| name == owner);
+            let aliases = types.iter().filter(|t| **t == RecordType::CNAME).count();
+            if aliases > 1 || (aliases == 1 && types.len() > 1) {
+                let message = format!("{owner} has a CNAME beside other records (RFC 1034 §3.6.2)");
+                told.push((at.clone(), message, true));
+            }
+            if is_steered && types.iter().any(|t| STEERED_TYPES.contains(t)) {
+                let message = format!(
+                    "{owner} is steered, so its A, AAAA, HTTPS and CNAME cannot be written here"
+                );
+                told.push((at.clone(), message, true));
+            }
+            if let Some(cut) = self.cut_above(owner) {
+                let message = format!(
+                    "{owner} lies below the delegation {cut}: only glue is ever answered from here"
+                );
+                told.push((at.clone(), message, false));
+            }
+        }
+        told.extend(self.missing_glue());
+        for (at, message, fatal) in told {
+            if fatal {
+                self.compiling.problem(&at, message)
+            } else {
+                self.compiling.warning(&at, message)
+            }
+        }
+    }
+
+    /// The delegation above a name, if the name is no address of a name server.
+    fn cut_above(&self, owner: &Name) -> Option<Name> {
+        let is_glue = self
+            .records
+            .iter()
+            .any(|r| matches!(&r.data, RData::NS(server) if server.0 == *owner));
+        let cuts = self
+            .records
+            .iter()
+            .filter(|r| r.data.record_type() == RecordType::NS && r.owner != self.origin);
+        cuts.map(|record| &record.owner)
+            .find(|cut| **cut != *owner && cut.zone_of(owner))
+            .filter(|_| !is_glue)
+            .cloned()
+    }
+
+    fn missing_glue(&self) -> Vec<(SourceAt, String, bool)> {
+        let has_address = |name: &Name| {
+            self.records.iter().any(|r| {
+                r.owner == *name && matches!(r.data.record_type(), RecordType::A | RecordType::AAAA)
+            })
+        };
+        self.records
+            .iter()
+            .filter(|record| record.owner != self.origin)
+            .filter_map(|record| {
+                let RData::NS(server) = &record.data else {
+                    return None;
+                };
+                if !record.owner.zone_of(&server.0) || has_address(&server.0) {
+                    return None;
+                }
+                let at = self.places.get(&record.owner)?.clone();
+                Some((
+                    at,
+                    format!(
+                        "name server {} lies below its own delegation and has no glue",
+                        server.0
+                    ),
+                    false,
+                ))
+            })
+            .collect()
+    }
+}
+
+fn address_data(address: IpAddr) -> RData {
+    match address {
+        IpAddr::V4(address) => RData::A(A(address)),
+        IpAddr::V6(address) => RData::AAAA(AAAA(address)),
+    }
+}

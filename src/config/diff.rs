@@ -1,0 +1,119 @@
+//! What a reload changed, in words.
+
+use std::fmt::Debug;
+
+use super::plan::Plan;
+use crate::ids::{Id, Table};
+
+/// What changed, a line each.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanDiff(Vec<String>);
+
+impl PlanDiff {
+    /// What changed, a line each.
+    pub fn lines(&self) -> Vec<String> {
+        self.0.clone()
+    }
+
+    fn section<T: PartialEq>(&mut self, name: &str, old: &T, new: &T) {
+        if old != new {
+            self.0.push(format!("{name} changed"));
+        }
+    }
+
+    fn named(&mut self, kind: &str, old: &[(String, String)], new: &[(String, String)]) {
+        for (name, content) in new {
+            match old.iter().find(|(known, _)| known == name) {
+                None => self.0.push(format!("{kind} {name} added")),
+                Some((_, known)) if known != content => {
+                    self.0.push(format!("{kind} {name} changed"))
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, _) in old {
+            if !new.iter().any(|(known, _)| known == name) {
+                self.0.push(format!("{kind} {name} removed"));
+            }
+        }
+    }
+}
+
+/// Compares two Plans. Whoever moves from one to the other reads this in the log.
+pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
+    let mut diff = PlanDiff::default();
+    diff.section("node", &old.node, &new.node);
+    diff.section("listen", &old.listen, &new.listen);
+    diff.section("tls", &old.tls, &new.tls);
+    diff.section("admin", &old.admin_token, &new.admin_token);
+    diff.section("geo", &named_networks(old), &named_networks(new));
+    diff.section("keys", &old.keys, &new.keys);
+    diff.named("region", &regions(old), &regions(new));
+    diff.named("service", &services(old), &services(new));
+    diff.named("zone", &zones(old), &zones(new));
+    diff
+}
+
+/// Ids differ between Plans, so what is compared holds names instead.
+fn regions(plan: &Plan) -> Vec<(String, String)> {
+    entries(&plan.regions, |region| {
+        let origins: Vec<String> = region
+            .origins
+            .iter()
+            .map(|id| plan.origins.of(*id).url.to_string())
+            .collect();
+        let content = format!(
+            "{:?} {:?} {:?} {origins:?} {}",
+            region.location, region.jurisdiction, region.addresses, region.weight
+        );
+        (region.name.to_string(), content)
+    })
+}
+
+fn services(plan: &Plan) -> Vec<(String, String)> {
+    let names = plan
+        .regions
+        .values()
+        .map(|region| region.name.to_string())
+        .collect::<Vec<_>>();
+    entries(&plan.services, |service| {
+        (service.name.to_string(), with_names(service, &names))
+    })
+}
+
+fn zones(plan: &Plan) -> Vec<(String, String)> {
+    plan.zones
+        .iter()
+        .map(|zone| (zone.origin.to_string(), format!("{:?}", zone.records)))
+        .collect()
+}
+
+fn named_networks(plan: &Plan) -> (Option<std::path::PathBuf>, Vec<(String, String)>) {
+    let networks = plan.geo.networks.iter();
+    let networks = networks.map(|(prefix, region)| {
+        (
+            prefix.to_string(),
+            plan.regions.of(*region).name.to_string(),
+        )
+    });
+    (
+        plan.geo.database.as_ref().map(|file| file.path.clone()),
+        networks.collect(),
+    )
+}
+
+fn entries<K: Id, V>(
+    table: &Table<K, V>,
+    entry: impl Fn(&V) -> (String, String),
+) -> Vec<(String, String)> {
+    table.values().map(entry).collect()
+}
+
+/// A value's debug form with region ids spelt as names.
+fn with_names(value: &impl Debug, names: &[String]) -> String {
+    let mut text = format!("{value:?}");
+    for (index, name) in names.iter().enumerate() {
+        text = text.replace(&format!("RegionId({index})"), name);
+    }
+    text
+}

@@ -1,0 +1,220 @@
+//! Files and folders → one tree → the Plan.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::compile::compile;
+use super::plan::{FileRef, Plan};
+use super::problem::{Problem, Problems, Sources};
+use super::shape::check;
+use super::spec::ROOT;
+use super::tree::{Entry, Node, Value, parse};
+
+/// Sections whose entries belong to one file each.
+const NAMED_SECTIONS: &[&str] = &["regions", "services", "zones"];
+
+/// A configuration that may be put in force.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it means.
+    pub plan: Plan,
+    /// What to warn of.
+    pub warnings: Vec<Problem>,
+    sources: Sources,
+    roots: Vec<PathBuf>,
+}
+
+impl Loaded {
+    /// Later problems (certificates, databases) with the texts to quote.
+    pub fn problems(&self, problems: Vec<Problem>) -> Problems {
+        Problems::new(problems, self.sources.clone())
+    }
+
+    /// Every file and folder whose change is a change of the configuration.
+    pub fn watched(&self) -> Vec<PathBuf> {
+        let tls = &self.plan.tls;
+        let certificates = tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
+        let named = certificates
+            .chain(&tls.origins.ca)
+            .chain(&self.plan.geo.database);
+        let named = named.map(|file: &FileRef| file.path.clone());
+        self.roots.iter().cloned().chain(named).collect()
+    }
+}
+
+/// Loads files and folders as one configuration.
+pub fn load(
+    paths: &[PathBuf],
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Problems> {
+    let mut loading = Loading::new(environment);
+    for path in paths {
+        loading.path(path);
+    }
+    loading.finish(paths.to_vec())
+}
+
+/// Loads one text.
+pub fn load_text(
+    name: &str,
+    yaml: &str,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<Loaded, Problems> {
+    let mut loading = Loading::new(environment);
+    loading.text(Path::new(name), yaml);
+    loading.finish(Vec::new())
+}
+
+struct Loading<'a> {
+    environment: &'a dyn Fn(&str) -> Option<String>,
+    sources: Sources,
+    problems: Vec<Problem>,
+    root: Option<Node>,
+}
+
+impl<'a> Loading<'a> {
+    fn new(environment: &'a dyn Fn(&str) -> Option<String>) -> Self {
+        Self {
+            environment,
+            sources: Sources::default(),
+            problems: Vec::new(),
+            root: None,
+        }
+    }
+
+    fn complain(&mut self, path: &Path, why: impl std::fmt::Display) {
+        self.problems
+            .push(Problem::new(None, format!("{}: {why}", path.display())));
+    }
+
+    fn path(&mut self, path: &Path) {
+        if !path.is_dir() {
+            return self.file(path);
+        }
+        match yaml_files(path) {
+            Ok(files) if files.is_empty() => {
+                self.complain(path, "there is no *.yaml or *.yml in this folder")
+            }
+            Ok(files) => files.iter().for_each(|file| self.file(file)),
+            Err(error) => self.complain(path, error),
+        }
+    }
+
+    fn file(&mut self, path: &Path) {
+        match std::fs::read(path).map(String::from_utf8) {
+            Ok(Ok(text)) => self.text(path, &text),
+            Ok(Err(error)) => {
+                let at = error.utf8_error().valid_up_to();
+                self.complain(path, format!("not UTF-8 after byte {at}"));
+            }
+            Err(error) => self.complain(path, error),
+        }
+    }
+
+    fn text(&mut self, path: &Path, text: &str) {
+        let file: Arc<Path> = path.into();
+        self.sources.insert(file.clone(), text.into());
+        if let Some(node) = parse(&file, text, self.environment, &mut self.problems) {
+            self.root = match self.root.take() {
+                None => Some(node),
+                Some(root) => Some(union(root, node, true, &mut self.problems)),
+            };
+        }
+    }
+
+    fn finish(mut self, roots: Vec<PathBuf>) -> Result<Loaded, Problems> {
+        let Some(root) = self.root else {
+            if self.problems.is_empty() {
+                let message = "the configuration is empty: `regions` and `services` are required";
+                self.problems.push(Problem::new(None, message.to_owned()));
+            }
+            return Err(Problems::new(self.problems, self.sources));
+        };
+        check(&root, &ROOT, "", &mut self.problems);
+        let mut warnings = Vec::new();
+        let plan = compile(&root, &mut self.problems, &mut warnings);
+        match plan {
+            Some(plan) if self.problems.is_empty() => Ok(Loaded {
+                plan,
+                warnings,
+                sources: self.sources,
+                roots,
+            }),
+            Some(_) | None => Err(Problems::new(self.problems, self.sources)),
+        }
+    }
+}
+
+/// A folder's YAML files in name order, hidden ones left out.
+fn yaml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        let hidden = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        let yaml = path
+            .extension()
+            .is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if yaml && !hidden && path.is_file() {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// The union of two trees: maps are joined, anything else twice is a problem that names both places.
+fn union(mut first: Node, second: Node, top: bool, problems: &mut Vec<Problem>) -> Node {
+    let Value::Map(entries) = &mut first.value else {
+        return if matches!(first.value, Value::Null) {
+            second
+        } else {
+            first
+        };
+    };
+    for entry in second.entries() {
+        let Some(known) = entries.iter_mut().find(|known| known.key == entry.key) else {
+            entries.push(entry.clone());
+            continue;
+        };
+        let both_maps = matches!(
+            (&known.node.value, &entry.node.value),
+            (Value::Map(_), Value::Map(_))
+        );
+        if both_maps && top && NAMED_SECTIONS.contains(&&*entry.key) {
+            join_named(known, entry, problems);
+        } else if both_maps {
+            let placeholder = Node {
+                at: known.node.at.clone(),
+                value: Value::Null,
+            };
+            let node = std::mem::replace(&mut known.node, placeholder);
+            known.node = union(node, entry.node.clone(), false, problems);
+        } else {
+            problems.push(twice(entry, known));
+        }
+    }
+    first
+}
+
+fn join_named(known: &mut Entry, second: &Entry, problems: &mut Vec<Problem>) {
+    let Value::Map(entries) = &mut known.node.value else {
+        return;
+    };
+    for entry in second.node.entries() {
+        match entries.iter().find(|first| first.key == entry.key) {
+            Some(first) => problems.push(twice(entry, first)),
+            None => entries.push(entry.clone()),
+        }
+    }
+}
+
+fn twice(second: &Entry, first: &Entry) -> Problem {
+    let problem = Problem::new(
+        Some(second.at.clone()),
+        format!("`{}` is in two files", second.key),
+    );
+    problem.with_related(first.at.clone(), "first here")
+}

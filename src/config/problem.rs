@@ -1,0 +1,187 @@
+//! What is wrong with a configuration, where, and what would be right.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use super::plan::SourceAt;
+
+/// One thing that is wrong, or to be warned of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where; none: nowhere in particular.
+    pub at: Option<SourceAt>,
+    /// What, and what would be right.
+    pub message: String,
+    /// Another place that matters, and why.
+    pub related: Option<(SourceAt, String)>,
+    /// The line holds a secret and is not to be shown.
+    secret: bool,
+}
+
+impl Problem {
+    /// A problem at a place.
+    pub fn new(at: Option<SourceAt>, message: String) -> Self {
+        Self {
+            at,
+            message,
+            related: None,
+            secret: false,
+        }
+    }
+
+    /// Names another place that matters.
+    pub(super) fn with_related(mut self, at: SourceAt, why: &str) -> Self {
+        self.related = Some((at, why.to_owned()));
+        self
+    }
+
+    /// Keeps the line out of the message.
+    pub(super) fn hiding_its_line(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+}
+
+/// The texts that were read, so that problems can quote them.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    texts: BTreeMap<Arc<Path>, Arc<str>>,
+}
+
+impl Sources {
+    pub(super) fn insert(&mut self, file: Arc<Path>, text: Arc<str>) {
+        self.texts.insert(file, text);
+    }
+
+    fn line(&self, at: &SourceAt) -> Option<&str> {
+        let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
+        self.texts.get(&at.file)?.lines().nth(index)
+    }
+}
+
+/// All that is wrong, with the texts to quote.
+#[derive(Clone, Debug)]
+pub struct Problems {
+    problems: Vec<Problem>,
+    sources: Sources,
+}
+
+impl Problems {
+    /// In the order of their places.
+    pub(super) fn new(mut problems: Vec<Problem>, sources: Sources) -> Self {
+        let place = |problem: &Problem| {
+            problem
+                .at
+                .as_ref()
+                .map(|at| (at.file.clone(), at.line, at.column))
+        };
+        problems.sort_by_key(place);
+        problems.dedup();
+        Self { problems, sources }
+    }
+
+    /// Each of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Problem> {
+        self.problems.iter()
+    }
+
+    /// As a text of warnings.
+    pub fn as_warnings(&self) -> String {
+        let shown: Vec<String> = self
+            .problems
+            .iter()
+            .map(|problem| self.show(problem, "warning: "))
+            .collect();
+        shown.join("\n")
+    }
+
+    /// `file:line:column: message`, the line, a caret.
+    fn show(&self, problem: &Problem, label: &str) -> String {
+        let Some(at) = &problem.at else {
+            return format!("{label}{}", problem.message);
+        };
+        let mut text = format!("{}: {label}{}", place(at), problem.message);
+        if let Some(line) = self.sources.line(at).filter(|_| !problem.secret) {
+            let number = at.line.to_string();
+            let gutter = " ".repeat(number.len());
+            let before: String = line
+                .chars()
+                .take(usize::try_from(at.column).unwrap_or(1).saturating_sub(1))
+                .map(|c| if c == '\t' { '\t' } else { ' ' })
+                .collect();
+            text.push_str(&format!(
+                "\n {gutter} |\n {number} | {line}\n {gutter} | {before}^"
+            ));
+        }
+        if let Some((at, why)) = &problem.related {
+            text.push_str(&format!("\n{}: {why}", place(at)));
+        }
+        text
+    }
+}
+
+fn place(at: &SourceAt) -> String {
+    format!("{}:{}:{}", at.file.display(), at.line, at.column)
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shown: Vec<String> = self
+            .problems
+            .iter()
+            .map(|problem| self.show(problem, ""))
+            .collect();
+        f.write_str(&shown.join("\n"))
+    }
+}
+
+/// The nearest of some known words, if it is near enough to be what was meant.
+pub(super) fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    known
+        .into_iter()
+        .map(|word| (distance(given, word), word))
+        .filter(|(distance, word)| *distance <= 1 + word.len().max(given.len()) / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, word)| word)
+}
+
+/// How many insertions, deletions, changes and swaps of neighbours lead from one word to the other
+/// (restricted Damerau-Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let at = |row: &[usize], index: usize| row.get(index).copied().unwrap_or(usize::MAX);
+    let mut two_back: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.iter().enumerate() {
+        let mut row = vec![i + 1];
+        for (j, b) in to.iter().enumerate() {
+            let change = at(&last, j) + usize::from(a != b);
+            let mut best = change.min(at(&last, j + 1) + 1).min(at(&row, j) + 1);
+            let swapped = i > 0 && j > 0 && from.get(i - 1) == Some(b) && to.get(j - 1) == Some(a);
+            if swapped {
+                best = best.min(at(&two_back, j - 1) + 1);
+            }
+            row.push(best);
+        }
+        two_back = std::mem::replace(&mut last, row);
+    }
+    at(&last, to.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_word_is_what_was_meant() {
+        let known = ["weight", "addresses", "origins", "location"];
+        assert_eq!(nearest("wieght", known), Some("weight"));
+        assert_eq!(nearest("adresses", known), Some("addresses"));
+        assert_eq!(nearest("colour", known), None);
+    }
+}

@@ -1,0 +1,252 @@
+//! The form of the configuration, as data: what may stand where. The one source of the checks, of
+//! the nearest valid key, and of the JSON Schema.
+
+use serde_json::{Value as Json, json};
+
+use super::problem::{Problem, nearest};
+use super::tree::{Node, Value};
+
+/// What may stand at a place.
+pub(super) enum Shape {
+    /// A scalar that `check` accepts; its error says what would be right.
+    Scalar(&'static Kind),
+    /// One of some words.
+    Word(&'static [&'static str]),
+    /// Any number of one shape.
+    List(&'static Shape),
+    /// Exactly these keys.
+    Map(&'static [Field]),
+    /// Any names, each with one shape.
+    Named(&'static Shape),
+    /// A word or a map.
+    WordOrMap(&'static [&'static str], &'static [Field]),
+    /// `[latitude, longitude]`.
+    Point,
+    /// Accepted only as this word: the rest is not built yet.
+    NotBuilt(Option<&'static str>),
+    /// Whatever a zone's records hold; read by the zone compiler.
+    Records,
+}
+
+/// A key of a map.
+pub(super) struct Field {
+    pub(super) key: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    pub(super) help: &'static str,
+}
+
+/// A kind of scalar.
+pub(super) struct Kind {
+    /// Says what is wrong with a text, and what would be right.
+    pub(super) check: fn(&str) -> Result<(), String>,
+    /// JSON Schema type, and a pattern or example.
+    pub(super) json: &'static str,
+    pub(super) example: &'static str,
+    /// Whether the text must not be shown.
+    pub(super) secret: bool,
+}
+
+/// Checks a node; what is wrong goes to `problems`. `path` names the place in words.
+pub(super) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) {
+    if matches!(node.value, Value::Null) {
+        return; // As if it were not there.
+    }
+    match shape {
+        Shape::Scalar(kind) => check_scalar(node, kind, path, problems),
+        Shape::Word(words) => check_word(node, words, path, problems),
+        Shape::List(item) => match &node.value {
+            Value::List(items) => items
+                .iter()
+                .for_each(|node| check(node, item, path, problems)),
+            Value::Scalar(_) | Value::Map(_) | Value::Null => {
+                problems.push(wrong(node, path, "a list, such as [a, b]"))
+            }
+        },
+        Shape::Map(fields) => check_map(node, fields, path, problems),
+        Shape::Named(item) => match &node.value {
+            Value::Map(entries) => {
+                for entry in entries {
+                    check(&entry.node, item, &join(path, &entry.key), problems);
+                }
+            }
+            Value::Scalar(_) | Value::List(_) | Value::Null => {
+                problems.push(wrong(node, path, "a map of names"))
+            }
+        },
+        Shape::WordOrMap(words, fields) => match &node.value {
+            Value::Map(_) => check_map(node, fields, path, problems),
+            Value::Scalar(_) | Value::List(_) | Value::Null => {
+                check_word(node, words, path, problems)
+            }
+        },
+        Shape::Point => {
+            let numbers: Vec<f64> = node
+                .items()
+                .iter()
+                .filter_map(|item| item.text()?.parse().ok())
+                .collect();
+            if numbers.len() != 2 || node.items().len() != 2 {
+                problems.push(wrong(
+                    node,
+                    path,
+                    "[latitude, longitude] in degrees, such as [50.11, 8.68]",
+                ));
+            }
+        }
+        Shape::NotBuilt(word) => check_not_built(node, *word, path, problems),
+        Shape::Records => {}
+    }
+}
+
+fn check_scalar(node: &Node, kind: &Kind, path: &str, problems: &mut Vec<Problem>) {
+    let Some(text) = node.text() else {
+        problems.push(wrong(
+            node,
+            path,
+            &format!("a value such as {}", kind.example),
+        ));
+        return;
+    };
+    if let Err(message) = (kind.check)(text) {
+        let problem = Problem::new(Some(node.at.clone()), format!("{path}: {message}"));
+        problems.push(if kind.secret {
+            problem.hiding_its_line()
+        } else {
+            problem
+        });
+    }
+}
+
+fn check_word(node: &Node, words: &[&str], path: &str, problems: &mut Vec<Problem>) {
+    let given = node.text().unwrap_or_default();
+    if words.contains(&given) {
+        return;
+    }
+    let hint = nearest(given, words.iter().copied())
+        .map_or(String::new(), |word| format!(": did you mean `{word}`?"));
+    let expected = words.join(", ");
+    let message = if node.text().is_some() {
+        format!("{path}: `{given}` is not one of {expected}{hint}")
+    } else {
+        format!("{path}: one of {expected} is expected")
+    };
+    problems.push(Problem::new(Some(node.at.clone()), message));
+}
+
+fn check_map(node: &Node, fields: &[Field], path: &str, problems: &mut Vec<Problem>) {
+    let Value::Map(entries) = &node.value else {
+        let keys: Vec<&str> = fields.iter().map(|field| field.key).collect();
+        problems.push(wrong(
+            node,
+            path,
+            &format!("a map with keys such as {}", keys.join(", ")),
+        ));
+        return;
+    };
+    for entry in entries {
+        match fields.iter().find(|field| field.key == &*entry.key) {
+            Some(field) => check(&entry.node, &field.shape, &join(path, &entry.key), problems),
+            None => {
+                let known = fields.iter().map(|field| field.key);
+                let hint = match nearest(&entry.key, known.clone()) {
+                    Some(key) => format!("did you mean `{key}`?"),
+                    None => format!("expected {}", known.collect::<Vec<_>>().join(", ")),
+                };
+                let whose = if path.is_empty() {
+                    String::new()
+                } else {
+                    format!(" in {path}")
+                };
+                let message = format!("unknown key `{}`{whose}: {hint}", entry.key);
+                problems.push(Problem::new(Some(entry.at.clone()), message));
+            }
+        }
+    }
+    for field in fields
+        .iter()
+        .filter(|field| field.required && node.get(field.key).is_none())
+    {
+        let whose = if path.is_empty() {
+            "the configuration"
+        } else {
+            path
+        };
+        problems.push(Problem::new(
+            Some(node.at.clone()),
+            format!("{whose} lacks `{}`: {}", field.key, field.help),
+        ));
+    }
+}
+
+fn check_not_built(node: &Node, word: Option<&str>, path: &str, problems: &mut Vec<Problem>) {
+    if word.is_some() && node.text() == word {
+        return;
+    }
+    let instead = word.map_or_else(
+        || "leave it out".to_owned(),
+        |word| format!("leave it out or write `{word}`"),
+    );
+    let message =
+        format!("{path} is not built yet, and nothing is accepted that does nothing: {instead}");
+    problems.push(Problem::new(Some(node.at.clone()), message));
+}
+
+fn wrong(node: &Node, path: &str, expected: &str) -> Problem {
+    Problem::new(
+        Some(node.at.clone()),
+        format!("{path}: {expected} is expected"),
+    )
+}
+
+fn join(path: &str, key: &str) -> String {
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
+}
+
+/// The JSON Schema of a shape.
+pub(super) fn schema(shape: &Shape) -> Json {
+    match shape {
+        Shape::Scalar(kind) => match kind.json {
+            "string" => json!({ "type": "string", "examples": [kind.example] }),
+            // YAML writes numbers and booleans bare; `${VARIABLES}` make them strings.
+            other => json!({ "type": [other, "string"], "examples": [kind.example] }),
+        },
+        Shape::Word(words) => json!({ "enum": words }),
+        Shape::List(item) => json!({ "type": "array", "items": schema(item) }),
+        Shape::Map(fields) => map_schema(fields),
+        Shape::Named(item) => json!({ "type": "object", "additionalProperties": schema(item) }),
+        Shape::WordOrMap(words, fields) => {
+            json!({ "anyOf": [{ "enum": words }, map_schema(fields)] })
+        }
+        Shape::Point => json!({
+            "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2,
+            "description": "latitude, longitude in degrees",
+        }),
+        Shape::NotBuilt(Some(word)) => json!({ "const": word }),
+        Shape::NotBuilt(None) => json!(false),
+        Shape::Records => json!({ "type": "object" }),
+    }
+}
+
+fn map_schema(fields: &[Field]) -> Json {
+    let properties: serde_json::Map<String, Json> = fields
+        .iter()
+        .map(|field| {
+            let mut schema = schema(&field.shape);
+            if let Json::Object(schema) = &mut schema {
+                schema.insert("description".to_owned(), json!(field.help));
+            }
+            (field.key.to_owned(), schema)
+        })
+        .collect();
+    let required: Vec<&str> = fields
+        .iter()
+        .filter(|field| field.required)
+        .map(|field| field.key)
+        .collect();
+    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+}

@@ -1,0 +1,825 @@
+//! Every key of the configuration with its shape and a line of help.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::plan::{OriginScheme, OriginUrl};
+use super::shape::{Field, Kind, Shape};
+use crate::earth::Country;
+use crate::prefix::Prefix;
+use crate::units::{Share, Ttl, parse_duration, parse_size};
+
+/// Shortest secret of a key, bytes: 128 bits.
+const SHORTEST_SECRET: usize = 16;
+
+macro_rules! kind {
+    ($name:ident, $json:literal, $example:literal, $check:expr) => {
+        pub(super) static $name: Kind = Kind {
+            check: $check,
+            json: $json,
+            example: $example,
+            secret: false,
+        };
+    };
+}
+
+fn told<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<(), String> {
+    parsed.map(drop).map_err(|error| error.to_string())
+}
+
+fn whole(text: &str, least: u32, most: u32) -> Result<(), String> {
+    let number: Option<u32> = text.parse().ok();
+    number
+        .filter(|number| (least..=most).contains(number))
+        .map(drop)
+        .ok_or_else(|| format!("`{text}` is not a whole number from {least} to {most}"))
+}
+
+kind!(TEXT, "string", "text", |text| if text.is_empty() {
+    Err("it is empty".into())
+} else {
+    Ok(())
+});
+kind!(BOOL, "boolean", "true", |text| match text {
+    "true" | "false" => Ok(()),
+    _ => Err(format!("`{text}` is not true or false")),
+});
+kind!(DURATION, "string", "10s", |text| told(parse_duration(text)));
+kind!(
+    POSITIVE,
+    "string",
+    "10s",
+    |text| match parse_duration(text) {
+        Ok(duration) if duration.is_zero() => Err("it must be longer than 0s".into()),
+        parsed => told(parsed),
+    }
+);
+kind!(SIZE, "string", "64KiB", |text| told(parse_size(text)));
+kind!(SHARE, "string", "20%", |text| told(text.parse::<Share>()));
+kind!(TTL, "string", "30s", |text| told(text.parse::<Ttl>()));
+kind!(COUNT, "integer", "1", |text| whole(text, 0, 1_000_000_000));
+kind!(SMALL, "integer", "2", |text| whole(text, 0, 255));
+kind!(THRESHOLD, "integer", "3", |text| whole(text, 1, 255));
+kind!(PORT, "integer", "8443", |text| whole(text, 1, 65_535));
+kind!(ANSWERS, "integer", "1", |text| whole(text, 1, 16));
+kind!(KEY_ID, "integer", "1", |text| whole(text, 1, 255));
+kind!(PREFIX, "string", "203.0.113.0/24", |text| told(
+    text.parse::<Prefix>()
+));
+kind!(COUNTRY, "string", "JP", |text| told(
+    text.parse::<Country>()
+));
+kind!(ADDRESS, "string", "192.0.2.10", |text| text
+    .parse::<IpAddr>()
+    .map(drop)
+    .map_err(|_| format!(
+        "`{text}` is not an address: an IPv4 or IPv6 address such as 192.0.2.10 is expected"
+    )));
+kind!(
+    LISTEN,
+    "string",
+    "0.0.0.0:53",
+    |text| match text.parse::<SocketAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) if text.starts_with(':') => {
+            Err(format!(
+                "`{text}` lacks an address: write 0.0.0.0{text} for every IPv4 address, [::]{text} for IPv6"
+            ))
+        }
+        Err(_) => Err(format!(
+            "`{text}` is not an address with a port, such as 0.0.0.0:53 or [::]:53"
+        )),
+    }
+);
+kind!(ORIGIN, "string", "https://10.1.0.10:8443", |text| told(
+    parse_origin(text)
+));
+kind!(HTTP_PATH, "string", "/health", |text| {
+    let valid = text.starts_with('/') && text.parse::<http::uri::PathAndQuery>().is_ok();
+    if valid {
+        Ok(())
+    } else {
+        Err(format!("`{text}` is not a path: it begins with a slash"))
+    }
+});
+kind!(
+    METHOD,
+    "string",
+    "GET",
+    |text| match text.parse::<http::Method>() {
+        Ok(_) if text == text.to_uppercase() => Ok(()),
+        _ => Err(format!(
+            "`{text}` is not an HTTP method in capitals, such as GET"
+        )),
+    }
+);
+kind!(HEADER, "string", "X-Tenant", |text| text
+    .parse::<http::HeaderName>()
+    .map(drop)
+    .map_err(|_| format!("`{text}` is not the name of a header")));
+kind!(STATUSES, "string", "200-399", |text| parse_statuses(text)
+    .map(drop)
+    .ok_or_else(|| format!(
+        "`{text}` is not a status or a range of them from 100 to 599, such as 200 or 200-399"
+    )));
+kind!(HOST, "string", "api.example.com", |text| parse_host(text)
+    .map(drop));
+
+static SECRET: Kind = Kind {
+    check: |text| {
+        if text.len() >= SHORTEST_SECRET {
+            Ok(())
+        } else {
+            Err(format!(
+                "a secret of at least {SHORTEST_SECRET} bytes is expected, such as `openssl rand -hex 32` prints"
+            ))
+        }
+    },
+    json: "string",
+    example: "${MERIDIAN_KEY}",
+    secret: true,
+};
+
+static TOKEN: Kind = Kind {
+    check: |text| {
+        if text.is_empty() {
+            Err("it is empty".into())
+        } else {
+            Ok(())
+        }
+    },
+    json: "string",
+    example: "${MERIDIAN_ADMIN_TOKEN}",
+    secret: true,
+};
+
+/// `200`, `200-399`.
+pub(super) fn parse_statuses(text: &str) -> Option<std::ops::RangeInclusive<u16>> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last): (u16, u16) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
+    (100 <= first && first <= last && last <= 599).then_some(first..=last)
+}
+
+/// A host name of letters, digits, hyphens and underscores, lower-cased; `*.` may stand before it.
+pub(super) fn parse_host(text: &str) -> Result<String, String> {
+    let refuse = |why: &str| Err(format!("`{text}` is not a host name: {why}"));
+    let host = text.trim_end_matches('.').to_ascii_lowercase();
+    let name = host.strip_prefix("*.").unwrap_or(&host);
+    if name.is_empty() || host.len() > 253 {
+        return refuse("it has from 1 to 253 characters");
+    }
+    if name.contains('*') {
+        return refuse("a `*` may only be the whole first label, as in *.example.com");
+    }
+    if !name.is_ascii() {
+        return refuse("write names of other scripts in their ASCII form (xn--…)");
+    }
+    let label_is_good = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if name.split('.').all(label_is_good) {
+        Ok(host)
+    } else {
+        refuse("labels are 1 to 63 letters, digits and hyphens, and no hyphen at either end")
+    }
+}
+
+/// `http://`, `https://` or `h2c://` with a host and perhaps a port.
+pub(super) fn parse_origin(text: &str) -> Result<OriginUrl, String> {
+    let refuse = |why: &str| Err(format!("`{text}` is not an origin: {why}"));
+    let Some((scheme, rest)) = text.split_once("://") else {
+        return refuse("a URL such as https://10.1.0.10:8443 is expected");
+    };
+    let (scheme, default_port) = match scheme {
+        "http" => (OriginScheme::Http, 80),
+        "https" => (OriginScheme::Https, 443),
+        "h2c" => (OriginScheme::H2c, 80),
+        _ => return refuse("its scheme is not http, https or h2c"),
+    };
+    let rest = rest.strip_suffix('/').unwrap_or(rest);
+    if rest.contains(['/', '?', '#']) {
+        return refuse("it has a path; requests keep their own");
+    }
+    if rest.contains('@') {
+        return refuse("it has a user");
+    }
+    let Ok(authority) = rest.parse::<http::uri::Authority>() else {
+        return refuse("its host or port is not one");
+    };
+    let port = match (
+        authority.port_u16(),
+        authority.port().is_some() || rest.ends_with(':'),
+    ) {
+        (Some(0), _) | (None, true) => return refuse("its port is not from 1 to 65535"),
+        (Some(port), _) => port,
+        (None, false) => default_port,
+    };
+    let host = authority.host().trim_matches(['[', ']']);
+    if host.is_empty() {
+        return refuse("it has no host");
+    }
+    Ok(OriginUrl {
+        scheme,
+        host: host.into(),
+        port,
+    })
+}
+
+const fn field(key: &'static str, shape: Shape, help: &'static str) -> Field {
+    Field {
+        key,
+        shape,
+        required: false,
+        help,
+    }
+}
+
+const fn required(key: &'static str, shape: Shape, help: &'static str) -> Field {
+    Field {
+        key,
+        shape,
+        required: true,
+        help,
+    }
+}
+
+static ADDRESSES_TO_LISTEN_ON: Shape = Shape::Scalar(&LISTEN);
+static NETWORKS: Shape = Shape::Scalar(&PREFIX);
+static NAMES: Shape = Shape::Scalar(&TEXT);
+static COUNTRIES: Shape = Shape::Scalar(&COUNTRY);
+
+/// The whole configuration.
+pub(super) static ROOT: Shape = Shape::Map(&[
+    field("node", Shape::Map(NODE), "this edge"),
+    field(
+        "listen",
+        Shape::Map(LISTENERS),
+        "what is listened on; absent ones are not opened",
+    ),
+    field(
+        "tls",
+        Shape::Map(TLS),
+        "certificates, and trust towards origins",
+    ),
+    field(
+        "admin",
+        Shape::Map(&[field(
+            "token",
+            Shape::Scalar(&TOKEN),
+            "bearer token for calls that change something",
+        )]),
+        "the admin API",
+    ),
+    field(
+        "dns",
+        Shape::Map(&[field(
+            "rate_limit",
+            Shape::NotBuilt(Some("off")),
+            "response rate limiting",
+        )]),
+        "the DNS face",
+    ),
+    field(
+        "geo",
+        Shape::Map(&[
+            field(
+                "database",
+                Shape::Scalar(&TEXT),
+                "built-in, or a path to a MaxMind-format .mmdb",
+            ),
+            field(
+                "networks",
+                Shape::Named(&NAMES),
+                "network: region; these clients are at that region",
+            ),
+        ]),
+        "where clients are",
+    ),
+    field(
+        "keys",
+        Shape::List(&Shape::Map(&[
+            required("id", Shape::Scalar(&KEY_ID), "1 to 255"),
+            required("secret", Shape::Scalar(&SECRET), "at least 16 bytes"),
+        ])),
+        "sign affinity cookies and version tokens; the first signs, all verify",
+    ),
+    required(
+        "regions",
+        Shape::Named(&Shape::Map(REGION)),
+        "name: { addresses, origins, ... }",
+    ),
+    required(
+        "services",
+        Shape::Named(&Shape::Map(SERVICE)),
+        "name: { hosts, ... }",
+    ),
+    field(
+        "zones",
+        Shape::Named(&Shape::Map(ZONE)),
+        "what DNS is authoritative for",
+    ),
+]);
+
+static NODE: &[Field] = &[
+    field(
+        "name",
+        Shape::Scalar(&TEXT),
+        "shown in NSID, Via, logs and the dashboard; default: the host's name",
+    ),
+    field("location", Shape::Point, "where this edge stands"),
+    field(
+        "state_dir",
+        Shape::Scalar(&TEXT),
+        "health, drains and positions survive a restart here",
+    ),
+    field(
+        "drain_timeout",
+        Shape::Scalar(&DURATION),
+        "in-flight requests get this long after SIGTERM; default 30s",
+    ),
+];
+
+static LISTENERS: &[Field] = &[
+    field(
+        "dns",
+        Shape::List(&ADDRESSES_TO_LISTEN_ON),
+        "DNS over UDP and TCP",
+    ),
+    field(
+        "dns_tls",
+        Shape::List(&ADDRESSES_TO_LISTEN_ON),
+        "DNS over TLS",
+    ),
+    field(
+        "https",
+        Shape::List(&ADDRESSES_TO_LISTEN_ON),
+        "HTTP/1.1 and HTTP/2 over TLS",
+    ),
+    field("http", Shape::List(&ADDRESSES_TO_LISTEN_ON), "plain HTTP"),
+    field(
+        "http_mode",
+        Shape::Word(&["redirect", "serve"]),
+        "redirect to https (default), or serve",
+    ),
+    field(
+        "admin",
+        Shape::Scalar(&LISTEN),
+        "dashboard, API and metrics",
+    ),
+    field(
+        "timeouts",
+        Shape::Map(&[
+            field("handshake", Shape::Scalar(&POSITIVE), "of TLS; default 10s"),
+            field(
+                "headers",
+                Shape::Scalar(&POSITIVE),
+                "for a whole request head; default 10s",
+            ),
+            field(
+                "idle",
+                Shape::Scalar(&POSITIVE),
+                "between requests; default 60s",
+            ),
+        ]),
+        "how long clients may take",
+    ),
+    field(
+        "trusted_proxies",
+        Shape::List(&NETWORKS),
+        "networks whose X-Forwarded-* is believed",
+    ),
+];
+
+static TLS: &[Field] = &[
+    field(
+        "certificates",
+        Shape::List(&Shape::Map(&[
+            required("cert", Shape::Scalar(&TEXT), "the chain, PEM"),
+            required("key", Shape::Scalar(&TEXT), "the private key, PEM"),
+        ])),
+        "chosen by SNI; none: a self-signed one",
+    ),
+    field(
+        "origins",
+        Shape::Map(&[
+            field(
+                "ca",
+                Shape::Scalar(&TEXT),
+                "roots to trust, PEM; default: the public ones",
+            ),
+            field(
+                "verify",
+                Shape::Scalar(&BOOL),
+                "whether certificates are verified; default true",
+            ),
+            field(
+                "server_name",
+                Shape::Scalar(&HOST),
+                "the name to ask for; default: the request's host",
+            ),
+        ]),
+        "towards https origins, probes too",
+    ),
+];
+
+static REGION: &[Field] = &[
+    field(
+        "location",
+        Shape::Point,
+        "optional for the well-known names of AWS, GCP and Azure regions",
+    ),
+    field(
+        "jurisdiction",
+        Shape::Scalar(&TEXT),
+        "a free label, for residency",
+    ),
+    field(
+        "addresses",
+        Shape::List(&Shape::Scalar(&ADDRESS)),
+        "what DNS answers",
+    ),
+    field(
+        "origins",
+        Shape::List(&Shape::Scalar(&ORIGIN)),
+        "where the proxy connects",
+    ),
+    field(
+        "weight",
+        Shape::Scalar(&COUNT),
+        "share under `weighted`; default 100",
+    ),
+];
+
+static SERVICE: &[Field] = &[
+    required(
+        "hosts",
+        Shape::List(&Shape::Scalar(&HOST)),
+        "what it answers for; *.name stands for every name below",
+    ),
+    field(
+        "regions",
+        Shape::List(&NAMES),
+        "default: all; the order is the failover order of `priority`",
+    ),
+    field("steering", Shape::Map(STEERING), "how a region is chosen"),
+    field(
+        "health",
+        Shape::Map(HEALTH),
+        "absent: a GET of /health on every origin",
+    ),
+    field(
+        "affinity",
+        Shape::Map(&[
+            required(
+                "by",
+                Shape::WordOrMap(
+                    &["cookie", "client_ip"],
+                    &[required(
+                        "header",
+                        Shape::Scalar(&HEADER),
+                        "its value tells clients apart",
+                    )],
+                ),
+                "cookie, client_ip or { header: NAME }",
+            ),
+            field("ttl", Shape::Scalar(&POSITIVE), "default 1h"),
+            field(
+                "drain",
+                Shape::Scalar(&DURATION),
+                "clients stay on a drained region this long; default 10m",
+            ),
+        ]),
+        "what keeps a client on its region",
+    ),
+    field("consistency", Shape::Map(CONSISTENCY), "read-your-writes"),
+    field(
+        "writes",
+        Shape::Map(&[
+            field(
+                "to",
+                Shape::WordOrMap(
+                    &["nearest", "home"],
+                    &[required(
+                        "primary",
+                        Shape::Scalar(&TEXT),
+                        "the region that takes writes",
+                    )],
+                ),
+                "nearest (default), { primary: REGION } or home",
+            ),
+            field(
+                "failover",
+                Shape::Word(&["order", "none"]),
+                "of a primary: to the next region (default), or 503",
+            ),
+            field(
+                "key",
+                Shape::Map(&[
+                    field("header", Shape::Scalar(&HEADER), "a header's value"),
+                    field("cookie", Shape::Scalar(&TEXT), "a cookie's value"),
+                    field("query", Shape::Scalar(&TEXT), "a query parameter's value"),
+                    field(
+                        "path",
+                        Shape::Scalar(&SMALL),
+                        "a segment of the path, from 0",
+                    ),
+                ]),
+                "for home: one of header, cookie, query, path",
+            ),
+            field(
+                "homes",
+                Shape::Named(&NAMES),
+                "key: region; every other key by rendezvous hashing",
+            ),
+        ]),
+        "where writes go",
+    ),
+    field(
+        "residency",
+        Shape::Map(&[
+            required(
+                "by",
+                Shape::WordOrMap(
+                    &["client_country"],
+                    &[required(
+                        "header",
+                        Shape::Scalar(&HEADER),
+                        "its value is the label",
+                    )],
+                ),
+                "client_country or { header: NAME }",
+            ),
+            required(
+                "allow",
+                Shape::Named(&Shape::List(&NAMES)),
+                "label: [regions]; a match never leaves these",
+            ),
+        ]),
+        "what never leaves a set of regions",
+    ),
+    field(
+        "timeouts",
+        Shape::Map(&[
+            field("connect", Shape::Scalar(&DURATION), "default 2s"),
+            field("first_byte", Shape::Scalar(&DURATION), "default 30s"),
+            field(
+                "idle",
+                Shape::Scalar(&DURATION),
+                "no byte either way within a request; default 60s",
+            ),
+            field(
+                "request",
+                Shape::Scalar(&DURATION),
+                "of all; default 0s: none",
+            ),
+        ]),
+        "of origins",
+    ),
+    field(
+        "retries",
+        Shape::Map(&[
+            field("attempts", Shape::Scalar(&SMALL), "extra tries; default 2"),
+            field(
+                "budget",
+                Shape::Scalar(&SHARE),
+                "share of requests, at least 10 at a time; default 20%",
+            ),
+            field(
+                "methods",
+                Shape::Word(&["none", "safe", "idempotent"]),
+                "of which something was sent; default safe",
+            ),
+        ]),
+        "extra tries in other regions",
+    ),
+    field(
+        "limits",
+        Shape::Map(&[
+            field("body", Shape::Scalar(&SIZE), "default 0: unlimited"),
+            field(
+                "headers",
+                Shape::Scalar(&SIZE),
+                "names, values and 4 bytes each; default 64KiB",
+            ),
+            field(
+                "in_flight_per_region",
+                Shape::Scalar(&COUNT),
+                "spills to the next region, then 503; default 0: unlimited",
+            ),
+        ]),
+        "of requests",
+    ),
+    field(
+        "dns",
+        Shape::Map(&[
+            field("ttl", Shape::Scalar(&TTL), "in calm; default 30s"),
+            field(
+                "ttl_min",
+                Shape::Scalar(&TTL),
+                "while a state may soon flip; default 5s",
+            ),
+            field(
+                "answers",
+                Shape::Scalar(&ANSWERS),
+                "how many addresses; default 1",
+            ),
+        ]),
+        "what DNS answers",
+    ),
+    field(
+        "guards",
+        Shape::Map(&[field(
+            "min_regions",
+            Shape::Scalar(&COUNT),
+            "a drain that would leave fewer healthy regions is refused; default 1",
+        )]),
+        "what protects from mistakes",
+    ),
+];
+
+static STEERING: &[Field] = &[
+    field(
+        "policy",
+        Shape::Word(&["latency", "geo", "weighted", "priority"]),
+        "default latency",
+    ),
+    field(
+        "weights",
+        Shape::Named(&Shape::Scalar(&COUNT)),
+        "region: weight; default: the regions' own",
+    ),
+    field(
+        "overrides",
+        Shape::List(&Shape::Map(&[
+            field(
+                "country",
+                Shape::List(&COUNTRIES),
+                "clients of these countries",
+            ),
+            field("network", Shape::Scalar(&PREFIX), "clients of this network"),
+            required("prefer", Shape::List(&NAMES), "these regions, in order"),
+        ])),
+        "the first match wins, before the policy",
+    ),
+    field(
+        "when_none_healthy",
+        Shape::Word(&["all", "none"]),
+        "all (fail open, default) or none (SERVFAIL, 503)",
+    ),
+];
+
+static HEALTH: &[Field] = &[
+    field(
+        "protocol",
+        Shape::Word(&["https", "http", "tcp"]),
+        "default: the origin's",
+    ),
+    field("port", Shape::Scalar(&PORT), "default: the origin's"),
+    field(
+        "host",
+        Shape::Scalar(&HOST),
+        "Host and SNI; default: the service's first host",
+    ),
+    field("path", Shape::Scalar(&HTTP_PATH), "default /health"),
+    field("method", Shape::Scalar(&METHOD), "default GET"),
+    field(
+        "expect",
+        Shape::Map(&[
+            field(
+                "status",
+                Shape::List(&Shape::Scalar(&STATUSES)),
+                "default [200-399]",
+            ),
+            field(
+                "body",
+                Shape::Scalar(&TEXT),
+                "a text in the first 5,120 bytes",
+            ),
+        ]),
+        "what passes",
+    ),
+    field(
+        "interval",
+        Shape::Scalar(&POSITIVE),
+        "default 10s, jittered by 10 %",
+    ),
+    field(
+        "recheck_interval",
+        Shape::Scalar(&POSITIVE),
+        "while results disagree with the state; default 2s",
+    ),
+    field("timeout", Shape::Scalar(&POSITIVE), "default 2s"),
+    field(
+        "failure_threshold",
+        Shape::Scalar(&THRESHOLD),
+        "consecutive failures to unhealthy; default 3",
+    ),
+    field(
+        "success_threshold",
+        Shape::Scalar(&THRESHOLD),
+        "consecutive successes to healthy; default 2",
+    ),
+    field("verify_tls", Shape::Scalar(&BOOL), "default true"),
+    field(
+        "min_healthy",
+        Shape::Scalar(&COUNT),
+        "origins that must be healthy for the region to be; default 1",
+    ),
+    field(
+        "passive",
+        Shape::NotBuilt(Some("off")),
+        "what real traffic shows",
+    ),
+];
+
+static CONSISTENCY: &[Field] = &[
+    field("read_your_writes", Shape::Scalar(&BOOL), "default false"),
+    field(
+        "domain",
+        Shape::Scalar(&TEXT),
+        "services on one data store share positions; default: the service's own name",
+    ),
+    field(
+        "version",
+        Shape::Word(&["integer", "pg_lsn"]),
+        "how positions are written; default integer",
+    ),
+    field(
+        "wait",
+        Shape::Scalar(&DURATION),
+        "how long a read may wait for a region to catch up; default 500ms",
+    ),
+    field(
+        "when_unsatisfiable",
+        Shape::Word(&["stale", "fail"]),
+        "default stale",
+    ),
+    field(
+        "pin",
+        Shape::Scalar(&DURATION),
+        "keep a writer on a region that reports no positions; default 5s",
+    ),
+    field("ttl", Shape::Scalar(&POSITIVE), "of a token; default 5m"),
+    field(
+        "max_lag",
+        Shape::Scalar(&POSITIVE),
+        "over this replication is reported as behind; default 5s",
+    ),
+    field(
+        "intents",
+        Shape::List(&Shape::Map(&[
+            required("path", Shape::Scalar(&HTTP_PATH), "the start of the path"),
+            field("method", Shape::Scalar(&METHOD), "default: every method"),
+            required(
+                "is",
+                Shape::Word(&["read", "write"]),
+                "what such requests do",
+            ),
+        ])),
+        "requests that read or write in spite of their method",
+    ),
+];
+
+static ZONE: &[Field] = &[
+    field(
+        "soa",
+        Shape::Map(&[
+            field(
+                "mname",
+                Shape::Scalar(&HOST),
+                "the primary name server; default: the first of nameservers",
+            ),
+            field(
+                "rname",
+                Shape::Scalar(&TEXT),
+                "the mailbox of whoever is responsible; default hostmaster in the zone",
+            ),
+            field("refresh", Shape::Scalar(&TTL), "default 2h"),
+            field("retry", Shape::Scalar(&TTL), "default 15m"),
+            field("expire", Shape::Scalar(&TTL), "default 14d"),
+            field(
+                "minimum",
+                Shape::Scalar(&TTL),
+                "how long negatives are kept; default 60s",
+            ),
+        ]),
+        "start of authority; names are absolute, the serial follows the content",
+    ),
+    field(
+        "nameservers",
+        Shape::Named(&Shape::List(&Shape::Scalar(&ADDRESS))),
+        "name: [addresses]",
+    ),
+    field("ttl", Shape::Scalar(&TTL), "of records; default 1h"),
+    field(
+        "records",
+        Shape::Records,
+        "name: { TYPE: [RDATA], ttl, service }",
+    ),
+    field("dnssec", Shape::NotBuilt(None), "signing"),
+    field("file", Shape::NotBuilt(None), "an RFC 1035 master file"),
+];
