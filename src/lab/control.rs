@@ -1,0 +1,122 @@
+//! The other terminal's side of `meridian lab COMMAND`: tells a running lab what to do.
+
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::time::Duration;
+
+use reqwest::{Method, Url};
+use serde::de::DeserializeOwned;
+
+use super::control_api::Reply;
+use super::error::LabError;
+use super::state::LabState;
+
+/// Where a lab listens for commands unless it is told otherwise.
+pub const DEFAULT_CONTROL: SocketAddr =
+    SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 7070));
+
+/// A lab answers at once; whoever takes longer is none.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What a running lab can be told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Cut this region off.
+    Kill(String),
+    /// Bring this region back.
+    Restore(String),
+    /// Let this region apply its peers' writes so long after their commit; whole milliseconds.
+    Lag(String, Duration),
+    /// Stop replication between these two regions.
+    Partition(String, String),
+    /// End every partition.
+    Heal,
+    /// Tell how things are.
+    State,
+}
+
+impl Command {
+    fn method(&self) -> Method {
+        match self {
+            Self::State => Method::GET,
+            Self::Kill(_) | Self::Restore(_) | Self::Lag(..) | Self::Partition(..) | Self::Heal => {
+                Method::POST
+            }
+        }
+    }
+
+    fn path(&self) -> Vec<&str> {
+        match self {
+            Self::Kill(region) => vec!["kill", region],
+            Self::Restore(region) => vec!["restore", region],
+            Self::Lag(region, _) => vec!["lag", region],
+            Self::Partition(one, other) => vec!["partition", one, other],
+            Self::Heal => vec!["heal"],
+            Self::State => vec!["state"],
+        }
+    }
+
+    fn url(&self, control: SocketAddr) -> Result<Url, LabError> {
+        let not_a_lab = |reason| LabError::NotALab { control, reason };
+        let mut url = Url::parse(&format!("http://{control}"))
+            .map_err(|error| not_a_lab(error.to_string()))?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.extend(self.path());
+        }
+        if let Self::Lag(_, lag) = self {
+            url.query_pairs_mut()
+                .append_pair("ms", &lag.as_millis().to_string());
+        }
+        Ok(url)
+    }
+}
+
+/// Sends one command and returns what to print: a sentence, or for [`Command::State`] a table.
+///
+/// # Errors
+///
+/// When no lab runs there, or it refuses the command.
+pub async fn send(control: SocketAddr, command: Command) -> Result<String, LabError> {
+    if command == Command::State {
+        return Ok(state(control).await?.to_string());
+    }
+    match ask(control, &command).await? {
+        Reply::Message(message) => Ok(message),
+        Reply::Error(error) => Err(LabError::Refused(error)),
+    }
+}
+
+/// How things are in a running lab.
+///
+/// # Errors
+///
+/// When no lab runs there.
+pub async fn state(control: SocketAddr) -> Result<LabState, LabError> {
+    ask(control, &Command::State).await
+}
+
+async fn ask<T: DeserializeOwned>(control: SocketAddr, command: &Command) -> Result<T, LabError> {
+    let failed = |error: reqwest::Error| {
+        if error.is_connect() {
+            LabError::NotRunning { control }
+        } else {
+            LabError::NotALab {
+                control,
+                reason: error.to_string(),
+            }
+        }
+    };
+    let client = reqwest::Client::builder()
+        .no_proxy()
+        .timeout(ANSWER_TIMEOUT)
+        .build();
+    let request = client
+        .map_err(LabError::Client)?
+        .request(command.method(), command.url(control)?);
+    request
+        .send()
+        .await
+        .map_err(failed)?
+        .json()
+        .await
+        .map_err(failed)
+}

@@ -1,0 +1,111 @@
+//! Pages of a region that show what a proxy in front of it does: who answers, with which headers,
+//! and how streaming gets through.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::Response;
+use futures_util::stream;
+use serde::{Deserialize, Serialize};
+
+use super::face::answer;
+use super::region::Region;
+
+/// The longest pause between two chunks of `/slow`.
+const PAUSE_MS_MAX: u64 = 10_000;
+/// The most chunks of `/slow`.
+const CHUNKS_MAX: u32 = 100;
+
+pub(super) async fn home(State(region): State<Arc<Region>>) -> Response {
+    let page = format!(
+        "{} answers.\n\n\
+         PUT, POST, GET, DELETE /kv/KEY  a store that replicates to the other regions\n\
+         GET /kv                         its keys\n\
+         GET /health                     ok\n\
+         /echo                           your request as it arrived here\n\
+         GET /slow?ms=200&chunks=5       an answer that takes its time\n",
+        region.name()
+    );
+    answer(&region, page)
+}
+
+#[derive(Serialize)]
+struct Echo<'a> {
+    region: &'a str,
+    method: &'a str,
+    uri: String,
+    headers: BTreeMap<&'a str, Vec<String>>,
+}
+
+pub(super) async fn echo(
+    State(region): State<Arc<Region>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
+    let mut shown = BTreeMap::<&str, Vec<String>>::new();
+    for (name, value) in &headers {
+        let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        shown.entry(name.as_str()).or_default().push(text);
+    }
+    let echo = Echo {
+        region: region.name().as_str(),
+        method: method.as_str(),
+        uri: uri.to_string(),
+        headers: shown,
+    };
+    answer(&region, Json(echo))
+}
+
+/// How `/slow` answers.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Pace {
+    /// Between two chunks.
+    ms: u64,
+    chunks: u32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self { ms: 200, chunks: 5 }
+    }
+}
+
+pub(super) async fn slow(
+    State(region): State<Arc<Region>>,
+    pace: Result<Query<Pace>, QueryRejection>,
+) -> Response {
+    let pace = match pace {
+        Ok(Query(pace)) if pace.ms <= PAUSE_MS_MAX && pace.chunks <= CHUNKS_MAX => pace,
+        Ok(_) | Err(_) => {
+            let usage = "/slow?ms=0..10000&chunks=0..100\n";
+            return answer(&region, (StatusCode::BAD_REQUEST, usage));
+        }
+    };
+    let chunks = chunks(Arc::clone(&region), pace);
+    answer(&region, Body::from_stream(chunks))
+}
+
+fn chunks(
+    region: Arc<Region>,
+    pace: Pace,
+) -> impl stream::Stream<Item = Result<String, Infallible>> + Send + 'static {
+    stream::unfold((1, region), move |(number, region)| async move {
+        if number > pace.chunks {
+            return None;
+        }
+        if number > 1 {
+            tokio::time::sleep(Duration::from_millis(pace.ms)).await;
+        }
+        let chunk = format!("{} chunk {number} of {}\n", region.name(), pace.chunks);
+        Some((Ok(chunk), (number + 1, region)))
+    })
+}

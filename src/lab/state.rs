@@ -1,0 +1,101 @@
+//! What the lab tells of itself, as JSON for programs and as a table for people. Pure.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// All regions, in the order in which they were given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LabState {
+    /// One entry a region.
+    pub regions: Vec<RegionState>,
+}
+
+/// One region at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RegionState {
+    /// What it is called.
+    pub name: String,
+    /// Whether it serves; false after a kill.
+    pub up: bool,
+    /// Where it serves, also while it is down.
+    pub address: SocketAddr,
+    /// How many writes it has taken itself.
+    pub log: u64,
+    /// The last entry applied of every region's log.
+    pub applied: BTreeMap<String, u64>,
+    /// How long after their commit it applies its peers' writes.
+    pub lag_ms: u64,
+    /// How long its answers take.
+    pub round_trip_ms: u64,
+    /// The regions that a partition keeps from it.
+    pub parted_from: Vec<String>,
+}
+
+impl fmt::Display for LabState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let longest = self.regions.iter().map(|region| region.name.len()).max();
+        let width = longest.unwrap_or(0).max("region".len());
+        write!(
+            out,
+            "{:width$}  state  address                  log     lag  applied",
+            "region"
+        )?;
+        for region in &self.regions {
+            write!(out, "\n{:width$}  {region}", region.name)?;
+        }
+        Ok(())
+    }
+}
+
+/// A row of the table, but for the name.
+impl fmt::Display for RegionState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = if self.up { "up" } else { "down" };
+        let (address, lag) = (self.address.to_string(), format!("{}ms", self.lag_ms));
+        let applied = self
+            .applied
+            .iter()
+            .map(|(region, seq)| format!("{region}={seq}"));
+        let applied = applied.collect::<Vec<_>>().join(",");
+        write!(
+            out,
+            "{state:5}  {address:21}  {:6}  {lag:>6}  {applied}",
+            self.log
+        )?;
+        if !self.parted_from.is_empty() {
+            write!(out, "  (parted from {})", self.parted_from.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_printed_as_a_table() {
+        let region = |name: &str, up, parted_from: &[&str]| RegionState {
+            name: name.to_owned(),
+            up,
+            address: "127.0.0.1:7101".parse().unwrap(),
+            log: 12,
+            applied: BTreeMap::from([("eu-west-1".to_owned(), 3), ("us-east-1".to_owned(), 12)]),
+            lag_ms: 500,
+            round_trip_ms: 80,
+            parted_from: parted_from.iter().map(|&name| name.to_owned()).collect(),
+        };
+        let regions = vec![
+            region("us-east-1", true, &["ap-northeast-1"]),
+            region("ap-northeast-1", false, &[]),
+        ];
+        insta::assert_snapshot!(LabState { regions }.to_string(), @"
+        region          state  address                  log     lag  applied
+        us-east-1       up     127.0.0.1:7101             12   500ms  eu-west-1=3,us-east-1=12  (parted from ap-northeast-1)
+        ap-northeast-1  down   127.0.0.1:7101             12   500ms  eu-west-1=3,us-east-1=12
+        ");
+    }
+}
