@@ -15,6 +15,7 @@ pub mod chance;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dns;
 pub mod earth;
 pub mod geo;
 pub mod health;
