@@ -9,15 +9,22 @@
 
 use std::sync::Arc;
 
+mod bind;
 mod codec;
+mod count;
 mod lookup;
 mod respond;
 mod table;
+mod tcp;
+mod udp;
 
+pub use bind::{DnsSockets, bind, bind_tcp};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use respond::{Outcome, Transport, respond};
 pub use table::{AnswerTable, Cause, Choice, Chosen, SteeredType};
+pub use tcp::{serve_tcp, serve_tls};
+pub use udp::serve_udp;
 
 use crate::steering::Snapshot;
 

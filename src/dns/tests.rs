@@ -84,24 +84,20 @@ fn exchange_over(live: &Live, query: &[u8], transport: Transport) -> Option<Vec<
 }
 
 fn show_rdata(rtype: &str, data: &RData) -> String {
-    match data {
-        RData::HTTPS(https) => {
-            let params: Vec<String> = https
-                .0
-                .svc_params
-                .iter()
-                .map(|(key, value)| format!("{key}={value}"))
-                .collect();
-            format!(
-                "{} {} {}",
-                https.0.svc_priority,
-                https.0.target_name,
-                params.join(" ")
-            )
-        }
-        RData::Unknown { rdata, .. } => format!("{rtype} {:?}", rdata.anything),
-        data => data.to_string(),
+    if let RData::Unknown { rdata, .. } = data {
+        return format!("{rtype} {:?}", rdata.anything);
     }
+    let RData::HTTPS(https) = data else {
+        return data.to_string();
+    };
+    let params: Vec<String> = https
+        .0
+        .svc_params
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
+    let (priority, target) = (https.0.svc_priority, &https.0.target_name);
+    format!("{priority} {target} {}", params.join(" "))
 }
 
 /// The response as text: code and flags, then a line for each record but OPT.

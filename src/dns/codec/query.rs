@@ -36,6 +36,10 @@ pub(in crate::dns) struct Query<'q> {
 
 /// What a message is.
 #[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate for every query"
+)]
 pub(in crate::dns) enum Message<'q> {
     /// To be looked up.
     Query(Query<'q>),
