@@ -13,10 +13,13 @@
 
 pub mod admin;
 pub mod chance;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+pub mod dns;
 pub mod earth;
+pub mod edge;
 pub mod geo;
 pub mod health;
 pub mod ids;

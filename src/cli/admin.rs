@@ -1,4 +1,8 @@
 //! The subcommands that talk to a running edge: status, drain, undrain, reload, events, healthcheck.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a key it lacks gives null"
+)]
 
 use clap::Args;
 use futures_util::StreamExt;
@@ -47,17 +51,26 @@ pub(super) async fn fetch_json(request: RequestBuilder) -> Result<Value, Failed>
     let response = request.send().await.map_err(|error| unreachable(&error))?;
     let status = response.status();
     let text = response.text().await?;
-    let value: Value = serde_json::from_str(&text)
-        .map_err(|_| Failed(format!("error: the answer ({status}) is no JSON: is this a Meridian admin address?")))?;
+    let value: Value = serde_json::from_str(&text).map_err(|_| {
+        Failed(format!(
+            "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
+        ))
+    })?;
     if status.is_success() {
         return Ok(value);
     }
-    let why = value["error"].as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let why = value["error"]
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
     let mut message = format!("error: {why}");
     for problem in value["problems"].as_array().into_iter().flatten() {
         let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
         let (file, line, column) = (text("file"), &problem["line"], &problem["column"]);
-        let place = if file.is_empty() { String::new() } else { format!("{file}:{line}:{column}: ") };
+        let place = if file.is_empty() {
+            String::new()
+        } else {
+            format!("{file}:{line}:{column}: ")
+        };
         message.push_str(&format!("\n{place}{}", text("message")));
     }
     Err(Failed(message))
@@ -67,7 +80,9 @@ fn unreachable(error: &reqwest::Error) -> Failed {
     let at = error.url().map_or_else(String::new, |url| {
         format!(" at {}://{}", url.scheme(), url.authority())
     });
-    Failed(format!("error: no edge answers{at}: {error} (say where it is with --admin or MERIDIAN_ADMIN)"))
+    Failed(format!(
+        "error: no edge answers{at}: {error} (say where it is with --admin or MERIDIAN_ADMIN)"
+    ))
 }
 
 /// Shows how a running edge and its regions are
@@ -96,7 +111,11 @@ impl Status {
 fn show(status: &Value) -> String {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-    let ready = if status["ready"] == true { "ready" } else { "not ready" };
+    let ready = if status["ready"] == true {
+        "ready"
+    } else {
+        "not ready"
+    };
     let mut out = format!(
         "{} {} is {ready}, configuration {} since {}\n",
         text(&status["node"]),
@@ -108,15 +127,33 @@ fn show(status: &Value) -> String {
         out.push_str(&format!("the last reload was refused: {message}\n"));
     }
     for region in list(&status["regions"]) {
-        let rtt = region["rtt_ms"].as_f64().map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
-        out.push_str(&format!("{:20} {:10} {rtt}\n", text(&region["name"]), text(&region["state"])));
+        let rtt = region["rtt_ms"]
+            .as_f64()
+            .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        out.push_str(&format!(
+            "{:20} {:10} {rtt}\n",
+            text(&region["name"]),
+            text(&region["state"])
+        ));
         for service in list(&region["services"]) {
             let since = text(&service["since"]);
-            out.push_str(&format!("  {:18} {:10} since {since}\n", text(&service["name"]), text(&service["state"])));
+            out.push_str(&format!(
+                "  {:18} {:10} since {since}\n",
+                text(&service["name"]),
+                text(&service["state"])
+            ));
             for origin in list(&service["origins"]) {
                 let last = &origin["last_check"];
-                let detail = if last.is_null() { "not checked yet".to_owned() } else { text(&last["detail"]) };
-                out.push_str(&format!("    {:36} {:10} {detail}\n", text(&origin["url"]), text(&origin["state"])));
+                let detail = if last.is_null() {
+                    "not checked yet".to_owned()
+                } else {
+                    text(&last["detail"])
+                };
+                out.push_str(&format!(
+                    "    {:36} {:10} {detail}\n",
+                    text(&origin["url"]),
+                    text(&origin["state"])
+                ));
             }
         }
     }
@@ -182,8 +219,14 @@ impl Undrain {
     pub(super) fn run(self) -> Done {
         let client = self.running.client()?;
         let path = format!("/api/v1/drains/{}", self.region);
-        let query: Vec<(&str, String)> = self.service.into_iter().map(|service| ("service", service)).collect();
-        runtime()?.block_on(fetch_json(client.request(Method::DELETE, &path).query(&query)))?;
+        let query: Vec<(&str, String)> = self
+            .service
+            .into_iter()
+            .map(|service| ("service", service))
+            .collect();
+        runtime()?.block_on(fetch_json(
+            client.request(Method::DELETE, &path).query(&query),
+        ))?;
         println!("region {} is back", self.region);
         Ok(())
     }
@@ -199,7 +242,8 @@ pub(super) struct Reload {
 impl Reload {
     pub(super) fn run(self) -> Done {
         let client = self.running.client()?;
-        let reloaded = runtime()?.block_on(fetch_json(client.request(Method::POST, "/api/v1/reload")))?;
+        let reloaded =
+            runtime()?.block_on(fetch_json(client.request(Method::POST, "/api/v1/reload")))?;
         println!("configuration {} is in force", reloaded["generation"]);
         for change in reloaded["changes"].as_array().into_iter().flatten() {
             println!("  {}", change.as_str().unwrap_or_default());
@@ -229,21 +273,30 @@ impl Events {
         runtime()?.block_on(async {
             let client = self.running.client()?;
             let request = client.get("/api/v1/events").query(&[("since", self.since)]);
-            let response = request.send().await.map_err(|error| unreachable(&error))?.error_for_status()?;
+            let response = request
+                .send()
+                .await
+                .map_err(|error| unreachable(&error))?
+                .error_for_status()?;
             let mut stream = response.bytes_stream();
             let mut pending = String::new();
             loop {
                 let next = if self.follow {
                     stream.next().await
                 } else {
-                    tokio::time::timeout(QUIET, stream.next()).await.unwrap_or(None)
+                    tokio::time::timeout(QUIET, stream.next())
+                        .await
+                        .unwrap_or(None)
                 };
                 let Some(chunk) = next.transpose()? else {
                     return Ok(());
                 };
                 pending.push_str(&String::from_utf8_lossy(&chunk));
                 while let Some((line, rest)) = pending.split_once('\n') {
-                    if let Some(event) = line.strip_prefix("data:").and_then(|data| serde_json::from_str(data).ok()) {
+                    if let Some(event) = line
+                        .strip_prefix("data:")
+                        .and_then(|data| serde_json::from_str(data).ok())
+                    {
                         println!("{}", event_line(&event));
                     }
                     pending = rest.to_owned();
@@ -255,7 +308,13 @@ impl Events {
 
 fn event_line(event: &Value) -> String {
     let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-    format!("{:>5}  {}  {:8}  {}", event["id"].to_string(), text("at"), text("kind"), text("message"))
+    format!(
+        "{:>5}  {}  {:8}  {}",
+        event["id"].to_string(),
+        text("at"),
+        text("kind"),
+        text("message")
+    )
 }
 
 /// Exits with 0 if a running edge is ready, for container health checks
@@ -270,6 +329,10 @@ impl Healthcheck {
         let client = self.running.client()?;
         let sent = runtime()?.block_on(client.get("/readyz").send());
         let status = sent.map_err(|error| unreachable(&error))?.status();
-        if status.is_success() { Ok(()) } else { Err(Failed(format!("error: the edge answers {status}"))) }
+        if status.is_success() {
+            Ok(())
+        } else {
+            Err(Failed(format!("error: the edge answers {status}")))
+        }
     }
 }

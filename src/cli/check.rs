@@ -24,15 +24,17 @@ impl Check {
         let loaded = Source::Paths(self.config.paths)
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials =
-            load_materials(&loaded).map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
+        let materials = load_materials(&loaded)
+            .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let warnings = [loaded.warnings.clone(), materials.warnings].concat();
         let count = warnings.len();
         if count > 0 {
             eprintln!("{}", loaded.problems(warnings).as_warnings());
         }
         if self.strict && count > 0 {
-            return Err(Failed(format!("{count} warning(s), and --strict was given")));
+            return Err(Failed(format!(
+                "{count} warning(s), and --strict was given"
+            )));
         }
         let plan = &loaded.plan;
         println!(

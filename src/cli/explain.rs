@@ -1,4 +1,8 @@
 //! `meridian explain`: the decision for a client, with the reason for every region.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a key it lacks gives null"
+)]
 
 use std::sync::Arc;
 
@@ -74,12 +78,19 @@ impl Explain {
         let loaded = Source::Paths(self.config.paths.clone())
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials =
-            load_materials(&loaded).map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
+        let materials = load_materials(&loaded)
+            .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let keyring = Keyring::new(&loaded.plan.keys);
-        let (snapshot, _) = World::new(Arc::new(loaded.plan), materials.clients).snapshot(clock::unix_ms());
+        let (snapshot, _) =
+            World::new(Arc::new(loaded.plan), materials.clients).snapshot(clock::unix_ms());
         let now = (clock::unix_secs(), clock::steady_ms());
-        let explanation = explain(&snapshot, &materials.database, &keyring, &self.question(), now)?;
+        let explanation = explain(
+            &snapshot,
+            &materials.database,
+            &keyring,
+            &self.question(),
+            now,
+        )?;
         if self.json {
             println!("{:#}", explanation.to_json());
         } else {
@@ -90,12 +101,16 @@ impl Explain {
 
     fn ask(self, admin: &str) -> Done {
         let question = self.question();
-        let mut query = vec![("name", question.name), ("client", question.client.to_string())];
+        let mut query = vec![
+            ("name", question.name),
+            ("client", question.client.to_string()),
+        ];
         query.extend(question.record_type.map(|value| ("type", value)));
         query.extend(question.method.map(|value| ("method", value)));
         query.extend(question.token.map(|value| ("token", value)));
         let client = Client::new(admin, None)?;
-        let explanation = runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;
+        let explanation =
+            runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;
         if self.json {
             println!("{explanation:#}");
             return Ok(());
@@ -111,8 +126,16 @@ impl Explain {
             text(&explanation["verdict"])
         );
         for step in list(&explanation["steps"]) {
-            let kept = if step["kept"] == true { "kept   " } else { "dropped" };
-            let (region, rule, reason) = (text(&step["region"]), text(&step["rule"]), text(&step["reason"]));
+            let kept = if step["kept"] == true {
+                "kept   "
+            } else {
+                "dropped"
+            };
+            let (region, rule, reason) = (
+                text(&step["region"]),
+                text(&step["rule"]),
+                text(&step["reason"]),
+            );
             println!("  {region:16}  {kept}  {rule:17}  {reason}");
         }
         Ok(())

@@ -28,7 +28,11 @@ pub struct Cli {
 
 fn long_version() -> &'static str {
     static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| {
-        format!("{}\ngeography: {}", env!("CARGO_PKG_VERSION"), Database::built_in().info())
+        format!(
+            "{}\ngeography: {}",
+            env!("CARGO_PKG_VERSION"),
+            Database::built_in().info()
+        )
     });
     &TEXT
 }
@@ -101,16 +105,28 @@ struct Config {
 #[derive(Debug, Args)]
 struct Running {
     /// The running edge's admin API
-    #[arg(long, value_name = "URL", env = "MERIDIAN_ADMIN", default_value = "http://127.0.0.1:9090")]
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "MERIDIAN_ADMIN",
+        default_value = "http://127.0.0.1:9090"
+    )]
     admin: String,
     /// The bearer token for calls that change something
-    #[arg(long = "admin-token", value_name = "TOKEN", env = "MERIDIAN_ADMIN_TOKEN", hide_env_values = true)]
+    #[arg(
+        long = "admin-token",
+        value_name = "TOKEN",
+        env = "MERIDIAN_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
     token: Option<String>,
 }
 
 /// A runtime for a command that does one thing.
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
 }
 
 #[cfg(test)]

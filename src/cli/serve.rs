@@ -32,8 +32,19 @@ pub(super) struct Logs {
 impl Logs {
     /// Logs go to stderr; `RUST_LOG` chooses which.
     pub(super) fn start(self) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        self.start_at("info");
+    }
+
+    /// Logs of the lab: errors alone, unless it is to tell all.
+    pub(super) fn quiet_unless(verbose: bool) {
+        Self { log_json: false }.start_at(if verbose { "info" } else { "error" });
+    }
+
+    fn start_at(self, level: &str) {
+        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(std::io::stderr);
         if self.log_json {
             logs.json().init();
         } else {
@@ -66,10 +77,14 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 pub(super) async fn start(source: Source) -> Result<Edge, Failed> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let metrics = Metrics::install()?;
-    Edge::start(source, metrics, threads).await.map_err(|error| match error {
-        StartError::Config(problems) => Failed(problems.to_string()),
-        StartError::Listen(_) | StartError::Store(_) | StartError::System(_) => Failed::from(error),
-    })
+    Edge::start(source, metrics, threads)
+        .await
+        .map_err(|error| match error {
+            StartError::Config(problems) => Failed(problems.to_string()),
+            StartError::Listen(_) | StartError::Store(_) | StartError::System(_) => {
+                Failed::from(error)
+            }
+        })
 }
 
 /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT.

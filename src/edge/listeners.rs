@@ -44,7 +44,7 @@ type Wanted = (Protocol, SocketAddr);
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
 #[error("listen.{} {address}: {error}", protocol.as_str())]
-pub struct ListenError {
+pub(super) struct ListenError {
     protocol: Protocol,
     address: SocketAddr,
     error: io::Error,
@@ -63,7 +63,7 @@ impl Socket {
         Ok(match protocol {
             Protocol::Dns => Self::Dns(dns::bind(address, threads)?),
             Protocol::DnsTls => {
-                let listener = listen(address)?;
+                let listener = dns::bind_tcp(address)?;
                 let address = listener.local_addr()?;
                 Self::DnsTls(listener, address)
             }
@@ -129,10 +129,18 @@ impl Listeners {
             }
             match Socket::bind(protocol, address, threads) {
                 Ok(socket) => bound.push(((protocol, address), socket)),
-                Err(error) => errors.push(ListenError { protocol, address, error }),
+                Err(error) => errors.push(ListenError {
+                    protocol,
+                    address,
+                    error,
+                }),
             }
         }
-        if errors.is_empty() { Ok(Bound(bound)) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(Bound(bound))
+        } else {
+            Err(errors)
+        }
     }
 
     /// Serves what was bound, and closes what is no longer wanted: connections finish what they began.
@@ -172,7 +180,11 @@ impl Listeners {
 
     /// The first open address of a protocol.
     pub(super) fn address(&self, protocol: Protocol) -> Option<SocketAddr> {
-        let mut of_protocol: Vec<_> = self.open.iter().filter(|((p, _), _)| *p == protocol).collect();
+        let mut of_protocol: Vec<_> = self
+            .open
+            .iter()
+            .filter(|((p, _), _)| *p == protocol)
+            .collect();
         of_protocol.sort_by_key(|((_, address), _)| *address);
         of_protocol.first().map(|(_, open)| open.address)
     }
@@ -180,7 +192,10 @@ impl Listeners {
 
 fn wanted(listen: &Listen) -> impl Iterator<Item = Wanted> {
     let of = |protocol: Protocol, addresses: &[SocketAddr]| {
-        addresses.iter().map(move |address| (protocol, *address)).collect::<Vec<_>>()
+        addresses
+            .iter()
+            .map(move |address| (protocol, *address))
+            .collect::<Vec<_>>()
     };
     [
         of(Protocol::Dns, &listen.dns),
@@ -193,22 +208,49 @@ fn wanted(listen: &Listen) -> impl Iterator<Item = Wanted> {
     .flatten()
 }
 
+/// Says what ended a listener that nobody had stopped.
+async fn told(protocol: &'static str, serving: impl Future<Output = io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::error!(protocol, %error, "listener lost");
+    }
+}
+
 fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
-    let Serving { dns: live, proxy, admin, https, dot, workers, tasks } = serving;
+    let Serving {
+        dns: live,
+        proxy,
+        admin,
+        https,
+        dot,
+        workers,
+        tasks,
+    } = serving;
     match socket {
         Socket::Dns(sockets) => {
             for udp in sockets.udp {
-                dns::serve_udp(udp, live.clone(), stop.clone());
+                if let Err(error) = dns::serve_udp(udp, live.clone(), stop.clone()) {
+                    tracing::error!(%error, "a DNS thread did not start");
+                }
             }
-            tasks.spawn(dns::serve_tcp(sockets.tcp, live.clone(), tasks.clone(), stop.clone()));
+            tasks.spawn(told(
+                "dns",
+                dns::serve_tcp(sockets.tcp, live.clone(), stop.clone()),
+            ));
         }
         Socket::DnsTls(listener, _) => {
-            tasks.spawn(dns::serve_tls(listener, live.clone(), dot.clone(), tasks.clone(), stop.clone()));
+            let serving = dns::serve_tls(listener, dot.clone(), live.clone(), stop.clone());
+            tasks.spawn(told("dns_tls", serving));
         }
         Socket::Proxy(face, listener) => listener.serve(face, workers, proxy, https, tasks, stop),
         Socket::Admin(listener, address) => match tokio::net::TcpListener::from_std(listener) {
             Ok(listener) => {
-                let serving = admin::serve(listener, address, admin.clone(), TaskTracker::new(), stop.clone());
+                let serving = admin::serve(
+                    listener,
+                    address,
+                    admin.clone(),
+                    TaskTracker::new(),
+                    stop.clone(),
+                );
                 tokio::spawn(serving);
             }
             Err(error) => tracing::error!(%error, "admin listener lost"),

@@ -110,8 +110,12 @@ fn load_identities(plan: &Plan, warnings: &mut Vec<Problem>) -> Result<Identitie
         .flat_map(|service| &service.hosts)
         .map(HostPattern::to_string)
         .collect();
-    Identities::self_signed(&hosts)
-        .map_err(|error| vec![Problem::new(None, format!("no self-signed certificate: {error}"))])
+    Identities::self_signed(&hosts).map_err(|error| {
+        vec![Problem::new(
+            None,
+            format!("no self-signed certificate: {error}"),
+        )]
+    })
 }
 
 /// A certificate's problem at the place where the configuration names the file.
@@ -131,7 +135,11 @@ fn probers(plan: &Plan) -> Result<Probers, CertificateError> {
     Ok(Table::like(&plan.services, |id| {
         let check = &plan.services.of(id).health;
         Prober {
-            tls: if check.verify_tls { verified.clone() } else { unverified.clone() },
+            tls: if check.verify_tls {
+                verified.clone()
+            } else {
+                unverified.clone()
+            },
             check: Arc::new(check.clone()),
             server_name: trust.server_name.clone(),
         }

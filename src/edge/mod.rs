@@ -7,4 +7,4 @@ mod run;
 mod watch;
 
 pub use materials::{Materials, load_materials};
-pub use run::{Edge, Source, StartError};
+pub use run::{Addresses, Edge, Source, StartError};

@@ -56,7 +56,8 @@ impl Reloading {
         match &outcome {
             Ok(reloaded) => {
                 successful.set(1.0);
-                metrics::gauge!("meridian_config_generation").set(generation_gauge(reloaded.generation));
+                metrics::gauge!("meridian_config_generation")
+                    .set(generation_gauge(reloaded.generation));
                 admin.config.store(Arc::new(ConfigStatus {
                     loaded_at_ms: clock::unix_ms(),
                     generation: reloaded.generation,
@@ -70,7 +71,10 @@ impl Reloading {
                 tracing::error!("reload refused, nothing changed: {told}");
                 let message = format!("a reload was refused and nothing changed: {told}");
                 self.serving.admin.control.tell(Kind::Reload, message).await;
-                admin.config.store(Arc::new(ConfigStatus { error: first, ..(*before).clone() }));
+                admin.config.store(Arc::new(ConfigStatus {
+                    error: first,
+                    ..(*before).clone()
+                }));
             }
         }
         outcome
@@ -85,17 +89,29 @@ impl Reloading {
         let bound = self
             .listeners
             .bind(&loaded.plan.listen, self.threads)
-            .map_err(|errors| errors.iter().map(|e| ConfigProblem::elsewhere(e.to_string())).collect::<Vec<_>>())?;
+            .map_err(|errors| {
+                errors
+                    .iter()
+                    .map(|e| ConfigProblem::elsewhere(e.to_string()))
+                    .collect::<Vec<_>>()
+            })?;
         if let Some(watch) = watch {
-            watch.follow(loaded.sources.watched());
+            watch.follow(loaded.watched());
         }
         let changes = diff(&self.plan, &loaded.plan);
         let plan = Arc::new(loaded.plan);
         self.serving.https.store(materials.https.clone());
         self.serving.dot.store(materials.dot.clone());
-        self.serving.admin.database.store(materials.database.clone());
+        self.serving
+            .admin
+            .database
+            .store(materials.database.clone());
         let changes: Vec<String> = changes.lines();
-        let summary = if changes.is_empty() { "nothing changed".to_owned() } else { changes.join("; ") };
+        let summary = if changes.is_empty() {
+            "nothing changed".to_owned()
+        } else {
+            changes.join("; ")
+        };
         let adoption = self.wiring.adoption(plan.clone(), &materials, summary);
         let generation = self
             .serving
@@ -106,7 +122,10 @@ impl Reloading {
             .map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])?;
         self.listeners.apply(&plan.listen, bound, &self.serving);
         self.plan = plan;
-        Ok(Reloaded { generation, changes })
+        Ok(Reloaded {
+            generation,
+            changes,
+        })
     }
 }
 
@@ -119,8 +138,11 @@ async fn changed(watch: &mut Option<Watch>) {
 
 /// Loads the configuration and all that it names.
 pub(super) fn load(source: &Source) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
-    let loaded = source.load().map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
-    let materials = load_materials(&loaded).map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+    let loaded = source
+        .load()
+        .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+    let materials = load_materials(&loaded)
+        .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", show(&ConfigProblem::from(warning)));
     }
@@ -129,7 +151,12 @@ pub(super) fn load(source: &Source) -> Result<(Loaded, Materials), Vec<ConfigPro
 
 impl ConfigProblem {
     fn elsewhere(message: String) -> Self {
-        Self { file: String::new(), line: 0, column: 0, message }
+        Self {
+            file: String::new(),
+            line: 0,
+            column: 0,
+            message,
+        }
     }
 }
 
@@ -147,8 +174,17 @@ impl From<&Problem> for ConfigProblem {
 
 /// `file:line:column: message`.
 fn show(problem: &ConfigProblem) -> String {
-    let ConfigProblem { file, line, column, message } = problem;
-    if file.is_empty() { message.clone() } else { format!("{file}:{line}:{column}: {message}") }
+    let ConfigProblem {
+        file,
+        line,
+        column,
+        message,
+    } = problem;
+    if file.is_empty() {
+        message.clone()
+    } else {
+        format!("{file}:{line}:{column}: {message}")
+    }
 }
 
 fn generation_gauge(generation: u64) -> f64 {

@@ -80,14 +80,19 @@ pub(super) struct Wiring {
 
 impl Wiring {
     /// An adoption whose snapshots reach the DNS and HTTP faces with what belongs to them.
-    pub(super) fn adoption(&self, plan: Arc<Plan>, materials: &Materials, summary: String) -> Adoption {
+    pub(super) fn adoption(
+        &self,
+        plan: Arc<Plan>,
+        materials: &Materials,
+        summary: String,
+    ) -> Adoption {
         let routes = self.routes(&plan, materials);
         let keyring = self.keyring(&plan);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
         let publish = move |snapshot: Arc<Snapshot>| {
             publish_numbers(&snapshot);
-            let answers = dns::AnswerTable::compile(&snapshot, Some(&dns.load().answers));
-            dns.store(Arc::new(dns::Live { snapshot: snapshot.clone(), answers: Arc::new(answers) }));
+            let live = dns::Live::compile(snapshot.clone(), Some(&dns.load()));
+            dns.store(Arc::new(live));
             if let Some(proxy) = &proxy {
                 proxy.live.store(Arc::new(proxy::Live {
                     snapshot,
@@ -168,9 +173,19 @@ pub struct Addresses {
 
 impl Edge {
     /// Loads, binds and serves; returns once every listener accepts. Needs a tokio runtime.
-    pub async fn start(source: Source, metrics: Metrics, threads: usize) -> Result<Self, StartError> {
+    pub async fn start(
+        source: Source,
+        metrics: Metrics,
+        threads: usize,
+    ) -> Result<Self, StartError> {
         let (loaded, materials) = load(&source)?;
-        let store = loaded.plan.node.state_dir.as_deref().map(Store::open).transpose()?;
+        let store = loaded
+            .plan
+            .node
+            .state_dir
+            .as_deref()
+            .map(Store::open)
+            .transpose()?;
         let plan = Arc::new(loaded.plan.clone());
         let mut listeners = Listeners::default();
         let bound = listeners.bind(&plan.listen, threads).map_err(|errors| {
@@ -214,12 +229,20 @@ impl Edge {
         admin.readiness.set(true);
         let addresses = addresses(&listeners);
         let watch = match &source {
-            Source::Paths(_) => Some(Watch::new(loaded.sources.watched())),
+            Source::Paths(_) => Some(Watch::new(loaded.watched())),
             Source::Text { .. } => None,
         };
         let (hangups, hangup_inbox) = mpsc::channel(1);
-        let reloading = Reloading { source, plan, wiring, serving, listeners, threads };
-        let reloading = tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
+        let reloading = Reloading {
+            source,
+            plan,
+            wiring,
+            serving,
+            listeners,
+            threads,
+        };
+        let reloading =
+            tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
         housekeeping.spawn(upkeep(admin.metrics.clone(), stop.clone()));
         Ok(Self {
             admin,
@@ -260,8 +283,14 @@ impl Edge {
             reloading.listeners.close_faces();
         }
         self.tasks.close();
-        if tokio::time::timeout(limit, self.tasks.wait()).await.is_err() {
-            tracing::warn!(left = self.tasks.len(), "drain_timeout is over; connections are cut");
+        if tokio::time::timeout(limit, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                left = self.tasks.len(),
+                "drain_timeout is over; connections are cut"
+            );
         }
         if let Some(reloading) = &mut reloading {
             reloading.listeners.close();
@@ -280,8 +309,8 @@ impl Edge {
 
 fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
     let loaded = source.load().map_err(StartError::Config)?;
-    let materials =
-        load_materials(&loaded).map_err(|problems| StartError::Config(loaded.problems(problems)))?;
+    let materials = load_materials(&loaded)
+        .map_err(|problems| StartError::Config(loaded.problems(problems)))?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
     }
@@ -292,16 +321,20 @@ impl Wiring {
     /// Before the first snapshot there is nothing to serve, so nothing does.
     fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
         let snapshot = Arc::new(first_snapshot(plan, materials));
-        let answers = Arc::new(dns::AnswerTable::compile(&snapshot, None));
         Self {
-            dns: Arc::new(ArcSwap::from_pointee(dns::Live { snapshot, answers })),
+            dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(snapshot, None))),
             proxy: None,
             random_keyring: Arc::new(Keyring::new(&[])),
             in_flight: InFlightCounters::default(),
         }
     }
 
-    fn context(&mut self, plan: &Arc<Plan>, materials: &Materials, control: Control) -> Arc<proxy::Context> {
+    fn context(
+        &mut self,
+        plan: &Arc<Plan>,
+        materials: &Materials,
+        control: Control,
+    ) -> Arc<proxy::Context> {
         let live = proxy::Live {
             snapshot: self.dns.load().snapshot.clone(),
             routes: self.routes(plan, materials),

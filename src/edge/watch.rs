@@ -39,7 +39,13 @@ impl Watch {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; they are polled"))
             .ok();
-        let mut watch = Self { watcher, stirred, watched: Vec::new(), folders: Vec::new(), seen: 0 };
+        let mut watch = Self {
+            watcher,
+            stirred,
+            watched: Vec::new(),
+            folders: Vec::new(),
+            seen: 0,
+        };
         watch.follow(paths);
         watch
     }
@@ -48,11 +54,18 @@ impl Watch {
     pub(super) fn follow(&mut self, paths: Vec<PathBuf>) {
         let folders: Vec<PathBuf> = paths.iter().flat_map(|path| folders_of(path)).collect();
         if let Some(watcher) = &mut self.watcher {
-            for gone in self.folders.iter().filter(|folder| !folders.contains(folder)) {
+            for gone in self
+                .folders
+                .iter()
+                .filter(|folder| !folders.contains(folder))
+            {
                 // It may have been deleted, which ends the watch as well.
                 let _ = watcher.unwatch(gone);
             }
-            for new in folders.iter().filter(|folder| !self.folders.contains(folder)) {
+            for new in folders
+                .iter()
+                .filter(|folder| !self.folders.contains(folder))
+            {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                     tracing::debug!(folder = %new.display(), %error, "not watched; polled");
                 }
@@ -68,7 +81,10 @@ impl Watch {
         loop {
             // Either wakes; the sender lives as long as the watcher, and without one there is the poll.
             if let Ok(Some(())) = tokio::time::timeout(POLL, self.stirred.recv()).await {
-                while tokio::time::timeout(SETTLE, self.stirred.recv()).await.is_ok_and(|stir| stir.is_some()) {}
+                while tokio::time::timeout(SETTLE, self.stirred.recv())
+                    .await
+                    .is_ok_and(|stir| stir.is_some())
+                {}
             }
             let now = fingerprint(&self.watched);
             if now != self.seen {

@@ -12,7 +12,7 @@ use super::prefix_map::PrefixMap;
 use super::ranges::{Family, Ranges};
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
-use crate::ids::{RegionId, ServiceId, Table};
+use crate::ids::{Id, RegionId, ServiceId, Table};
 use crate::prefix::Prefix;
 
 /// A place of one class of services.
@@ -22,15 +22,15 @@ pub struct PlaceId(u16);
 impl PlaceId {
     /// Clients of whom nothing is known that matters.
     pub const NOWHERE: Self = Self(0);
+}
 
-    /// As an index into [`ClientMap::places`].
-    pub fn index(self) -> usize {
-        self.0.into()
+impl Id for PlaceId {
+    fn at(index: usize) -> Self {
+        Self(u16::try_from(index).unwrap_or(0))
     }
 
-    /// The id of an index into [`ClientMap::places`].
-    pub fn at(index: usize) -> Self {
-        Self(u16::try_from(index).unwrap_or(0))
+    fn index(self) -> usize {
+        self.0.into()
     }
 }
 
@@ -47,7 +47,7 @@ pub struct Place {
 }
 
 /// The client maps of all services.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ClientMap {
     classes: Vec<Class>,
     of_service: Table<ServiceId, usize>,

@@ -194,10 +194,11 @@ impl Applied {
             .iter()
             .filter(|(writer, _)| ***writer != *region)
             .filter_map(|(writer, marks)| {
-                let have = applied.get(writer);
+                // Nothing reported is nothing applied, and 0 is nothing written.
+                let have = applied.get(writer).unwrap_or_default();
                 marks
                     .iter()
-                    .find(|mark| have.is_none_or(|have| have < mark.position))
+                    .find(|mark| have < mark.position)
                     .map(|mark| now_ms.saturating_sub(mark.at_ms))
             })
             .max()

@@ -1,0 +1,121 @@
+//! Sockets for DNS: one UDP socket for each thread (`SO_REUSEPORT`) and one TCP listener, on one port.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+
+use nix::sys::socket::{setsockopt, sockopt};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// How many ports are tried when the kernel may pick one, until one is free for UDP and TCP.
+const PORT_TRIES: usize = 32;
+
+/// Connections that wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Bytes that the kernel may queue for a thread: some thousand queries. It may grant less.
+const RECEIVE_BUFFER: usize = 1 << 20;
+
+/// An address to serve.
+#[derive(Debug)]
+pub struct DnsSockets {
+    /// One for each thread.
+    pub udp: Vec<UdpSocket>,
+    /// For connections.
+    pub tcp: TcpListener,
+    /// Where they listen; the port is never 0.
+    pub address: SocketAddr,
+}
+
+/// Binds an address for UDP with this many threads, and for TCP.
+///
+/// Port 0 picks a port that is free for both. A port that anybody uses is an error, although
+/// `SO_REUSEPORT` would let a process of the same user in: two edges would share the queries.
+pub fn bind(address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
+    let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
+    let mut last = bind_once(address, threads);
+    for _ in 1..tries {
+        match &last {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+                last = bind_once(address, threads);
+            }
+            Ok(_) | Err(_) => break,
+        }
+    }
+    last
+}
+
+/// Binds a listener alone, as for DNS over TLS.
+pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // A restart must not wait for the old process's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+fn bind_once(mut address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
+    // Without `SO_REUSEPORT` this fails if anybody is there.
+    let probe = socket(address, Type::DGRAM, Protocol::UDP)?;
+    probe.bind(&address.into())?;
+    let probe: UdpSocket = probe.into();
+    address.set_port(probe.local_addr()?.port());
+    let tcp = bind_tcp(address)?;
+    drop(probe);
+    let udp = (0..threads.max(1)).map(|_| bind_udp(address));
+    Ok(DnsSockets {
+        udp: udp.collect::<io::Result<_>>()?,
+        tcp,
+        address,
+    })
+}
+
+fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = socket(address, Type::DGRAM, Protocol::UDP)?;
+    socket.set_reuse_port(true)?;
+    // Best effort: a smaller queue is no reason not to serve.
+    let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
+    // RFC 2181 §4: an answer comes from the address that the query went to, which a socket for
+    // all addresses must be told of.
+    match address {
+        SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+        }
+        SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
+            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+        }
+        SocketAddr::V4(_) | SocketAddr::V6(_) => {}
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), kind, Some(protocol))?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_in_use_is_an_error_although_it_could_be_shared() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        assert_ne!(first.address.port(), 0);
+        assert_eq!(first.udp.len(), 2);
+        let second = bind(first.address, 2).unwrap_err();
+        assert_eq!(second.kind(), io::ErrorKind::AddrInUse);
+    }
+
+    #[test]
+    fn ipv6_leaves_ipv4_to_others() {
+        let v4 = bind("0.0.0.0:0".parse().unwrap(), 1).unwrap();
+        let mut address: SocketAddr = "[::]:0".parse().unwrap();
+        address.set_port(v4.address.port());
+        bind(address, 1).unwrap();
+    }
+}

@@ -1,0 +1,264 @@
+//! EDNS(0): the OPT record (RFC 6891), client subnet (RFC 7871), NSID (RFC 5001), extended errors
+//! (RFC 8914). Options that are not known here, cookies among them, are ignored (RFC 6891 §6.1.2).
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use super::code::{ExtendedError, Rcode, rtype};
+use super::cursor::Cursor;
+
+/// The payload that this server announces and keeps to: no fragments on any usual path.
+pub(in crate::dns) const OWN_UDP_SIZE: u16 = 1232;
+
+/// The version of EDNS that this server speaks.
+const VERSION: u8 = 0;
+
+/// The flag in the lower half of OPT's TTL that asks for DNSSEC records (RFC 3225 §3).
+const DNSSEC_OK: u16 = 0x8000;
+
+const OPTION_NSID: u16 = 3;
+const OPTION_CLIENT_SUBNET: u16 = 8;
+const OPTION_EXTENDED_ERROR: u16 = 15;
+
+/// An OPT record without options: root, type, payload, extended code and flags, length.
+const BARE_OPT: usize = 11;
+
+/// A node's name in NSID is cut to this, so that the smallest response holds it.
+const LONGEST_NSID: usize = 128;
+
+/// What a query's OPT record says.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::dns) struct Edns {
+    /// What the client can receive over UDP; values under 512 count as 512 (RFC 6891 §6.2.3).
+    pub(in crate::dns) udp_size: u16,
+    /// Whether the version is newer than this server's.
+    pub(in crate::dns) is_bad_version: bool,
+    /// Copied into the response (RFC 3225 §3).
+    pub(in crate::dns) dnssec_ok: bool,
+    /// Whether the node's name is asked for.
+    pub(in crate::dns) wants_nsid: bool,
+    /// The network of the client behind a resolver.
+    pub(in crate::dns) subnet: Option<ClientSubnet>,
+}
+
+/// A client's network (RFC 7871 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) struct ClientSubnet {
+    family: u16,
+    source: u8,
+    address: [u8; 16],
+}
+
+/// An OPT record that breaks its rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) struct Malformed;
+
+impl Edns {
+    /// Reads the class, the TTL and the options of an OPT record; its name and type stand before.
+    pub(in crate::dns) fn read(cursor: &mut Cursor<'_>) -> Option<Result<Self, Malformed>> {
+        let udp_size = cursor.u16()?;
+        let _extended_code = cursor.u8()?;
+        let version = cursor.u8()?;
+        let flags = cursor.u16()?;
+        let length = cursor.u16()?;
+        let options = cursor.bytes(usize::from(length))?;
+        let mut edns = Self {
+            udp_size,
+            is_bad_version: version > VERSION,
+            dnssec_ok: flags & DNSSEC_OK != 0,
+            wants_nsid: false,
+            subnet: None,
+        };
+        // RFC 6891 §6.1.3: what options of a newer version mean is not known.
+        if edns.is_bad_version {
+            return Some(Ok(edns));
+        }
+        Some(edns.read_options(options).map(|()| edns))
+    }
+
+    fn read_options(&mut self, options: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(options);
+        while !cursor.is_at_end() {
+            let (code, data) = read_option(&mut cursor).ok_or(Malformed)?;
+            match code {
+                OPTION_NSID => self.wants_nsid = true,
+                OPTION_CLIENT_SUBNET if self.subnet.is_some() => return Err(Malformed),
+                OPTION_CLIENT_SUBNET => {
+                    self.subnet = Some(ClientSubnet::read(data).ok_or(Malformed)?);
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The bytes that [`Edns::write`] needs, but for an extended error.
+    pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
+        let nsid = if self.wants_nsid {
+            4 + nsid(node).len()
+        } else {
+            0
+        };
+        BARE_OPT + nsid + self.subnet.map_or(0, |subnet| 8 + subnet.octets())
+    }
+
+    /// Appends the OPT record of a response. The extended error is left out where `room`, the
+    /// bytes that the whole record may take, does not suffice for it.
+    pub(in crate::dns) fn write(
+        &self,
+        out: &mut Vec<u8>,
+        rcode: Rcode,
+        scope: u8,
+        node: &str,
+        error: Option<ExtendedError>,
+        room: usize,
+    ) {
+        let reserved = self.reserve(node);
+        let error = error.filter(|error| reserved + 6 + error.text.len() <= room);
+        let options = reserved - BARE_OPT + error.map_or(0, |error| 6 + error.text.len());
+        out.push(0);
+        put_u16(out, rtype::OPT);
+        put_u16(out, OWN_UDP_SIZE);
+        let [high, _] = (rcode.code() << 4).to_be_bytes();
+        out.extend_from_slice(&[high, VERSION]);
+        put_u16(out, if self.dnssec_ok { DNSSEC_OK } else { 0 });
+        put_length(out, options);
+        if self.wants_nsid {
+            put_u16(out, OPTION_NSID);
+            put_length(out, nsid(node).len());
+            out.extend_from_slice(nsid(node));
+        }
+        if let Some(subnet) = self.subnet {
+            subnet.write(out, scope);
+        }
+        if let Some(error) = error {
+            put_u16(out, OPTION_EXTENDED_ERROR);
+            put_length(out, 2 + error.text.len());
+            put_u16(out, error.code);
+            out.extend_from_slice(error.text.as_bytes());
+        }
+    }
+}
+
+impl ClientSubnet {
+    /// RFC 7871 §6: too few or too many octets, bits past the prefix, or a scope in a query are
+    /// malformed. Family 0 says nothing but "do not pass my address on", as `dig +subnet=0` sends it.
+    fn read(data: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(data);
+        let family = cursor.u16()?;
+        let source = cursor.u8()?;
+        let scope = cursor.u8()?;
+        let longest = match family {
+            0 => 0,
+            1 => 32,
+            2 => 128,
+            _ => return None,
+        };
+        let mut address = [0; 16];
+        let given = cursor.rest();
+        if source > longest || scope != 0 || given.len() != usize::from(source.div_ceil(8)) {
+            return None;
+        }
+        address.get_mut(..given.len())?.copy_from_slice(given);
+        let past_prefix = given.last().map_or(0, |last| {
+            let kept = (source - 1) % 8 + 1;
+            last & u8::MAX.checked_shr(u32::from(kept)).unwrap_or(0)
+        });
+        (past_prefix == 0).then_some(Self {
+            family,
+            source,
+            address,
+        })
+    }
+
+    fn octets(&self) -> usize {
+        usize::from(self.source.div_ceil(8))
+    }
+
+    /// The first address of the client's network; `None` when the client keeps it to itself.
+    pub(in crate::dns) fn client(&self) -> Option<IpAddr> {
+        match (self.source, self.family) {
+            (0, _) => None,
+            (_, 1) => {
+                let [a, b, c, d, ..] = self.address;
+                Some(Ipv4Addr::new(a, b, c, d).into())
+            }
+            _ => Some(Ipv6Addr::from(self.address).into()),
+        }
+    }
+
+    /// RFC 7871 §7.2.1: family, source and address as they came, and the scope of the answer; to a
+    /// source of 0 the scope is 0.
+    fn write(&self, out: &mut Vec<u8>, scope: u8) {
+        put_u16(out, OPTION_CLIENT_SUBNET);
+        put_length(out, 4 + self.octets());
+        put_u16(out, self.family);
+        let scope = if self.source == 0 { 0 } else { scope };
+        out.extend_from_slice(&[self.source, scope]);
+        out.extend_from_slice(self.address.get(..self.octets()).unwrap_or_default());
+    }
+}
+
+fn read_option<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {
+    let code = cursor.u16()?;
+    let length = cursor.u16()?;
+    Some((code, cursor.bytes(usize::from(length))?))
+}
+
+fn nsid(node: &str) -> &[u8] {
+    let node = node.as_bytes();
+    node.get(..LONGEST_NSID).unwrap_or(node)
+}
+
+pub(in crate::dns) fn put_u16(out: &mut Vec<u8>, value: u16) {
+    out.extend_from_slice(&value.to_be_bytes());
+}
+
+fn put_length(out: &mut Vec<u8>, length: usize) {
+    put_u16(out, u16::try_from(length).unwrap_or(u16::MAX));
+}
+
+/// Passes over the class, the TTL and the data of any other record.
+pub(in crate::dns) fn skip_record_body(cursor: &mut Cursor<'_>) -> Option<u16> {
+    let class = cursor.u16()?;
+    cursor.u32()?;
+    let length = cursor.u16()?;
+    cursor.bytes(usize::from(length))?;
+    Some(class)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(data: &[u8], expected: Option<&str>) {
+        let found = ClientSubnet::read(data);
+        let shown = found.map(|subnet| match subnet.client() {
+            Some(client) => format!("{client}/{}", subnet.source),
+            None => format!("none/{}", subnet.source),
+        });
+        assert_eq!(shown.as_deref(), expected, "{data:?}");
+    }
+
+    #[test]
+    fn a_subnet_is_read_strictly() {
+        check(&[0, 1, 24, 0, 192, 0, 2], Some("192.0.2.0/24"));
+        check(&[0, 1, 20, 0, 192, 0, 0x10], Some("192.0.16.0/20"));
+        check(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8], Some("2001:db8::/32"));
+        check(&[0, 1, 32, 0, 192, 0, 2, 1], Some("192.0.2.1/32"));
+        check(&[0, 1, 0, 0], Some("none/0"));
+        check(&[0, 0, 0, 0], Some("none/0"));
+        // Bits past the prefix.
+        check(&[0, 1, 20, 0, 192, 0, 0x18], None);
+        // One octet too few, one too many.
+        check(&[0, 1, 24, 0, 192, 0], None);
+        check(&[0, 1, 24, 0, 192, 0, 2, 0], None);
+        // A scope in a query.
+        check(&[0, 1, 24, 24, 192, 0, 2], None);
+        // A prefix longer than the family's addresses; unknown families; a stub.
+        check(&[0, 1, 33, 0, 192, 0, 2, 1, 0], None);
+        check(&[0, 3, 8, 0, 1], None);
+        check(&[0, 0, 8, 0, 1], None);
+        check(&[0, 1, 24], None);
+    }
+}

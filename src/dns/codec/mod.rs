@@ -1,0 +1,10 @@
+//! The wire: queries read strictly, responses written in place. Knows no zone and no region.
+
+pub(super) mod code;
+mod cursor;
+mod edns;
+pub(super) mod name;
+pub(super) mod query;
+pub(super) mod reply;
+
+pub(super) use edns::OWN_UDP_SIZE;

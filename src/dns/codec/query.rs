@@ -1,0 +1,196 @@
+//! Queries: any bytes become a query, a refusal to send, or silence (RFC 1035 §4.1, RFC 6891,
+//! RFC 8906, RFC 9619). Strict, and without allocation.
+
+use super::code::{Rcode, rtype};
+use super::cursor::Cursor;
+use super::edns::{Edns, skip_record_body};
+use super::name::WireName;
+
+/// The length of a header, RFC 1035 §4.1.1.
+pub(in crate::dns) const HEADER: usize = 12;
+
+const QR: u16 = 0x8000;
+const OPCODE: u16 = 0x7800;
+
+/// What every response takes from its query.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Head<'q> {
+    /// Names the exchange.
+    pub(in crate::dns) id: u16,
+    /// As they came.
+    pub(in crate::dns) flags: u16,
+    /// The question as it came, case kept; empty if there is none to send back.
+    pub(in crate::dns) question: &'q [u8],
+    /// What OPT says; `None`: no OPT, and none in the response (RFC 6891 §7).
+    pub(in crate::dns) edns: Option<Edns>,
+}
+
+/// A query that can be looked up.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Query<'q> {
+    pub(in crate::dns) head: Head<'q>,
+    pub(in crate::dns) name: WireName,
+    pub(in crate::dns) qtype: u16,
+    pub(in crate::dns) qclass: u16,
+}
+
+/// What a message is.
+#[derive(Clone, Copy, Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a box would allocate for every query"
+)]
+pub(in crate::dns) enum Message<'q> {
+    /// To be looked up.
+    Query(Query<'q>),
+    /// To be answered with this code and nothing else.
+    Bad(Head<'q>, Rcode),
+    /// Not to be answered.
+    Silence(DropReason),
+}
+
+/// Why a message gets no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DropReason {
+    /// Shorter than a header: there is no ID to answer to.
+    Short,
+    /// A response: an answer could start a loop between two servers.
+    Response,
+}
+
+impl DropReason {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Short, Self::Response];
+
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Short => "short",
+            Self::Response => "response",
+        }
+    }
+}
+
+/// How many records a header announces.
+struct Counts {
+    questions: u16,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+}
+
+/// Reads a message.
+pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
+    let mut cursor = Cursor::new(message);
+    let Some((id, flags, counts)) = read_header(&mut cursor) else {
+        return Message::Silence(DropReason::Short);
+    };
+    if flags & QR != 0 {
+        return Message::Silence(DropReason::Response);
+    }
+    let mut head = Head {
+        id,
+        flags,
+        question: &[],
+        edns: None,
+    };
+    // What follows the header depends on the opcode, so that for another it cannot be read.
+    if flags & OPCODE != 0 {
+        return Message::Bad(head, Rcode::NotImp);
+    }
+    // RFC 9619 §4: a query has exactly one question.
+    if counts.questions != 1 {
+        return Message::Bad(head, Rcode::FormErr);
+    }
+    let Some((name, qtype, qclass)) = read_question(&mut cursor) else {
+        return Message::Bad(head, Rcode::FormErr);
+    };
+    head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
+    match read_records(&mut cursor, &counts, qtype) {
+        Records::Malformed(edns) => Message::Bad(Head { edns, ..head }, Rcode::FormErr),
+        Records::Fine(edns) => {
+            head.edns = edns;
+            if edns.is_some_and(|edns| edns.is_bad_version) {
+                return Message::Bad(head, Rcode::BadVers);
+            }
+            Message::Query(Query {
+                head,
+                name,
+                qtype,
+                qclass,
+            })
+        }
+    }
+}
+
+fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
+    let id = cursor.u16()?;
+    let flags = cursor.u16()?;
+    let counts = Counts {
+        questions: cursor.u16()?,
+        answers: cursor.u16()?,
+        authorities: cursor.u16()?,
+        additionals: cursor.u16()?,
+    };
+    Some((id, flags, counts))
+}
+
+fn read_question(cursor: &mut Cursor<'_>) -> Option<(WireName, u16, u16)> {
+    Some((WireName::read(cursor)?, cursor.u16()?, cursor.u16()?))
+}
+
+/// What stands behind the question.
+enum Records {
+    Fine(Option<Edns>),
+    /// With what was understood of OPT, so that the refusal has one too.
+    Malformed(Option<Edns>),
+}
+
+/// A query has no answers, and authorities only to say from where a zone transfer should begin
+/// (RFC 1995 §3). The additional section may hold one OPT and records for others to read.
+fn read_records(cursor: &mut Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
+    let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
+    if counts.answers != 0 || counts.authorities > authorities_allowed {
+        return Records::Malformed(None);
+    }
+    for _ in 0..counts.authorities {
+        if !matches!(read_record(cursor), Some(Record::Other)) {
+            return Records::Malformed(None);
+        }
+    }
+    let mut found = None;
+    for _ in 0..counts.additionals {
+        match read_record(cursor) {
+            Some(Record::Other) => {}
+            // RFC 6891 §6.1.1: more than one OPT is an error.
+            Some(Record::Opt(edns)) if found.is_none() => found = Some(edns),
+            Some(Record::Opt(_)) | None => return Records::Malformed(found),
+            Some(Record::BadOpt) => return Records::Malformed(Some(Edns::default())),
+        }
+    }
+    if cursor.is_at_end() {
+        Records::Fine(found)
+    } else {
+        Records::Malformed(found)
+    }
+}
+
+enum Record {
+    Opt(Edns),
+    BadOpt,
+    Other,
+}
+
+fn read_record(cursor: &mut Cursor<'_>) -> Option<Record> {
+    // RFC 6891 §6.1.2: the name of an OPT is the root, which is a single zero.
+    let is_root = cursor.rest().first() == Some(&0);
+    cursor.skip_name()?;
+    if cursor.u16()? != rtype::OPT {
+        skip_record_body(cursor)?;
+        return Some(Record::Other);
+    }
+    match Edns::read(cursor)? {
+        Ok(edns) if is_root => Some(Record::Opt(edns)),
+        Ok(_) | Err(_) => Some(Record::BadOpt),
+    }
+}

@@ -1,0 +1,247 @@
+//! Writes a response into a buffer of the caller's, within the size that the transport allows.
+//!
+//! Owner names are pointers, into the question or into a CNAME's data (RFC 1035 §4.1.4); data is
+//! copied as the table has it. What does not fit makes the response a truncated one.
+
+use super::code::{CLASS_IN, ExtendedError, Rcode};
+use super::edns::put_u16;
+use super::query::{HEADER, Head};
+
+/// Flags that come back as they were: opcode, RD (RFC 1035 §4.1.1), CD (RFC 4035 §3.1.6).
+const COPIED_FLAGS: u16 = 0x7910;
+const QR: u16 = 0x8000;
+const AA: u16 = 0x0400;
+const TC: u16 = 0x0200;
+
+/// A record without its data: a pointer, type, class, TTL, length.
+const RECORD_HEAD: usize = 12;
+
+/// The start of a pointer; the other 14 bits are the offset.
+const POINTER: u16 = 0xc000;
+
+/// A name that stands in the response, uncompressed, so that pointers can mean it or its end.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Owner {
+    at: u16,
+    length: u16,
+}
+
+impl Owner {
+    /// The question's name.
+    pub(in crate::dns) fn question(length: usize) -> Self {
+        Self::at(HEADER, length)
+    }
+
+    fn at(at: usize, length: usize) -> Self {
+        let cut = |n| u16::try_from(n).unwrap_or(0);
+        Self {
+            at: cut(at),
+            length: cut(length),
+        }
+    }
+
+    /// The last `length` bytes of the name, which are a name too.
+    pub(in crate::dns) fn suffix(self, length: usize) -> Self {
+        let length = u16::try_from(length).unwrap_or(0);
+        Self {
+            at: self.at + self.length.saturating_sub(length),
+            length,
+        }
+    }
+
+    /// A pointer to it. Chains are bounded, so that every owner stands within the 14 bits.
+    pub(in crate::dns) fn pointer(self) -> [u8; 2] {
+        (POINTER | self.at).to_be_bytes()
+    }
+}
+
+/// The sections behind the question.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) enum Section {
+    Answer,
+    Authority,
+    Additional,
+}
+
+/// A response that is being written.
+#[derive(Debug)]
+pub(in crate::dns) struct Reply<'q, 'o> {
+    head: Head<'q>,
+    node: &'q str,
+    out: &'o mut Vec<u8>,
+    limit: usize,
+    fits: bool,
+    answers: u16,
+    authorities: u16,
+    additionals: u16,
+    /// The code of the response.
+    pub(in crate::dns) rcode: Rcode,
+    /// Whether the server speaks for the name asked for.
+    pub(in crate::dns) is_authoritative: bool,
+    /// More on the code.
+    pub(in crate::dns) error: Option<ExtendedError>,
+    /// For how long a prefix of the client's address the answer holds (RFC 7871 §7.2.1).
+    pub(in crate::dns) scope: u8,
+}
+
+impl<'q, 'o> Reply<'q, 'o> {
+    /// Begins a response of at most `size` bytes: the header's place and the question.
+    pub(in crate::dns) fn begin(
+        head: Head<'q>,
+        node: &'q str,
+        size: usize,
+        out: &'o mut Vec<u8>,
+    ) -> Self {
+        out.clear();
+        out.extend_from_slice(&[0; HEADER]);
+        out.extend_from_slice(head.question);
+        let reserved = head.edns.map_or(0, |edns| edns.reserve(node));
+        Self {
+            head,
+            node,
+            out,
+            limit: size.saturating_sub(reserved),
+            fits: true,
+            answers: 0,
+            authorities: 0,
+            additionals: 0,
+            rcode: Rcode::NoError,
+            is_authoritative: false,
+            error: None,
+            scope: 0,
+        }
+    }
+
+    /// Appends one record. Returns where its data stands, as the owner of others.
+    pub(in crate::dns) fn record(
+        &mut self,
+        section: Section,
+        owner: Owner,
+        fixed: Fixed,
+        data: &[&[u8]],
+    ) -> Owner {
+        let length: usize = data.iter().map(|part| part.len()).sum();
+        if !self.has_room(RECORD_HEAD + length) {
+            return owner;
+        }
+        self.out.extend_from_slice(&owner.pointer());
+        put_u16(self.out, fixed.rtype);
+        put_u16(self.out, fixed.class);
+        self.out.extend_from_slice(&fixed.ttl.to_be_bytes());
+        put_u16(self.out, u16::try_from(length).unwrap_or(u16::MAX));
+        let at = self.out.len();
+        for part in data {
+            self.out.extend_from_slice(part);
+        }
+        self.count(section, 1);
+        Owner::at(at, length)
+    }
+
+    /// Appends records that the table has encoded. `owners` are the places of their owners'
+    /// pointers, which say 0xc00c; none where the owners are spelled out.
+    pub(in crate::dns) fn copy(
+        &mut self,
+        section: Section,
+        owner: Owner,
+        records: &[u8],
+        count: u16,
+        owners: &[u32],
+    ) {
+        if !self.has_room(records.len()) {
+            return;
+        }
+        let start = self.out.len();
+        self.out.extend_from_slice(records);
+        self.count(section, count);
+        if usize::from(owner.at) == HEADER {
+            return;
+        }
+        for place in owners {
+            let at = start + usize::try_from(*place).unwrap_or(usize::MAX);
+            if let Some(pointer) = self.out.get_mut(at..at + 2) {
+                pointer.copy_from_slice(&owner.pointer());
+            }
+        }
+    }
+
+    /// As [`Reply::copy`], but what does not fit is left out without a word.
+    pub(in crate::dns) fn copy_if_room(&mut self, records: &[u8], count: u16) {
+        if self.fits && self.out.len() + records.len() <= self.limit {
+            self.out.extend_from_slice(records);
+            self.count(Section::Additional, count);
+        }
+    }
+
+    fn has_room(&mut self, length: usize) -> bool {
+        self.fits &= self.out.len() + length <= self.limit;
+        self.fits
+    }
+
+    fn count(&mut self, section: Section, count: u16) {
+        let counter = match section {
+            Section::Answer => &mut self.answers,
+            Section::Authority => &mut self.authorities,
+            Section::Additional => &mut self.additionals,
+        };
+        *counter = counter.saturating_add(count);
+    }
+
+    /// Takes back what was written behind the question.
+    pub(in crate::dns) fn clear(&mut self) {
+        self.out.truncate(HEADER + self.head.question.len());
+        (self.answers, self.authorities, self.additionals) = (0, 0, 0);
+    }
+
+    /// Writes OPT and the header. `size` is that of [`Reply::begin`]. Returns the code.
+    pub(in crate::dns) fn finish(mut self, size: usize) -> Rcode {
+        // RFC 2181 §9: a client has no use for a part of an RRset, so that nothing is sent.
+        if !self.fits {
+            self.clear();
+        }
+        if let Some(edns) = self.head.edns {
+            let room = size.saturating_sub(self.out.len());
+            edns.write(
+                self.out, self.rcode, self.scope, self.node, self.error, room,
+            );
+            self.additionals = self.additionals.saturating_add(1);
+        }
+        let [_, low] = self.rcode.code().to_be_bytes();
+        let flags = QR
+            | self.head.flags & COPIED_FLAGS
+            | if self.is_authoritative { AA } else { 0 }
+            | if self.fits { 0 } else { TC }
+            | u16::from(low & 0x0f);
+        let questions = u16::from(!self.head.question.is_empty());
+        let header = [
+            self.head.id,
+            flags,
+            questions,
+            self.answers,
+            self.authorities,
+            self.additionals,
+        ];
+        for (place, value) in self.out.chunks_exact_mut(2).zip(header) {
+            place.copy_from_slice(&value.to_be_bytes());
+        }
+        self.rcode
+    }
+}
+
+/// What stands between a record's owner and its data.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Fixed {
+    pub(in crate::dns) rtype: u16,
+    pub(in crate::dns) class: u16,
+    pub(in crate::dns) ttl: u32,
+}
+
+impl Fixed {
+    /// Of the Internet.
+    pub(in crate::dns) fn internet(rtype: u16, ttl: u32) -> Self {
+        Self {
+            rtype,
+            class: CLASS_IN,
+            ttl,
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! DNS: query → response. Authoritative, for the Plan's zones and the names that services answer.
+//!
+//! [`respond`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
+//! is one DNS behaviour. Knows not how a region is chosen: [`AnswerTable`] holds what `steer` said.
+//! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914, 9460.
+//!
+//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `bind`, `udp`,
+//! `tcp` the transports · `count` the metrics.
+
+use std::sync::Arc;
+
+mod bind;
+mod codec;
+mod count;
+mod lookup;
+mod respond;
+mod table;
+mod tcp;
+mod udp;
+
+pub use bind::{DnsSockets, bind, bind_tcp};
+pub use codec::code::Rcode;
+pub use codec::query::DropReason;
+pub use respond::{Outcome, Transport, respond};
+pub use table::{AnswerTable, Cause, Choice, Chosen, SteeredType};
+pub use tcp::{serve_tcp, serve_tls};
+pub use udp::serve_udp;
+
+use crate::steering::Snapshot;
+
+/// A snapshot and what DNS answers under it: published whole, by one store.
+#[derive(Debug)]
+pub struct Live {
+    /// The Plan and the live facts.
+    pub snapshot: Arc<Snapshot>,
+    /// Compiled from it.
+    pub answers: Arc<AnswerTable>,
+}
+
+impl Live {
+    /// Compiles a snapshot; `previous` is what was published last.
+    pub fn compile(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Self {
+        let previous = previous.map(|previous| &*previous.answers);
+        let answers = Arc::new(AnswerTable::compile(&snapshot, previous));
+        Self { snapshot, answers }
+    }
+}
+
+#[cfg(test)]
+use crate as lib;
+
+#[cfg(test)]
+#[path = "../../tests/dns_support/plan.rs"]
+#[expect(unreachable_pub, reason = "the integration tests include it too")]
+mod testing;
+
+#[cfg(test)]
+mod tests;

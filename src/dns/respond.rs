@@ -1,0 +1,160 @@
+//! One message in, at most one out: what every query gets before and after it is looked up.
+//!
+//! Classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
+
+use std::net::IpAddr;
+
+use super::Live;
+use super::codec::OWN_UDP_SIZE;
+use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
+use super::codec::query::{DropReason, Head, Message, Query, read};
+use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::lookup::{Asker, look_up};
+use super::table::Chosen;
+use crate::ids::ServiceId;
+use crate::steering::Draw;
+
+/// What a client without EDNS can receive over UDP, RFC 1035 §4.2.1.
+const SMALLEST_UDP_SIZE: u16 = 512;
+
+/// The most that the length before a message over TCP can say, RFC 1035 §4.2.2.
+const TCP_SIZE: u16 = u16::MAX;
+
+/// The names that ask a server for its name (RFC 4892 §2.1, and the older custom that it cites).
+const IDENTITY_NAMES: [&[u8]; 2] = [b"\x02id\x06server\x00", b"\x08hostname\x04bind\x00"];
+
+/// The longest string in TXT data, RFC 1035 §3.3.
+const LONGEST_STRING: usize = 255;
+
+/// How a message came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// Datagrams: responses are short.
+    Udp,
+    /// A connection in clear.
+    Tcp,
+    /// DNS over TLS.
+    Tls,
+}
+
+impl Transport {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Tls];
+
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
+}
+
+/// What became of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A response is in the buffer.
+    Answered {
+        /// Its code.
+        rcode: Rcode,
+        /// The service and the region whose addresses it holds.
+        steered: Option<(ServiceId, Chosen)>,
+    },
+    /// There is nothing to send.
+    Dropped(DropReason),
+}
+
+/// Answers a message. `out` is overwritten; given room for a whole response of the transport
+/// (1,232 bytes over UDP), nothing is allocated.
+pub fn respond(
+    live: &Live,
+    message: &[u8],
+    peer: IpAddr,
+    transport: Transport,
+    draw: Draw,
+    out: &mut Vec<u8>,
+) -> Outcome {
+    out.clear();
+    let node = &live.snapshot.plan.node.name;
+    match read(message) {
+        Message::Silence(reason) => Outcome::Dropped(reason),
+        Message::Bad(head, rcode) => {
+            let size = size(&head, transport);
+            let mut reply = Reply::begin(head, node, size, out);
+            reply.rcode = rcode;
+            answered(reply.finish(size))
+        }
+        Message::Query(query) => {
+            let size = size(&query.head, transport);
+            let mut reply = Reply::begin(query.head, node, size, out);
+            let steered = answer(live, &query, peer, draw, &mut reply);
+            let rcode = reply.finish(size);
+            Outcome::Answered { rcode, steered }
+        }
+    }
+}
+
+fn answered(rcode: Rcode) -> Outcome {
+    let steered = None;
+    Outcome::Answered { rcode, steered }
+}
+
+/// RFC 6891 §6.2.3–6.2.5: the lesser of what both sides can, and never under 512 bytes.
+fn size(head: &Head<'_>, transport: Transport) -> usize {
+    usize::from(match transport {
+        Transport::Tcp | Transport::Tls => TCP_SIZE,
+        Transport::Udp => head.edns.map_or(SMALLEST_UDP_SIZE, |edns| {
+            edns.udp_size.clamp(SMALLEST_UDP_SIZE, OWN_UDP_SIZE)
+        }),
+    })
+}
+
+fn answer(
+    live: &Live,
+    query: &Query<'_>,
+    peer: IpAddr,
+    draw: Draw,
+    reply: &mut Reply<'_, '_>,
+) -> Option<(ServiceId, Chosen)> {
+    match (query.qclass, query.qtype) {
+        (CLASS_CH, _) => identify(live, query, reply),
+        // RFC 9824 §3.4: a type that only marks denials is no type to ask for.
+        (CLASS_IN, rtype::NXNAME) => {
+            reply.rcode = Rcode::FormErr;
+            reply.error = Some(ExtendedError::INVALID_QUERY_TYPE);
+        }
+        // RFC 6895 §3.1: these are records of messages, and nobody's data.
+        (CLASS_IN, rtype::OPT | rtype::TKEY | rtype::TSIG) => reply.rcode = Rcode::FormErr,
+        // RFC 5936 §2.2.1: no zone is given away.
+        (CLASS_IN, rtype::AXFR | rtype::IXFR) => reply.rcode = Rcode::Refused,
+        (CLASS_IN, _) => {
+            let subnet = query.head.edns.and_then(|edns| edns.subnet);
+            let client = subnet.and_then(|subnet| subnet.client()).unwrap_or(peer);
+            let asker = Asker { client, draw };
+            return look_up(live, query, asker, reply);
+        }
+        _ => reply.rcode = Rcode::Refused,
+    }
+    None
+}
+
+/// RFC 4892: the node's name, to whoever debugs.
+fn identify(live: &Live, query: &Query<'_>, reply: &mut Reply<'_, '_>) {
+    let name = query.name.as_bytes();
+    if query.qtype != rtype::TXT || !IDENTITY_NAMES.contains(&name) {
+        reply.rcode = Rcode::Refused;
+        return;
+    }
+    let node = live.snapshot.plan.node.name.as_bytes();
+    let text = node.get(..LONGEST_STRING).unwrap_or(node);
+    let length = u8::try_from(text.len()).unwrap_or(u8::MAX);
+    let fixed = Fixed {
+        rtype: rtype::TXT,
+        class: CLASS_CH,
+        ttl: 0,
+    };
+    reply.is_authoritative = true;
+    let owner = Owner::question(name.len());
+    reply.record(Section::Answer, owner, fixed, &[&[length], text]);
+}

@@ -1,0 +1,220 @@
+//! Zones of the Plan → names, with occlusion, empty non-terminals, wildcards and glue settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::names::{Delegation, Names, Node, Redirection, ZoneFacts, is_steered_type};
+use super::rrset::{RrSet, Spelled, encode};
+use crate::config::plan::{Plan, Zone};
+use crate::dns::codec::code::rtype;
+use crate::dns::codec::name::{label_count, parent, to_key};
+use crate::ids::ServiceId;
+
+/// Data of one owner and type, with the least of their TTLs (RFC 2181 §5.2).
+struct Data {
+    ttl: u32,
+    rdata: Vec<Vec<u8>>,
+}
+
+/// All the data of one owner, by type.
+type Owned = BTreeMap<u16, Data>;
+
+/// A zone while it is compiled.
+struct Draft {
+    zone: usize,
+    apex: Box<[u8]>,
+    owners: BTreeMap<Box<[u8]>, Owned>,
+    steered: BTreeMap<Box<[u8]>, ServiceId>,
+}
+
+impl Names {
+    /// Compiles all zones.
+    pub(in crate::dns) fn compile(plan: &Plan) -> Self {
+        let drafts: Vec<Draft> = (0..).zip(&plan.zones).map(|(i, z)| draft(i, z)).collect();
+        let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
+        let mut names = Self::default();
+        for draft in &drafts {
+            names.zones.push(ZoneFacts {
+                apex_length: draft.apex.len(),
+                negative_soa: draft.negative_soa(),
+            });
+            for owner in draft.owners.keys().chain(draft.steered.keys()) {
+                // What lies in a deeper zone of this Plan is that zone's to answer.
+                if zone_apex(owner, &apexes) == Some(&*draft.apex) && !draft.is_occluded(owner) {
+                    names.insert(draft, owner);
+                }
+            }
+        }
+        names.link_wildcards();
+        names
+    }
+
+    /// The node of an owner, and of every name between it and the apex.
+    fn insert(&mut self, draft: &Draft, owner: &[u8]) {
+        let path = std::iter::successors(Some(owner), |name| parent(name));
+        for name in path.take_while(|name| name.len() >= draft.apex.len()) {
+            if self.by_name.contains_key(name) {
+                continue;
+            }
+            let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+            self.deepest = self.deepest.max(label_count(name));
+            self.nodes.push(draft.node(name));
+            self.by_name.insert(name.into(), index);
+        }
+    }
+
+    fn link_wildcards(&mut self) {
+        let wildcards: Vec<(u32, u32)> = self
+            .by_name
+            .iter()
+            .filter(|(name, _)| name.starts_with(b"\x01*"))
+            .filter_map(|(name, index)| Some((*self.by_name.get(parent(name)?)?, *index)))
+            .collect();
+        for (encloser, wildcard) in wildcards {
+            if let Some(node) = usize::try_from(encloser)
+                .ok()
+                .and_then(|index| self.nodes.get_mut(index))
+            {
+                node.wildcard = Some(wildcard);
+            }
+        }
+    }
+}
+
+/// The deepest apex at or above a name.
+fn zone_apex<'a>(name: &[u8], apexes: &BTreeSet<&'a [u8]>) -> Option<&'a [u8]> {
+    std::iter::successors(Some(name), |name| parent(name))
+        .find_map(|candidate| apexes.get(candidate).copied())
+}
+
+fn draft(zone: usize, source: &Zone) -> Draft {
+    let mut owners: BTreeMap<Box<[u8]>, Owned> = BTreeMap::new();
+    for record in &source.records {
+        let Some(rdata) = encode(&record.data) else {
+            continue;
+        };
+        let ttl = record.ttl.secs();
+        let data = owners
+            .entry(to_key(&record.owner))
+            .or_default()
+            .entry(record.data.record_type().into())
+            .or_insert(Data {
+                ttl,
+                rdata: Vec::new(),
+            });
+        data.ttl = data.ttl.min(ttl);
+        data.rdata.push(rdata);
+    }
+    Draft {
+        zone,
+        apex: to_key(&source.origin),
+        owners,
+        steered: source
+            .steered
+            .iter()
+            .map(|(name, service)| (to_key(name), *service))
+            .collect(),
+    }
+}
+
+impl Draft {
+    /// RFC 1034 §4.2, RFC 6672 §2.4: nothing below a delegation or a DNAME is the zone's to say.
+    fn is_occluded(&self, owner: &[u8]) -> bool {
+        std::iter::successors(parent(owner), |name| parent(name))
+            .take_while(|name| name.len() >= self.apex.len())
+            .any(|above| self.is_cut(above) || self.has(above, rtype::DNAME))
+    }
+
+    fn is_cut(&self, name: &[u8]) -> bool {
+        *name != *self.apex && !name.starts_with(b"\x01*") && self.has(name, rtype::NS)
+    }
+
+    fn has(&self, name: &[u8], rtype: u16) -> bool {
+        self.data(name, rtype).is_some()
+    }
+
+    fn data(&self, name: &[u8], rtype: u16) -> Option<&Data> {
+        self.owners.get(name)?.get(&rtype)
+    }
+
+    /// Steered names are laid over the records of the types that services answer, and over CNAME,
+    /// which stands alone (RFC 2181 §10.1).
+    fn node(&self, name: &[u8]) -> Node {
+        let steered = self.steered.get(name).copied();
+        let is_cut = self.is_cut(name);
+        let is_hidden = |rtype: u16| {
+            steered.is_some() && (is_steered_type(rtype) || rtype == rtype::CNAME)
+                || is_cut && rtype != rtype::DS
+        };
+        let rrsets = self.owners.get(name).into_iter().flatten();
+        Node {
+            zone: self.zone,
+            name_length: name.len(),
+            wildcard: None,
+            delegation: is_cut.then(|| self.delegation(name)),
+            dname: self.redirection(name, rtype::DNAME),
+            cname: self
+                .redirection(name, rtype::CNAME)
+                .filter(|_| steered.is_none()),
+            steered: steered.filter(|_| !is_cut),
+            rrsets: rrsets
+                .filter(|(rtype, _)| !is_hidden(**rtype))
+                .map(|(rtype, data)| RrSet::new(*rtype, data.ttl, &data.rdata))
+                .collect(),
+        }
+    }
+
+    fn redirection(&self, name: &[u8], rtype: u16) -> Option<Redirection> {
+        let data = self.data(name, rtype)?;
+        let target: Box<[u8]> = data.rdata.first()?.as_slice().into();
+        let mut key = target.clone();
+        key.make_ascii_lowercase();
+        let ttl = data.ttl;
+        Some(Redirection { target, key, ttl })
+    }
+
+    fn delegation(&self, cut: &[u8]) -> Delegation {
+        let Some(servers) = self.data(cut, rtype::NS) else {
+            return Delegation::default();
+        };
+        let mut delegation = Delegation {
+            servers: RrSet::new(rtype::NS, servers.ttl, &servers.rdata),
+            ..Delegation::default()
+        };
+        for server in &servers.rdata {
+            let glue = if is_below(&server.to_ascii_lowercase(), cut) {
+                &mut delegation.glue
+            } else {
+                &mut delegation.siblings
+            };
+            self.push_addresses(server, glue);
+        }
+        delegation
+    }
+
+    /// RFC 1034 §4.2.1: a name server's addresses, from below a delegation too.
+    fn push_addresses(&self, server: &[u8], into: &mut Spelled) {
+        let key = server.to_ascii_lowercase();
+        for rtype in [rtype::A, rtype::AAAA] {
+            let Some(data) = self.data(&key, rtype) else {
+                continue;
+            };
+            for rdata in &data.rdata {
+                into.push(server, rtype, data.ttl, rdata);
+            }
+        }
+    }
+
+    /// RFC 2308 §3: a negative answer lives for the lesser of the SOA's TTL and its `minimum`, the
+    /// last four bytes of its data.
+    fn negative_soa(&self) -> Option<RrSet> {
+        let soa = self.data(&self.apex, rtype::SOA)?;
+        let minimum = soa.rdata.first()?.last_chunk::<4>()?;
+        let ttl = soa.ttl.min(u32::from_be_bytes(*minimum));
+        Some(RrSet::new(rtype::SOA, ttl, &soa.rdata))
+    }
+}
+
+/// Whether a name is at or below another.
+fn is_below(name: &[u8], above: &[u8]) -> bool {
+    std::iter::successors(Some(name), |name| parent(name)).any(|name| name == above)
+}

@@ -1,0 +1,314 @@
+//! DNS over UDP: a thread for each socket, batched receive and send, no allocation per query.
+//!
+//! A socket for all addresses answers from the one that was asked (RFC 2181 §4): responses are sent
+//! in runs that leave from the same address, because the batched call has one set of control
+//! messages.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arc_swap::{ArcSwap, Cache};
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    ControlMessage, ControlMessageOwned, MsgFlags, MultiHeaders, RecvMsg, SockaddrIn, SockaddrIn6,
+    SockaddrLike, recvmmsg, sendmmsg,
+};
+use smallvec::SmallVec;
+use tokio_util::sync::CancellationToken;
+
+use super::Live;
+use super::count::Counters;
+use super::respond::Transport;
+
+/// Datagrams of one system call. More gains nothing: 32 share its cost already.
+const BATCH: usize = 32;
+
+/// The longest query. One that is longer is cut and found malformed.
+const QUERY_BYTES: usize = 2048;
+
+/// Room for a response, so that none allocates.
+const RESPONSE_BYTES: usize = 1536;
+
+/// How often a thread that receives nothing looks whether it should stop.
+const STOP_CHECK: Duration = Duration::from_millis(100);
+
+/// How long a thread waits after an error of the socket that is not about one datagram.
+const ERROR_PAUSE: Duration = Duration::from_millis(10);
+
+/// Serves a socket on a thread of its own until `stop`.
+pub fn serve_udp(
+    socket: UdpSocket,
+    live: Arc<ArcSwap<Live>>,
+    stop: CancellationToken,
+) -> io::Result<JoinHandle<()>> {
+    socket.set_read_timeout(Some(STOP_CHECK))?;
+    let address = socket.local_addr()?;
+    std::thread::Builder::new()
+        .name("dns-udp".to_owned())
+        .spawn(move || match address {
+            SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live).run(&stop),
+            SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live).run(&stop),
+        })
+}
+
+/// Addresses of one family.
+trait Family: SockaddrLike + Copy {
+    /// Whom it means.
+    fn peer(&self) -> (IpAddr, u16);
+    /// Room for the control message that names the local address.
+    fn control_space() -> Vec<u8>;
+}
+
+impl Family for SockaddrIn {
+    fn peer(&self) -> (IpAddr, u16) {
+        (self.ip().into(), self.port())
+    }
+
+    fn control_space() -> Vec<u8> {
+        cmsg_space!(libc::in_pktinfo)
+    }
+}
+
+impl Family for SockaddrIn6 {
+    fn peer(&self) -> (IpAddr, u16) {
+        (self.ip().into(), self.port())
+    }
+
+    fn control_space() -> Vec<u8> {
+        cmsg_space!(libc::in6_pktinfo)
+    }
+}
+
+/// The local address that a datagram was sent to, and its interface where that matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Local {
+    address: IpAddr,
+    interface: u32,
+}
+
+impl Local {
+    fn of<S: SockaddrLike>(message: &RecvMsg<'_, '_, S>) -> Option<Self> {
+        message.cmsgs().ok()?.find_map(|control| {
+            // `ipi_spec_dst` is the address to answer from, also where the query was broadcast.
+            if let ControlMessageOwned::Ipv4PacketInfo(info) = control {
+                let address = IpAddr::from(info.ipi_spec_dst.s_addr.to_ne_bytes());
+                return Some(Self {
+                    address,
+                    interface: 0,
+                });
+            }
+            let ControlMessageOwned::Ipv6PacketInfo(info) = control else {
+                return None;
+            };
+            let address = std::net::Ipv6Addr::from(info.ipi6_addr.s6_addr);
+            // Any other address is routed as the host routes it, be the way back another or not.
+            let interface = if address.is_unicast_link_local() {
+                info.ipi6_ifindex
+            } else {
+                0
+            };
+            Some(Self {
+                address: address.into(),
+                interface,
+            })
+        })
+    }
+
+    /// Calls `send` with the control message that makes a datagram leave from here.
+    fn with_control<R>(self, send: impl FnOnce(&[ControlMessage<'_>]) -> R) -> R {
+        match self.address {
+            IpAddr::V4(address) => {
+                let info = libc::in_pktinfo {
+                    ipi_ifindex: 0,
+                    ipi_spec_dst: libc::in_addr {
+                        s_addr: u32::from_ne_bytes(address.octets()),
+                    },
+                    ipi_addr: libc::in_addr { s_addr: 0 },
+                };
+                send(&[ControlMessage::Ipv4PacketInfo(&info)])
+            }
+            IpAddr::V6(address) => {
+                let info = libc::in6_pktinfo {
+                    ipi6_addr: libc::in6_addr {
+                        s6_addr: address.octets(),
+                    },
+                    ipi6_ifindex: self.interface,
+                };
+                send(&[ControlMessage::Ipv6PacketInfo(&info)])
+            }
+        }
+    }
+}
+
+/// A datagram that came.
+#[derive(Clone, Copy)]
+struct Received<S> {
+    from: S,
+    to: Option<Local>,
+    length: usize,
+}
+
+/// A response that waits to be sent.
+struct Outgoing<S> {
+    to: S,
+    from: Option<Local>,
+    bytes: Vec<u8>,
+}
+
+/// One thread's socket and buffers.
+struct Worker<S> {
+    fd: RawFd,
+    /// Whether it is bound to all addresses, so that every datagram says where it was sent to.
+    is_wildcard: bool,
+    live: Cache<Arc<ArcSwap<Live>>, Arc<Live>>,
+    counters: Counters,
+    queries: Box<[[u8; QUERY_BYTES]; BATCH]>,
+    incoming: MultiHeaders<S>,
+    outgoing: MultiHeaders<S>,
+    received: SmallVec<[Received<S>; BATCH]>,
+    responses: Vec<Outgoing<S>>,
+    spare: Vec<Vec<u8>>,
+}
+
+impl<S: Family> Worker<S> {
+    /// Takes a socket that the caller keeps open for as long as the worker runs.
+    fn new(socket: &UdpSocket, live: &Arc<ArcSwap<Live>>) -> Self {
+        // Room for control messages costs time, and only a socket for all addresses gets any.
+        let is_wildcard = socket
+            .local_addr()
+            .is_ok_and(|address| address.ip().is_unspecified());
+        let control = || is_wildcard.then(S::control_space);
+        Self {
+            fd: socket.as_raw_fd(),
+            is_wildcard,
+            live: Cache::new(Arc::clone(live)),
+            counters: Counters::of(Transport::Udp),
+            queries: Box::new([[0; QUERY_BYTES]; BATCH]),
+            incoming: MultiHeaders::preallocate(BATCH, control()),
+            outgoing: MultiHeaders::preallocate(BATCH, control()),
+            received: SmallVec::new(),
+            responses: Vec::with_capacity(BATCH),
+            spare: (0..BATCH)
+                .map(|_| Vec::with_capacity(RESPONSE_BYTES))
+                .collect(),
+        }
+    }
+
+    fn run(mut self, stop: &CancellationToken) {
+        while !stop.is_cancelled() {
+            match self.receive() {
+                Ok(()) => {
+                    self.answer();
+                    self.send();
+                }
+                // The time-out that lets this thread look at `stop`, or a signal.
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(error) => {
+                    tracing::warn!(%error, "DNS over UDP cannot receive");
+                    std::thread::sleep(ERROR_PAUSE);
+                }
+            }
+        }
+    }
+
+    /// Waits for one datagram and takes those that have come with it.
+    fn receive(&mut self) -> Result<(), Errno> {
+        self.received.clear();
+        let mut slices = self
+            .queries
+            .each_mut()
+            .map(|query| [IoSliceMut::new(query)]);
+        let flags = MsgFlags::MSG_WAITFORONE;
+        let messages = recvmmsg(self.fd, &mut self.incoming, slices.iter_mut(), flags, None)?;
+        for message in messages {
+            if let Some(from) = message.address {
+                let to = Local::of(&message);
+                let length = message.bytes;
+                // The control messages of a socket for all addresses must say something.
+                if to.is_some() || !self.is_wildcard {
+                    self.received.push(Received { from, to, length });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answer(&mut self) {
+        let live = self.live.load();
+        for (query, received) in self.queries.iter().zip(&self.received) {
+            let (peer, port) = received.from.peer();
+            let message = query.get(..received.length).unwrap_or(query);
+            let mut bytes = self.spare.pop().unwrap_or_default();
+            // Nobody can be answered at port 0.
+            if port != 0 && self.counters.answer(live, message, peer, &mut bytes) {
+                self.responses.push(Outgoing {
+                    to: received.from,
+                    from: received.to,
+                    bytes,
+                });
+            } else {
+                self.spare.push(bytes);
+            }
+        }
+    }
+
+    fn send(&mut self) {
+        for run in self.responses.chunk_by(|a, b| a.from == b.from) {
+            let from = run.first().and_then(|first| first.from);
+            let (fd, headers, counters) = (self.fd, &mut self.outgoing, &self.counters);
+            match from {
+                Some(from) => from.with_control(|control| {
+                    send_run(fd, headers, run, control, counters);
+                }),
+                None => send_run(fd, headers, run, &[], counters),
+            }
+        }
+        let sent = self.responses.drain(..).map(|response| response.bytes);
+        self.spare.extend(sent);
+    }
+}
+
+/// Sends responses that leave from one address. One that the network refuses is counted and left
+/// out; the others follow.
+fn send_run<S: Family>(
+    fd: RawFd,
+    headers: &mut MultiHeaders<S>,
+    run: &[Outgoing<S>],
+    control: &[ControlMessage<'_>],
+    counters: &Counters,
+) {
+    let mut left = run;
+    while !left.is_empty() {
+        match send_some(fd, headers, left, control) {
+            Ok(sent) if sent > 0 => left = left.get(sent..).unwrap_or_default(),
+            Err(Errno::EINTR) => {}
+            Ok(_) | Err(_) => {
+                counters.unsent();
+                left = left.get(1..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// Sends what the kernel takes at once. Returns how many that were.
+fn send_some<S: Family>(
+    fd: RawFd,
+    headers: &mut MultiHeaders<S>,
+    run: &[Outgoing<S>],
+    control: &[ControlMessage<'_>],
+) -> Result<usize, Errno> {
+    let slices: SmallVec<[[IoSlice<'_>; 1]; BATCH]> = run
+        .iter()
+        .map(|response| [IoSlice::new(&response.bytes)])
+        .collect();
+    let addresses: SmallVec<[Option<S>; BATCH]> =
+        run.iter().map(|response| Some(response.to)).collect();
+    let flags = MsgFlags::empty();
+    sendmmsg(fd, headers, slices.iter(), &addresses, control, flags).map(Iterator::count)
+}
