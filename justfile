@@ -1,0 +1,37 @@
+# The habits of this project. `just` lists them.
+
+default:
+    @just --list
+
+# Three regions on this machine, with the edge in front of them.
+lab *arguments:
+    cargo run --release --locked -- lab {{arguments}}
+
+# All tests, with the real clients that they talk to.
+test *arguments:
+    scripts/test.sh {{arguments}}
+
+# What CI runs.
+ci:
+    .ci/run
+
+# Format and lint.
+tidy:
+    cargo fmt
+    cargo clippy --all-targets -- -D warnings
+
+# The documentation of the code, in a browser.
+doc:
+    cargo doc --no-deps --document-private-items --open
+
+# DNS answered per second, against knot, nsd, gdnsd and pdns.
+bench-dns:
+    bench/dns/run.sh
+
+# The geography table, from its sources (see data/geo/README.md).
+geo package zone_tab="/usr/share/zoneinfo/zone.tab":
+    python3 scripts/build-geo.py {{package}} {{zone_tab}} data/geo
+
+# A fuzz target for a minute.
+fuzz target:
+    cargo +nightly fuzz run {{target}} -- -max_total_time=60

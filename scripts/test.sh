@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Installs what the tests talk to, and runs them all.
+#
+# The tests use real clients: kdig and dig for DNS, curl for HTTP. On Debian and its children they are
+# installed if they are missing (with sudo where that is needed); elsewhere the missing ones are named.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [curl]=curl [openssl]=openssl)
+missing=()
+for tool in "${!packages[@]}"; do
+  command -v "$tool" >/dev/null || missing+=("${packages[$tool]}")
+done
+if ((${#missing[@]})); then
+  if ! command -v apt-get >/dev/null; then
+    echo "please install the equivalents of these Debian packages: ${missing[*]}" >&2
+    exit 1
+  fi
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  $as_root apt-get update -q
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qy --no-install-recommends "${missing[@]}"
+fi
+
+if cargo nextest --version >/dev/null 2>&1; then
+  exec cargo nextest run --locked "$@"
+fi
+exec cargo test --locked "$@"
