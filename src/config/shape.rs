@@ -4,7 +4,7 @@
 use serde_json::{Value as Json, json};
 
 use super::problem::{Problem, nearest};
-use super::tree::{Node, Value};
+use super::tree::{Entry, Node, Value};
 
 /// What may stand at a place.
 pub(super) enum Shape {
@@ -163,9 +163,14 @@ fn check_map(node: &Node, fields: &[Field], path: &str, problems: &mut Vec<Probl
             }
         }
     }
+    let misspelt = |key: &str| {
+        let unknown = |entry: &&Entry| fields.iter().all(|field| field.key != &*entry.key);
+        let mut unknown = entries.iter().filter(unknown);
+        unknown.any(|entry| nearest(&entry.key, fields.iter().map(|f| f.key)) == Some(key))
+    };
     for field in fields
         .iter()
-        .filter(|field| field.required && node.get(field.key).is_none())
+        .filter(|field| field.required && node.get(field.key).is_none() && !misspelt(field.key))
     {
         let whose = if path.is_empty() {
             "the configuration"

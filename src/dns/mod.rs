@@ -1,6 +1,6 @@
 //! DNS: query → response. Authoritative, for the Plan's zones and the names that services answer.
 //!
-//! [`respond`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
+//! [`respond()`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
 //! is one DNS behaviour. Knows not how a region is chosen: [`AnswerTable`] holds what `steer` said.
 //! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914, 9460.
 //!

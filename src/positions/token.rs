@@ -81,7 +81,7 @@ impl Token {
         }
     }
 
-    /// Signs for a domain; `None` when it would not fit [`MOST_TOKEN_BYTES`].
+    /// Signs for a domain; `None` when it would not fit 512 bytes.
     pub fn seal(&self, keyring: &Keyring, domain: &str) -> Option<String> {
         let mut body = vec![VERSION, keyring.sign(&[])?.0];
         body.extend(self.expires.to_be_bytes());

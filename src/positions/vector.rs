@@ -67,7 +67,7 @@ pub enum NotAPosition {
     /// The same region twice.
     #[error("region `{0}` appears twice in a vector")]
     Twice(String),
-    /// Over [`MOST_VECTOR_ENTRIES`].
+    /// Over 16 entries.
     #[error("a vector has at most {MOST_VECTOR_ENTRIES} entries")]
     TooMany,
 }

@@ -25,7 +25,7 @@ pub struct Require<'a> {
     pub now_ms: u64,
 }
 
-/// A question to [`steer`](super::steer).
+/// A question to [`steer()`](super::steer()).
 #[derive(Clone, Copy, Debug)]
 pub struct Ask<'a> {
     /// For which service.

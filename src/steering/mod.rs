@@ -1,7 +1,7 @@
 //! The decision: which region a client should use, and why.
 //!
 //! Pure: no clock, no chance, no I/O. DNS, HTTP, `explain`, the dashboard and the tests all call
-//! [`steer`], and nothing else in the tree chooses a region. Affinity, freshness, residency and
+//! [`steer()`], and nothing else in the tree chooses a region. Affinity, freshness, residency and
 //! write homes are constraints of the [`Ask`].
 
 mod ask;

@@ -1,0 +1,238 @@
+//! Read-your-writes through the whole edge: tokens, and reads that are fresh, waited, routed or stale.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use axum::body::Body;
+use axum::response::Response;
+use support::{Answer, Edge, Origin};
+
+/// Two regions in one domain. Each says what it has applied; a test moves the numbers.
+struct Store {
+    edge: Edge,
+    near: Origin,
+    far: Origin,
+    /// What `near` has applied of far's log, and far of its own.
+    near_has: Arc<AtomicU64>,
+    far_log: Arc<AtomicU64>,
+}
+
+fn store(consistency: &str) -> Store {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let (near_has, far_log) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let has = near_has.clone();
+    near.set_answer(move |_| {
+        let applied = format!("near=0,far={}", has.load(Ordering::SeqCst));
+        Response::builder()
+            .header("Meridian-Applied", applied)
+            .body(Body::from("near"))
+            .unwrap()
+    });
+    let log = far_log.clone();
+    far.set_answer(move |seen| {
+        let mut answer = Response::builder();
+        if seen.method == "POST" {
+            let position = log.fetch_add(1, Ordering::SeqCst) + 1;
+            answer = answer.header("Meridian-Committed", position.to_string());
+        }
+        let applied = format!("near=0,far={}", log.load(Ordering::SeqCst));
+        answer
+            .header("Meridian-Applied", applied)
+            .body(Body::from("far"))
+            .unwrap()
+    });
+    let edge = Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions:
+  near: {{ location: [50, 8], origins: ['{}'] }}
+  far: {{ location: [39, -77], origins: ['{}'] }}
+services:
+  api:
+    hosts: [api.example.com]
+    steering: {{ policy: priority }}
+    writes: {{ to: {{ primary: far }} }}
+    health: {{ interval: 500ms }}
+    consistency: {{ read_your_writes: true, {consistency} }}
+",
+        near.url(),
+        far.url()
+    ));
+    Store {
+        edge,
+        near,
+        far,
+        near_has,
+        far_log,
+    }
+}
+
+impl Store {
+    fn write(&self, arguments: &[&str]) -> Answer {
+        self.edge
+            .curl("api.example.com", "/", &[&["-d", "x"], arguments].concat())
+    }
+
+    fn read(&self, arguments: &[&str]) -> Answer {
+        self.edge.curl("api.example.com", "/", arguments)
+    }
+}
+
+fn with_token(answer: &Answer) -> String {
+    format!("Meridian-Token: {}", answer.header("meridian-token"))
+}
+
+#[test]
+fn a_write_mints_a_token_on_both_carriers_and_a_read_follows_it() {
+    let store = store("wait: 0s");
+    let write = store.write(&[]);
+    assert_eq!(write.body, "far");
+    assert!(
+        write.headers("meridian-committed").is_empty()
+            && write.headers("meridian-applied").is_empty()
+    );
+    let cookie = write.cookie("__Host-meridian_seen");
+    let by_header = store.read(&["-H", &with_token(&write)]);
+    assert_eq!(
+        (
+            by_header.body.as_str(),
+            by_header.header("meridian-consistency")
+        ),
+        ("far", "routed")
+    );
+    let by_cookie = store.read(&["-b", &cookie]);
+    assert_eq!(
+        (
+            by_cookie.body.as_str(),
+            by_cookie.header("meridian-consistency")
+        ),
+        ("far", "routed")
+    );
+    let asked = store.far.seen();
+    assert_eq!(asked.last().unwrap().header("meridian-require"), "far=1");
+    let without = store.read(&[]);
+    assert_eq!(without.body, "near");
+    assert!(without.headers("meridian-consistency").is_empty());
+}
+
+#[test]
+fn a_region_that_has_caught_up_answers_fresh() {
+    let store = store("wait: 0s");
+    let token = with_token(&store.write(&[]));
+    store.near_has.store(1, Ordering::SeqCst);
+    store.read(&[]); // Its answer tells the edge.
+    let read = store.read(&["-H", &token]);
+    assert_eq!(
+        (read.body.as_str(), read.header("meridian-consistency")),
+        ("near", "fresh")
+    );
+}
+
+#[test]
+fn a_read_waits_for_the_one_region_that_will_catch_up() {
+    let mut store = store("wait: 5s");
+    let token = with_token(&store.write(&[]));
+    store.far.stop();
+    let near_has = store.near_has.clone();
+    let asked = store.near.seen().len();
+    let near = &store.near;
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            assert!(support::wait_until(|| near.seen().len() > asked));
+            near_has.store(1, Ordering::SeqCst);
+        });
+        let read = store.read(&["-H", &token]);
+        assert_eq!(
+            (read.body.as_str(), read.header("meridian-consistency")),
+            ("near", "waited")
+        );
+    });
+}
+
+#[test]
+fn a_read_that_nobody_can_satisfy_is_marked_stale_and_not_kept() {
+    let mut store = store("wait: 50ms");
+    let token = with_token(&store.write(&[]));
+    store.far.stop();
+    let read = store.read(&["-H", &token]);
+    assert_eq!(
+        (read.body.as_str(), read.header("meridian-consistency")),
+        ("near", "stale")
+    );
+    assert_eq!(read.header("cache-control"), "no-store");
+}
+
+#[test]
+fn with_fail_such_a_read_is_a_503() {
+    let mut store = store("wait: 50ms, when_unsatisfiable: fail");
+    let token = with_token(&store.write(&[]));
+    store.far.stop();
+    let read = store.read(&["-H", &token]);
+    assert_eq!(read.status, 503);
+    assert!(!read.header("retry-after").is_empty());
+}
+
+#[test]
+fn a_forged_token_counts_as_absent_and_is_counted() {
+    let store = store("wait: 0s");
+    let write = store.write(&[]);
+    let token = write.header("meridian-token");
+    let forged = format!("Meridian-Token: {}A", token.split_at(token.len() - 1).0);
+    let read = store.read(&["-H", &forged]);
+    assert_eq!(read.body, "near");
+    assert!(read.headers("meridian-consistency").is_empty());
+    let (_, metrics) = store.edge.admin("GET", "/metrics", "");
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("meridian_token_rejected_total{reason=\"forged\"} 1")
+    );
+}
+
+#[test]
+fn a_write_of_unknown_position_pins_its_client() {
+    let store = store("wait: 0s, pin: 1m");
+    store.far.set_answer(|_| Response::new(Body::from("far")));
+    let token = with_token(&store.write(&[]));
+    assert_eq!(store.read(&["-H", &token]).body, "far");
+    store
+        .far
+        .set_answer(|_| Response::builder().status(422).body(Body::empty()).unwrap());
+    let refused = store.write(&[]);
+    assert!(
+        refused.headers("meridian-token").is_empty(),
+        "{}",
+        refused.head
+    );
+}
+
+#[test]
+fn positions_pushed_by_a_region_are_believed_and_nonsense_is_not() {
+    let store = store("wait: 0s");
+    let token = with_token(&store.write(&[]));
+    assert_eq!(store.far_log.load(Ordering::SeqCst), 1);
+    let push = |region: &str, body: &str| {
+        store
+            .edge
+            .admin("PUT", &format!("/api/v1/positions/{region}"), body)
+            .0
+    };
+    assert_eq!(push("nowhere", "{\"applied\":{\"far\":\"1\"}}"), 404);
+    assert_eq!(push("near", "{\"applied\":{\"far\":\"one\"}}"), 400);
+    assert_eq!(push("near", "{\"applied\":{\"mars\":\"1\"}}"), 400);
+    assert_eq!(push("near", "{\"applied\":{\"far\":\"1\"}}"), 200);
+    store.near_has.store(1, Ordering::SeqCst);
+    assert_eq!(
+        store.read(&["-H", &token]).header("meridian-consistency"),
+        "fresh"
+    );
+}

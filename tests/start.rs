@@ -1,0 +1,172 @@
+//! What goes wrong at the start is one clear message and exit status 1; bad usage is 2.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use support::{Origin, Process, certificate, meridian};
+
+fn minimal(listen: &str, more: &str) -> String {
+    format!(
+        "listen: {listen}
+regions: {{ us-east-1: {{ addresses: [192.0.2.1] }} }}
+services: {{ www: {{ hosts: [www.example.com] }} }}
+{more}
+"
+    )
+}
+
+#[track_caller]
+fn check_refused(yaml: &str, says: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let mut edge = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    let status = edge.wait();
+    let said = edge.said();
+    assert_eq!(status, 1, "{said}");
+    assert!(said.contains(says), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+#[test]
+fn a_port_in_use_is_named() {
+    let origin = Origin::start("taken");
+    let taken = origin.address;
+    for protocol in ["dns", "https", "http"] {
+        check_refused(
+            &minimal(&format!("{{ {protocol}: ['{taken}'] }}"), ""),
+            &format!("listen.{protocol} {taken}: Address already in use"),
+        );
+    }
+}
+
+#[test]
+fn a_missing_variable_is_named_with_its_line() {
+    let yaml = minimal(
+        "{ dns: ['127.0.0.1:0'] }",
+        "admin: { token: \"${NOBODY_SETS_THIS}\" }",
+    );
+    check_refused(
+        &yaml,
+        "edge.yaml:4:17: the environment variable `NOBODY_SETS_THIS` is not set",
+    );
+}
+
+#[test]
+fn a_bad_certificate_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, _) = certificate(folder.path(), "one", "www.example.com");
+    let (_, other_key) = certificate(folder.path(), "two", "www.example.com");
+    let tls = |cert: &str, key: &str| {
+        format!("tls: {{ certificates: [{{ cert: {cert}, key: {key} }}] }}")
+    };
+    let listen = "{ https: ['127.0.0.1:0'] }";
+    let (cert, key) = (cert.display().to_string(), other_key.display().to_string());
+    check_refused(
+        &minimal(listen, &tls(&cert, &key)),
+        "the key does not belong to the certificate",
+    );
+    check_refused(
+        &minimal(listen, &tls("/no/such.pem", &key)),
+        "/no/such.pem: no certificate in PEM",
+    );
+}
+
+#[test]
+fn a_bad_geography_database_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("geo.mmdb");
+    std::fs::write(&file, b"not a database").unwrap();
+    let geo = format!("geo: {{ database: {} }}", file.display());
+    check_refused(
+        &minimal("{ dns: ['127.0.0.1:0'] }", &geo),
+        "geo.mmdb: not a MaxMind-format database",
+    );
+    check_refused(
+        &minimal(
+            "{ dns: ['127.0.0.1:0'] }",
+            "geo: { database: /no/such.mmdb }",
+        ),
+        "/no/such.mmdb",
+    );
+}
+
+#[test]
+fn bad_usage_is_2_and_an_unknown_name_is_1() {
+    let status = |arguments: &[&str]| {
+        meridian()
+            .args(arguments)
+            .output()
+            .unwrap()
+            .status
+            .code()
+            .unwrap()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    std::fs::write(&file, minimal("{}", "")).unwrap();
+    let config = file.to_str().unwrap();
+    assert_eq!(status(&["serve", "--no-such-flag"]), 2);
+    assert_eq!(
+        status(&[
+            "explain",
+            "www.example.com",
+            "--client",
+            "nonsense",
+            "--config",
+            config
+        ]),
+        2
+    );
+    assert_eq!(
+        status(&[
+            "explain",
+            "nobody.example.net",
+            "--client",
+            "192.0.2.1",
+            "--config",
+            config
+        ]),
+        1
+    );
+    assert_eq!(
+        status(&[
+            "explain",
+            "www.example.com",
+            "--client",
+            "192.0.2.1",
+            "--config",
+            config
+        ]),
+        0
+    );
+    assert_eq!(status(&["check", "--config", config]), 0);
+    assert_eq!(status(&["check", "--strict", "--config", config]), 1);
+    assert_eq!(status(&["status", "--admin", "http://127.0.0.1:9"]), 1);
+}
+
+#[test]
+fn the_version_names_the_geography_data_and_its_license() {
+    let said = meridian().arg("--version").output().unwrap().stdout;
+    let said = String::from_utf8(said).unwrap();
+    assert!(
+        said.contains("IPtoASN of 20") && said.contains("PDDL 1.0"),
+        "{said}"
+    );
+}
+
+#[test]
+fn completions_are_printed_for_the_common_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let output = meridian().args(["completions", shell]).output().unwrap();
+        assert!(
+            output.status.success() && output.stdout.len() > 1_000,
+            "{shell}"
+        );
+    }
+}

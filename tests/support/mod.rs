@@ -1,0 +1,335 @@
+//! One harness for the end-to-end tests: a real `meridian` process, origins of our own, real clients.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "shared by several tests; a test that cannot go on should stop loudly"
+)]
+
+mod origin;
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+pub use origin::Origin;
+
+/// How long anything may take before a test gives up on it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The program under test.
+pub fn meridian() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_meridian"))
+}
+
+/// A process that ends with the test, and what it says.
+pub struct Process {
+    child: Child,
+    said: Arc<Mutex<String>>,
+    readers: Vec<std::thread::JoinHandle<()>>,
+}
+
+impl Process {
+    /// Starts and collects stdout and stderr.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .env("NO_COLOR", "1")
+            .spawn()
+            .unwrap();
+        let said = Arc::new(Mutex::new(String::new()));
+        let streams: [Box<dyn std::io::Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
+        let read = |stream: Box<dyn std::io::Read + Send>| {
+            let said = said.clone();
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    let mut said = said.lock().unwrap();
+                    said.push_str(&line);
+                    said.push('\n');
+                }
+            })
+        };
+        let readers = streams.into_iter().map(read).collect();
+        Self {
+            child,
+            said,
+            readers,
+        }
+    }
+
+    /// All that it has said so far.
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().clone()
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    pub fn wait_for(&mut self, text: &str) {
+        let said = self.said.clone();
+        let child = &mut self.child;
+        let mut ended = false;
+        wait_until(|| {
+            ended = child.try_wait().unwrap().is_some();
+            ended || said.lock().unwrap().contains(text)
+        });
+        if ended {
+            self.read_to_the_end();
+        }
+        assert!(
+            self.said().contains(text),
+            "`{text}` was never said:\n{}",
+            self.said()
+        );
+    }
+
+    fn read_to_the_end(&mut self) {
+        for reader in self.readers.drain(..) {
+            reader.join().unwrap();
+        }
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(
+            Command::new("kill")
+                .args(["-s", name, &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
+    }
+
+    /// Waits for its end; its exit status.
+    #[track_caller]
+    pub fn wait(&mut self) -> i32 {
+        let child = &mut self.child;
+        assert!(
+            wait_until(|| child.try_wait().unwrap().is_some()),
+            "it never ended:\n{}",
+            self.said()
+        );
+        self.read_to_the_end();
+        self.child.wait().unwrap().code().unwrap_or(-1)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A running edge with a configuration folder of its own.
+pub struct Edge {
+    pub process: Process,
+    pub folder: tempfile::TempDir,
+}
+
+impl Edge {
+    /// Serves this configuration; returns once it is ready.
+    #[track_caller]
+    pub fn start(yaml: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
+        let mut process = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
+        process.wait_for(" ready");
+        Self { process, folder }
+    }
+
+    /// Replaces the configuration as editors do: a new file takes the old one's name.
+    pub fn write(&self, yaml: &str) {
+        let new = self.folder.path().join(".edge.yaml.new");
+        std::fs::write(&new, yaml).unwrap();
+        std::fs::rename(new, self.folder.path().join("edge.yaml")).unwrap();
+    }
+
+    /// Where a protocol is listened on: the last address that was opened for it.
+    #[track_caller]
+    pub fn address(&self, protocol: &str) -> SocketAddr {
+        listening(&self.process.said(), protocol)
+    }
+
+    /// Asks the admin API; the status and the body.
+    pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+        admin(self.address("admin"), method, path, body)
+    }
+
+    /// Runs curl against the edge's https listener as if it were `host`.
+    #[track_caller]
+    pub fn curl(&self, host: &str, path: &str, arguments: &[&str]) -> Answer {
+        let address = self.address("https");
+        let mut command = Command::new("curl");
+        command
+            .args(["-sSk", "-D", "/dev/stderr", "--max-time", "15", "--resolve"])
+            .arg(format!("{host}:{}:{}", address.port(), address.ip()))
+            .arg(format!("https://{host}:{}{path}", address.port()))
+            .args(arguments);
+        Answer::of(&run(&mut command))
+    }
+
+    /// Asks DNS with kdig.
+    pub fn kdig(&self, words: &str) -> String {
+        ask("kdig", self.address("dns"), words)
+    }
+}
+
+/// The last address that was opened for a protocol, as the log has it.
+#[track_caller]
+pub fn listening(said: &str, protocol: &str) -> SocketAddr {
+    let mark = format!("listening {protocol} ");
+    let line = said.lines().rev().find(|line| line.contains(&mark));
+    let line = line.unwrap_or_else(|| panic!("{protocol} is not listened on:\n{said}"));
+    line.split(&mark)
+        .nth(1)
+        .unwrap()
+        .split_whitespace()
+        .next()
+        .unwrap()
+        .parse()
+        .unwrap()
+}
+
+/// What curl got.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub head: String,
+    pub body: String,
+}
+
+impl Answer {
+    fn of(output: &Output) -> Self {
+        let head = String::from_utf8_lossy(&output.stderr).replace('\r', "");
+        let body = String::from_utf8_lossy(&output.stdout).into_owned();
+        let status = head
+            .lines()
+            .rev()
+            .find(|line| line.starts_with("HTTP/"))
+            .and_then(|line| line.split(' ').nth(1)?.parse().ok())
+            .unwrap_or_else(|| panic!("curl got no answer: {head}"));
+        Self { status, head, body }
+    }
+
+    /// Every value of a header.
+    pub fn headers(&self, name: &str) -> Vec<&str> {
+        self.head
+            .lines()
+            .filter_map(|line| line.split_once(": "))
+            .filter(|(given, _)| given.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+            .collect()
+    }
+
+    /// The one value of a header.
+    #[track_caller]
+    pub fn header(&self, name: &str) -> &str {
+        let values = self.headers(name);
+        assert_eq!(values.len(), 1, "{name} in\n{}", self.head);
+        values[0]
+    }
+
+    /// `name=value` of the cookie that is set.
+    #[track_caller]
+    pub fn cookie(&self, name: &str) -> String {
+        let cookies = self.headers("set-cookie");
+        let cookie = cookies.iter().find(|cookie| cookie.starts_with(name));
+        let cookie = cookie.unwrap_or_else(|| panic!("no cookie {name} in\n{}", self.head));
+        cookie.split(';').next().unwrap().to_owned()
+    }
+}
+
+/// Runs a command that must succeed.
+#[track_caller]
+pub fn run(command: &mut Command) -> Output {
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// Asks a DNS server with a tool.
+pub fn ask(tool: &str, server: SocketAddr, words: &str) -> String {
+    let mut command = Command::new(tool);
+    command
+        .arg(format!("@{}", server.ip()))
+        .args(["-p", &server.port().to_string()])
+        .args(words.split_whitespace());
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{tool}: {error}; scripts/test.sh installs it"));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Asks an admin API; the status and the body.
+pub fn admin(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    body: &str,
+) -> (u16, serde_json::Value) {
+    let url = format!("http://{address}{path}");
+    let mut command = Command::new("curl");
+    command.args([
+        "-sS",
+        "-w",
+        "\n%{http_code}",
+        "-X",
+        method,
+        "--max-time",
+        "15",
+        &url,
+    ]);
+    if !body.is_empty() {
+        command.args(["-d", body]);
+    }
+    let output = String::from_utf8(run(&mut command).stdout).unwrap();
+    let (body, status) = output.rsplit_once('\n').unwrap();
+    (
+        status.parse().unwrap(),
+        serde_json::from_str(body).unwrap_or(body.into()),
+    )
+}
+
+/// Waits for a condition; whether it came.
+pub fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if condition() {
+            return true;
+        }
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+    false
+}
+
+/// A self-signed certificate of a name in PEM, written into a folder.
+pub fn certificate(folder: &Path, file: &str, name: &str) -> (PathBuf, PathBuf) {
+    let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+    let (cert, key) = (
+        folder.join(format!("{file}.pem")),
+        folder.join(format!("{file}.key")),
+    );
+    std::fs::write(&cert, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    (cert, key)
+}
