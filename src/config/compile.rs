@@ -60,16 +60,22 @@ impl Compiling<'_> {
 
     /// The regions that a list names.
     pub(super) fn region_list(&mut self, node: &Node) -> Vec<RegionId> {
-        let mut regions = Vec::new();
+        let named = self.named_regions(node);
+        named.into_iter().map(|(region, _)| region).collect()
+    }
+
+    /// The regions that a list names, each with the item that names it.
+    pub(super) fn named_regions<'n>(&mut self, node: &'n Node) -> Vec<(RegionId, &'n Node)> {
+        let mut regions: Vec<(RegionId, &Node)> = Vec::new();
         for item in node.items() {
             let Some(name) = item.text() else { continue };
             let Some(region) = self.region(name, &item.at) else {
                 continue;
             };
-            if regions.contains(&region) {
+            if regions.iter().any(|(known, _)| *known == region) {
                 self.problem(&item.at, format!("`{name}` appears twice"));
             } else {
-                regions.push(region);
+                regions.push((region, item));
             }
         }
         regions

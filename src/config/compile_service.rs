@@ -183,13 +183,13 @@ fn not_a_member(compiling: &mut Compiling<'_>, name: &str, at: &SourceAt) {
 
 /// The regions that a list names, all of them the service's.
 fn own_regions(node: &Node, ids: &[RegionId], compiling: &mut Compiling<'_>) -> Vec<RegionId> {
-    let regions = compiling.region_list(node);
-    for (item, region) in node.items().iter().zip(&regions) {
+    let regions = compiling.named_regions(node);
+    for (region, item) in &regions {
         if !ids.contains(region) {
             not_a_member(compiling, item.text().unwrap_or_default(), &item.at);
         }
     }
-    regions
+    regions.into_iter().map(|(region, _)| region).collect()
 }
 
 fn overrides(
@@ -423,6 +423,21 @@ fn writes(node: Option<&Node>, ids: &[RegionId], compiling: &mut Compiling<'_>) 
         return Writes::Nearest;
     };
     let to = node.get("to");
+    let by_home = to.and_then(Node::text) == Some("home");
+    let by_primary = to.is_some_and(|to| to.get("primary").is_some());
+    let without_effect = [
+        ("key", by_home, "to: home"),
+        ("homes", by_home, "to: home"),
+        ("failover", by_primary, "to: { primary: REGION }"),
+    ];
+    for (key, has_effect, needs) in without_effect {
+        if let (Some(node), false) = (node.get(key), has_effect) {
+            compiling.problem(
+                &node.at,
+                format!("`{key}` has an effect only with `{needs}`"),
+            );
+        }
+    }
     match to.and_then(Node::text) {
         Some("home") => home(node, ids, compiling),
         Some(_) => Writes::Nearest,

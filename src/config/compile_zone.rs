@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
-use hickory_proto::serialize::txt::Parser;
 
 use super::compile::Compiling;
 use super::plan::{Service, SourceAt, Zone, ZoneRecord};
 use super::problem::nearest;
+use super::rdata;
 use super::spec::parse_host;
 use super::tree::{Entry, Node};
 use crate::ids::{ServiceId, Table};
@@ -26,28 +26,6 @@ const STEERED_TYPES: [RecordType; 4] = [
 
 /// Longest character-string of a TXT record (RFC 1035 §3.3).
 const LONGEST_STRING: usize = 255;
-
-/// Types that YAML records may have.
-const TYPES: [&str; 18] = [
-    "A",
-    "AAAA",
-    "CNAME",
-    "TXT",
-    "MX",
-    "NS",
-    "CAA",
-    "SRV",
-    "PTR",
-    "DS",
-    "TLSA",
-    "SSHFP",
-    "HTTPS",
-    "SVCB",
-    "NAPTR",
-    "HINFO",
-    "CERT",
-    "OPENPGPKEY",
-];
 
 /// Compiles every zone.
 pub(super) fn zones(
@@ -275,24 +253,13 @@ impl Compiler<'_, '_> {
     }
 
     fn relative(&mut self, text: &str, at: &SourceAt) -> Option<Name> {
-        if text == "@" {
-            return Some(self.origin.clone());
+        match rdata::name(text, &self.origin) {
+            Ok(name) => Some(name.to_lowercase()),
+            Err(message) => {
+                self.compiling.problem(at, message);
+                None
+            }
         }
-        let parsed = Name::from_ascii(text).ok().and_then(|name| {
-            let absolute = if text.ends_with('.') {
-                name
-            } else {
-                name.append_domain(&self.origin).ok()?
-            };
-            Some(absolute.to_lowercase())
-        });
-        if parsed.is_none() {
-            self.compiling.problem(
-                at,
-                format!("`{text}` is not a name: labels of up to 63 characters, 255 in all"),
-            );
-        }
-        parsed
     }
 
     fn records_of(&mut self, entry: &Entry, zone_ttl: Ttl) {
@@ -349,17 +316,10 @@ impl Compiler<'_, '_> {
     }
 
     fn rrset(&mut self, owner: &Name, ttl: Ttl, field: &Entry) {
-        if !TYPES.contains(&&*field.key) {
-            let hint = match nearest(&field.key, TYPES) {
-                Some(known) => format!("did you mean `{known}`?"),
-                None => format!("expected ttl, service or one of {}", TYPES.join(", ")),
-            };
-            self.compiling.problem(
-                &field.at,
-                format!("unknown record type `{}`: {hint}", field.key),
-            );
+        let Some(record_type) = rdata::record_type(&field.key) else {
+            self.unknown_type(field);
             return;
-        }
+        };
         let items = match field.node.text() {
             Some(_) => std::slice::from_ref(&field.node),
             None => field.node.items(),
@@ -376,7 +336,7 @@ impl Compiler<'_, '_> {
                     .problem(&item.at, "RDATA is a text as in a master file");
                 continue;
             };
-            match self.rdata(&field.key, text) {
+            match self.rdata(record_type, text) {
                 Ok(data) => self.add(owner, ttl, data, &item.at),
                 Err(message) => self.compiling.problem(&item.at, message),
             }
@@ -396,34 +356,30 @@ impl Compiler<'_, '_> {
     }
 
     /// RDATA as in a master file, relative names below the apex. A TXT without quotes is one string.
-    fn rdata(&self, record_type: &str, text: &str) -> Result<RData, String> {
-        if record_type == "TXT" && !text.trim_start().starts_with('"') {
-            let strings = text
-                .as_bytes()
-                .chunks(LONGEST_STRING)
-                .map(<[u8]>::to_vec)
-                .collect::<Vec<_>>();
-            let strings: Vec<&[u8]> = strings.iter().map(Vec::as_slice).collect();
+    fn rdata(&self, record_type: RecordType, text: &str) -> Result<RData, String> {
+        let bare = !text.trim_start().starts_with(['"', '\\', '(']);
+        if record_type == RecordType::TXT && bare {
+            let strings: Vec<&[u8]> = text.as_bytes().chunks(LONGEST_STRING).collect();
             return Ok(RData::TXT(TXT::from_bytes(strings)));
         }
-        if text.contains('\n') {
-            return Err(format!(
-                "`{text}` has a line break, which RDATA cannot have"
-            ));
-        }
-        let line = format!("@ 0 IN {record_type} {text}\n");
-        let refuse = |why: String| format!("`{text}` is not the RDATA of {record_type}: {why}");
-        let (_, sets) = Parser::new(line, None, Some(self.origin.clone()))
-            .parse()
-            .map_err(|error| refuse(error.to_string()))?;
-        sets.into_values()
-            .flat_map(|set| {
-                set.records_without_rrsigs()
-                    .map(|record| record.data.clone())
-                    .collect::<Vec<_>>()
-            })
-            .next()
-            .ok_or_else(|| refuse("nothing was read".to_owned()))
+        rdata::read(record_type, text, &self.origin)
+            .map_err(|why| format!("`{text}` is not the RDATA of {record_type}: {why}"))
+    }
+
+    fn unknown_type(&mut self, field: &Entry) {
+        let known = rdata::mnemonics();
+        let hint = match nearest(&field.key, known.clone()) {
+            Some(known) => format!("did you mean `{known}`?"),
+            None => {
+                let known: Vec<&str> = known.collect();
+                format!(
+                    "expected ttl, service, TYPE65534 or one of {}",
+                    known.join(", ")
+                )
+            }
+        };
+        let message = format!("unknown record type `{}`: {hint}", field.key);
+        self.compiling.problem(&field.at, message);
     }
 
     /// What must not stand beside something else.

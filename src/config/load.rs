@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::compile::compile;
 use super::plan::{FileRef, Plan};
 use super::problem::{Problem, Problems, Sources};
-use super::shape::check;
+use super::shape::{check, secrets};
 use super::spec::ROOT;
 use super::tree::{Entry, Node, Value, parse};
 
@@ -132,6 +132,9 @@ impl<'a> Loading<'a> {
             return Err(Problems::new(self.problems, self.sources));
         };
         check(&root, &ROOT, "", &mut self.problems);
+        let mut found = Vec::new();
+        secrets(&root, &ROOT, &mut found);
+        found.iter().for_each(|secret| self.sources.hide(secret));
         let mut warnings = Vec::new();
         let plan = compile(&root, &mut self.problems, &mut warnings);
         match plan {

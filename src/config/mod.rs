@@ -11,6 +11,7 @@ mod diff;
 mod load;
 pub mod plan;
 mod problem;
+mod rdata;
 mod shape;
 mod spec;
 mod tree;

@@ -16,8 +16,8 @@ pub struct Problem {
     pub message: String,
     /// Another place that matters, and why.
     pub related: Option<(SourceAt, String)>,
-    /// The line holds a secret and is not to be shown.
-    secret: bool,
+    /// Whatever else is said of this place follows from it.
+    explains_others: bool,
 }
 
 impl Problem {
@@ -27,19 +27,19 @@ impl Problem {
             at,
             message,
             related: None,
-            secret: false,
+            explains_others: false,
         }
+    }
+
+    /// Keeps what else is said of the place to itself.
+    pub(super) fn explaining_others(mut self) -> Self {
+        self.explains_others = true;
+        self
     }
 
     /// Names another place that matters.
     pub(super) fn with_related(mut self, at: SourceAt, why: &str) -> Self {
         self.related = Some((at, why.to_owned()));
-        self
-    }
-
-    /// Keeps the line out of the message.
-    pub(super) fn hiding_its_line(mut self) -> Self {
-        self.secret = true;
         self
     }
 }
@@ -48,6 +48,7 @@ impl Problem {
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
     texts: BTreeMap<Arc<Path>, Arc<str>>,
+    secrets: Vec<Arc<str>>,
 }
 
 impl Sources {
@@ -55,9 +56,21 @@ impl Sources {
         self.texts.insert(file, text);
     }
 
-    fn line(&self, at: &SourceAt) -> Option<&str> {
+    /// From now on this text is blotted out of every line that is quoted.
+    pub(super) fn hide(&mut self, secret: &str) {
+        if !secret.is_empty() {
+            self.secrets.push(secret.into());
+        }
+    }
+
+    fn line(&self, at: &SourceAt) -> Option<String> {
         let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
-        self.texts.get(&at.file)?.lines().nth(index)
+        let line = self.texts.get(&at.file)?.lines().nth(index)?.to_owned();
+        // As many characters as before, so that carets stay where they belong.
+        let blot = |line: String, secret: &Arc<str>| {
+            line.replace(&**secret, &"*".repeat(secret.chars().count()))
+        };
+        Some(self.secrets.iter().fold(line, blot))
     }
 }
 
@@ -79,6 +92,14 @@ impl Problems {
         };
         problems.sort_by_key(place);
         problems.dedup();
+        let explained: Vec<SourceAt> = problems
+            .iter()
+            .filter(|problem| problem.explains_others)
+            .filter_map(|problem| problem.at.clone())
+            .collect();
+        problems.retain(|problem| {
+            problem.explains_others || !problem.at.as_ref().is_some_and(|at| explained.contains(at))
+        });
         Self { problems, sources }
     }
 
@@ -103,7 +124,7 @@ impl Problems {
             return format!("{label}{}", problem.message);
         };
         let mut text = format!("{}: {label}{}", place(at), problem.message);
-        if let Some(line) = self.sources.line(at).filter(|_| !problem.secret) {
+        if let Some(line) = self.sources.line(at) {
             let number = at.line.to_string();
             let gutter = " ".repeat(number.len());
             let before: String = line

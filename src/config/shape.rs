@@ -1,6 +1,8 @@
 //! The form of the configuration, as data: what may stand where. The one source of the checks, of
 //! the nearest valid key, and of the JSON Schema.
 
+use std::sync::Arc;
+
 use serde_json::{Value as Json, json};
 
 use super::problem::{Problem, nearest};
@@ -52,13 +54,27 @@ pub(super) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<P
     if matches!(node.value, Value::Null) {
         return; // As if it were not there.
     }
+    check_value(node, shape, path, problems);
+}
+
+/// Checks an item of a list or of named ones: it is there, so it must be something. A map of which
+/// nothing is required may be left empty.
+fn check_item(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) {
+    match (&node.value, shape) {
+        (Value::Null, Shape::Map(fields)) => check_required(node, &[], fields, path, problems),
+        (Value::Null, Shape::Records) => {}
+        _ => check_value(node, shape, path, problems),
+    }
+}
+
+fn check_value(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Problem>) {
     match shape {
         Shape::Scalar(kind) => check_scalar(node, kind, path, problems),
         Shape::Word(words) => check_word(node, words, path, problems),
         Shape::List(item) => match &node.value {
             Value::List(items) => items
                 .iter()
-                .for_each(|node| check(node, item, path, problems)),
+                .for_each(|node| check_item(node, item, path, problems)),
             Value::Scalar(_) | Value::Map(_) | Value::Null => {
                 problems.push(wrong(node, path, "a list, such as [a, b]"))
             }
@@ -67,7 +83,7 @@ pub(super) fn check(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<P
         Shape::Named(item) => match &node.value {
             Value::Map(entries) => {
                 for entry in entries {
-                    check(&entry.node, item, &join(path, &entry.key), problems);
+                    check_item(&entry.node, item, &join(path, &entry.key), problems);
                 }
             }
             Value::Scalar(_) | Value::List(_) | Value::Null => {
@@ -109,12 +125,8 @@ fn check_scalar(node: &Node, kind: &Kind, path: &str, problems: &mut Vec<Problem
         return;
     };
     if let Err(message) = (kind.check)(text) {
-        let problem = Problem::new(Some(node.at.clone()), format!("{path}: {message}"));
-        problems.push(if kind.secret {
-            problem.hiding_its_line()
-        } else {
-            problem
-        });
+        let message = format!("{path}: {message}");
+        problems.push(Problem::new(Some(node.at.clone()), message));
     }
 }
 
@@ -163,6 +175,16 @@ fn check_map(node: &Node, fields: &[Field], path: &str, problems: &mut Vec<Probl
             }
         }
     }
+    check_required(node, entries, fields, path, problems);
+}
+
+fn check_required(
+    node: &Node,
+    entries: &[Entry],
+    fields: &[Field],
+    path: &str,
+    problems: &mut Vec<Problem>,
+) {
     let misspelt = |key: &str| {
         let unknown = |entry: &&Entry| fields.iter().all(|field| field.key != &*entry.key);
         let mut unknown = entries.iter().filter(unknown);
@@ -209,6 +231,31 @@ fn join(path: &str, key: &str) -> String {
         key.to_owned()
     } else {
         format!("{path}.{key}")
+    }
+}
+
+/// Every text that stands where a secret belongs.
+pub(super) fn secrets(node: &Node, shape: &Shape, found: &mut Vec<Arc<str>>) {
+    match (shape, &node.value) {
+        (Shape::Scalar(kind), Value::Scalar(text)) if kind.secret => found.push(text.clone()),
+        (Shape::List(item), Value::List(items)) => {
+            items.iter().for_each(|node| secrets(node, item, found));
+        }
+        (Shape::Named(item), Value::Map(entries)) => {
+            let nodes = entries.iter().map(|entry| &entry.node);
+            nodes.for_each(|node| secrets(node, item, found));
+        }
+        (Shape::Map(fields) | Shape::WordOrMap(_, fields), Value::Map(entries)) => {
+            for entry in entries {
+                // A misspelt `secret:` holds one too.
+                let keys = fields.iter().map(|field| field.key);
+                let meant = nearest(&entry.key, keys);
+                if let Some(field) = fields.iter().find(|field| Some(field.key) == meant) {
+                    secrets(&entry.node, &field.shape, found);
+                }
+            }
+        }
+        _ => {}
     }
 }
 

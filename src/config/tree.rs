@@ -306,7 +306,8 @@ impl Builder<'_> {
                 Some(value) => out.push_str(&value),
                 None => {
                     let message = format!("the environment variable `{name}` is not set");
-                    self.problems.push(Problem::new(Some(at.clone()), message));
+                    let problem = Problem::new(Some(at.clone()), message);
+                    self.problems.push(problem.explaining_others());
                 }
             }
             rest = after;

@@ -5,6 +5,7 @@
 
 mod drains;
 mod events;
+mod lag;
 mod ranking;
 mod reload;
 mod store;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::drains::{Drain, DrainRefused, Drains};
 use super::events::{Event, Kind};
+use super::lag::Laggards;
 use super::ranking::Ranking;
 use crate::config::plan::{Consistency, Plan};
 use crate::geo::ClientMap;
@@ -56,6 +57,7 @@ pub struct World {
     positions: HashMap<Arc<str>, Arc<Applied>>,
     /// Region → until when its positions are suspect.
     suspects: HashMap<Arc<str>, u64>,
+    laggards: Laggards,
 }
 
 /// The Plan's targets, found by name and by service.
@@ -145,6 +147,7 @@ impl World {
             ranking: Ranking::default(),
             positions: HashMap::new(),
             suspects: HashMap::new(),
+            laggards: Laggards::default(),
         };
         world.adopt(plan, clients);
         world
@@ -194,6 +197,9 @@ impl World {
                 })
             });
         }
+        self.laggards.retain(|domain, region| {
+            self.positions.contains_key(domain) && plan.region(region).is_some()
+        });
         self.plan = plan;
         self.clients = clients;
         self.generation += 1;
@@ -298,10 +304,32 @@ impl World {
         applied: &str,
         now_ms: u64,
         steady_ms: (u64, u64),
+    ) -> Vec<Event> {
+        let plan = self.plan.clone();
+        let consistency = plan.services.of(target.service).consistency.as_ref();
+        let (Some(consistency), Some(origin)) = (consistency, target.origin) else {
+            return Vec::new();
+        };
+        let origin = plan.origins.of(origin).url.to_string();
+        let regressed =
+            self.report_applied(consistency, region, &origin, applied, now_ms, steady_ms);
+        let lag = self.note_lag(consistency, region, now_ms, steady_ms.1);
+        regressed.into_iter().chain(lag).collect()
+    }
+
+    fn note_lag(
+        &mut self,
+        consistency: &Consistency,
+        region: &Arc<str>,
+        now_ms: u64,
+        steady_now_ms: u64,
     ) -> Option<Event> {
-        let consistency = self.plan.services.of(target.service).consistency.clone()?;
-        let origin = self.plan.origins.of(target.origin?).url.to_string();
-        self.report_applied(&consistency, region, &origin, applied, now_ms, steady_ms)
+        let domain = &self.plan.domains.of(consistency.domain).name;
+        let lag = self.positions.get(domain)?.lag(region, steady_now_ms)?;
+        let message = self
+            .laggards
+            .note(domain, region, lag, consistency.max_lag)?;
+        Some(event(Kind::Position, now_ms, Some(region), None, message))
     }
 
     fn report_applied(

@@ -1,0 +1,148 @@
+use super::*;
+
+fn origin() -> Name {
+    Name::from_ascii("example.com.").unwrap()
+}
+
+/// The wire format of RDATA, as hexadecimal.
+#[track_caller]
+fn check(mnemonic: &str, text: &str, expected: &str) {
+    let record_type = record_type(mnemonic).unwrap();
+    let data = read(record_type, text, &origin()).unwrap();
+    let mut wire = Vec::new();
+    let mut encoder = hickory_proto::serialize::binary::BinEncoder::new(&mut wire);
+    hickory_proto::serialize::binary::BinEncodable::emit(&data, &mut encoder).unwrap();
+    let hex: String = wire.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!(hex, expected.replace(' ', ""), "{mnemonic} {text}");
+}
+
+#[track_caller]
+fn check_refused(mnemonic: &str, text: &str, says: &str) {
+    let record_type = record_type(mnemonic).unwrap();
+    let error = read(record_type, text, &origin()).unwrap_err();
+    assert!(error.contains(says), "{error}");
+}
+
+const EXAMPLE_COM: &str = "07 6578616d706c65 03 636f6d 00";
+
+#[test]
+fn names_are_relative_absolute_or_the_origin() {
+    check("CNAME", "@", EXAMPLE_COM);
+    check("CNAME", "a", &format!("01 61 {EXAMPLE_COM}"));
+    check("CNAME", "a.b.", "01 61 01 62 00");
+    check("CNAME", ".", "00");
+    check("MX", "10 mail", &format!("000a 04 6d61696c {EXAMPLE_COM}"));
+    check(
+        "SRV",
+        "0 5 5060 sip.example.net.",
+        "0000 0005 13c4 03 736970 07 6578616d706c65 03 6e6574 00",
+    );
+}
+
+#[test]
+fn escapes_stand_for_characters_and_numbers() {
+    check("PTR", r"a\.b.c.", "03 612e62 01 63 00");
+    check("PTR", r"\000\255.", "02 00ff 00");
+    check(
+        "TXT",
+        r#""say \"hi\" \\ \065""#,
+        "0c 73617920226869 22205c2041",
+    );
+    check_refused("TXT", r"\25", "three digits");
+    check_refused("TXT", r"\256", "over 255");
+}
+
+#[test]
+fn texts_are_split_at_spaces_unless_quoted() {
+    check("TXT", "a b", "01 61 01 62");
+    check("TXT", r#""a b""c" """#, "03 612062 01 63 00");
+    check("TXT", "(a ; comment\n b)", "01 61 01 62");
+    check("TXT", &"x".repeat(255), &format!("ff {}", "78".repeat(255)));
+    check_refused("TXT", &"x".repeat(256), "at most 255");
+    check_refused("TXT", "\"a", "not closed");
+    check_refused("TXT", "(a", "not closed");
+}
+
+#[test]
+fn the_common_types_have_their_wire_format() {
+    check("A", "192.0.2.1", "c0000201");
+    check("AAAA", "2001:db8::1", "20010db8000000000000000000000001");
+    check(
+        "CAA",
+        r#"0 issue "ca.example.net""#,
+        "00 05 6973737565 63612e6578616d706c652e6e6574",
+    );
+    check(
+        "DS",
+        "60485 5 1 2BB183AF 5F22588179A53B0A 98631FAD1A292118",
+        "ec45 05 01 2bb183af5f22588179a53b0a98631fad1a292118",
+    ); // RFC 4034 §5.4
+    check(
+        "SSHFP",
+        "2 1 123456789abcdef67890123456789abcdef67890",
+        "02 01 123456789abcdef67890123456789abcdef67890",
+    ); // RFC 4255 §3.2
+    check(
+        "TLSA",
+        "3 1 1 d2abde240d7cd3ee6b4b28c54df034b9",
+        "03 01 01 d2abde240d7cd3ee6b4b28c54df034b9",
+    );
+    check(
+        "HINFO",
+        "PC-Intel-700mhz \"Red Hat\"",
+        "0f 50432d496e74656c2d3730306d687a 07 52656420486174",
+    );
+    check("DNAME", "b.", "01 62 00");
+}
+
+#[test]
+fn service_parameters_are_sorted_and_typed() {
+    // RFC 9460 D.2, figures 3 and 5.
+    check(
+        "SVCB",
+        "16 foo.example.org. port=53",
+        "0010 03 666f6f 07 6578616d706c65 03 6f7267 00 0003 0002 0035",
+    );
+    check(
+        "SVCB",
+        r#"1 foo.example.org. ipv6hint="2001:db8::1,2001:db8::53:1""#,
+        "0001 03 666f6f 07 6578616d706c65 03 6f7267 00 0006 0020 20010db8000000000000000000000001 20010db8000000000000000000530001",
+    );
+    check(
+        "HTTPS",
+        "1 . port=8443 alpn=h2,http/1.1",
+        "0001 00 0001 000c 02 6832 08 687474702f312e31 0003 0002 20fb",
+    );
+    check_refused("HTTPS", "1 . port=1 port=2", "twice");
+    check_refused("HTTPS", "1 . alpm=h2", "`alpm` is not a parameter");
+    check_refused("HTTPS", "1 . port=", "port");
+}
+
+#[test]
+fn any_type_can_be_written_as_bytes() {
+    check("A", r"\# 4 C0000201", "c0000201"); // RFC 3597 §5
+    check("TYPE65534", r"\# 3 ab cd ef", "abcdef");
+    check("TYPE65534", r"\# 0", "");
+    check_refused("TYPE65534", r"\# 2 ab", "2 bytes are announced, 1 follow");
+    check_refused("TYPE65534", "anything", "RFC 3597");
+    assert!(record_type("TYPE65536").is_none() && record_type("BOGUS").is_none());
+}
+
+#[test]
+fn what_is_wrong_is_named() {
+    check_refused("A", "192.0.2.256", "`192.0.2.256` is not an IPv4 address");
+    check_refused("A", "192.0.2.1 192.0.2.2", "`192.0.2.2` is too much");
+    check_refused("MX", "mail", "`mail` is not a number of 16 bits");
+    check_refused("MX", "10", "a name is missing");
+    check_refused("CNAME", "a..b", "a label is empty");
+    check_refused("CNAME", &"x".repeat(64), "more than 63");
+    check_refused("CNAME", &"x.".repeat(200), "more than 255");
+    check_refused("TLSA", "3 1 1 abc", "half a byte");
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_read_or_refused(text in ".{0,80}", number in 0_u16..300) {
+        let _ = read(RecordType::from(number), &text, &origin());
+    }
+}

@@ -1,0 +1,438 @@
+//! The samples under `config/`, and what a wrong configuration is told.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use meridian::config::{self, Loaded, Problems};
+
+fn environment(name: &str) -> Option<String> {
+    let known = ["MERIDIAN_KEY", "MERIDIAN_ADMIN_TOKEN", "HOST"];
+    known
+        .contains(&name)
+        .then(|| "0123456789abcdef0123.example".to_owned())
+}
+
+fn sample(name: &str) -> String {
+    fs::read_to_string(
+        Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("config")
+            .join(name),
+    )
+    .unwrap()
+}
+
+fn load(yaml: &str) -> Result<Loaded, Problems> {
+    config::load_text("edge.yaml", yaml, &environment)
+}
+
+/// A configuration with one region, one service, and this beside them.
+fn with(more: &str) -> String {
+    format!(
+        "regions:\n  us-east-1: {{ addresses: [192.0.2.1] }}\nservices:\n  www: {{ hosts: [www.example.com] }}\n{more}\n"
+    )
+}
+
+#[track_caller]
+fn check_refused(yaml: &str, says: &str) {
+    let said = load(yaml).unwrap_err().to_string();
+    assert!(said.contains(says), "{said}");
+}
+
+#[track_caller]
+fn check_warned(yaml: &str, says: &str) {
+    let loaded = load(yaml).unwrap_or_else(|problems| panic!("{problems}"));
+    let said = loaded.problems(loaded.warnings.clone()).as_warnings();
+    assert!(said.contains(says), "{said}");
+}
+
+#[test]
+fn the_samples_are_valid_and_nothing_in_them_is_doubtful() {
+    for name in ["minimal.yaml", "example.yaml"] {
+        let loaded = load(&sample(name)).unwrap_or_else(|problems| panic!("{problems}"));
+        let warnings = loaded.problems(loaded.warnings.clone()).as_warnings();
+        assert_eq!(warnings, "", "{name}");
+    }
+}
+
+/// Every key of the schema, at any depth.
+fn keys(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
+    if let Some(properties) = schema.get("properties").and_then(|p| p.as_object()) {
+        found.extend(properties.keys().cloned());
+    }
+    let below = schema
+        .as_object()
+        .into_iter()
+        .flat_map(|object| object.values());
+    let items = schema.as_array().into_iter().flatten();
+    below.chain(items).for_each(|schema| keys(schema, found));
+}
+
+fn known_keys() -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    keys(&config::schema(), &mut found);
+    found
+}
+
+#[test]
+fn the_example_explains_every_key() {
+    let example = sample("example.yaml");
+    for key in known_keys() {
+        let written = format!("{key}:");
+        assert!(example.contains(&written), "`{key}` is not in the example");
+    }
+}
+
+#[test]
+fn a_misspelt_key_anywhere_in_the_samples_is_refused_at_its_place() {
+    let known = known_keys();
+    let mut tried = 0;
+    for name in ["minimal.yaml", "example.yaml"] {
+        let text = sample(name);
+        for (number, line) in text.lines().enumerate() {
+            let code = line.split(" #").next().unwrap();
+            if code.trim_start().starts_with('#') {
+                continue;
+            }
+            for key in &known {
+                for (at, _) in code.match_indices(&format!("{key}:")) {
+                    let starts = code[..at].chars().last();
+                    if starts.is_some_and(|c| !matches!(c, ' ' | '{')) {
+                        continue; // The end of a longer key.
+                    }
+                    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+                    lines[number].insert_str(at, "zz_");
+                    let said = load(&lines.join("\n")).unwrap_err().to_string();
+                    let place = format!("edge.yaml:{}:{}: unknown ", number + 1, at + 1);
+                    assert!(said.contains(&place), "{place}zz_{key} in\n{said}");
+                    tried += 1;
+                }
+            }
+        }
+    }
+    assert!(tried > 100, "{tried}");
+}
+
+#[test]
+fn a_problem_shows_place_line_caret_and_the_nearest_key() {
+    let problems = load("regions:\n  us-east-1:\n    adresses: [192.0.2.1]\nservices:\n  www: { hosts: [a.example] }\n").unwrap_err();
+    assert_eq!(
+        problems.to_string(),
+        "edge.yaml:3:5: unknown key `adresses` in regions.us-east-1: did you mean `addresses`?
+   |
+ 3 |     adresses: [192.0.2.1]
+   |     ^"
+    );
+}
+
+#[test]
+fn every_problem_is_told_at_once_in_the_order_of_the_file() {
+    let yaml = "listen: { dns: [\"53\"] }
+regions:
+  us-east-1: { addresses: [192.0.2.300], weight: -1 }
+services:
+  www: { hosts: [www.example.com], regions: [us-est-1], steering: { policy: latncy } }
+  api: { hosts: [www.example.com], health: { interval: 10 } }
+";
+    let said = load(yaml).unwrap_err().to_string();
+    let places: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("edge.yaml:")?.split(": ").next())
+        .collect();
+    assert_eq!(
+        places,
+        ["1:17", "3:28", "3:50", "5:46", "5:77", "6:18", "6:56"],
+        "{said}"
+    );
+    for hint in [
+        "did you mean `us-east-1`?",
+        "did you mean `latency`?",
+        "is claimed by service `www` already",
+        "a number with a unit, such as 250ms",
+    ] {
+        assert!(said.contains(hint), "{hint} in\n{said}");
+    }
+}
+
+#[test]
+fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
+    let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, dnssec: {} } }";
+    check_refused(&with(zone), "zones.example.com.dnssec is not built yet");
+    check_refused(
+        &with("dns: { rate_limit: { slip: 2 } }"),
+        "dns.rate_limit is not built yet",
+    );
+    assert!(load(&with("dns: { rate_limit: off }")).is_ok());
+}
+
+#[test]
+fn variables_are_replaced_and_an_unset_one_is_told_once() {
+    let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] } }\nservices: { www: { hosts: [\"${HOST}\"] } }\n";
+    let loaded = load(yaml).unwrap();
+    let host = loaded.plan.services.values().next().unwrap().hosts[0].to_string();
+    assert_eq!(host, "0123456789abcdef0123.example");
+    let said = load(&with("admin: { token: \"${NOBODY}\" }")).unwrap_err();
+    assert_eq!(said.iter().count(), 1, "{said}");
+    check_refused(&with("admin: { token: \"${NOBODY\" }"), "`${` without `}`");
+}
+
+#[test]
+fn a_secret_is_never_shown() {
+    let yaml =
+        with("keys: [{ id: 0, secret: hunter2hunter2hunter2 }]\nadmin: { tokn: correct-horse }");
+    let said = load(&yaml).unwrap_err().to_string();
+    assert!(said.contains("id"), "{said}");
+    assert!(
+        !said.contains("hunter2") && !said.contains("correct-horse"),
+        "{said}"
+    );
+    let short = load(&with("keys: [{ id: 1, secret: hunter2 }]"))
+        .unwrap_err()
+        .to_string();
+    assert!(
+        short.contains("at least 16 bytes") && !short.contains("hunter2"),
+        "{short}"
+    );
+    let plan = load(&sample("example.yaml")).unwrap().plan;
+    assert!(!format!("{plan:?}").contains("0123456789abcdef0123"));
+}
+
+#[test]
+fn what_has_no_effect_is_refused_or_warned_of() {
+    let service = |more: &str| {
+        format!(
+            "regions: {{ us-east-1: {{ addresses: [192.0.2.1] }} }}\nservices: {{ www: {{ hosts: [www.example.com], {more} }} }}\n"
+        )
+    };
+    check_refused(
+        &service("writes: { key: { header: X-Tenant } }"),
+        "`key` has an effect only with `to: home`",
+    );
+    check_refused(
+        &service("writes: { failover: none }"),
+        "`failover` has an effect only with",
+    );
+    check_refused(
+        &service("dns: { ttl: 5s, ttl_min: 10s }"),
+        "is longer than ttl",
+    );
+    check_warned(&service("consistency: { wait: 1s }"), "does nothing");
+    check_warned(&service("dns: { ttl: 5m }"), "a TTL of 5m");
+}
+
+#[test]
+fn what_is_left_empty_is_told() {
+    check_refused("", "the configuration is empty");
+    check_refused("regions:\nservices:\n", "lacks `regions`");
+    check_refused("regions: {}\nservices: {}\n", "from 1 to");
+    check_refused(
+        "regions: { us-east-1: }\nservices: { www: }\n",
+        "services.www lacks `hosts`",
+    );
+    check_refused(&with("listen: { dns: [~] }"), "listen.dns: a value such as");
+    assert!(load("regions: { us-east-1: }\nservices: { www: { hosts: [a.example] } }\n").is_ok());
+}
+
+#[test]
+fn yaml_that_is_none_is_told_with_its_place() {
+    check_refused("regions: [", "edge.yaml:");
+    check_refused("a: 1\na: 2\n", "edge.yaml:2:1: `a` appears twice");
+    check_refused("--- {}\n--- {}\n", "a second YAML document");
+    let deep = format!("a: {}{}", "[".repeat(100), "]".repeat(100));
+    check_refused(&deep, "deeper than 64");
+    let bomb = "a: &a [x,x,x,x,x,x,x,x,x,x]\nb: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a,*a]\nc: &c [*b,*b,*b,*b,*b,*b,*b,*b,*b,*b]\nd: &d [*c,*c,*c,*c,*c,*c,*c,*c,*c,*c]\ne: &e [*d,*d,*d,*d,*d,*d,*d,*d,*d,*d]\nf: [*e,*e,*e,*e,*e,*e,*e,*e,*e,*e]\n";
+    check_refused(bomb, "aliases counted each time");
+}
+
+#[test]
+fn anchors_and_merge_keys_are_resolved() {
+    let yaml = "regions:
+  us-east-1: &region { addresses: [192.0.2.1], weight: 7 }
+  eu-west-1: { <<: *region, addresses: [192.0.2.2] }
+services: { www: { hosts: [www.example.com] } }
+";
+    let plan = load(yaml).unwrap().plan;
+    let region = plan.regions.of(plan.region("eu-west-1").unwrap());
+    assert_eq!(
+        (region.weight, region.addresses[0].to_string()),
+        (7, "192.0.2.2".to_owned())
+    );
+}
+
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn of(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            fs::write(folder.path().join(name), text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        config::load(&[PathBuf::from(self.0.path())], &environment)
+    }
+}
+
+#[test]
+fn a_folder_is_the_union_of_its_files_in_name_order() {
+    let folder = Folder::of(&[
+        (
+            "10-regions.yaml",
+            "regions: { us-east-1: { addresses: [192.0.2.1] } }\n",
+        ),
+        (
+            "20-www.yml",
+            "services: { www: { hosts: [www.example.com] } }\n",
+        ),
+        (
+            "30-api.yaml",
+            "services: { api: { hosts: [api.example.com] } }\nlisten: { dns: [\"127.0.0.1:5353\"] }\n",
+        ),
+        (".hidden.yaml", "nonsense: true\n"),
+        ("notes.txt", "nonsense: true\n"),
+    ]);
+    let plan = folder.load().unwrap().plan;
+    let names: Vec<&str> = plan
+        .services
+        .values()
+        .map(|service| &*service.name)
+        .collect();
+    assert_eq!(names, ["www", "api"]);
+}
+
+#[test]
+fn the_same_service_in_two_files_names_both_places() {
+    let service = "services: { www: { hosts: [www.example.com] } }\n";
+    let folder = Folder::of(&[
+        (
+            "a.yaml",
+            "regions: { us-east-1: { addresses: [192.0.2.1] } }\nnode: { name: a }\n",
+        ),
+        ("b.yaml", service),
+        ("c.yaml", &format!("{service}node: {{ name: b }}\n")),
+    ]);
+    let said = folder.load().unwrap_err().to_string();
+    assert!(
+        said.contains("c.yaml:1:13: `www` is in two files"),
+        "{said}"
+    );
+    assert!(said.contains("b.yaml:1:13: first here"), "{said}");
+    assert!(
+        said.contains("c.yaml:2:9: `name` is in two files"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_folder_without_files_and_a_file_that_is_none_are_named() {
+    let said = Folder::of(&[]).load().unwrap_err().to_string();
+    assert!(
+        said.contains("there is no *.yaml or *.yml in this folder"),
+        "{said}"
+    );
+    let missing = config::load(&[PathBuf::from("/no/such.yaml")], &environment).unwrap_err();
+    assert!(
+        missing.to_string().contains("/no/such.yaml: No such file"),
+        "{missing}"
+    );
+    let folder = Folder::of(&[]);
+    fs::write(folder.0.path().join("a.yaml"), b"a: \xff\n").unwrap();
+    let said = folder.load().unwrap_err().to_string();
+    assert!(said.contains("a.yaml: not UTF-8 after byte 3"), "{said}");
+}
+
+#[test]
+fn zones_hold_records_as_master_files_write_them() {
+    let zone = |records: &str| {
+        with(&format!(
+            "zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}, records: {{ {records} }} }} }}"
+        ))
+    };
+    assert!(
+        load(&zone(
+            "a: { CNAME: \"@\" }, b: { DNAME: c.example.net. }, c: { TYPE65534: '\\# 1 ab' }"
+        ))
+        .is_ok()
+    );
+    check_refused(
+        &zone("a: { CNAME: b, A: 192.0.2.1 }"),
+        "a CNAME beside other records",
+    );
+    check_refused(
+        &zone("a: { MX: mail }"),
+        "`mail` is not the RDATA of MX: `mail` is not a number",
+    );
+    check_refused(&zone("a: { AA: 192.0.2.1 }"), "did you mean `A`?");
+    check_refused(
+        &zone("www: { A: 192.0.2.1 }"),
+        "which has a A record here too",
+    );
+    check_refused(
+        &zone("a.example.net.: { A: 192.0.2.1 }"),
+        "lies outside zone `example.com`",
+    );
+    check_warned(&zone("lab: { NS: ns.lab }"), "has no glue");
+    check_warned(
+        &zone("lab: { NS: ns.example.net. }, x.lab: { A: 192.0.2.1 }"),
+        "lies below the delegation",
+    );
+}
+
+#[test]
+fn a_diff_names_what_changed() {
+    let before = load(&with("zones: { example.com: {} }")).unwrap().plan;
+    let after = load(
+        "regions:\n  us-east-1: { addresses: [192.0.2.2] }\n  eu-west-1: { addresses: [192.0.2.3] }\nservices:\n  api: { hosts: [api.example.com] }\n",
+    );
+    let lines = config::diff(&before, &after.unwrap().plan).lines();
+    assert_eq!(
+        lines,
+        [
+            "region us-east-1 changed",
+            "region eu-west-1 added",
+            "service api added",
+            "service www removed",
+            "zone example.com. removed",
+        ]
+    );
+    assert!(config::diff(&before, &before.clone()).lines().is_empty());
+}
+
+#[test]
+fn the_schema_is_2020_12_and_refuses_unknown_keys() {
+    let schema = config::schema();
+    assert_eq!(
+        schema["$schema"],
+        "https://json-schema.org/draft/2020-12/schema"
+    );
+    assert_eq!(schema["additionalProperties"], false);
+    assert_eq!(
+        schema["required"],
+        serde_json::json!(["regions", "services"])
+    );
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_text_is_loaded_or_refused(text in "[ -~\\n]{0,200}") {
+        let _ = load(&text);
+    }
+
+    #[test]
+    fn any_damage_to_the_example_is_loaded_or_refused(at in 0_usize..8_000, byte in 0_u8..128) {
+        let mut text = sample("example.yaml").into_bytes();
+        if let Some(place) = text.get_mut(at) {
+            *place = byte;
+        }
+        let _ = load(&String::from_utf8_lossy(&text));
+    }
+}
