@@ -37,7 +37,7 @@ impl Ranking {
             .any(|estimate| matches!(estimate, Estimate::Measured(_)));
         let by_round_trip = if complete && measured {
             let mut order = self.last_order(plan, by_distance.as_deref());
-            rank(&mut order, |region| round_trips.of(region).ms());
+            rank(&mut order, |region| round_trips.of(*region).ms());
             self.order = order
                 .iter()
                 .map(|region| plan.regions.of(*region).name.clone())

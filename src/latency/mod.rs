@@ -3,8 +3,6 @@
 //! Pure. A ranking changes only when the gain is real ([`rank`]), so that near-equal regions do not
 //! swap with every sample. Knows nothing of health.
 
-use crate::ids::RegionId;
-
 /// Round trip at no distance, ms; with [`MS_PER_KM`] the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).
 const MODEL_BASE_MS: f64 = 26.0;
@@ -74,22 +72,21 @@ impl Estimate {
     }
 }
 
-/// Orders regions by round trip, starting from `order`: a region overtakes the one before it only
-/// when it is nearer by a real gain. Regions of unknown round trip keep to the end.
-pub fn rank(order: &mut [RegionId], round_trip_ms: impl Fn(RegionId) -> Option<f64>) {
-    let overtakes =
-        |later: RegionId, earlier: RegionId| match (round_trip_ms(earlier), round_trip_ms(later)) {
-            (Some(earlier), Some(later)) => {
-                earlier - later > LEAST_GAIN_MS.max(earlier * LEAST_GAIN_SHARE)
-            }
-            (None, Some(_)) => true,
-            (Some(_) | None, None) => false,
-        };
-    // Bubble sort, because "is nearer by a real gain" is no total order; each pass settles one place.
+/// Orders by time, starting from `order`: one overtakes the one before it only when it is sooner by a
+/// real gain. Those of unknown time keep to the end.
+pub fn rank<T>(order: &mut [T], time_ms: impl Fn(&T) -> Option<f64>) {
+    let overtakes = |later: &T, earlier: &T| match (time_ms(earlier), time_ms(later)) {
+        (Some(earlier), Some(later)) => {
+            earlier - later > LEAST_GAIN_MS.max(earlier * LEAST_GAIN_SHARE)
+        }
+        (None, Some(_)) => true,
+        (Some(_) | None, None) => false,
+    };
+    // Bubble sort, because "is sooner by a real gain" is no total order; each pass settles one place.
     for _ in 0..order.len() {
         for at in 1..order.len() {
             if let Some([earlier, later]) = order.get_mut(at - 1..=at)
-                && overtakes(*later, *earlier)
+                && overtakes(later, earlier)
             {
                 std::mem::swap(earlier, later);
             }
@@ -100,7 +97,7 @@ pub fn rank(order: &mut [RegionId], round_trip_ms: impl Fn(RegionId) -> Option<f
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Id;
+    use crate::ids::{Id, RegionId};
 
     #[track_caller]
     fn check(start: &[usize], round_trips: &[Option<f64>], expected: &[usize]) {

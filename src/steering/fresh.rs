@@ -1,6 +1,5 @@
 //! Step 4: reads that must see the client's own writes go where that takes the least time.
 
-use std::cmp::Ordering;
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -10,9 +9,14 @@ use super::rank::Ranking;
 use super::snapshot::whole_ms;
 use super::steer::{Candidates, Steps, choice, keep_for};
 use crate::ids::RegionId;
+use crate::latency;
 use crate::positions::Standing;
 
-/// Reorders by the expected time to a right answer: round trip plus remaining lag, ties by rank.
+/// A region that is behind costs at least this: who asks too soon asks again after 20 ms.
+const LEAST_LAG: Duration = Duration::from_millis(20);
+
+/// Reorders by the expected time to a right answer: round trip plus remaining lag. Times that differ by
+/// no real gain are ties, and go by rank.
 ///
 /// A drained region joins only when no able one has what the client must see; residency has left
 /// `drained` without foreign regions already.
@@ -36,12 +40,7 @@ pub(super) fn by_freshness(
             .filter(|region| standing(ranking, *region) == Standing::Dominates);
         ranked.extend(rescuers.map(|region| choice(region, after)));
     }
-    ranked.sort_by(|a, b| {
-        expected_ms(ranking, a)
-            .partial_cmp(&expected_ms(ranking, b))
-            .unwrap_or(Ordering::Equal)
-            .then(a.rank.cmp(&b.rank))
-    });
+    latency::rank(ranked, |candidate| Some(expected_ms(ranking, candidate)));
     steps.extend(
         ranked
             .iter()
@@ -88,7 +87,9 @@ fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice) -> f64 {
     let lag = match candidate.standing {
         Standing::Dominates => Duration::ZERO,
         Standing::Behind { .. } if wait.is_zero() => Duration::MAX,
-        Standing::Behind { expected } => expected.map_or(wait, |expected| expected.min(wait)),
+        Standing::Behind { expected } => {
+            expected.map_or(wait, |expected| expected.max(LEAST_LAG).min(wait))
+        }
     };
     let round_trip = ranking
         .snapshot
