@@ -64,6 +64,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "TLS handshakes of clients that failed or took too long",
     ),
     (
+        "meridian_health_checks_total",
+        Kind::Counter,
+        "Probes by service, region and result: pass or fail",
+    ),
+    (
         "meridian_region_healthy",
         Kind::Gauge,
         "1 if the region may be chosen for the service, else 0",

@@ -21,7 +21,7 @@ pub(super) struct Check {
 
 impl Check {
     pub(super) fn run(self) -> Done {
-        let loaded = Source::Paths(self.config.paths)
+        let loaded = Source::paths(self.config.paths)
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
         let materials = load_materials(&loaded)

@@ -75,7 +75,7 @@ impl Explain {
     }
 
     fn work_out(self) -> Done {
-        let loaded = Source::Paths(self.config.paths.clone())
+        let loaded = Source::paths(self.config.paths.clone())
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
         let materials = load_materials(&loaded)

@@ -1,35 +1,29 @@
 //! `meridian lab`: three emulated regions on loopback, the edge in front of them, and faults on demand.
 
-use std::net::SocketAddr;
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::serve::{Logs, runtime, start, until_told_to_end};
 use super::{Done, Failed};
+use crate::config::plan::{HostPattern, Plan, Region};
 use crate::edge::{Addresses, Source};
 use crate::lab::{self, Command, DEFAULT_CONTROL, RegionConfig};
+use crate::latency::modelled_ms;
 use crate::units::parse_duration;
-
-/// The regions of the lab: name, address that DNS publishes, round trip from an edge in Frankfurt.
-/// The addresses are of TEST-NET-1 to 3 (RFC 5737): nobody is there, and none is on loopback. The
-/// round trips are those between Azure's Germany West Central and the nearest region of each place,
-/// from Microsoft's published table, rounded.
-const REGIONS: [(&str, &str, u64); 3] = [
-    ("us-east-1", "192.0.2.10", 92),
-    ("eu-west-1", "198.51.100.10", 26),
-    ("ap-northeast-1", "203.0.113.10", 232),
-];
 
 /// How long a write takes to reach the other regions at first.
 const LAG: Duration = Duration::from_millis(300);
 
-/// The host that the lab's service answers for.
-const HOST: &str = "www.lab.example";
+/// The round trip to a region of unknown place.
+const ROUND_TRIP: Duration = Duration::from_millis(50);
 
-/// The configuration of the lab's edge; the origins are put in.
+/// The configuration of the lab's edge; the ports are put in.
 const TEMPLATE: &str = include_str!("lab.yaml");
 
 /// Runs three regions on this machine with the edge in front of them: nothing to prepare
@@ -38,19 +32,27 @@ const TEMPLATE: &str = include_str!("lab.yaml");
 /// lag. The edge runs on exactly the code path of `meridian serve`. From another terminal, take a
 /// region down (`meridian lab kill eu-west-1`), bring it back (`restore`), slow its replication
 /// (`lag eu-west-1 2s`) or part two regions (`partition us-east-1 eu-west-1`, `heal`).
+///
+/// With --config it rehearses a configuration of your own: emulated regions take the place of every
+/// region's origins, and health checks become a plain GET of /health.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Lab {
     #[command(subcommand)]
     fault: Option<Fault>,
-    /// A YAML file or folder to use instead of the lab's own; origins are the regions' addresses
+    /// A YAML file or folder to rehearse instead of the lab's own configuration
     #[arg(long = "config", value_name = "PATH")]
     paths: Vec<PathBuf>,
     /// Where the lab takes commands
-    #[arg(long, value_name = "ADDRESS", default_value_t = DEFAULT_CONTROL, global = true)]
+    #[arg(long, value_name = "ADDRESS", env = "MERIDIAN_LAB", default_value_t = DEFAULT_CONTROL, global = true)]
     control: SocketAddr,
-    /// The first of the loopback ports that the edge listens on; 0 picks free ones
-    #[arg(long, value_name = "PORT", default_value_t = 5300)]
+    /// The first of the loopback ports that the lab's own configuration listens on; 0 picks free ones
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 5300,
+        conflicts_with = "paths"
+    )]
     port: u16,
     /// Log what happens, as `serve` does
     #[arg(long)]
@@ -105,27 +107,35 @@ impl Lab {
     fn run_lab(self) -> Done {
         Logs::quiet_unless(self.verbose);
         runtime()?.block_on(async {
+            let source = self.source();
+            let plan = source
+                .load()
+                .map_err(|problems| Failed(problems.to_string()))?
+                .plan;
             let stop = CancellationToken::new();
-            let lab = lab::Lab::start(regions(), stop.clone()).await?;
-            let control = tokio::net::TcpListener::bind(self.control).await.map_err(|error| {
-                Failed(format!("error: the lab's control address {}: {error} (is another lab running? --control)", self.control))
+            let lab = lab::Lab::start(regions(&plan), stop.clone()).await?;
+            let control = TcpListener::bind(self.control).await.map_err(|error| {
+                let address = self.control;
+                Failed(format!("error: the lab's control address {address}: {error} (is another lab running? --control)"))
             })?;
+            let control_address = control.local_addr()?;
             lab.serve_control(control);
-            let source = if self.paths.is_empty() {
-                Source::Text { name: "lab.yaml".to_owned(), yaml: self.yaml(&lab)? }
-            } else {
-                Source::Paths(self.paths.clone())
-            };
-            let edge = start(source).await?;
-            println!("{}", guide(&edge.addresses(), self.control));
+            let names = plan.regions.values().map(|region| region.name.to_string());
+            let servers = names
+                .map(|name| Ok((name.clone(), lab.address(&name)?)))
+                .collect::<Result<HashMap<_, _>, lab::LabError>>()?;
+            let edge = start(source.with_stand_ins(servers)).await?;
+            println!("{}", guide(&plan, &edge.addresses(), control_address));
             let done = until_told_to_end(edge).await;
             lab.stop().await;
             done
         })
     }
 
-    /// The lab's own configuration with the regions' origins and the ports in it.
-    fn yaml(&self, lab: &lab::Lab) -> Result<String, Failed> {
+    fn source(&self) -> Source {
+        if !self.paths.is_empty() {
+            return Source::paths(self.paths.clone());
+        }
         let mut yaml = TEMPLATE.to_owned();
         for (offset, name) in (0..).zip(["DNS", "HTTPS", "HTTP", "ADMIN"]) {
             let port = if self.port == 0 {
@@ -135,22 +145,22 @@ impl Lab {
             };
             yaml = yaml.replace(&format!("{{{name}_PORT}}"), &port.to_string());
         }
-        for (name, address, _) in REGIONS {
-            let origin = lab.address(name)?;
-            let region = format!("{{ addresses: [{address}], origins: [\"http://{origin}\"] }}");
-            yaml = yaml.replace(&format!("{{{name}}}"), &region);
-        }
-        Ok(yaml)
+        Source::text("lab.yaml", yaml)
     }
 }
 
-fn regions() -> Vec<RegionConfig> {
-    REGIONS
-        .into_iter()
-        .map(|(name, _, round_trip_ms)| RegionConfig {
-            round_trip: Duration::from_millis(round_trip_ms),
+/// A region to emulate for each of the Plan's, as far away as it is from the edge.
+fn regions(plan: &Plan) -> Vec<RegionConfig> {
+    let round_trip = |region: &Region| {
+        let km = plan.node.location?.distance_km(region.location?);
+        Some(Duration::from_secs_f64(modelled_ms(km) / 1000.0))
+    };
+    plan.regions
+        .values()
+        .map(|region| RegionConfig {
+            round_trip: round_trip(region).unwrap_or(ROUND_TRIP),
             lag: LAG,
-            ..RegionConfig::new(name)
+            ..RegionConfig::new(&*region.name)
         })
         .collect()
 }
@@ -170,34 +180,79 @@ fn command(control: SocketAddr, fault: Fault) -> Done {
 }
 
 /// What to try, with the addresses in it.
-fn guide(addresses: &Addresses, control: SocketAddr) -> String {
-    let port = |address: Option<SocketAddr>| address.map_or(0, |address| address.port());
-    let (dns, https, admin) = (
-        port(addresses.dns),
-        port(addresses.https),
-        port(addresses.admin),
-    );
+fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
+    let names: Vec<&str> = plan.regions.values().map(|region| &*region.name).collect();
+    let (first, second) = match names.as_slice() {
+        [first, second, ..] => (*first, *second),
+        [only] => (*only, *only),
+        [] => ("REGION", "REGION"),
+    };
+    let hosts = plan.services.values().flat_map(|service| &service.hosts);
+    let host = hosts
+        .into_iter()
+        .find(|host| matches!(host, HostPattern::Exact(_)))
+        .map_or_else(|| "HOST".to_owned(), HostPattern::to_string);
     let control = if control == DEFAULT_CONTROL {
         String::new()
     } else {
         format!(" --control {control}")
     };
-    let names: Vec<&str> = REGIONS.iter().map(|(name, ..)| *name).collect();
-    format!(
-        "Three regions and an edge are running: {names}.\n\
-         dns 127.0.0.1:{dns}   https 127.0.0.1:{https}   http 127.0.0.1:{http}   admin 127.0.0.1:{admin}\n\
-         \n\
-         Try:\n  \
-         dig @127.0.0.1 -p {dns} {HOST} A +subnet=203.178.141.0/24 +short     # a client in Japan\n  \
-         curl -sk --resolve {HOST}:{https}:127.0.0.1 https://{HOST}:{https}/kv/hello -X PUT -d world -D -\n  \
-         http://127.0.0.1:{admin}/                                              # the dashboard\n\
-         \n\
-         From another terminal:\n  \
-         meridian lab kill eu-west-1{control}         meridian lab restore eu-west-1{control}\n  \
-         meridian lab lag us-east-1 2s{control}       meridian lab partition us-east-1 eu-west-1{control}   meridian lab heal{control}\n\
-         \n\
-         Ctrl-C stops it all.",
-        names = names.join(", "),
-        http = port(addresses.http),
-    )
+    let mut lines = vec![format!(
+        "{} region(s) and an edge are running: {}.",
+        names.len(),
+        names.join(", ")
+    )];
+    lines.push(listening(addresses));
+    lines.push("\nTry a client in Japan, a write, and the dashboard:".to_owned());
+    if let Some(dns) = addresses.dns {
+        let (ip, port) = (reachable(dns), dns.port());
+        lines.push(format!(
+            "  dig @{ip} -p {port} {host} A +subnet=203.178.141.0/24 +short"
+        ));
+    }
+    if let Some(https) = addresses.https {
+        let (ip, port) = (reachable(https), https.port());
+        lines.push(format!(
+            "  curl -sk --resolve {host}:{port}:{ip} https://{host}:{port}/kv/hello -X PUT -d world -D -"
+        ));
+    }
+    if let Some(admin) = addresses.admin {
+        lines.push(format!("  http://{}:{}/", reachable(admin), admin.port()));
+    }
+    lines.push("\nFrom another terminal:".to_owned());
+    let program = std::env::args().next();
+    let program = program.unwrap_or_else(|| "meridian".to_owned());
+    for words in [
+        format!("kill {second}"),
+        format!("restore {second}"),
+        format!("lag {first} 2s"),
+        format!("partition {first} {second}"),
+        "heal".to_owned(),
+    ] {
+        lines.push(format!("  {program} lab {words}{control}"));
+    }
+    lines.push("\nCtrl-C stops it all.".to_owned());
+    lines.join("\n")
+}
+
+fn listening(addresses: &Addresses) -> String {
+    let open = [
+        ("dns", addresses.dns),
+        ("https", addresses.https),
+        ("http", addresses.http),
+        ("admin", addresses.admin),
+    ];
+    let open = open
+        .iter()
+        .filter_map(|(name, address)| Some(format!("{name} {}", (*address)?)));
+    open.collect::<Vec<_>>().join("   ")
+}
+
+/// Where a client on this machine reaches a listener.
+fn reachable(address: SocketAddr) -> IpAddr {
+    match address.ip() {
+        ip if !ip.is_unspecified() => ip,
+        IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+    }
 }

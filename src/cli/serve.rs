@@ -57,7 +57,7 @@ impl Serve {
     pub(super) fn run(self) -> Done {
         self.logs.start();
         runtime()?.block_on(async {
-            let edge = start(Source::Paths(self.config.paths)).await?;
+            let edge = start(Source::paths(self.config.paths)).await?;
             tracing::info!("ready");
             until_told_to_end(edge).await
         })

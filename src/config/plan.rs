@@ -47,6 +47,37 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Puts servers in the place of every region's origins: plain HTTP, with health checks to match.
+    /// A region without such a server keeps none.
+    pub fn stand_in(&mut self, server_of: impl Fn(&str) -> Option<SocketAddr>) {
+        self.origins = Table::default();
+        for id in self.regions.ids().collect::<Vec<_>>() {
+            let server = server_of(&self.regions.of(id).name);
+            let origin = server.map(|address| Origin {
+                region: id,
+                url: OriginUrl {
+                    scheme: OriginScheme::Http,
+                    host: address.ip().to_string().into(),
+                    port: address.port(),
+                },
+            });
+            self.regions.of_mut(id).origins = origin
+                .map(|origin| self.origins.push(origin))
+                .into_iter()
+                .collect();
+        }
+        for id in self.services.ids().collect::<Vec<_>>() {
+            let health = &mut self.services.of_mut(id).health;
+            health.protocol = None;
+            health.port = None;
+            health.path = "/health".into();
+            health.method = http::Method::GET;
+            health.statuses = vec![200..=399];
+            health.body = None;
+            health.min_healthy = 1;
+        }
+    }
+
     /// The region of this name.
     pub fn region(&self, name: &str) -> Option<RegionId> {
         self.regions

@@ -316,6 +316,15 @@ impl Writer {
             steady_now.saturating_sub(ago(report.result.began)),
             steady_now.saturating_sub(ago(report.result.ended)),
         );
+        if let Some((service, region)) = self.world.owner(&report.key) {
+            let result = if report.result.outcome.is_ok() {
+                "pass"
+            } else {
+                "fail"
+            };
+            metrics::counter!("meridian_health_checks_total", "service" => service.to_string(), "region" => region.to_string(), "result" => result)
+                .increment(1);
+        }
         let folded = self.world.report(report, clock::unix_ms(), steady_ms);
         self.record(folded.events);
         if folded.stirred {

@@ -221,6 +221,13 @@ impl World {
         self.drains.put(drain);
     }
 
+    /// The service and the region that a target belongs to.
+    pub fn owner(&self, key: &TargetKey) -> Option<(&Arc<str>, &Arc<str>)> {
+        let target = self.targets.get(key)?;
+        let service = &self.plan.services.of(target.service).name;
+        Some((service, &self.plan.regions.of(target.region).name))
+    }
+
     /// The positions of a domain.
     pub fn applied(&self, domain: &str) -> Option<&Arc<Applied>> {
         self.positions.get(domain)

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
-use super::run::{Source, Wiring};
+use super::run::{Source, Wiring, publish_generation};
 use super::watch::Watch;
 use crate::clock;
 use crate::config::plan::Plan;
@@ -52,12 +52,9 @@ impl Reloading {
         let outcome = self.load_and_apply(watch).await;
         let admin = &self.serving.admin;
         let before = admin.config.load_full();
-        let successful = metrics::gauge!("meridian_config_last_reload_successful");
         match &outcome {
             Ok(reloaded) => {
-                successful.set(1.0);
-                metrics::gauge!("meridian_config_generation")
-                    .set(generation_gauge(reloaded.generation));
+                publish_generation(reloaded.generation);
                 admin.config.store(Arc::new(ConfigStatus {
                     loaded_at_ms: clock::unix_ms(),
                     generation: reloaded.generation,
@@ -65,7 +62,7 @@ impl Reloading {
                 }));
             }
             Err(problems) => {
-                successful.set(0.0);
+                metrics::gauge!("meridian_config_last_reload_successful").set(0.0);
                 let first = problems.first().cloned();
                 let told = first.as_ref().map_or_else(String::new, show);
                 tracing::error!("reload refused, nothing changed: {told}");
@@ -185,8 +182,4 @@ fn show(problem: &ConfigProblem) -> String {
     } else {
         format!("{file}:{line}:{column}: {message}")
     }
-}
-
-fn generation_gauge(generation: u64) -> f64 {
-    u32::try_from(generation).map_or(f64::MAX, f64::from)
 }

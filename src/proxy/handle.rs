@@ -59,7 +59,6 @@ pub(super) async fn handle(
     let _counted = worker.request();
     let live = context.live.load_full();
     let began = Instant::now();
-    let version = request.version();
     let id = request_id(request.headers());
     let exchange = Exchange {
         context,
@@ -73,6 +72,7 @@ pub(super) async fn handle(
         Ok(response) => response,
         Err(refused) => refused.into_response(&live, &id),
     };
+    let version = response.version();
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     add_via(headers, version, &live.snapshot.plan.node.name);

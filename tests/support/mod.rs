@@ -2,6 +2,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +12,7 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+mod lab;
 mod origin;
 
 use std::io::{BufRead, BufReader};
@@ -20,6 +22,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use lab::Lab;
 pub use origin::Origin;
 
 /// How long anything may take before a test gives up on it.
@@ -172,14 +175,7 @@ impl Edge {
     /// Runs curl against the edge's https listener as if it were `host`.
     #[track_caller]
     pub fn curl(&self, host: &str, path: &str, arguments: &[&str]) -> Answer {
-        let address = self.address("https");
-        let mut command = Command::new("curl");
-        command
-            .args(["-sSk", "-D", "/dev/stderr", "--max-time", "15", "--resolve"])
-            .arg(format!("{host}:{}:{}", address.port(), address.ip()))
-            .arg(format!("https://{host}:{}{path}", address.port()))
-            .args(arguments);
-        Answer::of(&run(&mut command))
+        Answer::from(self.address("https"), host, path, arguments)
     }
 
     /// Asks DNS with kdig.
@@ -213,6 +209,18 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Runs curl against an https listener as if it were `host`.
+    #[track_caller]
+    fn from(address: SocketAddr, host: &str, path: &str, arguments: &[&str]) -> Self {
+        let mut command = Command::new("curl");
+        command
+            .args(["-sSk", "-D", "/dev/stderr", "--max-time", "15", "--resolve"])
+            .arg(format!("{host}:{}:{}", address.port(), address.ip()))
+            .arg(format!("https://{host}:{}{path}", address.port()))
+            .args(arguments);
+        Self::of(&run(&mut command))
+    }
+
     fn of(output: &Output) -> Self {
         let head = String::from_utf8_lossy(&output.stderr).replace('\r', "");
         let body = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -1,0 +1,185 @@
+//! The main job: a region dies, HTTPS and DNS move, everybody is told why, and it comes back.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use support::{Lab, admin, wait_until};
+
+/// RIPE NCC's network, in Amsterdam.
+const NETHERLANDS: &str = "193.0.6.0/24";
+
+/// WIDE's network, in Tokyo.
+const JAPAN: &str = "203.178.141.0/24";
+
+/// UC Berkeley's network.
+const CALIFORNIA: &str = "169.229.0.0/16";
+
+const VIRGINIA: &str = "192.0.2.10";
+const IRELAND: &str = "198.51.100.10";
+const TOKYO: &str = "203.0.113.10";
+
+#[test]
+fn well_known_networks_land_where_they_should() {
+    let lab = Lab::start();
+    assert_eq!(lab.steers(NETHERLANDS), IRELAND);
+    assert_eq!(lab.steers(JAPAN), TOKYO);
+    assert_eq!(lab.steers(CALIFORNIA), VIRGINIA);
+}
+
+#[test]
+fn a_killed_region_costs_not_a_single_get_and_comes_back() {
+    let lab = Lab::start();
+    let (over, done, failed) = (AtomicBool::new(false), AtomicU32::new(0), AtomicU32::new(0));
+    let keep_asking = || {
+        while !over.load(Ordering::SeqCst) {
+            let answer = lab.curl("/", &[]);
+            failed.fetch_add(u32::from(answer.status != 200), Ordering::SeqCst);
+            done.fetch_add(1, Ordering::SeqCst);
+        }
+    };
+    let some_more = || {
+        let goal = done.load(Ordering::SeqCst) + 20;
+        assert!(wait_until(|| done.load(Ordering::SeqCst) >= goal));
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(keep_asking);
+        }
+        some_more();
+        lab.command("kill eu-west-1");
+        assert!(wait_until(|| lab.steers(NETHERLANDS) == VIRGINIA));
+        some_more();
+        assert_eq!(lab.states(), ["healthy", "unhealthy", "healthy"]);
+        lab.command("restore eu-west-1");
+        assert!(wait_until(|| lab.steers(NETHERLANDS) == IRELAND));
+        some_more();
+        over.store(true, Ordering::SeqCst);
+    });
+    let done = done.load(Ordering::SeqCst);
+    assert_eq!(failed.load(Ordering::SeqCst), 0, "of {done}");
+}
+
+/// The messages of the events so far.
+fn events(lab: &Lab) -> Vec<String> {
+    let mut command = support::meridian();
+    command.args([
+        "events",
+        "--admin",
+        &format!("http://{}", lab.address("admin")),
+    ]);
+    let said = String::from_utf8(support::run(&mut command).stdout).unwrap();
+    said.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn dns_lets_go_within_the_threshold_and_everybody_is_told_why() {
+    let lab = Lab::start();
+    lab.command("kill ap-northeast-1");
+    assert!(wait_until(|| lab.steers(JAPAN) != TOKYO));
+    let events = events(&lab);
+    let has = |text: &str| events.iter().any(|event| event.contains(text));
+    assert!(
+        has("of ap-northeast-1 is unhealthy: cannot connect: Connection refused"),
+        "{events:#?}"
+    );
+    assert!(
+        has("region ap-northeast-1 is unhealthy for service www, was healthy"),
+        "{events:#?}"
+    );
+    let (_, status) = admin(lab.address("admin"), "GET", "/api/v1/status", "");
+    let origin = &status["regions"][2]["services"][0]["origins"][0];
+    assert_eq!(origin["state"], "unhealthy");
+    assert_eq!(origin["last_check"]["ok"], false);
+    let metrics = admin(lab.address("admin"), "GET", "/metrics", "").1;
+    let metric =
+        "meridian_health_checks_total{service=\"www\",region=\"ap-northeast-1\",result=\"fail\"}";
+    assert!(metrics.as_str().unwrap().contains(metric), "{metrics}");
+}
+
+#[test]
+fn explain_says_offline_what_it_says_live() {
+    let lab = Lab::start();
+    let url = format!("http://{}", lab.address("admin"));
+    let live = support::run(support::meridian().args([
+        "explain",
+        "www.lab.example",
+        "--client",
+        "203.178.141.1",
+        "--json",
+        "--admin",
+        &url,
+    ]));
+    let live: serde_json::Value = serde_json::from_slice(&live.stdout).unwrap();
+    let decision: Vec<&str> = live["decision"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|region| region.as_str().unwrap())
+        .collect();
+    assert_eq!(decision, ["ap-northeast-1", "eu-west-1", "us-east-1"]);
+    let steps = live["steps"].as_array().unwrap();
+    for region in decision {
+        let of_region = steps.iter().filter(|step| step["region"] == region);
+        assert!(of_region.clone().count() > 0, "{region} has no step");
+        assert!(
+            of_region
+                .clone()
+                .all(|step| step["kept"] == true && step["reason"].is_string())
+        );
+    }
+}
+
+#[test]
+fn a_write_is_never_missed_while_replication_lags_and_is_parted() {
+    let lab = Lab::start();
+    lab.command("lag us-east-1 2s");
+    lab.command("lag ap-northeast-1 2s");
+    lab.command("partition eu-west-1 us-east-1");
+    for i in 0..5 {
+        let value = format!("value-{i}");
+        let write = lab.curl("/kv/key", &["-X", "PUT", "-d", &value]);
+        assert!([200, 201].contains(&write.status), "{}", write.head);
+        let token = format!("Meridian-Token: {}", write.header("meridian-token"));
+        // Without affinity; the drain sends readers elsewhere, where the write has not arrived.
+        for region in ["eu-west-1", "us-east-1"] {
+            admin(
+                lab.address("admin"),
+                "PUT",
+                &format!("/api/v1/drains/{region}"),
+                "",
+            );
+            let read = lab.curl("/kv/key", &["-H", &token]);
+            assert!(read.body.contains(&value), "{}{}", read.head, read.body);
+            assert_ne!(read.header("meridian-consistency"), "stale");
+            admin(
+                lab.address("admin"),
+                "DELETE",
+                &format!("/api/v1/drains/{region}"),
+                "",
+            );
+        }
+    }
+}
+
+#[test]
+fn faults_of_regions_that_are_none_are_refused() {
+    let lab = Lab::start();
+    let control = lab.control().to_string();
+    let output = support::meridian()
+        .args(["lab", "kill", "mars", "--control", &control])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("mars") && said.contains("eu-west-1"),
+        "{said}"
+    );
+}
