@@ -1,5 +1,5 @@
 # A small image that runs as nobody. Build: docker build -t meridian .
-# Run: docker run -v ./config:/etc/meridian:ro -p 53:5353/udp -p 443:8443 meridian
+# Run: docker run -v ./edge.yaml:/etc/meridian/edge.yaml:ro -p 53:53/udp -p 53:53 -p 443:443 meridian
 FROM rust:1.95-bookworm AS build
 WORKDIR /src
 COPY . .

@@ -24,9 +24,9 @@ tidy:
 doc:
     cargo doc --no-deps --document-private-items --open
 
-# DNS answered per second, against knot, nsd, gdnsd and pdns.
-bench-dns:
-    bench/dns/run.sh
+# Side by side with real peers: dns, http or start.
+bench what:
+    python3 bench/{{what}}.py
 
 # The geography table, from its sources (see data/geo/README.md).
 geo package zone_tab="/usr/share/zoneinfo/zone.tab":
