@@ -49,7 +49,7 @@ fn a_request_reaches_the_first_region_and_says_so() {
     let answer = pair.edge.curl("api.example.com", "/hello?x=1", &[]);
     assert_eq!((answer.status, answer.body.as_str()), (200, "near"));
     assert_eq!(answer.header("meridian-region"), "near");
-    assert_eq!(answer.header("via"), "2 test-edge");
+    assert_eq!(answer.header("via"), "1.1 test-edge");
     assert!(answer.header("server-timing").starts_with("edge;dur="));
     assert_eq!(answer.header("x-request-id").len(), 32);
     let seen = &pair.near.seen()[0];

@@ -41,6 +41,7 @@ struct Shared {
     healthy: Arc<AtomicBool>,
     answer: Arc<Mutex<Option<Answerer>>>,
     pause: Arc<Mutex<Duration>>,
+    asked: Arc<AtomicBool>,
 }
 
 /// A server that ends with the test. It answers with its name, unless it is told otherwise.
@@ -73,6 +74,7 @@ impl Origin {
             healthy: Arc::new(AtomicBool::new(true)),
             answer: Arc::default(),
             pause: Arc::default(),
+            asked: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(shared.clone());
         runtime.spawn(async move { axum::serve(listener, router).await });
@@ -103,6 +105,11 @@ impl Origin {
         *self.shared.pause.lock().unwrap() = pause;
     }
 
+    /// Whether any request but a health check has arrived, answered or not.
+    pub fn is_asked(&self) -> bool {
+        self.shared.asked.load(Ordering::SeqCst)
+    }
+
     /// Every request so far but those of health checks.
     pub fn seen(&self) -> Vec<Seen> {
         self.shared.seen.lock().unwrap().clone()
@@ -123,8 +130,11 @@ impl Drop for Origin {
 }
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body> {
-    let pause = *shared.pause.lock().unwrap();
-    tokio::time::sleep(pause).await;
+    if request.uri().path() != "/health" {
+        shared.asked.store(true, Ordering::SeqCst);
+        let pause = *shared.pause.lock().unwrap();
+        tokio::time::sleep(pause).await;
+    }
     let (parts, body) = request.into_parts();
     let body = axum::body::to_bytes(body, 1 << 26)
         .await
