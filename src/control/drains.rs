@@ -83,8 +83,9 @@ impl Drains {
         self.drains.extract_if(.., over).collect()
     }
 
-    /// When a member of a service stands differently next, if ever: a drain ends, or sessions do.
-    pub fn next_change_ms(&self, plan: &Plan, now_ms: u64) -> Option<u64> {
+    /// When after `since_ms` a member of a service stands differently next, if ever: a drain ends, or
+    /// sessions do.
+    pub fn next_change_ms(&self, plan: &Plan, since_ms: u64) -> Option<u64> {
         let longest = plan
             .services
             .values()
@@ -96,7 +97,7 @@ impl Drains {
                 let sessions = grace.iter().map(|grace| after(drain.since_ms, *grace));
                 sessions.chain(drain.until_ms)
             })
-            .filter(|at| *at > now_ms)
+            .filter(|at| *at > since_ms)
             .min()
     }
 

@@ -243,7 +243,7 @@ impl Writer {
         let now_ms = clock::unix_ms();
         let in_ms = self
             .world
-            .next_change_ms(now_ms)
+            .next_change_ms()
             .map_or(3_600_000, |at| at.saturating_sub(now_ms).min(3_600_000));
         Instant::now() + Duration::from_millis(in_ms)
     }

@@ -58,6 +58,8 @@ pub struct World {
     /// Region → until when its positions are suspect.
     suspects: HashMap<Arc<str>, u64>,
     laggards: Laggards,
+    /// Up to when all that time alone changes has been taken in.
+    settled_ms: u64,
 }
 
 /// The Plan's targets, found by name and by service.
@@ -148,6 +150,7 @@ impl World {
             positions: HashMap::new(),
             suspects: HashMap::new(),
             laggards: Laggards::default(),
+            settled_ms: 0,
         };
         world.adopt(plan, clients);
         world
@@ -473,6 +476,7 @@ impl World {
 
     /// Ends the drains whose time is over.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Event> {
+        self.settled_ms = now_ms;
         self.suspects.retain(|_, until| *until > now_ms);
         let over = self.drains.expire(now_ms);
         over.iter()
@@ -491,11 +495,12 @@ impl World {
         )
     }
 
-    /// When time alone will change something next, in milliseconds since 1970.
-    pub fn next_change_ms(&self, now_ms: u64) -> Option<u64> {
-        let drains = self.drains.next_change_ms(&self.plan, now_ms);
+    /// When time alone changes something next, in milliseconds since 1970. What has passed since the last
+    /// [`expire`](Self::expire) is still to come.
+    pub fn next_change_ms(&self) -> Option<u64> {
+        let drains = self.drains.next_change_ms(&self.plan, self.settled_ms);
         let suspects = self.suspects.values().copied();
-        suspects.chain(drains).filter(|at| *at > now_ms).min()
+        suspects.chain(drains).min()
     }
 
     /// What it all amounts to, and what changed in regions' health since the last snapshot.

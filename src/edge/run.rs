@@ -241,7 +241,7 @@ impl Edge {
         let (stop, stop_reloads) = (CancellationToken::new(), CancellationToken::new());
         let (tasks, housekeeping) = (TaskTracker::new(), TaskTracker::new());
         let mut wiring = Wiring::first(&plan, &materials);
-        let context = wiring.context(&plan, &materials, control.clone());
+        let context = wiring.context(&plan, &materials, control.clone(), tasks.clone());
         let adoption = wiring.adoption(plan.clone(), &materials, "first load".to_owned());
         control.start(inbox, adoption, store, &housekeeping, stop.clone());
 
@@ -375,13 +375,14 @@ impl Wiring {
         plan: &Arc<Plan>,
         materials: &Materials,
         control: Control,
+        tasks: TaskTracker,
     ) -> Arc<proxy::Context> {
         let live = proxy::Live {
             snapshot: self.dns.load().snapshot.clone(),
             routes: self.routes(plan, materials),
             keyring: self.keyring(plan),
         };
-        let context = Arc::new(proxy::Context::new(live, control));
+        let context = Arc::new(proxy::Context::new(live, control, tasks));
         self.proxy = Some(context.clone());
         context
     }

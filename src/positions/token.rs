@@ -81,8 +81,11 @@ impl Token {
         }
     }
 
-    /// Signs for a domain; `None` when it would not fit 512 bytes.
+    /// Signs for a domain; `None` when it would not fit: over 512 bytes or 16 entries.
     pub fn seal(&self, keyring: &Keyring, domain: &str) -> Option<String> {
+        if self.vector.len() > MOST_VECTOR_ENTRIES {
+            return None;
+        }
         let mut body = vec![VERSION, keyring.sign(&[])?.0];
         body.extend(self.expires.to_be_bytes());
         body.extend(self.session.to_be_bytes());

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::context::{Context, Worker};
 use super::handle::{Arrival, handle};
+use super::patience::{InTurn, Patient, Turn, Turns};
 use super::workers::Workers;
 
 /// Fields that hyper's parser takes; the contract's 100 are checked after it, to say so in an answer.
@@ -155,7 +156,7 @@ impl Accepting {
             face: self.face,
         };
         match self.face {
-            Face::Http => self.http1(TokioIo::new(stream), arrival).await,
+            Face::Http => self.http1(stream, arrival).await,
             Face::Https => {
                 let limit = self
                     .context
@@ -174,28 +175,30 @@ impl Accepting {
                 };
                 let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
                 if is_http2 {
-                    self.http2(TokioIo::new(stream), arrival).await;
+                    self.http2(stream, arrival).await;
                 } else {
-                    self.http1(TokioIo::new(stream), arrival).await;
+                    self.http1(stream, arrival).await;
                 }
             }
         }
     }
 
-    async fn http1<S>(self, io: TokioIo<S>, arrival: Arrival)
+    async fn http1<S>(self, stream: S, arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
-        let stop = self.stop.clone();
-        let service =
-            service_fn(move |request: Request<Incoming>| self.clone().answer(arrival, request));
+        let (stop, turns) = (self.stop.clone(), Turns::new());
+        let patient = Patient::new(stream, turns.clone(), timeouts.headers);
+        let service = service_fn(move |request: Request<Incoming>| {
+            self.clone().answer(arrival, turns.begin(), request)
+        });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.headers.max(timeouts.idle))
             .max_headers(PARSED_FIELDS)
             .half_close(true)
-            .serve_connection(io, service)
+            .serve_connection(TokioIo::new(patient), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -208,24 +211,30 @@ impl Accepting {
         note_end(ended);
     }
 
-    async fn http2<S>(self, io: TokioIo<S>, arrival: Arrival)
+    async fn http2<S>(self, stream: S, arrival: Arrival)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
-        let stop = self.stop.clone();
-        let service =
-            service_fn(move |request: Request<Incoming>| self.clone().answer(arrival, request));
+        let (stop, turns) = (self.stop.clone(), Turns::new());
+        let idle = turns.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            self.clone().answer(arrival, turns.begin(), request)
+        });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
             .keep_alive_interval(timeouts.idle)
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LARGEST_HEAD)
-            .serve_connection(io, service);
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
             () = stop.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+            () = idle.until_idle(timeouts.idle) => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -236,9 +245,11 @@ impl Accepting {
     async fn answer(
         self,
         arrival: Arrival,
+        turn: Turn,
         request: Request<Incoming>,
-    ) -> Result<http::Response<super::body::Body>, Infallible> {
-        Ok(handle(&self.context, &self.worker, arrival, request).await)
+    ) -> Result<http::Response<InTurn>, Infallible> {
+        let response = handle(&self.context, &self.worker, arrival, request).await;
+        Ok(response.map(|body| InTurn::new(body, turn)))
     }
 }
 

@@ -1,12 +1,18 @@
 //! Bodies as they stream through: bounded, timed, and never collected.
 
+use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
+use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
+
+use super::activity::Activity;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -20,24 +26,36 @@ pub(super) enum BodyError {
     /// Over `limits.body`.
     #[error("the body is longer than {0} bytes")]
     TooLong(u64),
+    /// Past `timeouts.request`.
+    #[error("the request took too long")]
+    Late,
 }
 
 /// A body on its way.
 pub(super) enum Body {
     /// None.
     Empty,
-    /// One that the edge made.
-    Made(Option<Bytes>),
+    /// One that is held whole: the edge made it, or keeps it to send it again.
+    Whole(Whole),
     /// One that streams through.
     Streamed(Box<Streamed>),
 }
 
+/// A body that is held whole.
+#[derive(Clone)]
+pub(super) struct Whole {
+    bytes: Option<Bytes>,
+    trailers: Option<HeaderMap>,
+}
+
 /// A body that streams through.
 pub(super) struct Streamed {
+    /// Frames that were read ahead.
+    ahead: VecDeque<Frame<Bytes>>,
     inner: Incoming,
     /// Bytes that may still come; none: any number.
     left: Option<(u64, u64)>,
-    idle: Option<Idle>,
+    pace: Option<Timer>,
     /// Dropped when the body has ended: gives back what the exchange holds.
     held: Option<Box<dyn Held>>,
 }
@@ -48,23 +66,70 @@ pub(super) trait Held: Send + Sync {
     fn ended(self: Box<Self>);
 }
 
-struct Idle {
-    limit: Duration,
+/// How long a body may take.
+#[derive(Clone)]
+pub(super) struct Pace {
+    /// When a byte last passed, either way.
+    pub(super) activity: Arc<Activity>,
+    /// The longest time without one; zero: any.
+    pub(super) idle: Duration,
+    /// When it must have ended; none: never.
+    pub(super) deadline: Option<Instant>,
+}
+
+struct Timer {
+    pace: Pace,
     sleep: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn timer(self) -> Option<Timer> {
+        let wake = self.wake()?;
+        let sleep = Box::pin(tokio::time::sleep_until(wake));
+        Some(Timer { pace: self, sleep })
+    }
+
+    /// When to look next whether it has taken too long.
+    fn wake(&self) -> Option<Instant> {
+        let quiet = (!self.idle.is_zero()).then(|| self.activity.last() + self.idle);
+        match (quiet, self.deadline) {
+            (Some(quiet), Some(deadline)) => Some(quiet.min(deadline)),
+            (quiet, deadline) => quiet.or(deadline),
+        }
+    }
+}
+
+impl Timer {
+    /// Ready only when it has taken too long.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+        loop {
+            ready!(self.sleep.as_mut().poll(cx));
+            let now = Instant::now();
+            if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
+                return Poll::Ready(BodyError::Late);
+            }
+            match self.pace.wake() {
+                Some(wake) if wake > now => self.sleep.as_mut().reset(wake),
+                Some(_) | None => return Poll::Ready(BodyError::Stalled(self.pace.idle)),
+            }
+        }
+    }
 }
 
 impl Body {
     /// A body that the edge makes.
     pub(super) fn made(text: impl Into<Bytes>) -> Self {
-        Self::Made(Some(text.into()))
+        Self::Whole(Whole {
+            bytes: Some(text.into()),
+            trailers: None,
+        })
     }
 
-    /// Passes `inner` on with at most `limit` bytes (0: any number) and no pause longer than `idle`
-    /// (zero: any).
+    /// Passes `inner` on with at most `limit` bytes (0: any number), at this pace.
     pub(super) fn streamed(
         inner: Incoming,
         limit: u64,
-        idle: Duration,
+        pace: Pace,
         held: Option<Box<dyn Held>>,
     ) -> Self {
         if inner.is_end_stream() {
@@ -74,19 +139,71 @@ impl Body {
             return Self::Empty;
         }
         Self::Streamed(Box::new(Streamed {
+            ahead: VecDeque::new(),
             inner,
             left: (limit > 0).then_some((limit, limit)),
-            idle: (!idle.is_zero()).then(|| Idle {
-                limit: idle,
-                sleep: Box::pin(tokio::time::sleep(idle)),
-            }),
+            pace: pace.timer(),
             held,
         }))
     }
 
-    /// Whether there is nothing to send: such a request can be sent again at any time.
+    /// Whether there is nothing to send.
     pub(super) fn is_empty(&self) -> bool {
         matches!(self, Self::Empty)
+    }
+
+    /// The same body once more, if it is held whole.
+    pub(super) fn copy(&self) -> Option<Self> {
+        match self {
+            Self::Empty => Some(Self::Empty),
+            Self::Whole(whole) => Some(Self::Whole(whole.clone())),
+            Self::Streamed(_) => None,
+        }
+    }
+
+    /// Reads a body that ends within `limit` bytes, so that it can be sent again. A longer one streams
+    /// on behind what was read.
+    pub(super) async fn kept(self, limit: usize) -> Result<Self, BodyError> {
+        let Self::Streamed(mut streamed) = self else {
+            return Ok(self);
+        };
+        let (mut frames, mut length) = (VecDeque::new(), 0);
+        while let Some(frame) = streamed.frame().await {
+            let frame = frame?;
+            length += frame.data_ref().map_or(0, Bytes::len);
+            frames.push_back(frame);
+            if length > limit {
+                streamed.ahead = frames;
+                return Ok(Self::Streamed(streamed));
+            }
+        }
+        let (mut bytes, mut trailers) = (Vec::with_capacity(length), None);
+        for frame in frames {
+            match frame.into_data() {
+                Ok(data) => bytes.extend_from_slice(&data),
+                Err(frame) => trailers = frame.into_trailers().ok(),
+            }
+        }
+        Ok(Self::Whole(Whole {
+            bytes: Some(bytes.into()),
+            trailers,
+        }))
+    }
+}
+
+impl Whole {
+    fn next(&mut self) -> Option<Frame<Bytes>> {
+        let data = self.bytes.take().map(Frame::data);
+        data.or_else(|| self.trailers.take().map(Frame::trailers))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let length = self.bytes.as_ref().map_or(0, Bytes::len);
+        match self.trailers {
+            None => SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX)),
+            // Trailers need a body of unannounced length over HTTP/1.1.
+            Some(_) => SizeHint::default(),
+        }
     }
 }
 
@@ -100,7 +217,7 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Empty => Poll::Ready(None),
-            Self::Made(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Whole(whole) => Poll::Ready(whole.next().map(Ok)),
             Self::Streamed(streamed) => streamed.poll(cx),
         }
     }
@@ -108,27 +225,62 @@ impl HttpBody for Body {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Empty => true,
-            Self::Made(bytes) => bytes.is_none(),
-            Self::Streamed(streamed) => streamed.inner.is_end_stream(),
+            Self::Whole(whole) => whole.bytes.is_none() && whole.trailers.is_none(),
+            Self::Streamed(streamed) => streamed.is_at_end(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Empty => SizeHint::with_exact(0),
-            Self::Made(bytes) => {
-                let length = bytes.as_ref().map_or(0, Bytes::len);
-                SizeHint::with_exact(u64::try_from(length).unwrap_or(u64::MAX))
-            }
-            Self::Streamed(streamed) => streamed.inner.size_hint(),
+            Self::Whole(whole) => whole.size_hint(),
+            Self::Streamed(streamed) => HttpBody::size_hint(&**streamed),
         }
     }
 }
 
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        self.get_mut().poll(cx)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let ahead: usize = self
+            .ahead
+            .iter()
+            .filter_map(Frame::data_ref)
+            .map(Bytes::len)
+            .sum();
+        let (ahead, inner) = (u64::try_from(ahead).unwrap_or(0), self.inner.size_hint());
+        let mut hint = SizeHint::new();
+        if let Some(upper) = inner.upper() {
+            hint.set_upper(upper.saturating_add(ahead));
+        }
+        hint.set_lower(inner.lower().saturating_add(ahead));
+        hint
+    }
+}
+
 impl Streamed {
+    fn is_at_end(&self) -> bool {
+        self.ahead.is_empty() && self.inner.is_end_stream()
+    }
+
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(frame) = self.ahead.pop_front() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
         let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
-            return self.poll_idle(cx).map(|stalled| Some(Err(stalled)));
+            return match &mut self.pace {
+                Some(pace) => pace.poll(cx).map(|too_long| Some(Err(too_long))),
+                None => Poll::Pending,
+            };
         };
         let frame = match frame.transpose() {
             Ok(Some(frame)) => frame,
@@ -138,8 +290,8 @@ impl Streamed {
             }
             Err(error) => return Poll::Ready(Some(Err(error.into()))),
         };
-        if let Some(idle) = &mut self.idle {
-            idle.sleep.as_mut().reset(Instant::now() + idle.limit);
+        if let Some(Timer { pace, .. }) = &self.pace {
+            pace.activity.touch();
         }
         if let Err(too_long) = self.count(&frame) {
             return Poll::Ready(Some(Err(too_long)));
@@ -163,13 +315,5 @@ impl Streamed {
         let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
         *left = left.checked_sub(length).ok_or(BodyError::TooLong(*limit))?;
         Ok(())
-    }
-
-    fn poll_idle(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        let Some(idle) = &mut self.idle else {
-            return Poll::Pending;
-        };
-        ready!(idle.sleep.as_mut().poll(cx));
-        Poll::Ready(BodyError::Stalled(idle.limit))
     }
 }

@@ -1,6 +1,7 @@
 //! Read-your-writes as HTTP carries it: tokens in and out, and what answers say of positions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -9,7 +10,7 @@ use metrics::counter;
 use super::inbound::cookie;
 use crate::chance;
 use crate::clock;
-use crate::config::plan::{Consistency, Domain, VersionForm};
+use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
 use crate::control::Control;
 use crate::positions::{
     Applied, Keyring, Pin, Position, RegionName, Report, Reported, Token, Vector, parse_position,
@@ -57,6 +58,7 @@ pub(super) struct Store<'a> {
     pub(super) domain: &'a Domain,
     pub(super) applied: &'a Arc<Applied>,
     pub(super) keyring: &'a Keyring,
+    pub(super) plan: &'a Plan,
     pub(super) control: &'a Control,
     pub(super) secure: bool,
 }
@@ -183,6 +185,11 @@ impl Store<'_> {
             Some((writer, position)) => (writer.trim().into(), position.trim()),
             None => (region.clone(), text.trim()),
         };
+        if self.plan.region(&writer).is_none() {
+            counter!("meridian_position_rejected_total", "header" => "committed").increment(1);
+            tracing::debug!(%region, %writer, "Meridian-Committed of no region ignored");
+            return None;
+        }
         match parse_position(position, self.form()) {
             Ok(position) => Some((writer, position)),
             Err(error) => {
@@ -248,12 +255,18 @@ impl Store<'_> {
     /// The token after a write whose outcome nobody knows.
     pub(super) fn pinned(&self, carried: &Carried, region: &RegionName) -> Token {
         let mut token = self.renewed(carried);
-        let pin = u32::try_from(self.consistency.pin.as_secs()).unwrap_or(u32::MAX);
-        token.pin = Some(Pin {
-            region: region.clone(),
-            until: clock::unix_secs().saturating_add(pin),
-        });
+        token.pin = Some(self.pin(region));
         token
+    }
+
+    /// A pin from now on. It ends on a whole second, never before its time is over.
+    fn pin(&self, region: &RegionName) -> Pin {
+        let lasts = self.consistency.pin.as_secs_f64().ceil();
+        let lasts = u32::try_from(Duration::from_secs_f64(lasts).as_secs()).unwrap_or(u32::MAX);
+        Pin {
+            region: region.clone(),
+            until: clock::unix_secs().saturating_add(lasts).saturating_add(1),
+        }
     }
 
     fn renewed(&self, carried: &Carried) -> Token {
@@ -266,12 +279,19 @@ impl Store<'_> {
         token
     }
 
-    /// Puts a token on the carriers that the request used, both if none.
-    pub(super) fn issue(&self, carried: &Carried, mut token: Token, headers: &mut HeaderMap) {
+    /// Puts a token on the carriers that the request used, both if none. `region` took the write.
+    pub(super) fn issue(
+        &self,
+        carried: &Carried,
+        mut token: Token,
+        region: &RegionName,
+        headers: &mut HeaderMap,
+    ) {
         let sealed = token.seal(self.keyring, &self.domain.name).or_else(|| {
             // What does not fit becomes a pin to the region of the newest write (the contract).
             counter!("meridian_token_oversized_total").increment(1);
             token.vector = Vector::default();
+            token.pin.get_or_insert_with(|| self.pin(region));
             token.seal(self.keyring, &self.domain.name)
         });
         let Some(sealed) = sealed else { return };

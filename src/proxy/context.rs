@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
 
+use tokio_util::task::TaskTracker;
+
 use super::affinity::StickyTable;
 use super::pool::Pool;
 use super::routes::Routes;
@@ -33,16 +35,24 @@ pub struct Context {
     pub control: Control,
     /// Which region clients without cookies are used to.
     pub(super) sticky: StickyTable,
+    /// Connections, requests and upgrades, which a drain waits for.
+    tasks: TaskTracker,
 }
 
 impl Context {
     /// A context that begins with these facts.
-    pub fn new(live: Live, control: Control) -> Self {
+    pub fn new(live: Live, control: Control, tasks: TaskTracker) -> Self {
         Self {
             live: ArcSwap::from_pointee(live),
             control,
             sticky: StickyTable::default(),
+            tasks,
         }
+    }
+
+    /// Runs what outlives its request, on the runtime of the caller.
+    pub(super) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
     }
 }
 

@@ -11,6 +11,7 @@ use http::{Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 
+use super::activity::Activity;
 use super::body::{Body, BodyError};
 use super::connect::{Sender, Wanted};
 use super::headers::set_host;
@@ -31,14 +32,23 @@ pub(super) enum Exchanged {
     Lost(Problem),
 }
 
-/// Sends and waits for the head of the answer, at most `limit` (zero: for ever).
+/// How long an origin may take to answer.
+#[derive(Clone, Copy)]
+pub(super) struct Patience<'a> {
+    /// From the last byte of the request to the head of the answer; zero: any time.
+    pub(super) first_byte: Duration,
+    /// When a byte last passed.
+    pub(super) activity: &'a Activity,
+}
+
+/// Sends and waits for the head of the answer.
 pub(super) async fn exchange(
     pool: &Arc<Pool>,
     endpoint: &Endpoint<'_>,
     wanted: Wanted,
     parts: &Parts,
     mut body: Body,
-    limit: Duration,
+    patience: Patience<'_>,
 ) -> Exchanged {
     for attempt in 0..=MOST_STALE {
         let lease = match pool.lease(endpoint, wanted).await {
@@ -46,7 +56,7 @@ pub(super) async fn exchange(
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
         let stale = lease.reused && attempt < MOST_STALE;
-        match send(lease, endpoint, parts, body, limit).await {
+        match send(lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
             Exchanged::Unsent(_, unsent) if stale => body = unsent,
             exchanged @ (Exchanged::Answered(..) | Exchanged::Unsent(..) | Exchanged::Lost(_)) => {
@@ -65,7 +75,7 @@ async fn send(
     endpoint: &Endpoint<'_>,
     parts: &Parts,
     body: Body,
-    limit: Duration,
+    patience: Patience<'_>,
 ) -> Exchanged {
     let request = match address(endpoint, parts, body, &lease.sender) {
         Ok(request) => request,
@@ -77,18 +87,15 @@ async fn send(
             Sender::Http2(sender) => sender.try_send_request(request).await,
         }
     };
-    let sent = if limit.is_zero() {
-        Ok(sending.await)
-    } else {
-        tokio::time::timeout(limit, sending).await
-    };
-    match sent {
-        Ok(Ok(response)) => Exchanged::Answered(response, lease),
-        Ok(Err(error)) => failed(endpoint, error),
-        Err(_) => Exchanged::Lost(Problem::OriginTimeout(format!(
+    patience.activity.touch();
+    let sent = patience.activity.unless_quiet(patience.first_byte, sending);
+    match sent.await {
+        Some(Ok(response)) => Exchanged::Answered(response, lease),
+        Some(Err(error)) => failed(endpoint, error),
+        None => Exchanged::Lost(Problem::OriginTimeout(format!(
             "{}: no answer within {}",
             endpoint.url,
-            crate::units::show_duration(limit)
+            crate::units::show_duration(patience.first_byte)
         ))),
     }
 }
@@ -106,13 +113,10 @@ fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> 
 
 /// What the client did wrong, if it was its body that broke the exchange off.
 fn client_fault(error: &hyper::Error) -> Option<Problem> {
-    match error.source()?.downcast_ref::<BodyError>()? {
-        BodyError::TooLong(limit) => Some(Problem::BodyTooLong(*limit)),
-        BodyError::Stalled(_) => Some(Problem::Stalled),
-        BodyError::Broken(error) => {
-            Some(Problem::Malformed(format!("the body broke off: {error}")))
-        }
-    }
+    error
+        .source()?
+        .downcast_ref::<BodyError>()
+        .map(Problem::from)
 }
 
 /// The request as this connection's version of HTTP wants it addressed.

@@ -1,7 +1,8 @@
 //! Tries regions in the order of the Decision until one answers.
 //!
 //! What was never sent always moves on. What was sent moves on only if it may be sent again: a
-//! method that `retries.methods` covers, without a body, within `retries.attempts` and the budget.
+//! method that `retries.methods` covers, with a body that is held whole, within `retries.attempts` and
+//! the budget.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +12,18 @@ use http::{Method, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::body::Body;
 use super::connect::Wanted;
 use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
-use super::context::{Live, Worker};
-use super::exchange::{Exchanged, exchange};
+use super::context::{Counted, Live, Worker};
+use super::exchange::{Exchanged, Patience, exchange};
 use super::inbound::is_safe;
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
 use super::routes::Admitted;
 use crate::clock;
-use crate::config::plan::{RetryMethods, Service, WhenUnsatisfiable};
+use crate::config::plan::{Access, Retries, RetryMethods, Service, WhenUnsatisfiable};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::positions::Standing;
 use crate::steering::{Choice, Decision, Verdict};
@@ -46,9 +48,13 @@ pub(super) struct Outbound<'a> {
     pub(super) decision: Decision,
     pub(super) store: Option<Store<'a>>,
     pub(super) carried: Carried,
+    pub(super) access: Access,
+    pub(super) activity: Arc<Activity>,
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
+    /// What this request's retries take of the budget.
+    pub(super) retrying: Option<Counted<'a>>,
 }
 
 /// An answer on its way back.
@@ -93,22 +99,34 @@ impl<'a> Outbound<'a> {
         }
         let ranked = self.decision.ranked.clone();
         let outcome = match self.store {
-            Some(store) if self.must_be_fresh() => self.forward_fresh(&store, &ranked).await,
+            Some(store) if self.carried.valid && self.access == Access::Read => {
+                self.forward_marked(&store, &ranked).await
+            }
             Some(_) | None => self.forward_in_order(&ranked).await,
         };
         outcome.map_err(|problem| self.when_failing_open(problem))
     }
 
-    fn must_be_fresh(&self) -> bool {
-        self.carried.valid && !self.carried.token.is_empty() && self.decision_is_of_a_read()
-    }
-
-    /// A write's Decision never looks at freshness.
-    fn decision_is_of_a_read(&self) -> bool {
-        self.decision
-            .steps
-            .iter()
-            .any(|step| step.reason.rule() == crate::steering::Rule::Fresh)
+    /// A read that came with a valid token is always marked.
+    async fn forward_marked(
+        &mut self,
+        store: &Store<'_>,
+        ranked: &[Choice],
+    ) -> Result<Forwarded, Problem> {
+        if !self.carried.token.is_empty() {
+            return self.forward_fresh(store, ranked).await;
+        }
+        let forwarded = self.forward_in_order(ranked).await?;
+        let best = ranked.first().map(|choice| choice.region);
+        let mark = if best == Some(forwarded.region) {
+            Mark::Fresh
+        } else {
+            Mark::Routed
+        };
+        Ok(Forwarded {
+            mark: Some(mark),
+            ..forwarded
+        })
     }
 
     /// When every region was down before the first try, unreachable means that none is able.
@@ -141,9 +159,11 @@ impl<'a> Outbound<'a> {
     ) -> Result<Forwarded, Problem> {
         let deadline = Instant::now() + store.consistency.wait;
         for choice in ranked {
+            if self.cannot_catch_up(choice.region) {
+                continue;
+            }
             let (mark, read) = match choice.standing {
                 Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
-                Standing::Behind { .. } if self.cannot_catch_up(choice.region) => continue,
                 Standing::Behind { .. } => (
                     Mark::Waited,
                     self.wait_for(store, choice.region, deadline).await,
@@ -326,19 +346,18 @@ impl<'a> Outbound<'a> {
                 "the body is spent".into(),
             )));
         };
-        let resendable = body.is_empty();
+        let copy = body.copy();
         match require {
             Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require),
             None => self.parts.headers.remove(MERIDIAN_REQUIRE),
         };
         let (asked_at_ms, began) = (clock::steady_ms(), Instant::now());
+        // Before it is known: whoever gives up waiting must take it for sent.
+        let sent_before = self.sent_to.replace(region);
         let exchanged = self.send(origin, body).await;
         match exchanged {
             Exchanged::Answered(response, lease) => {
-                if resendable {
-                    self.body = Some(Body::Empty); // A read that has to be asked again.
-                }
-                self.sent_to = Some(region);
+                self.body = copy; // Of a read that has to be asked again.
                 let said = self.learn(region, origin, &response, asked_at_ms);
                 let origin_time = began.elapsed();
                 Ok(Forwarded {
@@ -353,12 +372,10 @@ impl<'a> Outbound<'a> {
             }
             Exchanged::Unsent(problem, body) => {
                 self.body = Some(body);
+                self.sent_to = sent_before;
                 Err(Missed::Next(problem))
             }
-            Exchanged::Lost(problem) => {
-                self.sent_to = Some(region);
-                Err(self.after_loss(problem, resendable))
-            }
+            Exchanged::Lost(problem) => Err(self.after_loss(problem, copy)),
         }
     }
 
@@ -375,14 +392,17 @@ impl<'a> Outbound<'a> {
         } else {
             Wanted::Any
         };
-        let limit = service.timeouts.first_byte;
+        let patience = Patience {
+            first_byte: service.timeouts.first_byte,
+            activity: &self.activity,
+        };
         exchange(
             &self.worker.pool,
             &endpoint,
             wanted,
             &self.parts,
             body,
-            limit,
+            patience,
         )
         .await
     }
@@ -407,22 +427,19 @@ impl<'a> Outbound<'a> {
     }
 
     /// Whether a request of which something was sent may go to the next region.
-    fn after_loss(&mut self, problem: Problem, resendable: bool) -> Missed {
+    fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
         let retries = self.service().retries;
-        let covered = match retries.methods {
-            RetryMethods::None => false,
-            RetryMethods::Safe => is_safe(&self.parts.method),
-            RetryMethods::Idempotent => {
-                is_safe(&self.parts.method)
-                    || matches!(self.parts.method, Method::PUT | Method::DELETE)
-            }
-        };
-        let affordable = || self.worker.retry(retries.budget.ratio()).is_some();
-        if !resendable || !covered || self.retries_left == 0 || !affordable() {
+        if copy.is_none() || !covers(&retries, &self.parts.method) || self.retries_left == 0 {
+            return Missed::Stop(problem);
+        }
+        if self.retrying.is_none() {
+            self.retrying = self.worker.retry(retries.budget.ratio());
+        }
+        if self.retrying.is_none() {
             return Missed::Stop(problem);
         }
         self.retries_left -= 1;
-        self.body = Some(Body::Empty);
+        self.body = copy;
         metrics::counter!("meridian_http_retries_total").increment(1);
         Missed::Next(problem)
     }
@@ -431,6 +448,18 @@ impl<'a> Outbound<'a> {
     pub(super) fn sent_to_name(&self) -> Option<&'a Arc<str>> {
         self.sent_to
             .map(|region| &self.live.snapshot.plan.regions.of(region).name)
+    }
+}
+
+/// Whether a request of this method may be sent again after something of it was sent.
+pub(super) fn covers(retries: &Retries, method: &Method) -> bool {
+    match retries.methods {
+        RetryMethods::None => false,
+        RetryMethods::Safe => is_safe(method),
+        // RFC 9110 §9.2.2.
+        RetryMethods::Idempotent => {
+            is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
+        }
     }
 }
 

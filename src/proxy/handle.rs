@@ -10,23 +10,27 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::accept::Face;
+use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::body::Body;
-use super::consistency::{self, Carried, Store};
+use super::body::{Body, Pace};
+use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
-use super::forward::{Forwarded, Outbound};
+use super::forward::{Forwarded, Outbound, covers};
 use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
     remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
 };
 use super::inbound;
 use super::outcome::count_problem;
-use super::problem::Problem;
+use super::problem::{self, Problem};
 use super::upgrade;
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
+
+/// The longest body, bytes, that is kept to be sent again.
+const MOST_KEPT: usize = 64 << 10;
 
 /// The connection that a request came on.
 #[derive(Clone, Copy, Debug)]
@@ -125,6 +129,7 @@ struct Asked<'a> {
     store: Option<Store<'a>>,
     carried: Carried,
     known: Known,
+    pace: Pace,
 }
 
 impl<'a> Exchange<'a> {
@@ -140,8 +145,7 @@ impl<'a> Exchange<'a> {
             .flatten();
         let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
         self.prepare(&mut parts, &asked, upgrade.clone())?;
-        let limits = asked.service.limits;
-        let body = Body::streamed(incoming, limits.body, asked.service.timeouts.idle, None);
+        let body = self.body(&asked, &parts.method, incoming).await?;
         let mut outbound = Outbound {
             live: self.live,
             worker: self.worker,
@@ -153,14 +157,39 @@ impl<'a> Exchange<'a> {
             decision,
             store: asked.store,
             carried: asked.carried.clone(),
+            access: asked.access,
+            activity: asked.pace.activity.clone(),
             sent_to: None,
             retries_left: asked.service.retries.attempts,
+            retrying: None,
         };
         let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
         match forwarded {
             Ok(forwarded) => Ok(self.pass_on(&asked, forwarded, client_side.flatten())),
             Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
         }
+    }
+
+    /// The body of a request; one that may have to be sent twice is read first, if it is short.
+    async fn body(
+        &self,
+        asked: &Asked<'_>,
+        method: &http::Method,
+        incoming: Incoming,
+    ) -> Result<Body, Problem> {
+        // What a whole request may take is bounded around the exchange.
+        let pace = Pace {
+            deadline: None,
+            ..asked.pace.clone()
+        };
+        let body = Body::streamed(incoming, asked.service.limits.body, pace, None);
+        let is_asked_again = asked.access == Access::Read && asked.carried.valid;
+        if body.is_empty() || !(is_asked_again || covers(&asked.service.retries, method)) {
+            return Ok(body);
+        }
+        body.kept(MOST_KEPT)
+            .await
+            .map_err(|error| Problem::from(&error))
     }
 
     fn read_head(&self, parts: &Parts) -> Result<Asked<'a>, Problem> {
@@ -180,12 +209,20 @@ impl<'a> Exchange<'a> {
             domain: plan.domains.of(consistency.domain),
             applied: live.snapshot.positions.of(consistency.domain),
             keyring: &live.keyring,
+            plan,
             control: &self.context.control,
             secure: self.arrival.is_secure(),
         });
         let carried = store.map_or_else(Carried::default, |store| store.read(&parts.headers));
         let known = self.session(service, &host).find(&parts.headers, client);
+        let whole = service.timeouts.request;
+        let pace = Pace {
+            activity: Arc::new(Activity::new()),
+            idle: service.timeouts.idle,
+            deadline: (!whole.is_zero()).then(|| self.began + whole),
+        };
         Ok(Asked {
+            pace,
             service_id,
             service,
             trusted: inbound::is_trusted(self.arrival.peer_ip(), trusted_proxies),
@@ -229,7 +266,10 @@ impl<'a> Exchange<'a> {
             .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        response.headers_mut().insert(LOCATION, location);
+        let headers = response.headers_mut();
+        headers.insert(LOCATION, location);
+        let node = &self.live.snapshot.plan.node.name;
+        problem::insert_own_answer(headers, node, "plain http is redirected to https");
         Ok(Some(response))
     }
 
@@ -345,16 +385,17 @@ impl<'a> Exchange<'a> {
             edge_time.as_secs_f64() * 1e3,
             origin_time.as_secs_f64() * 1e3,
         );
-        if let Some(cookie) = self
-            .session(asked.service, &asked.host)
-            .remember(&asked.known, region)
-        {
+        // A region that only a write's target or a token's freshness led to is no habit.
+        let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
+            || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
+        let session = self.session(asked.service, &asked.host);
+        if !was_led && let Some(cookie) = session.remember(&asked.known, region) {
             headers.append(SET_COOKIE, cookie);
         }
         if let Some(store) = asked.store {
             if asked.access == Access::Write || Store::is_write(&said) {
                 if let Some(token) = store.mint(&asked.carried, name, parts.status, &said) {
-                    store.issue(&asked.carried, token, headers);
+                    store.issue(&asked.carried, token, name, headers);
                 }
             } else if let Some(mark) = mark {
                 consistency::mark(headers, mark);
@@ -364,15 +405,18 @@ impl<'a> Exchange<'a> {
         }
         if switching && let (Some(client_side), Some(protocol)) = (client_side, protocol) {
             ask_upgrade(headers, protocol);
-            upgrade::join(
+            let origin_side = Response::from_parts(parts.clone(), incoming);
+            let joined = upgrade::join(
                 client_side,
-                Response::from_parts(parts.clone(), incoming),
+                origin_side,
+                asked.service.timeouts.idle,
                 admitted,
             );
+            self.context.spawn(joined);
             return Response::from_parts(parts, Body::Empty);
         }
         let held = lease.until_body_ends(Box::new(admitted));
-        let body = Body::streamed(incoming, 0, asked.service.timeouts.idle, Some(held));
+        let body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
         Response::from_parts(parts, body)
     }
 
@@ -382,11 +426,8 @@ impl<'a> Exchange<'a> {
         if let (Some(store), Access::Write, Some(region)) =
             (asked.store, asked.access, outbound.sent_to_name())
         {
-            store.issue(
-                &asked.carried,
-                store.pinned(&asked.carried, region),
-                &mut headers,
-            );
+            let token = store.pinned(&asked.carried, region);
+            store.issue(&asked.carried, token, region, &mut headers);
         }
         Refused { problem, headers }
     }

@@ -4,6 +4,7 @@
 //! the order. HTTP semantics are RFC 9110, 9112 and 9113; errors are RFC 9457 with RFC 9209.
 
 mod accept;
+mod activity;
 mod affinity;
 mod body;
 mod connect;
@@ -15,6 +16,7 @@ mod handle;
 mod headers;
 mod inbound;
 mod outcome;
+mod patience;
 mod pool;
 mod problem;
 mod routes;

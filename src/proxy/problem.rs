@@ -4,7 +4,7 @@ use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use serde_json::json;
 
-use super::body::Body;
+use super::body::{Body, BodyError};
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;
@@ -47,6 +47,18 @@ pub(super) enum Problem {
     /// Ours: no region has caught up with the client's writes.
     #[error("no region has caught up with what this client has written")]
     NotCaughtUp,
+}
+
+/// What is wrong with a request whose body did not arrive.
+impl From<&BodyError> for Problem {
+    fn from(error: &BodyError) -> Self {
+        match error {
+            BodyError::TooLong(limit) => Self::BodyTooLong(*limit),
+            BodyError::Stalled(_) => Self::Stalled,
+            BodyError::Broken(_) => Self::Malformed(error.to_string()),
+            BodyError::Late => Self::OriginTimeout(error.to_string()),
+        }
+    }
 }
 
 /// How a problem shows: status, the slug of its type, its title, and RFC 9209's error.
@@ -167,11 +179,20 @@ impl Problem {
 
 /// RFC 9209 §2: `"node"; error=...; details="..."`.
 fn insert_proxy_status(headers: &mut HeaderMap, node: &str, error: &str, details: &str) {
-    let text = format!(
-        "{}; error={error}; details={}",
-        sf_string(node),
-        sf_string(details)
+    put_proxy_status(
+        headers,
+        &format!("{}; error={error}", sf_string(node)),
+        details,
     );
+}
+
+/// An answer that the edge made itself, and that is no error.
+pub(super) fn insert_own_answer(headers: &mut HeaderMap, node: &str, details: &str) {
+    put_proxy_status(headers, &sf_string(node), details);
+}
+
+fn put_proxy_status(headers: &mut HeaderMap, who: &str, details: &str) {
+    let text = format!("{who}; details={}", sf_string(details));
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.insert(PROXY_STATUS, value);
     }

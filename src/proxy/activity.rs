@@ -1,0 +1,76 @@
+//! When a byte last passed within one exchange: what every idle time-out goes by.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// When a byte last passed, in either direction.
+pub(super) struct Activity {
+    began: Instant,
+    /// Milliseconds after `began`.
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    /// It begins now.
+    pub(super) fn new() -> Self {
+        Self {
+            began: Instant::now(),
+            last_ms: AtomicU64::new(0),
+        }
+    }
+
+    /// A byte passes.
+    pub(super) fn touch(&self) {
+        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.last_ms.store(ms, Ordering::Relaxed);
+    }
+
+    /// When the last one passed.
+    pub(super) fn last(&self) -> Instant {
+        self.began + Duration::from_millis(self.last_ms.load(Ordering::Relaxed))
+    }
+
+    /// Waits for `work` as long as bytes keep passing; `None` after `limit` (zero: any) without one.
+    pub(super) async fn unless_quiet<T>(
+        &self,
+        limit: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        if limit.is_zero() {
+            return Some(work.await);
+        }
+        let mut work = std::pin::pin!(work);
+        loop {
+            let until = self.last() + limit;
+            match tokio::time::timeout_at(until, work.as_mut()).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.last() + limit > Instant::now() => {}
+                Err(_) => return None,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_goes_on_as_long_as_bytes_pass() {
+        let activity = Activity::new();
+        let limit = Duration::from_secs(1);
+        let slow = async {
+            for _ in 0..5 {
+                tokio::time::sleep(Duration::from_millis(900)).await;
+                activity.touch();
+            }
+        };
+        assert_eq!(activity.unless_quiet(limit, slow).await, Some(()));
+        let quiet = std::future::pending::<()>();
+        let began = Instant::now();
+        assert_eq!(activity.unless_quiet(limit, quiet).await, None);
+        assert_eq!(began.elapsed().as_secs(), 1);
+    }
+}
