@@ -26,6 +26,8 @@ const TIMEOUT: &[u8] =
 pub(super) struct Turns {
     /// Under way: head read, answer not yet sent.
     open: AtomicU32,
+    /// All that there have been: tells one head from the next.
+    begun: AtomicU32,
     activity: Activity,
 }
 
@@ -33,6 +35,7 @@ impl Turns {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             open: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
             activity: Activity::new(),
         })
     }
@@ -40,6 +43,7 @@ impl Turns {
     /// A request begins; it ends when the answer's body has been sent or dropped.
     pub(super) fn begin(self: &Arc<Self>) -> Turn {
         self.open.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
         Turn(self.clone())
     }
 
@@ -110,8 +114,8 @@ pub(super) struct Patient<S> {
     stream: S,
     turns: Arc<Turns>,
     limit: Duration,
-    /// Since when a head has been arriving.
-    head_since: Option<Instant>,
+    /// Since when the head of which request has been arriving.
+    head_since: Option<(u32, Instant)>,
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
@@ -127,12 +131,18 @@ impl<S> Patient<S> {
         }
     }
 
+    /// Bytes of a head have come; the first of them begin its time.
+    fn note_head(&mut self) {
+        let begun = self.turns.begun.load(Ordering::Relaxed);
+        if self.head_since.is_none_or(|(number, _)| number != begun) {
+            self.head_since = Some((begun, Instant::now()));
+        }
+    }
+
     /// Ready when the head that is arriving has taken too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.turns.is_busy() {
-            self.head_since = None;
-        }
-        let Some(since) = self.head_since else {
+        let begun = self.turns.begun.load(Ordering::Relaxed);
+        let Some((_, since)) = self.head_since.filter(|(number, _)| *number == begun) else {
             return Poll::Pending;
         };
         let until = since + self.limit;
@@ -156,7 +166,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
         match Pin::new(&mut self.stream).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 if buf.filled().len() > before && !self.turns.is_busy() {
-                    self.head_since.get_or_insert_with(Instant::now);
+                    self.note_head();
                 }
                 Poll::Ready(Ok(()))
             }

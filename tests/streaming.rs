@@ -1,0 +1,354 @@
+//! Bodies and upgrades as they stream through, and clients and origins that are slow.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use support::{Edge, Origin, wait_until};
+
+fn yaml(origin: &str, listen: &str, service: &str) -> String {
+    format!(
+        "listen: {{ http: ['127.0.0.1:0'], http_mode: serve, https: ['127.0.0.1:0'], admin: '127.0.0.1:0', {listen} }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+node: {{ drain_timeout: 10s }}
+regions: {{ here: {{ origins: ['{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], {service} }} }}
+"
+    )
+}
+
+/// A server of raw bytes: answers health checks, and gives every other connection to a closure.
+fn raw_origin(
+    serve: impl Fn(BufReader<TcpStream>, String) + Send + Sync + Clone + 'static,
+) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            std::thread::spawn(move || {
+                let mut stream = BufReader::new(stream);
+                let head = read_head(&mut stream);
+                if head.starts_with("GET /health ") {
+                    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+                    let _ = stream.get_mut().write_all(ok);
+                } else {
+                    serve(stream, head);
+                }
+            });
+        }
+    });
+    address
+}
+
+/// Up to the empty line.
+fn read_head(stream: &mut impl BufRead) -> String {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if stream.read_line(&mut head).unwrap_or(0) == 0 {
+            break;
+        }
+    }
+    head
+}
+
+fn connect(edge: &Edge) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(edge.address("http")).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    BufReader::new(stream)
+}
+
+fn say(stream: &mut BufReader<TcpStream>, text: &str) {
+    stream.get_mut().write_all(text.as_bytes()).unwrap();
+}
+
+/// What comes until the other side ends.
+fn rest(stream: &mut BufReader<TcpStream>) -> String {
+    let mut bytes = Vec::new();
+    let _ = stream.read_to_end(&mut bytes);
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
+
+/// Says 101 and echoes line by line.
+fn echo(mut stream: BufReader<TcpStream>, head: String) {
+    let has = |field: &str| head.to_ascii_lowercase().contains(field);
+    assert!(
+        has("\r\nupgrade: websocket\r\n") && has("\r\nconnection: upgrade\r\n"),
+        "{head}"
+    );
+    say(
+        &mut stream,
+        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
+    );
+    let mut line = String::new();
+    while stream.read_line(&mut line).unwrap_or(0) > 0 {
+        say(&mut stream, &line);
+        line.clear();
+    }
+}
+
+fn chat(edge: &Edge) -> BufReader<TcpStream> {
+    let mut client = connect(edge);
+    say(&mut client, UPGRADE);
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(
+        head.to_ascii_lowercase()
+            .contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=")
+    );
+    client
+}
+
+fn exchange_line(client: &mut BufReader<TcpStream>, text: &str) {
+    say(client, text);
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    assert_eq!(line, text);
+}
+
+#[test]
+fn a_websocket_passes_bytes_both_ways_until_either_side_ends() {
+    let origin = raw_origin(echo);
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = chat(&edge);
+    exchange_line(&mut client, "hello\n");
+    exchange_line(&mut client, "again\n");
+    client.get_mut().shutdown(Shutdown::Write).unwrap();
+    assert_eq!(rest(&mut client), "");
+}
+
+#[test]
+fn a_websocket_outlives_the_beginning_of_a_drain() {
+    let origin = raw_origin(echo);
+    let mut edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = chat(&edge);
+    edge.process.signal("TERM");
+    edge.process.wait_for("draining");
+    exchange_line(&mut client, "still here\n");
+    drop(client);
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn a_websocket_that_says_nothing_ends_after_idle() {
+    let origin = raw_origin(echo);
+    let edge = Edge::start(&yaml(
+        &format!("http://{origin}"),
+        "",
+        "timeouts: { idle: 300ms }",
+    ));
+    let mut client = chat(&edge);
+    assert_eq!(rest(&mut client), "");
+}
+
+#[test]
+fn an_answer_reaches_the_client_while_it_is_still_being_made() {
+    let (sender, more) = std::sync::mpsc::channel::<()>();
+    let more = std::sync::Arc::new(std::sync::Mutex::new(more));
+    let origin = raw_origin(move |mut stream, _| {
+        say(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nfirst\r\n",
+        );
+        more.lock().unwrap().recv().unwrap();
+        say(&mut stream, "4\r\nlast\r\n0\r\n\r\n");
+    });
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
+    );
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut first = [0; 10];
+    client.read_exact(&mut first).unwrap();
+    assert_eq!(&first, b"5\r\nfirst\r\n");
+    sender.send(()).unwrap();
+    assert_eq!(rest(&mut client), "4\r\nlast\r\n0\r\n\r\n");
+}
+
+#[test]
+fn trailers_pass_both_ways() {
+    let origin = raw_origin(|mut stream, head| {
+        let mut request = String::new();
+        while !request.ends_with("\r\n\r\n") {
+            stream.read_line(&mut request).unwrap();
+        }
+        assert!(
+            head.to_ascii_lowercase().contains("\r\nte: trailers\r\n"),
+            "{head}"
+        );
+        assert!(
+            request.to_ascii_lowercase().contains("x-sum: 42"),
+            "{request}"
+        );
+        say(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\nTrailer: grpc-status\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\ngrpc-status: 0\r\n\r\n",
+        );
+    });
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close, TE\r\nTE: trailers\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
+    );
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let body = rest(&mut client);
+    assert!(body.contains("grpc-status: 0"), "{body}");
+}
+
+#[test]
+fn a_head_that_stalls_is_a_408_and_a_pause_between_requests_is_none() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(
+        &origin.url(),
+        "timeouts: { headers: 300ms, idle: 10s }",
+        "",
+    ));
+    let mut stalled = connect(&edge);
+    say(&mut stalled, "GET / HTTP/1.1\r\nHost: www.exam");
+    let said = rest(&mut stalled);
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+    let mut patient = connect(&edge);
+    for _ in 0..2 {
+        say(
+            &mut patient,
+            "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
+        );
+        let head = read_head(&mut patient);
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        let mut body = [0; 1];
+        patient.read_exact(&mut body).unwrap();
+        // Longer than a head may take.
+        std::thread::park_timeout(Duration::from_millis(500));
+    }
+}
+
+#[test]
+fn an_upload_that_goes_on_longer_than_first_byte_is_no_time_out() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "", "timeouts: { first_byte: 400ms }"));
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nContent-Length: 8\r\n\r\n",
+    );
+    for _ in 0..8 {
+        std::thread::park_timeout(Duration::from_millis(100));
+        say(&mut client, "x");
+    }
+    let said = rest(&mut client);
+    assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
+}
+
+#[test]
+fn a_request_that_takes_too_long_as_a_whole_is_cut_off() {
+    let origin = raw_origin(|mut stream, _| {
+        say(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+        );
+        while stream.get_mut().write_all(b"1\r\nx\r\n").is_ok() {
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    });
+    let edge = Edge::start(&yaml(
+        &format!("http://{origin}"),
+        "",
+        "timeouts: { request: 400ms }",
+    ));
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
+    );
+    let said = rest(&mut client);
+    assert!(
+        said.starts_with("HTTP/1.1 200 ") && !said.ends_with("0\r\n\r\n"),
+        "{said}"
+    );
+}
+
+#[test]
+fn an_origin_that_breaks_off_costs_a_get_nothing_and_a_post_a_502() {
+    fn serve() -> (SocketAddr, std::sync::Arc<std::sync::atomic::AtomicU32>) {
+        let posts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));
+        let counted = posts.clone();
+        let address = raw_origin(move |stream, head| {
+            if head.starts_with("POST ") {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            }
+            drop(stream);
+        });
+        (address, posts)
+    }
+    let (broken, posts) = serve();
+    let good = Origin::start("good");
+    let edge = Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {{ a: {{ origins: ['http://{broken}'] }}, b: {{ origins: ['{}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }} }} }}
+",
+        good.url()
+    ));
+    for _ in 0..5 {
+        assert_eq!(edge.curl("www.example.com", "/", &[]).body, "good");
+    }
+    let post = edge.curl("www.example.com", "/", &["-d", "x"]);
+    assert_eq!(post.status, 502);
+    assert_eq!(
+        posts.load(std::sync::atomic::Ordering::SeqCst),
+        1,
+        "never twice"
+    );
+    assert!(good.seen().iter().all(|seen| seen.method == "GET"));
+}
+
+#[test]
+fn many_slow_readers_get_all_of_it() {
+    let origin = Origin::start("o");
+    let size = 4 << 20;
+    origin.set_answer(move |_| {
+        axum::response::Response::new(axum::body::Body::from(vec![b'x'; size]))
+    });
+    let edge = Edge::start(&yaml(&origin.url(), "", ""));
+    let readers: Vec<JoinHandle<usize>> = (0..16)
+        .map(|_| {
+            let mut client = connect(&edge);
+            std::thread::spawn(move || {
+                say(
+                    &mut client,
+                    "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
+                );
+                read_head(&mut client);
+                let (mut chunk, mut total) = (vec![0; 64 << 10], 0);
+                while let Ok(read @ 1..) = client.read(&mut chunk) {
+                    total += read;
+                    std::thread::yield_now();
+                }
+                total
+            })
+        })
+        .collect();
+    for reader in readers {
+        assert_eq!(reader.join().unwrap(), size);
+    }
+    assert!(wait_until(|| origin.seen().len() == 16));
+}
