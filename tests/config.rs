@@ -178,6 +178,16 @@ fn variables_are_replaced_and_an_unset_one_is_told_once() {
     let loaded = load(yaml).unwrap();
     let host = loaded.plan.services.values().next().unwrap().hosts[0].to_string();
     assert_eq!(host, "0123456789abcdef0123.example");
+    // As the contract writes it: a brace within a flow map.
+    let bare = load(&with(
+        "keys: [{ id: 1, secret: ${MERIDIAN_KEY} }]\nadmin: { token: ${NOBODY} }",
+    ));
+    let said = bare.unwrap_err().to_string();
+    assert!(
+        said.starts_with("edge.yaml:6:17: the environment variable `NOBODY`"),
+        "{said}"
+    );
+    assert!(load(&with("admin: { token: \"a $${b} ${HOST}\" }")).is_ok());
     let said = load(&with("admin: { token: \"${NOBODY}\" }")).unwrap_err();
     assert_eq!(said.iter().count(), 1, "{said}");
     check_refused(&with("admin: { token: \"${NOBODY\" }"), "`${` without `}`");

@@ -172,9 +172,10 @@ fn open_token(
         return Ok(None);
     };
     let domain = &plan.domains.of(consistency.domain).name;
-    Token::open(text, keyring, domain, now_secs)
-        .map(Some)
-        .map_err(|error| QuestionError::Token(error.to_string()))
+    let mut token = Token::open(text, keyring, domain, now_secs)
+        .map_err(|error| QuestionError::Token(error.to_string()))?;
+    token.pin = token.pin.filter(|pin| pin.until > now_secs);
+    Ok(Some(token))
 }
 
 fn pinned(plan: &Plan, token: Option<&Token>) -> Option<RegionId> {

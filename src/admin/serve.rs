@@ -82,6 +82,9 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
         )
         .route("/api/v1/reload", post(writes::reload))
         .route("/api/v1/positions/{region}", put(writes::positions))
+        .method_not_allowed_fallback(|| async {
+            error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
+        })
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(state)

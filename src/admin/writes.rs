@@ -187,6 +187,11 @@ pub(super) async fn positions(
     let domain = domain(plan, text(&asked, "domain")?)?;
     let applied = applied(plan, domain, asked.get("applied"))?;
     let name = plan.regions.of(id).name.clone();
+    if plan.regions.of(id).origins.is_empty() {
+        return Err(bad(format!(
+            "region `{region}` has no origins, so it has no positions"
+        )));
+    }
     for origin in &plan.regions.of(id).origins {
         let report = Report {
             region: &name,

@@ -24,7 +24,7 @@ impl Check {
         let loaded = Source::paths(self.config.paths)
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials = load_materials(&loaded)
+        let materials = load_materials(&loaded, None)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let warnings = [loaded.warnings.clone(), materials.warnings].concat();
         let count = warnings.len();

@@ -78,7 +78,7 @@ impl Explain {
         let loaded = Source::paths(self.config.paths.clone())
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials = load_materials(&loaded)
+        let materials = load_materials(&loaded, None)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let keyring = Keyring::new(&loaded.plan.keys);
         let (snapshot, _) =

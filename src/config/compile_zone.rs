@@ -212,25 +212,27 @@ impl Compiler<'_, '_> {
         let rname = named("rname")
             .or_else(|| below("hostmaster"))
             .unwrap_or_else(|| self.origin.clone());
-        let data = SOA::new(
-            mname,
-            rname,
-            self.serial(),
-            seconds(time("refresh", 7_200)),
-            seconds(time("retry", 900)),
-            seconds(time("expire", 1_209_600)),
-            time("minimum", 60),
-        );
+        let timers = [
+            time("refresh", 7_200),
+            time("retry", 900),
+            time("expire", 1_209_600),
+        ];
+        let minimum = time("minimum", 60);
+        let serial = self.serial(&format!("{mname} {rname} {timers:?} {minimum}"));
+        let [refresh, retry, expire] = timers.map(seconds);
+        let data = SOA::new(mname, rname, serial, refresh, retry, expire, minimum);
         self.push(self.origin.clone(), ttl, RData::SOA(data));
     }
 
     /// A number that follows the content: every edge with this zone has the same one.
-    fn serial(&self) -> u32 {
-        let mut lines: Vec<String> = self
-            .records
-            .iter()
-            .map(|record| format!("{} {} {}", record.owner, record.ttl.secs(), record.data))
-            .collect();
+    fn serial(&self, soa: &str) -> u32 {
+        let record =
+            |record: &ZoneRecord| format!("{} {} {}", record.owner, record.ttl.secs(), record.data);
+        let hosts = self.services.values().flat_map(|service| &service.hosts);
+        let mut lines: Vec<String> = self.records.iter().map(record).collect();
+        lines.extend(self.steered.iter().map(|(owner, _)| owner.to_string()));
+        lines.extend(hosts.map(ToString::to_string));
+        lines.push(soa.to_owned());
         lines.sort();
         u32::try_from(stable_hash(&lines.join("\n")) >> 33).unwrap_or(1)
     }

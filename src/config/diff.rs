@@ -71,13 +71,21 @@ fn regions(plan: &Plan) -> Vec<(String, String)> {
 }
 
 fn services(plan: &Plan) -> Vec<(String, String)> {
-    let names = plan
-        .regions
-        .values()
-        .map(|region| region.name.to_string())
-        .collect::<Vec<_>>();
+    let names = |id: &str, names: Vec<String>| {
+        let spelt = names.into_iter().enumerate();
+        spelt
+            .map(|(index, name)| (format!("{id}({index})"), name))
+            .collect::<Vec<_>>()
+    };
+    let regions = plan.regions.values().map(|region| region.name.to_string());
+    let domains = plan.domains.values().map(|domain| format!("{domain:?}"));
+    let spelt = [
+        names("RegionId", regions.collect()),
+        names("DomainId", domains.collect()),
+    ]
+    .concat();
     entries(&plan.services, |service| {
-        (service.name.to_string(), with_names(service, &names))
+        (service.name.to_string(), with_names(service, &spelt))
     })
 }
 
@@ -109,11 +117,10 @@ fn entries<K: Id, V>(
     table.values().map(entry).collect()
 }
 
-/// A value's debug form with region ids spelt as names.
-fn with_names(value: &impl Debug, names: &[String]) -> String {
-    let mut text = format!("{value:?}");
-    for (index, name) in names.iter().enumerate() {
-        text = text.replace(&format!("RegionId({index})"), name);
-    }
-    text
+/// A value's debug form with ids spelt out.
+fn with_names(value: &impl Debug, spelt: &[(String, String)]) -> String {
+    let text = format!("{value:?}");
+    spelt
+        .iter()
+        .fold(text, |text, (id, name)| text.replace(id, name))
 }

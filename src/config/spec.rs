@@ -58,6 +58,7 @@ kind!(SHARE, "string", "20%", |text| told(text.parse::<Share>()));
 kind!(TTL, "string", "30s", |text| told(text.parse::<Ttl>()));
 kind!(COUNT, "integer", "1", |text| whole(text, 0, 1_000_000_000));
 kind!(SMALL, "integer", "2", |text| whole(text, 0, 255));
+kind!(NUMBER, "integer", "1", |text| whole(text, 0, 65_535));
 kind!(THRESHOLD, "integer", "3", |text| whole(text, 1, 255));
 kind!(PORT, "integer", "8443", |text| whole(text, 1, 65_535));
 kind!(ANSWERS, "integer", "1", |text| whole(text, 1, 16));
@@ -634,7 +635,7 @@ static SERVICE: &[Field] = &[
         "guards",
         Shape::Map(&[field(
             "min_regions",
-            Shape::Scalar(&COUNT),
+            Shape::Scalar(&NUMBER),
             "a drain that would leave fewer healthy regions is refused; default 1",
         )]),
         "what protects from mistakes",
@@ -726,7 +727,7 @@ static HEALTH: &[Field] = &[
     field("verify_tls", Shape::Scalar(&BOOL), "default true"),
     field(
         "min_healthy",
-        Shape::Scalar(&COUNT),
+        Shape::Scalar(&NUMBER),
         "origins that must be healthy for the region to be; default 1",
     ),
     field(

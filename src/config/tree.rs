@@ -93,7 +93,8 @@ pub(super) fn parse(
         anchors: HashMap::new(),
         nodes: 0,
     };
-    let mut events = Parser::new_from_str(text);
+    let text = mark_variables(text);
+    let mut events = Parser::new_from_str(&text);
     match builder.document(&mut events) {
         Ok(node) => node,
         Err(problem) => {
@@ -101,6 +102,49 @@ pub(super) fn parse(
             None
         }
     }
+}
+
+/// Stand for `$`, `{` and `}` of a variable while YAML is parsed: in `{ secret: ${KEY} }` a brace would
+/// begin a map. Private-use characters, one each, so that columns stay right.
+const DOLLAR: char = '\u{f8f0}';
+const OPEN: char = '\u{f8f1}';
+const CLOSE: char = '\u{f8f2}';
+
+/// Marks `${NAME}` wherever it stands.
+fn mark_variables(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once("${") {
+        out.push_str(before);
+        let name = after.split_once('}').filter(|(name, _)| is_variable(name));
+        rest = match name {
+            Some((name, after)) => {
+                out.extend([DOLLAR, OPEN]);
+                out.push_str(name);
+                out.push(CLOSE);
+                after
+            }
+            None => {
+                out.push_str("${");
+                after
+            }
+        };
+    }
+    out.push_str(rest);
+    out
+}
+
+/// The text as it was written.
+fn unmark(text: &str) -> String {
+    text.replace(DOLLAR, "$")
+        .replace(OPEN, "{")
+        .replace(CLOSE, "}")
+}
+
+/// Letters, digits and underscores, as POSIX has the names of variables.
+fn is_variable(name: &str) -> bool {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    !name.is_empty() && name.chars().all(is_word) && !name.starts_with(|c: char| c.is_ascii_digit())
 }
 
 struct Builder<'a> {
@@ -261,7 +305,7 @@ impl Builder<'_> {
                 );
                 continue;
             }
-            let key: Arc<str> = key.into();
+            let key: Arc<str> = unmark(&key).into();
             if let Some(first) = entries.iter().find(|entry| entry.key == key) {
                 let twice = Problem::new(Some(at), format!("`{key}` appears twice"));
                 self.problems
@@ -280,6 +324,8 @@ impl Builder<'_> {
 
     /// Replaces `${NAME}` by the environment's value; `$${` stands for `${`.
     fn substitute(&mut self, text: &str, at: &SourceAt) -> Arc<str> {
+        let text = unmark(text);
+        let text = text.as_str();
         if !text.contains("${") {
             return text.into();
         }

@@ -299,7 +299,20 @@ impl Writer {
     }
 
     fn conclude(&mut self, outcome: Result<Event, DrainRefused>) -> Result<(), DrainRefused> {
-        let event = outcome?;
+        let event = match outcome {
+            Ok(event) => event,
+            Err(refused) => {
+                self.record([Event {
+                    id: 0,
+                    at_ms: clock::unix_ms(),
+                    kind: Kind::Drain,
+                    region: None,
+                    service: None,
+                    message: format!("a drain was refused: {refused}"),
+                }]);
+                return Err(refused);
+            }
+        };
         self.record([event]);
         self.publish();
         self.unsaved = true;

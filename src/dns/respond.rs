@@ -127,23 +127,29 @@ fn answer(
         // RFC 6895 §3.1: these are records of messages, and nobody's data.
         (CLASS_IN, rtype::OPT | rtype::TKEY | rtype::TSIG) => reply.rcode = Rcode::FormErr,
         // RFC 5936 §2.2.1: no zone is given away.
-        (CLASS_IN, rtype::AXFR | rtype::IXFR) => reply.rcode = Rcode::Refused,
+        (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
             let subnet = query.head.edns.and_then(|edns| edns.subnet);
             let client = subnet.and_then(|subnet| subnet.client()).unwrap_or(peer);
             let asker = Asker { client, draw };
             return look_up(live, query, asker, reply);
         }
-        _ => reply.rcode = Rcode::Refused,
+        _ => refuse(reply),
     }
     None
+}
+
+/// RFC 8914 §4.21: with the reason that nobody else can guess.
+fn refuse(reply: &mut Reply<'_, '_>) {
+    reply.rcode = Rcode::Refused;
+    reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
 }
 
 /// RFC 4892: the node's name, to whoever debugs.
 fn identify(live: &Live, query: &Query<'_>, reply: &mut Reply<'_, '_>) {
     let name = query.name.as_bytes();
     if query.qtype != rtype::TXT || !IDENTITY_NAMES.contains(&name) {
-        reply.rcode = Rcode::Refused;
+        refuse(reply);
         return;
     }
     let node = live.snapshot.plan.node.name.as_bytes();

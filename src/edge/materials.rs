@@ -1,5 +1,6 @@
 //! What the configuration names but does not hold: the geography database, certificates, roots.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 const DOT_ALPN: &[&[u8]] = &[b"dot"];
 
 /// All that a Plan needs beside itself, loaded and checked.
+#[derive(Clone)]
 pub struct Materials {
     /// Where addresses are.
     pub database: Arc<Database>,
@@ -34,13 +36,85 @@ pub struct Materials {
     pub probers: Probers,
     /// What to warn of.
     pub warnings: Vec<Problem>,
+    trust: Trust,
+    /// Of what identities and trust were made.
+    made_of: Sources,
 }
 
-/// Loads everything that the Plan names; all that is wrong is told at once.
-pub fn load_materials(loaded: &Loaded) -> Result<Materials, Vec<Problem>> {
+/// TLS towards probed targets.
+#[derive(Clone)]
+struct Trust {
+    verified: Arc<rustls::ClientConfig>,
+    unverified: Arc<rustls::ClientConfig>,
+}
+
+/// Hashes of the files and settings that TLS is made of: what did not change is kept, and with it
+/// sessions that can be resumed, pools and the evidence of checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sources {
+    identities: u64,
+    trust: u64,
+}
+
+impl Sources {
+    fn of(plan: &Plan) -> Self {
+        let (mut identities, mut trust) = (DefaultHasher::new(), DefaultHasher::new());
+        for file in plan.tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]) {
+            hash_file(file, &mut identities);
+        }
+        if plan.tls.certificates.is_empty() {
+            hosts(plan).hash(&mut identities);
+        }
+        let origins = &plan.tls.origins;
+        origins
+            .ca
+            .iter()
+            .for_each(|file| hash_file(file, &mut trust));
+        (origins.verify, &origins.server_name).hash(&mut trust);
+        Self {
+            identities: identities.finish(),
+            trust: trust.finish(),
+        }
+    }
+}
+
+fn hash_file(file: &FileRef, hasher: &mut DefaultHasher) {
+    file.path.hash(hasher);
+    std::fs::read(&file.path).ok().hash(hasher);
+}
+
+impl Materials {
+    /// What changed in files that the configuration only names, a line each.
+    pub fn changes_since(&self, before: &Self) -> Vec<String> {
+        let changed = [
+            (
+                "certificates",
+                self.made_of.identities != before.made_of.identities,
+            ),
+            ("tls.origins", self.made_of.trust != before.made_of.trust),
+            (
+                "geography database",
+                self.database.info().to_string() != before.database.info().to_string(),
+            ),
+        ];
+        changed
+            .iter()
+            .filter(|(_, changed)| *changed)
+            .map(|(what, _)| format!("{what} changed"))
+            .collect()
+    }
+}
+
+/// Loads everything that the Plan names; all that is wrong is told at once. What is made of the same as
+/// in `before` is taken over.
+pub fn load_materials(
+    loaded: &Loaded,
+    before: Option<&Materials>,
+) -> Result<Materials, Vec<Problem>> {
     let plan = &loaded.plan;
     let mut problems = Vec::new();
     let mut warnings = Vec::new();
+    let made_of = Sources::of(plan);
     let database = keep(&mut problems, load_database(plan));
     let identities = keep_all(&mut problems, load_identities(plan, &mut warnings));
     let dot_identities = keep_all(&mut problems, load_identities(plan, &mut Vec::new()));
@@ -48,23 +122,38 @@ pub fn load_materials(loaded: &Loaded) -> Result<Materials, Vec<Problem>> {
         &mut problems,
         OriginTls::load(&plan.tls.origins).map_err(|error| certificate_problem(plan, &error)),
     );
-    let probers = keep(
+    let trust = keep(
         &mut problems,
-        probers(plan).map_err(|error| certificate_problem(plan, &error)),
+        Trust::load(plan).map_err(|error| certificate_problem(plan, &error)),
     );
-    let (Some(database), Some(identities), Some(dot_identities), Some(origin_tls), Some(probers)) =
-        (database, identities, dot_identities, origin_tls, probers)
+    let (Some(database), Some(identities), Some(dot_identities), Some(origin_tls), Some(trust)) =
+        (database, identities, dot_identities, origin_tls, trust)
     else {
         return Err(problems);
+    };
+    let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
+    let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
+    let (https, dot) = match same_identities {
+        Some(before) => (before.https.clone(), before.dot.clone()),
+        None => (
+            identities.server_config(HTTPS_ALPN),
+            dot_identities.server_config(DOT_ALPN),
+        ),
+    };
+    let (origin_tls, trust) = match same_trust {
+        Some(before) => (before.origin_tls.clone(), before.trust.clone()),
+        None => (origin_tls, trust),
     };
     Ok(Materials {
         clients: Arc::new(ClientMap::compile(plan, &database)),
         database,
-        https: identities.server_config(HTTPS_ALPN),
-        dot: dot_identities.server_config(DOT_ALPN),
+        https,
+        dot,
         origin_tls,
-        probers,
+        probers: probers(plan, &trust),
+        trust,
         warnings,
+        made_of,
     })
 }
 
@@ -104,18 +193,17 @@ fn load_identities(plan: &Plan, warnings: &mut Vec<Problem>) -> Result<Identitie
         let message = "tls.certificates is not set: a self-signed certificate is used, which clients will not trust";
         warnings.push(Problem::new(None, message.to_owned()));
     }
-    let hosts: Vec<String> = plan
-        .services
-        .values()
-        .flat_map(|service| &service.hosts)
-        .map(HostPattern::to_string)
-        .collect();
-    Identities::self_signed(&hosts).map_err(|error| {
+    Identities::self_signed(&hosts(plan)).map_err(|error| {
         vec![Problem::new(
             None,
             format!("no self-signed certificate: {error}"),
         )]
     })
+}
+
+fn hosts(plan: &Plan) -> Vec<String> {
+    let hosts = plan.services.values().flat_map(|service| &service.hosts);
+    hosts.map(HostPattern::to_string).collect()
 }
 
 /// A certificate's problem at the place where the configuration names the file.
@@ -127,21 +215,28 @@ fn certificate_problem(plan: &Plan, error: &CertificateError) -> Problem {
     Problem::new(named.map(|file| file.at.clone()), error.to_string())
 }
 
-fn probers(plan: &Plan) -> Result<Probers, CertificateError> {
-    let trust = &plan.tls.origins;
-    let roots = roots(trust)?;
-    let verified = client_config(&roots, trust.verify, HTTPS_ALPN);
-    let unverified = client_config(&roots, false, HTTPS_ALPN);
-    Ok(Table::like(&plan.services, |id| {
+impl Trust {
+    fn load(plan: &Plan) -> Result<Self, CertificateError> {
+        let trust = &plan.tls.origins;
+        let roots = roots(trust)?;
+        Ok(Self {
+            verified: client_config(&roots, trust.verify, HTTPS_ALPN),
+            unverified: client_config(&roots, false, HTTPS_ALPN),
+        })
+    }
+}
+
+fn probers(plan: &Plan, trust: &Trust) -> Probers {
+    Table::like(&plan.services, |id| {
         let check = &plan.services.of(id).health;
         Prober {
             tls: if check.verify_tls {
-                verified.clone()
+                trust.verified.clone()
             } else {
-                unverified.clone()
+                trust.unverified.clone()
             },
             check: Arc::new(check.clone()),
-            server_name: trust.server_name.clone(),
+            server_name: plan.tls.origins.server_name.clone(),
         }
-    }))
+    })
 }

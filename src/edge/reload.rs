@@ -18,6 +18,7 @@ use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadReq
 pub(super) struct Reloading {
     pub(super) source: Source,
     pub(super) plan: Arc<Plan>,
+    pub(super) materials: Materials,
     pub(super) wiring: Wiring,
     pub(super) serving: Serving,
     pub(super) listeners: Listeners,
@@ -78,8 +79,11 @@ impl Reloading {
     }
 
     async fn load_and_apply(&mut self, watch: &mut Option<Watch>) -> ReloadOutcome {
-        let source = self.source.clone();
-        let loading = tokio::task::spawn_blocking(move || load(&source));
+        if let Some(watch) = watch {
+            watch.about_to_load();
+        }
+        let (source, before) = (self.source.clone(), self.materials.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&source, &before));
         let (loaded, materials) = loading
             .await
             .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
@@ -95,7 +99,11 @@ impl Reloading {
         if let Some(watch) = watch {
             watch.follow(loaded.watched());
         }
-        let changes = diff(&self.plan, &loaded.plan);
+        let mut changes = diff(&self.plan, &loaded.plan).lines();
+        changes.extend(materials.changes_since(&self.materials));
+        if self.plan.node.state_dir != loaded.plan.node.state_dir {
+            tracing::warn!("node.state_dir is read at the start only: restart to change it");
+        }
         let plan = Arc::new(loaded.plan);
         self.serving.https.store(materials.https.clone());
         self.serving.dot.store(materials.dot.clone());
@@ -103,7 +111,6 @@ impl Reloading {
             .admin
             .database
             .store(materials.database.clone());
-        let changes: Vec<String> = changes.lines();
         let summary = if changes.is_empty() {
             "nothing changed".to_owned()
         } else {
@@ -119,6 +126,7 @@ impl Reloading {
             .map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])?;
         self.listeners.apply(&plan.listen, bound, &self.serving);
         self.plan = plan;
+        self.materials = materials;
         Ok(Reloaded {
             generation,
             changes,
@@ -134,11 +142,11 @@ async fn changed(watch: &mut Option<Watch>) {
 }
 
 /// Loads the configuration and all that it names.
-pub(super) fn load(source: &Source) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
+fn load(source: &Source, before: &Materials) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
     let loaded = source
         .load()
         .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
-    let materials = load_materials(&loaded)
+    let materials = load_materials(&loaded, Some(before))
         .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", show(&ConfigProblem::from(warning)));

@@ -277,6 +277,7 @@ impl Edge {
         let reloading = Reloading {
             source,
             plan,
+            materials,
             wiring,
             serving,
             listeners,
@@ -350,7 +351,7 @@ impl Edge {
 
 fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
     let loaded = source.load().map_err(StartError::Config)?;
-    let materials = load_materials(&loaded)
+    let materials = load_materials(&loaded, None)
         .map_err(|problems| StartError::Config(loaded.problems(problems)))?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));

@@ -39,12 +39,13 @@ impl Watch {
         let watcher = watcher
             .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; they are polled"))
             .ok();
+        let seen = fingerprint(&paths);
         let mut watch = Self {
             watcher,
             stirred,
             watched: Vec::new(),
             folders: Vec::new(),
-            seen: 0,
+            seen,
         };
         watch.follow(paths);
         watch
@@ -72,7 +73,14 @@ impl Watch {
             }
         }
         self.folders = folders;
-        self.watched = paths;
+        if paths != self.watched {
+            self.watched = paths;
+            self.seen = fingerprint(&self.watched);
+        }
+    }
+
+    /// What the files hold from now on is what is about to be loaded: a later change is one.
+    pub(super) fn about_to_load(&mut self) {
         self.seen = fingerprint(&self.watched);
     }
 
