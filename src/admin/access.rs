@@ -49,7 +49,12 @@ fn may_change(
         ));
     }
     let Some(token) = token else {
-        return if address.ip().is_loopback() {
+        return if address.ip().is_loopback() && !names_this_machine(headers) {
+            Err((
+                StatusCode::FORBIDDEN,
+                "without `admin.token` changes need a Host that is an address or localhost",
+            ))
+        } else if address.ip().is_loopback() {
             Ok(())
         } else {
             Err((
@@ -80,6 +85,21 @@ fn same(given: &str, expected: &str) -> bool {
     let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
     constant_time::verify_slices_are_equal(digest(given).as_ref(), digest(expected).as_ref())
         .is_ok()
+}
+
+/// A page of a name that its owner lets point to this machine (DNS rebinding) has that name as Host.
+fn names_this_machine(headers: &HeaderMap) -> bool {
+    let Some(host) = headers.get(header::HOST) else {
+        return true;
+    };
+    let authority = host
+        .to_str()
+        .ok()
+        .and_then(|host| host.parse::<axum::http::uri::Authority>().ok());
+    authority.is_some_and(|authority| {
+        let host = authority.host().trim_matches(['[', ']']);
+        host.eq_ignore_ascii_case("localhost") || host.parse::<std::net::IpAddr>().is_ok()
+    })
 }
 
 /// Browsers say where a request comes from; one from elsewhere must not ride on this machine's trust.
@@ -163,5 +183,16 @@ mod tests {
             check(&[host, ("origin", "null")], None, "127.0.0.1:9090"),
             403
         );
+        for (host, expected) in [
+            ("evil.example:9090", 403),
+            ("localhost:9090", 200),
+            ("[::1]:9090", 200),
+        ] {
+            assert_eq!(
+                check(&[("host", host)], None, "127.0.0.1:9090"),
+                expected,
+                "{host}"
+            );
+        }
     }
 }

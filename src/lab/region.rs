@@ -24,6 +24,7 @@ use super::state::RegionState;
 use super::vector::{Applied, Required};
 use super::watched::Watched;
 use super::{face, link};
+use crate::clock;
 
 /// A region, up or down.
 #[derive(Debug)]
@@ -114,7 +115,8 @@ impl Region {
     pub(super) fn commit(&self, key: &str, value: Option<&str>) -> Result<(Commit, Applied), Full> {
         self.replica.change(|replica| {
             let now = Instant::now().into_std();
-            let commit = replica.commit(key.into(), value.map(Into::into), now)?;
+            let commit =
+                replica.commit(key.into(), value.map(Into::into), now, clock::unix_ms())?;
             Ok((commit, replica.applied().clone()))
         })
     }

@@ -70,7 +70,8 @@ pub(super) struct Replica {
     log: Log,
     store: Store,
     applied: Applied,
-    /// Lamport's clock: greater than that of every write this replica has seen.
+    /// A hybrid logical clock: greater than that of every write this replica has seen, and never behind
+    /// the time of day, so that a write after a region's fall wins over those that it had not passed on.
     lamport: u64,
     bounds: Bounds,
 }
@@ -99,12 +100,13 @@ impl Replica {
         &self.applied
     }
 
-    /// Takes a client's write: appends it to the log and applies it here.
+    /// Takes a client's write: appends it to the log and applies it here. `unix_ms` is the time of day.
     pub(super) fn commit(
         &mut self,
         key: Arc<str>,
         value: Option<Arc<str>>,
         now: Instant,
+        unix_ms: u64,
     ) -> Result<Commit, Full> {
         if self.log.bytes() >= self.bounds.log_bytes {
             return Err(Full::Log);
@@ -117,7 +119,8 @@ impl Replica {
             (Some(_), None) => Effect::Created,
             (Some(_), Some(_)) => Effect::Replaced,
         };
-        self.lamport += 1; // Peers cannot bring it near the end: see `receive`.
+        // Peers cannot bring it near the end: see `receive`.
+        self.lamport = (self.lamport + 1).max(unix_ms);
         let seq = self
             .log
             .append(key.clone(), value.clone(), self.lamport, now);
@@ -212,7 +215,7 @@ mod tests {
     }
 
     fn put(replica: &mut Replica, key: &str, value: &str) -> Result<Commit, Full> {
-        replica.commit(key.into(), Some(value.into()), now())
+        replica.commit(key.into(), Some(value.into()), now(), 0)
     }
 
     #[derive(Clone, Debug)]
@@ -258,7 +261,7 @@ mod tests {
             }
             Step::Delete { at, key } => {
                 replicas[at]
-                    .commit(key.to_string().into(), None, now())
+                    .commit(key.to_string().into(), None, now(), 0)
                     .unwrap();
             }
             Step::Deliver {
@@ -328,7 +331,7 @@ mod tests {
         let [mut us, ..] = three();
         let mut check = |value: Option<&str>, effect| {
             let commit = us
-                .commit("key".into(), value.map(Into::into), now())
+                .commit("key".into(), value.map(Into::into), now(), 0)
                 .unwrap();
             assert_eq!(commit.effect, effect);
         };
@@ -367,9 +370,28 @@ mod tests {
         assert!(put(&mut us, "k", "").is_ok());
         assert_eq!(put(&mut us, "k", ""), Err(Full::Store));
         assert!(
-            us.commit("k".into(), None, now()).is_ok(),
+            us.commit("k".into(), None, now(), 0).is_ok(),
             "a full store can be emptied"
         );
+    }
+
+    #[test]
+    fn a_write_after_a_region_s_fall_wins_over_those_it_had_not_passed_on() {
+        let mut replicas = three();
+        let mut write = |at: usize, value: &str, unix_ms| {
+            replicas[at]
+                .commit("k".into(), Some(value.into()), now(), unix_ms)
+                .unwrap();
+        };
+        for (value, unix_ms) in [("v1", 1_000), ("v2", 2_000), ("v3", 3_000)] {
+            write(1, value, unix_ms); // Not passed on before the fall.
+        }
+        write(0, "v4", 4_000);
+        deliver(&mut replicas, 0, 1, true);
+        deliver(&mut replicas, 1, 0, true);
+        for replica in &replicas[..2] {
+            assert_eq!(replica.store().held("k").unwrap().value, "v4");
+        }
     }
 
     #[test]

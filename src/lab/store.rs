@@ -1,6 +1,6 @@
 //! What a replica's readers see, and which of two conflicting writes they see. Pure.
 //!
-//! The last write wins, by the writer's Lamport clock and then by the writer's name. That order is
+//! The last write wins, by the writer's hybrid clock and then by the writer's name. That order is
 //! total and the same everywhere, so replicas agree whatever the order in which writes reach them.
 //! A deletion is a version like any other: forgetting it would let an older write come back.
 

@@ -197,7 +197,6 @@ impl Accepting {
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.headers.max(timeouts.idle))
             .max_headers(PARSED_FIELDS)
-            .half_close(true)
             .serve_connection(TokioIo::new(patient), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);

@@ -1,15 +1,29 @@
 //! When a byte last passed within one exchange: what every idle time-out goes by.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use super::body::Held;
 
 /// When a byte last passed, in either direction.
 pub(super) struct Activity {
     began: Instant,
     /// Milliseconds after `began`.
     last_ms: AtomicU64,
+    /// Whether some of the request has still to be sent.
+    uploads: AtomicBool,
+}
+
+/// Sending a request's body; to be held by it.
+pub(super) struct Upload(Arc<Activity>);
+
+impl Held for Upload {
+    fn ended(self: Box<Self>) {
+        self.0.uploads.store(false, Ordering::Relaxed);
+    }
 }
 
 impl Activity {
@@ -18,7 +32,19 @@ impl Activity {
         Self {
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
+            uploads: AtomicBool::new(false),
         }
+    }
+
+    /// A request's body begins.
+    pub(super) fn upload(self: &Arc<Self>) -> Upload {
+        self.uploads.store(true, Ordering::Relaxed);
+        Upload(self.clone())
+    }
+
+    /// Whether some of the request has still to be sent: then its connection takes no other.
+    pub(super) fn is_uploading(&self) -> bool {
+        self.uploads.load(Ordering::Relaxed)
     }
 
     /// A byte passes.

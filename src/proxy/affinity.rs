@@ -10,7 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 
-use super::inbound::{cookie, header_value};
+use super::inbound::{cookies, header_value};
 use crate::chance;
 use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
 use crate::ids::RegionId;
@@ -76,7 +76,10 @@ impl Session<'_> {
     }
 
     fn find_by_cookie(&self, headers: &HeaderMap, affinity: &Affinity) -> Option<Known> {
-        let value = cookie(headers, &self.cookie_name())?;
+        cookies(headers, &self.cookie_name()).find_map(|value| self.open(value, affinity))
+    }
+
+    fn open(&self, value: &str, affinity: &Affinity) -> Option<Known> {
         let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
         let plain = self.keyring.open(&self.context(), &sealed).ok()?;
         let (expires, region) = plain.split_first_chunk::<4>()?;

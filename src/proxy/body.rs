@@ -48,11 +48,79 @@ pub(super) struct Whole {
     trailers: Option<HeaderMap>,
 }
 
+/// What a peer sends.
+pub(super) struct Arriving {
+    body: Option<Incoming>,
+    lingers: bool,
+}
+
+/// How long, and for how many bytes, the rest of a request is read that nobody wants any more.
+const LINGER: Duration = Duration::from_secs(5);
+const MOST_LINGERED: usize = 32 << 20;
+
+impl Arriving {
+    /// A request's body. If it is given up before its end, the rest is read and dropped for a while: a
+    /// client that is still sending must be able to see the answer before the connection or the stream
+    /// is reset (RFC 9112 §9.6, RFC 9113 §8.1).
+    pub(super) fn request(body: Incoming) -> Self {
+        Self {
+            body: Some(body),
+            lingers: true,
+        }
+    }
+
+    /// A response's body.
+    pub(super) fn response(body: Incoming) -> Self {
+        Self {
+            body: Some(body),
+            lingers: false,
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.body {
+            Some(body) => Pin::new(body).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_at_end(&self) -> bool {
+        self.body.as_ref().is_none_or(HttpBody::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let hint = self.body.as_ref().map(HttpBody::size_hint);
+        hint.unwrap_or_else(|| SizeHint::with_exact(0))
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        let rest = self.body.take().filter(|body| !body.is_end_stream());
+        if let (Some(rest), true, Ok(runtime)) =
+            (rest, self.lingers, tokio::runtime::Handle::try_current())
+        {
+            runtime.spawn(async { tokio::time::timeout(LINGER, read_away(rest)).await });
+        }
+    }
+}
+
+async fn read_away(mut rest: Incoming) {
+    let mut left = MOST_LINGERED;
+    while let Some(Ok(frame)) = rest.frame().await {
+        let length = frame.data_ref().map_or(0, Bytes::len);
+        match left.checked_sub(length) {
+            Some(less) => left = less,
+            None => return,
+        }
+    }
+}
+
 /// A body that streams through.
 pub(super) struct Streamed {
     /// Frames that were read ahead.
     ahead: VecDeque<Frame<Bytes>>,
-    inner: Incoming,
+    inner: Arriving,
     /// Bytes that may still come; none: any number.
     left: Option<(u64, u64)>,
     pace: Option<Timer>,
@@ -127,12 +195,12 @@ impl Body {
 
     /// Passes `inner` on with at most `limit` bytes (0: any number), at this pace.
     pub(super) fn streamed(
-        inner: Incoming,
+        inner: Arriving,
         limit: u64,
         pace: Pace,
         held: Option<Box<dyn Held>>,
     ) -> Self {
-        if inner.is_end_stream() {
+        if inner.is_at_end() {
             if let Some(held) = held {
                 held.ended();
             }
@@ -269,14 +337,14 @@ impl HttpBody for Streamed {
 
 impl Streamed {
     fn is_at_end(&self) -> bool {
-        self.ahead.is_empty() && self.inner.is_end_stream()
+        self.ahead.is_empty() && self.inner.is_at_end()
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
-        let Poll::Ready(frame) = Pin::new(&mut self.inner).poll_frame(cx) else {
+        let Poll::Ready(frame) = self.inner.poll(cx) else {
             return match &mut self.pace {
                 Some(pace) => pace.poll(cx).map(|too_long| Some(Err(too_long))),
                 None => Poll::Pending,
@@ -296,7 +364,7 @@ impl Streamed {
         if let Err(too_long) = self.count(&frame) {
             return Poll::Ready(Some(Err(too_long)));
         }
-        if self.inner.is_end_stream() {
+        if self.inner.is_at_end() {
             self.end();
         }
         Poll::Ready(Some(Ok(frame)))

@@ -18,6 +18,9 @@ use crate::config::plan::{OriginScheme, OriginUrl};
 /// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
+/// Fields that an origin's head may have.
+const MOST_FIELDS: usize = 256;
+
 /// What a request is sent on.
 pub(super) enum Sender {
     /// One exchange at a time.
@@ -103,6 +106,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, connection) = http1::Builder::new()
+        .max_headers(MOST_FIELDS)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;

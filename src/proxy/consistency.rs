@@ -7,7 +7,7 @@ use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metrics::counter;
 
-use super::inbound::cookie;
+use super::inbound::cookies;
 use crate::chance;
 use crate::clock;
 use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
@@ -100,7 +100,7 @@ impl Store<'_> {
     pub(super) fn read(&self, headers: &HeaderMap) -> Carried {
         let now = clock::unix_secs();
         let mut carried = Carried::default();
-        let in_cookie = cookie(headers, self.cookie_name());
+        let mut in_cookies = cookies(headers, self.cookie_name()).peekable();
         let in_headers = headers
             .get_all(MERIDIAN_TOKEN)
             .iter()
@@ -109,8 +109,8 @@ impl Store<'_> {
             .map(str::trim)
             .filter(|text| !text.is_empty());
         carried.in_header = headers.contains_key(MERIDIAN_TOKEN);
-        carried.in_cookie = in_cookie.is_some();
-        for text in in_cookie.into_iter().chain(in_headers).take(MOST_TOKENS) {
+        carried.in_cookie = in_cookies.peek().is_some();
+        for text in in_cookies.chain(in_headers).take(MOST_TOKENS) {
             match Token::open(text, self.keyring, &self.domain.name, now) {
                 Ok(token) if carried.valid => carried.token.merge(&token),
                 Ok(token) => {

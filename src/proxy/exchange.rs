@@ -28,6 +28,8 @@ pub(super) enum Exchanged {
     Answered(Response<Incoming>, Lease),
     /// Nothing of the request was sent: here is its body back.
     Unsent(Problem, Body),
+    /// The origin says that it has not looked at the request.
+    Refused(Problem),
     /// Something of it was sent, and no answer came.
     Lost(Problem),
 }
@@ -59,9 +61,10 @@ pub(super) async fn exchange(
         match send(lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
             Exchanged::Unsent(_, unsent) if stale => body = unsent,
-            exchanged @ (Exchanged::Answered(..) | Exchanged::Unsent(..) | Exchanged::Lost(_)) => {
-                return exchanged;
-            }
+            exchanged @ (Exchanged::Answered(..)
+            | Exchanged::Unsent(..)
+            | Exchanged::Refused(_)
+            | Exchanged::Lost(_)) => return exchanged,
         }
     }
     Exchanged::Unsent(
@@ -105,18 +108,32 @@ fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> 
     let why = format!("{}: {}", endpoint.url, failure.error());
     match unsent {
         Some(request) => Exchanged::Unsent(Problem::Unreachable(why), request.into_body()),
+        None if was_refused(failure.error()) => Exchanged::Refused(Problem::Unreachable(why)),
         None => {
             Exchanged::Lost(client_fault(failure.error()).unwrap_or(Problem::BrokenOrigin(why)))
         }
     }
 }
 
+/// The errors that led to this one.
+fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| {
+        (*cause).source()
+    })
+}
+
 /// What the client did wrong, if it was its body that broke the exchange off.
 fn client_fault(error: &hyper::Error) -> Option<Problem> {
-    error
-        .source()?
-        .downcast_ref::<BodyError>()
+    causes(error)
+        .find_map(|cause| cause.downcast_ref::<BodyError>())
         .map(Problem::from)
+}
+
+/// REFUSED_STREAM: nothing of the request was processed (RFC 9113 §8.7).
+fn was_refused(error: &hyper::Error) -> bool {
+    causes(error)
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .any(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
 }
 
 /// The request as this connection's version of HTTP wants it addressed.

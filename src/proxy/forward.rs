@@ -1,7 +1,7 @@
 //! Tries regions in the order of the Decision until one answers.
 //!
-//! What was never sent always moves on. What was sent moves on only if it may be sent again: a
-//! method that `retries.methods` covers, with a body that is held whole, within `retries.attempts` and
+//! What was never sent always moves on. What was sent moves on, to another region, only if it may be sent
+//! again: a method that `retries.methods` covers, with a body that is held whole, within `retries.attempts` and
 //! the budget.
 
 use std::sync::Arc;
@@ -18,12 +18,11 @@ use super::connect::Wanted;
 use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
-use super::inbound::is_safe;
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
 use super::routes::Admitted;
 use crate::clock;
-use crate::config::plan::{Access, Retries, RetryMethods, Service, WhenUnsatisfiable};
+use crate::config::plan::{Access, Retries, RetryMethods, Service, WhenUnsatisfiable, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::positions::Standing;
 use crate::steering::{Choice, Decision, Verdict};
@@ -50,6 +49,8 @@ pub(super) struct Outbound<'a> {
     pub(super) carried: Carried,
     pub(super) access: Access,
     pub(super) activity: Arc<Activity>,
+    /// A copy of the body that is being sent, if it is held whole.
+    pub(super) kept: Option<Body>,
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
@@ -71,8 +72,10 @@ pub(super) struct Forwarded {
 
 /// A try that came to nothing.
 enum Missed {
-    /// The next region may be tried.
+    /// Nothing was sent: the next origin may be tried.
     Next(Problem),
+    /// Something was sent, and may be sent again to another region.
+    Elsewhere(Problem),
     /// The request must not be sent again.
     Stop(Problem),
 }
@@ -145,7 +148,7 @@ impl<'a> Outbound<'a> {
             match self.try_region(choice.region, None).await {
                 Ok(forwarded) => return Ok(forwarded),
                 Err(Missed::Stop(problem)) => return Err(problem),
-                Err(Missed::Next(problem)) => last = problem,
+                Err(Missed::Next(problem) | Missed::Elsewhere(problem)) => last = problem,
             }
         }
         Err(last)
@@ -176,7 +179,7 @@ impl<'a> Outbound<'a> {
                         ..*forwarded
                     });
                 }
-                Ok(Read::NotYet | Read::Behind) | Err(Missed::Next(_)) => {}
+                Ok(Read::NotYet | Read::Behind) | Err(Missed::Next(_) | Missed::Elsewhere(_)) => {}
                 Err(Missed::Stop(problem)) => return Err(problem),
             }
         }
@@ -214,7 +217,7 @@ impl<'a> Outbound<'a> {
         };
         let forwarded = self.try_region(region, require).await?;
         let dominates = match &forwarded.said.applied {
-            Some(applied) => self.shows_all(region, applied),
+            Some(applied) => applied.dominates(&self.carried.token.vector),
             // It says nothing of itself: what is known of it has to do.
             None => self.is_known_to_show_all(store, region),
         };
@@ -223,12 +226,6 @@ impl<'a> Outbound<'a> {
             (_, true) => Ok(Read::Fresh(Box::new(forwarded))),
             (_, false) => Ok(Read::Behind),
         }
-    }
-
-    fn shows_all(&self, region: RegionId, applied: &crate::positions::Vector) -> bool {
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        let required = &self.carried.token.vector;
-        applied.missing(required).all(|(writer, _)| writer == name)
     }
 
     fn is_known_to_show_all(&self, store: &Store<'_>, region: RegionId) -> bool {
@@ -250,7 +247,13 @@ impl<'a> Outbound<'a> {
                 return Ok(Read::Behind);
             }
             if ask_itself || self.is_known_to_show_all(store, region) {
-                match self.read(store, region).await? {
+                // A region may hold the read until it has caught up, but no longer than the client would.
+                let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
+                let Ok(read) = held else {
+                    self.body = self.kept.as_ref().and_then(Body::copy);
+                    return Ok(Read::Behind);
+                };
+                match read? {
                     Read::Fresh(forwarded) => return Ok(Read::Fresh(forwarded)),
                     Read::NotYet => {}
                     Read::Behind => ask_itself = false,
@@ -339,7 +342,11 @@ impl<'a> Outbound<'a> {
         let admitted =
             lane.and_then(|lane| lane.in_flight.admit(service.limits.in_flight_per_region));
         let Some(admitted) = admitted else {
-            return Err(Missed::Next(Problem::Overloaded));
+            return Err(if self.is_at_home() {
+                Missed::Stop(Problem::Overloaded)
+            } else {
+                Missed::Next(Problem::Overloaded)
+            });
         };
         let Some(body) = self.body.take() else {
             return Err(Missed::Stop(Problem::BrokenOrigin(
@@ -347,6 +354,7 @@ impl<'a> Outbound<'a> {
             )));
         };
         let copy = body.copy();
+        self.kept = body.copy();
         match require {
             Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require),
             None => self.parts.headers.remove(MERIDIAN_REQUIRE),
@@ -375,8 +383,22 @@ impl<'a> Outbound<'a> {
                 self.sent_to = sent_before;
                 Err(Missed::Next(problem))
             }
+            Exchanged::Refused(problem) => {
+                self.sent_to = sent_before;
+                self.body = copy;
+                Err(match self.body {
+                    Some(_) => Missed::Elsewhere(problem),
+                    None => Missed::Stop(problem),
+                })
+            }
             Exchanged::Lost(problem) => Err(self.after_loss(problem, copy)),
         }
+    }
+
+    /// Whether conflicting writes of one key meet in one region, so that none may go elsewhere only
+    /// because that one is busy.
+    fn is_at_home(&self) -> bool {
+        self.access == Access::Write && matches!(self.service().writes, Writes::Home { .. })
     }
 
     async fn send(&self, origin: OriginId, body: Body) -> Exchanged {
@@ -429,7 +451,8 @@ impl<'a> Outbound<'a> {
     /// Whether a request of which something was sent may go to the next region.
     fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
         let retries = self.service().retries;
-        if copy.is_none() || !covers(&retries, &self.parts.method) || self.retries_left == 0 {
+        let is_covered = covers(&retries, &self.parts.method, self.access);
+        if copy.is_none() || !is_covered || self.retries_left == 0 {
             return Missed::Stop(problem);
         }
         if self.retrying.is_none() {
@@ -441,7 +464,7 @@ impl<'a> Outbound<'a> {
         self.retries_left -= 1;
         self.body = copy;
         metrics::counter!("meridian_http_retries_total").increment(1);
-        Missed::Next(problem)
+        Missed::Elsewhere(problem)
     }
 
     /// The name of the region to which something was sent.
@@ -451,14 +474,15 @@ impl<'a> Outbound<'a> {
     }
 }
 
-/// Whether a request of this method may be sent again after something of it was sent.
-pub(super) fn covers(retries: &Retries, method: &Method) -> bool {
+/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
+/// read is safe, and what they call a write is not, whatever its method.
+pub(super) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
     match retries.methods {
         RetryMethods::None => false,
-        RetryMethods::Safe => is_safe(method),
+        RetryMethods::Safe => access == Access::Read,
         // RFC 9110 §9.2.2.
         RetryMethods::Idempotent => {
-            is_safe(method) || matches!(*method, Method::PUT | Method::DELETE)
+            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
         }
     }
 }

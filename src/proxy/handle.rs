@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::accept::Face;
 use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::body::{Body, Pace};
+use super::body::{Arriving, Body, Pace};
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
 use super::forward::{Forwarded, Outbound, covers};
@@ -76,7 +76,8 @@ pub(super) async fn handle(
         Ok(response) => response,
         Err(refused) => refused.into_response(&live, &id),
     };
-    let version = response.version();
+    // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
+    let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     add_via(headers, version, &live.snapshot.plan.node.name);
@@ -135,6 +136,7 @@ struct Asked<'a> {
 impl<'a> Exchange<'a> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
+        let incoming = Arriving::request(incoming);
         let asked = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
@@ -159,12 +161,17 @@ impl<'a> Exchange<'a> {
             carried: asked.carried.clone(),
             access: asked.access,
             activity: asked.pace.activity.clone(),
+            kept: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
             retrying: None,
         };
         let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
         match forwarded {
+            Ok(forwarded) if is_unasked_switch(&forwarded, client_side.is_some()) => {
+                let why = "101 to a request that asked for no WebSocket".to_owned();
+                Err(self.refuse(&asked, &outbound, Problem::BrokenOrigin(why)))
+            }
             Ok(forwarded) => Ok(self.pass_on(&asked, forwarded, client_side.flatten())),
             Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
         }
@@ -175,16 +182,18 @@ impl<'a> Exchange<'a> {
         &self,
         asked: &Asked<'_>,
         method: &http::Method,
-        incoming: Incoming,
+        incoming: Arriving,
     ) -> Result<Body, Problem> {
         // What a whole request may take is bounded around the exchange.
         let pace = Pace {
             deadline: None,
             ..asked.pace.clone()
         };
-        let body = Body::streamed(incoming, asked.service.limits.body, pace, None);
+        let upload = Box::new(asked.pace.activity.upload());
+        let body = Body::streamed(incoming, asked.service.limits.body, pace, Some(upload));
         let is_asked_again = asked.access == Access::Read && asked.carried.valid;
-        if body.is_empty() || !(is_asked_again || covers(&asked.service.retries, method)) {
+        let is_covered = covers(&asked.service.retries, method, asked.access);
+        if body.is_empty() || !(is_asked_again || is_covered) {
             return Ok(body);
         }
         body.kept(MOST_KEPT)
@@ -195,6 +204,11 @@ impl<'a> Exchange<'a> {
     fn read_head(&self, parts: &Parts) -> Result<Asked<'a>, Problem> {
         let live: &'a Live = self.live;
         let plan = &live.snapshot.plan;
+        if parts.method == http::Method::CONNECT {
+            return Err(Problem::Malformed(
+                "this is no forward proxy: CONNECT".into(),
+            ));
+        }
         let host = inbound::host(parts)?;
         let service_id = live
             .routes
@@ -262,6 +276,7 @@ impl<'a> Exchange<'a> {
             Some(port) => format!(":{port}"),
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+        let path = if path == "*" { "/" } else { path };
         let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host))
             .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
         let mut response = Response::new(Body::Empty);
@@ -415,8 +430,14 @@ impl<'a> Exchange<'a> {
             self.context.spawn(joined);
             return Response::from_parts(parts, Body::Empty);
         }
-        let held = lease.until_body_ends(Box::new(admitted));
-        let body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+        let activity = asked.pace.activity.clone();
+        let held = lease.until_body_ends(activity, Box::new(admitted));
+        let body = Body::streamed(
+            Arriving::response(incoming),
+            0,
+            asked.pace.clone(),
+            Some(held),
+        );
         Response::from_parts(parts, body)
     }
 
@@ -431,6 +452,13 @@ impl<'a> Exchange<'a> {
         }
         Refused { problem, headers }
     }
+}
+
+/// Whether an origin leaves HTTP/1.1 for what nobody asked for.
+fn is_unasked_switch(forwarded: &Forwarded, is_asked: bool) -> bool {
+    let response = &forwarded.response;
+    response.status() == StatusCode::SWITCHING_PROTOCOLS
+        && !(is_asked && upgrade_of(response.headers()).is_some())
 }
 
 /// Bounds a whole request; zero: not.

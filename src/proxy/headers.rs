@@ -2,7 +2,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONNECTION, COOKIE, HOST, TE, TRANSFER_ENCODING, UPGRADE, VIA};
+use http::header::{
+    CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    TRANSFER_ENCODING, UPGRADE, VIA,
+};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 
 use crate::chance;
@@ -12,6 +15,10 @@ pub(super) const MERIDIAN_REGION: HeaderName = HeaderName::from_static("meridian
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
+const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
@@ -56,9 +63,8 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect();
     let takes_trailers = headers
         .get_all(TE)
@@ -73,6 +79,9 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
         CONNECTION,
         KEEP_ALIVE,
         PROXY_CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        HTTP2_SETTINGS,
         TE,
         TRANSFER_ENCODING,
         UPGRADE,
@@ -96,26 +105,30 @@ pub(super) fn remove_own(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes the edge's own cookies from what goes to the origin.
+/// Removes the edge's own cookies from what goes to the origin, in one field: HTTP/2 may split Cookie,
+/// HTTP/1.1 may not (RFC 9113 §8.2.3).
 pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
-    let is_own = |pair: &str| {
-        let name = pair.trim().trim_start_matches("__Host-");
-        name.starts_with("meridian_region_") || name.starts_with("meridian_seen")
+    let is_own = |pair: &[u8]| {
+        let pair = pair.trim_ascii();
+        let pair = pair.strip_prefix(b"__Host-").unwrap_or(pair);
+        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
+        name.starts_with(b"meridian_region_") || name == b"meridian_seen"
     };
-    let lines = headers.get_all(COOKIE);
+    let mut lines = headers.get_all(COOKIE).iter();
+    let (first, second) = (lines.next(), lines.next());
     let mentions_own =
-        |line: &HeaderValue| line.to_str().is_ok_and(|line| line.contains("meridian_"));
-    if !lines.iter().any(mentions_own) {
+        |line: &HeaderValue| line.as_bytes().windows(9).any(|part| part == b"meridian_");
+    if second.is_none() && !first.is_some_and(mentions_own) {
         return;
     }
-    let kept: Vec<&str> = lines
+    let kept: Vec<&[u8]> = headers
+        .get_all(COOKIE)
         .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
+        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
         .filter(|pair| !is_own(pair))
-        .map(str::trim)
+        .map(<[u8]>::trim_ascii)
         .collect();
-    let kept = HeaderValue::from_str(&kept.join("; "));
+    let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..]));
     headers.remove(COOKIE);
     if let Ok(kept) = kept
         && !kept.is_empty()
@@ -126,6 +139,12 @@ pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
 
 /// Adds what tells the origin who asked, and how it came here.
 pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
+    if !hop.trusted {
+        // Origins may believe these as they believe X-Forwarded-For.
+        for name in [FORWARDED, X_FORWARDED_PORT, X_REAL_IP] {
+            headers.remove(name);
+        }
+    }
     forward_for(headers, hop);
     if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
@@ -183,6 +202,9 @@ fn continue_trace(headers: &mut HeaderMap) {
         .get(TRACEPARENT)
         .and_then(|value| value.to_str().ok())
         .and_then(trace_of);
+    if given.is_none() {
+        headers.remove(TRACESTATE); // It belongs to the trace that is not continued (§3.4).
+    }
     let (trace, flags) =
         given.unwrap_or_else(|| (format!("{:032x}", chance::id_128()), "01".to_owned()));
     let parent = chance::id_64();
@@ -218,7 +240,8 @@ fn trace_of(text: &str) -> Option<(String, String)> {
     valid.then(|| (trace.to_owned(), flags.to_owned()))
 }
 
-/// Whether a request asks to leave HTTP/1.1 for another protocol.
+/// Whether a message leaves HTTP/1.1 for WebSocket. Other protocols stay out: h2c would carry requests
+/// past every check of the edge.
 pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
     let asks = headers
         .get_all(CONNECTION)
@@ -229,7 +252,10 @@ pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
                 .split(',')
                 .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
         });
-    headers.get(UPGRADE).filter(|_| asks).cloned()
+    let is_websocket =
+        |protocol: &&HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
+    let protocol = headers.get(UPGRADE).filter(is_websocket);
+    protocol.filter(|_| asks).cloned()
 }
 
 /// Asks the next hop to leave HTTP/1.1 too.

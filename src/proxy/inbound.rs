@@ -36,7 +36,8 @@ pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
 fn without_port(authority: &str) -> Option<String> {
     let uri: Uri = authority.parse().ok()?;
     let authority = uri.authority()?;
-    if authority.as_str().contains('@') {
+    let has_bad_port = authority.port().is_some() && authority.port_u16().is_none();
+    if authority.as_str().contains('@') || has_bad_port || authority.host().starts_with('.') {
         return None;
     }
     let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
@@ -156,13 +157,18 @@ pub(super) fn header_value(headers: &HeaderMap, name: &HeaderName) -> Option<Str
 
 /// A cookie's value (RFC 6265 §5.4).
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    cookies(headers, name).next()
+}
+
+/// Every value of a cookie: one that was set for a wider path or domain may stand before the right one.
+pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .find(|(given, _)| *given == name)
+        .filter(move |(given, _)| *given == name)
         .map(|(_, value)| value)
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
+use super::activity::Activity;
 use super::body::{Body, Held};
 use super::connect::{Sender, Wanted, connect};
 use super::problem::Problem;
@@ -18,6 +19,9 @@ const MOST_IDLE: usize = 128;
 
 /// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
+
+/// A kept connection that is not ready within this is left alone: it should be at once.
+const READY_WITHIN: Duration = Duration::from_millis(100);
 
 /// Whose connections: an origin, and the host that its certificate was asked for.
 type ShelfKey = (OriginUrl, Arc<str>);
@@ -140,19 +144,28 @@ impl Pool {
     }
 }
 
-/// The sender once it takes a request; none if it is closed.
-async fn usable(sender: Sender) -> Option<Sender> {
-    match sender {
-        Sender::Http1(mut sender) => sender.ready().await.ok().map(|()| Sender::Http1(sender)),
-        Sender::Http2(mut sender) => sender.ready().await.ok().map(|()| Sender::Http2(sender)),
-    }
+/// The sender once it takes a request; none if it is closed, or still busy with another.
+async fn usable(mut sender: Sender) -> Option<Sender> {
+    let ready = async {
+        match &mut sender {
+            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http2(sender) => sender.ready().await,
+        }
+    };
+    let ready = tokio::time::timeout(READY_WITHIN, ready).await;
+    matches!(ready, Ok(Ok(()))).then_some(sender)
 }
 
 impl Lease {
     /// What to hold while the response body streams: when it has ended well, the connection is kept.
-    pub(super) fn until_body_ends(self, also: Box<dyn Send + Sync>) -> Box<dyn Held> {
+    pub(super) fn until_body_ends(
+        self,
+        activity: Arc<Activity>,
+        also: Box<dyn Send + Sync>,
+    ) -> Box<dyn Held> {
         Box::new(Exchange {
             lease: self,
+            activity,
             _also: also,
         })
     }
@@ -160,6 +173,7 @@ impl Lease {
 
 struct Exchange {
     lease: Lease,
+    activity: Arc<Activity>,
     /// Counts that end with the exchange.
     _also: Box<dyn Send + Sync>,
 }
@@ -170,6 +184,9 @@ impl Held for Exchange {
             sender, key, pool, ..
         } = self.lease;
         match sender {
+            // An origin may answer before it has read the whole request; whoever came next on this
+            // connection would wait behind the rest of it.
+            Sender::Http1(_) if self.activity.is_uploading() => {}
             Sender::Http1(sender) => pool.put_back(key, sender),
             Sender::Http2(_) => {}
         }

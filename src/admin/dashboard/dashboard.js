@@ -3,6 +3,7 @@
 "use strict";
 
 const REFRESH_MS = 2000;
+const SOON_MS = 100;
 const MOST_EVENTS = 200;
 
 // One address of a well-known network per country: whom the decision table asks about.
@@ -70,9 +71,10 @@ function regionCard(region, drained) {
     make("p", {}, button));
 }
 
-async function change(method, region) {
+async function change(method, region, service = null) {
+  const query = service ? `?${new URLSearchParams({ service })}` : "";
   try {
-    await call(`api/v1/drains/${encodeURIComponent(region)}`, { method });
+    await call(`api/v1/drains/${encodeURIComponent(region)}${query}`, { method });
     $("drain-message").textContent = method === "PUT" ? `${region} is drained` : `${region} is back`;
   } catch (error) {
     $("drain-message").textContent = String(error.message);
@@ -83,7 +85,8 @@ async function change(method, region) {
 function drainRow(drain) {
   return make("tr", {}, make("td", {}, drain.region), make("td", {}, drain.service ?? "all"),
     make("td", {}, clock(drain.since)), make("td", {}, drain.until ? clock(drain.until) : "undone by hand"),
-    make("td", {}, drain.reason ?? ""), make("td", {}));
+    make("td", {}, drain.reason ?? ""),
+    make("td", {}, make("button", { type: "button", onclick: () => change("DELETE", drain.region, drain.service) }, "Undo")));
 }
 
 let services = [];
@@ -159,21 +162,42 @@ function showEvent(event) {
   while ($("events").childElementCount > MOST_EVENTS) $("events").lastElementChild.remove();
 }
 
+let refreshing = false;
+let refreshAgain = false;
+
+/** One refresh at a time; whatever asks meanwhile gets one more at the end. */
 async function refresh() {
+  if (refreshing) {
+    refreshAgain = true;
+    return;
+  }
+  refreshing = true;
   try {
     showStatus(await call("api/v1/status"));
     await showDecisions();
   } catch (error) {
-    $("summary").textContent = `The edge does not answer: ${error.message}`;
+    $("summary").textContent = `This cannot be shown: ${error.message}`;
+  }
+  refreshing = false;
+  if (refreshAgain) {
+    refreshAgain = false;
+    await refresh();
   }
 }
 
+let soon = null;
+
+/** Refreshes once for many events that come together, as a replay's do. */
+function refreshSoon() {
+  soon ??= setTimeout(() => { soon = null; refresh(); }, SOON_MS);
+}
+
 function followEvents() {
-  const source = new EventSource("api/v1/events");
+  const source = new EventSource("api/v1/events?since=0");
   for (const kind of ["health", "reload", "drain", "position"]) {
     source.addEventListener(kind, (message) => {
       showEvent(JSON.parse(message.data));
-      refresh();
+      refreshSoon();
     });
   }
 }
