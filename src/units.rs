@@ -10,6 +10,9 @@ pub enum NotAQuantity {
     /// A duration was expected.
     #[error("`{0}` is not a duration: expected a number with a unit, such as 250ms, 10s, 5m or 1h")]
     Duration(String),
+    /// Nobody waits that long, and clocks overflow.
+    #[error("`{0}` is too long: at most 3650d")]
+    TooLong(String),
     /// A size was expected.
     #[error(
         "`{0}` is not a size: expected a number of bytes, with B, KiB, MiB or GiB, such as 64KiB"
@@ -22,6 +25,9 @@ pub enum NotAQuantity {
     #[error("`{0}` is not a TTL: expected whole seconds up to 2147483647s (RFC 2181 §8)")]
     Ttl(String),
 }
+
+/// Ten years.
+const LONGEST_DURATION: Duration = Duration::from_secs(3_650 * 86_400);
 
 /// Splits `10.5ms` into its number and its unit.
 fn number_and_unit(text: &str) -> Option<(f64, &str)> {
@@ -47,7 +53,11 @@ pub fn parse_duration(text: &str) -> Result<Duration, NotAQuantity> {
         "" if number == 0.0 => 0.0,
         _ => return Err(refuse()),
     };
-    Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| refuse())
+    let duration = Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| refuse())?;
+    if duration > LONGEST_DURATION {
+        return Err(NotAQuantity::TooLong(text.to_owned()));
+    }
+    Ok(duration)
 }
 
 /// A duration as an operator writes it: in the largest unit that leaves a whole number.

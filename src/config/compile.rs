@@ -15,7 +15,7 @@ use super::plan::{
 };
 use super::problem::{Problem, nearest};
 use super::spec::parse_origin;
-use super::tree::Node;
+use super::tree::{Entry, Node};
 use crate::earth::GeoPoint;
 use crate::geo::well_known;
 use crate::ids::{MOST_ENTRIES, OriginId, RegionId, Table};
@@ -38,6 +38,14 @@ impl Compiling<'_> {
     pub(super) fn warning(&mut self, at: &SourceAt, message: impl Into<String>) {
         self.warnings
             .push(Problem::new(Some(at.clone()), message.into()));
+    }
+
+    /// The same entry in another spelling.
+    pub(super) fn twice(&mut self, second: &Entry, first: &Entry) {
+        let message = format!("`{}` is here twice, in two spellings", second.key);
+        let problem = Problem::new(Some(second.at.clone()), message);
+        self.problems
+            .push(problem.with_related(first.at.clone(), "first here"));
     }
 
     /// The region of a name; an unknown one is told of.
@@ -98,7 +106,7 @@ pub(super) fn compile(
     let (services, domains) = services(root, &mut compiling);
     let zones = zones(root, &services, &mut compiling);
     let plan = Plan {
-        node: node(root),
+        node: node(root, &mut compiling),
         tls: tls(root),
         admin_token: root
             .get("admin")
@@ -134,8 +142,13 @@ fn point(node: Option<&Node>) -> Option<Result<GeoPoint, String>> {
     Some(GeoPoint::new(lat, lon).map_err(|error| error.to_string()))
 }
 
-fn node(root: &Node) -> PlanNode {
+fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
     let node = root.get("node");
+    let location = node.and_then(|node| node.get("location"));
+    let point = point(location);
+    if let (Some(Err(message)), Some(node)) = (&point, location) {
+        compiling.problem(&node.at, message.clone());
+    }
     let name = node.and_then(|node| node.read("name", |text| Some(text.to_owned())));
     let host_name = || nix::unistd::gethostname().ok()?.into_string().ok();
     PlanNode {
@@ -143,7 +156,7 @@ fn node(root: &Node) -> PlanNode {
             .or_else(host_name)
             .unwrap_or_else(|| "meridian".to_owned())
             .into(),
-        location: point(node.and_then(|node| node.get("location"))).and_then(Result::ok),
+        location: point.and_then(Result::ok),
         state_dir: node
             .and_then(|node| file(node, "state_dir"))
             .map(|file| file.path),
@@ -184,6 +197,22 @@ fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
     };
     let (dns, dns_tls) = (addresses("dns"), addresses("dns_tls"));
     let (https, http) = (addresses("https"), addresses("http"));
+    let admin: Option<SocketAddr> = node.and_then(|node| node.read("admin", |t| t.parse().ok()));
+    let mut taken: Vec<SocketAddr> = Vec::new();
+    for address in [&dns, &dns_tls, &https, &http]
+        .into_iter()
+        .flatten()
+        .chain(&admin)
+    {
+        if let Some(node) = node
+            && address.port() != 0
+            && taken.contains(address)
+        {
+            let message = format!("{address} is listened on for two protocols");
+            compiling.problem(&node.at, message);
+        }
+        taken.push(*address);
+    }
     let timeouts = node.and_then(|node| node.get("timeouts"));
     let timeout = |key: &str, default: u64| {
         timeouts
@@ -205,7 +234,7 @@ fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
         } else {
             HttpMode::Redirect
         },
-        admin: node.and_then(|node| node.read("admin", |text| text.parse().ok())),
+        admin,
         timeouts: ClientTimeouts {
             handshake: timeout("handshake", 10),
             headers: timeout("headers", 10),

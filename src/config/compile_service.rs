@@ -205,6 +205,11 @@ fn overrides(
         let prefer = item
             .get("prefer")
             .map_or_else(Vec::new, |node| own_regions(node, ids, compiling));
+        for key in ["country", "prefer"] {
+            if let Some(node) = item.get(key).filter(|node| node.items().is_empty()) {
+                compiling.problem(&node.at, format!("`{key}` of an override is empty"));
+            }
+        }
         let countries = item.get("country").map(|node| {
             node.items()
                 .iter()
@@ -432,7 +437,7 @@ fn writes(node: Option<&Node>, ids: &[RegionId], compiling: &mut Compiling<'_>) 
     ];
     for (key, has_effect, needs) in without_effect {
         if let (Some(node), false) = (node.get(key), has_effect) {
-            compiling.problem(
+            compiling.warning(
                 &node.at,
                 format!("`{key}` has an effect only with `{needs}`"),
             );
@@ -516,7 +521,7 @@ fn residency(
     };
     let mut allow = Vec::new();
     for entry in node.get("allow")?.entries() {
-        let is_country = entry.key.parse::<crate::earth::Country>().is_ok();
+        let is_country = entry.key.parse().is_ok_and(crate::geo::is_country);
         if by == ResidencyBy::ClientCountry && !is_country {
             compiling.problem(
                 &entry.at,
@@ -525,6 +530,13 @@ fn residency(
                     entry.key
                 ),
             );
+        }
+        if entry.node.items().is_empty() {
+            let message = format!(
+                "`{}` allows no region: its clients would never be served",
+                entry.key
+            );
+            compiling.problem(&entry.at, message);
         }
         allow.push((entry.key.clone(), own_regions(&entry.node, ids, compiling)));
     }

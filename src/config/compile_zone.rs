@@ -1,6 +1,6 @@
 //! Zones: SOA, name servers, records from text, delegations, and the names that services answer for.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
@@ -27,13 +27,17 @@ const STEERED_TYPES: [RecordType; 4] = [
 /// Longest character-string of a TXT record (RFC 1035 §3.3).
 const LONGEST_STRING: usize = 255;
 
+/// Longest RDATA that still fits a message with its question and OPT.
+const LONGEST_RDATA: usize = 65_000;
+
 /// Compiles every zone.
 pub(super) fn zones(
     root: &Node,
     services: &Table<ServiceId, Service>,
     compiling: &mut Compiling<'_>,
 ) -> Vec<Zone> {
-    let mut zones: Vec<(Zone, &Entry)> = Vec::new();
+    let mut zones: Vec<Compiled<'_>> = Vec::new();
+    let mut origins: HashMap<Name, usize> = HashMap::new();
     for entry in root.get("zones").map_or(&[][..], Node::entries) {
         let Some(origin) = parse_host(&entry.key)
             .ok()
@@ -46,33 +50,40 @@ pub(super) fn zones(
             );
             continue;
         };
+        let first = origins.get(&origin).and_then(|index| zones.get(*index));
+        if let Some(Compiled { entry: first, .. }) = first {
+            compiling.twice(entry, first);
+            continue;
+        }
+        origins.insert(origin.clone(), zones.len());
         let mut compiler = Compiler {
             origin,
             entry,
             services,
             compiling,
             records: Vec::new(),
-            places: BTreeMap::new(),
-            steered: Vec::new(),
+            names: HashMap::new(),
         };
         compiler.compile();
-        let Compiler {
-            origin,
-            records,
-            steered,
-            ..
-        } = compiler;
-        zones.push((
-            Zone {
-                origin,
-                records,
-                steered,
-            },
+        zones.push(Compiled {
             entry,
-        ));
+            origin: compiler.origin,
+            records: compiler.records,
+            names: compiler.names,
+        });
     }
-    steer_hosts(&mut zones, services, compiling);
-    zones.into_iter().map(|(zone, _)| zone).collect()
+    for (id, service) in services.iter() {
+        for host in &service.hosts {
+            let Some(owner) = name(&host.to_string()) else {
+                continue;
+            };
+            let deepest = above(&owner).find_map(|name| origins.get(&name).copied());
+            if let Some(zone) = deepest.and_then(|index| zones.get_mut(index)) {
+                zone.steer_host(owner, id, services, compiling);
+            }
+        }
+    }
+    zones.into_iter().map(Compiled::into_zone).collect()
 }
 
 /// An absolute, lower-case name.
@@ -82,40 +93,94 @@ fn name(text: &str) -> Option<Name> {
     Some(name)
 }
 
-/// Every host of a service at or below the apex of a zone becomes a steered name of the deepest one.
-fn steer_hosts(
-    zones: &mut [(Zone, &Entry)],
-    services: &Table<ServiceId, Service>,
-    compiling: &mut Compiling<'_>,
-) {
-    for (id, service) in services.iter() {
-        for host in &service.hosts {
-            let Some(owner) = name(&host.to_string()) else {
-                continue;
-            };
-            let deepest = zones
-                .iter_mut()
-                .filter(|(zone, _)| zone.origin.zone_of(&owner))
-                .max_by_key(|(zone, _)| zone.origin.num_labels());
-            let Some((zone, entry)) = deepest else {
-                continue;
-            };
-            if zone.steered.iter().any(|(known, _)| *known == owner) {
-                continue;
-            }
-            let conflict = zone.records.iter().find(|record| {
-                record.owner == owner && STEERED_TYPES.contains(&record.data.record_type())
-            });
-            if let Some(record) = conflict {
+/// A name and every name above it, up to the root.
+fn above(name: &Name) -> impl Iterator<Item = Name> + use<> {
+    std::iter::successors(Some(name.clone()), |name| {
+        (!name.is_root()).then(|| name.base_name())
+    })
+}
+
+/// What stands at a name.
+#[derive(Default)]
+struct Standing {
+    /// Where in the zone's records.
+    records: Vec<usize>,
+    types: Vec<RecordType>,
+    steered: Option<ServiceId>,
+    /// Where the file has it.
+    at: Option<SourceAt>,
+}
+
+/// A zone with its own records; the names that services answer for are laid over it.
+struct Compiled<'a> {
+    entry: &'a Entry,
+    origin: Name,
+    records: Vec<ZoneRecord>,
+    names: HashMap<Name, Standing>,
+}
+
+impl Compiled<'_> {
+    /// A host of a service becomes a steered name.
+    fn steer_host(
+        &mut self,
+        owner: Name,
+        service: ServiceId,
+        services: &Table<ServiceId, Service>,
+        compiling: &mut Compiling<'_>,
+    ) {
+        let own = &services.of(service).name;
+        let occluder = above(&owner)
+            .take_while(|name| *name != self.origin)
+            .find(|name| self.occludes(name, &owner));
+        if let Some(cut) = occluder {
+            let message = format!(
+                "service `{own}` answers for {owner}, but DNS refers whoever asks for it to {cut}: only HTTP is steered"
+            );
+            compiling.warning(&self.entry.at, message);
+            return;
+        }
+        let standing = self.names.entry(owner.clone()).or_default();
+        let at = standing.at.as_ref().unwrap_or(&self.entry.at);
+        match standing.steered {
+            Some(other) if other != service => {
+                let other = &services.of(other).name;
                 let message = format!(
-                    "service `{}` answers for {owner}, which has a {} record here too",
-                    service.name,
-                    record.data.record_type()
+                    "{owner} is steered by service `{other}` here, and is a host of service `{own}`"
                 );
-                compiling.problem(&entry.at, message);
-                continue;
+                compiling.problem(at, message);
             }
-            zone.steered.push((owner, id));
+            Some(_) => {}
+            None => match standing.types.iter().find(|t| STEERED_TYPES.contains(t)) {
+                Some(record_type) => {
+                    let message = format!(
+                        "service `{own}` answers for {owner}, which has a {record_type} record here too"
+                    );
+                    compiling.problem(at, message);
+                }
+                None => standing.steered = Some(service),
+            },
+        }
+    }
+
+    /// Whether what stands at `name` hides `owner`: a delegation at or above it, a DNAME above it.
+    fn occludes(&self, name: &Name, owner: &Name) -> bool {
+        let has = |wanted: RecordType| {
+            self.names
+                .get(name)
+                .is_some_and(|standing| standing.types.contains(&wanted))
+        };
+        has(RecordType::NS) || (name != owner && has(RecordType::DNAME))
+    }
+
+    fn into_zone(self) -> Zone {
+        let steered = self.names.into_iter();
+        let steered = steered.filter_map(|(owner, standing)| Some((owner, standing.steered?)));
+        let mut steered: Vec<(Name, ServiceId)> = steered.collect();
+        steered.sort();
+        Zone {
+            origin: self.origin,
+            records: self.records,
+            steered,
         }
     }
 }
@@ -126,9 +191,7 @@ struct Compiler<'a, 'b> {
     services: &'a Table<ServiceId, Service>,
     compiling: &'a mut Compiling<'b>,
     records: Vec<ZoneRecord>,
-    /// Where the records of a name stand.
-    places: BTreeMap<Name, SourceAt>,
-    steered: Vec<(Name, ServiceId)>,
+    names: HashMap<Name, Standing>,
 }
 
 impl Compiler<'_, '_> {
@@ -195,6 +258,12 @@ impl Compiler<'_, '_> {
     fn start_of_authority(&mut self, first: Option<&Name>, ttl: Ttl) {
         let soa = self.entry.node.get("soa");
         let named = |key: &str| soa.and_then(|soa| soa.read(key, name));
+        if let Some(node) = soa.and_then(|soa| soa.get("rname"))
+            && (named("rname").is_none() || node.text().is_some_and(|text| text.contains('@')))
+        {
+            let message = "`rname` is a mailbox written as a name, such as hostmaster.example.com";
+            self.compiling.problem(&node.at, message);
+        }
         let time = |key: &str, default: u32| {
             soa.and_then(|soa| soa.read(key, |text| text.parse::<Ttl>().ok()))
                 .map_or(default, Ttl::secs)
@@ -230,7 +299,9 @@ impl Compiler<'_, '_> {
             |record: &ZoneRecord| format!("{} {} {}", record.owner, record.ttl.secs(), record.data);
         let hosts = self.services.values().flat_map(|service| &service.hosts);
         let mut lines: Vec<String> = self.records.iter().map(record).collect();
-        lines.extend(self.steered.iter().map(|(owner, _)| owner.to_string()));
+        let steered = self.names.iter();
+        let steered = steered.filter(|(_, standing)| standing.steered.is_some());
+        lines.extend(steered.map(|(owner, _)| owner.to_string()));
         lines.extend(hosts.map(ToString::to_string));
         lines.push(soa.to_owned());
         lines.sort();
@@ -238,7 +309,16 @@ impl Compiler<'_, '_> {
     }
 
     fn push(&mut self, owner: Name, ttl: Ttl, data: RData) {
+        let standing = self.names.entry(owner.clone()).or_default();
+        standing.records.push(self.records.len());
+        standing.types.push(data.record_type());
         self.records.push(ZoneRecord { owner, ttl, data });
+    }
+
+    /// The records of a name.
+    fn at(&self, name: &Name) -> impl Iterator<Item = &ZoneRecord> {
+        let records = self.names.get(name).map_or(&[][..], |s| &s.records);
+        records.iter().filter_map(|index| self.records.get(*index))
     }
 
     /// A name as a zone's text has it: `@`, relative, or absolute with a final dot; in the zone.
@@ -269,8 +349,21 @@ impl Compiler<'_, '_> {
             return;
         };
         let ttl = self.ttl(entry).unwrap_or(zone_ttl);
-        self.places.insert(owner.clone(), entry.at.clone());
-        if entry.node.entries().is_empty() {
+        let standing = self.names.entry(owner.clone()).or_default();
+        if let Some(first) = standing.at.replace(entry.at.clone()) {
+            let message = format!(
+                "the records of {owner} stand here and in line {}",
+                first.line
+            );
+            self.compiling.problem(&entry.at, message);
+        }
+        let has = |key: &str| entry.node.get(key).is_some();
+        let fields = entry.node.entries().len();
+        if has("ttl") && has("service") && fields == 2 {
+            let message = "`ttl` has no effect on steered answers: `dns.ttl` of the service has";
+            self.compiling.warning(&entry.at, message);
+        }
+        if fields == 0 || (has("ttl") && fields == 1) {
             let message = format!(
                 "`{}` needs record types, such as {{ A: [192.0.2.1] }}",
                 entry.key
@@ -304,7 +397,7 @@ impl Compiler<'_, '_> {
             .iter()
             .find(|(_, service)| &*service.name == wanted)
         {
-            Some((id, _)) => self.steered.push((owner.clone(), id)),
+            Some((id, _)) => self.names.entry(owner.clone()).or_default().steered = Some(id),
             None => {
                 let known = self.services.values().map(|service| &*service.name);
                 let hint = nearest(wanted, known)
@@ -322,6 +415,11 @@ impl Compiler<'_, '_> {
             self.unknown_type(field);
             return;
         };
+        if record_type == RecordType::SOA {
+            let message = "the SOA is written under `soa` of the zone";
+            self.compiling.problem(&field.at, message);
+            return;
+        }
         let items = match field.node.text() {
             Some(_) => std::slice::from_ref(&field.node),
             None => field.node.items(),
@@ -346,8 +444,7 @@ impl Compiler<'_, '_> {
     }
 
     fn add(&mut self, owner: &Name, ttl: Ttl, data: RData, at: &SourceAt) {
-        let same = |record: &ZoneRecord| record.owner == *owner && record.data == data;
-        if self.records.iter().any(same) {
+        if self.at(owner).any(|record| record.data == data) {
             self.compiling.warning(
                 at,
                 format!("{owner} has this {} record already", data.record_type()),
@@ -361,7 +458,16 @@ impl Compiler<'_, '_> {
     fn rdata(&self, record_type: RecordType, text: &str) -> Result<RData, String> {
         let bare = !text.trim_start().starts_with(['"', '\\', '(']);
         if record_type == RecordType::TXT && bare {
-            let strings: Vec<&[u8]> = text.as_bytes().chunks(LONGEST_STRING).collect();
+            let strings: Vec<&[u8]> = match text.as_bytes() {
+                [] => vec![&[]],
+                bytes => bytes.chunks(LONGEST_STRING).collect(),
+            };
+            if text.len() + strings.len() > LONGEST_RDATA {
+                return Err(format!(
+                    "a TXT of {} bytes: at most {LONGEST_RDATA}",
+                    text.len()
+                ));
+            }
             return Ok(RData::TXT(TXT::from_bytes(strings)));
         }
         rdata::read(record_type, text, &self.origin)
@@ -387,20 +493,15 @@ impl Compiler<'_, '_> {
     /// What must not stand beside something else.
     fn check_together(&mut self) {
         let mut told: Vec<(SourceAt, String, bool)> = Vec::new();
-        for (owner, at) in &self.places {
-            let types: Vec<RecordType> = self
-                .records
-                .iter()
-                .filter(|r| r.owner == *owner)
-                .map(|r| r.data.record_type())
-                .collect();
-            let is_steered = self.steered.iter().any(|(name, _)| name == owner);
+        for (owner, standing) in &self.names {
+            let Some(at) = &standing.at else { continue };
+            let types = &standing.types;
             let aliases = types.iter().filter(|t| **t == RecordType::CNAME).count();
             if aliases > 1 || (aliases == 1 && types.len() > 1) {
                 let message = format!("{owner} has a CNAME beside other records (RFC 1034 §3.6.2)");
                 told.push((at.clone(), message, true));
             }
-            if is_steered && types.iter().any(|t| STEERED_TYPES.contains(t)) {
+            if standing.steered.is_some() && types.iter().any(|t| STEERED_TYPES.contains(t)) {
                 let message = format!(
                     "{owner} is steered, so its A, AAAA, HTTPS and CNAME cannot be written here"
                 );
@@ -425,25 +526,24 @@ impl Compiler<'_, '_> {
 
     /// The delegation above a name, if the name is no address of a name server.
     fn cut_above(&self, owner: &Name) -> Option<Name> {
+        let mut names = above(owner).skip(1);
+        let cut = names
+            .by_ref()
+            .take_while(|name| *name != self.origin && !name.is_root())
+            .find(|name| {
+                self.at(name)
+                    .any(|r| r.data.record_type() == RecordType::NS)
+            })?;
         let is_glue = self
-            .records
-            .iter()
+            .at(&cut)
             .any(|r| matches!(&r.data, RData::NS(server) if server.0 == *owner));
-        let cuts = self
-            .records
-            .iter()
-            .filter(|r| r.data.record_type() == RecordType::NS && r.owner != self.origin);
-        cuts.map(|record| &record.owner)
-            .find(|cut| **cut != *owner && cut.zone_of(owner))
-            .filter(|_| !is_glue)
-            .cloned()
+        (!is_glue).then_some(cut)
     }
 
     fn missing_glue(&self) -> Vec<(SourceAt, String, bool)> {
         let has_address = |name: &Name| {
-            self.records.iter().any(|r| {
-                r.owner == *name && matches!(r.data.record_type(), RecordType::A | RecordType::AAAA)
-            })
+            self.at(name)
+                .any(|record| matches!(record.data.record_type(), RecordType::A | RecordType::AAAA))
         };
         self.records
             .iter()
@@ -455,15 +555,12 @@ impl Compiler<'_, '_> {
                 if !record.owner.zone_of(&server.0) || has_address(&server.0) {
                     return None;
                 }
-                let at = self.places.get(&record.owner)?.clone();
-                Some((
-                    at,
-                    format!(
-                        "name server {} lies below its own delegation and has no glue",
-                        server.0
-                    ),
-                    false,
-                ))
+                let at = self.names.get(&record.owner)?.at.clone()?;
+                let message = format!(
+                    "name server {} lies below its own delegation and has no glue",
+                    server.0
+                );
+                Some((at, message, false))
             })
             .collect()
     }

@@ -90,9 +90,18 @@ fn services(plan: &Plan) -> Vec<(String, String)> {
 }
 
 fn zones(plan: &Plan) -> Vec<(String, String)> {
+    let service = |id| &plan.services.of(id).name;
     plan.zones
         .iter()
-        .map(|zone| (zone.origin.to_string(), format!("{:?}", zone.records)))
+        .map(|zone| {
+            let steered: Vec<String> = zone
+                .steered
+                .iter()
+                .map(|(owner, id)| format!("{owner} {}", service(*id)))
+                .collect();
+            let content = format!("{:?} {steered:?}", zone.records);
+            (zone.origin.to_string(), content)
+        })
         .collect()
 }
 

@@ -102,6 +102,10 @@ impl<'a> Loading<'a> {
     }
 
     fn file(&mut self, path: &Path) {
+        // Reading a pipe or a device might never end.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            return self.complain(path, "not a file");
+        }
         match std::fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => self.text(path, &text),
             Ok(Err(error)) => {
@@ -115,7 +119,22 @@ impl<'a> Loading<'a> {
     fn text(&mut self, path: &Path, text: &str) {
         let file: Arc<Path> = path.into();
         self.sources.insert(file.clone(), text.into());
-        if let Some(node) = parse(&file, text, self.environment, &mut self.problems) {
+        let substituted = std::cell::RefCell::new(Vec::new());
+        let environment = |name: &str| {
+            let value = (self.environment)(name);
+            substituted.borrow_mut().extend(value.clone());
+            value
+        };
+        let parsed = parse(&file, text, &environment, &mut self.problems);
+        for value in substituted.into_inner() {
+            self.sources.hide(&value);
+        }
+        if let Some(node) = parsed {
+            if matches!(node.value, Value::Scalar(_) | Value::List(_)) {
+                let message = "a map is expected, with keys such as regions and services";
+                let problem = Problem::new(Some(node.at.clone()), message.to_owned());
+                self.problems.push(problem.explaining_others());
+            }
             self.root = match self.root.take() {
                 None => Some(node),
                 Some(root) => Some(union(root, node, true, &mut self.problems)),
@@ -124,17 +143,20 @@ impl<'a> Loading<'a> {
     }
 
     fn finish(mut self, roots: Vec<PathBuf>) -> Result<Loaded, Problems> {
-        let Some(root) = self.root else {
+        let Some(root) = self.root.take() else {
             if self.problems.is_empty() {
                 let message = "the configuration is empty: `regions` and `services` are required";
                 self.problems.push(Problem::new(None, message.to_owned()));
             }
             return Err(Problems::new(self.problems, self.sources));
         };
+        if matches!(root.value, Value::Null) {
+            let message = "the configuration is empty: `regions` and `services` are required";
+            let problem = Problem::new(Some(root.at.clone()), message.to_owned());
+            self.problems.push(problem);
+        }
         check(&root, &ROOT, "", &mut self.problems);
-        let mut found = Vec::new();
-        secrets(&root, &ROOT, &mut found);
-        found.iter().for_each(|secret| self.sources.hide(secret));
+        self.hide_secrets(&root);
         let mut warnings = Vec::new();
         let plan = compile(&root, &mut self.problems, &mut warnings);
         match plan {
@@ -149,6 +171,15 @@ impl<'a> Loading<'a> {
     }
 }
 
+impl Loading<'_> {
+    /// What comes from the environment, and what stands where a secret belongs, is never shown.
+    fn hide_secrets(&mut self, root: &Node) {
+        let mut found = Vec::new();
+        secrets(root, &ROOT, &mut found);
+        found.iter().for_each(|secret| self.sources.hide(secret));
+    }
+}
+
 /// A folder's YAML files in name order, hidden ones left out.
 fn yaml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
@@ -160,7 +191,8 @@ fn yaml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
         let yaml = path
             .extension()
             .is_some_and(|extension| extension == "yaml" || extension == "yml");
-        if yaml && !hidden && path.is_file() {
+        // A link to nowhere is read, and told of.
+        if yaml && !hidden && !path.is_dir() {
             files.push(path);
         }
     }
@@ -182,6 +214,13 @@ fn union(mut first: Node, second: Node, top: bool, problems: &mut Vec<Problem>) 
             entries.push(entry.clone());
             continue;
         };
+        if matches!(entry.node.value, Value::Null) {
+            continue;
+        }
+        if matches!(known.node.value, Value::Null) {
+            *known = entry.clone();
+            continue;
+        }
         let both_maps = matches!(
             (&known.node.value, &entry.node.value),
             (Value::Map(_), Value::Map(_))

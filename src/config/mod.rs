@@ -29,6 +29,8 @@ pub fn schema() -> serde_json::Value {
             "https://json-schema.org/draft/2020-12/schema".into(),
         );
         schema.insert("title".to_owned(), "Meridian configuration".into());
+        // A file may be a part of the whole, in a folder.
+        schema.remove("required");
     }
     schema
 }

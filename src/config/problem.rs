@@ -7,6 +7,12 @@ use std::sync::Arc;
 
 use super::plan::SourceAt;
 
+/// Shorter texts are no secrets, and blotting them out would spoil messages.
+const SHORTEST_HIDDEN: usize = 6;
+
+/// A quoted line is cut after this many characters.
+const LONGEST_QUOTE: usize = 160;
+
 /// One thing that is wrong, or to be warned of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -56,21 +62,36 @@ impl Sources {
         self.texts.insert(file, text);
     }
 
-    /// From now on this text is blotted out of every line that is quoted.
+    /// From now on this text is blotted out of every message.
     pub(super) fn hide(&mut self, secret: &str) {
-        if !secret.is_empty() {
+        if secret.len() >= SHORTEST_HIDDEN {
             self.secrets.push(secret.into());
         }
     }
 
-    fn line(&self, at: &SourceAt) -> Option<String> {
+    /// A text without what is hidden.
+    fn blotted(&self, text: &str) -> String {
+        let blot = |text: String, secret: &Arc<str>| text.replace(&**secret, "***");
+        self.secrets.iter().fold(text.to_owned(), blot)
+    }
+
+    /// The line of a place, unless it may hold a secret: whatever stands below `keys` or `admin`, well
+    /// formed or not.
+    fn line(&self, at: &SourceAt) -> Option<&str> {
         let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
-        let line = self.texts.get(&at.file)?.lines().nth(index)?.to_owned();
-        // As many characters as before, so that carets stay where they belong.
-        let blot = |line: String, secret: &Arc<str>| {
-            line.replace(&**secret, &"*".repeat(secret.chars().count()))
-        };
-        Some(self.secrets.iter().fold(line, blot))
+        let text = self.texts.get(&at.file)?;
+        let line = text.lines().nth(index)?;
+        let above = text.lines().take(index + 1);
+        let section = above
+            .filter(|line| line.starts_with(|c: char| !c.is_whitespace() && c != '#' && c != '-'))
+            .last()
+            .unwrap_or_default();
+        let is_secret = ["keys", "admin", "\"keys", "\"admin", "'keys", "'admin"]
+            .iter()
+            .any(|key| section.starts_with(key));
+        let lower = line.to_lowercase();
+        let mentions = ["secret", "token", "keys", "admin:"];
+        (!is_secret && !mentions.iter().any(|word| lower.contains(word))).then_some(line)
     }
 }
 
@@ -121,10 +142,12 @@ impl Problems {
     /// `file:line:column: message`, the line, a caret.
     fn show(&self, problem: &Problem, label: &str) -> String {
         let Some(at) = &problem.at else {
-            return format!("{label}{}", problem.message);
+            return format!("{label}{}", self.sources.blotted(&problem.message));
         };
-        let mut text = format!("{}: {label}{}", place(at), problem.message);
-        if let Some(line) = self.sources.line(at) {
+        let message = self.sources.blotted(&problem.message);
+        let mut text = format!("{}: {label}{message}", place(at));
+        let short = |line: &&str| line.chars().count() <= LONGEST_QUOTE;
+        if let Some(line) = self.sources.line(at).filter(short) {
             let number = at.line.to_string();
             let gutter = " ".repeat(number.len());
             let before: String = line

@@ -111,7 +111,15 @@ fn check_value(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Proble
             }
         }
         Shape::NotBuilt(word) => check_not_built(node, *word, path, problems),
-        Shape::Records => {}
+        Shape::Records => {
+            if !matches!(node.value, Value::Map(_)) {
+                problems.push(wrong(
+                    node,
+                    path,
+                    "a map of names, such as { www: { A: [192.0.2.1] } }",
+                ));
+            }
+        }
     }
 }
 
@@ -125,7 +133,12 @@ fn check_scalar(node: &Node, kind: &Kind, path: &str, problems: &mut Vec<Problem
         return;
     };
     if let Err(message) = (kind.check)(text) {
-        let message = format!("{path}: {message}");
+        // Beside a secret a wrong value may be the secret itself, in the wrong place.
+        let message = if !kind.secret && (path.starts_with("keys.") || path.starts_with("admin.")) {
+            format!("{path}: a value such as {} is expected", kind.example)
+        } else {
+            format!("{path}: {message}")
+        };
         problems.push(Problem::new(Some(node.at.clone()), message));
     }
 }
@@ -220,9 +233,14 @@ fn check_not_built(node: &Node, word: Option<&str>, path: &str, problems: &mut V
 }
 
 fn wrong(node: &Node, path: &str, expected: &str) -> Problem {
+    let whose = if path.is_empty() {
+        "the configuration"
+    } else {
+        path
+    };
     Problem::new(
         Some(node.at.clone()),
-        format!("{path}: {expected} is expected"),
+        format!("{whose}: {expected} is expected"),
     )
 }
 
@@ -262,15 +280,20 @@ pub(super) fn secrets(node: &Node, shape: &Shape, found: &mut Vec<Arc<str>>) {
 /// The JSON Schema of a shape.
 pub(super) fn schema(shape: &Shape) -> Json {
     match shape {
-        Shape::Scalar(kind) => match kind.json {
-            "string" => json!({ "type": "string", "examples": [kind.example] }),
-            // YAML writes numbers and booleans bare; `${VARIABLES}` make them strings.
-            other => json!({ "type": [other, "string"], "examples": [kind.example] }),
-        },
+        // YAML writes numbers and booleans bare, and `${VARIABLES}` make any of them strings.
+        Shape::Scalar(kind) => {
+            let types = match kind.json {
+                "boolean" => json!(["boolean", "string", "null"]),
+                _ => json!(["string", "number", "null"]),
+            };
+            json!({ "type": types, "examples": [kind.example] })
+        }
         Shape::Word(words) => json!({ "enum": words }),
-        Shape::List(item) => json!({ "type": "array", "items": schema(item) }),
+        Shape::List(item) => json!({ "type": ["array", "null"], "items": schema(item) }),
         Shape::Map(fields) => map_schema(fields),
-        Shape::Named(item) => json!({ "type": "object", "additionalProperties": schema(item) }),
+        Shape::Named(item) => {
+            json!({ "type": ["object", "null"], "additionalProperties": schema(item) })
+        }
         Shape::WordOrMap(words, fields) => {
             json!({ "anyOf": [{ "enum": words }, map_schema(fields)] })
         }
@@ -280,7 +303,7 @@ pub(super) fn schema(shape: &Shape) -> Json {
         }),
         Shape::NotBuilt(Some(word)) => json!({ "const": word }),
         Shape::NotBuilt(None) => json!(false),
-        Shape::Records => json!({ "type": "object" }),
+        Shape::Records => records_schema(),
     }
 }
 
@@ -300,5 +323,31 @@ fn map_schema(fields: &[Field]) -> Json {
         .filter(|field| field.required)
         .map(|field| field.key)
         .collect();
-    json!({ "type": "object", "properties": properties, "required": required, "additionalProperties": false })
+    let types = if required.is_empty() {
+        json!(["object", "null"])
+    } else {
+        json!("object")
+    };
+    json!({ "type": types, "properties": properties, "required": required, "additionalProperties": false })
+}
+
+/// Names, each with `ttl`, `service` and record types.
+fn records_schema() -> Json {
+    let rdata = json!({ "anyOf": [
+        { "type": ["string", "number"] },
+        { "type": "array", "items": { "type": ["string", "number"] } },
+    ] });
+    let types: serde_json::Map<String, Json> = super::rdata::mnemonics()
+        .map(|mnemonic| (mnemonic.to_owned(), rdata.clone()))
+        .collect();
+    let mut properties = types;
+    properties.insert("ttl".to_owned(), json!({ "type": ["string", "number"] }));
+    properties.insert("service".to_owned(), json!({ "type": "string" }));
+    json!({
+        "type": ["object", "null"],
+        "additionalProperties": {
+            "type": "object", "properties": properties,
+            "patternProperties": { "^TYPE[0-9]+$": rdata }, "additionalProperties": false,
+        },
+    })
 }

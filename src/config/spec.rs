@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::plan::{OriginScheme, OriginUrl};
 use super::shape::{Field, Kind, Shape};
 use crate::earth::Country;
+use crate::geo::is_country;
 use crate::prefix::Prefix;
 use crate::units::{Share, Ttl, parse_duration, parse_size};
 
@@ -66,9 +67,27 @@ kind!(KEY_ID, "integer", "1", |text| whole(text, 1, 255));
 kind!(PREFIX, "string", "203.0.113.0/24", |text| told(
     text.parse::<Prefix>()
 ));
-kind!(COUNTRY, "string", "JP", |text| told(
-    text.parse::<Country>()
-));
+kind!(COUNTRY, "string", "JP", |text| {
+    match text.parse::<Country>().map(is_country) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(format!(
+            "`{text}` is no country's ISO 3166 code{}",
+            match text {
+                "UK" | "uk" => ": did you mean `GB`?",
+                _ => "",
+            }
+        )),
+        Err(error) => Err(error.to_string()),
+    }
+});
+kind!(NAME, "string", "api.example.com", |text| parse_host(text)
+    .and_then(|host| {
+        if host.starts_with("*.") {
+            Err(format!("`{text}` is a wildcard, and one name is expected"))
+        } else {
+            Ok(())
+        }
+    }));
 kind!(ADDRESS, "string", "192.0.2.10", |text| text
     .parse::<IpAddr>()
     .map(drop)
@@ -419,7 +438,7 @@ static TLS: &[Field] = &[
             ),
             field(
                 "server_name",
-                Shape::Scalar(&HOST),
+                Shape::Scalar(&NAME),
                 "the name to ask for; default: the request's host",
             ),
         ]),
@@ -682,7 +701,7 @@ static HEALTH: &[Field] = &[
     field("port", Shape::Scalar(&PORT), "default: the origin's"),
     field(
         "host",
-        Shape::Scalar(&HOST),
+        Shape::Scalar(&NAME),
         "Host and SNI; default: the service's first host",
     ),
     field("path", Shape::Scalar(&HTTP_PATH), "default /health"),
@@ -791,7 +810,7 @@ static ZONE: &[Field] = &[
         Shape::Map(&[
             field(
                 "mname",
-                Shape::Scalar(&HOST),
+                Shape::Scalar(&NAME),
                 "the primary name server; default: the first of nameservers",
             ),
             field(

@@ -285,6 +285,7 @@ impl Builder<'_> {
         depth: usize,
     ) -> Result<Value, Problem> {
         let mut entries: Vec<Entry> = Vec::new();
+        let mut places: HashMap<Arc<str>, SourceAt> = HashMap::new();
         let mut merged: Vec<Entry> = Vec::new();
         loop {
             let (event, span) = self.event(events.next())?;
@@ -298,6 +299,13 @@ impl Builder<'_> {
             let next = self.event(events.next())?;
             let node = self.node(next, events, depth + 1)?;
             if *key == *"<<" {
+                let is_map = |node: &&Node| matches!(node.value, Value::Map(_));
+                if !merge_sources(&node).iter().all(is_map) {
+                    let message = "`<<` merges a map, or a list of them";
+                    self.problems
+                        .push(Problem::new(Some(at), message.to_owned()));
+                    continue;
+                }
                 merged.extend(
                     merge_sources(&node)
                         .into_iter()
@@ -306,16 +314,16 @@ impl Builder<'_> {
                 continue;
             }
             let key: Arc<str> = unmark(&key).into();
-            if let Some(first) = entries.iter().find(|entry| entry.key == key) {
+            if let Some(first) = places.insert(key.clone(), at.clone()) {
                 let twice = Problem::new(Some(at), format!("`{key}` appears twice"));
-                self.problems
-                    .push(twice.with_related(first.at.clone(), "first here"));
+                self.problems.push(twice.with_related(first, "first here"));
                 continue;
             }
             entries.push(Entry { key, at, node });
         }
         for entry in merged {
-            if !entries.iter().any(|own| own.key == entry.key) {
+            if !places.contains_key(&entry.key) {
+                places.insert(entry.key.clone(), entry.at.clone());
                 entries.push(entry);
             }
         }

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::Live;
 use super::codec::code::{ExtendedError, Rcode, rtype};
 use super::codec::name::WireName;
@@ -77,10 +79,17 @@ pub(super) fn look_up(
         owner: Owner::question(query.name.as_bytes().len()),
         is_chained: false,
     };
+    let mut followed: SmallVec<[WireName; LONGEST_CHAIN]> = SmallVec::new();
     for _ in 0..LONGEST_CHAIN {
+        let name = sought.name;
         match search.step(sought) {
             Step::Done(steered) => return steered,
             Step::Chase(next) => sought = next,
+        }
+        followed.push(name);
+        let is_known = |known: &WireName| known.as_bytes() == sought.name.as_bytes();
+        if followed.iter().any(is_known) {
+            return None; // A loop: every record of it has been said.
         }
     }
     None

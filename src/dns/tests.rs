@@ -232,9 +232,9 @@ fn a_cname_is_followed_inside_the_zones() {
 }
 
 #[test]
-fn a_loop_of_cnames_ends() {
+fn a_loop_of_cnames_is_said_once() {
     let response = exchange_over(&live(), &query("loop.example.com", "A"), Transport::Udp).unwrap();
-    assert_eq!(show(&response).lines().count(), 9);
+    assert_eq!(show(&response).lines().count(), 2);
 }
 
 #[test]

@@ -14,6 +14,9 @@ use tokio::sync::mpsc;
 /// Editors write in several steps; the last one counts.
 const SETTLE: Duration = Duration::from_millis(100);
 
+/// What has not settled by then is looked at all the same.
+const MOST_SETTLE: Duration = Duration::from_secs(1);
+
 /// The safety net, for file systems that do not tell.
 const POLL: Duration = Duration::from_secs(5);
 
@@ -89,10 +92,14 @@ impl Watch {
         loop {
             // Either wakes; the sender lives as long as the watcher, and without one there is the poll.
             if let Ok(Some(())) = tokio::time::timeout(POLL, self.stirred.recv()).await {
-                while tokio::time::timeout(SETTLE, self.stirred.recv())
-                    .await
-                    .is_ok_and(|stir| stir.is_some())
-                {}
+                let settling = async {
+                    while tokio::time::timeout(SETTLE, self.stirred.recv())
+                        .await
+                        .is_ok_and(|stir| stir.is_some())
+                    {}
+                };
+                // Somebody else's file in the folder may never settle.
+                let _ = tokio::time::timeout(MOST_SETTLE, settling).await;
             }
             let now = fingerprint(&self.watched);
             if now != self.seen {
@@ -134,6 +141,10 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
                 .flatten()
                 .filter_map(|entry| Some(entry.ok()?.path()))
                 .filter(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+                .filter(|file| {
+                    let name = file.file_name().unwrap_or_default();
+                    !name.as_encoded_bytes().starts_with(b".")
+                })
                 .collect();
             files.sort();
             for file in files {

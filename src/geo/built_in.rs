@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::Read;
+use std::sync::LazyLock;
 
 use super::database::{Database, DatabaseInfo, Interner, Location, LocationId};
 use super::ranges::{Address, Family, Ranges};
@@ -25,6 +26,12 @@ pub(super) fn decode() -> Database {
         .read_to_end(&mut bytes)
         .expect("the built-in table is whole");
     read(&bytes).expect("the built-in table is well-formed")
+}
+
+/// Whether a country has this code.
+pub fn is_country(country: Country) -> bool {
+    static POINTS: LazyLock<HashMap<Country, GeoPoint>> = LazyLock::new(country_points);
+    POINTS.contains_key(&country)
 }
 
 /// The point that stands for each country.

@@ -10,6 +10,7 @@ mod mmdb;
 mod prefix_map;
 mod ranges;
 
+pub use built_in::is_country;
 pub use client_map::{ClientMap, Place, PlaceId};
 pub use clouds::well_known;
 pub use database::{Database, DatabaseInfo, GeoError, Location};

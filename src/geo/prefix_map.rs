@@ -11,6 +11,9 @@ use super::ranges::{Address, Family, Ranges};
 /// Bits of an address that the top index is keyed by.
 const TOP_BITS: u8 = 16;
 
+/// The length of ::ffff:0:0/96 (RFC 4291 §2.5.5.2).
+const MAPPED_BITS: u8 = 96;
+
 /// Both families.
 #[derive(Debug)]
 pub(super) struct PrefixMap<V> {
@@ -35,11 +38,16 @@ impl<V: Copy + PartialEq> PrefixMap<V> {
         }
     }
 
-    /// The value of an address and the length of its leaf; an IPv4-mapped address counts as IPv4.
+    /// The value of an address and the length of its leaf, in bits of the address's own family. An
+    /// IPv4-mapped address has the value of the IPv4 address.
     pub(super) fn get(&self, address: IpAddr) -> Option<(V, u8)> {
-        match address.to_canonical() {
-            IpAddr::V4(address) => self.v4.get(address.to_bits()),
-            IpAddr::V6(address) => self.v6.get(address.to_bits()),
+        match (address, address.to_canonical()) {
+            (IpAddr::V6(_), IpAddr::V4(mapped)) => {
+                let (value, length) = self.v4.get(mapped.to_bits())?;
+                Some((value, MAPPED_BITS + length))
+            }
+            (_, IpAddr::V4(address)) => self.v4.get(address.to_bits()),
+            (_, IpAddr::V6(address)) => self.v6.get(address.to_bits()),
         }
     }
 
@@ -198,7 +206,7 @@ mod tests {
             (2, 128)
         );
         assert_eq!(get(&map, "255.255.255.254"), (0, 32));
-        assert_eq!(get(&map, "::ffff:255.255.255.255"), (1, 32));
+        assert_eq!(get(&map, "::ffff:255.255.255.255"), (1, 128));
     }
 
     fn any_prefixes() -> impl Strategy<Value = Vec<(Prefix, u8)>> {

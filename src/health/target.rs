@@ -23,7 +23,7 @@ pub struct Target {
     pub host: Arc<str>,
     /// The port to connect to.
     pub port: u16,
-    /// As the status page calls it.
+    /// As the status page calls it: the origin, or what is probed where there is none.
     pub url: Arc<str>,
 }
 
@@ -97,7 +97,12 @@ fn of_member(plan: &Plan, service: ServiceId, health: &HealthCheck, id: RegionId
             };
             let port = health.port.unwrap_or(url.port);
             let protocol = protocol(health.protocol, native);
-            target(service, id, Some(*origin), protocol, url.host.clone(), port)
+            let probed = target(service, id, Some(*origin), protocol, url.host.clone(), port);
+            // Another port or protocol may make two origins' probes look alike; they stay two.
+            Target {
+                url: url.to_string().into(),
+                ..probed
+            }
         })
         .collect()
 }

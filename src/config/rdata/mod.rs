@@ -80,6 +80,11 @@ static TYPES: &[(&str, u16, &[Field])] = {
     ]
 };
 
+/// Types that are nobody's data: reserved, OPT, signatures and denials, which a signer makes, and
+/// QTYPEs and meta-types (RFC 6895 §3.1).
+static NO_DATA: &[std::ops::RangeInclusive<u16>] =
+    &[0..=0, 41..=41, 46..=47, 50..=51, 128..=255, 65_535..=65_535];
+
 /// The mnemonics of the types that can be written.
 pub(super) fn mnemonics() -> impl Iterator<Item = &'static str> + Clone {
     TYPES.iter().map(|(mnemonic, ..)| *mnemonic)
@@ -93,7 +98,8 @@ pub(super) fn record_type(mnemonic: &str) -> Option<RecordType> {
         Some((_, number, _)) => *number,
         None => upper.strip_prefix("TYPE")?.parse().ok()?,
     };
-    Some(RecordType::from(number))
+    let is_data = !NO_DATA.iter().any(|range| range.contains(&number));
+    is_data.then(|| RecordType::from(number))
 }
 
 /// Reads RDATA; names that are not absolute are below `origin`. An error says what would be right.
@@ -114,9 +120,37 @@ pub(super) fn read(record_type: RecordType, text: &str, origin: &Name) -> Result
     if let Some(rest) = words.next() {
         return Err(format!("`{rest}` is too much"));
     }
+    check_lengths(number, &wire)?;
     let length = u16::try_from(wire.len()).map_err(|_| "it is over 65,535 bytes".to_owned())?;
     let mut decoder = BinDecoder::new(&wire);
     RData::read(&mut decoder, record_type, Restrict::new(length)).map_err(|error| error.to_string())
+}
+
+/// Digests and identifiers have the length that their type says.
+fn check_lengths(record_type: u16, wire: &[u8]) -> Result<(), String> {
+    let digest = |head: usize, kind: Option<u8>, lengths: &[(u8, usize)]| {
+        let expected = lengths.iter().find(|(known, _)| Some(*known) == kind);
+        expected.map(|(_, length)| head + length)
+    };
+    let expected = match record_type {
+        // RFC 4255 §3.1.2, RFC 6594 §5.
+        44 => digest(2, wire.get(1).copied(), &[(1, 20), (2, 32)]),
+        // RFC 4034 §5.1.4, RFC 4509, RFC 6605 §2.
+        43 => digest(4, wire.get(3).copied(), &[(1, 20), (2, 32), (4, 48)]),
+        // RFC 6698 §2.1.3.
+        52 | 53 => digest(3, wire.get(2).copied(), &[(1, 32), (2, 64)]),
+        // RFC 7043 §3, §4.
+        108 => Some(6),
+        109 => Some(8),
+        _ => None,
+    };
+    match expected {
+        Some(expected) if wire.len() != expected => Err(format!(
+            "{} bytes where {expected} are expected",
+            wire.len()
+        )),
+        Some(_) | None => Ok(()),
+    }
 }
 
 /// `\# 4 C0000201`.

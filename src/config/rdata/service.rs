@@ -68,8 +68,8 @@ fn read(key: u16, value: &str) -> Result<Vec<u8>, String> {
             wire.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
         1 => {
-            for item in items() {
-                put_text(&unescape(item)?, &mut wire)?;
+            for item in list(&unescape(value)?) {
+                put_text(&item, &mut wire)?;
             }
         }
         2 if value.is_empty() => return Ok(wire),
@@ -101,4 +101,25 @@ fn read(key: u16, value: &str) -> Result<Vec<u8>, String> {
         return Err("a value is expected".to_owned());
     }
     Ok(wire)
+}
+
+/// The items of a comma-separated list, in which `\,` and `\\` stand for themselves (RFC 9460 A.1).
+fn list(value: &[u8]) -> Vec<Vec<u8>> {
+    let mut items = vec![Vec::new()];
+    let mut bytes = value.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let byte = match byte {
+            b',' => {
+                items.push(Vec::new());
+                continue;
+            }
+            b'\\' => bytes.next().unwrap_or(b'\\'),
+            byte => byte,
+        };
+        if let Some(item) = items.last_mut() {
+            item.push(byte);
+        }
+    }
+    items.retain(|item| !item.is_empty());
+    items
 }

@@ -84,8 +84,8 @@ fn the_common_types_have_their_wire_format() {
     ); // RFC 4255 §3.2
     check(
         "TLSA",
-        "3 1 1 d2abde240d7cd3ee6b4b28c54df034b9",
-        "03 01 01 d2abde240d7cd3ee6b4b28c54df034b9",
+        "3 1 1 d2abde240d7cd3ee6b4b28c54df034b9 7951af2c5cd8d9cd8d5d3f9d6b4ad9f3",
+        "03 01 01 d2abde240d7cd3ee6b4b28c54df034b9 7951af2c5cd8d9cd8d5d3f9d6b4ad9f3",
     );
     check(
         "HINFO",
@@ -113,6 +113,12 @@ fn service_parameters_are_sorted_and_typed() {
         "1 . port=8443 alpn=h2,http/1.1",
         "0001 00 0001 000c 02 6832 08 687474702f312e31 0003 0002 20fb",
     );
+    // RFC 9460 D.2, figure 10: the list has escapes of its own, below those of the text.
+    check(
+        "SVCB",
+        r#"16 foo.example.org. alpn="f\\\\oo\\,bar,h2""#,
+        "0010 03 666f6f 07 6578616d706c65 03 6f7267 00 0001 000c 08 665c6f6f2c626172 02 6832",
+    );
     check_refused("HTTPS", "1 . port=1 port=2", "twice");
     check_refused("HTTPS", "1 . alpm=h2", "`alpm` is not a parameter");
     check_refused("HTTPS", "1 . port=", "port");
@@ -125,6 +131,9 @@ fn any_type_can_be_written_as_bytes() {
     check("TYPE65534", r"\# 0", "");
     check_refused("TYPE65534", r"\# 2 ab", "2 bytes are announced, 1 follow");
     check_refused("TYPE65534", "anything", "RFC 3597");
+    for nobody_s in ["TYPE0", "TYPE41", "TYPE46", "TYPE255", "TYPE65535"] {
+        assert!(record_type(nobody_s).is_none(), "{nobody_s}");
+    }
     assert!(record_type("TYPE65536").is_none() && record_type("BOGUS").is_none());
 }
 
@@ -138,6 +147,8 @@ fn what_is_wrong_is_named() {
     check_refused("CNAME", &"x".repeat(64), "more than 63");
     check_refused("CNAME", &"x.".repeat(200), "more than 255");
     check_refused("TLSA", "3 1 1 abc", "half a byte");
+    check_refused("SSHFP", "1 1 00", "3 bytes where 22 are expected");
+    check_refused("EUI48", "00", "1 bytes where 6 are expected");
 }
 
 proptest::proptest! {

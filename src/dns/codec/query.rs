@@ -96,10 +96,12 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
     };
     // What follows the header depends on the opcode, so that for another it cannot be read.
     if flags & OPCODE != 0 {
+        head.edns = find_opt(&mut cursor, &counts);
         return Message::Bad(head, Rcode::NotImp);
     }
     // RFC 9619 §4: a query has exactly one question.
     if counts.questions != 1 {
+        head.edns = find_opt(&mut cursor, &counts);
         return Message::Bad(head, Rcode::FormErr);
     }
     let Some((name, qtype, qclass)) = read_question(&mut cursor) else {
@@ -137,6 +139,26 @@ fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
 
 fn read_question(cursor: &mut Cursor<'_>) -> Option<(WireName, u16, u16)> {
     Some((WireName::read(cursor)?, cursor.u16()?, cursor.u16()?))
+}
+
+/// The OPT of a message that is refused anyway, if it can be found: a refusal has one too
+/// (RFC 6891 §6.1.1).
+fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
+    for _ in 0..counts.questions {
+        read_question(cursor)?;
+    }
+    let records = u32::from(counts.answers) + u32::from(counts.authorities);
+    for _ in 0..records {
+        read_record(cursor)?;
+    }
+    for _ in 0..counts.additionals {
+        match read_record(cursor)? {
+            Record::Opt(edns) => return Some(edns),
+            Record::BadOpt => return Some(Edns::default()),
+            Record::Other => {}
+        }
+    }
+    None
 }
 
 /// What stands behind the question.
