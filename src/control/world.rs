@@ -456,11 +456,12 @@ impl World {
         )
     }
 
-    /// When time alone will change something next, in milliseconds since 1970.
+    /// When time alone will change something next, in milliseconds since 1970. What is overdue
+    /// stays due until [`World::expire`] sees to it, however late that is.
     pub fn next_change_ms(&self, now_ms: u64) -> Option<u64> {
         let drains = self.drains.next_change_ms(&self.plan, now_ms);
         let suspects = self.suspects.values().copied();
-        suspects.chain(drains).filter(|at| *at > now_ms).min()
+        suspects.chain(drains).min()
     }
 
     /// What it all amounts to, and what changed in regions' health since the last snapshot.
