@@ -428,11 +428,11 @@ impl World {
         service: Option<&str>,
         now_ms: u64,
     ) -> Result<Event, DrainRefused> {
-        self.drain_scope(region, service)?;
-        let drain = self
-            .drains
-            .take(region, service)
-            .ok_or_else(|| DrainRefused::NotDrained(region.to_owned()))?;
+        // A drain outlives a reload that takes its region away, and can be undone all the same.
+        let Some(drain) = self.drains.take(region, service) else {
+            self.drain_scope(region, service)?;
+            return Err(DrainRefused::NotDrained(region.to_owned()));
+        };
         Ok(self.drain_over(&drain, now_ms, "undone"))
     }
 
