@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::scene::{AP, EU, US_A, YAML, failed, fold, passed, reload, world};
+use super::scene::{AP, EU, US_A, YAML, drain, failed, fold, passed, reload, world};
 use crate::control::World;
+use crate::control::task::says_the_same;
 use crate::latency::Estimate;
 use crate::steering::Snapshot;
 
@@ -140,4 +141,60 @@ fn round_trips_follow_their_region_when_a_reload_lists_regions_anew() {
 fn a_region_without_location_goes_last_by_distance() {
     let yaml = near_eu().replace("us: { location: [38.95, -77.45],", "us: {");
     check(&mut world(&yaml), "eu ap us", "eu ap us");
+}
+
+/// A world that measured `us` once, at so many ms; `eu` and `ap` are far nearer and far farther.
+fn us_at(ms: u64) -> World {
+    let mut world = world(&near_eu());
+    for (target, ms) in [(EU, 1), (US_A, ms), (AP, 9_000)] {
+        measure(&mut world, target, ms);
+    }
+    world
+}
+
+#[track_caller]
+fn check_moved(from_ms: u64, to_ms: u64, moved: bool) {
+    let (last, _) = us_at(from_ms).snapshot(0);
+    let (new, _) = us_at(to_ms).snapshot(0);
+    assert_eq!(!says_the_same(&last, &new), moved);
+}
+
+#[test]
+fn a_round_trip_is_published_anew_when_it_moved_by_2_ms_and_a_fifth() {
+    check_moved(100, 100, false);
+    check_moved(100, 120, false);
+    check_moved(100, 121, true);
+    check_moved(100, 80, false);
+    check_moved(100, 79, true);
+    check_moved(8, 10, false);
+    check_moved(8, 11, true);
+}
+
+#[test]
+fn a_snapshot_that_says_anything_else_is_published() {
+    let (last, _) = us_at(100).snapshot(0);
+    let changes: [fn(&mut World); 4] = [
+        |world| reload(world, &near_eu()),
+        |world| {
+            fold(world, failed("shop", EU), 0);
+        },
+        |world| {
+            world.drain(drain("eu", None, 0), true).unwrap();
+        },
+        |world| {
+            for _ in 0..20 {
+                measure(world, AP, 0);
+            }
+        },
+    ];
+    for (at, change) in changes.iter().enumerate() {
+        let mut world = us_at(100);
+        change(&mut world);
+        assert!(!says_the_same(&last, &world.snapshot(0).0), "change {at}");
+    }
+    let (before, _) = world(YAML).snapshot(0);
+    let mut measured = world(YAML);
+    measure(&mut measured, US_A, 1);
+    let (after, _) = measured.snapshot(0);
+    assert!(!says_the_same(&before, &after), "known, then unknown");
 }

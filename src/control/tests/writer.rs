@@ -307,6 +307,21 @@ async fn a_restart_begins_where_the_last_run_ended() {
 }
 
 #[tokio::test]
+async fn a_drain_outlives_a_crash_right_after_its_caller_heard_of_it() {
+    let ground = Ground::new();
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&ground.plan("30s"), Some(folder.path()));
+    let outcome = running.control.drain(now_drain("up"), true).await;
+    assert_eq!(outcome, Ok(Ok(())));
+    // What a process that died now would leave, read by one that starts.
+    let after = Running::start(&ground.plan("30s"), Some(folder.path()));
+    let admin = member(&after.snapshot(), "api", "up").admin;
+    assert_eq!(admin, Admin::Drained);
+    after.end().await;
+    running.end().await;
+}
+
+#[tokio::test]
 async fn who_asks_after_the_end_is_told_that_it_is_over() {
     let ground = Ground::new();
     let running = Running::start(&ground.plan("30s"), None);
