@@ -66,7 +66,9 @@ fn the_samples_are_valid_and_nothing_in_them_is_doubtful() {
 fn keys(schema: &serde_json::Value, found: &mut BTreeSet<String>) {
     if let Some(properties) = schema.get("properties").and_then(|p| p.as_object()) {
         // Types of records are in capitals, and not all of them need an example.
-        let words = properties.keys().filter(|key| key.contains(char::is_lowercase));
+        let words = properties
+            .keys()
+            .filter(|key| key.contains(char::is_lowercase));
         found.extend(words.cloned());
     }
     let below = schema

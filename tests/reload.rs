@@ -97,6 +97,61 @@ fn listeners_are_added_and_removed_live() {
 }
 
 #[test]
+fn a_listener_moves_to_every_address_of_its_port_and_protocols_swap_ports() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml(
+        &origin.url(),
+        "192.0.2.1",
+        ", http: ['127.0.0.1:0'], http_mode: serve",
+    ));
+    let (dns, http) = (edge.address("dns").port(), edge.address("http").port());
+    let moved = format!(
+        "listen: {{ dns: ['0.0.0.0:{dns}'], http: ['0.0.0.0:{http}'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions: {{ us-east-1: {{ addresses: [192.0.2.2], origins: ['{}'] }} }}
+services: {{ www: {{ hosts: [www.example.com] }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
+",
+        origin.url()
+    );
+    edge.write(&moved);
+    edge.process.wait_for("configuration 2 is in force");
+    let ask = || {
+        let server = std::net::SocketAddr::from(([127, 0, 0, 1], dns));
+        support::ask("kdig", server, "www.example.com A +short")
+            .trim()
+            .to_owned()
+    };
+    assert!(wait_until(|| ask() == "192.0.2.2"));
+    let get = |scheme: &str| {
+        let url = format!("{scheme}://www.example.com:{http}/");
+        let resolve = format!("www.example.com:{http}:127.0.0.1");
+        let arguments = [
+            "-sk",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code}",
+            "--resolve",
+            &resolve,
+            &url,
+        ];
+        let output = std::process::Command::new("curl")
+            .args(arguments)
+            .output()
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert!(wait_until(|| get("http") == "200"));
+    edge.write(
+        &moved
+            .replace("http: [", "https: [")
+            .replace("http_mode: serve, ", ""),
+    );
+    edge.process.wait_for("configuration 3 is in force");
+    assert!(wait_until(|| get("https") == "200"));
+}
+
+#[test]
 fn a_symlink_swap_is_seen_and_a_hangup_obeyed() {
     let origin = Origin::start("o");
     let folder = tempfile::tempdir().unwrap();

@@ -151,6 +151,17 @@ fn bad_usage_is_2_and_an_unknown_name_is_1() {
 }
 
 #[test]
+fn whoever_reads_may_have_enough_at_any_time() {
+    let command = format!("{} schema | head -1", env!("CARGO_BIN_EXE_meridian"));
+    let output = std::process::Command::new("sh")
+        .args(["-c", &command])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(said, "");
+}
+
+#[test]
 fn the_version_names_the_geography_data_and_its_license() {
     let said = meridian().arg("--version").output().unwrap().stdout;
     let said = String::from_utf8(said).unwrap();

@@ -143,6 +143,32 @@ fn a_websocket_outlives_the_beginning_of_a_drain() {
 }
 
 #[test]
+fn a_websocket_outlives_the_time_of_a_head() {
+    let origin = raw_origin(echo);
+    let listen = "timeouts: { headers: 200ms }";
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), listen, ""));
+    let mut client = chat(&edge);
+    for _ in 0..3 {
+        exchange_line(&mut client, "hello\n");
+        std::thread::park_timeout(Duration::from_millis(300));
+    }
+}
+
+#[test]
+fn a_client_that_pauses_within_its_body_is_a_408() {
+    let origin = Origin::start("o");
+    let timeouts = "timeouts: { first_byte: 200ms, idle: 400ms }";
+    let edge = Edge::start(&yaml(&origin.url(), "", timeouts));
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 8\r\n\r\nx",
+    );
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+}
+
+#[test]
 fn a_websocket_that_says_nothing_ends_after_idle() {
     let origin = raw_origin(echo);
     let edge = Edge::start(&yaml(

@@ -24,6 +24,31 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "1 if the last reload was taken over, else 0",
     ),
     (
+        "meridian_dns_queries_total",
+        Kind::Counter,
+        "DNS queries by transport",
+    ),
+    (
+        "meridian_dns_responses_total",
+        Kind::Counter,
+        "DNS responses by transport and code",
+    ),
+    (
+        "meridian_dns_dropped_total",
+        Kind::Counter,
+        "DNS messages that got no response, by transport and reason",
+    ),
+    (
+        "meridian_dns_refused_connections_total",
+        Kind::Counter,
+        "DNS connections that were one too many, by transport",
+    ),
+    (
+        "meridian_dns_steered_answers_total",
+        Kind::Counter,
+        "Steered answers by service, region and the rule that decided",
+    ),
+    (
         "meridian_http_responses_total",
         Kind::Counter,
         "Answers of origins by service, region and class of status",

@@ -22,7 +22,11 @@ impl Client {
     pub(super) fn new(base: &str, token: Option<String>) -> Result<Self, Failed> {
         Ok(Self {
             http: reqwest::Client::builder().no_proxy().build()?,
-            base: base.trim_end_matches('/').to_owned(),
+            base: if base.contains("://") {
+                base.trim_end_matches('/').to_owned()
+            } else {
+                format!("http://{}", base.trim_end_matches('/'))
+            },
             token,
         })
     }
@@ -85,6 +89,20 @@ fn unreachable(error: &reqwest::Error) -> Failed {
     ))
 }
 
+/// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded
+/// (RFC 3986 §2.1). Dots alone would climb.
+fn segment(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let climbs = name.bytes().all(|byte| byte == b'.');
+    name.bytes()
+        .map(|byte| match byte {
+            b'.' if !climbs => ".".to_owned(),
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// Shows how a running edge and its regions are
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -100,9 +118,9 @@ impl Status {
         let client = self.running.client()?;
         let status = runtime()?.block_on(fetch_json(client.get("/api/v1/status")))?;
         if self.json {
-            println!("{status:#}");
+            say!("{status:#}");
         } else {
-            print!("{}", show(&status));
+            say!("{}", show(&status));
         }
         Ok(())
     }
@@ -193,12 +211,12 @@ fn duration(text: &str) -> Result<String, String> {
 impl Drain {
     pub(super) fn run(self) -> Done {
         let client = self.running.client()?;
-        let path = format!("/api/v1/drains/{}", self.region);
+        let path = format!("/api/v1/drains/{}", segment(&self.region));
         let body = json!({
             "service": self.service, "for": self.lasts, "reason": self.reason, "force": self.force,
         });
         runtime()?.block_on(fetch_json(client.request(Method::PUT, &path).json(&body)))?;
-        println!("region {} is drained", self.region);
+        say!("region {} is drained", self.region);
         Ok(())
     }
 }
@@ -218,7 +236,7 @@ pub(super) struct Undrain {
 impl Undrain {
     pub(super) fn run(self) -> Done {
         let client = self.running.client()?;
-        let path = format!("/api/v1/drains/{}", self.region);
+        let path = format!("/api/v1/drains/{}", segment(&self.region));
         let query: Vec<(&str, String)> = self
             .service
             .into_iter()
@@ -227,7 +245,7 @@ impl Undrain {
         runtime()?.block_on(fetch_json(
             client.request(Method::DELETE, &path).query(&query),
         ))?;
-        println!("region {} is back", self.region);
+        say!("region {} is back", self.region);
         Ok(())
     }
 }
@@ -244,9 +262,9 @@ impl Reload {
         let client = self.running.client()?;
         let reloaded =
             runtime()?.block_on(fetch_json(client.request(Method::POST, "/api/v1/reload")))?;
-        println!("configuration {} is in force", reloaded["generation"]);
+        say!("configuration {} is in force", reloaded["generation"]);
         for change in reloaded["changes"].as_array().into_iter().flatten() {
-            println!("  {}", change.as_str().unwrap_or_default());
+            say!("  {}", change.as_str().unwrap_or_default());
         }
         Ok(())
     }
@@ -297,7 +315,7 @@ impl Events {
                         .strip_prefix("data:")
                         .and_then(|data| serde_json::from_str(data).ok())
                     {
-                        println!("{}", event_line(&event));
+                        say!("{}", event_line(&event));
                     }
                     pending = rest.to_owned();
                 }

@@ -37,7 +37,7 @@ impl Check {
             )));
         }
         let plan = &loaded.plan;
-        println!(
+        say!(
             "ok: {} region(s), {} service(s), {} zone(s), {count} warning(s)",
             plan.regions.len(),
             plan.services.len(),
@@ -53,7 +53,7 @@ pub(super) struct Schema {}
 
 impl Schema {
     pub(super) fn run(self) -> Done {
-        println!("{:#}", config::schema());
+        say!("{:#}", config::schema());
         Ok(())
     }
 }

@@ -92,9 +92,9 @@ impl Explain {
             now,
         )?;
         if self.json {
-            println!("{:#}", explanation.to_json());
+            say!("{:#}", explanation.to_json());
         } else {
-            print!("{explanation}");
+            say!("{explanation}");
         }
         Ok(())
     }
@@ -112,14 +112,14 @@ impl Explain {
         let explanation =
             runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;
         if self.json {
-            println!("{explanation:#}");
+            say!("{explanation:#}");
             return Ok(());
         }
         let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
         let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
         let regions: Vec<String> = list(&explanation["decision"]).iter().map(text).collect();
-        println!("service  {}", text(&explanation["service"]));
-        println!(
+        say!("service  {}", text(&explanation["service"]));
+        say!(
             "decision {} ({}, {})",
             regions.join(", "),
             text(&explanation["face"]),
@@ -136,7 +136,7 @@ impl Explain {
                 text(&step["rule"]),
                 text(&step["reason"]),
             );
-            println!("  {region:16}  {kept}  {rule:17}  {reason}");
+            say!("  {region:16}  {kept}  {rule:17}  {reason}");
         }
         Ok(())
     }

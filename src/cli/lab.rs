@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::serve::{Logs, runtime, start, until_told_to_end};
+use super::serve::{Logs, Signals, runtime, start};
 use super::{Done, Failed};
 use crate::config::plan::{HostPattern, Plan, Region};
 use crate::edge::{Addresses, Source};
@@ -107,6 +107,7 @@ impl Lab {
     fn run_lab(self) -> Done {
         Logs::quiet_unless(self.verbose);
         runtime()?.block_on(async {
+            let signals = Signals::catch()?;
             let source = self.source();
             let plan = source
                 .load()
@@ -125,8 +126,8 @@ impl Lab {
                 .map(|name| Ok((name.clone(), lab.address(&name)?)))
                 .collect::<Result<HashMap<_, _>, lab::LabError>>()?;
             let edge = start(source.with_stand_ins(servers)).await?;
-            println!("{}", guide(&plan, &edge.addresses(), control_address));
-            let done = until_told_to_end(edge).await;
+            say!("{}", guide(&plan, &edge.addresses(), control_address));
+            let done = signals.obey(edge).await;
             lab.stop().await;
             done
         })
@@ -175,7 +176,7 @@ fn command(control: SocketAddr, fault: Fault) -> Done {
         Fault::State => Command::State,
     };
     let said = super::runtime()?.block_on(lab::send(control, command))?;
-    println!("{}", said.trim_end());
+    say!("{}", said.trim_end());
     Ok(())
 }
 

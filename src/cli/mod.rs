@@ -1,5 +1,10 @@
 //! The command line: one file a subcommand. Exit status 0 done, 1 failed, 2 bad usage.
 
+/// Prints a text as `format!` makes it, or returns why it could not.
+macro_rules! say {
+    ($($text:tt)*) => { $crate::cli::say(&format!($($text)*))? };
+}
+
 mod admin;
 mod check;
 mod completions;
@@ -7,6 +12,7 @@ mod explain;
 mod lab;
 mod serve;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -92,6 +98,16 @@ impl<E: std::error::Error> From<E> for Failed {
 }
 
 type Done = Result<(), Failed>;
+
+/// Prints what was asked for, as lines. Whoever reads may have enough at any time (`| head`): that ends
+/// the program as it ends others, without a word.
+fn say(text: &str) -> Done {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        written => Ok(written?),
+    }
+}
 
 /// Where the configuration is.
 #[derive(Debug, Args)]

@@ -3,7 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{Config, Done, Failed};
@@ -57,9 +57,10 @@ impl Serve {
     pub(super) fn run(self) -> Done {
         self.logs.start();
         runtime()?.block_on(async {
+            let signals = Signals::catch()?;
             let edge = start(Source::paths(self.config.paths)).await?;
             tracing::info!("ready");
-            until_told_to_end(edge).await
+            signals.obey(edge).await
         })
     }
 }
@@ -87,20 +88,38 @@ pub(super) async fn start(source: Source) -> Result<Edge, Failed> {
         })
 }
 
-/// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT.
-pub(super) async fn until_told_to_end(edge: Edge) -> Done {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    loop {
-        tokio::select! {
-            _ = hangup.recv() => edge.reload(),
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-        }
+/// The signals that a server obeys; to be caught before it starts, so that none ends it by default.
+pub(super) struct Signals {
+    hangup: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// Catches them from now on.
+    pub(super) fn catch() -> std::io::Result<Self> {
+        Ok(Self {
+            hangup: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
     }
-    tracing::info!("draining");
-    edge.drain().await;
-    tracing::info!("done");
-    Ok(())
+
+    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one.
+    pub(super) async fn obey(mut self, edge: Edge) -> Done {
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => edge.reload(),
+                _ = self.terminate.recv() => break,
+                _ = self.interrupt.recv() => break,
+            }
+        }
+        tracing::info!("draining");
+        tokio::select! {
+            () = edge.drain() => tracing::info!("done"),
+            _ = self.terminate.recv() => tracing::warn!("told twice to end: not waiting"),
+            _ = self.interrupt.recv() => tracing::warn!("told twice to end: not waiting"),
+        }
+        Ok(())
+    }
 }

@@ -22,6 +22,12 @@ pub struct Drain {
     pub reason: Option<String>,
 }
 
+impl Drain {
+    fn is_over(&self, now_ms: u64) -> bool {
+        self.until_ms.is_some_and(|until| until <= now_ms)
+    }
+}
+
 /// What a drain would have left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DrainRefused {
@@ -64,7 +70,8 @@ impl Drains {
     /// Adds a drain, or replaces the one of the same region and service. A drain that goes on keeps
     /// its beginning: sessions are not given more time by asking again.
     pub fn put(&mut self, mut drain: Drain) {
-        if let Some(old) = self.take(&drain.region, drain.service.as_deref()) {
+        let old = self.take(&drain.region, drain.service.as_deref());
+        if let Some(old) = old.filter(|old| !old.is_over(drain.since_ms)) {
             drain.since_ms = old.since_ms;
         }
         self.drains.push(drain);
@@ -79,12 +86,13 @@ impl Drains {
 
     /// Ends the drains whose time is over, and returns them.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Drain> {
-        let over = |drain: &mut Drain| drain.until_ms.is_some_and(|until| until <= now_ms);
-        self.drains.extract_if(.., over).collect()
+        self.drains
+            .extract_if(.., |drain| drain.is_over(now_ms))
+            .collect()
     }
 
     /// When after `since_ms` a member of a service stands differently next, if ever: a drain ends, or
-    /// sessions do.
+    /// sessions do. A drain that is over is due until [`Drains::expire`] clears it away.
     pub fn next_change_ms(&self, plan: &Plan, since_ms: u64) -> Option<u64> {
         let longest = plan
             .services
@@ -95,9 +103,8 @@ impl Drains {
             .iter()
             .flat_map(|drain| {
                 let sessions = grace.iter().map(|grace| after(drain.since_ms, *grace));
-                sessions.chain(drain.until_ms)
+                sessions.filter(|at| *at > since_ms).chain(drain.until_ms)
             })
-            .filter(|at| *at > since_ms)
             .min()
     }
 
@@ -107,7 +114,7 @@ impl Drains {
         let began = self
             .drains
             .iter()
-            .filter(|drain| drain.region == *region)
+            .filter(|drain| drain.region == *region && !drain.is_over(now_ms))
             .filter(|drain| {
                 drain
                     .service

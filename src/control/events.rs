@@ -93,6 +93,9 @@ impl EventLog {
     /// The events after `since` that are still kept, and those to come.
     pub fn follow(&self, since: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        // An id from before a restart is ahead of all: whoever has it has seen none of these.
+        let last = kept.back().map_or(0, |last| last.id);
+        let since = if since > last { 0 } else { since };
         let past = kept
             .iter()
             .filter(|event| event.id > since)

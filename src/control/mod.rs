@@ -10,6 +10,8 @@ mod ranking;
 mod reload;
 mod store;
 mod task;
+#[cfg(test)]
+mod tests;
 mod world;
 
 pub use drains::{Drain, DrainRefused, Drains};

@@ -5,7 +5,6 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -13,7 +12,7 @@ use super::drains::Drain;
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
-use crate::positions::{self, parse_vector};
+use crate::positions::parse_vector;
 
 /// The form of the file; another one is set aside.
 const VERSION: u64 = 1;
@@ -158,19 +157,14 @@ fn drain_from(drain: &Value) -> Option<Drain> {
     })
 }
 
-/// A remembered position counts until the region's first word; that word, even if it says less,
-/// was asked for later and so is believed.
 fn restore_position(world: &World, position: &Value) -> Option<()> {
-    let region: Arc<str> = position["region"].as_str()?.into();
-    let applied = parse_vector(position["applied"].as_str()?, VersionForm::Integer).ok()?;
-    world
-        .applied(position["domain"].as_str()?)?
-        .report(positions::Report {
-            region: &region,
-            origin: position["origin"].as_str()?,
-            applied: &applied,
-            asked_at_ms: 0,
-            now_ms: 0,
-        });
+    let field = |name: &str| position[name].as_str();
+    let applied = parse_vector(field("applied")?, VersionForm::Integer).ok()?;
+    world.remember_applied(
+        field("domain")?,
+        field("region")?,
+        field("origin")?,
+        &applied,
+    );
     Some(())
 }

@@ -439,7 +439,7 @@ impl RunningCheck {
 }
 
 /// Whether publishing again would tell nobody anything.
-fn says_the_same(last: &Snapshot, new: &Snapshot) -> bool {
+pub(super) fn says_the_same(last: &Snapshot, new: &Snapshot) -> bool {
     last.generation == new.generation
         && last.services == new.services
         && near(&last.edge, &new.edge)

@@ -3,7 +3,7 @@
 //! Pure: events come in with their time, events to tell come out. What outlives a reload is keyed
 //! by name.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +17,7 @@ use crate::health::{
     Failure, Health, Phases, Report, Target, TargetKey, Verdict, of_targets, targets,
 };
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
-use crate::positions::{self, Applied, Reported, parse_vector};
+use crate::positions::{self, Applied, Reported, Vector, parse_vector};
 use crate::steering::{Admin, MemberState, ServiceState, Snapshot, stable_hash};
 use crate::units::Ttl;
 
@@ -185,20 +185,15 @@ impl World {
         self.targets = Targets::of(&plan);
         let kept = &self.targets.place;
         self.states.retain(|key, _| kept.contains_key(key));
+        let members: HashSet<(Arc<str>, Arc<str>)> = members(&plan).collect();
+        self.health.retain(|key, _| members.contains(key));
         for domain in plan.domains.values() {
             self.positions.entry(domain.name.clone()).or_default();
         }
         self.positions
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
         for applied in self.positions.values() {
-            applied.retain(|region, url| {
-                plan.region(region).is_some_and(|id| {
-                    let origins = &plan.regions.of(id).origins;
-                    origins
-                        .iter()
-                        .any(|origin| plan.origins.of(*origin).url.to_string() == url)
-                })
-            });
+            applied.retain(|region, url| has_origin(&plan, region, url));
         }
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()
@@ -217,6 +212,24 @@ impl World {
             last: None,
         };
         self.states.insert(key, state);
+    }
+
+    /// Restores what `state_dir` remembers of an origin's positions, if there still is that origin.
+    ///
+    /// They count until its first word; that word, even if it says less, was asked for later and so
+    /// is believed.
+    pub fn remember_applied(&self, domain: &str, region: &str, origin: &str, applied: &Vector) {
+        if let Some(positions) = self.positions.get(domain)
+            && has_origin(&self.plan, region, origin)
+        {
+            positions.report(positions::Report {
+                region: &region.into(),
+                origin,
+                applied,
+                asked_at_ms: 0,
+                now_ms: 0,
+            });
+        }
     }
 
     /// Restores a drain.
@@ -466,11 +479,11 @@ impl World {
         service: Option<&str>,
         now_ms: u64,
     ) -> Result<Event, DrainRefused> {
-        self.drain_scope(region, service)?;
-        let drain = self
-            .drains
-            .take(region, service)
-            .ok_or_else(|| DrainRefused::NotDrained(region.to_owned()))?;
+        // A drain outlives a reload that takes its region away, and can be undone all the same.
+        let Some(drain) = self.drains.take(region, service) else {
+            self.drain_scope(region, service)?;
+            return Err(DrainRefused::NotDrained(region.to_owned()));
+        };
         Ok(self.drain_over(&drain, now_ms, "undone"))
     }
 
@@ -656,6 +669,25 @@ impl World {
             drains: self.drains.iter().cloned().collect(),
         }
     }
+}
+
+/// Every service's name with each of its regions'.
+fn members(plan: &Plan) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+    plan.services.values().flat_map(|service| {
+        let regions = service.regions.iter();
+        regions.map(|member| {
+            let region = &plan.regions.of(member.region).name;
+            (service.name.clone(), region.clone())
+        })
+    })
+}
+
+fn has_origin(plan: &Plan, region: &str, url: &str) -> bool {
+    let origins = plan.region(region).map(|id| &plan.regions.of(id).origins);
+    origins.into_iter().flatten().any(|origin| {
+        let known = &plan.origins.of(*origin).url;
+        known.to_string() == url
+    })
 }
 
 /// What a guard needs of a service.

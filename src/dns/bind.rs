@@ -32,11 +32,11 @@ pub struct DnsSockets {
 /// `SO_REUSEPORT` would let a process of the same user in: two edges would share the queries.
 pub fn bind(address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
     let tries = if address.port() == 0 { PORT_TRIES } else { 1 };
-    let mut last = bind_once(address, threads);
+    let mut last = bind_alone(address, threads);
     for _ in 1..tries {
         match &last {
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
-                last = bind_once(address, threads);
+                last = bind_alone(address, threads);
             }
             Ok(_) | Err(_) => break,
         }
@@ -44,17 +44,43 @@ pub fn bind(address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
     last
 }
 
-/// Binds a listener alone, as for DNS over TLS.
+/// Binds an address on which this process serves already, with sockets that are about to be closed.
+pub fn bind_beside(address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
+    let tcp = bind_tcp_beside(address)?;
+    let udp = (0..threads.max(1)).map(|_| bind_udp(address));
+    Ok(DnsSockets {
+        udp: udp.collect::<io::Result<_>>()?,
+        tcp,
+        address,
+    })
+}
+
+/// Binds a listener alone, as for DNS over TLS. A port that anybody uses is an error.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
-    // A restart must not wait for the old process's connections to be forgotten.
-    socket.set_reuse_address(true)?;
+    let probe = tcp_socket(address)?;
+    probe.bind(&address.into())?;
+    let address = probe.local_addr()?.as_socket().unwrap_or(address);
+    drop(probe);
+    bind_tcp_beside(address)
+}
+
+/// Binds a listener on an address on which this process listens already.
+pub fn bind_tcp_beside(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tcp_socket(address)?;
+    socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     Ok(socket.into())
 }
 
-fn bind_once(mut address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
+fn tcp_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = socket(address, Type::STREAM, Protocol::TCP)?;
+    // A restart must not wait for the old process's connections to be forgotten.
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn bind_alone(mut address: SocketAddr, threads: usize) -> io::Result<DnsSockets> {
     // Without `SO_REUSEPORT` this fails if anybody is there.
     let probe = socket(address, Type::DGRAM, Protocol::UDP)?;
     probe.bind(&address.into())?;

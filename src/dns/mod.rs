@@ -18,7 +18,7 @@ mod table;
 mod tcp;
 mod udp;
 
-pub use bind::{DnsSockets, bind, bind_tcp};
+pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use respond::{Outcome, Transport, respond};

@@ -58,19 +58,44 @@ enum Socket {
     Admin(std::net::TcpListener, SocketAddr),
 }
 
+/// Whether an address is bound for the first time, or taken over from a listener of this edge that is
+/// about to close: from a wildcard to one address, or from one protocol to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taking {
+    New,
+    Over,
+}
+
 impl Socket {
-    fn bind(protocol: Protocol, address: SocketAddr, threads: usize) -> io::Result<Self> {
+    fn bind(
+        protocol: Protocol,
+        address: SocketAddr,
+        threads: usize,
+        taking: Taking,
+    ) -> io::Result<Self> {
+        let tcp = || match taking {
+            Taking::New => dns::bind_tcp(address),
+            Taking::Over => dns::bind_tcp_beside(address),
+        };
+        let proxy = || match taking {
+            Taking::New => proxy::Listener::bind(address, threads),
+            Taking::Over => proxy::Listener::bind_beside(address, threads),
+        };
         Ok(match protocol {
-            Protocol::Dns => Self::Dns(dns::bind(address, threads)?),
+            Protocol::Dns => Self::Dns(match taking {
+                Taking::New => dns::bind(address, threads)?,
+                Taking::Over => dns::bind_beside(address, threads)?,
+            }),
             Protocol::DnsTls => {
-                let listener = dns::bind_tcp(address)?;
+                let listener = tcp()?;
                 let address = listener.local_addr()?;
                 Self::DnsTls(listener, address)
             }
-            Protocol::Https => Self::Proxy(Face::Https, proxy::Listener::bind(address, threads)?),
-            Protocol::Http => Self::Proxy(Face::Http, proxy::Listener::bind(address, threads)?),
+            Protocol::Https => Self::Proxy(Face::Https, proxy()?),
+            Protocol::Http => Self::Proxy(Face::Http, proxy()?),
             Protocol::Admin => {
-                let listener = listen(address)?;
+                let listener = tcp()?;
+                listener.set_nonblocking(true)?;
                 let address = listener.local_addr()?;
                 Self::Admin(listener, address)
             }
@@ -84,12 +109,6 @@ impl Socket {
             Self::DnsTls(_, address) | Self::Admin(_, address) => *address,
         }
     }
-}
-
-fn listen(address: SocketAddr) -> io::Result<std::net::TcpListener> {
-    let listener = std::net::TcpListener::bind(address)?;
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 /// What serving needs.
@@ -127,7 +146,8 @@ impl Listeners {
             if self.open.contains_key(&(protocol, address)) {
                 continue;
             }
-            match Socket::bind(protocol, address, threads) {
+            let taking = self.taking(address, listen);
+            match Socket::bind(protocol, address, threads, taking) {
                 Ok(socket) => bound.push(((protocol, address), socket)),
                 Err(error) => errors.push(ListenError {
                     protocol,
@@ -140,6 +160,27 @@ impl Listeners {
             Ok(Bound(bound))
         } else {
             Err(errors)
+        }
+    }
+
+    /// Whether an open listener that is no longer wanted stands in the way of an address.
+    fn taking(&self, address: SocketAddr, listen: &Listen) -> Taking {
+        let still: Vec<Wanted> = wanted(listen).collect();
+        let overlaps = |open: SocketAddr| {
+            let (one, other) = (open.ip(), address.ip());
+            open.port() == address.port()
+                && address.port() != 0
+                && one.is_ipv4() == other.is_ipv4()
+                && (one == other || one.is_unspecified() || other.is_unspecified())
+        };
+        let mut going = self
+            .open
+            .iter()
+            .filter(|(wanted, _)| !still.contains(wanted));
+        if going.any(|(_, open)| overlaps(open.address)) {
+            Taking::Over
+        } else {
+            Taking::New
         }
     }
 

@@ -125,9 +125,11 @@ impl Applied {
     pub fn standing(&self, region: &str, required: &Vector, now_ms: u64) -> Standing {
         let state = self.state();
         let origins = state.regions.get(region);
+        // What a region has committed itself, it has applied (the contract's "only missing entry").
         let missing_at = |seen: &Seen| -> Vec<(RegionName, Position)> {
             seen.applied
                 .missing(required)
+                .filter(|(writer, _)| ***writer != *region)
                 .map(|(r, p)| (r.clone(), p))
                 .collect()
         };
@@ -137,11 +139,6 @@ impl Applied {
             .map(missing_at)
             .min_by_key(Vec::len)
             .unwrap_or_else(|| missing_at(&Seen::default()));
-        // What a region has committed itself, it has applied (the contract's "only missing entry").
-        let missing: Vec<_> = missing
-            .into_iter()
-            .filter(|(r, _)| **r != *region)
-            .collect();
         if missing.is_empty() {
             return Standing::Dominates;
         }

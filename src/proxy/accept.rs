@@ -56,6 +56,11 @@ impl Listener {
     /// that would share it, is an error.
     pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Self> {
         drop(bind_one(address, false)?);
+        Self::bind_beside(address, workers)
+    }
+
+    /// Binds an address on which this process listens already, with sockets that are about to be closed.
+    pub fn bind_beside(address: SocketAddr, workers: usize) -> io::Result<Self> {
         let first = bind_one(address, true)?;
         let address = first.local_addr()?;
         let mut sockets = vec![first];
@@ -248,6 +253,9 @@ impl Accepting {
         request: Request<Incoming>,
     ) -> Result<http::Response<InTurn>, Infallible> {
         let response = handle(&self.context, &self.worker, arrival, request).await;
+        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
+            turn.leave_http();
+        }
         Ok(response.map(|body| InTurn::new(body, turn)))
     }
 }

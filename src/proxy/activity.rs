@@ -64,15 +64,24 @@ impl Activity {
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        if limit.is_zero() {
-            return Some(work.await);
-        }
+        self.unless_quieter(|| limit, work).await
+    }
+
+    /// The same with a limit that may differ from one moment to the next.
+    pub(super) async fn unless_quieter<T>(
+        &self,
+        limit: impl Fn() -> Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
         let mut work = std::pin::pin!(work);
         loop {
-            let until = self.last() + limit;
+            if limit().is_zero() {
+                return Some(work.await);
+            }
+            let until = self.last() + limit();
             match tokio::time::timeout_at(until, work.as_mut()).await {
                 Ok(done) => return Some(done),
-                Err(_) if self.last() + limit > Instant::now() => {}
+                Err(_) if self.last() + limit() > Instant::now() => {}
                 Err(_) => return None,
             }
         }

@@ -39,8 +39,25 @@ pub(super) enum Exchanged {
 pub(super) struct Patience<'a> {
     /// From the last byte of the request to the head of the answer; zero: any time.
     pub(super) first_byte: Duration,
+    /// The longest pause in the request itself, which is the client's; zero: any.
+    pub(super) idle: Duration,
     /// When a byte last passed.
     pub(super) activity: &'a Activity,
+}
+
+/// A client's pause is found out by its body; only after this much more is the origin to blame, which
+/// takes no more of it.
+const CLIENT_FIRST: Duration = Duration::from_secs(1);
+
+impl Patience<'_> {
+    /// How long nothing may happen at this moment.
+    fn limit(&self) -> Duration {
+        if self.first_byte.is_zero() || !self.activity.is_uploading() {
+            self.first_byte
+        } else {
+            self.first_byte.max(self.idle + CLIENT_FIRST)
+        }
+    }
 }
 
 /// Sends and waits for the head of the answer.
@@ -91,7 +108,9 @@ async fn send(
         }
     };
     patience.activity.touch();
-    let sent = patience.activity.unless_quiet(patience.first_byte, sending);
+    let sent = patience
+        .activity
+        .unless_quieter(|| patience.limit(), sending);
     match sent.await {
         Some(Ok(response)) => Exchanged::Answered(response, lease),
         Some(Err(error)) => failed(endpoint, error),

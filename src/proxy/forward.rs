@@ -51,6 +51,8 @@ pub(super) struct Outbound<'a> {
     pub(super) activity: Arc<Activity>,
     /// A copy of the body that is being sent, if it is held whole.
     pub(super) kept: Option<Body>,
+    /// An answer from before the client's writes, to a request that cannot be sent again.
+    pub(super) last_resort: Option<Box<Forwarded>>,
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
@@ -179,12 +181,20 @@ impl<'a> Outbound<'a> {
                         ..*forwarded
                     });
                 }
+                Ok(Read::NotYet | Read::Behind) if self.body.is_none() => break,
                 Ok(Read::NotYet | Read::Behind) | Err(Missed::Next(_) | Missed::Elsewhere(_)) => {}
                 Err(Missed::Stop(problem)) => return Err(problem),
             }
         }
         match store.consistency.when_unsatisfiable {
             WhenUnsatisfiable::Fail => Err(Problem::NotCaughtUp),
+            WhenUnsatisfiable::Stale if self.body.is_none() => match self.last_resort.take() {
+                Some(forwarded) => Ok(Forwarded {
+                    mark: Some(Mark::Stale),
+                    ..*forwarded
+                }),
+                None => Err(Problem::NotCaughtUp),
+            },
             WhenUnsatisfiable::Stale => {
                 let mut by_rank = ranked.to_vec();
                 by_rank.sort_by_key(|choice| choice.rank);
@@ -224,7 +234,12 @@ impl<'a> Outbound<'a> {
         match (forwarded.response.status(), dominates) {
             (StatusCode::CONFLICT, false) => Ok(Read::NotYet),
             (_, true) => Ok(Read::Fresh(Box::new(forwarded))),
-            (_, false) => Ok(Read::Behind),
+            (_, false) => {
+                if self.body.is_none() {
+                    self.last_resort = Some(Box::new(forwarded));
+                }
+                Ok(Read::Behind)
+            }
         }
     }
 
@@ -255,6 +270,7 @@ impl<'a> Outbound<'a> {
                 };
                 match read? {
                     Read::Fresh(forwarded) => return Ok(Read::Fresh(forwarded)),
+                    Read::NotYet | Read::Behind if self.body.is_none() => return Ok(Read::Behind),
                     Read::NotYet => {}
                     Read::Behind => ask_itself = false,
                 }
@@ -416,6 +432,7 @@ impl<'a> Outbound<'a> {
         };
         let patience = Patience {
             first_byte: service.timeouts.first_byte,
+            idle: service.timeouts.idle,
             activity: &self.activity,
         };
         exchange(

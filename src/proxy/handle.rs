@@ -147,7 +147,8 @@ impl<'a> Exchange<'a> {
             .flatten();
         let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
         self.prepare(&mut parts, &asked, upgrade.clone())?;
-        let body = self.body(&asked, &parts.method, incoming).await?;
+        let reading = self.body(&asked, &parts.method, incoming);
+        let body = within(asked.service.timeouts.request, reading).await?;
         let mut outbound = Outbound {
             live: self.live,
             worker: self.worker,
@@ -162,6 +163,7 @@ impl<'a> Exchange<'a> {
             access: asked.access,
             activity: asked.pace.activity.clone(),
             kept: None,
+            last_resort: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
             retrying: None,

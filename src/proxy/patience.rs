@@ -6,7 +6,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -26,6 +26,8 @@ const TIMEOUT: &[u8] =
 pub(super) struct Turns {
     /// Under way: head read, answer not yet sent.
     open: AtomicU32,
+    /// Whether the connection has left HTTP: nothing on it is a head any more.
+    has_left: AtomicBool,
     /// All that there have been: tells one head from the next.
     begun: AtomicU32,
     activity: Activity,
@@ -35,6 +37,7 @@ impl Turns {
     pub(super) fn new() -> Arc<Self> {
         Arc::new(Self {
             open: AtomicU32::new(0),
+            has_left: AtomicBool::new(false),
             begun: AtomicU32::new(0),
             activity: Activity::new(),
         })
@@ -48,7 +51,7 @@ impl Turns {
     }
 
     fn is_busy(&self) -> bool {
-        self.open.load(Ordering::Relaxed) > 0
+        self.open.load(Ordering::Relaxed) > 0 || self.has_left.load(Ordering::Relaxed)
     }
 
     /// Waits until there has been no request for `idle`.
@@ -69,6 +72,13 @@ impl Turns {
 
 /// One request of a connection.
 pub(super) struct Turn(Arc<Turns>);
+
+impl Turn {
+    /// The connection becomes a WebSocket with this answer.
+    pub(super) fn leave_http(&self) {
+        self.0.has_left.store(true, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Turn {
     fn drop(&mut self) {

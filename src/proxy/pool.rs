@@ -23,8 +23,8 @@ const IDLE_FOR: Duration = Duration::from_secs(55);
 /// A kept connection that is not ready within this is left alone: it should be at once.
 const READY_WITHIN: Duration = Duration::from_millis(100);
 
-/// Whose connections: an origin, and the host that its certificate was asked for.
-type ShelfKey = (OriginUrl, Arc<str>);
+/// Whose connections: an origin, the host that its certificate was asked for, and under which trust.
+type ShelfKey = (OriginUrl, Arc<str>, u64);
 
 /// The connections of one worker.
 #[derive(Default)]
@@ -64,7 +64,11 @@ impl Pool {
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
     ) -> Result<Lease, Problem> {
-        let key: ShelfKey = (endpoint.url.clone(), endpoint.host.into());
+        let key: ShelfKey = (
+            endpoint.url.clone(),
+            endpoint.host.into(),
+            endpoint.tls.number,
+        );
         if wanted == Wanted::Any {
             while let Some(sender) = self.take(&key) {
                 if let Some(sender) = usable(sender).await {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -226,6 +227,8 @@ pub struct OriginTls {
     pub(super) http1: Arc<ClientConfig>,
     /// The name to ask for and verify, where it is not the request's host.
     pub(super) server_name: Option<Arc<str>>,
+    /// Connections made under one are not used under another.
+    pub(super) number: u64,
 }
 
 impl OriginTls {
@@ -236,9 +239,13 @@ impl OriginTls {
             any: client_config(&roots, trust.verify, &[b"h2", b"http/1.1"]),
             http1: client_config(&roots, trust.verify, &[b"http/1.1"]),
             server_name: trust.server_name.clone(),
+            number: LOADED.fetch_add(1, Ordering::Relaxed),
         })
     }
 }
+
+/// How often trust towards origins was loaded: tells one from another.
+static LOADED: AtomicU64 = AtomicU64::new(0);
 
 /// The roots to trust: the operator's, or the public ones.
 pub fn roots(trust: &plan::OriginTls) -> Result<Arc<RootCertStore>, CertificateError> {

@@ -40,7 +40,10 @@ pub(super) fn by_freshness(
             .filter(|region| standing(ranking, *region) == Standing::Dominates);
         ranked.extend(rescuers.map(|region| choice(region, after)));
     }
-    latency::rank(ranked, |candidate| Some(expected_ms(ranking, candidate)));
+    let farthest_ms = farthest_ms(ranking);
+    latency::rank(ranked, |candidate| {
+        Some(expected_ms(ranking, candidate, farthest_ms))
+    });
     steps.extend(
         ranked
             .iter()
@@ -76,9 +79,18 @@ fn reason(ranking: &Ranking<'_>, candidate: &Choice) -> Reason {
     }
 }
 
+/// The longest round trip known, in ms: what an unknown one counts as, so that nobody passes for
+/// the nearest because nobody knows where it is.
+fn farthest_ms(ranking: &Ranking<'_>) -> f64 {
+    let round_trips = ranking.snapshot.edge.round_trips.values();
+    round_trips
+        .filter_map(|round_trip| round_trip.ms())
+        .fold(0.0, f64::max)
+}
+
 /// Round trip plus remaining lag in ms. A read waits no longer than `wait`, so more lag than that,
 /// or nobody knows how much, counts as `wait`; where it may not wait at all, it never comes first.
-fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice) -> f64 {
+fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice, farthest_ms: f64) -> f64 {
     let wait = ranking
         .service
         .consistency
@@ -97,6 +109,6 @@ fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice) -> f64 {
         .round_trips
         .of(candidate.region)
         .ms()
-        .unwrap_or(0.0);
+        .unwrap_or(farthest_ms);
     round_trip + lag.as_secs_f64() * 1000.0
 }

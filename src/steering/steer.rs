@@ -35,7 +35,7 @@ pub fn steer(snapshot: &Snapshot, ask: &Ask<'_>, draw: Draw) -> Decision {
         Ok(able) => able,
         Err(refusal) => return refused(refusal, steps),
     };
-    if let Some(refusal) = fenced(service, ask, &able, verdict) {
+    if let Some(refusal) = fenced(service, ask, &able, verdict, &mut steps) {
         return refused(refusal, steps);
     }
     let ranking = Ranking {
@@ -180,6 +180,7 @@ fn fenced(
     ask: &Ask<'_>,
     able: &Candidates,
     verdict: Verdict,
+    steps: &mut Steps,
 ) -> Option<Refusal> {
     let Writes::Primary {
         region,
@@ -190,7 +191,18 @@ fn fenced(
     };
     let primary_is_able =
         verdict == Verdict::Steered && able.iter().any(|member| member.region == region);
-    (ask.access == Access::Write && !primary_is_able).then_some(Refusal::Primary)
+    if ask.access == Access::Read || primary_is_able {
+        return None;
+    }
+    for member in able {
+        let reason = if member.region == region {
+            ability(ask, member).1 // It came back, failing open: not for writes.
+        } else {
+            Reason::NotPrimary
+        };
+        steps.push(drop_for(member.region, reason));
+    }
+    Some(Refusal::Primary)
 }
 
 /// When failing open the unhealthy go first, and after them the drained.

@@ -1,0 +1,10 @@
+//! What becomes of probe reports, drains and reloads: tables over a [`World`](super::World) that
+//! takes its time from the tests, and the one writer with real tasks.
+
+mod draining;
+mod folding;
+mod measuring;
+mod reloading;
+mod scene;
+mod storing;
+mod writer;

@@ -1,0 +1,278 @@
+//! Drains: whom they concern, what refuses them, and how they end.
+
+use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, told, world};
+use crate::control::{Drain, DrainRefused, World};
+
+const TEN_MINUTES_MS: u64 = 600_000;
+
+fn until(until_ms: u64, drain: Drain) -> Drain {
+    Drain {
+        until_ms: Some(until_ms),
+        ..drain
+    }
+}
+
+#[test]
+fn a_drain_is_told_with_its_scope_and_reason() {
+    let mut world = world(YAML);
+    let event = world.drain(drain("eu", None, 7), false).unwrap();
+    assert_eq!(event.at_ms, 7);
+    assert_eq!(told(&[event]), ["drain eu -: region eu is drained"]);
+    let with_reason = Drain {
+        reason: Some("new disks".into()),
+        ..drain("us", Some("api"), 8)
+    };
+    let event = world.drain(with_reason, false).unwrap();
+    assert_eq!(
+        told(&[event]),
+        ["drain us api: region us is drained for service api: new disks"]
+    );
+}
+
+#[test]
+fn sessions_stay_for_the_service_s_drain_time_counted_from_the_drain() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", None, 1_000), false).unwrap();
+    check_states(&mut world, "shop", 1_000, "us=unknown eu=unknown+drained");
+    let last = 1_000 + TEN_MINUTES_MS;
+    let draining = "us=unknown eu=unknown+draining ap=unknown";
+    check_states(&mut world, "api", 1_000, draining);
+    check_states(&mut world, "api", last - 1, draining);
+    assert_eq!(world.next_change_ms(), Some(last));
+    let drained = "us=unknown eu=unknown+drained ap=unknown";
+    check_states(&mut world, "api", last, drained);
+    world.expire(last);
+    assert_eq!(world.next_change_ms(), None);
+}
+
+#[test]
+fn asking_again_gives_sessions_no_more_time() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", None, 0), false).unwrap();
+    world
+        .drain(drain("eu", None, TEN_MINUTES_MS - 1), false)
+        .unwrap();
+    check_states(
+        &mut world,
+        "api",
+        TEN_MINUTES_MS,
+        "us=unknown eu=unknown+drained ap=unknown",
+    );
+}
+
+#[test]
+fn a_drain_for_one_service_leaves_the_others_alone() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", Some("shop"), 0), false).unwrap();
+    check_states(&mut world, "shop", 0, "us=unknown eu=unknown+drained");
+    check_states(&mut world, "api", 0, "us=unknown eu=unknown ap=unknown");
+}
+
+#[test]
+fn what_is_not_there_is_not_drained() {
+    let mut world = world(YAML);
+    for force in [false, true] {
+        assert_eq!(
+            world.drain(drain("mars", None, 0), force),
+            Err(DrainRefused::UnknownRegion("mars".into()))
+        );
+        for service in ["nobody", "shop"] {
+            assert_eq!(
+                world.drain(drain("ap", Some(service), 0), force),
+                Err(DrainRefused::UnknownService(service.into()))
+            );
+        }
+    }
+    assert_eq!(world.drains().iter().count(), 0);
+}
+
+/// Drains `us` of `shop`, which has `us` and `eu`, under a guard.
+#[track_caller]
+fn check_guard(min_regions: u16, before: impl FnOnce(&mut World), left: Option<&[&str]>) {
+    let guard = format!("regions: [us, eu]\n    guards: {{ min_regions: {min_regions} }}");
+    let mut world = world(&YAML.replace("regions: [us, eu]", &guard));
+    before(&mut world);
+    let drains = world.drains().clone();
+    let outcome = world.drain(drain("us", Some("shop"), 5), false);
+    match left {
+        None => assert!(outcome.is_ok(), "{outcome:?}"),
+        Some(left) => {
+            let refused = DrainRefused::Guard {
+                service: "shop".into(),
+                min_regions,
+                left: left.iter().map(|region| (*region).into()).collect(),
+            };
+            assert_eq!(outcome, Err(refused));
+            assert_eq!(*world.drains(), drains, "what is refused changes nothing");
+            assert!(world.drain(drain("us", Some("shop"), 5), true).is_ok());
+        }
+    }
+}
+
+#[test]
+fn a_drain_that_leaves_too_few_healthy_regions_is_refused_unless_forced() {
+    let nothing = |_: &mut World| {};
+    check_guard(0, nothing, None);
+    check_guard(1, nothing, None);
+    check_guard(2, nothing, Some(&["eu"]));
+}
+
+#[test]
+fn regions_that_are_down_or_drained_do_not_count_as_left() {
+    let eu_is_down = |world: &mut World| {
+        fold(world, failed("shop", EU), 0);
+    };
+    check_guard(1, eu_is_down, Some(&[]));
+    check_guard(0, eu_is_down, None);
+    let eu_is_drained = |world: &mut World| {
+        world.drain(drain("eu", None, 0), true).unwrap();
+    };
+    check_guard(1, eu_is_drained, Some(&[]));
+    let eu_of_another = |world: &mut World| {
+        world.drain(drain("eu", Some("api"), 0), true).unwrap();
+    };
+    check_guard(1, eu_of_another, None);
+    let eu_was_drained = |world: &mut World| {
+        world.drain(until(5, drain("eu", None, 0)), true).unwrap();
+    };
+    check_guard(1, eu_was_drained, None);
+}
+
+#[test]
+fn a_degraded_region_counts_as_left() {
+    let mut world = world(YAML);
+    fold(&mut world, failed("shop", US_B), 0);
+    check_states(&mut world, "shop", 0, "us=degraded eu=unknown");
+    assert!(world.drain(drain("eu", Some("shop"), 0), false).is_ok());
+}
+
+#[test]
+fn a_drain_for_all_is_refused_if_one_service_suffers() {
+    let mut world = world(YAML);
+    fold(&mut world, failed("shop", US_A), 0);
+    fold(&mut world, failed("shop", US_B), 0);
+    let refused = world.drain(drain("eu", None, 1), false);
+    assert_eq!(
+        refused,
+        Err(DrainRefused::Guard {
+            service: "shop".into(),
+            min_regions: 1,
+            left: Vec::new(),
+        })
+    );
+    assert!(world.drain(drain("eu", Some("api"), 1), false).is_ok());
+}
+
+#[test]
+fn a_drain_ends_when_its_time_is_over_and_not_before() {
+    let mut world = world(YAML);
+    world
+        .drain(until(100, drain("eu", None, 0)), false)
+        .unwrap();
+    assert_eq!(world.next_change_ms(), Some(100));
+    assert_eq!(world.expire(99), []);
+    check_states(&mut world, "shop", 99, "us=unknown eu=unknown+drained");
+    let events = world.expire(100);
+    assert_eq!(
+        told(&events),
+        ["drain eu -: the drain of region eu is over"]
+    );
+    check_states(&mut world, "shop", 100, "us=unknown eu=unknown");
+    assert_eq!(world.expire(101), []);
+    assert_eq!(world.next_change_ms(), None);
+}
+
+#[test]
+fn a_drain_whose_time_is_over_holds_nobody_off_even_before_it_is_cleared_away() {
+    let mut world = world(YAML);
+    world
+        .drain(until(100, drain("eu", None, 0)), false)
+        .unwrap();
+    check_states(&mut world, "shop", 100, "us=unknown eu=unknown");
+    check_states(&mut world, "api", 100, "us=unknown eu=unknown ap=unknown");
+}
+
+#[test]
+fn what_is_overdue_is_due_now() {
+    let mut world = world(YAML);
+    world
+        .drain(until(100, drain("eu", None, 0)), false)
+        .unwrap();
+    assert!(world.next_change_ms().is_some_and(|at| at <= 150));
+    world.expire(150);
+    world.suspect(&"eu".into(), "it ran backwards".into(), 1_000);
+    assert!(world.next_change_ms().is_some_and(|at| at <= 90_000));
+}
+
+#[test]
+fn the_soonest_change_comes_first() {
+    let mut world = world(YAML);
+    world
+        .drain(until(900_000, drain("eu", Some("api"), 0)), false)
+        .unwrap();
+    world
+        .drain(until(50_000, drain("us", Some("api"), 0)), false)
+        .unwrap();
+    assert_eq!(world.next_change_ms(), Some(50_000));
+    world.expire(50_000);
+    assert_eq!(world.next_change_ms(), Some(TEN_MINUTES_MS));
+    world.expire(TEN_MINUTES_MS);
+    assert_eq!(world.next_change_ms(), Some(900_000));
+}
+
+#[test]
+fn a_drain_can_be_undone_once_and_only_as_it_was_made() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", Some("shop"), 0), false).unwrap();
+    let not_drained = || Err(DrainRefused::NotDrained("eu".into()));
+    assert_eq!(world.undrain("eu", None, 1), not_drained());
+    assert_eq!(world.undrain("eu", Some("api"), 1), not_drained());
+    let event = world.undrain("eu", Some("shop"), 2).unwrap();
+    assert_eq!(event.at_ms, 2);
+    assert_eq!(
+        told(&[event]),
+        ["drain eu shop: the drain of region eu is undone"]
+    );
+    check_states(&mut world, "shop", 2, "us=unknown eu=unknown");
+    assert_eq!(world.undrain("eu", Some("shop"), 3), not_drained());
+    let unknown = Err(DrainRefused::UnknownRegion("mars".into()));
+    assert_eq!(world.undrain("mars", None, 3), unknown);
+}
+
+#[test]
+fn a_drain_that_began_again_after_it_was_undone_gives_sessions_their_time() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", None, 0), false).unwrap();
+    world.undrain("eu", None, 10).unwrap();
+    world
+        .drain(drain("eu", None, TEN_MINUTES_MS), false)
+        .unwrap();
+    check_states(
+        &mut world,
+        "api",
+        TEN_MINUTES_MS,
+        "us=unknown eu=unknown+draining ap=unknown",
+    );
+}
+
+#[test]
+fn of_two_drains_of_a_region_the_older_counts() {
+    let mut world = world(YAML);
+    world.drain(drain("eu", None, 0), false).unwrap();
+    world
+        .drain(drain("eu", Some("api"), TEN_MINUTES_MS), false)
+        .unwrap();
+    check_states(
+        &mut world,
+        "api",
+        TEN_MINUTES_MS,
+        "us=unknown eu=unknown+drained ap=unknown",
+    );
+    world.undrain("eu", None, TEN_MINUTES_MS).unwrap();
+    check_states(
+        &mut world,
+        "api",
+        TEN_MINUTES_MS,
+        "us=unknown eu=unknown+draining ap=unknown",
+    );
+}

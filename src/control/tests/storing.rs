@@ -1,0 +1,235 @@
+//! What survives a restart, and what a damaged state file costs: nothing but the memory.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::scene::{
+    AP, EU, US_A, US_B, YAML, applied, check_states, drain, failed, fold, passed, since, world,
+};
+use crate::control::store::remember;
+use crate::control::{Drain, Store, StoreError, World};
+
+/// A world in which something has happened.
+fn lived() -> World {
+    let mut world = world(YAML);
+    fold(&mut world, applied(EU, "us=5,eu=3:9"), 10);
+    fold(&mut world, applied(US_A, "us=7"), 10);
+    fold(&mut world, failed("shop", US_B), 10);
+    fold(&mut world, passed("api", AP), 10);
+    let full = Drain {
+        until_ms: Some(9_000),
+        reason: Some("new \"disks\"\n".into()),
+        ..drain("eu", Some("api"), 20)
+    };
+    world.drain(full, false).unwrap();
+    world.drain(drain("us", None, 30), true).unwrap();
+    world
+}
+
+/// A state file with this content, and a fresh world that has read it.
+fn restored(yaml: &str, content: &[u8], now_ms: u64) -> (World, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    fs::write(folder.path().join("state.json"), content).unwrap();
+    let mut world = world(yaml);
+    store.restore(&mut world, now_ms);
+    (world, folder)
+}
+
+fn names(folder: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_restart_remembers_verdicts_drains_and_positions() {
+    let folder = tempfile::tempdir().unwrap();
+    let state_dir = folder.path().join("not/made/yet");
+    let before = lived();
+    Store::open(&state_dir)
+        .unwrap()
+        .save(&remember(&before))
+        .unwrap();
+    assert_eq!(names(&state_dir), ["state.json"]);
+    let mut after = world(YAML);
+    Store::open(&state_dir).unwrap().restore(&mut after, 1_000);
+    assert_eq!(names(&state_dir), ["state.json"]);
+
+    assert_eq!(after.drains(), before.drains());
+    let verdicts = |world: &World| -> Vec<_> {
+        let checks = world.checks();
+        checks
+            .map(|(key, _, verdict)| (key.clone(), verdict))
+            .collect()
+    };
+    assert_eq!(verdicts(&after), verdicts(&before));
+    let known = |world: &World| world.applied("orders").unwrap().all();
+    assert_eq!(known(&after), known(&before));
+    assert_eq!(remember(&after), remember(&before));
+    check_states(&mut after, "shop", 1_000, "us=degraded+drained eu=unknown");
+    assert_eq!(since(&after, "shop", "us"), Some(1_000));
+    check_states(
+        &mut after,
+        "api",
+        600_030,
+        "us=healthy+drained eu=healthy ap=healthy",
+    );
+}
+
+#[test]
+fn a_later_state_replaces_the_earlier_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.save(&remember(&lived())).unwrap();
+    store.save(&remember(&world(YAML))).unwrap();
+    let mut after = world(YAML);
+    store.restore(&mut after, 0);
+    assert_eq!(remember(&after), remember(&world(YAML)));
+    assert_eq!(names(folder.path()), ["state.json"]);
+}
+
+#[test]
+fn without_a_file_there_is_nothing_to_remember_and_nothing_to_complain_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut after = world(YAML);
+    Store::open(folder.path()).unwrap().restore(&mut after, 0);
+    assert_eq!(remember(&after), remember(&world(YAML)));
+    assert_eq!(names(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
+    let whole = remember(&lived()).to_string();
+    let torn = &whole.as_bytes()[..whole.len() / 2];
+    let newer = whole.replace("\"version\":1", "\"version\":2");
+    assert_ne!(newer, whole);
+    let deep = "[".repeat(100_000);
+    let cases: [&[u8]; 9] = [
+        b"",
+        torn,
+        b"[]",
+        b"null",
+        b"{}",
+        newer.as_bytes(),
+        br#"{"version":"1"}"#,
+        b"\xff\xfe",
+        deep.as_bytes(),
+    ];
+    for content in cases {
+        let (after, folder) = restored(YAML, content, 0);
+        assert_eq!(remember(&after), remember(&world(YAML)));
+        assert_eq!(names(folder.path()), ["state.json.unreadable"]);
+        let aside = fs::read(folder.path().join("state.json.unreadable")).unwrap();
+        assert_eq!(aside, content, "it is kept for whoever wants to look");
+        let store = Store::open(folder.path()).unwrap();
+        store.save(&remember(&lived())).unwrap();
+        let mut next = world(YAML);
+        store.restore(&mut next, 0);
+        assert_eq!(next.drains(), lived().drains());
+    }
+}
+
+#[test]
+fn nonsense_within_the_file_costs_only_itself() {
+    let state = json!({
+        "version": 1,
+        "verdicts": {
+            "shop/eu/http://10.2.0.1:80": "unhealthy",
+            "shop/us/http://10.1.0.1:80": "dead",
+            "shop/us/http://10.1.0.2:80": 7,
+            "gone/gone/gone": "unhealthy",
+        },
+        "drains": [
+            { "region": "us", "service": null, "since_ms": 4, "until_ms": null, "reason": null },
+            { "region": 5, "since_ms": 4 },
+            { "region": "eu", "since_ms": -1 },
+            { "region": "eu" },
+            "eu",
+        ],
+        "positions": [
+            { "domain": "orders", "region": "eu", "origin": "http://10.2.0.1:80", "applied": "us=5" },
+            { "domain": "orders", "region": "us", "origin": "http://10.1.0.1:80", "applied": "us" },
+            { "domain": "gone", "region": "us", "origin": "http://10.1.0.1:80", "applied": "us=1" },
+            { "domain": "orders", "region": "us", "applied": "us=1" },
+            [],
+        ],
+        "more": true,
+    });
+    let (mut after, folder) = restored(YAML, state.to_string().as_bytes(), 9);
+    assert_eq!(names(folder.path()), ["state.json"]);
+    check_states(&mut after, "shop", 9, "us=unknown+drained eu=unhealthy");
+    let drains: Vec<_> = after.drains().iter().cloned().collect();
+    assert_eq!(drains, [drain("us", None, 4)]);
+    let orders = after.applied("orders").unwrap();
+    assert_eq!(orders.region("eu").to_string(), "us=5");
+    assert!(orders.region("us").is_empty());
+    let wrong_kinds: Value = json!({ "version": 1, "verdicts": [], "drains": {}, "positions": 3 });
+    let (after, _folder) = restored(YAML, wrong_kinds.to_string().as_bytes(), 9);
+    assert_eq!(remember(&after), remember(&world(YAML)));
+}
+
+#[test]
+fn what_the_configuration_no_longer_has_is_not_remembered() {
+    let content = remember(&lived()).to_string();
+    let moved = YAML.replace("10.2.0.1:80", "10.2.0.9:80");
+    let (mut after, _folder) = restored(&moved, content.as_bytes(), 1_000);
+    let orders = after.applied("orders").unwrap();
+    assert!(orders.region("eu").is_empty(), "{}", orders.region("eu"));
+    assert_eq!(orders.region("us").to_string(), "us=7");
+    check_states(&mut after, "shop", 1_000, "us=degraded+drained eu=unknown");
+}
+
+#[test]
+fn a_drain_that_ended_while_the_edge_was_down_is_over_when_it_is_up() {
+    let content = remember(&lived()).to_string();
+    let (mut after, _folder) = restored(YAML, content.as_bytes(), 9_000);
+    check_states(
+        &mut after,
+        "api",
+        9_000,
+        "us=healthy+draining eu=healthy ap=healthy",
+    );
+    assert!(after.next_change_ms().is_some_and(|at| at <= 9_001));
+    assert_eq!(after.expire(9_001).len(), 1);
+}
+
+#[test]
+fn the_first_word_of_a_region_counts_even_if_it_says_less_than_was_remembered() {
+    let content = remember(&lived()).to_string();
+    let (mut after, _folder) = restored(YAML, content.as_bytes(), 0);
+    let folded = fold(&mut after, applied(EU, "us=4,eu=3:9"), 2_000);
+    let orders = after.applied("orders").unwrap();
+    assert_eq!(orders.region("eu").to_string(), "eu=3:9,us=4");
+    assert_eq!(folded.events.len(), 1, "{:?}", folded.events);
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_is_refused_at_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    for path in [file.clone(), file.join("below")] {
+        let Err(StoreError::Write { path: told, .. }) = Store::open(&path) else {
+            panic!("{} is no folder", path.display());
+        };
+        assert_eq!(told, path);
+    }
+}
+
+#[test]
+fn a_state_that_cannot_be_written_is_told_and_the_old_one_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    store.save(&remember(&lived())).unwrap();
+    let before = fs::read(folder.path().join("state.json")).unwrap();
+    fs::create_dir(folder.path().join("state.json.new")).unwrap();
+    assert!(store.save(&remember(&world(YAML))).is_err());
+    assert_eq!(fs::read(folder.path().join("state.json")).unwrap(), before);
+}

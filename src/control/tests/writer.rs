@@ -1,0 +1,332 @@
+//! The one writer, with real tasks and probes of real sockets: who is told what, and when.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::RootCertStore;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::scene::{drain, member, plan, told};
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::control::{
+    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Probers, Publish, Store,
+};
+use crate::geo::ClientMap;
+use crate::health::{Health, Prober};
+use crate::ids::Table;
+use crate::proxy::client_config;
+use crate::steering::{Admin, Snapshot};
+
+/// Far longer than anything here takes; a test that needs it has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Two regions of which one accepts connections, each probed once in the life of a test.
+struct Ground {
+    listener: TcpListener,
+    closed_port: u16,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
+        let closed_port = bind().local_addr().unwrap().port();
+        Self {
+            listener: bind(),
+            closed_port,
+        }
+    }
+
+    fn plan(&self, ttl: &str) -> Arc<Plan> {
+        let open_port = self.listener.local_addr().unwrap().port();
+        plan(&format!(
+            "
+regions:
+  up: {{ origins: ['http://127.0.0.1:{open_port}'] }}
+  down: {{ origins: ['http://127.0.0.1:{}'] }}
+services:
+  api:
+    hosts: [api.example.com]
+    health: {{ protocol: tcp, interval: 1h, recheck_interval: 1h }}
+    dns: {{ ttl: {ttl} }}
+",
+            self.closed_port
+        ))
+    }
+}
+
+fn adoption(plan: &Arc<Plan>, publish: Publish) -> Adoption {
+    let probers: Probers = Table::like(&plan.services, |id| Prober {
+        tls: client_config(&Arc::new(RootCertStore::empty()), false, &[]),
+        check: Arc::new(plan.services.of(id).health.clone()),
+        server_name: None,
+    });
+    Adoption {
+        plan: plan.clone(),
+        clients: Arc::new(ClientMap::default()),
+        probers,
+        summary: "a test asked for it".into(),
+        publish,
+    }
+}
+
+/// A writer, and what it publishes.
+struct Running {
+    control: Control,
+    published: watch::Receiver<Option<Arc<Snapshot>>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+fn publisher() -> (Publish, watch::Receiver<Option<Arc<Snapshot>>>) {
+    let (sender, published) = watch::channel(None);
+    let publish = move |snapshot| {
+        sender.send_replace(Some(snapshot));
+    };
+    (Box::new(publish), published)
+}
+
+impl Running {
+    fn start(plan: &Arc<Plan>, state_dir: Option<&Path>) -> Self {
+        let (control, inbox) = Control::new();
+        let (publish, published) = publisher();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let store = state_dir.map(|folder| Store::open(folder).unwrap());
+        control.start(inbox, adoption(plan, publish), store, &tasks, stop.clone());
+        Self {
+            control,
+            published,
+            tasks,
+            stop,
+        }
+    }
+
+    fn snapshot(&self) -> Arc<Snapshot> {
+        self.published.borrow().clone().unwrap()
+    }
+
+    /// Waits for a snapshot of which something is true.
+    async fn until(&mut self, is_true: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
+        let is_true = |snapshot: &Option<Arc<Snapshot>>| {
+            snapshot.as_ref().is_some_and(|snapshot| is_true(snapshot))
+        };
+        let found = timeout(PATIENCE, self.published.wait_for(is_true)).await;
+        found.unwrap().unwrap().clone().unwrap()
+    }
+
+    /// Waits until both regions were probed.
+    async fn until_probed(&mut self) -> Arc<Snapshot> {
+        self.until(|snapshot| {
+            member(snapshot, "api", "up").health == Health::Healthy
+                && member(snapshot, "api", "down").health == Health::Unhealthy
+        })
+        .await
+    }
+
+    fn events(&self, kind: Kind) -> Vec<Event> {
+        let (mut past, _) = self.control.events().follow(0);
+        past.retain(|event| event.kind == kind);
+        past
+    }
+
+    async fn end(self) {
+        self.stop.cancel();
+        self.tasks.close();
+        timeout(PATIENCE, self.tasks.wait()).await.unwrap();
+    }
+}
+
+fn now_drain(region: &str) -> Drain {
+    drain(region, None, clock::unix_ms())
+}
+
+#[tokio::test]
+async fn the_first_snapshot_is_there_before_start_returns() {
+    let ground = Ground::new();
+    let running = Running::start(&ground.plan("30s"), None);
+    let snapshot = running.snapshot();
+    assert_eq!(snapshot.generation, 1);
+    assert_eq!(member(&snapshot, "api", "up").health, Health::Unknown);
+    running.end().await;
+}
+
+#[tokio::test]
+async fn what_probes_find_is_published_and_told_in_the_order_of_ids() {
+    let ground = Ground::new();
+    let mut running = Running::start(&ground.plan("30s"), None);
+    running.until_probed().await;
+    let (events, _) = running.control.events().follow(0);
+    let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [1, 2, 3, 4], "{events:?}");
+    let told = told(&events);
+    for expected in [
+        "health up api: region up is healthy for service api, was unknown",
+        "health down api: region down is unhealthy for service api, was unknown",
+    ] {
+        assert!(told.iter().any(|event| event == expected), "{told:?}");
+    }
+    let (later, _) = running.control.events().follow(3);
+    assert_eq!(later, events[3..]);
+    let status = running.control.status().await.unwrap();
+    assert!(status.targets.iter().all(|target| target.last.is_some()));
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_is_in_force_when_its_caller_hears_of_it() {
+    let ground = Ground::new();
+    let running = Running::start(&ground.plan("30s"), None);
+    let outcome = running.control.drain(now_drain("down"), false).await;
+    assert_eq!(outcome, Ok(Ok(())));
+    let admin = |running: &Running| member(&running.snapshot(), "api", "down").admin;
+    assert_eq!(admin(&running), Admin::Drained);
+    let undone = running.control.undrain("down".into(), None).await;
+    assert_eq!(undone, Ok(Ok(())));
+    assert_eq!(admin(&running), Admin::Enabled);
+    assert_eq!(
+        told(&running.events(Kind::Drain)),
+        [
+            "drain down -: region down is drained",
+            "drain down -: the drain of region down is undone",
+        ]
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_refused_drain_says_what_would_be_left_and_changes_nothing() {
+    let ground = Ground::new();
+    let mut running = Running::start(&ground.plan("30s"), None);
+    running.until_probed().await;
+    let outcome = running.control.drain(now_drain("up"), false).await.unwrap();
+    let Err(DrainRefused::Guard { left, .. }) = outcome else {
+        panic!("{outcome:?}");
+    };
+    assert!(left.is_empty(), "{left:?}");
+    assert_eq!(
+        member(&running.snapshot(), "api", "up").admin,
+        Admin::Enabled
+    );
+    let forced = running.control.drain(now_drain("up"), true).await;
+    assert_eq!(forced, Ok(Ok(())));
+    assert_eq!(
+        member(&running.snapshot(), "api", "up").admin,
+        Admin::Drained
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_ends_by_itself_and_says_so() {
+    let ground = Ground::new();
+    let mut running = Running::start(&ground.plan("30s"), None);
+    let (_, mut to_come) = running.control.events().follow(0);
+    let brief = Drain {
+        until_ms: Some(clock::unix_ms() + 100),
+        ..now_drain("down")
+    };
+    running.control.drain(brief, false).await.unwrap().unwrap();
+    let is_over = async {
+        loop {
+            let event = to_come.recv().await.unwrap();
+            if event.message == "the drain of region down is over" {
+                return event;
+            }
+        }
+    };
+    let event = timeout(PATIENCE, is_over).await.unwrap();
+    assert_eq!(event.kind, Kind::Drain);
+    running
+        .until(|snapshot| member(snapshot, "api", "down").admin == Admin::Enabled)
+        .await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn an_adopted_plan_is_published_to_its_own_publisher_with_what_was_known() {
+    let ground = Ground::new();
+    let mut running = Running::start(&ground.plan("30s"), None);
+    running.until_probed().await;
+    let (publish, published) = publisher();
+    let generation = running
+        .control
+        .adopt(adoption(&ground.plan("20s"), publish))
+        .await;
+    assert_eq!(generation, Ok(2));
+    let snapshot = published.borrow().clone().unwrap();
+    assert_eq!(snapshot.generation, 2);
+    assert_eq!(member(&snapshot, "api", "down").health, Health::Unhealthy);
+    assert_eq!(
+        told(&running.events(Kind::Reload)),
+        ["reload - -: configuration 2 is in force: a test asked for it"]
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_suspicion_from_the_proxy_degrades_the_region_at_once() {
+    let ground = Ground::new();
+    let mut running = Running::start(&ground.plan("30s"), None);
+    running.until_probed().await;
+    running
+        .control
+        .suspect("up".into(), "positions of up ran backwards".into());
+    running
+        .until(|snapshot| member(snapshot, "api", "up").health == Health::Degraded)
+        .await;
+    assert_eq!(
+        told(&running.events(Kind::Position)),
+        ["position up -: positions of up ran backwards"]
+    );
+    running.end().await;
+}
+
+#[tokio::test]
+async fn a_restart_begins_where_the_last_run_ended() {
+    let ground = Ground::new();
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = Running::start(&ground.plan("30s"), Some(folder.path()));
+    first.until_probed().await;
+    first
+        .control
+        .drain(now_drain("up"), true)
+        .await
+        .unwrap()
+        .unwrap();
+    first.end().await;
+    let second = Running::start(&ground.plan("30s"), Some(folder.path()));
+    let snapshot = second.snapshot();
+    assert_eq!(member(&snapshot, "api", "down").health, Health::Unhealthy);
+    assert_eq!(member(&snapshot, "api", "up").admin, Admin::Drained);
+    second.end().await;
+}
+
+#[tokio::test]
+async fn a_drain_outlives_a_crash_right_after_its_caller_heard_of_it() {
+    let ground = Ground::new();
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&ground.plan("30s"), Some(folder.path()));
+    let outcome = running.control.drain(now_drain("up"), true).await;
+    assert_eq!(outcome, Ok(Ok(())));
+    // What a process that died now would leave, read by one that starts.
+    let after = Running::start(&ground.plan("30s"), Some(folder.path()));
+    let admin = member(&after.snapshot(), "api", "up").admin;
+    assert_eq!(admin, Admin::Drained);
+    after.end().await;
+    running.end().await;
+}
+
+#[tokio::test]
+async fn who_asks_after_the_end_is_told_that_it_is_over() {
+    let ground = Ground::new();
+    let running = Running::start(&ground.plan("30s"), None);
+    let control = running.control.clone();
+    running.end().await;
+    assert_eq!(control.drain(now_drain("up"), true).await, Err(Closed));
+    assert!(control.status().await.is_err());
+}

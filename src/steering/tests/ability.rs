@@ -1,0 +1,146 @@
+//! Step 2: health, drains, and what happens when nobody is able.
+
+use super::scene::{READER, Scene, WRITER, check};
+use crate::steering::Reason;
+
+const ALL: &str = "steering: { policy: priority }";
+const NONE: &str = "steering: { policy: priority, when_none_healthy: none }";
+const STICKY: &str = "affinity: { by: cookie }, steering: { policy: priority }";
+
+#[test]
+fn an_unhealthy_region_is_not_tried() {
+    let scene = Scene::new(ALL).with("us=unhealthy");
+    check(&scene, READER, "eu ap");
+    check(&scene, WRITER, "eu ap");
+    check(&scene, READER.by_dns(), "eu ap");
+}
+
+#[test]
+fn a_degraded_region_keeps_its_place() {
+    check(&Scene::new(ALL).with("us=degraded"), READER, "us eu ap");
+}
+
+#[test]
+fn a_region_not_checked_yet_counts_as_healthy() {
+    let scene = Scene::new(ALL).with("us=unknown eu=unhealthy");
+    check(&scene, READER, "us ap");
+    let decision = scene.decide(&READER);
+    assert_eq!(decision.steps[0].reason, Reason::Unchecked);
+}
+
+#[test]
+fn a_drained_region_is_not_tried_however_healthy() {
+    for admin in ["draining", "drained"] {
+        let scene = Scene::new(STICKY).with(&format!("us={admin}"));
+        check(&scene, READER, "eu ap");
+        check(&scene, READER.used_to("eu"), "eu ap");
+    }
+}
+
+#[test]
+fn a_drained_region_keeps_its_sessions_until_the_drain_time_has_passed() {
+    let draining = Scene::new(STICKY).with("ap=draining");
+    check(&draining, READER.used_to("ap"), "ap us eu");
+    check(&draining, WRITER.used_to("ap"), "ap us eu");
+    assert_eq!(
+        draining.story(&draining.decide(&READER.used_to("ap")), "ap"),
+        "kept by drain, kept by affinity"
+    );
+    let drained = Scene::new(STICKY).with("ap=drained");
+    check(&drained, READER.used_to("ap"), "us eu");
+}
+
+#[test]
+fn a_drained_region_that_is_down_keeps_no_sessions() {
+    let scene = Scene::new(STICKY).with("ap=draining ap=unhealthy");
+    check(&scene, READER.used_to("ap"), "us eu");
+}
+
+#[test]
+fn a_session_on_a_drained_region_is_better_than_failing_open() {
+    let scene = Scene::new(STICKY).with("us=unhealthy eu=unhealthy ap=draining");
+    check(&scene, READER.used_to("ap"), "ap");
+    check(&scene, READER, "unhealthy back: us eu ap");
+}
+
+#[test]
+fn when_nobody_is_able_the_unhealthy_come_back_and_after_them_the_drained() {
+    let down = Scene::new(ALL).with("us=unhealthy eu=unhealthy ap=unhealthy");
+    check(&down, READER, "unhealthy back: us eu ap");
+    let one_drained = Scene::new(ALL).with("us=drained eu=unhealthy ap=unhealthy");
+    check(&one_drained, READER, "unhealthy back: eu ap us");
+    let drained_too = Scene::new(ALL).with("us=drained us=unhealthy eu=unhealthy ap=draining");
+    check(&drained_too, READER, "unhealthy back: eu us ap");
+    let all_drained = Scene::new(ALL).with("us=drained eu=draining ap=drained");
+    check(&all_drained, READER, "drained back: us eu ap");
+}
+
+#[test]
+fn those_who_come_back_are_ranked_as_ever() {
+    let down = "us=unhealthy eu=unhealthy ap=unhealthy";
+    let geo = Scene::new("steering: { policy: geo }").with(down);
+    check(&geo, READER, "unhealthy back: eu us ap");
+    let sticky = Scene::new(STICKY).with(down);
+    check(&sticky, READER.used_to("ap"), "unhealthy back: ap us eu");
+    let one_drained = Scene::new(STICKY).with(down).with("ap=drained");
+    check(
+        &one_drained,
+        READER.used_to("ap"),
+        "unhealthy back: us eu ap",
+    );
+}
+
+#[test]
+fn every_region_that_comes_back_has_its_own_rank() {
+    let scene = Scene::new(ALL).with("us=drained eu=unhealthy ap=unhealthy");
+    let ranks: Vec<u8> = scene
+        .decide(&READER)
+        .ranked
+        .iter()
+        .map(|choice| choice.rank)
+        .collect();
+    assert_eq!(ranks, [0, 1, 2]);
+}
+
+#[test]
+fn with_none_there_is_no_answer_when_nobody_is_able() {
+    let down = Scene::new(NONE).with("us=unhealthy eu=unhealthy ap=unhealthy");
+    check(&down, READER, "none healthy");
+    check(&down, READER.by_dns(), "none healthy");
+    check(
+        &Scene::new(NONE).with("us=drained eu=drained ap=drained"),
+        READER,
+        "none healthy",
+    );
+    check(
+        &Scene::new(NONE).with("us=unhealthy eu=unhealthy"),
+        READER,
+        "ap",
+    );
+}
+
+#[test]
+fn every_region_says_what_became_of_it() {
+    let scene = Scene::new(ALL).with("us=unhealthy eu=drained");
+    let decision = scene.decide(&READER);
+    assert_eq!(scene.story(&decision, "us"), "dropped by health");
+    assert_eq!(scene.story(&decision, "eu"), "dropped by drain");
+    assert_eq!(
+        scene.story(&decision, "ap"),
+        "kept by health, kept by policy"
+    );
+    let open = Scene::new(ALL).with("us=unhealthy eu=drained ap=unhealthy");
+    let decision = open.decide(&READER);
+    assert_eq!(
+        open.story(&decision, "us"),
+        "dropped by health, kept by when_none_healthy, kept by policy"
+    );
+    assert_eq!(
+        open.story(&decision, "eu"),
+        "dropped by drain, kept by when_none_healthy, kept by policy"
+    );
+    let none = Scene::new(NONE).with("us=unhealthy eu=drained ap=unhealthy");
+    let decision = none.decide(&READER);
+    assert_eq!(none.story(&decision, "us"), "dropped by health");
+    assert_eq!(none.story(&decision, "eu"), "dropped by drain");
+}
