@@ -350,8 +350,14 @@ fn every_metric_is_described_here_and_in_the_documentation() {
     let page = include_str!("../docs/metrics.md");
     for name in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
         let name = name.split(' ').next().unwrap();
-        assert!(text.contains(&format!("# HELP {name} ")), "{name} has no help");
-        assert!(page.contains(&format!("`{name}`")), "{name} is not documented");
+        assert!(
+            text.contains(&format!("# HELP {name} ")),
+            "{name} has no help"
+        );
+        assert!(
+            page.contains(&format!("`{name}`")),
+            "{name} is not documented"
+        );
     }
 }
 
