@@ -5,9 +5,8 @@
 //! every problem is told at once with its line. Knows no socket and no live state.
 
 mod compile;
-mod compile_service;
-mod compile_zone;
 mod diff;
+mod kinds;
 mod load;
 pub mod plan;
 mod problem;

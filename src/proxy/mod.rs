@@ -12,6 +12,7 @@ mod consistency;
 mod context;
 mod exchange;
 mod forward;
+mod fresh_read;
 mod handle;
 mod headers;
 mod inbound;

@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::compile::Compiling;
-use super::plan::{Service, SourceAt, Zone, ZoneRecord};
-use super::problem::nearest;
-use super::rdata;
-use super::spec::parse_host;
-use super::tree::{Entry, Node};
+use super::Compiling;
+use crate::config::kinds::parse_host;
+use crate::config::plan::{Service, SourceAt, Zone, ZoneRecord};
+use crate::config::problem::nearest;
+use crate::config::rdata;
+use crate::config::tree::{Entry, Node};
 use crate::ids::{ServiceId, Table};
 use crate::steering::stable_hash;
 use crate::units::Ttl;

@@ -2,20 +2,24 @@
 //!
 //! A value of the wrong form has been told of by its shape already and reads as absent here.
 
+mod service;
+mod zone;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compile_service::services;
-use super::compile_zone::zones;
-use super::plan::{
+use crate::config::kinds::parse_origin;
+use crate::config::plan::{
     Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
     OriginTls, Plan, Region, SourceAt, Tls,
 };
-use super::problem::{Problem, nearest};
-use super::spec::parse_origin;
-use super::tree::{Entry, Node};
+use crate::config::problem::{Problem, nearest};
+use crate::config::tree::{Entry, Node};
+use service::services;
+use zone::zones;
+
 use crate::earth::GeoPoint;
 use crate::geo::well_known;
 use crate::ids::{MOST_ENTRIES, OriginId, RegionId, Table};

@@ -5,15 +5,15 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::compile::{Compiling, arc, check_name, duration};
-use super::plan::{
+use super::{Compiling, arc, check_name, duration};
+use crate::config::kinds::{parse_host, parse_statuses};
+use crate::config::plan::{
     Access, Affinity, AffinityBy, ClientMatch, Consistency, Domain, Failover, HealthCheck,
     HostPattern, Intent, Limits, Member, OriginTimeouts, Override, Policy, ProbeProtocol,
     RequestKey, Residency, ResidencyBy, Retries, RetryMethods, Service, ServiceDns, SourceAt,
     VersionForm, WhenNoneHealthy, WhenUnsatisfiable, Writes,
 };
-use super::spec::{parse_host, parse_statuses};
-use super::tree::{Entry, Node};
+use crate::config::tree::{Entry, Node};
 use crate::ids::{DomainId, MOST_ENTRIES, RegionId, ServiceId, Table};
 use crate::units::{Share, Ttl, parse_size};
 
@@ -238,7 +238,7 @@ fn health(
 ) -> HealthCheck {
     let empty = Node {
         at: entry.at.clone(),
-        value: super::tree::Value::Null,
+        value: crate::config::tree::Value::Null,
     };
     let node = entry.node.get("health").unwrap_or(&empty);
     let expect = node.get("expect");

@@ -1,0 +1,149 @@
+//! Drains: whether the guards allow one, and when it ends.
+
+use std::sync::Arc;
+
+use super::{World, event};
+use crate::config::plan::Plan;
+use crate::control::drains::{Drain, DrainRefused};
+use crate::control::events::{Event, Kind};
+use crate::ids::{RegionId, ServiceId};
+use crate::steering::Admin;
+
+impl World {
+    /// Drains a region, if the guards of the services allow it or `force` is set.
+    pub fn drain(&mut self, drain: Drain, force: bool) -> Result<Event, DrainRefused> {
+        let (region, services) = self.drain_scope(&drain.region, drain.service.as_deref())?;
+        if !force {
+            for service in services {
+                self.guard(service, region, drain.since_ms)?;
+            }
+        }
+        let of = drain
+            .service
+            .as_ref()
+            .map_or(String::new(), |s| format!(" for service {s}"));
+        let why = drain
+            .reason
+            .as_ref()
+            .map_or(String::new(), |r| format!(": {r}"));
+        let message = format!("region {} is drained{of}{why}", drain.region);
+        let event = event(
+            Kind::Drain,
+            drain.since_ms,
+            Some(&drain.region),
+            drain.service.as_ref(),
+            message,
+        );
+        self.drains.put(drain);
+        Ok(event)
+    }
+
+    fn drain_scope(
+        &self,
+        region: &str,
+        service: Option<&str>,
+    ) -> Result<(RegionId, Vec<ServiceId>), DrainRefused> {
+        let plan = &self.plan;
+        let id = plan
+            .region(region)
+            .ok_or_else(|| DrainRefused::UnknownRegion(region.to_owned()))?;
+        let services: Vec<ServiceId> = plan
+            .services
+            .iter()
+            .filter(|(_, s)| s.regions.iter().any(|member| member.region == id))
+            .filter(|(_, s)| service.is_none_or(|name| *s.name == *name))
+            .map(|(id, _)| id)
+            .collect();
+        match service {
+            Some(name) if services.is_empty() => Err(DrainRefused::UnknownService(name.to_owned())),
+            Some(_) | None => Ok((id, services)),
+        }
+    }
+
+    fn guard(
+        &self,
+        service: ServiceId,
+        drained: RegionId,
+        now_ms: u64,
+    ) -> Result<(), DrainRefused> {
+        let Service { name, min_regions } = Service::of(&self.plan, service);
+        let left: Vec<Arc<str>> = self
+            .members(service, now_ms)
+            .into_iter()
+            .filter(|member| {
+                member.region != drained
+                    && member.admin == Admin::Enabled
+                    && member.health.is_able()
+            })
+            .map(|member| self.plan.regions.of(member.region).name.clone())
+            .collect();
+        if left.len() < usize::from(min_regions) {
+            return Err(DrainRefused::Guard {
+                service: name,
+                min_regions,
+                left,
+            });
+        }
+        Ok(())
+    }
+
+    /// Ends a drain.
+    pub fn undrain(
+        &mut self,
+        region: &str,
+        service: Option<&str>,
+        now_ms: u64,
+    ) -> Result<Event, DrainRefused> {
+        // A drain outlives a reload that takes its region away, and can be undone all the same.
+        let Some(drain) = self.drains.take(region, service) else {
+            self.drain_scope(region, service)?;
+            return Err(DrainRefused::NotDrained(region.to_owned()));
+        };
+        Ok(self.drain_over(&drain, now_ms, "undone"))
+    }
+
+    /// Ends the drains whose time is over.
+    pub fn expire(&mut self, now_ms: u64) -> Vec<Event> {
+        self.settled_ms = now_ms;
+        self.suspects.retain(|_, until| *until > now_ms);
+        let over = self.drains.expire(now_ms);
+        over.iter()
+            .map(|drain| self.drain_over(drain, now_ms, "over"))
+            .collect()
+    }
+
+    fn drain_over(&self, drain: &Drain, now_ms: u64, how: &str) -> Event {
+        let message = format!("the drain of region {} is {how}", drain.region);
+        event(
+            Kind::Drain,
+            now_ms,
+            Some(&drain.region),
+            drain.service.as_ref(),
+            message,
+        )
+    }
+
+    /// When time alone changes something next, in milliseconds since 1970. What has passed since the last
+    /// [`expire`](Self::expire) is still to come.
+    pub fn next_change_ms(&self) -> Option<u64> {
+        let drains = self.drains.next_change_ms(&self.plan, self.settled_ms);
+        let suspects = self.suspects.values().copied();
+        suspects.chain(drains).min()
+    }
+}
+
+/// What a guard needs of a service.
+struct Service {
+    name: Arc<str>,
+    min_regions: u16,
+}
+
+impl Service {
+    fn of(plan: &Plan, id: ServiceId) -> Self {
+        let service = plan.services.of(id);
+        Self {
+            name: service.name.clone(),
+            min_regions: service.min_regions,
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! All that changes while the edge runs, and the snapshot it amounts to.
+//!
+//! Pure: events come in with their time, events to tell come out. What outlives a reload is keyed
+//! by name.
+
+mod drained;
+mod reported;
+mod snapshotted;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::plan::Plan;
+use crate::control::drains::{Drain, Drains};
+use crate::control::events::{Event, Kind};
+use crate::control::lag::Laggards;
+use crate::control::ranking::Ranking;
+use crate::geo::ClientMap;
+use crate::health::{Failure, Health, Phases, Target, TargetKey, Verdict, targets};
+use crate::ids::{ServiceId, Table};
+use crate::positions::{self, Applied, Vector};
+
+/// How long a region whose positions ran backwards is shown as degraded.
+const SUSPECT_MS: u64 = 60_000;
+
+/// The last probe of a target.
+#[derive(Clone, Debug)]
+pub struct LastProbe {
+    /// When it ended, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// Phase by phase, or why it failed.
+    pub outcome: Result<Phases, Failure>,
+}
+
+/// What is known of a target.
+#[derive(Clone, Debug)]
+struct TargetState {
+    verdict: Verdict,
+    since_ms: u64,
+    flip_in: Option<Duration>,
+    last: Option<LastProbe>,
+}
+
+/// All that changes while the edge runs.
+#[derive(Debug)]
+pub struct World {
+    plan: Arc<Plan>,
+    generation: u64,
+    clients: Arc<ClientMap>,
+    targets: Targets,
+    states: HashMap<TargetKey, TargetState>,
+    /// Since when each service's region has its health.
+    health: HashMap<(Arc<str>, Arc<str>), (Health, u64)>,
+    drains: Drains,
+    ranking: Ranking,
+    positions: HashMap<Arc<str>, Arc<Applied>>,
+    /// Region → until when its positions are suspect.
+    suspects: HashMap<Arc<str>, u64>,
+    laggards: Laggards,
+    /// Up to when all that time alone changes has been taken in.
+    settled_ms: u64,
+}
+
+/// The Plan's targets, found by name and by service.
+#[derive(Debug, Default)]
+struct Targets {
+    all: Vec<(TargetKey, Target)>,
+    place: HashMap<TargetKey, usize>,
+    /// Where each service's targets lie in `all`: they stand together.
+    of_service: Table<ServiceId, std::ops::Range<usize>>,
+}
+
+impl Targets {
+    fn of(plan: &Plan) -> Self {
+        let all: Vec<(TargetKey, Target)> = targets(plan)
+            .into_iter()
+            .map(|target| (target.key(plan), target))
+            .collect();
+        let place = all
+            .iter()
+            .enumerate()
+            .map(|(at, (key, _))| (key.clone(), at))
+            .collect();
+        let of_service = Table::like(&plan.services, |service| {
+            let first = all.partition_point(|(_, target)| target.service < service);
+            first..all.partition_point(|(_, target)| target.service <= service)
+        });
+        Self {
+            all,
+            place,
+            of_service,
+        }
+    }
+
+    fn get(&self, key: &TargetKey) -> Option<&Target> {
+        let (_, target) = self.all.get(*self.place.get(key)?)?;
+        Some(target)
+    }
+
+    fn of_service(&self, service: ServiceId) -> impl Iterator<Item = &(TargetKey, Target)> {
+        let range = self.of_service.get(service).cloned().unwrap_or_default();
+        self.all.get(range).into_iter().flatten()
+    }
+}
+
+/// What folding a report amounts to.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// What there is to tell.
+    pub events: Vec<Event>,
+    /// Whether the snapshot may have changed by more than a round trip.
+    pub stirred: bool,
+}
+
+/// A target as the status page shows it.
+#[derive(Clone, Debug)]
+pub struct TargetStatus {
+    /// Which.
+    pub target: Target,
+    /// Its state.
+    pub verdict: Verdict,
+    /// Its last probe.
+    pub last: Option<LastProbe>,
+}
+
+/// What the status page shows beyond the snapshot.
+#[derive(Clone, Debug)]
+pub struct WorldStatus {
+    /// Every target.
+    pub targets: Vec<TargetStatus>,
+    /// (service, region) → since when its health holds, in milliseconds since 1970.
+    pub since_ms: HashMap<(Arc<str>, Arc<str>), u64>,
+    /// The drains in force.
+    pub drains: Vec<Drain>,
+}
+
+impl World {
+    /// The world of a first Plan.
+    pub fn new(plan: Arc<Plan>, clients: Arc<ClientMap>) -> Self {
+        let mut world = Self {
+            plan: plan.clone(),
+            generation: 0,
+            clients: clients.clone(),
+            targets: Targets::default(),
+            states: HashMap::new(),
+            health: HashMap::new(),
+            drains: Drains::default(),
+            ranking: Ranking::default(),
+            positions: HashMap::new(),
+            suspects: HashMap::new(),
+            laggards: Laggards::default(),
+            settled_ms: 0,
+        };
+        world.adopt(plan, clients);
+        world
+    }
+
+    /// The Plan in force.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.plan
+    }
+
+    /// How many Plans there have been.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Every target of the Plan with the verdict known of it.
+    pub fn checks(&self) -> impl Iterator<Item = (&TargetKey, &Target, Verdict)> {
+        self.targets
+            .all
+            .iter()
+            .map(|(key, target)| (key, target, self.verdict(key)))
+    }
+
+    fn verdict(&self, key: &TargetKey) -> Verdict {
+        self.states
+            .get(key)
+            .map_or(Verdict::Unknown, |state| state.verdict)
+    }
+
+    /// Takes over a new Plan; what is known of what did not change is kept.
+    pub fn adopt(&mut self, plan: Arc<Plan>, clients: Arc<ClientMap>) {
+        self.targets = Targets::of(&plan);
+        let kept = &self.targets.place;
+        self.states.retain(|key, _| kept.contains_key(key));
+        let members: HashSet<(Arc<str>, Arc<str>)> = members(&plan).collect();
+        self.health.retain(|key, _| members.contains(key));
+        for domain in plan.domains.values() {
+            self.positions.entry(domain.name.clone()).or_default();
+        }
+        self.positions
+            .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
+        for applied in self.positions.values() {
+            applied.retain(|region, url| has_origin(&plan, region, url));
+        }
+        self.laggards.retain(|domain, region| {
+            self.positions.contains_key(domain) && plan.region(region).is_some()
+        });
+        self.plan = plan;
+        self.clients = clients;
+        self.generation += 1;
+    }
+
+    /// Restores what `state_dir` remembers of a target.
+    pub fn remember_verdict(&mut self, key: TargetKey, verdict: Verdict, now_ms: u64) {
+        let state = TargetState {
+            verdict,
+            since_ms: now_ms,
+            flip_in: None,
+            last: None,
+        };
+        self.states.insert(key, state);
+    }
+
+    /// Restores what `state_dir` remembers of an origin's positions, if there still is that origin.
+    ///
+    /// They count until its first word; that word, even if it says less, was asked for later and so
+    /// is believed.
+    pub fn remember_applied(&self, domain: &str, region: &str, origin: &str, applied: &Vector) {
+        if let Some(positions) = self.positions.get(domain)
+            && has_origin(&self.plan, region, origin)
+        {
+            positions.report(positions::Report {
+                region: &region.into(),
+                origin,
+                applied,
+                asked_at_ms: 0,
+                now_ms: 0,
+            });
+        }
+    }
+
+    /// Restores a drain.
+    pub fn remember_drain(&mut self, drain: Drain) {
+        self.drains.put(drain);
+    }
+
+    /// The service and the region that a target belongs to.
+    pub fn owner(&self, key: &TargetKey) -> Option<(&Arc<str>, &Arc<str>)> {
+        let target = self.targets.get(key)?;
+        let service = &self.plan.services.of(target.service).name;
+        Some((service, &self.plan.regions.of(target.region).name))
+    }
+
+    /// The positions of a domain.
+    pub fn applied(&self, domain: &str) -> Option<&Arc<Applied>> {
+        self.positions.get(domain)
+    }
+
+    /// The drains in force.
+    pub fn drains(&self) -> &Drains {
+        &self.drains
+    }
+
+    /// What the status page shows beyond the snapshot.
+    pub fn status(&self) -> WorldStatus {
+        WorldStatus {
+            targets: self
+                .targets
+                .all
+                .iter()
+                .map(|(key, target)| TargetStatus {
+                    target: target.clone(),
+                    verdict: self.verdict(key),
+                    last: self.states.get(key).and_then(|state| state.last.clone()),
+                })
+                .collect(),
+            since_ms: self
+                .health
+                .iter()
+                .map(|(key, (_, since))| (key.clone(), *since))
+                .collect(),
+            drains: self.drains.iter().cloned().collect(),
+        }
+    }
+}
+
+/// Every service's name with each of its regions'.
+fn members(plan: &Plan) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
+    plan.services.values().flat_map(|service| {
+        let regions = service.regions.iter();
+        regions.map(|member| {
+            let region = &plan.regions.of(member.region).name;
+            (service.name.clone(), region.clone())
+        })
+    })
+}
+
+fn has_origin(plan: &Plan, region: &str, url: &str) -> bool {
+    let origins = plan.region(region).map(|id| &plan.regions.of(id).origins);
+    origins.into_iter().flatten().any(|origin| {
+        let known = &plan.origins.of(*origin).url;
+        known.to_string() == url
+    })
+}
+
+fn event(
+    kind: Kind,
+    at_ms: u64,
+    region: Option<&Arc<str>>,
+    service: Option<&Arc<str>>,
+    message: String,
+) -> Event {
+    Event {
+        id: 0,
+        at_ms,
+        kind,
+        region: region.map(ToString::to_string),
+        service: service.map(ToString::to_string),
+        message,
+    }
+}

@@ -1,0 +1,152 @@
+//! What checks and answers say, folded into the world.
+
+use std::sync::Arc;
+
+use super::{Folded, LastProbe, SUSPECT_MS, TargetState, World, event};
+use crate::config::plan::Consistency;
+use crate::control::events::{Event, Kind};
+use crate::health::{Report, Target, Verdict};
+use crate::positions::{self, Reported, parse_vector};
+
+impl World {
+    /// Folds what a check says. `steady_ms` is when the probe was sent and when it ended on the
+    /// edge's steady clock.
+    pub fn report(&mut self, report: Report, now_ms: u64, steady_ms: (u64, u64)) -> Folded {
+        let Some(target) = self.targets.get(&report.key).cloned() else {
+            return Folded::default(); // A reload has just taken it away.
+        };
+        let region = self.plan.regions.of(target.region).name.clone();
+        if let Ok(phases) = &report.result.outcome {
+            self.ranking
+                .sample(&region, phases.round_trip().as_secs_f64() * 1000.0);
+        }
+        let mut folded = Folded::default();
+        if let Some(applied) = &report.result.applied {
+            folded
+                .events
+                .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
+        }
+        let before = self.states.get(&report.key);
+        folded.stirred = !folded.events.is_empty()
+            || before.is_none_or(|state| {
+                state.verdict != report.verdict || state.flip_in != report.flip_in
+            });
+        folded
+            .events
+            .extend(self.take_verdict(&target, &region, report, now_ms));
+        folded
+    }
+
+    fn take_verdict(
+        &mut self,
+        target: &Target,
+        region: &Arc<str>,
+        report: Report,
+        now_ms: u64,
+    ) -> Option<Event> {
+        let before = self.states.get(&report.key);
+        let known = before.map_or(Verdict::Unknown, |state| state.verdict);
+        let since_ms = match before {
+            Some(state) if state.verdict == report.verdict => state.since_ms,
+            Some(_) | None => now_ms,
+        };
+        let why = match &report.result.outcome {
+            Ok(phases) => format!("answered in {} ms", phases.total().as_millis()),
+            Err(failure) => failure.to_string(),
+        };
+        let state = TargetState {
+            verdict: report.verdict,
+            since_ms,
+            flip_in: report.flip_in,
+            last: Some(LastProbe {
+                at_ms: now_ms,
+                outcome: report.result.outcome,
+            }),
+        };
+        self.states.insert(report.key, state);
+        (known != report.verdict).then(|| {
+            let service = &self.plan.services.of(target.service).name;
+            let message = format!(
+                "{} of {region} is {}: {why}",
+                target.url,
+                report.verdict.as_str()
+            );
+            event(Kind::Health, now_ms, Some(region), Some(service), message)
+        })
+    }
+
+    fn take_applied(
+        &mut self,
+        target: &Target,
+        region: &Arc<str>,
+        applied: &str,
+        now_ms: u64,
+        steady_ms: (u64, u64),
+    ) -> Vec<Event> {
+        let plan = self.plan.clone();
+        let consistency = plan.services.of(target.service).consistency.as_ref();
+        let (Some(consistency), Some(origin)) = (consistency, target.origin) else {
+            return Vec::new();
+        };
+        let origin = plan.origins.of(origin).url.to_string();
+        let regressed =
+            self.report_applied(consistency, region, &origin, applied, now_ms, steady_ms);
+        let lag = self.note_lag(consistency, region, now_ms, steady_ms.1);
+        regressed.into_iter().chain(lag).collect()
+    }
+
+    fn note_lag(
+        &mut self,
+        consistency: &Consistency,
+        region: &Arc<str>,
+        now_ms: u64,
+        steady_now_ms: u64,
+    ) -> Option<Event> {
+        let domain = &self.plan.domains.of(consistency.domain).name;
+        let lag = self.positions.get(domain)?.lag(region, steady_now_ms)?;
+        let message = self
+            .laggards
+            .note(domain, region, lag, consistency.max_lag)?;
+        Some(event(Kind::Position, now_ms, Some(region), None, message))
+    }
+
+    fn report_applied(
+        &mut self,
+        consistency: &Consistency,
+        region: &Arc<str>,
+        origin: &str,
+        applied: &str,
+        now_ms: u64,
+        (asked_at_ms, steady_now_ms): (u64, u64),
+    ) -> Option<Event> {
+        let domain = self.plan.domains.of(consistency.domain);
+        let applied = match parse_vector(applied, domain.version) {
+            Ok(applied) => applied,
+            Err(error) => {
+                tracing::debug!(%region, %error, "Meridian-Applied ignored");
+                return None;
+            }
+        };
+        let report = positions::Report {
+            region,
+            origin,
+            applied: &applied,
+            asked_at_ms,
+            now_ms: steady_now_ms,
+        };
+        match self.positions.get(&domain.name)?.report(report) {
+            Reported::Known | Reported::Advanced => None,
+            Reported::Regressed => {
+                let message = format!("positions of {region} ran backwards, to {applied}");
+                self.suspects.insert(region.clone(), now_ms + SUSPECT_MS);
+                Some(event(Kind::Position, now_ms, Some(region), None, message))
+            }
+        }
+    }
+
+    /// Notes that a proxied answer showed a region's positions running backwards.
+    pub fn suspect(&mut self, region: &Arc<str>, message: String, now_ms: u64) -> Event {
+        self.suspects.insert(region.clone(), now_ms + SUSPECT_MS);
+        event(Kind::Position, now_ms, Some(region), None, message)
+    }
+}
