@@ -9,11 +9,11 @@
 mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::{Edge, Origin, wait_until};
+use support::{Edge, Origin, raw_origin, read_head, wait_until};
 
 fn yaml(origin: &str, listen: &str, service: &str) -> String {
     format!(
@@ -24,41 +24,6 @@ regions: {{ here: {{ origins: ['{origin}'] }} }}
 services: {{ www: {{ hosts: [www.example.com], {service} }} }}
 "
     )
-}
-
-/// A server of raw bytes: answers health checks, and gives every other connection to a closure.
-fn raw_origin(
-    serve: impl Fn(BufReader<TcpStream>, String) + Send + Sync + Clone + 'static,
-) -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    std::thread::spawn(move || {
-        for stream in listener.incoming().map_while(Result::ok) {
-            let serve = serve.clone();
-            std::thread::spawn(move || {
-                let mut stream = BufReader::new(stream);
-                let head = read_head(&mut stream);
-                if head.starts_with("GET /health ") {
-                    let ok = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
-                    let _ = stream.get_mut().write_all(ok);
-                } else {
-                    serve(stream, head);
-                }
-            });
-        }
-    });
-    address
-}
-
-/// Up to the empty line.
-fn read_head(stream: &mut impl BufRead) -> String {
-    let mut head = String::new();
-    while !head.ends_with("\r\n\r\n") {
-        if stream.read_line(&mut head).unwrap_or(0) == 0 {
-            break;
-        }
-    }
-    head
 }
 
 fn connect(edge: &Edge) -> BufReader<TcpStream> {

@@ -14,6 +14,8 @@
 
 mod lab;
 mod origin;
+mod raw;
+mod tls;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -24,6 +26,8 @@ use std::time::{Duration, Instant};
 
 pub use lab::Lab;
 pub use origin::Origin;
+pub use raw::{raw_origin, read_head, wire};
+pub use tls::trusting_anybody;
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,204 @@
+//! HTTP/2 towards origins: prior knowledge, streams that share a connection, trailers, refused streams.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use support::{Edge, Origin};
+use tokio::runtime::Runtime;
+
+/// An HTTP/2 server without TLS: echoes the body, says whom it was asked as, and ends with a trailer.
+struct H2Origin {
+    address: SocketAddr,
+    connections: Arc<AtomicU32>,
+    runtime: Option<Runtime>,
+}
+
+async fn echo(
+    request: Request<Incoming>,
+) -> Result<Response<BoxBody<Bytes, Infallible>>, Infallible> {
+    let authority = request
+        .uri()
+        .authority()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let collected = request.into_body().collect().await;
+    let (body, sum) = match collected {
+        Ok(collected) => {
+            let sum = collected
+                .trailers()
+                .and_then(|trailers| trailers.get("x-sum").cloned());
+            (collected.to_bytes(), sum)
+        }
+        Err(_) => (Bytes::new(), None),
+    };
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", "0".parse().unwrap());
+    trailers.extend(sum.map(|sum| ("x-sum".parse::<http::HeaderName>().unwrap(), sum)));
+    let frames = [Ok(Frame::data(body)), Ok(Frame::trailers(trailers))];
+    let body = StreamBody::new(futures_util::stream::iter(frames)).boxed();
+    Ok(Response::builder()
+        .header("x-authority", authority)
+        .body(body)
+        .unwrap())
+}
+
+impl H2Origin {
+    fn start() -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = runtime
+            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
+            .unwrap();
+        let address = listener.local_addr().unwrap();
+        let connections: Arc<AtomicU32> = Arc::default();
+        let counted = connections.clone();
+        runtime.spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                counted.fetch_add(1, Ordering::SeqCst);
+                let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                    .serve_connection(TokioIo::new(stream), service_fn(echo));
+                tokio::spawn(serving);
+            }
+        });
+        Self {
+            address,
+            connections,
+            runtime: Some(runtime),
+        }
+    }
+}
+
+impl Drop for H2Origin {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+fn edge(origins: &str) -> Edge {
+    Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {origins}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }} }} }}
+"
+    ))
+}
+
+#[test]
+fn a_request_keeps_its_body_and_its_authority_whatever_the_client_speaks() {
+    let origin = H2Origin::start();
+    let edge = edge(&format!(
+        "{{ a: {{ origins: ['h2c://{}'] }} }}",
+        origin.address
+    ));
+    let authority = format!("www.example.com:{}", edge.address("https").port());
+    for version in ["--http1.1", "--http2"] {
+        let answer = edge.curl("www.example.com", "/", &[version, "-d", "hello"]);
+        assert_eq!(
+            (answer.status, answer.body.as_str()),
+            (200, "hello"),
+            "{version}"
+        );
+        assert_eq!(answer.header("x-authority"), authority);
+        assert_eq!(answer.header("via"), "2 ".to_owned() + node(&edge).as_str());
+    }
+    let large = "x".repeat(100_000);
+    assert_eq!(
+        edge.curl("www.example.com", "/", &["-d", &large]).body,
+        large
+    );
+}
+
+fn node(edge: &Edge) -> String {
+    let (_, status) = edge.admin("GET", "/api/v1/status", "");
+    status.get("node").unwrap().as_str().unwrap().to_owned()
+}
+
+#[test]
+fn requests_share_connections() {
+    let origin = H2Origin::start();
+    let edge = edge(&format!(
+        "{{ a: {{ origins: ['h2c://{}'] }} }}",
+        origin.address
+    ));
+    for _ in 0..20 {
+        assert_eq!(edge.curl("www.example.com", "/", &[]).status, 200);
+    }
+    // One for each worker thread, and those of health checks.
+    let threads = std::thread::available_parallelism().unwrap().get();
+    let most = u32::try_from(threads).unwrap() + 3;
+    assert!(origin.connections.load(Ordering::SeqCst) <= most);
+}
+
+#[test]
+fn trailers_pass_from_end_to_end() {
+    let origin = H2Origin::start();
+    let edge = edge(&format!(
+        "{{ a: {{ origins: ['h2c://{}'] }} }}",
+        origin.address
+    ));
+    let runtime = Runtime::new().unwrap();
+    let (message, trailers) = runtime.block_on(call(edge.address("https")));
+    assert_eq!(message, "message");
+    assert_eq!(trailers.get("grpc-status").unwrap(), "0");
+    assert_eq!(trailers.get("x-sum").unwrap(), "42");
+}
+
+/// Asks as gRPC does, over HTTP/2 and TLS; the message and the trailers.
+async fn call(address: SocketAddr) -> (Bytes, HeaderMap) {
+    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let tls = support::trusting_anybody(&[b"h2"]);
+    let name = "www.example.com".try_into().unwrap();
+    let stream = tls.connect(name, stream).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("x-sum", "42".parse().unwrap());
+    let body =
+        Full::new(Bytes::from("message")).with_trailers(std::future::ready(Some(Ok(trailers))));
+    let request = Request::post("https://www.example.com/service/Method")
+        .header("te", "trailers")
+        .header("content-type", "application/grpc")
+        .body(body)
+        .unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let collected = response.into_body().collect().await.unwrap();
+    let trailers = collected.trailers().unwrap().clone();
+    (collected.to_bytes(), trailers)
+}
+
+#[test]
+fn a_dead_http2_origin_is_passed_over() {
+    let (origin, good) = (H2Origin::start(), Origin::start("good"));
+    let edge = edge(&format!(
+        "{{ a: {{ origins: ['h2c://{}'] }}, b: {{ origins: ['{}'] }} }}",
+        origin.address,
+        good.url()
+    ));
+    assert_eq!(edge.curl("www.example.com", "/", &["-d", "x"]).body, "x");
+    drop(origin);
+    for _ in 0..5 {
+        assert_eq!(edge.curl("www.example.com", "/", &[]).body, "good");
+    }
+}
