@@ -144,6 +144,31 @@ fn explain_gives_every_region_a_reason_and_names_what_is_wrong_with_a_question()
 }
 
 #[test]
+fn explain_says_offline_what_it_says_live() {
+    let pair = pair("");
+    let question = [
+        "explain",
+        "www.example.com",
+        "--client",
+        "203.178.141.1",
+        "--json",
+    ];
+    let url = format!("http://{}", pair.edge.address("admin"));
+    let config = pair.edge.folder.path().to_str().unwrap();
+    let decision = |more: [&str; 2]| {
+        let output = run(meridian().args(question).args(more));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        (
+            told["decision"].clone(),
+            told["steps"].as_array().map(Vec::len),
+        )
+    };
+    let (live, offline) = (decision(["--admin", &url]), decision(["--config", config]));
+    assert_eq!(live, offline);
+    assert_eq!(live.0, json!(["near", "far"]));
+}
+
+#[test]
 fn a_drain_moves_traffic_and_undoing_it_brings_it_back() {
     let pair = pair("");
     let steered = || pair.edge.kdig("www.example.com A +short").trim().to_owned();

@@ -104,7 +104,7 @@ fn dns_lets_go_within_the_threshold_and_everybody_is_told_why() {
 }
 
 #[test]
-fn explain_says_offline_what_it_says_live() {
+fn explain_gives_every_region_its_reason() {
     let lab = Lab::start();
     let url = format!("http://{}", lab.address("admin"));
     let live = support::run(support::meridian().args([
@@ -166,6 +166,43 @@ fn a_write_is_never_missed_while_replication_lags_and_is_parted() {
             );
         }
     }
+}
+
+#[test]
+fn every_command_that_it_prints_works_as_it_stands() {
+    let lab = Lab::start();
+    let said = lab.said();
+    let commands = said.lines().filter_map(|line| line.strip_prefix("  "));
+    let commands: Vec<&str> = commands.filter(|line| !line.starts_with("http")).collect();
+    let of = |tool: &str| {
+        commands
+            .iter()
+            .filter(|line| line.starts_with(tool))
+            .count()
+    };
+    assert_eq!(
+        (of("dig "), of("curl "), commands.len()),
+        (1, 1, 7),
+        "{said}"
+    );
+    for command in commands {
+        let output = std::process::Command::new("sh")
+            .args(["-c", command])
+            .output()
+            .unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        let text = String::from_utf8_lossy(&text);
+        assert!(
+            output.status.success() && !text.trim().is_empty(),
+            "{command}\n{text}"
+        );
+    }
+    let page = said
+        .lines()
+        .find_map(|line| line.strip_prefix("  http://"))
+        .unwrap();
+    let address = page.trim_end_matches('/').parse().unwrap();
+    assert_eq!(admin(address, "GET", "/", "").0, 200);
 }
 
 #[test]

@@ -46,6 +46,15 @@ fn a_port_in_use_is_named() {
 }
 
 #[test]
+fn a_broken_file_is_named_with_its_line() {
+    check_refused("regions: [\n", "edge.yaml:");
+    check_refused(
+        "regions: { a: }\nservices: { b: { hsots: [c] } }\n",
+        "did you mean `hosts`?",
+    );
+}
+
+#[test]
 fn a_missing_variable_is_named_with_its_line() {
     let yaml = minimal(
         "{ dns: ['127.0.0.1:0'] }",

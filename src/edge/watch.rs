@@ -161,3 +161,34 @@ fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
     path.hash(hasher);
     std::fs::read(path).ok().hash(hasher);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_that_nobody_tells_of_is_found_by_the_poll() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.yaml");
+        std::fs::write(&file, "before").unwrap();
+        let mut watch = Watch::new(vec![file.clone()]);
+        watch.watcher = None;
+        let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
+        assert!(none.is_err(), "nothing has changed");
+        std::fs::write(&file, "after").unwrap();
+        let soon = tokio::time::timeout(POLL * 4, watch.changed()).await;
+        assert!(soon.is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_others_write_beside_it_is_no_change() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("edge.yaml"), "same").unwrap();
+        let mut watch = Watch::new(vec![folder.path().to_owned()]);
+        watch.watcher = None;
+        std::fs::write(folder.path().join("access.log"), "a line").unwrap();
+        std::fs::write(folder.path().join(".hidden.yaml"), "hidden").unwrap();
+        let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
+        assert!(none.is_err());
+    }
+}

@@ -21,6 +21,11 @@ impl Lab {
         lab
     }
 
+    /// What it has printed.
+    pub fn said(&self) -> String {
+        self.process.said()
+    }
+
     /// Where the edge listens.
     #[track_caller]
     pub fn address(&self, protocol: &str) -> SocketAddr {
