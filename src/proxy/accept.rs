@@ -192,9 +192,11 @@ impl Accepting {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
+        let plan = self.context.live.load().snapshot.plan.clone();
+        let timeouts = plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
-        let patient = Patient::new(stream, turns.clone(), timeouts.headers);
+        let node = plan.node.name.clone();
+        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node);
         let service = service_fn(move |request: Request<Incoming>| {
             self.clone().answer(arrival, turns.begin(), request)
         });

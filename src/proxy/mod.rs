@@ -13,6 +13,7 @@ mod context;
 mod exchange;
 mod forward;
 mod fresh_read;
+mod guard;
 mod handle;
 mod headers;
 mod inbound;
@@ -27,6 +28,7 @@ mod workers;
 
 pub use accept::{Face, Listener};
 pub use context::{Context, Live};
+pub use guard::what_passes;
 pub use routes::{InFlightCounters, Routes};
 pub use tls::{CertificateError, Identities, OriginTls, client_config, roots};
 pub use workers::Workers;

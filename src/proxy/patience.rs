@@ -1,7 +1,8 @@
-//! How long a client may take for a request head, and how long its connection may do nothing.
+//! A client's connection as hyper sees it: guarded, timed, and told why it ends.
 //!
 //! hyper's own head time-out also counts the pause before a head begins, so it can hold clients to the
-//! longer of both only, and it closes without a word. [`Patient`] times the head alone and says 408.
+//! longer of both only, and it closes without a word. [`Patient`] times the head alone and says 408; what
+//! the guard refuses is a 400 or 431 with all that answers of the edge's own have.
 
 use std::io;
 use std::pin::Pin;
@@ -11,16 +12,17 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 use super::activity::Activity;
 use super::body::{Body, BodyError};
-
-/// What a client is told whose request head does not arrive in time (RFC 9110 §15.5.9).
-const TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+use super::guard::{Guard, Refusal};
+use super::outcome::count_problem;
+use super::problem::Problem;
+use crate::chance;
 
 /// The requests of one connection.
 pub(super) struct Turns {
@@ -28,8 +30,10 @@ pub(super) struct Turns {
     open: AtomicU32,
     /// Whether the connection has left HTTP: nothing on it is a head any more.
     has_left: AtomicBool,
-    /// All that there have been: tells one head from the next.
+    /// All that there have been.
     begun: AtomicU32,
+    /// Whoever waits for an answer to be given.
+    waiting: AtomicWaker,
     activity: Activity,
 }
 
@@ -39,6 +43,7 @@ impl Turns {
             open: AtomicU32::new(0),
             has_left: AtomicBool::new(false),
             begun: AtomicU32::new(0),
+            waiting: AtomicWaker::new(),
             activity: Activity::new(),
         })
     }
@@ -48,6 +53,11 @@ impl Turns {
         self.open.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         Turn(self.clone())
+    }
+
+    /// Whether every request of these has been answered.
+    fn are_answered(&self, requests: u32) -> bool {
+        self.begun.load(Ordering::Relaxed) == requests && !self.is_busy()
     }
 
     fn is_busy(&self) -> bool {
@@ -84,6 +94,7 @@ impl Drop for Turn {
     fn drop(&mut self) {
         self.0.activity.touch();
         self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.0.waiting.wake();
     }
 }
 
@@ -119,40 +130,101 @@ impl HttpBody for InTurn {
     }
 }
 
-/// A client's connection that ends when a request head takes too long.
+/// A client's HTTP/1.1 connection: its bytes pass the guard, and a head that takes too long or is none is
+/// told so before the connection ends.
 pub(super) struct Patient<S> {
     stream: S,
     turns: Arc<Turns>,
     limit: Duration,
-    /// Since when the head of which request has been arriving.
-    head_since: Option<(u32, Instant)>,
+    /// The name that answers of our own bear.
+    node: Arc<str>,
+    guard: Guard,
+    /// What has passed the guard and was not read yet.
+    ready: Vec<u8>,
+    /// Since when a head has been arriving.
+    head_since: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Whether hyper has written what it has not flushed yet.
+    is_unflushed: bool,
+    /// Why the body that is arriving is none.
+    broken: Option<Refusal>,
+    last_words: Option<LastWords>,
 }
 
-impl<S> Patient<S> {
+/// The end of a connection: an answer of our own, then what still comes is read away, so that the answer is
+/// not lost to a reset (RFC 9112 §9.6).
+struct LastWords {
+    text: Vec<u8>,
+    written: usize,
+    until: Pin<Box<Sleep>>,
+}
+
+/// How long a connection lingers after its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
     /// Heads on this connection take at most `limit`.
-    pub(super) fn new(stream: S, turns: Arc<Turns>, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, turns: Arc<Turns>, limit: Duration, node: Arc<str>) -> Self {
         Self {
             stream,
             turns,
             limit,
+            node,
+            guard: Guard::new(),
+            ready: Vec::new(),
             head_since: None,
             sleep: None,
+            is_unflushed: false,
+            broken: None,
+            last_words: None,
         }
     }
 
-    /// Bytes of a head have come; the first of them begin its time.
-    fn note_head(&mut self) {
-        let begun = self.turns.begun.load(Ordering::Relaxed);
-        if self.head_since.is_none_or(|(number, _)| number != begun) {
-            self.head_since = Some((begun, Instant::now()));
+    /// Whether the answer to a request for a WebSocket has been given, so that the guard may go on.
+    fn is_decided(&mut self) -> bool {
+        if !self.guard.is_undecided() {
+            return true;
+        }
+        let has_left = self.turns.has_left.load(Ordering::Relaxed);
+        if !has_left && !self.turns.are_answered(self.guard.requests()) {
+            return false;
+        }
+        self.guard.decide(has_left);
+        true
+    }
+
+    /// Reads once and lets pass what may; none: the client has ended.
+    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
+        let unseen = usize::try_from(self.guard.unseen()).unwrap_or(usize::MAX);
+        let most = if unseen > 0 {
+            unseen.min(buf.remaining())
+        } else {
+            buf.remaining()
+        };
+        let mut scratch = ReadBuf::new(buf.initialize_unfilled_to(most));
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
+        let read = scratch.filled().len();
+        if unseen > 0 {
+            self.guard.passed(read);
+            buf.advance(read);
+            return Poll::Ready(Ok(read > 0));
+        }
+        self.guard.take(scratch.filled());
+        Poll::Ready(Ok(read > 0))
+    }
+
+    /// Lets pass what may of what has come.
+    fn release(&mut self) {
+        match self.guard.release(&mut self.ready) {
+            Ok(()) => {}
+            Err(refusal) if self.guard.is_within_body() => self.broken = Some(refusal),
+            Err(refusal) => self.refuse(&Problem::from(refusal)),
         }
     }
 
     /// Ready when the head that is arriving has taken too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let begun = self.turns.begun.load(Ordering::Relaxed);
-        let Some((_, since)) = self.head_since.filter(|(number, _)| *number == begun) else {
+        let Some(since) = self.head_since.filter(|_| !self.turns.is_busy()) else {
             return Poll::Pending;
         };
         let until = since + self.limit;
@@ -164,6 +236,45 @@ impl<S> Patient<S> {
         }
         sleep.as_mut().poll(cx)
     }
+
+    /// Begins to end the connection.
+    fn refuse(&mut self, problem: &Problem) {
+        count_problem(problem);
+        let id = format!("{:032x}", chance::id_128());
+        self.last_words = Some(LastWords {
+            text: problem.as_message(&self.node, &id),
+            written: 0,
+            until: Box::pin(tokio::time::sleep(LINGER)),
+        });
+    }
+
+    /// Says the last words, once every answer before them is on its way, and reads away what still comes.
+    fn poll_end(&mut self, cx: &mut Context<'_>, last: &mut LastWords) -> Poll<io::Error> {
+        let over = || io::Error::from(io::ErrorKind::InvalidData);
+        if !self.turns.are_answered(self.guard.requests()) || self.is_unflushed {
+            self.turns.waiting.register(cx.waker());
+            return Poll::Pending;
+        }
+        while let Some(rest @ [_, ..]) = last.text.get(last.written..) {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest)) {
+                Ok(written @ 1..) => last.written += written,
+                Ok(0) | Err(_) => return Poll::Ready(over()),
+            }
+        }
+        let _ = Pin::new(&mut self.stream).poll_flush(cx);
+        let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
+        let mut chunk = [0; 4096];
+        loop {
+            if last.until.as_mut().poll(cx).is_ready() {
+                return Poll::Ready(over());
+            }
+            let mut read = ReadBuf::new(&mut chunk);
+            match ready!(Pin::new(&mut self.stream).poll_read(cx, &mut read)) {
+                Ok(()) if !read.filled().is_empty() => {}
+                Ok(()) | Err(_) => return Poll::Ready(over()),
+            }
+        }
+    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
@@ -172,24 +283,51 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        match Pin::new(&mut self.stream).poll_read(cx, buf) {
-            Poll::Ready(Ok(())) => {
-                if buf.filled().len() > before && !self.turns.is_busy() {
-                    self.note_head();
+        let this = &mut *self;
+        loop {
+            if !this.ready.is_empty() {
+                let length = this.ready.len().min(buf.remaining());
+                buf.put_slice(this.ready.get(..length).unwrap_or_default());
+                this.ready.drain(..length);
+                return Poll::Ready(Ok(()));
+            }
+            if let Some(refusal) = this.broken {
+                // Whoever reads this body answers for it.
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
+            }
+            if let Some(mut last) = this.last_words.take() {
+                let ended = this.poll_end(cx, &mut last);
+                this.last_words = Some(last);
+                return ended.map(Err);
+            }
+            if !this.is_decided() {
+                this.turns.waiting.register(cx.waker());
+                return Poll::Pending;
+            }
+            if this.guard.has_more() {
+                this.release();
+                continue;
+            }
+            let before = buf.filled().len();
+            match this.poll_more(cx, buf) {
+                Poll::Ready(Ok(true)) => {}
+                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    ready!(this.poll_late(cx));
+                    this.refuse(&Problem::Stalled);
+                    continue;
                 }
-                Poll::Ready(Ok(()))
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => {
-                ready!(self.poll_late(cx));
-                metrics::counter!("meridian_http_problems_total", "problem" => "stalled")
-                    .increment(1);
-                // Told as well as possible: who takes no bytes either is only cut off.
-                let _ = Pin::new(&mut self.stream).poll_write(cx, TIMEOUT);
-                let _ = Pin::new(&mut self.stream).poll_flush(cx);
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+            if buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
             }
+            this.release();
+            this.head_since = if this.guard.is_within_head() {
+                this.head_since.or_else(|| Some(Instant::now()))
+            } else {
+                None
+            };
         }
     }
 }
@@ -200,11 +338,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.is_unflushed = false;
+        if self.last_words.is_some() {
+            self.turns.waiting.wake();
+        }
+        Poll::Ready(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -220,6 +364,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }
@@ -235,26 +380,29 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_head_that_stalls_is_told_408_after_its_time() {
         let (mut client, server) = duplex(1024);
-        let mut server = Patient::new(server, Turns::new(), LIMIT);
+        let mut server = Patient::new(server, Turns::new(), LIMIT, "fra-1".into());
         client.write_all(b"GET / HT").await.unwrap();
         let began = Instant::now();
         let mut head = Vec::new();
-        let error = server.read_to_end(&mut head).await.unwrap_err();
-        assert_eq!(
-            (error.kind(), began.elapsed()),
-            (io::ErrorKind::TimedOut, LIMIT)
-        );
-        drop(server);
+        let reading = tokio::spawn(async move { server.read_to_end(&mut head).await });
+        let mut first = [0; 12];
+        client.read_exact(&mut first).await.unwrap();
+        assert_eq!((&first, began.elapsed()), (b"HTTP/1.1 408", LIMIT));
+        let error = reading.await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData);
         let mut said = String::new();
         client.read_to_string(&mut said).await.unwrap();
-        assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+        assert!(
+            said.contains("application/problem+json") && said.contains("proxy-status"),
+            "{said}"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_before_or_within_a_request_is_no_stalled_head() {
         let (mut client, server) = duplex(1024);
         let turns = Turns::new();
-        let mut server = Patient::new(server, turns.clone(), LIMIT);
+        let mut server = Patient::new(server, turns.clone(), LIMIT, "fra-1".into());
         let mut chunk = [0; 64];
         let silence = tokio::time::timeout(LIMIT * 3, server.read(&mut chunk));
         assert!(silence.await.is_err(), "nothing has begun");

@@ -1,10 +1,12 @@
 //! Answers that the edge makes itself: RFC 9457 problem details with RFC 9209's Proxy-Status.
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use serde_json::json;
 
 use super::body::{Body, BodyError};
+use super::guard::Refusal;
+use super::headers::{X_REQUEST_ID, add_via};
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;
@@ -57,6 +59,16 @@ impl From<&BodyError> for Problem {
             BodyError::Stalled(_) => Self::Stalled,
             BodyError::Broken(_) => Self::Malformed(error.to_string()),
             BodyError::Late => Self::OriginTimeout(error.to_string()),
+        }
+    }
+}
+
+/// What the guard refuses.
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::Malformed(_) => Self::Malformed(refusal.to_string()),
+            Refusal::HeadTooLarge => Self::HeadersTooLarge(refusal.to_string()),
         }
     }
 }
@@ -152,8 +164,32 @@ impl Problem {
         self.form().slug
     }
 
-    /// The answer for the client.
-    pub(super) fn response(&self, node: &str, request_id: &str) -> Response<Body> {
+    /// The answer as the bytes of an HTTP/1.1 message that ends its connection.
+    pub(super) fn as_message(&self, node: &str, request_id: &str) -> Vec<u8> {
+        let mut response = self.response(node, request_id);
+        let status = response.status();
+        let text = self.text(request_id);
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_LENGTH, text.len().into());
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        if let Ok(id) = HeaderValue::from_str(request_id) {
+            headers.insert(X_REQUEST_ID, id);
+        }
+        add_via(headers, Version::HTTP_11, node);
+        let reason = status.canonical_reason().unwrap_or_default();
+        let mut message = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+        for (name, value) in response.headers() {
+            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                message.extend_from_slice(part);
+            }
+        }
+        message.extend_from_slice(b"\r\n");
+        message.extend_from_slice(text.as_bytes());
+        message
+    }
+
+    /// RFC 9457 §3.
+    fn text(&self, request_id: &str) -> String {
         let form = self.form();
         let text = json!({
             "type": format!("urn:meridian:problem:{}", form.slug),
@@ -162,7 +198,13 @@ impl Problem {
             "detail": self.to_string(),
             "request_id": request_id,
         });
-        let mut response = Response::new(Body::made(text.to_string()));
+        text.to_string()
+    }
+
+    /// The answer for the client.
+    pub(super) fn response(&self, node: &str, request_id: &str) -> Response<Body> {
+        let form = self.form();
+        let mut response = Response::new(Body::made(self.text(request_id)));
         *response.status_mut() = form.status;
         let headers = response.headers_mut();
         headers.insert(
