@@ -239,3 +239,90 @@ fn positions_pushed_by_a_region_are_believed_and_nonsense_is_not() {
         "fresh"
     );
 }
+
+#[test]
+fn an_answer_that_shows_less_than_the_token_is_never_fresh() {
+    let store = store("wait: 0s");
+    let token = with_token(&store.write(&[]));
+    // A replica of the writing region itself that is behind.
+    store.far.set_answer(|_| {
+        Response::builder()
+            .header("Meridian-Applied", "near=0,far=0")
+            .body(Body::from("far"))
+            .unwrap()
+    });
+    let read = store.read(&["-H", &token]);
+    assert_eq!(
+        read.header("meridian-consistency"),
+        "stale",
+        "{}",
+        read.head
+    );
+}
+
+#[test]
+fn a_read_waits_no_longer_than_it_may_even_if_a_region_holds_it() {
+    let mut store = store("wait: 300ms");
+    let token = with_token(&store.write(&[]));
+    store.far.stop();
+    store
+        .near
+        .set_pause_of_required(std::time::Duration::from_secs(10));
+    let read = store.read(&["-H", &token, "--max-time", "5"]);
+    assert_eq!(
+        read.header("meridian-consistency"),
+        "stale",
+        "{}",
+        read.head
+    );
+}
+
+#[test]
+fn a_read_by_intent_with_a_body_moves_on_like_any_other() {
+    let mut store = store("wait: 50ms, intents: [{ path: /search, method: POST, is: read }]");
+    let token = with_token(&store.write(&[]));
+    store.far.set_answer(|_| {
+        Response::builder()
+            .header("Meridian-Applied", "near=0,far=1")
+            .body(Body::from("far"))
+            .unwrap()
+    });
+    let search = |store: &Store| {
+        let arguments = ["-H", &token, "-d", "needle"];
+        store.edge.curl("api.example.com", "/search", &arguments)
+    };
+    let found = search(&store);
+    assert_eq!(
+        (found.body.as_str(), found.header("meridian-consistency")),
+        ("far", "routed")
+    );
+    store.far.stop();
+    let found = search(&store);
+    assert_eq!(
+        (found.body.as_str(), found.header("meridian-consistency")),
+        ("near", "stale")
+    );
+    assert_eq!(store.near.seen().last().unwrap().body, "needle");
+}
+
+#[test]
+fn a_write_that_its_time_out_cut_off_pins() {
+    let store = store("wait: 0s, pin: 1m }\n    timeouts: { request: 300ms");
+    store.far.set_pause(std::time::Duration::from_secs(5));
+    let write = store.write(&[]);
+    assert_eq!(write.status, 504);
+    let token = with_token(&write);
+    store.far.set_pause(std::time::Duration::ZERO);
+    assert_eq!(store.read(&["-H", &token]).body, "far");
+}
+
+#[test]
+fn a_read_with_a_valid_token_is_marked_even_if_the_token_asks_for_nothing_more() {
+    let store = store("wait: 0s, pin: 1s");
+    store.far.set_answer(|_| Response::new(Body::from("far")));
+    let token = with_token(&store.write(&[]));
+    assert_eq!(store.read(&["-H", &token]).body, "far", "pinned");
+    let over = || store.read(&["-H", &token]);
+    assert!(support::wait_until(|| over().body == "near"));
+    assert_eq!(over().header("meridian-consistency"), "fresh");
+}

@@ -41,6 +41,7 @@ struct Shared {
     healthy: Arc<AtomicBool>,
     answer: Arc<Mutex<Option<Answerer>>>,
     pause: Arc<Mutex<Duration>>,
+    pause_of_required: Arc<Mutex<Duration>>,
     asked: Arc<AtomicBool>,
 }
 
@@ -74,6 +75,7 @@ impl Origin {
             healthy: Arc::new(AtomicBool::new(true)),
             answer: Arc::default(),
             pause: Arc::default(),
+            pause_of_required: Arc::default(),
             asked: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(shared.clone());
@@ -105,6 +107,11 @@ impl Origin {
         *self.shared.pause.lock().unwrap() = pause;
     }
 
+    /// How long an answer to a read with `Meridian-Require` is held from now on.
+    pub fn set_pause_of_required(&self, pause: Duration) {
+        *self.shared.pause_of_required.lock().unwrap() = pause;
+    }
+
     /// Whether any request but a health check has arrived, answered or not.
     pub fn is_asked(&self) -> bool {
         self.shared.asked.load(Ordering::SeqCst)
@@ -132,7 +139,10 @@ impl Drop for Origin {
 async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body> {
     if request.uri().path() != "/health" {
         shared.asked.store(true, Ordering::SeqCst);
-        let pause = *shared.pause.lock().unwrap();
+        let mut pause = *shared.pause.lock().unwrap();
+        if request.headers().contains_key("meridian-require") {
+            pause += *shared.pause_of_required.lock().unwrap();
+        }
         tokio::time::sleep(pause).await;
     }
     let (parts, body) = request.into_parts();
