@@ -83,6 +83,9 @@ fn dns_lets_go_within_the_threshold_and_everybody_is_told_why() {
     let lab = Lab::start();
     lab.command("kill ap-northeast-1");
     assert!(wait_until(|| lab.steers(JAPAN) != TOKYO));
+    // The threshold's three failures in a row, and at most the next probe, which is 2 s later.
+    let failed = failed_probes(&lab, "ap-northeast-1");
+    assert!((3..=4).contains(&failed), "{failed} failed probes");
     let events = events(&lab);
     let has = |text: &str| events.iter().any(|event| event.contains(text));
     assert!(
@@ -97,10 +100,17 @@ fn dns_lets_go_within_the_threshold_and_everybody_is_told_why() {
     let origin = &status["regions"][2]["services"][0]["origins"][0];
     assert_eq!(origin["state"], "unhealthy");
     assert_eq!(origin["last_check"]["ok"], false);
+}
+
+/// How many probes of a region have failed so far.
+fn failed_probes(lab: &Lab, region: &str) -> u32 {
     let metrics = admin(lab.address("admin"), "GET", "/metrics", "").1;
-    let metric =
-        "meridian_health_checks_total{service=\"www\",region=\"ap-northeast-1\",result=\"fail\"}";
-    assert!(metrics.as_str().unwrap().contains(metric), "{metrics}");
+    let metric = format!(
+        "meridian_health_checks_total{{service=\"www\",region=\"{region}\",result=\"fail\"}} "
+    );
+    let lines = metrics.as_str().unwrap().lines();
+    let mut counts = lines.filter_map(|line| line.strip_prefix(&metric)?.parse().ok());
+    counts.next().unwrap_or(0)
 }
 
 #[test]

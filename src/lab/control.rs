@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
 use reqwest::{Method, Url};
-use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::control_api::Reply;
 use super::error::LabError;
@@ -79,9 +79,10 @@ pub async fn send(control: SocketAddr, command: Command) -> Result<String, LabEr
     if command == Command::State {
         return Ok(state(control).await?.to_string());
     }
-    match ask(control, &command).await? {
-        Reply::Message(message) => Ok(message),
-        Reply::Error(error) => Err(LabError::Refused(error)),
+    match Reply::from_json(&ask(control, &command).await?) {
+        Some(Reply::Message(message)) => Ok(message),
+        Some(Reply::Error(error)) => Err(LabError::Refused(error)),
+        None => Err(no_lab(control)),
     }
 }
 
@@ -91,10 +92,18 @@ pub async fn send(control: SocketAddr, command: Command) -> Result<String, LabEr
 ///
 /// When no lab runs there.
 pub async fn state(control: SocketAddr) -> Result<LabState, LabError> {
-    ask(control, &Command::State).await
+    let state = ask(control, &Command::State).await?;
+    LabState::from_json(&state).ok_or_else(|| no_lab(control))
 }
 
-async fn ask<T: DeserializeOwned>(control: SocketAddr, command: &Command) -> Result<T, LabError> {
+fn no_lab(control: SocketAddr) -> LabError {
+    LabError::NotALab {
+        control,
+        reason: "its answer is none of a lab".to_owned(),
+    }
+}
+
+async fn ask(control: SocketAddr, command: &Command) -> Result<Value, LabError> {
     let failed = |error: reqwest::Error| {
         if error.is_connect() {
             LabError::NotRunning { control }

@@ -1,30 +1,46 @@
 //! The running lab's side of `meridian lab COMMAND`: a small HTTP API.
 //!
 //! Commands are POSTs and answer with a sentence for people in `message`, or with what was wrong
-//! in `error`; `GET /state` answers with [`LabState`].
+//! in `error`; `GET /state` answers with [`LabState`](super::LabState).
 
 use std::time::Duration;
 
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::emulation::Lab;
 use super::error::{Change, LabError};
-use super::state::LabState;
 
 /// What a command answers with.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug)]
 pub(super) enum Reply {
     /// What was done, as a sentence.
     Message(String),
     /// Why nothing was done, as a sentence.
     Error(String),
+}
+
+impl Reply {
+    fn to_json(&self) -> Json<Value> {
+        Json(match self {
+            Self::Message(message) => json!({ "message": message }),
+            Self::Error(error) => json!({ "error": error }),
+        })
+    }
+
+    /// None: it is no reply of a lab.
+    pub(super) fn from_json(reply: &Value) -> Option<Self> {
+        // Others answer with more: a region, for one.
+        let reply = reply.as_object().filter(|reply| reply.len() == 1)?;
+        let text = |key: &str| reply.get(key)?.as_str().map(str::to_owned);
+        text("message")
+            .map(Self::Message)
+            .or_else(|| text("error").map(Self::Error))
+    }
 }
 
 pub(super) fn router(lab: Lab) -> Router {
@@ -39,11 +55,11 @@ pub(super) fn router(lab: Lab) -> Router {
         .with_state(lab)
 }
 
-async fn state(State(lab): State<Lab>) -> Json<LabState> {
-    Json(lab.state())
+async fn state(State(lab): State<Lab>) -> Json<Value> {
+    Json(lab.state().to_json())
 }
 
-async fn kill(State(lab): State<Lab>, Path(region): Path<String>) -> Result<Json<Reply>, LabError> {
+async fn kill(State(lab): State<Lab>, Path(region): Path<String>) -> Result<Json<Value>, LabError> {
     Ok(told(match lab.kill(&region).await? {
         Change::Made => format!("{region} is down; `meridian lab restore {region}` brings it back"),
         Change::AlreadySo => format!("{region} was down already"),
@@ -53,24 +69,22 @@ async fn kill(State(lab): State<Lab>, Path(region): Path<String>) -> Result<Json
 async fn restore(
     State(lab): State<Lab>,
     Path(region): Path<String>,
-) -> Result<Json<Reply>, LabError> {
+) -> Result<Json<Value>, LabError> {
     Ok(told(match lab.restore(&region).await? {
         Change::Made => format!("{region} is up again, with the data it had, and catches up"),
         Change::AlreadySo => format!("{region} was up already"),
     }))
 }
 
-#[derive(Deserialize)]
-struct LagQuery {
-    ms: u64,
-}
-
 async fn lag(
     State(lab): State<Lab>,
     Path(region): Path<String>,
-    query: Result<Query<LagQuery>, QueryRejection>,
-) -> Result<Json<Reply>, LabError> {
-    let Query(LagQuery { ms }) = query.map_err(|_| LabError::NoLag)?;
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let ms = query.iter().find(|(key, _)| key == "ms");
+    let ms = ms
+        .and_then(|(_, ms)| ms.parse().ok())
+        .ok_or(LabError::NoLag)?;
     lab.lag(&region, Duration::from_millis(ms))?;
     Ok(told(format!(
         "{region} applies the other regions' writes {ms} ms after their commit"
@@ -80,7 +94,7 @@ async fn lag(
 async fn partition(
     State(lab): State<Lab>,
     Path((one, other)): Path<(String, String)>,
-) -> Result<Json<Reply>, LabError> {
+) -> Result<Json<Value>, LabError> {
     Ok(told(match lab.partition(&one, &other)? {
         Change::Made => {
             format!("nothing passes between {one} and {other} until `meridian lab heal`")
@@ -89,24 +103,24 @@ async fn partition(
     }))
 }
 
-async fn heal(State(lab): State<Lab>) -> Json<Reply> {
+async fn heal(State(lab): State<Lab>) -> Json<Value> {
     told(match lab.heal() {
         Change::Made => "every partition is healed; what was held up flows".to_owned(),
         Change::AlreadySo => "there was no partition".to_owned(),
     })
 }
 
-async fn no_such_command() -> (StatusCode, Json<Reply>) {
+async fn no_such_command() -> (StatusCode, Json<Value>) {
     let commands = "no such command; there are GET /state and POST /kill/REGION, \
                     /restore/REGION, /lag/REGION?ms=N, /partition/A/B, /heal";
     (
         StatusCode::NOT_FOUND,
-        Json(Reply::Error(commands.to_owned())),
+        Reply::Error(commands.to_owned()).to_json(),
     )
 }
 
-fn told(message: String) -> Json<Reply> {
-    Json(Reply::Message(message))
+fn told(message: String) -> Json<Value> {
+    Reply::Message(message).to_json()
 }
 
 impl IntoResponse for LabError {
@@ -123,6 +137,6 @@ impl IntoResponse for LabError {
             | Self::Refused(_)
             | Self::NotALab { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         };
-        (status, Json(Reply::Error(self.to_string()))).into_response()
+        (status, Reply::Error(self.to_string()).to_json()).into_response()
     }
 }

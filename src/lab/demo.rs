@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::Response;
 use futures_util::stream;
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::face::answer;
 use super::region::Region;
@@ -36,14 +35,6 @@ pub(super) async fn home(State(region): State<Arc<Region>>) -> Response {
     answer(&region, page)
 }
 
-#[derive(Serialize)]
-struct Echo<'a> {
-    region: &'a str,
-    method: &'a str,
-    uri: String,
-    headers: BTreeMap<&'a str, Vec<String>>,
-}
-
 pub(super) async fn echo(
     State(region): State<Arc<Region>>,
     method: Method,
@@ -55,40 +46,41 @@ pub(super) async fn echo(
         let text = String::from_utf8_lossy(value.as_bytes()).into_owned();
         shown.entry(name.as_str()).or_default().push(text);
     }
-    let echo = Echo {
-        region: region.name().as_str(),
-        method: method.as_str(),
-        uri: uri.to_string(),
-        headers: shown,
-    };
+    let echo = json!({
+        "region": region.name().as_str(), "method": method.as_str(), "uri": uri.to_string(), "headers": shown,
+    });
     answer(&region, Json(echo))
 }
 
 /// How `/slow` answers.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(super) struct Pace {
+struct Pace {
     /// Between two chunks.
     ms: u64,
     chunks: u32,
 }
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self { ms: 200, chunks: 5 }
+impl Pace {
+    /// None: it is not one that is offered.
+    fn of(query: &[(String, String)]) -> Option<Self> {
+        let mut pace = Self { ms: 200, chunks: 5 };
+        for (key, value) in query {
+            match key.as_str() {
+                "ms" => pace.ms = value.parse().ok().filter(|ms| *ms <= PAUSE_MS_MAX)?,
+                "chunks" => pace.chunks = value.parse().ok().filter(|n| *n <= CHUNKS_MAX)?,
+                _ => return None,
+            }
+        }
+        Some(pace)
     }
 }
 
 pub(super) async fn slow(
     State(region): State<Arc<Region>>,
-    pace: Result<Query<Pace>, QueryRejection>,
+    Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let pace = match pace {
-        Ok(Query(pace)) if pace.ms <= PAUSE_MS_MAX && pace.chunks <= CHUNKS_MAX => pace,
-        Ok(_) | Err(_) => {
-            let usage = "/slow?ms=0..10000&chunks=0..100\n";
-            return answer(&region, (StatusCode::BAD_REQUEST, usage));
-        }
+    let Some(pace) = Pace::of(&query) else {
+        let usage = "/slow?ms=0..10000&chunks=0..100\n";
+        return answer(&region, (StatusCode::BAD_REQUEST, usage));
     };
     let chunks = chunks(Arc::clone(&region), pace);
     answer(&region, Body::from_stream(chunks))

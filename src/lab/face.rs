@@ -13,7 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{any, get};
 use axum::{Json, Router};
-use serde::Serialize;
+use serde_json::json;
 use tokio::time::sleep;
 
 use super::demo;
@@ -58,37 +58,6 @@ async fn travel(State(region): State<Arc<Region>>, request: Request, next: Next)
     let answer = next.run(request).await;
     sleep(region.round_trip().saturating_sub(there)).await;
     answer
-}
-
-#[derive(Serialize)]
-struct Written<'a> {
-    key: &'a str,
-    region: &'a str,
-    seq: u64,
-}
-
-#[derive(Serialize)]
-struct Value<'a> {
-    key: &'a str,
-    value: &'a str,
-    /// Who answers.
-    region: &'a str,
-    written_by: &'a str,
-    seq: u64,
-}
-
-#[derive(Serialize)]
-struct Keys<'a> {
-    region: &'a str,
-    keys: Vec<&'a str>,
-    /// Whether there are more than are listed.
-    more: bool,
-}
-
-#[derive(Serialize)]
-struct Failure<'a> {
-    region: &'a str,
-    error: &'a str,
 }
 
 async fn health(State(region): State<Arc<Region>>) -> Response {
@@ -136,11 +105,7 @@ fn commit(region: &Region, key: &str, value: Option<&str>) -> Response {
         Effect::Created => StatusCode::CREATED,
         Effect::Replaced | Effect::Deleted => StatusCode::OK,
     };
-    let written = Written {
-        key,
-        region: region.name().as_str(),
-        seq: commit.seq,
-    };
+    let written = json!({ "key": key, "region": region.name().as_str(), "seq": commit.seq });
     let committed = [(COMMITTED, HeaderValue::from(commit.seq))];
     stamp(&applied, (status, committed, Json(written)))
 }
@@ -151,16 +116,14 @@ async fn read(
     headers: HeaderMap,
 ) -> Response {
     let name = region.name().as_str();
-    let show = |store: &Store| match store.held(&key) {
-        Some(held) => Json(Value {
-            key: &key,
-            value: held.value,
-            region: name,
-            written_by: held.written_by.as_str(),
-            seq: held.seq,
-        })
+    let show = |store: &Store| {
+        match store.held(&key) {
+        Some(held) => Json(json!({
+            "key": key, "value": held.value, "region": name, "written_by": held.written_by.as_str(), "seq": held.seq,
+        }))
         .into_response(),
         None => failure(&region, StatusCode::NOT_FOUND, "no such key"),
+    }
     };
     show_when_applied(&region, &headers, show).await
 }
@@ -168,14 +131,10 @@ async fn read(
 async fn list(State(region): State<Arc<Region>>, headers: HeaderMap) -> Response {
     let show = |store: &Store| {
         let mut keys = store.keys();
-        let listed = keys.by_ref().take(LISTED_MAX).collect();
+        let listed: Vec<&str> = keys.by_ref().take(LISTED_MAX).collect();
         let more = keys.next().is_some();
-        Json(Keys {
-            region: region.name().as_str(),
-            keys: listed,
-            more,
-        })
-        .into_response()
+        Json(json!({ "region": region.name().as_str(), "keys": listed, "more": more }))
+            .into_response()
     };
     show_when_applied(&region, &headers, show).await
 }
@@ -215,14 +174,8 @@ fn required(headers: &HeaderMap) -> Result<Required, NotAVector> {
 }
 
 fn failure(region: &Region, status: StatusCode, error: &str) -> Response {
-    (
-        status,
-        Json(Failure {
-            region: region.name().as_str(),
-            error,
-        }),
-    )
-        .into_response()
+    let failure = json!({ "region": region.name().as_str(), "error": error });
+    (status, Json(failure)).into_response()
 }
 
 fn refuse(region: &Region, status: StatusCode, error: &str) -> Response {

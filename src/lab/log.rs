@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::name::Name;
 
@@ -20,7 +20,7 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const ENTRY_BYTES: usize = 64;
 
 /// One write, as it travels between regions.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) seq: u64,
     /// The writer's Lamport clock at the write.
@@ -31,6 +31,25 @@ pub(super) struct Entry {
 }
 
 impl Entry {
+    pub(super) fn to_json(&self) -> Value {
+        json!({ "seq": self.seq, "lamport": self.lamport, "key": &*self.key, "value": self.value.as_deref() })
+    }
+
+    pub(super) fn from_json(entry: &Value) -> Option<Self> {
+        let value = entry.get("value")?;
+        let value = if value.is_null() {
+            None
+        } else {
+            Some(value.as_str()?.into())
+        };
+        Some(Self {
+            seq: entry.get("seq")?.as_u64()?,
+            lamport: entry.get("lamport")?.as_u64()?,
+            key: entry.get("key")?.as_str()?.into(),
+            value,
+        })
+    }
+
     fn bytes(&self) -> usize {
         ENTRY_BYTES + self.key.len() + self.value.as_ref().map_or(0, |value| value.len())
     }

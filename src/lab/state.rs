@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 /// All regions, in the order in which they were given.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LabState {
     /// One entry a region.
     pub regions: Vec<RegionState>,
 }
 
 /// One region at one moment.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegionState {
     /// What it is called.
     pub name: String,
@@ -32,6 +32,51 @@ pub struct RegionState {
     pub round_trip_ms: u64,
     /// The regions that a partition keeps from it.
     pub parted_from: Vec<String>,
+}
+
+impl LabState {
+    pub(super) fn to_json(&self) -> Value {
+        let regions: Vec<Value> = self.regions.iter().map(RegionState::to_json).collect();
+        json!({ "regions": regions })
+    }
+
+    /// None: it is no state of a lab.
+    pub(super) fn from_json(state: &Value) -> Option<Self> {
+        let regions = state.get("regions")?.as_array()?;
+        let regions = regions.iter().map(RegionState::from_json);
+        Some(Self {
+            regions: regions.collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl RegionState {
+    fn to_json(&self) -> Value {
+        json!({
+            "name": self.name, "up": self.up, "address": self.address.to_string(), "log": self.log,
+            "applied": self.applied, "lag_ms": self.lag_ms, "round_trip_ms": self.round_trip_ms,
+            "parted_from": self.parted_from,
+        })
+    }
+
+    fn from_json(region: &Value) -> Option<Self> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let number = |key: &str| region.get(key)?.as_u64();
+        let applied = region.get("applied")?.as_object()?.iter();
+        let parted_from = region.get("parted_from")?.as_array()?.iter();
+        Some(Self {
+            name: text(region.get("name")?)?,
+            up: region.get("up")?.as_bool()?,
+            address: region.get("address")?.as_str()?.parse().ok()?,
+            log: number("log")?,
+            applied: applied
+                .map(|(region, seq)| Some((region.clone(), seq.as_u64()?)))
+                .collect::<Option<_>>()?,
+            lag_ms: number("lag_ms")?,
+            round_trip_ms: number("round_trip_ms")?,
+            parted_from: parted_from.map(text).collect::<Option<_>>()?,
+        })
+    }
 }
 
 impl fmt::Display for LabState {

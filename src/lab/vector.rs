@@ -46,7 +46,7 @@ impl From<Applied> for BTreeMap<String, u64> {
         applied
             .0
             .into_iter()
-            .map(|(region, seq)| (region.into(), seq))
+            .map(|(region, seq)| (region.as_str().to_owned(), seq))
             .collect()
     }
 }

@@ -177,7 +177,7 @@ async fn lists_the_keys_that_have_values() {
         .await
         .unwrap();
     let body = bench.get("us", "/kv").await.text().await.unwrap();
-    assert_eq!(body, r#"{"region":"us","keys":["a","b"],"more":false}"#);
+    assert_eq!(body, r#"{"keys":["a","b"],"more":false,"region":"us"}"#);
 }
 
 #[tokio::test]
