@@ -20,12 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::context::{Context, Worker};
+use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
 use super::patience::{InTurn, Patient, Turn, Turns};
 use super::workers::Workers;
-
-/// Fields that hyper's parser takes; the contract's 100 are checked after it, to say so in an answer.
-const PARSED_FIELDS: usize = 256;
 
 /// Requests at once on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;

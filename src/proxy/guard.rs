@@ -8,6 +8,9 @@
 /// The longest head, bytes.
 const LONGEST_HEAD: usize = 256 << 10;
 
+/// The most fields that reach hyper's parser; the contract's 100 are checked behind it.
+pub(super) const PARSED_FIELDS: usize = 256;
+
 /// The longest line of a chunk's size with its extensions, bytes.
 const LONGEST_SIZE_LINE: usize = 256;
 
@@ -20,6 +23,9 @@ pub(super) enum Refusal {
     /// 431.
     #[error("the head is longer than {LONGEST_HEAD} bytes")]
     HeadTooLarge,
+    /// 431.
+    #[error("the head has more than {PARSED_FIELDS} fields")]
+    TooManyFields,
 }
 
 /// Where in a request the next byte stands.
@@ -332,7 +338,10 @@ fn read_head(head: &[u8]) -> Result<Place, Refusal> {
         .split_inclusive(|byte| *byte == b'\n');
     let is_http_11 = read_request_line(line(lines.next().unwrap_or_default())?)?;
     let mut framing = Framing::default();
-    for text in lines {
+    for (number, text) in lines.enumerate() {
+        if number == PARSED_FIELDS {
+            return Err(Refusal::TooManyFields);
+        }
         let (name, value) = read_field(line(text)?)?;
         framing.add(name, value)?;
     }
@@ -567,6 +576,14 @@ mod tests {
                 .1
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_head_has_only_so_many_fields() {
+        let head = |fields: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "X: y\r\n".repeat(fields));
+        assert_eq!(pass(head(PARSED_FIELDS).as_bytes(), 1 << 20).1, Ok(()));
+        let one_more = pass(head(PARSED_FIELDS + 1).as_bytes(), 1 << 20).1;
+        assert_eq!(one_more, Err(Refusal::TooManyFields));
     }
 
     #[test]

@@ -68,7 +68,9 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Malformed(_) => Self::Malformed(refusal.to_string()),
-            Refusal::HeadTooLarge => Self::HeadersTooLarge(refusal.to_string()),
+            Refusal::HeadTooLarge | Refusal::TooManyFields => {
+                Self::HeadersTooLarge(refusal.to_string())
+            }
         }
     }
 }
