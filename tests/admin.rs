@@ -169,6 +169,31 @@ fn explain_says_offline_what_it_says_live() {
 }
 
 #[test]
+fn explain_knows_every_name_that_dns_steers() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    let yaml = yaml("http://127.0.0.1:9", "http://127.0.0.1:9", "").replace(
+        "nameservers: { ns1: [192.0.2.53] } } }",
+        "nameservers: { ns1: [192.0.2.53] }, records: { '@': { service: www }, '*.any': { service: www }, alias: { CNAME: '@' }, plain: { A: 192.0.2.9 } } } }",
+    );
+    std::fs::write(&file, yaml).unwrap();
+    for (name, expected) in [
+        ("example.com", 0),
+        ("Alias.Example.com.", 0),
+        ("x.any.example.com", 0),
+        ("plain.example.com", 1),
+    ] {
+        let output = meridian()
+            .args(["explain", name, "--client", "193.0.6.1", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(expected), "{name}: {said}");
+    }
+}
+
+#[test]
 fn a_drain_moves_traffic_and_undoing_it_brings_it_back() {
     let pair = pair("");
     let steered = || pair.edge.kdig("www.example.com A +short").trim().to_owned();

@@ -91,9 +91,15 @@ pub fn explain(
     (now_secs, now_ms): (u32, u64),
 ) -> Result<Explanation, QuestionError> {
     let plan = &*snapshot.plan;
-    let service_id = plan
-        .service_for_host(&question.name)
-        .ok_or_else(|| QuestionError::UnknownName(question.name.clone()))?;
+    // HTTP goes by hosts alone; DNS steers every name that the zones say.
+    let is_http = question.method.is_some() || question.token.is_some();
+    let for_host = || plan.service_for_host(&question.name);
+    let service_id = if is_http {
+        for_host()
+    } else {
+        plan.service_for_name(&question.name).or_else(for_host)
+    };
+    let service_id = service_id.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))?;
     let service = plan.services.of(service_id);
     let client = question.client.address();
     let (place, scope) = snapshot.clients.locate(service_id, client);

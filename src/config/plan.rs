@@ -46,6 +46,9 @@ pub struct Plan {
     pub zones: Vec<Zone>,
 }
 
+/// How many CNAMEs are followed, as in answers.
+const LONGEST_CHAIN: usize = 8;
+
 impl Plan {
     /// Puts servers in the place of every region's origins: plain HTTP, with health checks to match.
     /// A region without such a server keeps none.
@@ -92,6 +95,43 @@ impl Plan {
             .iter()
             .find(|(_, service)| &*service.name == name)
             .map(|(id, _)| id)
+    }
+
+    /// The service that a name of the zones is steered by: one of its own, the end of its CNAMEs, or a
+    /// wildcard's (RFC 4592 §3.3.1, without the names that stand between).
+    pub fn service_for_name(&self, name: &str) -> Option<ServiceId> {
+        let mut name = Name::from_ascii(name).ok()?.to_lowercase();
+        name.set_fqdn(true);
+        let steered = |wanted: &Name| {
+            let mut names = self.zones.iter().flat_map(|zone| &zone.steered);
+            let found = names.find(|(owner, _)| owner == wanted);
+            found.map(|(_, service)| *service)
+        };
+        let alias = |owner: &Name| {
+            let mut records = self.zones.iter().flat_map(|zone| &zone.records);
+            records.find_map(|record| {
+                let RData::CNAME(target) = &record.data else {
+                    return None;
+                };
+                (record.owner == *owner).then(|| target.0.to_lowercase())
+            })
+        };
+        for _ in 0..LONGEST_CHAIN {
+            if let Some(service) = steered(&name) {
+                return Some(service);
+            }
+            match alias(&name) {
+                Some(target) => name = target,
+                None => break,
+            }
+        }
+        let above = std::iter::successors(Some(name), |name| {
+            (!name.is_root()).then(|| name.base_name())
+        });
+        let mut wildcards = above
+            .skip(1)
+            .filter_map(|name| name.prepend_label("*").ok());
+        wildcards.find_map(|wildcard| steered(&wildcard))
     }
 
     /// The service that answers for a host name: an exact host first, then the longest wildcard.
