@@ -234,14 +234,14 @@ fn a_head_that_stalls_is_a_408_and_a_pause_between_requests_is_none() {
 #[test]
 fn an_upload_that_goes_on_longer_than_first_byte_is_no_time_out() {
     let origin = Origin::start("o");
-    let edge = Edge::start(&yaml(&origin.url(), "", "timeouts: { first_byte: 400ms }"));
+    let edge = Edge::start(&yaml(&origin.url(), "", "timeouts: { first_byte: 1s }"));
     let mut client = connect(&edge);
     say(
         &mut client,
         "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nContent-Length: 8\r\n\r\n",
     );
     for _ in 0..8 {
-        std::thread::park_timeout(Duration::from_millis(100));
+        std::thread::park_timeout(Duration::from_millis(200));
         say(&mut client, "x");
     }
     let said = rest(&mut client);
