@@ -41,6 +41,33 @@ pub fn rfc3339(unix_ms: u64) -> String {
     )
 }
 
+/// `20261124103000`, in UTC, for seconds since 1970: how DNSSEC writes times (RFC 4034 §3.2).
+pub fn dnssec_time(unix_secs: u32) -> String {
+    let (year, month, day) = civil(u64::from(unix_secs) / 86_400);
+    let of_day = unix_secs % 86_400;
+    let (hour, minute, second) = (of_day / 3600, of_day / 60 % 60, of_day % 60);
+    format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}")
+}
+
+/// The inverse of [`dnssec_time`]; `None` for what is no time from 1970 to 2106.
+pub fn read_dnssec_time(text: &str) -> Option<u32> {
+    if text.len() != 14 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = |from: usize, to: usize| text.get(from..to)?.parse::<u32>().ok();
+    let (year, month, day) = (number(0, 4)?, number(4, 6)?, number(6, 8)?);
+    let (hour, minute, second) = (number(8, 10)?, number(10, 12)?, number(12, 14)?);
+    if year < 1970 || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // The first day whose date this is; a date that does not exist is that of no day.
+    let guess = (u64::from(year) - 1970) * 365;
+    let date = (u64::from(year), u64::from(month), u64::from(day));
+    let day = (guess..guess + 366 + 36).find(|day| civil(*day) == date)?;
+    let secs = day * 86_400 + u64::from(hour * 3600 + minute * 60 + second);
+    u32::try_from(secs).ok()
+}
+
 /// The date of a day since 1970-01-01 in the proleptic Gregorian calendar; counts in eras of 400
 /// years that begin on 1 March.
 fn civil(days_since_1970: u64) -> (u64, u64, u64) {
@@ -57,6 +84,24 @@ fn civil(days_since_1970: u64) -> (u64, u64, u64) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn dnssec_times_are_read_as_they_are_written() {
+        for secs in [0, 951_782_400, 1_795_516_200, u32::MAX] {
+            assert_eq!(read_dnssec_time(&dnssec_time(secs)), Some(secs));
+        }
+        // RFC 4034 §3.3
+        assert_eq!(read_dnssec_time("20030322173103"), Some(1_048_354_263));
+        for wrong in [
+            "20260230000000",
+            "2026",
+            "20261301000000",
+            "19691231235959",
+            "20260101240000",
+        ] {
+            assert_eq!(read_dnssec_time(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn times_show_as_rfc_3339() {

@@ -167,8 +167,8 @@ services:
 
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
-    let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, dnssec: {} } }";
-    check_refused(&with(zone), "zones.example.com.dnssec is not built yet");
+    let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, file: a.zone } }";
+    check_refused(&with(zone), "zones.example.com.file is not built yet");
     check_refused(
         &with("dns: { rate_limit: { slip: 2 } }"),
         "dns.rate_limit is not built yet",

@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 
 use libfuzzer_sys::fuzz_target;
 use meridian::control::World;
-use meridian::dns::{Live, Outcome, Transport, respond};
+use meridian::dns::{Live, Outcome, Signing, Transport, respond};
 use meridian::geo::{ClientMap, Database};
 use meridian::steering::Draw;
 
@@ -34,7 +34,7 @@ static LIVE: LazyLock<Live> = LazyLock::new(|| {
     let loaded = meridian::config::load_text("fuzz.yaml", YAML, &|_| None).expect("it is valid");
     let clients = Arc::new(ClientMap::compile(&loaded.plan, &Database::built_in()));
     let (snapshot, _) = World::new(Arc::new(loaded.plan), clients).snapshot(0);
-    Live::compile(Arc::new(snapshot), None)
+    Live::compile(Arc::new(snapshot), &Signing::default(), None)
 });
 
 fuzz_target!(|message: &[u8]| {

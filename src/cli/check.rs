@@ -3,8 +3,10 @@
 use clap::Args;
 
 use super::{Config, Done, Failed};
+use crate::clock;
 use crate::config;
-use crate::edge::{Source, load_materials};
+use crate::config::plan::Plan;
+use crate::edge::{Materials, MissingKeys, Source, load_materials};
 
 /// Validates the configuration without binding anything
 ///
@@ -17,6 +19,12 @@ pub(super) struct Check {
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
+    /// Print the DS records that the parents of signed zones need, and nothing else
+    ///
+    /// One line for each key-signing key that is not deleted, those of a roll-over to come included:
+    /// `OWNER IN DS TAG ALGORITHM 2 DIGEST`.
+    #[arg(long)]
+    ds: bool,
 }
 
 impl Check {
@@ -24,9 +32,9 @@ impl Check {
         let loaded = Source::paths(self.config.paths)
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials = load_materials(&loaded, None)
+        let materials = load_materials(&loaded, None, MissingKeys::Leave)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
-        let warnings = [loaded.warnings.clone(), materials.warnings].concat();
+        let warnings = [loaded.warnings.clone(), materials.warnings.clone()].concat();
         let count = warnings.len();
         if count > 0 {
             eprintln!("{}", loaded.problems(warnings).as_warnings());
@@ -37,6 +45,9 @@ impl Check {
             )));
         }
         let plan = &loaded.plan;
+        if self.ds {
+            return print_ds(plan, &materials);
+        }
         say!(
             "ok: {} region(s), {} service(s), {} zone(s), {count} warning(s)",
             plan.regions.len(),
@@ -45,6 +56,35 @@ impl Check {
         );
         Ok(())
     }
+}
+
+/// RFC 4034 §5.3, the digest SHA-256 in capital hexadecimal.
+fn print_ds(plan: &Plan, materials: &Materials) -> Done {
+    let now = clock::unix_secs();
+    let signed = plan.zones.iter().zip(materials.zone_keys.iter());
+    let signed = signed.filter_map(|(zone, keys)| Some((zone, keys.as_ref()?)));
+    let mut keyless = Vec::new();
+    let mut count = 0;
+    for (zone, keys) in signed {
+        count += 1;
+        let mut for_parent = keys.for_parent(now).peekable();
+        if for_parent.peek().is_none() {
+            keyless.push(zone.origin.to_ascii());
+        }
+        for key in for_parent {
+            say!("{}", key.ds_record(&zone.origin));
+        }
+    }
+    if count == 0 {
+        return Err(Failed("no zone is signed: none has `dnssec`".to_owned()));
+    }
+    if keyless.is_empty() {
+        return Ok(());
+    }
+    let keyless = keyless.join(", ");
+    Err(Failed(format!(
+        "no key yet for {keyless}: `meridian serve` makes it when it first starts"
+    )))
 }
 
 /// Prints the JSON Schema of the YAML files, for editors

@@ -14,7 +14,7 @@ use super::{Config, Done, Failed, runtime};
 use crate::admin::{Question, explain};
 use crate::clock;
 use crate::control::World;
-use crate::edge::{Source, load_materials};
+use crate::edge::{MissingKeys, Source, load_materials};
 use crate::positions::Keyring;
 use crate::prefix::Prefix;
 
@@ -78,7 +78,7 @@ impl Explain {
         let loaded = Source::paths(self.config.paths.clone())
             .load()
             .map_err(|problems| Failed(problems.to_string()))?;
-        let materials = load_materials(&loaded, None)
+        let materials = load_materials(&loaded, None, MissingKeys::Leave)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let keyring = Keyring::new(&loaded.plan.keys);
         let (snapshot, _) =

@@ -35,9 +35,15 @@ impl Loaded {
     pub fn watched(&self) -> Vec<PathBuf> {
         let tls = &self.plan.tls;
         let certificates = tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
+        let signed = self
+            .plan
+            .zones
+            .iter()
+            .filter_map(|zone| zone.dnssec.as_ref());
         let named = certificates
             .chain(&tls.origins.ca)
-            .chain(&self.plan.geo.database);
+            .chain(&self.plan.geo.database)
+            .chain(signed.map(|dnssec| &dnssec.keys));
         let named = named.map(|file: &FileRef| file.path.clone());
         self.roots.iter().cloned().chain(named).collect()
     }

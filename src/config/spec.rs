@@ -598,6 +598,21 @@ static ZONE: &[Field] = &[
         Shape::Records,
         "name: { TYPE: [RDATA], ttl, service }",
     ),
-    field("dnssec", Shape::NotBuilt(None), "signing"),
+    field(
+        "dnssec",
+        Shape::Map(&[
+            field(
+                "algorithm",
+                Shape::Word(&["ecdsap256sha256", "ed25519"]),
+                "of keys that are made; default ecdsap256sha256",
+            ),
+            required(
+                "keys",
+                Shape::Scalar(&TEXT),
+                "the folder of the zone's keys, in BIND's format; `serve` makes missing ones",
+            ),
+        ]),
+        "signs the zone; absent: unsigned",
+    ),
     field("file", Shape::NotBuilt(None), "an RFC 1035 master file"),
 ];

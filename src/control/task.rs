@@ -63,6 +63,7 @@ enum Command {
     ),
     Status(oneshot::Sender<WorldStatus>),
     Suspect(Arc<str>, String),
+    Republish,
     Tell(Event),
 }
 
@@ -160,6 +161,12 @@ impl Control {
     /// probe tells again.
     pub fn suspect(&self, region: Arc<str>, message: String) {
         let _ = self.commands.try_send(Command::Suspect(region, message));
+    }
+
+    /// Publishes again although nothing was reported: what is compiled from snapshots is due.
+    pub async fn republish(&self) {
+        // Nobody is left to publish once the writer has ended.
+        let _ = self.commands.send(Command::Republish).await;
     }
 
     /// Records an event of somebody else's.
@@ -270,6 +277,10 @@ impl Writer {
             Command::Suspect(region, message) => {
                 let event = self.world.suspect(&region, message, clock::unix_ms());
                 self.record([event]);
+                self.publish();
+            }
+            Command::Republish => {
+                self.published = None;
                 self.publish();
             }
             Command::Tell(event) => self.record([event]),

@@ -11,19 +11,13 @@ use super::codec::name::WireName;
 use super::codec::query::Query;
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::table::{
-    Chosen, Delegation, Found, Node, Redirection, SteeredService, SteeredType, ZoneFacts,
+    Choice, Chosen, Delegation, Found, Node, Redirection, SteeredService, SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
 use crate::steering::{Draw, Refusal, Verdict};
 
 /// How many CNAMEs one answer follows; what a longer chain leads to, the resolver asks for.
 const LONGEST_CHAIN: usize = 8;
-
-/// `RFC8482` and an empty string, RFC 8482 §4.2, for a name that has no RRset to pick.
-const HINFO_DATA: &[u8] = b"\x07RFC8482\x00";
-
-/// Seconds that the HINFO of RFC 8482 may be kept.
-const HINFO_TTL: u32 = 3600;
 
 /// For whom an answer is.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +29,26 @@ pub(super) struct Asker {
 }
 
 /// A name that is looked up, and where it stands in the response.
-struct Sought {
-    name: WireName,
-    owner: Owner,
+pub(super) struct Sought {
+    pub(super) name: WireName,
+    pub(super) owner: Owner,
     /// Whether a CNAME has led here.
     is_chained: bool,
+}
+
+/// What answers for a name.
+pub(super) struct Hit<'a> {
+    pub(super) sought: Sought,
+    pub(super) node: &'a Node,
+    pub(super) source: Source,
+}
+
+/// Whose records answer for a name.
+pub(super) enum Source {
+    /// Its own.
+    Own,
+    /// Those of a wildcard.
+    Wildcard,
 }
 
 /// What follows a step of the search.
@@ -47,18 +56,18 @@ struct Sought {
     clippy::large_enum_variant,
     reason = "a box would allocate for every CNAME"
 )]
-enum Step {
+pub(super) enum Step {
     Done(Option<(ServiceId, Chosen)>),
     /// A CNAME leads on.
     Chase(Sought),
 }
 
 /// A search under way.
-struct Search<'a, 'r, 'q, 'o> {
+pub(super) struct Search<'a, 'r, 'q, 'o> {
     live: &'a Live,
-    qtype: u16,
+    pub(super) qtype: u16,
     asker: Asker,
-    reply: &'r mut Reply<'q, 'o>,
+    pub(super) reply: &'r mut Reply<'q, 'o>,
 }
 
 /// Looks up a question of class IN.
@@ -98,20 +107,32 @@ pub(super) fn look_up(
 impl<'a> Search<'a, '_, '_, '_> {
     fn step(&mut self, sought: Sought) -> Step {
         let names = self.live.answers.names();
-        match names.find(sought.name.as_bytes()) {
+        let name = sought.name.as_bytes();
+        // RFC 4035 §3.1.4.1: DS is the parent's to answer.
+        if self.qtype == rtype::DS
+            && let Some(node) = names.cut_above(name)
+        {
+            return self.answer_from(own(sought, node));
+        }
+        match names.find(name) {
             Found::Outside => self.leave(&sought),
-            Found::Missing(zone) => {
-                // RFC 6604 §3: the code is that of the last name of the chain.
-                self.deny(&sought, Rcode::NxDomain, zone)
-            }
-            Found::Redirected(node, dname) => self.redirect(&sought, node, dname),
+            Found::Missing(zone) => self.deny_name(&sought, zone),
+            Found::Redirected(node, dname) => self.redirect(own(sought, node), dname),
             Found::Delegated(node, met) if met.is_cut && self.qtype == rtype::DS => {
-                // RFC 4035 §3.1.4.1: DS is the parent's to answer.
-                self.answer_from(sought, node)
+                self.answer_from(own(sought, node))
             }
             Found::Delegated(node, met) => self.refer(&sought, node, met.delegation),
-            Found::Node(node) => self.answer_from(sought, node),
+            Found::Node(node) => self.answer_from(own(sought, node)),
+            Found::Wildcard(node) => self.answer_from(Hit {
+                sought,
+                node,
+                source: Source::Wildcard,
+            }),
         }
+    }
+
+    pub(super) fn zone_of(&self, node: &Node) -> Option<&'a ZoneFacts> {
+        self.live.answers.names().zone_of(node)
     }
 
     /// The name is in no zone: refused, but for the end of a chain, which is the resolver's to ask
@@ -124,30 +145,38 @@ impl<'a> Search<'a, '_, '_, '_> {
         Step::Done(None)
     }
 
-    /// RFC 2308 §2: the SOA says for how long the name or its type is known not to exist.
-    fn deny(&mut self, sought: &Sought, rcode: Rcode, zone: &ZoneFacts) -> Step {
-        self.reply.is_authoritative = true;
-        self.reply.rcode = rcode;
-        if let Some(soa) = &zone.negative_soa {
-            let apex = sought.owner.suffix(zone.apex_length);
-            soa.write(self.reply, Section::Authority, apex);
+    /// RFC 6604 §3: the code is that of the last name of the chain.
+    fn deny_name(&mut self, sought: &Sought, zone: &'a ZoneFacts) -> Step {
+        self.reply.rcode = Rcode::NxDomain;
+        self.deny(sought, zone);
+        self.prove_no_name(sought, zone);
+        Step::Done(None)
+    }
+
+    fn deny_type(&mut self, hit: &Hit<'a>) -> Step {
+        if let Some(zone) = self.zone_of(hit.node) {
+            self.deny(&hit.sought, zone);
+            self.prove_no_type(hit);
         }
         Step::Done(None)
     }
 
-    fn deny_type(&mut self, sought: &Sought, node: &Node) -> Step {
-        match self.live.answers.names().zone_of(node) {
-            Some(zone) => self.deny(sought, Rcode::NoError, zone),
-            None => Step::Done(None),
+    /// RFC 2308 §2: the SOA says for how long the name or its type is known not to exist.
+    fn deny(&mut self, sought: &Sought, zone: &ZoneFacts) {
+        self.reply.is_authoritative = true;
+        if let Some(soa) = &zone.negative_soa {
+            let apex = sought.owner.suffix(zone.apex_length);
+            soa.write(self.reply, Section::Authority, apex);
         }
     }
 
     /// RFC 1034 §4.2.1: whom to ask instead. Not authoritative, unless a chain of this zone led here.
-    fn refer(&mut self, sought: &Sought, node: &Node, delegation: &Delegation) -> Step {
+    fn refer(&mut self, sought: &Sought, node: &'a Node, delegation: &Delegation) -> Step {
         let cut = sought.owner.suffix(node.name_length);
         delegation
             .servers
             .write(self.reply, Section::Authority, cut);
+        self.prove_delegation(sought, node);
         let (glue, count) = delegation.glue.parts();
         self.reply.copy(Section::Additional, cut, glue, count, &[]);
         let (siblings, count) = delegation.siblings.parts();
@@ -156,8 +185,9 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 6672 §3.1: the DNAME, and a CNAME made of it with its TTL.
-    fn redirect(&mut self, sought: &Sought, node: &Node, dname: &Redirection) -> Step {
+    fn redirect(&mut self, hit: Hit<'a>, dname: &Redirection) -> Step {
         self.reply.is_authoritative = true;
+        let Hit { sought, node, .. } = hit;
         if let Some(records) = node.rrset(rtype::DNAME) {
             let owner = sought.owner.suffix(node.name_length);
             records.write(self.reply, Section::Answer, owner);
@@ -186,30 +216,34 @@ impl<'a> Search<'a, '_, '_, '_> {
         })
     }
 
-    fn answer_from(&mut self, sought: Sought, node: &'a Node) -> Step {
+    fn answer_from(&mut self, hit: Hit<'a>) -> Step {
         self.reply.is_authoritative = true;
+        let node = hit.node;
         if let (Some(service), Some(rtype)) = (node.steered, SteeredType::of(self.qtype)) {
-            return self.steer(&sought, node, service, rtype);
+            return self.steer(&hit, service, &[rtype]);
         }
         if let Some(records) = node.rrset(self.qtype) {
-            records.write(self.reply, Section::Answer, sought.owner);
+            self.write(Section::Answer, &hit, records);
             return Step::Done(None);
         }
-        if self.qtype == rtype::ANY {
-            return self.pick_any(&sought, node);
-        }
-        match &node.cname {
-            Some(cname) => self.chase(&sought, cname),
-            None => self.deny_type(&sought, node),
+        match (self.qtype, &node.cname) {
+            (rtype::ANY, _) => self.pick_any(&hit),
+            (rtype::NSEC, _) if self.has_denials(node) => self.tell_denial(&hit),
+            (rtype::RRSIG, _) if self.has_denials(node) => self.tell_signatures(&hit),
+            (_, Some(cname)) => self.chase(&hit, cname),
+            (_, None) => self.deny_type(&hit),
         }
     }
 
     /// RFC 1034 §3.6.2: a CNAME answers for every type but its own, and the search begins again.
-    fn chase(&mut self, sought: &Sought, cname: &Redirection) -> Step {
+    fn chase(&mut self, hit: &Hit<'a>, cname: &Redirection) -> Step {
         let fixed = Fixed::internet(rtype::CNAME, cname.ttl);
-        let owner = self
-            .reply
-            .record(Section::Answer, sought.owner, fixed, &[&cname.target]);
+        let owner = hit.sought.owner;
+        let data = [&*cname.target];
+        let owner = self.reply.record(Section::Answer, owner, fixed, &data);
+        if let Some(records) = hit.node.rrset(rtype::CNAME) {
+            self.write_signatures(Section::Answer, hit, records);
+        }
         match WireName::joined(&cname.key, &[]) {
             Some(name) => Step::Chase(Sought {
                 name,
@@ -220,24 +254,23 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
     }
 
-    /// RFC 8482 §4.1 and §4.2: one of the RRsets, or an HINFO that says why there is no more.
-    fn pick_any(&mut self, sought: &Sought, node: &Node) -> Step {
-        match (node.rrsets.first(), node.steered) {
-            (Some(records), _) => records.write(self.reply, Section::Answer, sought.owner),
-            (None, Some(_)) => {
-                let fixed = Fixed::internet(rtype::HINFO, HINFO_TTL);
-                self.reply
-                    .record(Section::Answer, sought.owner, fixed, &[HINFO_DATA]);
+    /// RFC 8482 §4.1: one of the RRsets, which may be what a service answers.
+    fn pick_any(&mut self, hit: &Hit<'a>) -> Step {
+        match (hit.node.rrsets.first(), hit.node.steered) {
+            (Some(records), _) => {
+                self.write(Section::Answer, hit, records);
+                Step::Done(None)
             }
-            (None, None) => return self.deny_type(sought, node),
+            (None, Some(service)) => self.steer(hit, service, &SteeredType::ALL),
+            (None, None) => self.deny_type(hit),
         }
-        Step::Done(None)
     }
 
-    /// The addresses of the region that `steer` chose for the client's place.
-    fn steer(&mut self, sought: &Sought, node: &Node, id: ServiceId, rtype: SteeredType) -> Step {
+    /// What the service answers for the client's place: records of the first of the types that the
+    /// region chosen for it has.
+    fn steer(&mut self, hit: &Hit<'a>, id: ServiceId, types: &[SteeredType]) -> Step {
         let Some(service) = self.live.answers.service(id) else {
-            return self.deny_type(sought, node);
+            return self.deny_type(hit);
         };
         let (place, scope) = self.live.snapshot.clients.locate(id, self.asker.client);
         self.reply.scope = scope;
@@ -248,22 +281,28 @@ impl<'a> Search<'a, '_, '_, '_> {
         if matches!(choice.verdict(), Verdict::FailOpen(_)) {
             self.reply.error = Some(ExtendedError::FAIL_OPEN);
         }
-        match choice.of(rtype) {
-            Some(chosen) => self.write_region(sought, service, id, chosen, rtype),
-            None => self.deny_type(sought, node),
+        match first_of(&choice, types) {
+            Some((rtype, chosen)) => self.write_region(hit, service, id, chosen, rtype),
+            None => self.deny_type(hit),
         }
     }
 
     fn write_region(
         &mut self,
-        sought: &Sought,
+        hit: &Hit<'a>,
         service: &SteeredService,
         id: ServiceId,
         chosen: Chosen,
         rtype: SteeredType,
     ) -> Step {
-        let draw = self.asker.draw;
-        service.write(self.reply, sought.owner, chosen, rtype, draw);
+        let offer = &service.offer;
+        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
+        let fixed = Fixed::internet(rtype.number(), service.ttl);
+        for rdata in offer.rdata(chosen.member, rtype, rotation) {
+            self.reply
+                .record(Section::Answer, hit.sought.owner, fixed, &[rdata]);
+        }
+        self.write_steered_signatures(hit, service, chosen.member, rtype, rotation);
         Step::Done(Some((id, chosen)))
     }
 
@@ -279,4 +318,18 @@ impl<'a> Search<'a, '_, '_, '_> {
         }));
         Step::Done(None)
     }
+}
+
+fn own(sought: Sought, node: &Node) -> Hit<'_> {
+    let source = Source::Own;
+    Hit {
+        sought,
+        node,
+        source,
+    }
+}
+
+fn first_of(choice: &Choice, types: &[SteeredType]) -> Option<(SteeredType, Chosen)> {
+    let mut chosen = types.iter().map(|rtype| (*rtype, choice.of(*rtype)));
+    chosen.find_map(|(rtype, chosen)| Some((rtype, chosen?)))
 }

@@ -2,17 +2,20 @@
 //!
 //! [`respond()`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
 //! is one DNS behaviour. Knows not how a region is chosen: [`AnswerTable`] holds what `steer` said.
-//! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914, 9460.
+//! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914,
+//! 9460, 9824.
 //!
-//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `bind`, `udp`,
-//! `tcp` the transports · `count` the metrics.
+//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`
+//! and `proof` how · `bind`, `udp`, `tcp` the transports · `count` the metrics.
 
 use std::sync::Arc;
 
 mod bind;
 mod codec;
 mod count;
+mod dnssec;
 mod lookup;
+mod proof;
 mod respond;
 mod table;
 mod tcp;
@@ -21,8 +24,9 @@ mod udp;
 pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
+pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
 pub use respond::{Outcome, Transport, respond};
-pub use table::{AnswerTable, Cause, Choice, Chosen, SteeredType};
+pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
 
@@ -39,9 +43,9 @@ pub struct Live {
 
 impl Live {
     /// Compiles a snapshot; `previous` is what was published last.
-    pub fn compile(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Self {
+    pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
         let previous = previous.map(|previous| &*previous.answers);
-        let answers = Arc::new(AnswerTable::compile(&snapshot, previous));
+        let answers = Arc::new(AnswerTable::compile(snapshot.clone(), signing, previous));
         Self { snapshot, answers }
     }
 }

@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
 use crate::clock;
 use crate::config::plan::{FileRef, HostPattern, Plan};
 use crate::config::{Loaded, Problem};
@@ -34,6 +35,8 @@ pub struct Materials {
     pub origin_tls: OriginTls,
     /// How targets are probed.
     pub probers: Probers,
+    /// What signs zones.
+    pub zone_keys: AllKeys,
     /// What to warn of.
     pub warnings: Vec<Problem>,
     trust: Trust,
@@ -110,6 +113,7 @@ impl Materials {
 pub fn load_materials(
     loaded: &Loaded,
     before: Option<&Materials>,
+    missing_keys: MissingKeys,
 ) -> Result<Materials, Vec<Problem>> {
     let plan = &loaded.plan;
     let mut problems = Vec::new();
@@ -131,6 +135,8 @@ pub fn load_materials(
     else {
         return Err(problems);
     };
+    // Last, because it may write: nothing is written for a configuration that is refused.
+    let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
     let (https, dot) = match same_identities {
@@ -151,6 +157,7 @@ pub fn load_materials(
         dot,
         origin_tls,
         probers: probers(plan, &trust),
+        zone_keys,
         trust,
         warnings,
         made_of,

@@ -5,6 +5,8 @@ mod materials;
 mod reload;
 mod run;
 mod watch;
+mod zone_keys;
 
 pub use materials::{Materials, load_materials};
 pub use run::{Addresses, Edge, Source, StartError};
+pub use zone_keys::MissingKeys;

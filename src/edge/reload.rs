@@ -9,6 +9,7 @@ use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::run::{Source, Wiring, publish_generation};
 use super::watch::Watch;
+use super::zone_keys::MissingKeys;
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, diff};
@@ -146,7 +147,7 @@ fn load(source: &Source, before: &Materials) -> Result<(Loaded, Materials), Vec<
     let loaded = source
         .load()
         .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
-    let materials = load_materials(&loaded, Some(before))
+    let materials = load_materials(&loaded, Some(before), MissingKeys::Create)
         .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", show(&ConfigProblem::from(warning)));

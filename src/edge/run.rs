@@ -16,6 +16,7 @@ use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::{Materials, load_materials};
 use super::reload::Reloading;
 use super::watch::Watch;
+use super::zone_keys::MissingKeys;
 use crate::admin::{AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
@@ -25,6 +26,9 @@ use crate::dns;
 use crate::positions::Keyring;
 use crate::proxy::{self, InFlightCounters, Routes, Workers};
 use crate::steering::Snapshot;
+
+/// How often it is looked whether signatures are due: a key takes effect this late at most.
+const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 
 /// How often histograms are kept from growing.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -124,9 +128,14 @@ impl Wiring {
         let routes = self.routes(&plan, materials);
         let keyring = self.keyring(&plan);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
+        let keys = materials.zone_keys.clone();
         let publish = move |snapshot: Arc<Snapshot>| {
             publish_numbers(&snapshot);
-            let live = dns::Live::compile(snapshot.clone(), Some(&dns.load()));
+            let live = dns::Live::compile(
+                snapshot.clone(),
+                &dns::Signing::new(keys.clone(), clock::unix_secs()),
+                Some(&dns.load()),
+            );
             dns.store(Arc::new(live));
             if let Some(proxy) = &proxy {
                 proxy.live.store(Arc::new(proxy::Live {
@@ -259,6 +268,7 @@ impl Edge {
             metrics,
         });
         let workers = Arc::new(Workers::start(threads)?);
+        let serving_dns = wiring.dns.clone();
         let serving = Serving {
             dns: wiring.dns.clone(),
             proxy: context,
@@ -286,6 +296,8 @@ impl Edge {
         let reloading =
             tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
         housekeeping.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        let (control, dns) = (admin.control.clone(), serving_dns);
+        housekeeping.spawn(renew_signatures(control, dns, stop.clone()));
         Ok(Self {
             admin,
             workers,
@@ -351,7 +363,7 @@ impl Edge {
 
 fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
     let loaded = source.load().map_err(StartError::Config)?;
-    let materials = load_materials(&loaded, None)
+    let materials = load_materials(&loaded, None, MissingKeys::Create)
         .map_err(|problems| StartError::Config(loaded.problems(problems)))?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
@@ -363,8 +375,11 @@ impl Wiring {
     /// Before the first snapshot there is nothing to serve, so nothing does.
     fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
         let snapshot = Arc::new(first_snapshot(plan, materials));
+        let signing = dns::Signing::new(materials.zone_keys.clone(), clock::unix_secs());
         Self {
-            dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(snapshot, None))),
+            dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(
+                snapshot, &signing, None,
+            ))),
             proxy: None,
             random_keyring: Arc::new(Keyring::new(&[])),
             in_flight: InFlightCounters::default(),
@@ -401,6 +416,16 @@ fn addresses(listeners: &Listeners) -> Addresses {
         https: listeners.address(Protocol::Https),
         http: listeners.address(Protocol::Http),
         admin: listeners.address(Protocol::Admin),
+    }
+}
+
+/// Has DNS answers compiled anew when signatures or keys are due (RFC 6781 §4.4.2).
+async fn renew_signatures(control: Control, dns: Arc<ArcSwap<dns::Live>>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(RENEWAL_CHECK);
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        if dns.load().answers.renew_at() <= clock::unix_secs() {
+            control.republish().await;
+        }
     }
 }
 

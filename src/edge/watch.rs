@@ -131,7 +131,7 @@ fn folders_of(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// A hash of names and contents; a folder stands for the YAML files in it.
+/// A hash of names and contents; a folder stands for the YAML files and the keys in it.
 fn fingerprint(paths: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {
@@ -140,7 +140,7 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
                 .into_iter()
                 .flatten()
                 .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|file| file.extension().is_some_and(|e| e == "yaml" || e == "yml"))
+                .filter(|file| is_read(file))
                 .filter(|file| {
                     let name = file.file_name().unwrap_or_default();
                     !name.as_encoded_bytes().starts_with(b".")
@@ -155,6 +155,13 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
         }
     }
     hasher.finish()
+}
+
+/// Whether a file of a folder is one that is read: YAML, or a half of a DNSSEC key.
+fn is_read(file: &Path) -> bool {
+    let read = ["yaml", "yml", "key", "private"];
+    file.extension()
+        .is_some_and(|extension| read.iter().any(|known| extension == *known))
 }
 
 fn hash_file(path: &Path, hasher: &mut DefaultHasher) {

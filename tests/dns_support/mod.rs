@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use meridian::dns::{Live, bind, serve_tcp, serve_udp};
+use meridian::dns::{Live, Signing, bind, serve_tcp, serve_udp};
 use meridian::steering::MemberState;
 use tokio_util::sync::CancellationToken;
 
@@ -78,7 +78,7 @@ impl Drop for Server {
 
 pub fn live(change: impl Fn(&mut MemberState)) -> Live {
     let snapshot = plan::snapshot(Arc::new(plan::plan()), |_, member| change(member));
-    Live::compile(Arc::new(snapshot), None)
+    Live::compile(Arc::new(snapshot), &Signing::default(), None)
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

@@ -244,11 +244,13 @@ pub fn plan() -> Plan {
                     steered("pick.example.com.", 1),
                     steered("strict.example.com.", 2),
                 ],
+                dnssec: None,
             },
             Zone {
                 origin: name("example.org."),
                 records: org,
                 steered: Vec::new(),
+                dnssec: None,
             },
         ],
     }

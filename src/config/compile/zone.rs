@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use hickory_proto::rr::rdata::{A, AAAA, NS, SOA, TXT};
 use hickory_proto::rr::{Name, RData, RecordType};
 
-use super::Compiling;
+use super::{Compiling, file};
 use crate::config::kinds::parse_host;
-use crate::config::plan::{Service, SourceAt, Zone, ZoneRecord};
+use crate::config::plan::{Dnssec, Service, SigningAlgorithm, SourceAt, Zone, ZoneRecord};
 use crate::config::problem::nearest;
 use crate::config::rdata;
 use crate::config::tree::{Entry, Node};
@@ -181,8 +181,20 @@ impl Compiled<'_> {
             origin: self.origin,
             records: self.records,
             steered,
+            dnssec: self.entry.node.get("dnssec").and_then(dnssec),
         }
     }
+}
+
+fn dnssec(node: &Node) -> Option<Dnssec> {
+    let algorithm = node.read("algorithm", |text| match text {
+        "ed25519" => Some(SigningAlgorithm::Ed25519),
+        _ => None,
+    });
+    Some(Dnssec {
+        algorithm: algorithm.unwrap_or(SigningAlgorithm::EcdsaP256Sha256),
+        keys: file(node, "keys")?,
+    })
 }
 
 struct Compiler<'a, 'b> {

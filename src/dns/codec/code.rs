@@ -6,12 +6,16 @@ pub(in crate::dns) mod rtype {
     pub(in crate::dns) const NS: u16 = 2;
     pub(in crate::dns) const CNAME: u16 = 5;
     pub(in crate::dns) const SOA: u16 = 6;
-    pub(in crate::dns) const HINFO: u16 = 13;
     pub(in crate::dns) const TXT: u16 = 16;
     pub(in crate::dns) const AAAA: u16 = 28;
     pub(in crate::dns) const DNAME: u16 = 39;
     pub(in crate::dns) const OPT: u16 = 41;
     pub(in crate::dns) const DS: u16 = 43;
+    pub(in crate::dns) const RRSIG: u16 = 46;
+    pub(in crate::dns) const NSEC: u16 = 47;
+    pub(in crate::dns) const DNSKEY: u16 = 48;
+    pub(in crate::dns) const CDS: u16 = 59;
+    pub(in crate::dns) const CDNSKEY: u16 = 60;
     pub(in crate::dns) const HTTPS: u16 = 65;
     pub(in crate::dns) const NXNAME: u16 = 128;
     pub(in crate::dns) const TKEY: u16 = 249;

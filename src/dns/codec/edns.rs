@@ -15,6 +15,9 @@ const VERSION: u8 = 0;
 /// The flag in the lower half of OPT's TTL that asks for DNSSEC records (RFC 3225 §3).
 const DNSSEC_OK: u16 = 0x8000;
 
+/// The flag that asks for NXDOMAIN beside a compact denial (RFC 9824 §5.1).
+const COMPACT_OK: u16 = 0x4000;
+
 const OPTION_NSID: u16 = 3;
 const OPTION_CLIENT_SUBNET: u16 = 8;
 const OPTION_EXTENDED_ERROR: u16 = 15;
@@ -34,6 +37,8 @@ pub(in crate::dns) struct Edns {
     pub(in crate::dns) is_bad_version: bool,
     /// Copied into the response (RFC 3225 §3).
     pub(in crate::dns) dnssec_ok: bool,
+    /// Whether a name that does not exist may be told by its code too; copied as well.
+    pub(in crate::dns) compact_ok: bool,
     /// Whether the node's name is asked for.
     pub(in crate::dns) wants_nsid: bool,
     /// The network of the client behind a resolver.
@@ -65,6 +70,7 @@ impl Edns {
             udp_size,
             is_bad_version: version > VERSION,
             dnssec_ok: flags & DNSSEC_OK != 0,
+            compact_ok: flags & COMPACT_OK != 0,
             wants_nsid: false,
             subnet: None,
         };
@@ -73,6 +79,12 @@ impl Edns {
             return Some(Ok(edns));
         }
         Some(edns.read_options(options).map(|()| edns))
+    }
+
+    fn flags(&self) -> u16 {
+        let dnssec_ok = if self.dnssec_ok { DNSSEC_OK } else { 0 };
+        let compact_ok = if self.compact_ok { COMPACT_OK } else { 0 };
+        dnssec_ok | compact_ok
     }
 
     fn read_options(&mut self, options: &[u8]) -> Result<(), Malformed> {
@@ -120,7 +132,7 @@ impl Edns {
         put_u16(out, OWN_UDP_SIZE);
         let [high, _] = (rcode.code() << 4).to_be_bytes();
         out.extend_from_slice(&[high, VERSION]);
-        put_u16(out, if self.dnssec_ok { DNSSEC_OK } else { 0 });
+        put_u16(out, self.flags());
         put_length(out, options);
         if self.wants_nsid {
             put_u16(out, OPTION_NSID);

@@ -112,6 +112,16 @@ impl<'q, 'o> Reply<'q, 'o> {
         }
     }
 
+    /// Whether signatures are asked for (RFC 3225 §3).
+    pub(in crate::dns) fn wants_dnssec(&self) -> bool {
+        self.head.edns.is_some_and(|edns| edns.dnssec_ok)
+    }
+
+    /// Whether a compact denial may come with NXDOMAIN (RFC 9824 §5.1).
+    pub(in crate::dns) fn wants_denial_code(&self) -> bool {
+        self.head.edns.is_some_and(|edns| edns.compact_ok)
+    }
+
     /// Appends one record. Returns where its data stands, as the owner of others.
     pub(in crate::dns) fn record(
         &mut self,

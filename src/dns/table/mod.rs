@@ -1,11 +1,16 @@
 //! The answer table: (name, type, place) → bytes.
 //!
-//! Names and RRsets are encoded once per Plan, and steered answers decided once per snapshot, so
-//! that answering is finding and copying. Chooses no region itself: `steer` does, and a property
-//! test holds the table to it.
+//! Names and RRsets are encoded and signed once per Plan, and steered answers decided once per
+//! snapshot, for the services that changed, so that answering is finding and copying. Chooses no
+//! region itself: `steer` does, and a property test holds the table to it.
+//!
+//! `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
+//! `steered` whose answer where · `signing` RRSIGs and NSECs of all of it.
 
 mod names;
+mod offer;
 mod rrset;
+mod signing;
 mod steered;
 #[cfg(test)]
 mod tests;
@@ -16,9 +21,13 @@ use std::sync::Arc;
 use metrics::Counter;
 
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
+use offer::Offer;
+pub(super) use rrset::RrSet;
+pub use signing::Signing;
 pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType};
 
+use super::dnssec::{Signatures, SigningRun};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
 use crate::ids::{ServiceId, Table};
@@ -27,32 +36,83 @@ use crate::steering::{Draw, Snapshot};
 /// Everything that DNS answers under one snapshot.
 #[derive(Debug)]
 pub struct AnswerTable {
-    plan: Arc<Plan>,
-    names: Arc<Names>,
-    services: Table<ServiceId, SteeredService>,
+    snapshot: Arc<Snapshot>,
+    lasting: Arc<Lasting>,
+    services: Table<ServiceId, Arc<SteeredService>>,
+}
+
+/// What the Plan and the keys decide: it stays as it is when health changes.
+#[derive(Debug)]
+struct Lasting {
+    names: Names,
+    offers: Table<ServiceId, Arc<Offer>>,
     counters: Table<ServiceId, Vec<[Counter; Cause::ALL.len()]>>,
+    signing: Signing,
+    signatures: Signatures,
+    /// When signatures or keys are due to change, in seconds since 1970.
+    renew_at: u32,
+}
+
+impl Lasting {
+    fn compile(plan: &Plan, signing: Signing, previous: Option<&Self>) -> Self {
+        let offers = Table::like(&plan.services, |id| Arc::new(Offer::compile(plan, id)));
+        let mut names = Names::compile(plan, &signing);
+        let mut run = SigningRun::new(previous.map(|previous| &previous.signatures));
+        names.sign(&offers, &mut run);
+        let (signatures, renew_at) = run.finish();
+        Self {
+            counters: counters(plan, &offers),
+            names,
+            offers,
+            signing,
+            signatures,
+            renew_at,
+        }
+    }
 }
 
 impl AnswerTable {
     /// Compiles a snapshot. What only the Plan decides is taken over from `previous` when both have
-    /// the same Plan, so that a change of health costs the steered names alone.
-    pub fn compile(snapshot: &Snapshot, previous: Option<&Self>) -> Self {
-        let previous = previous.filter(|previous| Arc::ptr_eq(&previous.plan, &snapshot.plan));
+    /// the same Plan and no signature is due, and a service when nothing about it changed, so that a
+    /// change of health costs the services that it concerns.
+    pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
+        let same_plan = previous.filter(|p| Arc::ptr_eq(&p.snapshot.plan, &snapshot.plan));
+        let lasting = same_plan
+            .filter(|p| {
+                p.lasting.signing.has_keys_of(signing) && signing.now() < p.lasting.renew_at
+            })
+            .map_or_else(
+                || {
+                    let before = previous.map(|previous| &*previous.lasting);
+                    Arc::new(Lasting::compile(&snapshot.plan, signing.clone(), before))
+                },
+                |previous| previous.lasting.clone(),
+            );
+        let unchanged = same_plan.filter(|previous| {
+            Arc::ptr_eq(&previous.lasting, &lasting) && ranks_alike(&previous.snapshot, &snapshot)
+        });
         let services = Table::like(&snapshot.plan.services, |id| {
-            SteeredService::compile(snapshot, id)
+            unchanged
+                .filter(|previous| previous.snapshot.services.of(id) == snapshot.services.of(id))
+                .map_or_else(
+                    || {
+                        let offer = lasting.offers.of(id).clone();
+                        Arc::new(SteeredService::compile(&snapshot, id, offer))
+                    },
+                    |previous| previous.services.of(id).clone(),
+                )
         });
         Self {
-            plan: Arc::clone(&snapshot.plan),
-            names: previous.map_or_else(
-                || Arc::new(Names::compile(&snapshot.plan)),
-                |previous| Arc::clone(&previous.names),
-            ),
-            counters: previous.map_or_else(
-                || counters(&snapshot.plan, &services),
-                |previous| previous.counters.clone(),
-            ),
+            snapshot,
+            lasting,
             services,
         }
+    }
+
+    /// When the table is due to be compiled anew although nothing was reported, in seconds since
+    /// 1970: signatures must not expire, and keys come and go at their times.
+    pub fn renew_at(&self) -> u32 {
+        self.lasting.renew_at
     }
 
     /// What a service answers at a place; `None` for a service of another Plan.
@@ -67,16 +127,17 @@ impl AnswerTable {
     }
 
     pub(super) fn names(&self) -> &Names {
-        &self.names
+        &self.lasting.names
     }
 
     pub(super) fn service(&self, id: ServiceId) -> Option<&SteeredService> {
-        self.services.get(id)
+        self.services.get(id).map(|service| &**service)
     }
 
     /// Counts a steered answer.
     pub(super) fn count(&self, service: ServiceId, chosen: Chosen) {
         let causes = self
+            .lasting
             .counters
             .get(service)
             .and_then(|members| members.get(chosen.member));
@@ -92,14 +153,21 @@ impl AnswerTable {
     }
 }
 
+/// Whether both say the same of what is beside services' own states and decides rankings.
+fn ranks_alike(a: &Snapshot, b: &Snapshot) -> bool {
+    Arc::ptr_eq(&a.clients, &b.clients)
+        && a.edge.by_round_trip == b.edge.by_round_trip
+        && a.edge.by_distance == b.edge.by_distance
+}
+
 /// A handle for each service, region and cause: bounded by the Plan, formatted never.
 fn counters(
     plan: &Plan,
-    services: &Table<ServiceId, SteeredService>,
+    offers: &Table<ServiceId, Arc<Offer>>,
 ) -> Table<ServiceId, Vec<[Counter; Cause::ALL.len()]>> {
     Table::like(&plan.services, |id| {
         let service = plan.services.of(id).name.to_string();
-        let regions = services.of(id).regions();
+        let regions = offers.of(id).regions();
         regions
             .map(|region| {
                 let region = plan.regions.of(region).name.to_string();

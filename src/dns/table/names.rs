@@ -6,8 +6,10 @@
 use std::collections::HashMap;
 
 use super::rrset::{RrSet, Spelled};
+use super::signing::{Denials, SteeredSignatures};
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{label_count, parent};
+use crate::dns::dnssec::Signer;
 use crate::ids::ServiceId;
 
 /// Every name of every zone.
@@ -15,6 +17,8 @@ use crate::ids::ServiceId;
 pub(in crate::dns) struct Names {
     pub(super) by_name: HashMap<Box<[u8]>, u32>,
     pub(super) nodes: Vec<Node>,
+    /// Delegations to zones that are here too, by their apex.
+    pub(super) inner_cuts: HashMap<Box<[u8]>, u32>,
     pub(super) zones: Vec<ZoneFacts>,
     /// Labels of the deepest name: below it nothing is searched for.
     pub(super) deepest: usize,
@@ -27,6 +31,10 @@ pub(in crate::dns) struct ZoneFacts {
     pub(in crate::dns) apex_length: usize,
     /// For negative answers: its TTL is the lesser of its own and `minimum` (RFC 2308 §3).
     pub(in crate::dns) negative_soa: Option<RrSet>,
+    /// Seconds that negative answers live.
+    pub(in crate::dns) negative_ttl: u32,
+    /// What signs it, if it is signed.
+    pub(in crate::dns) signer: Option<Signer>,
 }
 
 /// What stands at a name.
@@ -47,6 +55,10 @@ pub(in crate::dns) struct Node {
     pub(in crate::dns) steered: Option<ServiceId>,
     /// Everything else, CNAME and DNAME included.
     pub(in crate::dns) rrsets: Vec<RrSet>,
+    /// What proves that it has no other types.
+    pub(in crate::dns) denials: Denials,
+    /// Of what the service answers for it.
+    pub(in crate::dns) steered_signatures: SteeredSignatures,
 }
 
 impl Node {
@@ -83,8 +95,10 @@ pub(in crate::dns) struct Redirection {
 pub(in crate::dns) enum Found<'t> {
     /// In none of the zones.
     Outside,
-    /// At this node, or at the wildcard that stands for the name.
+    /// At this node.
     Node(&'t Node),
+    /// At the wildcard that stands for the name.
+    Wildcard(&'t Node),
     /// At or below a delegation.
     Delegated(&'t Node, Delegated<'t>),
     /// Below a DNAME.
@@ -119,9 +133,14 @@ impl Names {
         }
         // RFC 4592 §3.3.1: the one source of synthesis is `*` below the closest encloser.
         match node.wildcard.and_then(|wildcard| self.node(wildcard)) {
-            Some(wildcard) => Found::Node(wildcard),
+            Some(wildcard) => Found::Wildcard(wildcard),
             None => self.zone_of(node).map_or(Found::Outside, Found::Missing),
         }
+    }
+
+    /// The delegation to a zone that is here too: what its parent has there is the parent's.
+    pub(in crate::dns) fn cut_above(&self, apex: &[u8]) -> Option<&Node> {
+        self.node(*self.inner_cuts.get(apex)?)
     }
 
     /// The zone of a node.

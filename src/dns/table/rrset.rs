@@ -1,42 +1,94 @@
 //! RRsets, encoded once when the table is compiled.
 
+use std::sync::Arc;
+
 use hickory_proto::rr::RData;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
-use crate::dns::codec::code::CLASS_IN;
+use crate::dns::codec::code::{CLASS_IN, rtype};
 use crate::dns::codec::reply::{Fixed, Owner, Reply, Section};
 
-/// Records of one owner and type as they are copied into a response.
+/// A record's fields between its owner and its data: type, class, TTL, length.
+const FIXED: usize = 10;
+
+/// A pointer to the question's name.
+const QUESTION: [u8; 2] = [0xc0, 0x0c];
+
+/// Records of one owner and type as they are copied into a response, and their signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::dns) struct RrSet {
     rtype: u16,
-    records: Box<[u8]>,
+    ttl: u32,
+    records: Records,
+    signatures: Records,
+}
+
+/// Records of the question's name, encoded.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Records {
+    bytes: Box<[u8]>,
     /// Where each record's owner is, a pointer to the question's name.
     owners: Box<[u32]>,
 }
 
-impl RrSet {
-    /// Encodes records; what occurs twice is taken once (RFC 2181 §5).
-    pub(in crate::dns) fn new(rtype: u16, ttl: u32, data: &[Vec<u8>]) -> Self {
-        let mut records = Vec::new();
+impl Records {
+    /// What occurs twice is taken once (RFC 2181 §5).
+    fn new<D: AsRef<[u8]>>(rtype: u16, ttl: u32, data: &[D]) -> Self {
+        let mut bytes = Vec::new();
         let mut owners = Vec::new();
         for (index, rdata) in data.iter().enumerate() {
-            if data.iter().take(index).any(|earlier| earlier == rdata) {
+            let rdata = rdata.as_ref();
+            if data
+                .iter()
+                .take(index)
+                .any(|earlier| earlier.as_ref() == rdata)
+            {
                 continue;
             }
-            owners.push(u32::try_from(records.len()).unwrap_or(u32::MAX));
-            append_record(
-                &mut records,
-                &[0xc0, 0x0c],
-                Fixed::internet(rtype, ttl),
-                rdata,
-            );
+            owners.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
+            append_record(&mut bytes, &QUESTION, Fixed::internet(rtype, ttl), rdata);
         }
         Self {
-            rtype,
-            records: records.into_boxed_slice(),
+            bytes: bytes.into_boxed_slice(),
             owners: owners.into_boxed_slice(),
         }
+    }
+
+    fn write(&self, reply: &mut Reply<'_, '_>, section: Section, owner: Owner) {
+        let count = u16::try_from(self.owners.len()).unwrap_or(u16::MAX);
+        reply.copy(section, owner, &self.bytes, count, &self.owners);
+    }
+
+    fn rdata(&self) -> impl Iterator<Item = &[u8]> {
+        let starts = self.owners.iter().map(|at| usize::try_from(*at).ok());
+        let ends = self
+            .owners
+            .iter()
+            .skip(1)
+            .map(|at| usize::try_from(*at).ok());
+        let ends = ends.chain([Some(self.bytes.len())]);
+        starts
+            .zip(ends)
+            .filter_map(|(from, to)| self.bytes.get(from? + QUESTION.len() + FIXED..to?))
+    }
+}
+
+impl RrSet {
+    /// Encodes records.
+    pub(in crate::dns) fn new<D: AsRef<[u8]>>(rtype: u16, ttl: u32, data: &[D]) -> Self {
+        Self {
+            rtype,
+            ttl,
+            records: Records::new(rtype, ttl, data),
+            signatures: Records::default(),
+        }
+    }
+
+    /// With these signatures, the data of RRSIG records; they live as long as what they cover
+    /// (RFC 4034 §3).
+    pub(in crate::dns) fn signed(mut self, rrsigs: &[Arc<[u8]>]) -> Self {
+        self.signatures = Records::new(rtype::RRSIG, self.ttl, rrsigs);
+        self
     }
 
     /// Their type.
@@ -44,10 +96,42 @@ impl RrSet {
         self.rtype
     }
 
-    /// Copies them.
+    /// Seconds.
+    pub(in crate::dns) fn ttl(&self) -> u32 {
+        self.ttl
+    }
+
+    /// The data of each.
+    pub(in crate::dns) fn rdata(&self) -> impl Iterator<Item = &[u8]> {
+        self.records.rdata()
+    }
+
+    /// Copies them, and their signatures for whoever asks for DNSSEC.
     pub(in crate::dns) fn write(&self, reply: &mut Reply<'_, '_>, section: Section, owner: Owner) {
-        let count = u16::try_from(self.owners.len()).unwrap_or(u16::MAX);
-        reply.copy(section, owner, &self.records, count, &self.owners);
+        self.write_unsigned(reply, section, owner);
+        if reply.wants_dnssec() {
+            self.write_signatures(reply, section, owner);
+        }
+    }
+
+    /// Copies them alone.
+    pub(in crate::dns) fn write_unsigned(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        section: Section,
+        owner: Owner,
+    ) {
+        self.records.write(reply, section, owner);
+    }
+
+    /// Copies the signatures alone.
+    pub(in crate::dns) fn write_signatures(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        section: Section,
+        owner: Owner,
+    ) {
+        self.signatures.write(reply, section, owner);
     }
 }
 

@@ -1,25 +1,14 @@
 //! Steered names: what each service answers at each place, decided by `steer` when the snapshot
 //! is built, or per query where a draw decides.
 
-use std::net::IpAddr;
-
-use smallvec::SmallVec;
+use std::sync::Arc;
 
 use super::super::codec::code::rtype;
-use super::super::codec::reply::{Fixed, Owner, Reply, Section};
-use crate::config::plan::{Plan, Policy};
+use super::offer::Offer;
+use crate::config::plan::Policy;
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{Ask, Decision, Draw, Refusal, Rule, Snapshot, Verdict, steer};
-
-/// The port that HTTPS records need not name (RFC 9460 §9.1).
-const HTTPS_PORT: u16 = 443;
-
-/// `1 . alpn=h2,http/1.1`: priority, the owner itself as target, the parameter (RFC 9460 §2.2).
-const HTTPS_START: [u8; 19] = *b"\x00\x01\x00\x00\x01\x00\x0c\x02h2\x08http/1.1";
-const PARAM_PORT: [u8; 4] = [0, 3, 0, 2];
-const PARAM_IPV4HINT: u16 = 4;
-const PARAM_IPV6HINT: u16 = 6;
 
 /// The types that services answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +32,15 @@ impl SteeredType {
             rtype::AAAA => Some(Self::Aaaa),
             rtype::HTTPS => Some(Self::Https),
             _ => None,
+        }
+    }
+
+    /// On the wire.
+    pub(in crate::dns) fn number(self) -> u16 {
+        match self {
+            Self::A => rtype::A,
+            Self::Aaaa => rtype::AAAA,
+            Self::Https => rtype::HTTPS,
         }
     }
 }
@@ -128,10 +126,10 @@ impl Choice {
 #[derive(Debug)]
 pub(in crate::dns) struct SteeredService {
     id: ServiceId,
-    ttl: u32,
-    answers: usize,
-    port: u16,
-    regions: Vec<RegionAddresses>,
+    /// Seconds, as it is now.
+    pub(in crate::dns) ttl: u32,
+    /// What its regions publish.
+    pub(in crate::dns) offer: Arc<Offer>,
     choices: Choices,
 }
 
@@ -143,34 +141,14 @@ enum Choices {
     PerQuery,
 }
 
-/// A region's addresses on the wire, each list twice in a row: a rotation is a slice.
-#[derive(Debug)]
-struct RegionAddresses {
-    region: RegionId,
-    v4: Addresses<4>,
-    v6: Addresses<16>,
-}
-
-#[derive(Debug, Default)]
-struct Addresses<const N: usize> {
-    twice: Vec<[u8; N]>,
-}
-
 impl SteeredService {
     /// Decides for every place.
-    pub(super) fn compile(snapshot: &Snapshot, id: ServiceId) -> Self {
+    pub(super) fn compile(snapshot: &Snapshot, id: ServiceId, offer: Arc<Offer>) -> Self {
         let (service, state) = snapshot.service(id);
-        let regions = state
-            .members
-            .iter()
-            .map(|member| RegionAddresses::new(&snapshot.plan, member.region))
-            .collect();
         let mut compiled = Self {
             id,
             ttl: state.ttl.secs(),
-            answers: usize::from(service.dns.answers).max(1),
-            port: https_port(&snapshot.plan),
-            regions,
+            offer,
             choices: Choices::PerQuery,
         };
         if service.policy != Policy::Weighted {
@@ -205,15 +183,13 @@ impl SteeredService {
 
     /// The first of the ranking that has the type.
     fn first_with(&self, decision: &Decision, rtype: SteeredType) -> Option<Chosen> {
-        let member_of = |region: RegionId| self.regions.iter().position(|r| r.region == region);
         decision
             .ranked
             .iter()
             .enumerate()
             .find_map(|(rank, choice)| {
-                let member = member_of(choice.region)?;
-                let has = self.regions.get(member)?.has(rtype);
-                has.then(|| Chosen {
+                let member = self.offer.member(choice.region)?;
+                self.offer.has(member, rtype).then(|| Chosen {
                     member,
                     region: choice.region,
                     cause: if rank == 0 {
@@ -223,81 +199,6 @@ impl SteeredService {
                     },
                 })
             })
-    }
-
-    /// Writes the records of a region: `answers` of its addresses, rotated by the draw.
-    pub(in crate::dns) fn write(
-        &self,
-        reply: &mut Reply<'_, '_>,
-        owner: Owner,
-        chosen: Chosen,
-        rtype: SteeredType,
-        draw: Draw,
-    ) {
-        let Some(region) = self.regions.get(chosen.member) else {
-            return;
-        };
-        let v4 = region.v4.rotated(self.answers, draw);
-        let v6 = region.v6.rotated(self.answers, draw);
-        let fixed = |number| Fixed::internet(number, self.ttl);
-        match rtype {
-            SteeredType::A => {
-                for address in v4 {
-                    reply.record(Section::Answer, owner, fixed(rtype::A), &[address]);
-                }
-            }
-            SteeredType::Aaaa => {
-                for address in v6 {
-                    reply.record(Section::Answer, owner, fixed(rtype::AAAA), &[address]);
-                }
-            }
-            SteeredType::Https => {
-                let port = self.port.to_be_bytes();
-                let port: [&[u8]; 2] = if self.port == HTTPS_PORT {
-                    [&[], &[]]
-                } else {
-                    [&PARAM_PORT, &port]
-                };
-                let [port_param, port] = port;
-                let data: [&[u8]; 7] = [
-                    &HTTPS_START,
-                    port_param,
-                    port,
-                    &hint(PARAM_IPV4HINT, v4.as_flattened()),
-                    v4.as_flattened(),
-                    &hint(PARAM_IPV6HINT, v6.as_flattened()),
-                    v6.as_flattened(),
-                ];
-                reply.record(Section::Answer, owner, fixed(rtype::HTTPS), &data);
-            }
-        }
-    }
-
-    /// The regions in the order of [`Chosen::member`].
-    pub(in crate::dns) fn regions(&self) -> impl Iterator<Item = RegionId> {
-        self.regions.iter().map(|region| region.region)
-    }
-}
-
-/// The start of a hint with these addresses; nothing without any (RFC 9460 §7.3).
-fn hint(param: u16, addresses: &[u8]) -> SmallVec<[u8; 4]> {
-    let mut start = SmallVec::new();
-    if !addresses.is_empty() {
-        let length = u16::try_from(addresses.len()).unwrap_or(u16::MAX);
-        start.extend_from_slice(&param.to_be_bytes());
-        start.extend_from_slice(&length.to_be_bytes());
-    }
-    start
-}
-
-/// The port of the https listeners: 443 if one has it, else the first's.
-fn https_port(plan: &Plan) -> u16 {
-    let mut ports = plan.listen.https.iter().map(std::net::SocketAddr::port);
-    let first = ports.next().unwrap_or(HTTPS_PORT);
-    if ports.any(|port| port == HTTPS_PORT) {
-        HTTPS_PORT
-    } else {
-        first
     }
 }
 
@@ -310,51 +211,5 @@ fn cause(decision: &Decision, region: RegionId) -> Cause {
     match last.map(|step| step.reason.rule()) {
         Some(Rule::Override) => Cause::Override,
         _ => Cause::Policy,
-    }
-}
-
-impl RegionAddresses {
-    fn new(plan: &Plan, region: RegionId) -> Self {
-        let addresses = &plan.regions.of(region).addresses;
-        let v4 = addresses.iter().filter_map(|address| match address {
-            IpAddr::V4(v4) => Some(v4.octets()),
-            IpAddr::V6(_) => None,
-        });
-        let v6 = addresses.iter().filter_map(|address| match address {
-            IpAddr::V6(v6) => Some(v6.octets()),
-            IpAddr::V4(_) => None,
-        });
-        Self {
-            region,
-            v4: Addresses::new(v4.collect()),
-            v6: Addresses::new(v6.collect()),
-        }
-    }
-
-    fn has(&self, rtype: SteeredType) -> bool {
-        match rtype {
-            SteeredType::A => !self.v4.twice.is_empty(),
-            SteeredType::Aaaa => !self.v6.twice.is_empty(),
-            SteeredType::Https => !self.v4.twice.is_empty() || !self.v6.twice.is_empty(),
-        }
-    }
-}
-
-impl<const N: usize> Addresses<N> {
-    fn new(once: Vec<[u8; N]>) -> Self {
-        let twice = once.iter().chain(&once).copied().collect();
-        Self { twice }
-    }
-
-    /// `most` of them, from where the draw points on. `steer` mixes the draw, so that the two do
-    /// not follow each other.
-    fn rotated(&self, most: usize, draw: Draw) -> &[[u8; N]] {
-        let count = self.twice.len() / 2;
-        let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
-        let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        let start = number.checked_rem(count).unwrap_or(0);
-        self.twice
-            .get(start..start + most.min(count))
-            .unwrap_or_default()
     }
 }

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{AnswerTable, SteeredType};
+use super::{AnswerTable, Signing, SteeredType};
+use crate::config::plan::Plan;
 use crate::dns::testing::{addresses, plan, snapshot};
 use crate::geo::PlaceId;
 use crate::health::Health;
-use crate::ids::Id;
+use crate::ids::{Id, ServiceId};
 use crate::steering::{Admin, Ask, Draw, Snapshot, steer};
 
 fn health(index: u8) -> Health {
@@ -46,7 +47,8 @@ proptest! {
             let (h, a, weight) = facts[service.index() * 3 + member.region.index()];
             (member.health, member.admin, member.weight) = (health(h), admin(a), weight);
         });
-        let table = AnswerTable::compile(&snapshot, None);
+        let snapshot = Arc::new(snapshot);
+        let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
         for service in snapshot.plan.services.ids() {
             let decision = steer(&snapshot, &Ask::dns(service, place), draw);
             let choice = table.choice(&snapshot, service, place, draw).unwrap();
@@ -63,18 +65,28 @@ proptest! {
     }
 }
 
+fn compile(plan: &Arc<Plan>, health: Health, previous: Option<&AnswerTable>) -> AnswerTable {
+    let snapshot = snapshot(plan.clone(), |service, member| {
+        if service == ServiceId::at(0) {
+            member.health = health;
+        }
+    });
+    let mut snapshot = Arc::new(snapshot);
+    if let (Some(previous), Some(snapshot)) = (previous, Arc::get_mut(&mut snapshot)) {
+        snapshot.clients = previous.snapshot.clients.clone();
+    }
+    AnswerTable::compile(snapshot, &Signing::default(), previous)
+}
+
 #[test]
-fn a_change_of_health_keeps_the_names_that_were_compiled() {
-    let plan = Arc::new(plan());
-    let before = AnswerTable::compile(&snapshot(Arc::clone(&plan), |_, _| {}), None);
-    let after = AnswerTable::compile(
-        &snapshot(plan, |_, member| member.health = Health::Unhealthy),
-        Some(&before),
-    );
-    assert!(Arc::ptr_eq(&before.names, &after.names));
-    let reloaded = AnswerTable::compile(
-        &snapshot(Arc::new(super::super::testing::plan()), |_, _| {}),
-        Some(&before),
-    );
-    assert!(!Arc::ptr_eq(&before.names, &reloaded.names));
+fn a_change_of_health_costs_the_services_that_it_concerns() {
+    let plan_before = Arc::new(plan());
+    let before = compile(&plan_before, Health::Healthy, None);
+    let after = compile(&plan_before, Health::Unhealthy, Some(&before));
+    assert!(Arc::ptr_eq(&before.lasting, &after.lasting));
+    let kept = |id| Arc::ptr_eq(before.services.of(id), after.services.of(id));
+    assert!(!kept(ServiceId::at(0)));
+    assert!(kept(ServiceId::at(1)) && kept(ServiceId::at(2)));
+    let reloaded = compile(&Arc::new(plan()), Health::Healthy, Some(&before));
+    assert!(!Arc::ptr_eq(&before.lasting, &reloaded.lasting));
 }

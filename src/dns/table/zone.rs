@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::names::{Delegation, Names, Node, Redirection, ZoneFacts, is_steered_type};
 use super::rrset::{RrSet, Spelled, encode};
+use super::signing::Signing;
 use crate::config::plan::{Plan, Zone};
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{label_count, parent, to_key};
+use crate::dns::dnssec::Signer;
 use crate::ids::ServiceId;
 
 /// Data of one owner and type, with the least of their TTLs (RFC 2181 §5.2).
@@ -27,20 +29,32 @@ struct Draft {
 }
 
 impl Names {
-    /// Compiles all zones.
-    pub(in crate::dns) fn compile(plan: &Plan) -> Self {
-        let drafts: Vec<Draft> = (0..).zip(&plan.zones).map(|(i, z)| draft(i, z)).collect();
-        let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
+    /// Compiles all zones, unsigned but for the keys that they publish.
+    pub(in crate::dns) fn compile(plan: &Plan, signing: &Signing) -> Self {
+        let mut drafts: Vec<Draft> = (0..).zip(&plan.zones).map(|(i, z)| draft(i, z)).collect();
         let mut names = Self::default();
-        for draft in &drafts {
+        for draft in &mut drafts {
+            let signer = signing.signer(draft.zone, &draft.apex);
+            draft.publish_keys(signer.as_ref());
             names.zones.push(ZoneFacts {
                 apex_length: draft.apex.len(),
                 negative_soa: draft.negative_soa(),
+                negative_ttl: draft.negative_ttl(),
+                signer,
             });
+        }
+        let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
+        for draft in &drafts {
             for owner in draft.owners.keys().chain(draft.steered.keys()) {
-                // What lies in a deeper zone of this Plan is that zone's to answer.
-                if zone_apex(owner, &apexes) == Some(&*draft.apex) && !draft.is_occluded(owner) {
+                if draft.is_occluded(owner) {
+                    continue;
+                }
+                // What lies in a deeper zone of this Plan is that zone's to answer, but for what a
+                // delegation holds (RFC 4035 §3.1.4.1).
+                if zone_apex(owner, &apexes) == Some(&*draft.apex) {
                     names.insert(draft, owner);
+                } else if apexes.contains(&**owner) && draft.is_cut(owner) {
+                    names.insert_inner_cut(draft, owner);
                 }
             }
         }
@@ -60,6 +74,12 @@ impl Names {
             self.nodes.push(draft.node(name));
             self.by_name.insert(name.into(), index);
         }
+    }
+
+    fn insert_inner_cut(&mut self, draft: &Draft, apex: &[u8]) {
+        let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
+        self.nodes.push(draft.node(apex));
+        self.inner_cuts.insert(apex.into(), index);
     }
 
     fn link_wildcards(&mut self) {
@@ -160,6 +180,7 @@ impl Draft {
                 .filter(|(rtype, _)| !is_hidden(**rtype))
                 .map(|(rtype, data)| RrSet::new(*rtype, data.ttl, &data.rdata))
                 .collect(),
+            ..Node::default()
         }
     }
 
@@ -204,13 +225,36 @@ impl Draft {
         }
     }
 
-    /// RFC 2308 §3: a negative answer lives for the lesser of the SOA's TTL and its `minimum`, the
-    /// last four bytes of its data.
+    /// The apex has the zone's keys, beside what the operator has written of them (RFC 4034 §2,
+    /// RFC 7344 §3). They live as long as the SOA.
+    fn publish_keys(&mut self, signer: Option<&Signer>) {
+        let Some(signer) = signer else { return };
+        let ttl = self.data(&self.apex, rtype::SOA).map_or(0, |soa| soa.ttl);
+        let apex = self.owners.entry(self.apex.clone()).or_default();
+        let types = [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY];
+        for (rtype, rdata) in types.into_iter().zip(signer.key_records()) {
+            if !rdata.is_empty() {
+                let none = || Data {
+                    ttl,
+                    rdata: Vec::new(),
+                };
+                apex.entry(rtype).or_insert_with(none).rdata.extend(rdata);
+            }
+        }
+    }
+
     fn negative_soa(&self) -> Option<RrSet> {
         let soa = self.data(&self.apex, rtype::SOA)?;
-        let minimum = soa.rdata.first()?.last_chunk::<4>()?;
-        let ttl = soa.ttl.min(u32::from_be_bytes(*minimum));
-        Some(RrSet::new(rtype::SOA, ttl, &soa.rdata))
+        Some(RrSet::new(rtype::SOA, self.negative_ttl(), &soa.rdata))
+    }
+
+    /// RFC 2308 §3: a negative answer lives for the lesser of the SOA's TTL and its `minimum`, the
+    /// last four bytes of its data.
+    fn negative_ttl(&self) -> u32 {
+        let soa = self.data(&self.apex, rtype::SOA);
+        let minimum = soa.and_then(|soa| soa.rdata.first()?.last_chunk::<4>());
+        let minimum = minimum.map_or(0, |minimum| u32::from_be_bytes(*minimum));
+        soa.map_or(0, |soa| soa.ttl.min(minimum))
     }
 }
 

@@ -1,0 +1,215 @@
+//! Signatures over RRsets (RFC 4034 §3, RFC 4035 §2.2), and those that are kept from table to table.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use aws_lc_rs::digest;
+
+use super::super::codec::name::label_count;
+use super::canonical::canonical_rrset;
+use super::key::{Key, Signed, ZoneKeys};
+
+const DAY: u32 = 86_400;
+
+/// How long a signature holds.
+const VALIDITY: u32 = 14 * DAY;
+
+/// A signature is replaced when it would hold for no longer than this: long enough to notice, over
+/// holidays too, that nothing signs any more (RFC 6781 §4.4.2).
+const REFRESH: u32 = 7 * DAY;
+
+/// What is due within this is replaced along with what is due, so that signing comes once a day.
+const TOGETHER: u32 = DAY;
+
+/// Clocks of validators may be behind by this (RFC 6781 §4.4.2.1).
+const CLOCK_SKEW: u32 = 3_600;
+
+/// RRSIG RDATA without the signer's name and the signature.
+const RRSIG_FIXED: usize = 18;
+
+/// An RRset to sign.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct ToSign<'a> {
+    /// On the wire, in lower case.
+    pub(in crate::dns) owner: &'a [u8],
+    pub(in crate::dns) rtype: u16,
+    /// Seconds; a response may say less.
+    pub(in crate::dns) original_ttl: u32,
+}
+
+/// What signs a zone until its keys or its signatures are due to change.
+#[derive(Debug)]
+pub(in crate::dns) struct Signer {
+    apex: Box<[u8]>,
+    keys: Arc<ZoneKeys>,
+    now: u32,
+}
+
+/// Signatures by what they are made of, so that a table takes over those of the one before.
+#[derive(Debug, Default)]
+pub(in crate::dns) struct Signatures {
+    made: HashMap<[u8; 32], Made>,
+}
+
+#[derive(Clone, Debug)]
+struct Made {
+    rrsig: Arc<[u8]>,
+    expiration: u32,
+}
+
+/// Signatures while a table is compiled.
+#[derive(Debug)]
+pub(in crate::dns) struct SigningRun<'p> {
+    previous: Option<&'p Signatures>,
+    signatures: Signatures,
+    renew_at: u32,
+}
+
+impl<'p> SigningRun<'p> {
+    /// Begins with the signatures of the table before.
+    pub(in crate::dns) fn new(previous: Option<&'p Signatures>) -> Self {
+        Self {
+            previous,
+            signatures: Signatures::default(),
+            renew_at: u32::MAX,
+        }
+    }
+
+    /// What was used, and when the first of it has to be replaced, in seconds since 1970.
+    pub(in crate::dns) fn finish(self) -> (Signatures, u32) {
+        (self.signatures, self.renew_at)
+    }
+
+    fn due_at(&mut self, time: u32) {
+        self.renew_at = self.renew_at.min(time);
+    }
+}
+
+impl Signer {
+    /// The signer of a zone; `None` without a key that is active at `now`.
+    pub(in crate::dns) fn new(apex: &[u8], keys: Arc<ZoneKeys>, now: u32) -> Option<Self> {
+        keys.is_signing(now).then(|| Self {
+            apex: apex.into(),
+            keys,
+            now,
+        })
+    }
+
+    /// Signatures of an RRset, as RDATA of RRSIG records: one of each key that signs such data.
+    /// Those of the table before are taken over while they hold for long enough.
+    pub(in crate::dns) fn sign(
+        &self,
+        run: &mut SigningRun<'_>,
+        set: ToSign<'_>,
+        rdata: &[&[u8]],
+    ) -> Vec<Arc<[u8]>> {
+        if let Some(change) = self.keys.next_change(self.now) {
+            run.due_at(change);
+        }
+        let canonical = self.canonical(set, rdata.iter().copied());
+        let keys = self.keys.signing(self.now, signed(set.rtype));
+        keys.filter_map(|key| self.sign_once(run, key, set, &canonical))
+            .collect()
+    }
+
+    /// As [`Signer::sign`], for an owner that only the query knows.
+    pub(in crate::dns) fn sign_online<'r>(
+        &self,
+        set: ToSign<'_>,
+        rdata: impl Iterator<Item = &'r [u8]>,
+    ) -> impl Iterator<Item = Vec<u8>> {
+        let canonical = self.canonical(set, rdata);
+        let keys = self.keys.signing(self.now, Signed::Data);
+        keys.filter_map(move |key| self.rrsig(key, set, &canonical))
+    }
+
+    /// The data of the records that tell of the keys, by type: DNSKEY, CDS, CDNSKEY (RFC 7344).
+    pub(in crate::dns) fn key_records(&self) -> [Vec<Vec<u8>>; 3] {
+        let published = self.keys.published(self.now);
+        let announced = || self.keys.announced(self.now);
+        [
+            published.map(Key::dnskey).collect(),
+            announced().map(|key| key.ds(&self.apex)).collect(),
+            announced().map(Key::dnskey).collect(),
+        ]
+    }
+
+    fn canonical<'r>(&self, set: ToSign<'_>, rdata: impl Iterator<Item = &'r [u8]>) -> Vec<u8> {
+        canonical_rrset(set.owner, set.rtype, set.original_ttl, rdata)
+    }
+
+    fn sign_once(
+        &self,
+        run: &mut SigningRun<'_>,
+        key: &Key,
+        set: ToSign<'_>,
+        canonical: &[u8],
+    ) -> Option<Arc<[u8]>> {
+        let fingerprint = fingerprint(key, set, canonical);
+        let kept = run
+            .previous
+            .and_then(|previous| previous.made.get(&fingerprint));
+        let lasts = |made: &&Made| made.expiration > self.now + REFRESH + TOGETHER;
+        // Within one run the same RRset may come twice.
+        let known = run.signatures.made.get(&fingerprint).or(kept.filter(lasts));
+        let made = match known {
+            Some(made) => made.clone(),
+            None => Made {
+                rrsig: self.rrsig(key, set, canonical)?.into(),
+                expiration: self.now + VALIDITY,
+            },
+        };
+        run.due_at(made.expiration - REFRESH);
+        let rrsig = made.rrsig.clone();
+        run.signatures.made.insert(fingerprint, made);
+        Some(rrsig)
+    }
+
+    /// RFC 4034 §3.1: what is signed is the RRSIG's own data, without the signature, and the RRset.
+    fn rrsig(&self, key: &Key, set: ToSign<'_>, canonical: &[u8]) -> Option<Vec<u8>> {
+        let expiration = self.now + VALIDITY;
+        let inception = self.now.saturating_sub(CLOCK_SKEW);
+        let mut rrsig = self.head(key, set, expiration, inception);
+        let signature = key.sign(&[&rrsig, canonical].concat())?;
+        rrsig.extend_from_slice(&signature);
+        Some(rrsig)
+    }
+
+    fn head(&self, key: &Key, set: ToSign<'_>, expiration: u32, inception: u32) -> Vec<u8> {
+        let mut head = Vec::with_capacity(RRSIG_FIXED + self.apex.len() + 64);
+        head.extend(set.rtype.to_be_bytes());
+        head.extend([key.algorithm.number(), labels(set.owner)]);
+        head.extend(set.original_ttl.to_be_bytes());
+        head.extend(expiration.to_be_bytes());
+        head.extend(inception.to_be_bytes());
+        head.extend(key.tag().to_be_bytes());
+        head.extend_from_slice(&self.apex);
+        head
+    }
+}
+
+/// Which kind of key signs a type (RFC 4035 §2.2, RFC 7344 §4.1).
+fn signed(rtype: u16) -> Signed {
+    use super::super::codec::code::rtype::{CDNSKEY, CDS, DNSKEY};
+    match rtype {
+        DNSKEY | CDS | CDNSKEY => Signed::Keys,
+        _ => Signed::Data,
+    }
+}
+
+/// RFC 4034 §3.1.3: neither the root nor a leading `*` counts.
+fn labels(owner: &[u8]) -> u8 {
+    let wildcard = usize::from(owner.starts_with(b"\x01*"));
+    u8::try_from(label_count(owner) - wildcard).unwrap_or(u8::MAX)
+}
+
+/// What makes a signature another one, but for its times.
+fn fingerprint(key: &Key, set: ToSign<'_>, canonical: &[u8]) -> [u8; 32] {
+    let mut context = digest::Context::new(&digest::SHA256);
+    context.update(&key.dnskey());
+    context.update(&set.rtype.to_be_bytes());
+    context.update(canonical);
+    let mut fingerprint = [0; 32];
+    fingerprint.copy_from_slice(context.finish().as_ref());
+    fingerprint
+}

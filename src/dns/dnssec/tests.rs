@@ -1,0 +1,246 @@
+//! Test vectors of the RFCs, roll-overs by date, and files as BIND's tools write them.
+
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::canonical::canonical_rrset;
+use super::key::{Key, KeyError, Signed, Times, ZoneKeys};
+use super::key_files::{create_keys, load_keys};
+use super::signer::{Signer, SigningRun, ToSign};
+use crate::config::plan::SigningAlgorithm;
+
+const EXAMPLE_COM: &[u8] = b"\x07example\x03com\x00";
+
+/// RFC 8080 §6.1.
+fn rfc_8080_key() -> Key {
+    let public = BASE64.decode("l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=");
+    let private = BASE64.decode("ODIyNjAzODQ2MjgwODAxMjI2NDUxOTAyMDQxNDIyNjI=");
+    let (public, private) = (public.unwrap(), private.unwrap());
+    let algorithm = SigningAlgorithm::Ed25519;
+    Key::new(algorithm, 257, public, &private, Times::default()).unwrap()
+}
+
+#[test]
+fn ed25519_signs_as_rfc_8080_has_it() {
+    let key = rfc_8080_key();
+    assert_eq!(key.tag(), 3613);
+    let ds: String = key
+        .ds(EXAMPLE_COM)
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        ds,
+        "0e1d0f023aa5ab37efce57f737fc1627013fee07bdf241bd10f3b1964ab55c78e79a304b"
+    );
+    let mx = b"\x00\x0a\x04mail\x07example\x03com\x00";
+    let canonical = canonical_rrset(EXAMPLE_COM, 15, 3600, std::iter::once(&mx[..]));
+    let mut message = b"\x00\x0f\x0f\x02\x00\x00\x0e\x10".to_vec();
+    for number in [1_440_021_600_u32, 1_438_207_200] {
+        message.extend(number.to_be_bytes());
+    }
+    message.extend(3613_u16.to_be_bytes());
+    message.extend(EXAMPLE_COM);
+    message.extend(canonical);
+    assert_eq!(
+        BASE64.encode(key.sign(&message).unwrap()),
+        "oL9krJun7xfBOIWcGHi7mag5/hdZrKWw15jPGrHpjQeRAvTdszaPD+QLs3fx8A4M3e23mRZ9VrbpMngwcrqNAg=="
+    );
+}
+
+#[test]
+fn halves_of_two_keys_are_refused() {
+    for algorithm in SigningAlgorithm::ALL {
+        let (one, _) = Key::generate(algorithm, Times::default()).unwrap();
+        let (_, other) = Key::generate(algorithm, Times::default()).unwrap();
+        let public = one.public().to_vec();
+        let mixed = Key::new(algorithm, 257, public.clone(), &other, Times::default());
+        assert_eq!(mixed.unwrap_err(), KeyError::Mismatch);
+        let flags = Key::new(algorithm, 512, public, &other, Times::default());
+        assert_eq!(flags.unwrap_err(), KeyError::Flags(512));
+    }
+}
+
+fn key(flags: u16, times: Times) -> Key {
+    let algorithm = SigningAlgorithm::Ed25519;
+    let (key, private) = Key::generate(algorithm, times).unwrap();
+    Key::new(algorithm, flags, key.public().to_vec(), &private, times).unwrap()
+}
+
+/// Who is published, signs data, signs keys, and is announced at a time: places among the keys.
+#[track_caller]
+fn check(keys: &ZoneKeys, now: u32, expected: [&[usize]; 4]) {
+    let place = |key: &Key| keys.keys.iter().position(|k| k.tag() == key.tag()).unwrap();
+    let found: [Vec<usize>; 4] = [
+        keys.published(now).map(place).collect(),
+        keys.signing(now, Signed::Data).map(place).collect(),
+        keys.signing(now, Signed::Keys).map(place).collect(),
+        keys.announced(now).map(place).collect(),
+    ];
+    assert_eq!(found.each_ref().map(Vec::as_slice), expected, "at {now}");
+}
+
+#[test]
+fn a_zone_signing_key_is_published_before_it_signs() {
+    // RFC 6781 §4.1.1.1, with a key-signing key that stays.
+    let old = Times {
+        inactive: Some(200),
+        delete: Some(300),
+        ..Times::default()
+    };
+    let new = Times {
+        publish: Some(100),
+        activate: Some(200),
+        ..Times::default()
+    };
+    let keys = ZoneKeys {
+        keys: vec![key(257, Times::default()), key(256, old), key(256, new)],
+    };
+    check(&keys, 99, [&[0, 1], &[1], &[0], &[0]]);
+    check(&keys, 100, [&[0, 1, 2], &[1], &[0], &[0]]);
+    check(&keys, 200, [&[0, 1, 2], &[2], &[0], &[0]]);
+    check(&keys, 300, [&[0, 2], &[2], &[0], &[0]]);
+    assert_eq!(keys.next_change(99), Some(100));
+    assert_eq!(keys.next_change(300), None);
+}
+
+#[test]
+fn a_combined_key_is_replaced_after_its_ds() {
+    // RFC 6781 §4.1.2, double-DS: the parent has both before the zone changes.
+    let old = Times {
+        inactive: Some(200),
+        delete: Some(300),
+        ..Times::default()
+    };
+    let new = Times {
+        publish: Some(200),
+        activate: Some(200),
+        sync_publish: Some(100),
+        ..Times::default()
+    };
+    let keys = ZoneKeys {
+        keys: vec![key(257, old), key(257, new)],
+    };
+    check(&keys, 99, [&[0], &[0], &[0], &[0]]);
+    check(&keys, 100, [&[0], &[0], &[0], &[0, 1]]);
+    check(&keys, 200, [&[0, 1], &[1], &[1], &[1]]);
+    check(&keys, 300, [&[1], &[1], &[1], &[1]]);
+    // The parent needs the DS of both from the start.
+    assert_eq!(keys.for_parent(0).count(), 2);
+    assert_eq!(keys.for_parent(300).count(), 1);
+}
+
+#[test]
+fn a_key_without_its_times_counts_always_and_none_means_unsigned() {
+    let keys = ZoneKeys {
+        keys: vec![key(257, Times::default())],
+    };
+    check(&keys, 0, [&[0], &[0], &[0], &[0]]);
+    assert!(!ZoneKeys::default().is_signing(0));
+    assert!(Signer::new(EXAMPLE_COM, Arc::new(ZoneKeys::default()), 0).is_none());
+}
+
+const DAY: u32 = 86_400;
+
+#[test]
+fn a_signature_is_kept_until_it_is_due_and_then_replaced() {
+    let algorithm = SigningAlgorithm::EcdsaP256Sha256;
+    let (key, _) = Key::generate(algorithm, Times::default()).unwrap();
+    let keys = Arc::new(ZoneKeys { keys: vec![key] });
+    let signer = |now| Signer::new(EXAMPLE_COM, keys.clone(), now).unwrap();
+    let set = ToSign {
+        owner: EXAMPLE_COM,
+        rtype: 1,
+        original_ttl: 60,
+    };
+    let begin = 1_000_000;
+
+    let mut first = SigningRun::new(None);
+    let made = signer(begin).sign(&mut first, set, &[&[192, 0, 2, 1]]);
+    let (signatures, renew_at) = first.finish();
+    assert_eq!((made.len(), renew_at), (1, begin + 7 * DAY));
+
+    let again = |now, ttl| {
+        let mut run = SigningRun::new(Some(&signatures));
+        let set = ToSign {
+            original_ttl: ttl,
+            ..set
+        };
+        signer(now).sign(&mut run, set, &[&[192, 0, 2, 1]])
+    };
+    assert_eq!(again(begin + 5 * DAY, 60), made);
+    // Whatever is due within a day goes with what is due.
+    assert_ne!(again(begin + 6 * DAY, 60), made);
+    assert_ne!(again(begin, 61), made);
+}
+
+#[test]
+fn keys_are_read_as_they_were_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys");
+    let made = create_keys(
+        &path,
+        "example.com.",
+        SigningAlgorithm::EcdsaP256Sha256,
+        1000,
+    )
+    .unwrap();
+    let read = load_keys(&path, "example.com.").unwrap();
+    assert_eq!(read.keys.len(), 1);
+    assert_eq!(read.keys[0].dnskey(), made.keys[0].dnskey());
+    assert_eq!(read.keys[0].times, made.keys[0].times);
+    // Keys of other zones are nobody's business here.
+    assert_eq!(load_keys(&path, "ample.com.").unwrap().keys.len(), 0);
+}
+
+#[track_caller]
+fn check_refused(public: &str, private: &str, says: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |extension: &str| {
+        folder
+            .path()
+            .join(format!("Kexample.com.+015+03613.{extension}"))
+    };
+    std::fs::write(file("key"), public).unwrap();
+    if !private.is_empty() {
+        std::fs::write(file("private"), private).unwrap();
+    }
+    let errors = load_keys(folder.path(), "example.com.").unwrap_err();
+    let told: String = errors.iter().map(ToString::to_string).collect();
+    assert!(told.contains(says), "{told}");
+}
+
+#[test]
+fn a_key_file_that_is_wrong_is_named_and_says_what_would_be_right() {
+    let public =
+        "example.com. 3600 IN DNSKEY 257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=\n";
+    let private = "Private-key-format: v1.2\nAlgorithm: 15 (ED25519)\nPrivateKey: ODIyNjAzODQ2MjgwODAxMjI2NDUxOTAyMDQxNDIyNjI=\n";
+    check_refused("", private, "a DNSKEY record of example.com. is expected");
+    check_refused(
+        "example.org. IN DNSKEY 257 3 15 AA==",
+        private,
+        "of example.com.",
+    );
+    check_refused(
+        "example.com. IN DNSKEY 257 3 8 AA==",
+        private,
+        "13 (ECDSAP256SHA256) or 15",
+    );
+    check_refused(
+        "example.com. IN DNSKEY 257 3",
+        private,
+        "`DNSKEY FLAGS 3 ALGORITHM BASE64`",
+    );
+    check_refused(public, "", "the private half of the key is missing");
+    check_refused(public, "Algorithm: 13\n", "`Algorithm: 15` is expected");
+    check_refused(public, "Algorithm: 15\n", "`PrivateKey:` with base64");
+    check_refused(
+        public,
+        "Algorithm: 15\nPrivateKey: AAAA\n",
+        "does not fit the public one",
+    );
+    let timed = format!("{private}Activate: tomorrow\n");
+    check_refused(public, &timed, "`Activate: tomorrow`: a time such as");
+}

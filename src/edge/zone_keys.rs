@@ -1,0 +1,75 @@
+//! The DNSSEC keys of the Plan's zones: read, and made where there are none yet.
+
+use std::sync::Arc;
+
+use crate::clock;
+use crate::config::Problem;
+use crate::config::plan::{Dnssec, Plan, Zone};
+use crate::dns::{KeyFileError, ZoneKeys, create_keys, load_keys};
+
+/// What happens to a zone that is to be signed and has no key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MissingKeys {
+    /// One is made: the edge will sign with it.
+    Create,
+    /// It stays without: nothing is written by who only looks.
+    Leave,
+}
+
+/// In the order of the Plan's zones; `None` for zones that are not signed.
+pub(super) type AllKeys = Arc<[Option<Arc<ZoneKeys>>]>;
+
+/// Reads all keys; all that is wrong is told at once.
+pub(super) fn load_all_keys(
+    plan: &Plan,
+    missing: MissingKeys,
+    warnings: &mut Vec<Problem>,
+) -> Result<AllKeys, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let keys = plan.zones.iter().map(|zone| {
+        let dnssec = zone.dnssec.as_ref()?;
+        match load(zone, dnssec, missing) {
+            Ok(keys) => {
+                warnings.extend(warning(zone, dnssec, &keys));
+                Some(Arc::new(keys))
+            }
+            Err(errors) => {
+                problems.extend(errors);
+                None
+            }
+        }
+    });
+    let keys: AllKeys = keys.collect();
+    if problems.is_empty() {
+        Ok(keys)
+    } else {
+        Err(problems)
+    }
+}
+
+fn load(zone: &Zone, dnssec: &Dnssec, missing: MissingKeys) -> Result<ZoneKeys, Vec<Problem>> {
+    let told = |error: KeyFileError| Problem::new(Some(dnssec.keys.at.clone()), error.to_string());
+    let folder = &dnssec.keys.path;
+    let name = zone.origin.to_ascii();
+    let keys = load_keys(folder, &name)
+        .map_err(|errors| errors.into_iter().map(told).collect::<Vec<_>>())?;
+    if !keys.keys.is_empty() || missing == MissingKeys::Leave {
+        return Ok(keys);
+    }
+    let made = create_keys(folder, &name, dnssec.algorithm, clock::unix_secs());
+    let made = made.map_err(|error| vec![told(error)])?;
+    tracing::info!(zone = %name, folder = %folder.display(), "made a DNSSEC key: its DS is printed by `meridian check --ds`");
+    Ok(made)
+}
+
+/// A zone whose parent has a DS cannot be resolved once nothing signs it.
+fn warning(zone: &Zone, dnssec: &Dnssec, keys: &ZoneKeys) -> Option<Problem> {
+    let is_idle = !keys.keys.is_empty() && !keys.is_signing(clock::unix_secs());
+    is_idle.then(|| {
+        let message = format!(
+            "no key of {} is active by its times: the zone is not signed",
+            zone.origin
+        );
+        Problem::new(Some(dnssec.keys.at.clone()), message)
+    })
+}

@@ -1,0 +1,309 @@
+//! Signed zones, as validators see them: delv and unbound with the DS that `check --ds` prints.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::net::{SocketAddr, UdpSocket};
+use std::path::Path;
+use std::process::Command;
+
+use support::{Edge, Process, ask, meridian, run, wait_until};
+
+/// A signed zone with one of everything that is proven in a way of its own. Whatever the health of
+/// its regions, `api` has addresses of both kinds and `four` has none of IPv6.
+fn yaml(algorithm: &str) -> String {
+    format!(
+        "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+regions:
+  us-east-1: {{ addresses: [192.0.2.1, 192.0.2.2, '2001:db8:1::1'] }}
+  eu-west-1: {{ addresses: [198.51.100.1, '2001:db8:2::1'] }}
+  ap-northeast-1: {{ addresses: [203.0.113.1] }}
+services:
+  api: {{ hosts: [api.example.com, '*.api.example.com', six.example.com], regions: [us-east-1, eu-west-1] }}
+  four: {{ hosts: [four.example.com], regions: [ap-northeast-1] }}
+zones:
+  example.com:
+    nameservers: {{ ns1: [192.0.2.53] }}
+    dnssec: {{ algorithm: {algorithm}, keys: keys }}
+    records:
+      '@': {{ MX: ['10 Mail'], TXT: ['v=spf1 -all'], service: api }}
+      mail: {{ A: [192.0.2.25] }}
+      Www: {{ CNAME: Api }}
+      a.deep.name: {{ A: [192.0.2.9] }}
+      '*.wild': {{ A: [192.0.2.7], TXT: [wild] }}
+      '*.alias': {{ CNAME: mail }}
+      old: {{ DNAME: deep.name }}
+      lab: {{ NS: [ns.lab.example.net.] }}
+      sub: {{ NS: [ns.lab.example.net.], DS: ['60485 13 2 AABBCCDDEEFF00112233445566778899AABBCCDDEEFF00112233445566778899'] }}
+"
+    )
+}
+
+fn ds(folder: &Path) -> String {
+    let config = folder.join("edge.yaml");
+    let output = run(meridian()
+        .arg("check")
+        .arg("--ds")
+        .arg("--config")
+        .arg(config));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The folder that an edge was started in.
+struct Signed {
+    edge: Edge,
+    ds: String,
+}
+
+impl Signed {
+    fn start(algorithm: &str) -> Self {
+        let edge = Edge::start(&yaml(algorithm));
+        let ds = ds(edge.folder.path());
+        Self { edge, ds }
+    }
+
+    /// What delv makes of an answer, with the zone's DS as its trust anchor.
+    fn delv(&self, words: &str) -> String {
+        let server = self.edge.address("dns");
+        let anchor = self.edge.folder.path().join("anchor");
+        let fields: Vec<&str> = self.ds.split_whitespace().collect();
+        let [_, _, _, tag, algorithm, kind, digest] = fields[..] else {
+            panic!("{:?}", self.ds)
+        };
+        let text = format!(
+            "trust-anchors {{ example.com. static-ds {tag} {algorithm} {kind} \"{digest}\"; }};"
+        );
+        std::fs::write(&anchor, text).unwrap();
+        let mut command = Command::new("delv");
+        command
+            .arg(format!("@{}", server.ip()))
+            .args(["-p", &server.port().to_string(), "-a"])
+            .arg(&anchor)
+            .args(["+root=example.com", "+multiline"])
+            .args(words.split_whitespace());
+        let output = run(&mut command);
+        let text = [output.stdout, output.stderr].concat();
+        String::from_utf8(text).unwrap()
+    }
+
+    #[track_caller]
+    fn check(&self, words: &str, expected: &str) {
+        let answer = self.delv(words);
+        assert!(
+            answer.contains(expected),
+            "{words}: no `{expected}` in\n{answer}"
+        );
+    }
+
+    fn check_everything(&self) {
+        let valid = "; fully validated";
+        // Records of the zone, and the keys themselves.
+        for words in [
+            "example.com MX",
+            "example.com SOA",
+            "example.com NS",
+            "example.com DNSKEY",
+            "example.com CDS",
+            "example.com CDNSKEY",
+            "mail.example.com A",
+            "sub.example.com DS",
+        ] {
+            self.check(words, valid);
+        }
+        // What a service answers: each rotation, each region, each type.
+        for _ in 0..4 {
+            for words in [
+                "api.example.com A",
+                "api.example.com AAAA",
+                "api.example.com HTTPS",
+                "example.com A",
+                "six.example.com HTTPS",
+                "four.example.com A",
+            ] {
+                self.check(words, valid);
+            }
+        }
+        // Chains, and names made by wildcards, steered ones among them.
+        for words in [
+            "www.example.com A",
+            "a.old.example.com A",
+            "x.y.wild.example.com A",
+            "x.wild.example.com TXT",
+            "x.alias.example.com A",
+            "tenant.api.example.com A",
+            "tenant.api.example.com HTTPS",
+        ] {
+            self.check(words, valid);
+        }
+        // What is not there.
+        let nothing = "; negative response, fully validated";
+        for words in [
+            "nobody.example.com A",
+            "mail.example.com AAAA",
+            "four.example.com AAAA",
+            "deep.name.example.com A",
+            "x.wild.example.com MX",
+            "tenant.api.example.com TXT",
+            "lab.example.com DS",
+            "example.com CAA",
+            "x.mail.example.com A",
+        ] {
+            self.check(words, nothing);
+        }
+    }
+}
+
+#[test]
+fn delv_validates_every_kind_of_answer() {
+    Signed::start("ecdsap256sha256").check_everything();
+}
+
+#[test]
+fn delv_validates_ed25519_too() {
+    Signed::start("ed25519").check_everything();
+}
+
+/// An unbound that validates with the zone's DS, in front of the edge.
+struct Unbound {
+    address: SocketAddr,
+    _process: Process,
+}
+
+impl Unbound {
+    fn start(signed: &Signed) -> Self {
+        let address = UdpSocket::bind("127.0.0.1:0")
+            .unwrap()
+            .local_addr()
+            .unwrap();
+        let edge = signed.edge.address("dns");
+        let file = signed.edge.folder.path().join("unbound.conf");
+        let text = format!(
+            "server:
+  interface: 127.0.0.1@{}
+  do-daemonize: no
+  username: ''
+  chroot: ''
+  pidfile: ''
+  use-syslog: no
+  do-not-query-localhost: no
+  module-config: 'validator iterator'
+  trust-anchor: '{}'
+remote-control:
+  control-enable: no
+stub-zone:
+  name: example.com
+  stub-addr: 127.0.0.1@{}
+  stub-first: no
+",
+            address.port(),
+            signed.ds.trim(),
+            edge.port(),
+        );
+        std::fs::write(&file, text).unwrap();
+        let mut command = Command::new("/usr/sbin/unbound");
+        let process = Process::start(command.arg("-d").arg("-c").arg(&file));
+        let unbound = Self {
+            address,
+            _process: process,
+        };
+        assert!(wait_until(|| unbound
+            .ask("example.com SOA")
+            .contains("NOERROR")));
+        unbound
+    }
+
+    fn ask(&self, words: &str) -> String {
+        ask(
+            "kdig",
+            self.address,
+            &format!("+dnssec +timeout=2 +retry=0 {words}"),
+        )
+    }
+}
+
+#[test]
+fn unbound_validates_and_sees_nxdomain() {
+    let signed = Signed::start("ecdsap256sha256");
+    let unbound = Unbound::start(&signed);
+    let secure = |words: &str, status: &str| {
+        let answer = unbound.ask(words);
+        assert!(answer.contains(status), "{words}: no {status} in\n{answer}");
+        let flags = answer.lines().find(|line| line.contains("Flags:")).unwrap();
+        assert!(
+            flags.contains(" ad"),
+            "{words}: not authenticated\n{answer}"
+        );
+    };
+    for words in [
+        "api.example.com A",
+        "api.example.com HTTPS",
+        "www.example.com A",
+        "x.wild.example.com A",
+        "tenant.api.example.com A",
+        "a.old.example.com A",
+        "mail.example.com AAAA",
+        "deep.name.example.com A",
+        "x.wild.example.com MX",
+    ] {
+        secure(words, "NOERROR");
+    }
+    // The code of a compact denial is NOERROR, unless the resolver knows better (RFC 9824 §4).
+    secure("nobody.example.com A", "status: NO");
+}
+
+#[test]
+fn a_denial_has_the_code_that_the_client_can_read() {
+    let signed = Signed::start("ecdsap256sha256");
+    let ask = |words: &str| signed.edge.kdig(words);
+    // RFC 9824 §3.1: one NSEC of the name itself, which has the type NXNAME.
+    let compact = ask("nobody.example.com A +dnssec");
+    assert!(compact.contains("status: NOERROR"), "{compact}");
+    assert!(
+        compact.contains("\\000.nobody.example.com. RRSIG NSEC TYPE128"),
+        "{compact}"
+    );
+    // Without DO there is nothing to prove, and the code is that of RFC 2308.
+    let plain = ask("nobody.example.com A");
+    assert!(
+        plain.contains("status: NXDOMAIN") && !plain.contains("NSEC"),
+        "{plain}"
+    );
+    // RFC 9824 §3.4
+    assert!(ask("example.com TYPE128 +dnssec").contains("status: FORMERR"));
+}
+
+#[test]
+fn keys_are_made_once_and_checking_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.yaml");
+    std::fs::write(&config, yaml("ed25519")).unwrap();
+    let mut check = meridian();
+    let before = check
+        .args(["check", "--ds", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&before.stderr).into_owned();
+    assert_eq!(before.status.code(), Some(1));
+    assert!(told.contains("no key yet for example.com."), "{told}");
+    assert!(!folder.path().join("keys").exists());
+
+    let signed = Signed::start("ed25519");
+    let fields: Vec<&str> = signed.ds.split_whitespace().collect();
+    assert_eq!(
+        (fields[0], fields[1], fields[2], fields[4], fields[5]),
+        ("example.com.", "IN", "DS", "15", "2")
+    );
+    let keys = signed.edge.folder.path().join("keys");
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+    let (status, _) = signed.edge.admin("POST", "/api/v1/reload", "");
+    assert_eq!(status, 200);
+    assert_eq!(ds(signed.edge.folder.path()), signed.ds);
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+}
