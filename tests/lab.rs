@@ -33,6 +33,56 @@ fn well_known_networks_land_where_they_should() {
     assert_eq!(lab.steers(CALIFORNIA), VIRGINIA);
 }
 
+/// Asks so often, so many at a time; the codes, of which curl says 000 where there was no answer.
+fn curl_many(lab: &Lab, count: usize, at_once: usize) -> Vec<String> {
+    let port = lab.address("https").port();
+    let output = std::process::Command::new("curl")
+        .args([
+            "-ksZ",
+            "--parallel-immediate",
+            "--parallel-max",
+            &at_once.to_string(),
+        ])
+        .args([
+            "--connect-to",
+            &format!("www.lab.example:443:127.0.0.1:{port}"),
+        ])
+        .args(["-o", "/dev/null", "-w", "%{http_code}\\n"])
+        .arg(format!("https://www.lab.example/kv/hello?[1-{count}]"))
+        .output()
+        .unwrap();
+    let codes = String::from_utf8(output.stdout).unwrap();
+    codes.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn a_region_killed_under_many_requests_at_once_costs_none_of_them() {
+    let lab = Lab::start();
+    let over = AtomicBool::new(false);
+    let codes = std::thread::scope(|scope| {
+        let asking = scope.spawn(|| {
+            let mut codes = Vec::new();
+            while !over.load(Ordering::SeqCst) {
+                codes.extend(curl_many(&lab, 300, 60));
+            }
+            codes
+        });
+        lab.command("kill eu-west-1");
+        assert!(wait_until(|| lab.steers(NETHERLANDS) == VIRGINIA));
+        over.store(true, Ordering::SeqCst);
+        asking.join().unwrap()
+    });
+    let failed: Vec<&String> = codes
+        .iter()
+        .filter(|code| !["200", "404"].contains(&&***code))
+        .collect();
+    assert!(
+        codes.len() >= 300 && failed.is_empty(),
+        "{failed:?} of {}",
+        codes.len()
+    );
+}
+
 #[test]
 fn a_killed_region_costs_not_a_single_get_and_comes_back() {
     let lab = Lab::start();
