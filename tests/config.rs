@@ -166,6 +166,28 @@ services:
 }
 
 #[test]
+fn files_that_are_not_there_are_told_with_everything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    let wrong = "tls: { certificates: [{ cert: no.pem, key: no.key }] }
+geo: { database: no.mmdb }
+regions: { us-east-1: { addresses: [192.0.2.10], wieght: 3 } }
+services: { www: { hosts: [www.example.com] } }
+";
+    fs::write(&file, wrong).unwrap();
+    let said = config::load(&[file], &environment).unwrap_err().to_string();
+    for part in [
+        ":1:31: ",
+        "no.pem: ",
+        "no.key: ",
+        "no.mmdb: ",
+        "did you mean `weight`?",
+    ] {
+        assert!(said.contains(part), "{part} in\n{said}");
+    }
+}
+
+#[test]
 fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
     let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, file: a.zone } }";
     check_refused(&with(zone), "zones.example.com.file is not built yet");

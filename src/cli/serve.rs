@@ -1,5 +1,6 @@
 //! `meridian serve`.
 
+use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 
 use clap::Args;
@@ -44,6 +45,7 @@ impl Logs {
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
+            .with_ansi(is_colored())
             .with_writer(std::io::stderr);
         if self.log_json {
             logs.json().init();
@@ -51,6 +53,12 @@ impl Logs {
             logs.with_target(false).init();
         }
     }
+}
+
+/// Colors are for people (https://no-color.org): a file or a pipe gets plain text.
+fn is_colored() -> bool {
+    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    std::io::stderr().is_terminal() && !refused
 }
 
 impl Serve {

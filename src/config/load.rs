@@ -33,20 +33,29 @@ impl Loaded {
 
     /// Every file and folder whose change is a change of the configuration.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let tls = &self.plan.tls;
-        let certificates = tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
-        let signed = self
-            .plan
-            .zones
-            .iter()
-            .filter_map(|zone| zone.dnssec.as_ref());
-        let named = certificates
-            .chain(&tls.origins.ca)
-            .chain(&self.plan.geo.database)
-            .chain(signed.map(|dnssec| &dnssec.keys));
+        let signed = self.plan.zones.iter();
+        let signed = signed.filter_map(|zone| zone.dnssec.as_ref());
+        let named = files(&self.plan).chain(signed.map(|dnssec| &dnssec.keys));
         let named = named.map(|file: &FileRef| file.path.clone());
         self.roots.iter().cloned().chain(named).collect()
     }
+}
+
+/// The files that a Plan names and that must be there.
+fn files(plan: &Plan) -> impl Iterator<Item = &FileRef> {
+    let tls = &plan.tls;
+    let certificates = tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
+    certificates
+        .chain(&tls.origins.ca)
+        .chain(&plan.geo.database)
+}
+
+/// A file that cannot be opened is told of with everything else; what it holds is read once the rest
+/// is right.
+fn missing(file: &FileRef) -> Option<Problem> {
+    let error = std::fs::File::open(&file.path).err()?;
+    let message = format!("{}: {error}", file.path.display());
+    Some(Problem::new(Some(file.at.clone()), message))
 }
 
 /// Loads files and folders as one configuration.
@@ -165,6 +174,9 @@ impl<'a> Loading<'a> {
         self.hide_secrets(&root);
         let mut warnings = Vec::new();
         let plan = compile(&root, &mut self.problems, &mut warnings);
+        if let Some(plan) = plan.as_ref().filter(|_| !roots.is_empty()) {
+            self.problems.extend(files(plan).filter_map(missing));
+        }
         match plan {
             Some(plan) if self.problems.is_empty() => Ok(Loaded {
                 plan,

@@ -89,8 +89,15 @@ impl Sources {
         let is_secret = ["keys", "admin", "\"keys", "\"admin", "'keys", "'admin"]
             .iter()
             .any(|key| section.starts_with(key));
+        // There `admin` is an address and `keys` a folder.
+        let is_harmless = ["listen:", "zones:"]
+            .iter()
+            .any(|key| section.starts_with(key));
+        let mentions: &[&str] = match is_harmless {
+            true => &["secret", "token"],
+            false => &["secret", "token", "keys", "admin:"],
+        };
         let lower = line.to_lowercase();
-        let mentions = ["secret", "token", "keys", "admin:"];
         (!is_secret && !mentions.iter().any(|word| lower.contains(word))).then_some(line)
     }
 }

@@ -153,8 +153,12 @@ fn load_identity(
             format!("the certificate expires in {days} days"),
         ));
     }
-    let private = PrivateKeyDer::from_pem_file(key)
-        .map_err(|error| CertificateError::new(key, format!("no private key in PEM: {error}")))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
+        CertificateError::new(
+            key,
+            format!("no private key in PEM: {}", pem_problem(error)),
+        )
+    })?;
     let certified =
         certified(chain, private).map_err(|error| CertificateError::new(key, error.to_string()))?;
     certified.keys_match().map_err(|_| {
@@ -180,9 +184,25 @@ fn certified(
     Ok(CertifiedKey::new(chain, signer))
 }
 
+/// What is wrong with a PEM file, in words: the parser shows bytes as numbers.
+fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
+    use rustls_pki_types::pem::Error;
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    match error {
+        Error::MissingSectionEnd { end_marker } => {
+            format!("it ends before `-----END {}-----`", text(end_marker))
+        }
+        Error::IllegalSectionStart { line } => format!("`{}` begins no section", text(line)),
+        error => error.to_string(),
+    }
+}
+
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {
     let unreadable = |error: rustls_pki_types::pem::Error| {
-        CertificateError::new(path, format!("no certificate in PEM: {error}"))
+        CertificateError::new(
+            path,
+            format!("no certificate in PEM: {}", pem_problem(error)),
+        )
     };
     let chain: Vec<_> = CertificateDer::pem_file_iter(path)
         .map_err(unreadable)?
