@@ -409,11 +409,19 @@ fn when_nobody_is_able_it_fails_open_or_refuses() {
     let asks = |name| with_opt(query(name, "A"), 1232, 0, &[]);
     let open = exchange_over(&down, &asks("api.example.com"), Transport::Udp).unwrap();
     assert_eq!(show(&open).lines().next(), Some("0 aa rd"));
-    // RFC 8914 §4.4.
+    // RFC 8914 §4.4, with the rule that decided.
     assert_eq!(extended_error(&open), Some(3));
+    assert_eq!(
+        extended_text(&open),
+        "when_none_healthy: all (no region is able)"
+    );
     let refused = exchange_over(&down, &asks("strict.example.com"), Transport::Udp).unwrap();
     assert_eq!(show(&refused), "2 rd");
     assert_eq!(extended_error(&refused), Some(0));
+    assert_eq!(
+        extended_text(&refused),
+        "when_none_healthy: none (no region is able)"
+    );
 }
 
 /// The options of the OPT record that ends a response.
@@ -442,6 +450,12 @@ fn extended_error(response: &[u8]) -> Option<u16> {
     let all = options(response);
     let (_, data) = all.iter().find(|(code, _)| *code == 15)?;
     Some(u16::from_be_bytes([data[0], data[1]]))
+}
+
+fn extended_text(response: &[u8]) -> String {
+    let all = options(response);
+    let (_, data) = all.iter().find(|(code, _)| *code == 15).unwrap();
+    String::from_utf8(data[2..].to_vec()).unwrap()
 }
 
 #[test]

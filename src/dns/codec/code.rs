@@ -100,7 +100,7 @@ impl ExtendedError {
     /// RFC 8914 §4.4: the answer may not be what it should be.
     pub(in crate::dns) const FAIL_OPEN: Self = Self {
         code: 3,
-        text: "no region is able: failing open",
+        text: "when_none_healthy: all (no region is able)",
     };
 
     /// RFC 8914 §4.21.
