@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use super::Live;
 use super::codec::OWN_UDP_SIZE;
 use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
+use super::codec::edns::Keepalive;
 use super::codec::query::{DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::lookup::{Asker, look_up};
@@ -76,28 +77,39 @@ pub fn respond(
     out: &mut Vec<u8>,
 ) -> Outcome {
     out.clear();
-    let node = &live.snapshot.plan.node.name;
-    match read(message) {
-        Message::Silence(reason) => Outcome::Dropped(reason),
-        Message::Bad(head, rcode) => {
-            let size = size(&head, transport);
-            let mut reply = Reply::begin(head, node, size, out);
-            reply.rcode = rcode;
-            answered(reply.finish(size))
-        }
-        Message::Query(query) => {
-            let size = size(&query.head, transport);
-            let mut reply = Reply::begin(query.head, node, size, out);
-            let steered = answer(live, &query, peer, draw, &mut reply);
-            let rcode = reply.finish(size);
-            Outcome::Answered { rcode, steered }
-        }
+    let mut message = read(message);
+    let head = match message.head_mut() {
+        Ok(head) => head,
+        Err(reason) => return Outcome::Dropped(reason),
+    };
+    let options = settle_options(head, transport);
+    let (head, size) = (*head, size(head, transport));
+    let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
+    let mut steered = None;
+    match (message, options) {
+        (_, Err(rcode)) | (Message::Bare(_, rcode), Ok(())) => reply.rcode = rcode,
+        (Message::Query(query), Ok(())) => steered = answer(live, &query, peer, draw, &mut reply),
+        (Message::Silence(reason), Ok(())) => return Outcome::Dropped(reason),
     }
+    let rcode = reply.finish(size);
+    Outcome::Answered { rcode, steered }
 }
 
-fn answered(rcode: Rcode) -> Outcome {
-    let steered = None;
-    Outcome::Answered { rcode, steered }
+/// Leaves out the options that mean nothing over this transport.
+fn settle_options(head: &mut Head<'_>, transport: Transport) -> Result<(), Rcode> {
+    let Some(edns) = &mut head.edns else {
+        return Ok(());
+    };
+    // RFC 7830 §6: padding what anybody can read hides nothing.
+    edns.wants_padding &= transport == Transport::Tls;
+    match (transport, edns.keepalive) {
+        // RFC 7828 §3.2.1: over UDP it is ignored, whatever it says.
+        (Transport::Udp, _) => edns.keepalive = Keepalive::Absent,
+        // RFC 7828 §3.1: a query leaves the time to the server.
+        (Transport::Tcp | Transport::Tls, Keepalive::Malformed) => return Err(Rcode::FormErr),
+        (Transport::Tcp | Transport::Tls, Keepalive::Absent | Keepalive::Asked) => {}
+    }
+    Ok(())
 }
 
 /// RFC 6891 §6.2.3–6.2.5: the lesser of what both sides can, and never under 512 bytes.

@@ -18,12 +18,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Live;
+use super::codec::IDLE;
 use super::count::Counters;
 use super::respond::Transport;
 use crate::prefix::Prefix;
-
-/// How long a connection may be silent between messages, RFC 7766 §6.2.3.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a message may take once its first byte is there.
 const REST_OF_MESSAGE: Duration = Duration::from_secs(5);

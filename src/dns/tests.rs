@@ -730,3 +730,50 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_connection_s_client_is_told_how_long_it_may_be_silent() {
+    let live = live();
+    let ask = |option: &[u8], transport| {
+        let asks = with_opt(query("mail.example.com", "A"), 1232, 0, option);
+        exchange_over(&live, &asks, transport).unwrap()
+    };
+    let (empty, timed) = ([0, 11, 0, 0], [0, 11, 0, 2, 0, 100]);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        // RFC 7828 §3.1: in units of 100 ms.
+        let response = ask(&empty, transport);
+        assert_eq!(options(&response), [(11, vec![0, 100])]);
+        assert_eq!(show(&ask(&timed, transport)), "1 rd");
+    }
+    // §3.2.1: ignored over UDP.
+    for option in [empty.as_slice(), &timed] {
+        let response = ask(option, Transport::Udp);
+        assert_eq!((response[3] & 15, options(&response)), (0, vec![]));
+    }
+}
+
+#[test]
+fn responses_over_tls_are_padded_if_the_query_was() {
+    let live = live();
+    let asks = |name, qtype| with_opt(query(name, qtype), 1232, 0, &[0, 12, 0, 3, 0, 0, 0]);
+    for (name, qtype, length) in [
+        ("mail.example.com", "A", 468),
+        ("many.example.com", "TXT", 4 * 468),
+        ("www.example.net", "A", 468),
+    ] {
+        // RFC 8467 §4.2.
+        let asks = asks(name, qtype);
+        let response = exchange_over(&live, &asks, Transport::Tls).unwrap();
+        assert_eq!(response.len(), length);
+        // RFC 7830 §3: zeros, in the last option.
+        let (code, padding) = options(&response).pop().unwrap();
+        assert_eq!((code, padding.iter().max()), (12, Some(&0)));
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let response = exchange_over(&live, &asks, transport).unwrap();
+            assert!(options(&response).iter().all(|(code, _)| *code != 12));
+        }
+    }
+    let unasked = with_opt(query("mail.example.com", "A"), 1232, 0, &[]);
+    let response = exchange_over(&live, &unasked, Transport::Tls).unwrap();
+    assert_eq!(options(&response), []);
+}

@@ -113,4 +113,9 @@ impl ExtendedError {
     pub(in crate::dns) const fn other(text: &'static str) -> Self {
         Self { code: 0, text }
     }
+
+    /// The bytes of its option: head, code and text.
+    pub(in crate::dns) fn length(self) -> usize {
+        4 + 2 + self.text.len()
+    }
 }

@@ -2,9 +2,9 @@
 
 pub(super) mod code;
 mod cursor;
-mod edns;
+pub(super) mod edns;
 pub(super) mod name;
 pub(super) mod query;
 pub(super) mod reply;
 
-pub(super) use edns::OWN_UDP_SIZE;
+pub(super) use edns::{IDLE, OWN_UDP_SIZE};

@@ -44,9 +44,20 @@ pub(in crate::dns) enum Message<'q> {
     /// To be looked up.
     Query(Query<'q>),
     /// To be answered with this code and nothing else.
-    Bad(Head<'q>, Rcode),
+    Bare(Head<'q>, Rcode),
     /// Not to be answered.
     Silence(DropReason),
+}
+
+impl<'q> Message<'q> {
+    /// What the response takes from it, if there is to be one.
+    pub(in crate::dns) fn head_mut(&mut self) -> Result<&mut Head<'q>, DropReason> {
+        match self {
+            Self::Query(query) => Ok(&mut query.head),
+            Self::Bare(head, _) => Ok(head),
+            Self::Silence(reason) => Err(*reason),
+        }
+    }
 }
 
 /// Why a message gets no answer.
@@ -97,23 +108,23 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
     // What follows the header depends on the opcode, so that for another it cannot be read.
     if flags & OPCODE != 0 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bad(head, Rcode::NotImp);
+        return Message::Bare(head, Rcode::NotImp);
     }
     // RFC 9619 §4: a query has exactly one question.
     if counts.questions != 1 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bad(head, Rcode::FormErr);
+        return Message::Bare(head, Rcode::FormErr);
     }
     let Some((name, qtype, qclass)) = read_question(&mut cursor) else {
-        return Message::Bad(head, Rcode::FormErr);
+        return Message::Bare(head, Rcode::FormErr);
     };
     head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
     match read_records(&mut cursor, &counts, qtype) {
-        Records::Malformed(edns) => Message::Bad(Head { edns, ..head }, Rcode::FormErr),
+        Records::Malformed(edns) => Message::Bare(Head { edns, ..head }, Rcode::FormErr),
         Records::Fine(edns) => {
             head.edns = edns;
             if edns.is_some_and(|edns| edns.is_bad_version) {
-                return Message::Bad(head, Rcode::BadVers);
+                return Message::Bare(head, Rcode::BadVers);
             }
             Message::Query(Query {
                 head,
