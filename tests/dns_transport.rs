@@ -193,12 +193,12 @@ fn tls_serves_the_same() {
     // RFC 8467 §4.2, RFC 7828: over TLS responses are padded, and say how long they may be silent.
     let output = std::process::Command::new("kdig")
         .args(["@127.0.0.1", "-p", &address.port().to_string()])
-        .args(["+tls", "+padding", "+edns", "api.example.com"])
+        .args(["+tls", "+padding", "+cookie", "+edns", "api.example.com"])
         .args(["+ednsopt=11", "+norec"])
         .output()
         .expect("kdig: install knot-dnsutils");
     let answer = String::from_utf8(output.stdout).unwrap();
-    for said in ["PADDING", "Received 468 B", "(11): 0064"] {
+    for said in ["PADDING", "Received 468 B", "COOKIE", "(11): 0064"] {
         assert!(answer.contains(said), "no {said} in\n{answer}");
     }
     stop.cancel();

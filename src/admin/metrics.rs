@@ -39,6 +39,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "DNS messages that got no response, by transport and reason",
     ),
     (
+        "meridian_dns_cookies_total",
+        Kind::Counter,
+        "DNS cookies of clients by transport and what they showed",
+    ),
+    (
         "meridian_dns_refused_connections_total",
         Kind::Counter,
         "DNS connections that were one too many, by transport",

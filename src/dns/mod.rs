@@ -2,15 +2,17 @@
 //!
 //! [`respond()`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
 //! is one DNS behaviour. Knows not how a region is chosen: [`AnswerTable`] holds what `steer` said.
-//! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914, 9460.
+//! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482, 8906, 8914,
+//! 9018, 9460.
 //!
-//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `bind`, `udp`,
-//! `tcp` the transports · `count` the metrics.
+//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `cookie` to
+//! whom · `bind`, `udp`, `tcp` the transports · `count` the metrics.
 
 use std::sync::Arc;
 
 mod bind;
 mod codec;
+mod cookie;
 mod count;
 mod lookup;
 mod respond;
@@ -21,7 +23,8 @@ mod udp;
 pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
-pub use respond::{Outcome, Transport, respond};
+pub use cookie::{Cookies, Standing};
+pub use respond::{Arrival, Outcome, Transport, respond};
 pub use table::{AnswerTable, Cause, Choice, Chosen, SteeredType};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
@@ -35,14 +38,26 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// Compiled from it.
     pub answers: Arc<AnswerTable>,
+    /// Of the Plan's keys.
+    pub cookies: Arc<Cookies>,
 }
 
 impl Live {
     /// Compiles a snapshot; `previous` is what was published last.
     pub fn compile(snapshot: Arc<Snapshot>, previous: Option<&Self>) -> Self {
-        let previous = previous.map(|previous| &*previous.answers);
-        let answers = Arc::new(AnswerTable::compile(&snapshot, previous));
-        Self { snapshot, answers }
+        let answers = previous.map(|previous| &*previous.answers);
+        let answers = Arc::new(AnswerTable::compile(&snapshot, answers));
+        let cookies = previous
+            .filter(|previous| previous.snapshot.plan.keys == snapshot.plan.keys)
+            .map_or_else(
+                || Arc::new(Cookies::new(&snapshot.plan.keys)),
+                |previous| Arc::clone(&previous.cookies),
+            );
+        Self {
+            snapshot,
+            answers,
+            cookies,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! One message in, at most one out: what every query gets before and after it is looked up.
 //!
-//! Classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
+//! Cookies, classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
 
 use std::net::IpAddr;
 
@@ -10,6 +10,7 @@ use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
 use super::codec::edns::Keepalive;
 use super::codec::query::{DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::cookie::Standing;
 use super::lookup::{Asker, look_up};
 use super::table::Chosen;
 use crate::ids::ServiceId;
@@ -52,6 +53,19 @@ impl Transport {
     }
 }
 
+/// How and when a message came, and the chance that goes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// How.
+    pub transport: Transport,
+    /// Chance.
+    pub draw: Draw,
+    /// When, in seconds since 1970 by the wall clock.
+    pub unix_secs: u32,
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -61,6 +75,8 @@ pub enum Outcome {
         rcode: Rcode,
         /// The service and the region whose addresses it holds.
         steered: Option<(ServiceId, Chosen)>,
+        /// What the query's cookie showed, if it had one.
+        cookie: Option<Standing>,
     },
     /// There is nothing to send.
     Dropped(DropReason),
@@ -68,31 +84,38 @@ pub enum Outcome {
 
 /// Answers a message. `out` is overwritten; given room for a whole response of the transport
 /// (1,232 bytes over UDP), nothing is allocated.
-pub fn respond(
-    live: &Live,
-    message: &[u8],
-    peer: IpAddr,
-    transport: Transport,
-    draw: Draw,
-    out: &mut Vec<u8>,
-) -> Outcome {
+pub fn respond(live: &Live, message: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> Outcome {
     out.clear();
     let mut message = read(message);
     let head = match message.head_mut() {
         Ok(head) => head,
         Err(reason) => return Outcome::Dropped(reason),
     };
-    let options = settle_options(head, transport);
-    let (head, size) = (*head, size(head, transport));
+    let cookie = trade_cookies(live, head, arrival);
+    let options = settle_options(head, arrival.transport);
+    let (head, size) = (*head, size(head, arrival.transport));
     let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
     let mut steered = None;
     match (message, options) {
-        (_, Err(rcode)) | (Message::Bare(_, rcode), Ok(())) => reply.rcode = rcode,
-        (Message::Query(query), Ok(())) => steered = answer(live, &query, peer, draw, &mut reply),
+        (_, Err(rcode)) => reply.rcode = rcode,
+        (Message::Query(query), Ok(())) => steered = answer(live, &query, arrival, &mut reply),
+        (Message::Bare(_, rcode), Ok(())) => reply.rcode = confirm(cookie, rcode),
         (Message::Silence(reason), Ok(())) => return Outcome::Dropped(reason),
     }
     let rcode = reply.finish(size);
-    Outcome::Answered { rcode, steered }
+    Outcome::Answered {
+        rcode,
+        steered,
+        cookie,
+    }
+}
+
+/// Puts the cookie that the client gets in the place of the one that it showed.
+fn trade_cookies(live: &Live, head: &mut Head<'_>, arrival: Arrival) -> Option<Standing> {
+    let shown = head.edns.as_mut()?.cookie.as_mut()?;
+    let (standing, given) = live.cookies.judge(*shown, arrival.peer, arrival.unix_secs);
+    *shown = given;
+    Some(standing)
 }
 
 /// Leaves out the options that mean nothing over this transport.
@@ -112,6 +135,14 @@ fn settle_options(head: &mut Head<'_>, transport: Transport) -> Result<(), Rcode
     Ok(())
 }
 
+/// RFC 7873 §5.4: a query for nothing but a cookie is told whether the one that it shows is good.
+fn confirm(cookie: Option<Standing>, rcode: Rcode) -> Rcode {
+    match (cookie, rcode) {
+        (Some(Standing::Invalid), Rcode::NoError) => Rcode::BadCookie,
+        _ => rcode,
+    }
+}
+
 /// RFC 6891 §6.2.3–6.2.5: the lesser of what both sides can, and never under 512 bytes.
 fn size(head: &Head<'_>, transport: Transport) -> usize {
     usize::from(match transport {
@@ -125,8 +156,7 @@ fn size(head: &Head<'_>, transport: Transport) -> usize {
 fn answer(
     live: &Live,
     query: &Query<'_>,
-    peer: IpAddr,
-    draw: Draw,
+    arrival: Arrival,
     reply: &mut Reply<'_, '_>,
 ) -> Option<(ServiceId, Chosen)> {
     match (query.qclass, query.qtype) {
@@ -142,8 +172,11 @@ fn answer(
         (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
             let subnet = query.head.edns.and_then(|edns| edns.subnet);
-            let client = subnet.and_then(|subnet| subnet.client()).unwrap_or(peer);
-            let asker = Asker { client, draw };
+            let client = subnet.and_then(|subnet| subnet.client());
+            let asker = Asker {
+                client: client.unwrap_or(arrival.peer),
+                draw: arrival.draw,
+            };
             return look_up(live, query, asker, reply);
         }
         _ => refuse(reply),

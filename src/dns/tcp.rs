@@ -21,6 +21,7 @@ use super::Live;
 use super::codec::IDLE;
 use super::count::Counters;
 use super::respond::Transport;
+use crate::clock;
 use crate::prefix::Prefix;
 
 /// How long a message may take once its first byte is there.
@@ -167,10 +168,12 @@ impl Shared {
         peer: IpAddr,
     ) -> Next {
         let live = self.live.load();
+        let now = clock::unix_secs();
         while let Some(length) = whole_message(input) {
             input.advance(LENGTH_BYTES);
             let message = input.split_to(length);
-            if !self.counters.answer(&live, &message, peer, response) {
+            let arrival = self.counters.arrival(peer, now);
+            if !self.counters.answer(&live, &message, arrival, response) {
                 return Next::Close;
             }
             let length = u16::try_from(response.len()).unwrap_or(u16::MAX);

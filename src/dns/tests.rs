@@ -8,11 +8,14 @@ use hickory_proto::rr::RData;
 use proptest::prelude::*;
 
 use super::testing::{plan, snapshot};
-use super::{Live, Outcome, Transport, respond};
+use super::{Arrival, Live, Outcome, Transport, respond};
 use crate::health::Health;
 use crate::steering::{Draw, MemberState};
 
 const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// Seconds since 1970.
+const NOW: u32 = 1_800_000_000;
 
 fn live() -> Live {
     live_with(|_| {})
@@ -75,9 +78,19 @@ fn with_opt(mut wire: Vec<u8>, size: u16, version: u8, options: &[u8]) -> Vec<u8
     wire
 }
 
+fn arrival(transport: Transport, draw: u64) -> Arrival {
+    Arrival {
+        peer: RESOLVER,
+        transport,
+        draw: Draw(draw),
+        unix_secs: NOW,
+    }
+}
+
 fn exchange_over(live: &Live, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(4096);
-    match respond(live, query, RESOLVER, transport, Draw(0), &mut out) {
+    let arrival = arrival(transport, 0);
+    match respond(live, query, arrival, &mut out) {
         Outcome::Answered { .. } => Some(out),
         Outcome::Dropped(_) => None,
     }
@@ -671,14 +684,8 @@ fn a_weighted_service_draws_for_every_query() {
     for draw in 0..64 {
         let mut out = Vec::new();
         let asks = query("pick.example.com", "A");
-        respond(
-            &live,
-            &asks,
-            RESOLVER,
-            Transport::Udp,
-            Draw(draw << 40),
-            &mut out,
-        );
+        let arrival = arrival(Transport::Udp, draw << 40);
+        respond(&live, &asks, arrival, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2, "both regions that have the type");
@@ -691,7 +698,8 @@ fn addresses_rotate_with_the_draw() {
     for draw in 0..8 {
         let mut out = Vec::new();
         let asks = query("api.example.com", "A");
-        respond(&live, &asks, RESOLVER, Transport::Udp, Draw(draw), &mut out);
+        let arrival = arrival(Transport::Udp, draw);
+        respond(&live, &asks, arrival, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2);
@@ -709,12 +717,13 @@ proptest! {
     /// A query with a few bytes changed gets further than any bytes do, and what it gets is readable.
     #[test]
     fn a_damaged_query_gets_a_readable_answer(
-        changes in proptest::collection::vec((2usize..80, any::<u8>()), 0..6),
-        cut in 0usize..90,
+        changes in proptest::collection::vec((2usize..110, any::<u8>()), 0..6),
+        cut in 0usize..120,
     ) {
         let live = live();
-        let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100, 0, 3, 0, 0];
-        let mut asks = with_opt(query("www.sub.api.example.com", "A"), 1232, 0, &subnet);
+        let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100, 0, 3, 0, 0, 0, 11, 0, 0];
+        let options = [&subnet, cookie_option(&[1; 24]).as_slice()].concat();
+        let mut asks = with_opt(query("www.sub.api.example.com", "A"), 1232, 0, &options);
         for (at, byte) in changes {
             if let Some(place) = asks.get_mut(at) {
                 *place = byte;
@@ -729,6 +738,123 @@ proptest! {
             }
         }
     }
+}
+
+/// A COOKIE option with this data.
+fn cookie_option(data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+    [&[0, 10], length.as_slice(), data].concat()
+}
+
+/// The data of the COOKIE option in a response.
+fn cookie_in(response: &[u8]) -> Option<Vec<u8>> {
+    let all = options(response);
+    let found = all.into_iter().find(|(code, _)| *code == 10);
+    found.map(|(_, data)| data)
+}
+
+const CLIENT_COOKIE: [u8; 8] = *b"resolver";
+
+fn extended_code(response: &[u8]) -> u16 {
+    let message = Message::from_vec(response).unwrap();
+    u16::from(message.metadata.response_code)
+}
+
+#[test]
+fn a_client_cookie_gets_a_server_cookie_over_every_transport() {
+    let live = live();
+    let asks = with_opt(
+        query("mail.example.com", "A"),
+        1232,
+        0,
+        &cookie_option(&CLIENT_COOKIE),
+    );
+    for transport in Transport::ALL {
+        // RFC 7873 §5.2.3: answered, and with both cookies.
+        let response = exchange_over(&live, &asks, transport).unwrap();
+        assert_eq!(
+            show(&response),
+            "0 aa rd\nan mail.example.com. 3600 A 192.0.2.25"
+        );
+        let cookie = cookie_in(&response).unwrap();
+        assert_eq!(cookie.len(), 24);
+        assert_eq!(cookie[..8], CLIENT_COOKIE);
+        // §5.2.5: a valid one stays as it is.
+        let again = with_opt(
+            query("mail.example.com", "A"),
+            1232,
+            0,
+            &cookie_option(&cookie),
+        );
+        let response = exchange_over(&live, &again, transport).unwrap();
+        assert_eq!(cookie_in(&response).unwrap(), cookie);
+    }
+}
+
+#[test]
+fn a_wrong_server_cookie_counts_as_none() {
+    let live = live();
+    for server in [[1; 16].as_slice(), &[1; 8], &[1; 32]] {
+        let data = [&CLIENT_COOKIE, server].concat();
+        let asks = with_opt(
+            query("mail.example.com", "A"),
+            1232,
+            0,
+            &cookie_option(&data),
+        );
+        // RFC 7873 §5.2.4.
+        let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+        assert_eq!(
+            show(&response),
+            "0 aa rd\nan mail.example.com. 3600 A 192.0.2.25"
+        );
+        let cookie = cookie_in(&response).unwrap();
+        assert_eq!(cookie[..8], CLIENT_COOKIE);
+        assert_ne!(cookie[8..], *server);
+    }
+}
+
+#[test]
+fn a_cookie_of_a_wrong_length_is_malformed_and_only_the_first_counts() {
+    let live = live();
+    let plain = query("mail.example.com", "A");
+    for length in [0, 7, 9, 15, 41] {
+        // RFC 7873 §5.2.2.
+        let option = cookie_option(&vec![1; length]);
+        check(&live, &with_opt(plain.clone(), 1232, 0, &option), "1 rd");
+    }
+    // §5.2: of several, the first.
+    let both = [cookie_option(&CLIENT_COOKIE), cookie_option(&[1; 7])].concat();
+    let response = exchange_over(
+        &live,
+        &with_opt(plain.clone(), 1232, 0, &both),
+        Transport::Udp,
+    );
+    assert_eq!(cookie_in(&response.unwrap()).unwrap()[..8], CLIENT_COOKIE);
+    // RFC 6891 §6.1.3: nobody knows what a cookie is in a later version.
+    let later = with_opt(plain, 1232, 1, &cookie_option(&[1; 7]));
+    let response = exchange_over(&live, &later, Transport::Udp).unwrap();
+    assert_eq!((extended_code(&response), cookie_in(&response)), (16, None));
+}
+
+#[test]
+fn a_cookie_may_be_asked_for_without_a_question() {
+    let live = live();
+    let empty = vec![0x12, 0x34, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let ask = |data: &[u8]| {
+        let asks = with_opt(empty.clone(), 1232, 0, &cookie_option(data));
+        exchange_over(&live, &asks, Transport::Udp).unwrap()
+    };
+    // RFC 7873 §5.4: NOERROR to a client cookie, and to a good server cookie; BADCOOKIE to any other.
+    let response = ask(&CLIENT_COOKIE);
+    assert_eq!((extended_code(&response), response[5]), (0, 0));
+    let cookie = cookie_in(&response).unwrap();
+    assert_eq!(extended_code(&ask(&cookie)), 0);
+    let response = ask(&[7; 24]);
+    assert_eq!(extended_code(&response), 23);
+    assert_eq!(cookie_in(&response).unwrap().len(), 24);
+    // RFC 9619 §4: without a cookie there is nothing to ask.
+    check(&live, &with_opt(empty, 1232, 0, &[]), "1 rd");
 }
 
 #[test]
@@ -776,4 +902,26 @@ fn responses_over_tls_are_padded_if_the_query_was() {
     let unasked = with_opt(query("mail.example.com", "A"), 1232, 0, &[]);
     let response = exchange_over(&live, &unasked, Transport::Tls).unwrap();
     assert_eq!(options(&response), []);
+}
+
+#[test]
+fn a_response_with_every_option_keeps_to_the_size() {
+    let live = live();
+    let all = [
+        [0, 3, 0, 0].as_slice(),
+        &[0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100],
+        &cookie_option(&CLIENT_COOKIE),
+        &[0, 11, 0, 0, 0, 12, 0, 0],
+    ]
+    .concat();
+    for name in ["mail", "api", "many", "nothing"] {
+        for qtype in ["A", "TXT", "HTTPS"] {
+            for size in [512, 600, 1232] {
+                let asks = with_opt(query(&format!("{name}.example.com"), qtype), size, 0, &all);
+                let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+                assert!(response.len() <= usize::from(size), "{name} {qtype} {size}");
+                assert_eq!(cookie_in(&response).unwrap().len(), 24);
+            }
+        }
+    }
 }

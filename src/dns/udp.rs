@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use super::Live;
 use super::count::Counters;
 use super::respond::Transport;
+use crate::clock;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
 const BATCH: usize = 32;
@@ -241,12 +242,14 @@ impl<S: Family> Worker<S> {
 
     fn answer(&mut self) {
         let live = self.live.load();
+        let now = clock::unix_secs();
         for (query, received) in self.queries.iter().zip(&self.received) {
             let (peer, port) = received.from.peer();
             let message = query.get(..received.length).unwrap_or(query);
             let mut bytes = self.spare.pop().unwrap_or_default();
+            let arrival = self.counters.arrival(peer, now);
             // Nobody can be answered at port 0.
-            if port != 0 && self.counters.answer(live, message, peer, &mut bytes) {
+            if port != 0 && self.counters.answer(live, message, arrival, &mut bytes) {
                 self.responses.push(Outgoing {
                     to: received.from,
                     from: received.to,

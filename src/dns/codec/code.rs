@@ -45,11 +45,13 @@ pub enum Rcode {
     YxDomain,
     /// The EDNS version is not supported (RFC 6891 §9).
     BadVers,
+    /// The server cookie is missing or wrong (RFC 7873 §8).
+    BadCookie,
 }
 
 impl Rcode {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoError,
         Self::FormErr,
         Self::ServFail,
@@ -58,6 +60,7 @@ impl Rcode {
         Self::Refused,
         Self::YxDomain,
         Self::BadVers,
+        Self::BadCookie,
     ];
 
     /// The code, of which the header holds the low four bits and OPT the others.
@@ -71,6 +74,7 @@ impl Rcode {
             Self::Refused => 5,
             Self::YxDomain => 6,
             Self::BadVers => 16,
+            Self::BadCookie => 23,
         }
     }
 
@@ -85,6 +89,7 @@ impl Rcode {
             Self::Refused => "refused",
             Self::YxDomain => "yxdomain",
             Self::BadVers => "badvers",
+            Self::BadCookie => "badcookie",
         }
     }
 }

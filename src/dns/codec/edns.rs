@@ -1,11 +1,12 @@
-//! EDNS(0): the OPT record (RFC 6891), client subnet (RFC 7871), NSID (RFC 5001),
+//! EDNS(0): the OPT record (RFC 6891), client subnet (RFC 7871), NSID (RFC 5001), cookies (RFC 7873),
 //! keepalive (RFC 7828), padding (RFC 7830), extended errors (RFC 8914). Options that are not known
-//! here, cookies among them, are ignored (RFC 6891 §6.1.2).
+//! here are ignored (RFC 6891 §6.1.2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::code::{ExtendedError, Rcode, rtype};
+use super::cookie::{Cookie, OPTION_COOKIE};
 use super::cursor::Cursor;
 
 /// The payload that this server announces and keeps to: no fragments on any usual path.
@@ -51,6 +52,8 @@ pub(in crate::dns) struct Edns {
     pub(in crate::dns) wants_nsid: bool,
     /// The network of the client behind a resolver.
     pub(in crate::dns) subnet: Option<ClientSubnet>,
+    /// The client's, until it is replaced by what the client gets.
+    pub(in crate::dns) cookie: Option<Cookie>,
     /// Whether it is asked for how long a connection may be silent.
     pub(in crate::dns) keepalive: Keepalive,
     /// Whether the response should not tell by its length what it is.
@@ -111,6 +114,10 @@ impl Edns {
                 OPTION_CLIENT_SUBNET => {
                     self.subnet = Some(ClientSubnet::read(data).ok_or(Malformed)?);
                 }
+                // RFC 7873 §5.2: the first cookie counts, and further ones do not.
+                OPTION_COOKIE if self.cookie.is_none() => {
+                    self.cookie = Some(Cookie::read(data).ok_or(Malformed)?);
+                }
                 OPTION_KEEPALIVE if data.is_empty() => self.keepalive = Keepalive::Asked,
                 OPTION_KEEPALIVE => self.keepalive = Keepalive::Malformed,
                 OPTION_PADDING => self.wants_padding = true,
@@ -125,6 +132,7 @@ impl Edns {
         let data = [
             self.wants_nsid.then(|| nsid(node).len()),
             self.subnet.map(|subnet| 4 + subnet.octets()),
+            self.cookie.map(|cookie| cookie.length()),
             self.says_idle().then_some(2),
             self.wants_padding.then_some(0),
         ];
@@ -170,6 +178,9 @@ impl Edns {
         }
         if let Some(subnet) = self.subnet {
             subnet.write(out, scope);
+        }
+        if let Some(cookie) = self.cookie {
+            cookie.write(out);
         }
         if self.says_idle() {
             // RFC 7828 §3.1: in units of 100 ms.
@@ -260,7 +271,7 @@ pub(in crate::dns) fn put_u16(out: &mut Vec<u8>, value: u16) {
 }
 
 /// Appends an option whose data is these parts.
-fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
+pub(super) fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
     put_u16(out, code);
     let length_at = out.len();
     put_u16(out, 0);

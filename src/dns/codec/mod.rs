@@ -1,6 +1,7 @@
 //! The wire: queries read strictly, responses written in place. Knows no zone and no region.
 
 pub(super) mod code;
+pub(super) mod cookie;
 mod cursor;
 pub(super) mod edns;
 pub(super) mod name;

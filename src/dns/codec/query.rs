@@ -110,7 +110,15 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
         head.edns = find_opt(&mut cursor, &counts);
         return Message::Bare(head, Rcode::NotImp);
     }
-    // RFC 9619 §4: a query has exactly one question.
+    // RFC 7873 §5.4: who asks for a cookie needs no question.
+    if counts.questions == 0
+        && let Records::Fine(Some(edns)) = read_records(cursor, &counts, 0)
+        && edns.cookie.is_some()
+    {
+        head.edns = Some(edns);
+        return Message::Bare(head, Rcode::NoError);
+    }
+    // RFC 9619 §4: any other query has exactly one question.
     if counts.questions != 1 {
         head.edns = find_opt(&mut cursor, &counts);
         return Message::Bare(head, Rcode::FormErr);
@@ -119,7 +127,7 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
         return Message::Bare(head, Rcode::FormErr);
     };
     head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
-    match read_records(&mut cursor, &counts, qtype) {
+    match read_records(cursor, &counts, qtype) {
         Records::Malformed(edns) => Message::Bare(Head { edns, ..head }, Rcode::FormErr),
         Records::Fine(edns) => {
             head.edns = edns;
@@ -181,19 +189,19 @@ enum Records {
 
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
 /// (RFC 1995 §3). The additional section may hold one OPT and records for others to read.
-fn read_records(cursor: &mut Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
+fn read_records(mut cursor: Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
         return Records::Malformed(None);
     }
     for _ in 0..counts.authorities {
-        if !matches!(read_record(cursor), Some(Record::Other)) {
+        if !matches!(read_record(&mut cursor), Some(Record::Other)) {
             return Records::Malformed(None);
         }
     }
     let mut found = None;
     for _ in 0..counts.additionals {
-        match read_record(cursor) {
+        match read_record(&mut cursor) {
             Some(Record::Other) => {}
             // RFC 6891 §6.1.1: more than one OPT is an error.
             Some(Record::Opt(edns)) if found.is_none() => found = Some(edns),
