@@ -12,6 +12,7 @@ use super::Live;
 use super::codec::code::Rcode;
 use super::codec::query::DropReason;
 use super::cookie::Standing;
+use super::rate_limit::Pace;
 use super::respond::{Arrival, Outcome, Transport, respond};
 use crate::chance;
 use crate::steering::Draw;
@@ -24,6 +25,7 @@ pub(super) struct Counters {
     responses: [Counter; Rcode::ALL.len()],
     dropped: [Counter; DropReason::ALL.len()],
     cookies: [Counter; Standing::ALL.len()],
+    slipped: Counter,
     panicked: Counter,
     unsent: Counter,
     refused_connections: Counter,
@@ -52,6 +54,7 @@ impl Counters {
                     "standing" => standing.as_str(),
                 )
             }),
+            slipped: counter!("meridian_dns_slipped_total", "transport" => label),
             panicked: dropped("panic"),
             unsent: dropped("unsent"),
             refused_connections: counter!(
@@ -77,20 +80,27 @@ impl Counters {
         live: &Live,
         message: &[u8],
         arrival: Arrival,
+        limit: impl FnOnce() -> Pace,
         out: &mut Vec<u8>,
     ) -> bool {
         self.queries.increment(1);
         // What a panic may leave half written is `out`, which the next message overwrites.
-        let outcome = catch_unwind(AssertUnwindSafe(|| respond(live, message, arrival, out)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            respond(live, message, arrival, limit, out)
+        }));
         match outcome {
             Ok(Outcome::Answered {
                 rcode,
                 steered,
                 cookie,
+                pace,
             }) => {
                 count(&Rcode::ALL, &self.responses, &rcode);
                 if let Some(standing) = cookie {
                     count(&Standing::ALL, &self.cookies, &standing);
+                }
+                if pace == Pace::Reminder {
+                    self.slipped.increment(1);
                 }
                 if let Some((service, chosen)) = steered {
                     live.answers.count(service, chosen);

@@ -5,8 +5,8 @@
 //! RFC 1034, 1035, 2181, 2308, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482, 8906, 8914,
 //! 9018, 9460.
 //!
-//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `cookie` to
-//! whom · `bind`, `udp`, `tcp` the transports · `count` the metrics.
+//! `codec` the wire · `table` what is answered · `respond` and `lookup` how · `cookie` and
+//! `rate_limit` to whom · `bind`, `udp`, `tcp` the transports · `count` the metrics.
 
 use std::sync::Arc;
 
@@ -15,6 +15,7 @@ mod codec;
 mod cookie;
 mod count;
 mod lookup;
+mod rate_limit;
 mod respond;
 mod table;
 mod tcp;
@@ -24,6 +25,7 @@ pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};
+pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
 pub use table::{AnswerTable, Cause, Choice, Chosen, SteeredType};
 pub use tcp::{serve_tcp, serve_tls};

@@ -1,6 +1,6 @@
 //! One message in, at most one out: what every query gets before and after it is looked up.
 //!
-//! Cookies, classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
+//! Cookies, limits, classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
 
 use std::net::IpAddr;
 
@@ -12,6 +12,7 @@ use super::codec::query::{DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::cookie::Standing;
 use super::lookup::{Asker, look_up};
+use super::rate_limit::Pace;
 use super::table::Chosen;
 use crate::ids::ServiceId;
 use crate::steering::Draw;
@@ -77,14 +78,23 @@ pub enum Outcome {
         steered: Option<(ServiceId, Chosen)>,
         /// What the query's cookie showed, if it had one.
         cookie: Option<Standing>,
+        /// How it was sent: whole, or as the reminder that a limit leaves.
+        pace: Pace,
     },
     /// There is nothing to send.
     Dropped(DropReason),
 }
 
 /// Answers a message. `out` is overwritten; given room for a whole response of the transport
-/// (1,232 bytes over UDP), nothing is allocated.
-pub fn respond(live: &Live, message: &[u8], arrival: Arrival, out: &mut Vec<u8>) -> Outcome {
+/// (1,232 bytes over UDP), nothing is allocated. `limit` is asked at most once, and not for clients
+/// whose cookie shows that they are who they say.
+pub fn respond(
+    live: &Live,
+    message: &[u8],
+    arrival: Arrival,
+    limit: impl FnOnce() -> Pace,
+    out: &mut Vec<u8>,
+) -> Outcome {
     out.clear();
     let mut message = read(message);
     let head = match message.head_mut() {
@@ -93,20 +103,31 @@ pub fn respond(live: &Live, message: &[u8], arrival: Arrival, out: &mut Vec<u8>)
     };
     let cookie = trade_cookies(live, head, arrival);
     let options = settle_options(head, arrival.transport);
+    let pace = match cookie {
+        Some(Standing::Valid) => Pace::Whole,
+        Some(Standing::New | Standing::Invalid) | None => limit(),
+    };
+    match pace {
+        Pace::Whole => {}
+        Pace::Reminder => forgo_extras(head),
+        Pace::Silent => return Outcome::Dropped(DropReason::Limited),
+    }
     let (head, size) = (*head, size(head, arrival.transport));
     let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
     let mut steered = None;
-    match (message, options) {
-        (_, Err(rcode)) => reply.rcode = rcode,
-        (Message::Query(query), Ok(())) => steered = answer(live, &query, arrival, &mut reply),
-        (Message::Bare(_, rcode), Ok(())) => reply.rcode = confirm(cookie, rcode),
-        (Message::Silence(reason), Ok(())) => return Outcome::Dropped(reason),
+    match (message, options, pace) {
+        (_, Err(rcode), _) => reply.rcode = rcode,
+        (Message::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
+        (Message::Query(query), Ok(()), _) => steered = answer(live, &query, arrival, &mut reply),
+        (Message::Bare(_, rcode), Ok(()), _) => reply.rcode = confirm(cookie, rcode),
+        (Message::Silence(reason), Ok(()), _) => return Outcome::Dropped(reason),
     }
     let rcode = reply.finish(size);
     Outcome::Answered {
         rcode,
         steered,
         cookie,
+        pace,
     }
 }
 
@@ -133,6 +154,22 @@ fn settle_options(head: &mut Head<'_>, transport: Transport) -> Result<(), Rcode
         (Transport::Tcp | Transport::Tls, Keepalive::Absent | Keepalive::Asked) => {}
     }
     Ok(())
+}
+
+/// A response over the limit is no longer than its query, but for a server cookie.
+fn forgo_extras(head: &mut Head<'_>) {
+    if let Some(edns) = &mut head.edns {
+        edns.wants_nsid = false;
+    }
+}
+
+/// Says no more than where to ask again: over TCP, or with the cookie that comes with it.
+fn remind(cookie: Option<Standing>, reply: &mut Reply<'_, '_>) {
+    match cookie {
+        // RFC 7873 §5.2.3, §5.2.4: who comes back with this cookie is not limited.
+        Some(_) => reply.rcode = Rcode::BadCookie,
+        None => reply.truncate(),
+    }
 }
 
 /// RFC 7873 §5.4: a query for nothing but a cookie is told whether the one that it shows is good.

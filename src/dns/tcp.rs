@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::IDLE;
 use super::count::Counters;
+use super::rate_limit::Pace;
 use super::respond::Transport;
 use crate::clock;
 use crate::prefix::Prefix;
@@ -173,7 +174,10 @@ impl Shared {
             input.advance(LENGTH_BYTES);
             let message = input.split_to(length);
             let arrival = self.counters.arrival(peer, now);
-            if !self.counters.answer(&live, &message, arrival, response) {
+            // Whoever has made a connection is at its address.
+            let unlimited = || Pace::Whole;
+            let counters = &self.counters;
+            if !counters.answer(&live, &message, arrival, unlimited, response) {
                 return Next::Close;
             }
             let length = u16::try_from(response.len()).unwrap_or(u16::MAX);

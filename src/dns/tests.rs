@@ -8,7 +8,7 @@ use hickory_proto::rr::RData;
 use proptest::prelude::*;
 
 use super::testing::{plan, snapshot};
-use super::{Arrival, Live, Outcome, Transport, respond};
+use super::{Arrival, DropReason, Live, Outcome, Pace, Transport, respond};
 use crate::health::Health;
 use crate::steering::{Draw, MemberState};
 
@@ -90,7 +90,7 @@ fn arrival(transport: Transport, draw: u64) -> Arrival {
 fn exchange_over(live: &Live, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(4096);
     let arrival = arrival(transport, 0);
-    match respond(live, query, arrival, &mut out) {
+    match respond(live, query, arrival, || Pace::Whole, &mut out) {
         Outcome::Answered { .. } => Some(out),
         Outcome::Dropped(_) => None,
     }
@@ -685,7 +685,7 @@ fn a_weighted_service_draws_for_every_query() {
         let mut out = Vec::new();
         let asks = query("pick.example.com", "A");
         let arrival = arrival(Transport::Udp, draw << 40);
-        respond(&live, &asks, arrival, &mut out);
+        respond(&live, &asks, arrival, || Pace::Whole, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2, "both regions that have the type");
@@ -699,7 +699,7 @@ fn addresses_rotate_with_the_draw() {
         let mut out = Vec::new();
         let asks = query("api.example.com", "A");
         let arrival = arrival(Transport::Udp, draw);
-        respond(&live, &asks, arrival, &mut out);
+        respond(&live, &asks, arrival, || Pace::Whole, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2);
@@ -754,6 +754,13 @@ fn cookie_in(response: &[u8]) -> Option<Vec<u8>> {
 }
 
 const CLIENT_COOKIE: [u8; 8] = *b"resolver";
+
+/// What becomes of a message, and the response, under a limit that says this.
+fn paced(live: &Live, query: &[u8], pace: Pace) -> (Outcome, Vec<u8>) {
+    let mut out = Vec::new();
+    let outcome = respond(live, query, arrival(Transport::Udp, 0), || pace, &mut out);
+    (outcome, out)
+}
 
 fn extended_code(response: &[u8]) -> u16 {
     let message = Message::from_vec(response).unwrap();
@@ -858,6 +865,54 @@ fn a_cookie_may_be_asked_for_without_a_question() {
 }
 
 #[test]
+fn over_the_limit_a_client_is_told_to_ask_over_tcp() {
+    let live = live();
+    let asks = with_opt(query("api.example.com", "A"), 1232, 0, &[0, 3, 0, 0]);
+    let (outcome, response) = paced(&live, &asks, Pace::Reminder);
+    assert_eq!(show(&response), "0 tc rd");
+    // Not even the node's name, so that no response is longer than its query.
+    assert!(response.len() <= asks.len());
+    let Outcome::Answered { steered, pace, .. } = outcome else {
+        panic!("a response");
+    };
+    assert_eq!((steered, pace), (None, Pace::Reminder));
+    let (outcome, _) = paced(&live, &asks, Pace::Silent);
+    assert_eq!(outcome, Outcome::Dropped(DropReason::Limited));
+}
+
+#[test]
+fn over_the_limit_a_client_with_a_cookie_is_told_to_come_back_with_another() {
+    let live = live();
+    let ask = |data: &[u8]| with_opt(query("api.example.com", "A"), 1232, 0, &cookie_option(data));
+    // RFC 7873 §5.2.3: BADCOOKIE.
+    let (_, response) = paced(&live, &ask(&CLIENT_COOKIE), Pace::Reminder);
+    assert_eq!(extended_code(&response), 23);
+    assert_eq!(
+        (response[2] & 2, response[7]),
+        (0, 0),
+        "neither TC nor answers"
+    );
+    // The cookie of that response opens the door.
+    let cookie = cookie_in(&response).unwrap();
+    let (_, response) = paced(&live, &ask(&cookie), Pace::Silent);
+    assert_eq!(
+        show(&response),
+        "0 aa rd\nan api.example.com. 30 A 203.0.113.10"
+    );
+}
+
+#[test]
+fn a_silent_limit_silences_what_cannot_be_read_too() {
+    let live = live();
+    let mut trailing = query("mail.example.com", "A");
+    trailing.push(0);
+    let (outcome, _) = paced(&live, &trailing, Pace::Silent);
+    assert_eq!(outcome, Outcome::Dropped(DropReason::Limited));
+    let (_, response) = paced(&live, &trailing, Pace::Reminder);
+    assert_eq!(show(&response), "1 rd");
+}
+
+#[test]
 fn a_connection_s_client_is_told_how_long_it_may_be_silent() {
     let live = live();
     let ask = |option: &[u8], transport| {
@@ -914,7 +969,7 @@ fn a_response_with_every_option_keeps_to_the_size() {
         &[0, 11, 0, 0, 0, 12, 0, 0],
     ]
     .concat();
-    for name in ["mail", "api", "many", "nothing"] {
+    for name in ["mail", "api", "many", "nothing", "big"] {
         for qtype in ["A", "TXT", "HTTPS"] {
             for size in [512, 600, 1232] {
                 let asks = with_opt(query(&format!("{name}.example.com"), qtype), size, 0, &all);

@@ -261,6 +261,7 @@ impl Edge {
         let workers = Arc::new(Workers::start(threads)?);
         let serving = Serving {
             dns: wiring.dns.clone(),
+            rate_limiter: Arc::new(dns::RateLimiter::new()),
             proxy: context,
             admin: admin.clone(),
             https: Arc::new(ArcSwap::new(materials.https.clone())),

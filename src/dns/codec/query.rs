@@ -67,17 +67,20 @@ pub enum DropReason {
     Short,
     /// A response: an answer could start a loop between two servers.
     Response,
+    /// Its client's network was sent enough.
+    Limited,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Short, Self::Response];
+    pub const ALL: [Self; 3] = [Self::Short, Self::Response, Self::Limited];
 
     /// As metrics call it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Short => "short",
             Self::Response => "response",
+            Self::Limited => "limited",
         }
     }
 }
