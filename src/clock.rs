@@ -14,6 +14,11 @@ pub fn steady_ms() -> u64 {
     u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// Microseconds of the same clock.
+pub fn steady_us() -> u64 {
+    u64::try_from(STARTED.elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Milliseconds since 1970 by the wall clock.
 pub fn unix_ms() -> u64 {
     SystemTime::now()

@@ -191,11 +191,49 @@ services: { www: { hosts: [www.example.com] } }
 fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
     let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, file: a.zone } }";
     check_refused(&with(zone), "zones.example.com.file is not built yet");
-    check_refused(
-        &with("dns: { rate_limit: { slip: 2 } }"),
-        "dns.rate_limit is not built yet",
+}
+
+#[test]
+fn responses_are_limited_unless_the_limit_is_off() {
+    let limit = |yaml: &str| load(&with(yaml)).unwrap().plan.rate_limit;
+    let shown = |yaml: &str| {
+        let limit = limit(yaml).unwrap();
+        let exempt: Vec<String> = limit.exempt.iter().map(ToString::to_string).collect();
+        format!(
+            "{} {} {}",
+            limit.responses_per_second,
+            limit.slip,
+            exempt.join(",")
+        )
+    };
+    let default = "200 2 127.0.0.0/8,::1/128";
+    for yaml in [
+        "",
+        "dns: {}",
+        "dns: { rate_limit: {} }",
+        "dns: { rate_limit: }",
+    ] {
+        assert_eq!(shown(yaml), default, "{yaml}");
+    }
+    assert_eq!(
+        shown("dns: { rate_limit: { responses_per_second: 100000, slip: 0, exempt: [] } }"),
+        "100000 0 "
     );
-    assert!(load(&with("dns: { rate_limit: off }")).is_ok());
+    assert_eq!(
+        shown("dns: { rate_limit: { slip: 255, exempt: [10.0.0.0/8] } }"),
+        "200 255 10.0.0.0/8"
+    );
+    assert_eq!(limit("dns: { rate_limit: off }"), None);
+    for (rate_limit, said) in [
+        ("on", "`on` is not one of off"),
+        ("{ responses_per_second: 0 }", "from 1 to 100000"),
+        ("{ responses_per_second: 100001 }", "from 1 to 100000"),
+        ("{ slip: 256 }", "from 0 to 255"),
+        ("{ exempt: [10.0.0.1/8] }", "did you mean 10.0.0.0/8?"),
+        ("{ exempts: [] }", "did you mean `exempt`?"),
+    ] {
+        check_refused(&with(&format!("dns: {{ rate_limit: {rate_limit} }}")), said);
+    }
 }
 
 #[test]

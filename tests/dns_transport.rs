@@ -190,6 +190,17 @@ fn tls_serves_the_same() {
         .expect("kdig: install knot-dnsutils");
     let answer = String::from_utf8(output.stdout).unwrap();
     assert!(answer.contains("2001:db8:1::10"), "{answer}");
+    // RFC 8467 §4.2, RFC 7828: over TLS responses are padded, and say how long they may be silent.
+    let output = std::process::Command::new("kdig")
+        .args(["@127.0.0.1", "-p", &address.port().to_string()])
+        .args(["+tls", "+padding", "+cookie", "+edns", "api.example.com"])
+        .args(["+ednsopt=11", "+norec"])
+        .output()
+        .expect("kdig: install knot-dnsutils");
+    let answer = String::from_utf8(output.stdout).unwrap();
+    for said in ["PADDING", "Received 468 B", "COOKIE", "(11): 0064"] {
+        assert!(answer.contains(said), "no {said} in\n{answer}");
+    }
     stop.cancel();
     thread.join().unwrap();
 }

@@ -82,7 +82,7 @@ fn a_bad_certificate_is_named() {
     );
     check_refused(
         &minimal(listen, &tls("/no/such.pem", &key)),
-        "/no/such.pem: no certificate in PEM",
+        "/no/such.pem: No such file or directory",
     );
 }
 

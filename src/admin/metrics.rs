@@ -39,6 +39,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "DNS messages that got no response, by transport and reason",
     ),
     (
+        "meridian_dns_cookies_total",
+        Kind::Counter,
+        "DNS cookies of clients by transport and what they showed",
+    ),
+    (
+        "meridian_dns_slipped_total",
+        Kind::Counter,
+        "DNS responses over the rate limit that were sent as reminders, by transport",
+    ),
+    (
         "meridian_dns_refused_connections_total",
         Kind::Counter,
         "DNS connections that were one too many, by transport",

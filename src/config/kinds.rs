@@ -61,6 +61,7 @@ kind!(COUNT, "integer", "1", |text| whole(text, 0, 1_000_000_000));
 kind!(SMALL, "integer", "2", |text| whole(text, 0, 255));
 kind!(NUMBER, "integer", "1", |text| whole(text, 0, 65_535));
 kind!(THRESHOLD, "integer", "3", |text| whole(text, 1, 255));
+kind!(RATE, "integer", "200", |text| whole(text, 1, 100_000));
 kind!(PORT, "integer", "8443", |text| whole(text, 1, 65_535));
 kind!(ANSWERS, "integer", "1", |text| whole(text, 1, 16));
 kind!(KEY_ID, "integer", "1", |text| whole(text, 1, 255));

@@ -269,7 +269,7 @@ pub struct OriginTls {
 pub struct RateLimit {
     /// Allowed each second.
     pub responses_per_second: u32,
-    /// Every so-many-th dropped response is sent truncated instead; 0: never.
+    /// Every so-many-th response over the limit is sent truncated; 0: none is.
     pub slip: u32,
     /// Never limited.
     pub exempt: Vec<Prefix>,

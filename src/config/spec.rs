@@ -2,8 +2,8 @@
 
 use super::kinds::{
     ADDRESS, ANSWERS, BOOL, COUNT, COUNTRY, DURATION, HEADER, HOST, HTTP_PATH, KEY_ID, LISTEN,
-    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, SECRET, SHARE, SIZE, SMALL, STATUSES,
-    TEXT, THRESHOLD, TOKEN, TTL,
+    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, RATE, SECRET, SHARE, SIZE, SMALL,
+    STATUSES, TEXT, THRESHOLD, TOKEN, TTL,
 };
 use super::shape::{Field, Shape};
 
@@ -56,8 +56,8 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         "dns",
         Shape::Map(&[field(
             "rate_limit",
-            Shape::NotBuilt(Some("off")),
-            "response rate limiting",
+            Shape::WordOrMap(&["off"], RATE_LIMIT),
+            "of responses over UDP to a /24 or /56; or off",
         )]),
         "the DNS face",
     ),
@@ -101,6 +101,24 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         "what DNS is authoritative for",
     ),
 ]);
+
+static RATE_LIMIT: &[Field] = &[
+    field(
+        "responses_per_second",
+        Shape::Scalar(&RATE),
+        "to one network, and as many at once; default 200",
+    ),
+    field(
+        "slip",
+        Shape::Scalar(&SMALL),
+        "every so-many-th over the limit is sent truncated; 0: none; default 2",
+    ),
+    field(
+        "exempt",
+        Shape::List(&NETWORKS),
+        "never limited; default: loopback",
+    ),
+];
 
 static NODE: &[Field] = &[
     field(

@@ -11,7 +11,9 @@ use metrics::{Counter, counter};
 use super::Live;
 use super::codec::code::Rcode;
 use super::codec::query::DropReason;
-use super::respond::{Outcome, Transport, respond};
+use super::cookie::Standing;
+use super::rate_limit::Pace;
+use super::respond::{Arrival, Outcome, Transport, respond};
 use crate::chance;
 use crate::steering::Draw;
 
@@ -22,6 +24,8 @@ pub(super) struct Counters {
     queries: Counter,
     responses: [Counter; Rcode::ALL.len()],
     dropped: [Counter; DropReason::ALL.len()],
+    cookies: [Counter; Standing::ALL.len()],
+    slipped: Counter,
     panicked: Counter,
     unsent: Counter,
     refused_connections: Counter,
@@ -43,6 +47,14 @@ impl Counters {
                 )
             }),
             dropped: DropReason::ALL.map(|reason| dropped(reason.as_str())),
+            cookies: Standing::ALL.map(|standing| {
+                counter!(
+                    "meridian_dns_cookies_total",
+                    "transport" => label,
+                    "standing" => standing.as_str(),
+                )
+            }),
+            slipped: counter!("meridian_dns_slipped_total", "transport" => label),
             panicked: dropped("panic"),
             unsent: dropped("unsent"),
             refused_connections: counter!(
@@ -52,23 +64,44 @@ impl Counters {
         }
     }
 
+    /// A message that comes now, with a draw of its own.
+    pub(super) fn arrival(&self, peer: IpAddr, unix_secs: u32) -> Arrival {
+        Arrival {
+            peer,
+            transport: self.transport,
+            draw: Draw(chance::draw()),
+            unix_secs,
+        }
+    }
+
     /// Answers a message into `out`; `false` if there is nothing to send.
     pub(super) fn answer(
         &self,
         live: &Live,
         message: &[u8],
-        peer: IpAddr,
+        arrival: Arrival,
+        limit: impl FnOnce() -> Pace,
         out: &mut Vec<u8>,
     ) -> bool {
         self.queries.increment(1);
-        let draw = Draw(chance::draw());
         // What a panic may leave half written is `out`, which the next message overwrites.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            respond(live, message, peer, self.transport, draw, out)
+            respond(live, message, arrival, limit, out)
         }));
         match outcome {
-            Ok(Outcome::Answered { rcode, steered }) => {
+            Ok(Outcome::Answered {
+                rcode,
+                steered,
+                cookie,
+                pace,
+            }) => {
                 count(&Rcode::ALL, &self.responses, &rcode);
+                if let Some(standing) = cookie {
+                    count(&Standing::ALL, &self.cookies, &standing);
+                }
+                if pace == Pace::Reminder {
+                    self.slipped.increment(1);
+                }
                 if let Some((service, chosen)) = steered {
                     live.answers.count(service, chosen);
                 }

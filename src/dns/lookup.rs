@@ -312,9 +312,9 @@ impl<'a> Search<'a, '_, '_, '_> {
         self.reply.is_authoritative = false;
         self.reply.rcode = Rcode::ServFail;
         self.reply.error = Some(ExtendedError::other(match refusal {
-            Refusal::NoneHealthy => "no region is able to answer",
-            Refusal::Residency => "residency allows no region",
-            Refusal::Primary => "the primary is not able to answer",
+            Refusal::NoneHealthy => "when_none_healthy: none (no region is able)",
+            Refusal::Residency => "residency (it allows no region)",
+            Refusal::Primary => "writes.failover: none (the primary is not able)",
         }));
         Step::Done(None)
     }

@@ -2,20 +2,23 @@
 //!
 //! [`respond()`] is free of I/O, clocks and chance; UDP, TCP and TLS call the same function, so there
 //! is one DNS behaviour. Knows not how a region is chosen: [`AnswerTable`] holds what `steer` said.
-//! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7858, 7871, 8482, 8906, 8914,
-//! 9460, 9824.
+//! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482,
+//! 8906, 8914, 9018, 9460, 9824.
 //!
 //! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`
-//! and `proof` how · `bind`, `udp`, `tcp` the transports · `count` the metrics.
+//! and `proof` how · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
+//! `count` the metrics.
 
 use std::sync::Arc;
 
 mod bind;
 mod codec;
+mod cookie;
 mod count;
 mod dnssec;
 mod lookup;
 mod proof;
+mod rate_limit;
 mod respond;
 mod table;
 mod tcp;
@@ -24,8 +27,10 @@ mod udp;
 pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
+pub use cookie::{Cookies, Standing};
 pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
-pub use respond::{Outcome, Transport, respond};
+pub use rate_limit::{Pace, RateLimiter};
+pub use respond::{Arrival, Outcome, Transport, respond};
 pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
@@ -39,14 +44,26 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// Compiled from it.
     pub answers: Arc<AnswerTable>,
+    /// Of the Plan's keys.
+    pub cookies: Arc<Cookies>,
 }
 
 impl Live {
     /// Compiles a snapshot; `previous` is what was published last.
     pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
-        let previous = previous.map(|previous| &*previous.answers);
-        let answers = Arc::new(AnswerTable::compile(snapshot.clone(), signing, previous));
-        Self { snapshot, answers }
+        let answers = previous.map(|previous| &*previous.answers);
+        let answers = Arc::new(AnswerTable::compile(snapshot.clone(), signing, answers));
+        let cookies = previous
+            .filter(|previous| previous.snapshot.plan.keys == snapshot.plan.keys)
+            .map_or_else(
+                || Arc::new(Cookies::new(&snapshot.plan.keys)),
+                |previous| Arc::clone(&previous.cookies),
+            );
+        Self {
+            snapshot,
+            answers,
+            cookies,
+        }
     }
 }
 

@@ -1,15 +1,18 @@
 //! One message in, at most one out: what every query gets before and after it is looked up.
 //!
-//! Classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
+//! Cookies, limits, classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
 
 use std::net::IpAddr;
 
 use super::Live;
 use super::codec::OWN_UDP_SIZE;
 use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
+use super::codec::edns::Keepalive;
 use super::codec::query::{DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::cookie::Standing;
 use super::lookup::{Asker, look_up};
+use super::rate_limit::Pace;
 use super::table::Chosen;
 use crate::ids::ServiceId;
 use crate::steering::Draw;
@@ -51,6 +54,19 @@ impl Transport {
     }
 }
 
+/// How and when a message came, and the chance that goes with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival {
+    /// Who sent it.
+    pub peer: IpAddr,
+    /// How.
+    pub transport: Transport,
+    /// Chance.
+    pub draw: Draw,
+    /// When, in seconds since 1970 by the wall clock.
+    pub unix_secs: u32,
+}
+
 /// What became of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -60,44 +76,108 @@ pub enum Outcome {
         rcode: Rcode,
         /// The service and the region whose addresses it holds.
         steered: Option<(ServiceId, Chosen)>,
+        /// What the query's cookie showed, if it had one.
+        cookie: Option<Standing>,
+        /// How it was sent: whole, or as the reminder that a limit leaves.
+        pace: Pace,
     },
     /// There is nothing to send.
     Dropped(DropReason),
 }
 
 /// Answers a message. `out` is overwritten; given room for a whole response of the transport
-/// (1,232 bytes over UDP), nothing is allocated.
+/// (1,232 bytes over UDP), nothing is allocated. `limit` is asked at most once, and not for clients
+/// whose cookie shows that they are who they say.
 pub fn respond(
     live: &Live,
     message: &[u8],
-    peer: IpAddr,
-    transport: Transport,
-    draw: Draw,
+    arrival: Arrival,
+    limit: impl FnOnce() -> Pace,
     out: &mut Vec<u8>,
 ) -> Outcome {
     out.clear();
-    let node = &live.snapshot.plan.node.name;
-    match read(message) {
-        Message::Silence(reason) => Outcome::Dropped(reason),
-        Message::Bad(head, rcode) => {
-            let size = size(&head, transport);
-            let mut reply = Reply::begin(head, node, size, out);
-            reply.rcode = rcode;
-            answered(reply.finish(size))
-        }
-        Message::Query(query) => {
-            let size = size(&query.head, transport);
-            let mut reply = Reply::begin(query.head, node, size, out);
-            let steered = answer(live, &query, peer, draw, &mut reply);
-            let rcode = reply.finish(size);
-            Outcome::Answered { rcode, steered }
-        }
+    let mut message = read(message);
+    let head = match message.head_mut() {
+        Ok(head) => head,
+        Err(reason) => return Outcome::Dropped(reason),
+    };
+    let cookie = trade_cookies(live, head, arrival);
+    let options = settle_options(head, arrival.transport);
+    let pace = match cookie {
+        Some(Standing::Valid) => Pace::Whole,
+        Some(Standing::New | Standing::Invalid) | None => limit(),
+    };
+    match pace {
+        Pace::Whole => {}
+        Pace::Reminder => forgo_extras(head),
+        Pace::Silent => return Outcome::Dropped(DropReason::Limited),
+    }
+    let (head, size) = (*head, size(head, arrival.transport));
+    let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
+    let mut steered = None;
+    match (message, options, pace) {
+        (_, Err(rcode), _) => reply.rcode = rcode,
+        (Message::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
+        (Message::Query(query), Ok(()), _) => steered = answer(live, &query, arrival, &mut reply),
+        (Message::Bare(_, rcode), Ok(()), _) => reply.rcode = confirm(cookie, rcode),
+        (Message::Silence(reason), Ok(()), _) => return Outcome::Dropped(reason),
+    }
+    let rcode = reply.finish(size);
+    Outcome::Answered {
+        rcode,
+        steered,
+        cookie,
+        pace,
     }
 }
 
-fn answered(rcode: Rcode) -> Outcome {
-    let steered = None;
-    Outcome::Answered { rcode, steered }
+/// Puts the cookie that the client gets in the place of the one that it showed.
+fn trade_cookies(live: &Live, head: &mut Head<'_>, arrival: Arrival) -> Option<Standing> {
+    let shown = head.edns.as_mut()?.cookie.as_mut()?;
+    let (standing, given) = live.cookies.judge(*shown, arrival.peer, arrival.unix_secs);
+    *shown = given;
+    Some(standing)
+}
+
+/// Leaves out the options that mean nothing over this transport.
+fn settle_options(head: &mut Head<'_>, transport: Transport) -> Result<(), Rcode> {
+    let Some(edns) = &mut head.edns else {
+        return Ok(());
+    };
+    // RFC 7830 §6: padding what anybody can read hides nothing.
+    edns.wants_padding &= transport == Transport::Tls;
+    match (transport, edns.keepalive) {
+        // RFC 7828 §3.2.1: over UDP it is ignored, whatever it says.
+        (Transport::Udp, _) => edns.keepalive = Keepalive::Absent,
+        // RFC 7828 §3.1: a query leaves the time to the server.
+        (Transport::Tcp | Transport::Tls, Keepalive::Malformed) => return Err(Rcode::FormErr),
+        (Transport::Tcp | Transport::Tls, Keepalive::Absent | Keepalive::Asked) => {}
+    }
+    Ok(())
+}
+
+/// A response over the limit is no longer than its query, but for a server cookie.
+fn forgo_extras(head: &mut Head<'_>) {
+    if let Some(edns) = &mut head.edns {
+        edns.wants_nsid = false;
+    }
+}
+
+/// Says no more than where to ask again: over TCP, or with the cookie that comes with it.
+fn remind(cookie: Option<Standing>, reply: &mut Reply<'_, '_>) {
+    match cookie {
+        // RFC 7873 §5.2.3, §5.2.4: who comes back with this cookie is not limited.
+        Some(_) => reply.rcode = Rcode::BadCookie,
+        None => reply.truncate(),
+    }
+}
+
+/// RFC 7873 §5.4: a query for nothing but a cookie is told whether the one that it shows is good.
+fn confirm(cookie: Option<Standing>, rcode: Rcode) -> Rcode {
+    match (cookie, rcode) {
+        (Some(Standing::Invalid), Rcode::NoError) => Rcode::BadCookie,
+        _ => rcode,
+    }
 }
 
 /// RFC 6891 §6.2.3–6.2.5: the lesser of what both sides can, and never under 512 bytes.
@@ -113,8 +193,7 @@ fn size(head: &Head<'_>, transport: Transport) -> usize {
 fn answer(
     live: &Live,
     query: &Query<'_>,
-    peer: IpAddr,
-    draw: Draw,
+    arrival: Arrival,
     reply: &mut Reply<'_, '_>,
 ) -> Option<(ServiceId, Chosen)> {
     match (query.qclass, query.qtype) {
@@ -130,8 +209,11 @@ fn answer(
         (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
             let subnet = query.head.edns.and_then(|edns| edns.subnet);
-            let client = subnet.and_then(|subnet| subnet.client()).unwrap_or(peer);
-            let asker = Asker { client, draw };
+            let client = subnet.and_then(|subnet| subnet.client());
+            let asker = Asker {
+                client: client.unwrap_or(arrival.peer),
+                draw: arrival.draw,
+            };
             return look_up(live, query, asker, reply);
         }
         _ => refuse(reply),

@@ -18,12 +18,12 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Live;
+use super::codec::IDLE;
 use super::count::Counters;
+use super::rate_limit::Pace;
 use super::respond::Transport;
+use crate::clock;
 use crate::prefix::Prefix;
-
-/// How long a connection may be silent between messages, RFC 7766 §6.2.3.
-const IDLE: Duration = Duration::from_secs(10);
 
 /// How long a message may take once its first byte is there.
 const REST_OF_MESSAGE: Duration = Duration::from_secs(5);
@@ -169,10 +169,15 @@ impl Shared {
         peer: IpAddr,
     ) -> Next {
         let live = self.live.load();
+        let now = clock::unix_secs();
         while let Some(length) = whole_message(input) {
             input.advance(LENGTH_BYTES);
             let message = input.split_to(length);
-            if !self.counters.answer(&live, &message, peer, response) {
+            let arrival = self.counters.arrival(peer, now);
+            // Whoever has made a connection is at its address.
+            let unlimited = || Pace::Whole;
+            let counters = &self.counters;
+            if !counters.answer(&live, &message, arrival, unlimited, response) {
                 return Next::Close;
             }
             let length = u16::try_from(response.len()).unwrap_or(u16::MAX);

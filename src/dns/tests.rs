@@ -8,11 +8,14 @@ use hickory_proto::rr::RData;
 use proptest::prelude::*;
 
 use super::testing::{plan, snapshot};
-use super::{Live, Outcome, Signing, Transport, respond};
+use super::{Arrival, DropReason, Live, Outcome, Pace, Signing, Transport, respond};
 use crate::health::Health;
 use crate::steering::{Draw, MemberState};
 
 const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// Seconds since 1970.
+const NOW: u32 = 1_800_000_000;
 
 fn live() -> Live {
     live_with(|_| {})
@@ -75,9 +78,19 @@ fn with_opt(mut wire: Vec<u8>, size: u16, version: u8, options: &[u8]) -> Vec<u8
     wire
 }
 
+fn arrival(transport: Transport, draw: u64) -> Arrival {
+    Arrival {
+        peer: RESOLVER,
+        transport,
+        draw: Draw(draw),
+        unix_secs: NOW,
+    }
+}
+
 fn exchange_over(live: &Live, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
     let mut out = Vec::with_capacity(4096);
-    match respond(live, query, RESOLVER, transport, Draw(0), &mut out) {
+    let arrival = arrival(transport, 0);
+    match respond(live, query, arrival, || Pace::Whole, &mut out) {
         Outcome::Answered { .. } => Some(out),
         Outcome::Dropped(_) => None,
     }
@@ -409,11 +422,19 @@ fn when_nobody_is_able_it_fails_open_or_refuses() {
     let asks = |name| with_opt(query(name, "A"), 1232, 0, &[]);
     let open = exchange_over(&down, &asks("api.example.com"), Transport::Udp).unwrap();
     assert_eq!(show(&open).lines().next(), Some("0 aa rd"));
-    // RFC 8914 §4.4.
+    // RFC 8914 §4.4, with the rule that decided.
     assert_eq!(extended_error(&open), Some(3));
+    assert_eq!(
+        extended_text(&open),
+        "when_none_healthy: all (no region is able)"
+    );
     let refused = exchange_over(&down, &asks("strict.example.com"), Transport::Udp).unwrap();
     assert_eq!(show(&refused), "2 rd");
     assert_eq!(extended_error(&refused), Some(0));
+    assert_eq!(
+        extended_text(&refused),
+        "when_none_healthy: none (no region is able)"
+    );
 }
 
 /// The options of the OPT record that ends a response.
@@ -442,6 +463,12 @@ fn extended_error(response: &[u8]) -> Option<u16> {
     let all = options(response);
     let (_, data) = all.iter().find(|(code, _)| *code == 15)?;
     Some(u16::from_be_bytes([data[0], data[1]]))
+}
+
+fn extended_text(response: &[u8]) -> String {
+    let all = options(response);
+    let (_, data) = all.iter().find(|(code, _)| *code == 15).unwrap();
+    String::from_utf8(data[2..].to_vec()).unwrap()
 }
 
 #[test]
@@ -657,14 +684,8 @@ fn a_weighted_service_draws_for_every_query() {
     for draw in 0..64 {
         let mut out = Vec::new();
         let asks = query("pick.example.com", "A");
-        respond(
-            &live,
-            &asks,
-            RESOLVER,
-            Transport::Udp,
-            Draw(draw << 40),
-            &mut out,
-        );
+        let arrival = arrival(Transport::Udp, draw << 40);
+        respond(&live, &asks, arrival, || Pace::Whole, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2, "both regions that have the type");
@@ -677,7 +698,8 @@ fn addresses_rotate_with_the_draw() {
     for draw in 0..8 {
         let mut out = Vec::new();
         let asks = query("api.example.com", "A");
-        respond(&live, &asks, RESOLVER, Transport::Udp, Draw(draw), &mut out);
+        let arrival = arrival(Transport::Udp, draw);
+        respond(&live, &asks, arrival, || Pace::Whole, &mut out);
         seen.insert(out[out.len() - 4..].to_vec());
     }
     assert_eq!(seen.len(), 2);
@@ -695,12 +717,13 @@ proptest! {
     /// A query with a few bytes changed gets further than any bytes do, and what it gets is readable.
     #[test]
     fn a_damaged_query_gets_a_readable_answer(
-        changes in proptest::collection::vec((2usize..80, any::<u8>()), 0..6),
-        cut in 0usize..90,
+        changes in proptest::collection::vec((2usize..110, any::<u8>()), 0..6),
+        cut in 0usize..120,
     ) {
         let live = live();
-        let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100, 0, 3, 0, 0];
-        let mut asks = with_opt(query("www.sub.api.example.com", "A"), 1232, 0, &subnet);
+        let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100, 0, 3, 0, 0, 0, 11, 0, 0];
+        let options = [&subnet, cookie_option(&[1; 24]).as_slice()].concat();
+        let mut asks = with_opt(query("www.sub.api.example.com", "A"), 1232, 0, &options);
         for (at, byte) in changes {
             if let Some(place) = asks.get_mut(at) {
                 *place = byte;
@@ -712,6 +735,247 @@ proptest! {
             prop_assert_eq!(&response[..2], &asks[..2]);
             if response[3] & 15 == 0 {
                 prop_assert!(Message::from_vec(&response).is_ok());
+            }
+        }
+    }
+}
+
+/// A COOKIE option with this data.
+fn cookie_option(data: &[u8]) -> Vec<u8> {
+    let length = u16::try_from(data.len()).unwrap().to_be_bytes();
+    [&[0, 10], length.as_slice(), data].concat()
+}
+
+/// The data of the COOKIE option in a response.
+fn cookie_in(response: &[u8]) -> Option<Vec<u8>> {
+    let all = options(response);
+    let found = all.into_iter().find(|(code, _)| *code == 10);
+    found.map(|(_, data)| data)
+}
+
+const CLIENT_COOKIE: [u8; 8] = *b"resolver";
+
+/// What becomes of a message, and the response, under a limit that says this.
+fn paced(live: &Live, query: &[u8], pace: Pace) -> (Outcome, Vec<u8>) {
+    let mut out = Vec::new();
+    let outcome = respond(live, query, arrival(Transport::Udp, 0), || pace, &mut out);
+    (outcome, out)
+}
+
+fn extended_code(response: &[u8]) -> u16 {
+    let message = Message::from_vec(response).unwrap();
+    u16::from(message.metadata.response_code)
+}
+
+#[test]
+fn a_client_cookie_gets_a_server_cookie_over_every_transport() {
+    let live = live();
+    let asks = with_opt(
+        query("mail.example.com", "A"),
+        1232,
+        0,
+        &cookie_option(&CLIENT_COOKIE),
+    );
+    for transport in Transport::ALL {
+        // RFC 7873 §5.2.3: answered, and with both cookies.
+        let response = exchange_over(&live, &asks, transport).unwrap();
+        assert_eq!(
+            show(&response),
+            "0 aa rd\nan mail.example.com. 3600 A 192.0.2.25"
+        );
+        let cookie = cookie_in(&response).unwrap();
+        assert_eq!(cookie.len(), 24);
+        assert_eq!(cookie[..8], CLIENT_COOKIE);
+        // §5.2.5: a valid one stays as it is.
+        let again = with_opt(
+            query("mail.example.com", "A"),
+            1232,
+            0,
+            &cookie_option(&cookie),
+        );
+        let response = exchange_over(&live, &again, transport).unwrap();
+        assert_eq!(cookie_in(&response).unwrap(), cookie);
+    }
+}
+
+#[test]
+fn a_wrong_server_cookie_counts_as_none() {
+    let live = live();
+    for server in [[1; 16].as_slice(), &[1; 8], &[1; 32]] {
+        let data = [&CLIENT_COOKIE, server].concat();
+        let asks = with_opt(
+            query("mail.example.com", "A"),
+            1232,
+            0,
+            &cookie_option(&data),
+        );
+        // RFC 7873 §5.2.4.
+        let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+        assert_eq!(
+            show(&response),
+            "0 aa rd\nan mail.example.com. 3600 A 192.0.2.25"
+        );
+        let cookie = cookie_in(&response).unwrap();
+        assert_eq!(cookie[..8], CLIENT_COOKIE);
+        assert_ne!(cookie[8..], *server);
+    }
+}
+
+#[test]
+fn a_cookie_of_a_wrong_length_is_malformed_and_only_the_first_counts() {
+    let live = live();
+    let plain = query("mail.example.com", "A");
+    for length in [0, 7, 9, 15, 41] {
+        // RFC 7873 §5.2.2.
+        let option = cookie_option(&vec![1; length]);
+        check(&live, &with_opt(plain.clone(), 1232, 0, &option), "1 rd");
+    }
+    // §5.2: of several, the first.
+    let both = [cookie_option(&CLIENT_COOKIE), cookie_option(&[1; 7])].concat();
+    let response = exchange_over(
+        &live,
+        &with_opt(plain.clone(), 1232, 0, &both),
+        Transport::Udp,
+    );
+    assert_eq!(cookie_in(&response.unwrap()).unwrap()[..8], CLIENT_COOKIE);
+    // RFC 6891 §6.1.3: nobody knows what a cookie is in a later version.
+    let later = with_opt(plain, 1232, 1, &cookie_option(&[1; 7]));
+    let response = exchange_over(&live, &later, Transport::Udp).unwrap();
+    assert_eq!((extended_code(&response), cookie_in(&response)), (16, None));
+}
+
+#[test]
+fn a_cookie_may_be_asked_for_without_a_question() {
+    let live = live();
+    let empty = vec![0x12, 0x34, 0x01, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    let ask = |data: &[u8]| {
+        let asks = with_opt(empty.clone(), 1232, 0, &cookie_option(data));
+        exchange_over(&live, &asks, Transport::Udp).unwrap()
+    };
+    // RFC 7873 §5.4: NOERROR to a client cookie, and to a good server cookie; BADCOOKIE to any other.
+    let response = ask(&CLIENT_COOKIE);
+    assert_eq!((extended_code(&response), response[5]), (0, 0));
+    let cookie = cookie_in(&response).unwrap();
+    assert_eq!(extended_code(&ask(&cookie)), 0);
+    let response = ask(&[7; 24]);
+    assert_eq!(extended_code(&response), 23);
+    assert_eq!(cookie_in(&response).unwrap().len(), 24);
+    // RFC 9619 §4: without a cookie there is nothing to ask.
+    check(&live, &with_opt(empty, 1232, 0, &[]), "1 rd");
+}
+
+#[test]
+fn over_the_limit_a_client_is_told_to_ask_over_tcp() {
+    let live = live();
+    let asks = with_opt(query("api.example.com", "A"), 1232, 0, &[0, 3, 0, 0]);
+    let (outcome, response) = paced(&live, &asks, Pace::Reminder);
+    assert_eq!(show(&response), "0 tc rd");
+    // Not even the node's name, so that no response is longer than its query.
+    assert!(response.len() <= asks.len());
+    let Outcome::Answered { steered, pace, .. } = outcome else {
+        panic!("a response");
+    };
+    assert_eq!((steered, pace), (None, Pace::Reminder));
+    let (outcome, _) = paced(&live, &asks, Pace::Silent);
+    assert_eq!(outcome, Outcome::Dropped(DropReason::Limited));
+}
+
+#[test]
+fn over_the_limit_a_client_with_a_cookie_is_told_to_come_back_with_another() {
+    let live = live();
+    let ask = |data: &[u8]| with_opt(query("api.example.com", "A"), 1232, 0, &cookie_option(data));
+    // RFC 7873 §5.2.3: BADCOOKIE.
+    let (_, response) = paced(&live, &ask(&CLIENT_COOKIE), Pace::Reminder);
+    assert_eq!(extended_code(&response), 23);
+    assert_eq!(
+        (response[2] & 2, response[7]),
+        (0, 0),
+        "neither TC nor answers"
+    );
+    // The cookie of that response opens the door.
+    let cookie = cookie_in(&response).unwrap();
+    let (_, response) = paced(&live, &ask(&cookie), Pace::Silent);
+    assert_eq!(
+        show(&response),
+        "0 aa rd\nan api.example.com. 30 A 203.0.113.10"
+    );
+}
+
+#[test]
+fn a_silent_limit_silences_what_cannot_be_read_too() {
+    let live = live();
+    let mut trailing = query("mail.example.com", "A");
+    trailing.push(0);
+    let (outcome, _) = paced(&live, &trailing, Pace::Silent);
+    assert_eq!(outcome, Outcome::Dropped(DropReason::Limited));
+    let (_, response) = paced(&live, &trailing, Pace::Reminder);
+    assert_eq!(show(&response), "1 rd");
+}
+
+#[test]
+fn a_connection_s_client_is_told_how_long_it_may_be_silent() {
+    let live = live();
+    let ask = |option: &[u8], transport| {
+        let asks = with_opt(query("mail.example.com", "A"), 1232, 0, option);
+        exchange_over(&live, &asks, transport).unwrap()
+    };
+    let (empty, timed) = ([0, 11, 0, 0], [0, 11, 0, 2, 0, 100]);
+    for transport in [Transport::Tcp, Transport::Tls] {
+        // RFC 7828 §3.1: in units of 100 ms.
+        let response = ask(&empty, transport);
+        assert_eq!(options(&response), [(11, vec![0, 100])]);
+        assert_eq!(show(&ask(&timed, transport)), "1 rd");
+    }
+    // §3.2.1: ignored over UDP.
+    for option in [empty.as_slice(), &timed] {
+        let response = ask(option, Transport::Udp);
+        assert_eq!((response[3] & 15, options(&response)), (0, vec![]));
+    }
+}
+
+#[test]
+fn responses_over_tls_are_padded_if_the_query_was() {
+    let live = live();
+    let asks = |name, qtype| with_opt(query(name, qtype), 1232, 0, &[0, 12, 0, 3, 0, 0, 0]);
+    for (name, qtype, length) in [
+        ("mail.example.com", "A", 468),
+        ("many.example.com", "TXT", 4 * 468),
+        ("www.example.net", "A", 468),
+    ] {
+        // RFC 8467 §4.2.
+        let asks = asks(name, qtype);
+        let response = exchange_over(&live, &asks, Transport::Tls).unwrap();
+        assert_eq!(response.len(), length);
+        // RFC 7830 §3: zeros, in the last option.
+        let (code, padding) = options(&response).pop().unwrap();
+        assert_eq!((code, padding.iter().max()), (12, Some(&0)));
+        for transport in [Transport::Udp, Transport::Tcp] {
+            let response = exchange_over(&live, &asks, transport).unwrap();
+            assert!(options(&response).iter().all(|(code, _)| *code != 12));
+        }
+    }
+    let unasked = with_opt(query("mail.example.com", "A"), 1232, 0, &[]);
+    let response = exchange_over(&live, &unasked, Transport::Tls).unwrap();
+    assert_eq!(options(&response), []);
+}
+
+#[test]
+fn a_response_with_every_option_keeps_to_the_size() {
+    let live = live();
+    let all = [
+        [0, 3, 0, 0].as_slice(),
+        &[0, 8, 0, 7, 0, 1, 24, 0, 198, 51, 100],
+        &cookie_option(&CLIENT_COOKIE),
+        &[0, 11, 0, 0, 0, 12, 0, 0],
+    ]
+    .concat();
+    for name in ["mail", "api", "many", "nothing", "big"] {
+        for qtype in ["A", "TXT", "HTTPS"] {
+            for size in [512, 600, 1232] {
+                let asks = with_opt(query(&format!("{name}.example.com"), qtype), size, 0, &all);
+                let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+                assert!(response.len() <= usize::from(size), "{name} {qtype} {size}");
+                assert_eq!(cookie_in(&response).unwrap().len(), 24);
             }
         }
     }

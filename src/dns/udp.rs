@@ -24,7 +24,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use super::count::Counters;
+use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::Transport;
+use crate::clock;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
 const BATCH: usize = 32;
@@ -41,10 +43,11 @@ const STOP_CHECK: Duration = Duration::from_millis(100);
 /// How long a thread waits after an error of the socket that is not about one datagram.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves a socket on a thread of its own until `stop`.
+/// Serves a socket on a thread of its own until `stop`. `limiter` is every socket's.
 pub fn serve_udp(
     socket: UdpSocket,
     live: Arc<ArcSwap<Live>>,
+    limiter: Arc<RateLimiter>,
     stop: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     socket.set_read_timeout(Some(STOP_CHECK))?;
@@ -52,8 +55,8 @@ pub fn serve_udp(
     std::thread::Builder::new()
         .name("dns-udp".to_owned())
         .spawn(move || match address {
-            SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live).run(&stop),
-            SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live).run(&stop),
+            SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live, limiter).run(&stop),
+            SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live, limiter).run(&stop),
         })
 }
 
@@ -167,6 +170,7 @@ struct Worker<S> {
     /// Whether it is bound to all addresses, so that every datagram says where it was sent to.
     is_wildcard: bool,
     live: Cache<Arc<ArcSwap<Live>>, Arc<Live>>,
+    limiter: Arc<RateLimiter>,
     counters: Counters,
     queries: Box<[[u8; QUERY_BYTES]; BATCH]>,
     incoming: MultiHeaders<S>,
@@ -178,7 +182,7 @@ struct Worker<S> {
 
 impl<S: Family> Worker<S> {
     /// Takes a socket that the caller keeps open for as long as the worker runs.
-    fn new(socket: &UdpSocket, live: &Arc<ArcSwap<Live>>) -> Self {
+    fn new(socket: &UdpSocket, live: &Arc<ArcSwap<Live>>, limiter: Arc<RateLimiter>) -> Self {
         // Room for control messages costs time, and only a socket for all addresses gets any.
         let is_wildcard = socket
             .local_addr()
@@ -188,6 +192,7 @@ impl<S: Family> Worker<S> {
             fd: socket.as_raw_fd(),
             is_wildcard,
             live: Cache::new(Arc::clone(live)),
+            limiter,
             counters: Counters::of(Transport::Udp),
             queries: Box::new([[0; QUERY_BYTES]; BATCH]),
             incoming: MultiHeaders::preallocate(BATCH, control()),
@@ -241,12 +246,20 @@ impl<S: Family> Worker<S> {
 
     fn answer(&mut self) {
         let live = self.live.load();
+        let (now, now_us) = (clock::unix_secs(), clock::steady_us());
+        let rate = live.snapshot.plan.rate_limit.as_ref().map(Rate::of);
         for (query, received) in self.queries.iter().zip(&self.received) {
             let (peer, port) = received.from.peer();
             let message = query.get(..received.length).unwrap_or(query);
             let mut bytes = self.spare.pop().unwrap_or_default();
+            let arrival = self.counters.arrival(peer, now);
+            let limit = || match &rate {
+                Some(rate) => self.limiter.pace(rate, peer, now_us),
+                None => Pace::Whole,
+            };
+            let counters = &self.counters;
             // Nobody can be answered at port 0.
-            if port != 0 && self.counters.answer(live, message, peer, &mut bytes) {
+            if port != 0 && counters.answer(live, message, arrival, limit, &mut bytes) {
                 self.responses.push(Outgoing {
                     to: received.from,
                     from: received.to,

@@ -114,6 +114,8 @@ impl Socket {
 /// What serving needs.
 pub(super) struct Serving {
     pub(super) dns: Arc<ArcSwap<dns::Live>>,
+    /// What networks were sent over UDP; reloads keep it.
+    pub(super) rate_limiter: Arc<dns::RateLimiter>,
     pub(super) proxy: Arc<proxy::Context>,
     pub(super) admin: Arc<AdminState>,
     pub(super) https: Arc<ArcSwap<ServerConfig>>,
@@ -259,6 +261,7 @@ async fn told(protocol: &'static str, serving: impl Future<Output = io::Result<(
 fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
     let Serving {
         dns: live,
+        rate_limiter,
         proxy,
         admin,
         https,
@@ -269,7 +272,9 @@ fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
     match socket {
         Socket::Dns(sockets) => {
             for udp in sockets.udp {
-                if let Err(error) = dns::serve_udp(udp, live.clone(), stop.clone()) {
+                if let Err(error) =
+                    dns::serve_udp(udp, live.clone(), rate_limiter.clone(), stop.clone())
+                {
                     tracing::error!(%error, "a DNS thread did not start");
                 }
             }

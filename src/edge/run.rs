@@ -271,6 +271,7 @@ impl Edge {
         let serving_dns = wiring.dns.clone();
         let serving = Serving {
             dns: wiring.dns.clone(),
+            rate_limiter: Arc::new(dns::RateLimiter::new()),
             proxy: context,
             admin: admin.clone(),
             https: Arc::new(ArcSwap::new(materials.https.clone())),

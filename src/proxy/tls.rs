@@ -188,13 +188,13 @@ fn certified(
 fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
     use rustls_pki_types::pem::Error;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    match error {
-        Error::MissingSectionEnd { end_marker } => {
-            format!("it ends before `-----END {}-----`", text(end_marker))
-        }
-        Error::IllegalSectionStart { line } => format!("`{}` begins no section", text(line)),
-        error => error.to_string(),
+    if let Error::MissingSectionEnd { end_marker } = error {
+        return format!("it ends before `-----END {}-----`", text(end_marker));
     }
+    if let Error::IllegalSectionStart { line } = error {
+        return format!("`{}` begins no section", text(line));
+    }
+    error.to_string()
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, CertificateError> {

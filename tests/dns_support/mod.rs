@@ -20,7 +20,8 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arc_swap::ArcSwap;
-use meridian::dns::{Live, Signing, bind, serve_tcp, serve_udp};
+use meridian::config::plan::Plan;
+use meridian::dns::{Live, RateLimiter, Signing, bind, serve_tcp, serve_udp};
 use meridian::steering::MemberState;
 use tokio_util::sync::CancellationToken;
 
@@ -38,10 +39,14 @@ impl Server {
         let sockets = bind(address.parse().unwrap(), 2).unwrap();
         let live = Arc::new(ArcSwap::from_pointee(live(|_| {})));
         let stop = CancellationToken::new();
+        let limiter = Arc::new(RateLimiter::new());
         let mut threads: Vec<_> = sockets
             .udp
             .into_iter()
-            .map(|socket| serve_udp(socket, Arc::clone(&live), stop.clone()).unwrap())
+            .map(|socket| {
+                let (live, limiter) = (Arc::clone(&live), Arc::clone(&limiter));
+                serve_udp(socket, live, limiter, stop.clone()).unwrap()
+            })
             .collect();
         let tcp = serve_tcp(sockets.tcp, Arc::clone(&live), stop.clone());
         threads.push(std::thread::spawn(|| runtime().block_on(tcp).unwrap()));
@@ -77,7 +82,11 @@ impl Drop for Server {
 }
 
 pub fn live(change: impl Fn(&mut MemberState)) -> Live {
-    let snapshot = plan::snapshot(Arc::new(plan::plan()), |_, member| change(member));
+    live_of(plan::plan(), change)
+}
+
+pub fn live_of(plan: Plan, change: impl Fn(&mut MemberState)) -> Live {
+    let snapshot = plan::snapshot(Arc::new(plan), |_, member| change(member));
     Live::compile(Arc::new(snapshot), &Signing::default(), None)
 }
 

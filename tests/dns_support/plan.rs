@@ -180,6 +180,7 @@ pub fn plan() -> Plan {
         record("host.newer.example.com.", 600, a("192.0.2.88")),
         record("example.org.", 3600, soa("example.org.")),
     ];
+    records.extend((0..4).map(|i| record("big.example.com.", 300, txt(&format!("{i}{many}")))));
     records.extend((0..8).map(|i| record("many.example.com.", 300, txt(&format!("{i}{many}")))));
     let (org, com): (Vec<_>, Vec<_>) = records
         .into_iter()

@@ -5,7 +5,7 @@
 mod service;
 mod zone;
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::config::kinds::parse_origin;
 use crate::config::plan::{
     Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
-    OriginTls, Plan, Region, SourceAt, Tls,
+    OriginTls, Plan, RateLimit, Region, SourceAt, Tls,
 };
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
@@ -115,7 +115,7 @@ pub(super) fn compile(
         admin_token: root
             .get("admin")
             .and_then(|admin| admin.read("token", secret)),
-        rate_limit: None,
+        rate_limit: rate_limit(root),
         geo: geo(root, &mut compiling),
         keys: keys(root, &mut compiling),
         listen,
@@ -281,6 +281,34 @@ fn tls(root: &Node) -> Tls {
                 .and_then(|origins| origins.read("server_name", |text| Some(text.into()))),
         },
     }
+}
+
+/// Networks that are never limited unless the configuration says otherwise: nobody else is there.
+const LOOPBACK: [(IpAddr, u8); 2] = [
+    (IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
+    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
+];
+
+/// On unless it is turned off: an open UDP server is a weapon without it.
+fn rate_limit(root: &Node) -> Option<RateLimit> {
+    let node = root.get("dns").and_then(|dns| dns.get("rate_limit"));
+    if node.and_then(Node::text) == Some("off") {
+        return None;
+    }
+    let number = |key: &str, default: u32| {
+        node.and_then(|node| node.read(key, |text| text.parse().ok()))
+            .unwrap_or(default)
+    };
+    let loopback = || LOOPBACK.map(|(address, length)| Prefix::around(address, length));
+    let exempt = node.and_then(|node| node.get("exempt"));
+    Some(RateLimit {
+        responses_per_second: number("responses_per_second", 200),
+        slip: number("slip", 2),
+        exempt: exempt.map_or_else(
+            || loopback().to_vec(),
+            |exempt| exempt.items().iter().filter_map(prefix).collect(),
+        ),
+    })
 }
 
 fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {

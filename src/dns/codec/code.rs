@@ -49,11 +49,13 @@ pub enum Rcode {
     YxDomain,
     /// The EDNS version is not supported (RFC 6891 §9).
     BadVers,
+    /// The server cookie is missing or wrong (RFC 7873 §8).
+    BadCookie,
 }
 
 impl Rcode {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::NoError,
         Self::FormErr,
         Self::ServFail,
@@ -62,6 +64,7 @@ impl Rcode {
         Self::Refused,
         Self::YxDomain,
         Self::BadVers,
+        Self::BadCookie,
     ];
 
     /// The code, of which the header holds the low four bits and OPT the others.
@@ -75,6 +78,7 @@ impl Rcode {
             Self::Refused => 5,
             Self::YxDomain => 6,
             Self::BadVers => 16,
+            Self::BadCookie => 23,
         }
     }
 
@@ -89,6 +93,7 @@ impl Rcode {
             Self::Refused => "refused",
             Self::YxDomain => "yxdomain",
             Self::BadVers => "badvers",
+            Self::BadCookie => "badcookie",
         }
     }
 }
@@ -104,7 +109,7 @@ impl ExtendedError {
     /// RFC 8914 §4.4: the answer may not be what it should be.
     pub(in crate::dns) const FAIL_OPEN: Self = Self {
         code: 3,
-        text: "no region is able: failing open",
+        text: "when_none_healthy: all (no region is able)",
     };
 
     /// RFC 8914 §4.21.
@@ -116,5 +121,10 @@ impl ExtendedError {
     /// RFC 8914 §4.1: none of the others says it.
     pub(in crate::dns) const fn other(text: &'static str) -> Self {
         Self { code: 0, text }
+    }
+
+    /// The bytes of its option: head, code and text.
+    pub(in crate::dns) fn length(self) -> usize {
+        4 + 2 + self.text.len()
     }
 }

@@ -1,9 +1,12 @@
-//! EDNS(0): the OPT record (RFC 6891), client subnet (RFC 7871), NSID (RFC 5001), extended errors
-//! (RFC 8914). Options that are not known here, cookies among them, are ignored (RFC 6891 §6.1.2).
+//! EDNS(0): the OPT record (RFC 6891), client subnet (RFC 7871), NSID (RFC 5001), cookies (RFC 7873),
+//! keepalive (RFC 7828), padding (RFC 7830), extended errors (RFC 8914). Options that are not known
+//! here are ignored (RFC 6891 §6.1.2).
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use super::code::{ExtendedError, Rcode, rtype};
+use super::cookie::{Cookie, OPTION_COOKIE};
 use super::cursor::Cursor;
 
 /// The payload that this server announces and keeps to: no fragments on any usual path.
@@ -20,15 +23,26 @@ const COMPACT_OK: u16 = 0x4000;
 
 const OPTION_NSID: u16 = 3;
 const OPTION_CLIENT_SUBNET: u16 = 8;
+const OPTION_KEEPALIVE: u16 = 11;
+const OPTION_PADDING: u16 = 12;
 const OPTION_EXTENDED_ERROR: u16 = 15;
+
+/// The code and the length before an option's data.
+const OPTION_HEAD: usize = 4;
 
 /// An OPT record without options: root, type, payload, extended code and flags, length.
 const BARE_OPT: usize = 11;
 
+/// How long a connection may be silent between messages, RFC 7766 §6.2.3. Clients that ask are told.
+pub(in crate::dns) const IDLE: Duration = Duration::from_secs(10);
+
+/// RFC 8467 §4.2: padded responses have a multiple of this many bytes.
+const PADDED_TO: usize = 468;
+
 /// A node's name in NSID is cut to this, so that the smallest response holds it.
 const LONGEST_NSID: usize = 128;
 
-/// What a query's OPT record says.
+/// What a query's OPT record says, and what the response's is made from.
 #[derive(Clone, Copy, Debug, Default)]
 pub(in crate::dns) struct Edns {
     /// What the client can receive over UDP; values under 512 count as 512 (RFC 6891 §6.2.3).
@@ -43,6 +57,22 @@ pub(in crate::dns) struct Edns {
     pub(in crate::dns) wants_nsid: bool,
     /// The network of the client behind a resolver.
     pub(in crate::dns) subnet: Option<ClientSubnet>,
+    /// The client's, until it is replaced by what the client gets.
+    pub(in crate::dns) cookie: Option<Cookie>,
+    /// Whether it is asked for how long a connection may be silent.
+    pub(in crate::dns) keepalive: Keepalive,
+    /// Whether the response should not tell by its length what it is.
+    pub(in crate::dns) wants_padding: bool,
+}
+
+/// The keepalive option (RFC 7828 §3.1). Whether it counts depends on the transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::dns) enum Keepalive {
+    #[default]
+    Absent,
+    Asked,
+    /// It names a time, which is the server's to name.
+    Malformed,
 }
 
 /// A client's network (RFC 7871 §6).
@@ -71,8 +101,7 @@ impl Edns {
             is_bad_version: version > VERSION,
             dnssec_ok: flags & DNSSEC_OK != 0,
             compact_ok: flags & COMPACT_OK != 0,
-            wants_nsid: false,
-            subnet: None,
+            ..Self::default()
         };
         // RFC 6891 §6.1.3: what options of a newer version mean is not known.
         if edns.is_bad_version {
@@ -97,20 +126,30 @@ impl Edns {
                 OPTION_CLIENT_SUBNET => {
                     self.subnet = Some(ClientSubnet::read(data).ok_or(Malformed)?);
                 }
+                // RFC 7873 §5.2: the first cookie counts, and further ones do not.
+                OPTION_COOKIE if self.cookie.is_none() => {
+                    self.cookie = Some(Cookie::read(data).ok_or(Malformed)?);
+                }
+                OPTION_KEEPALIVE if data.is_empty() => self.keepalive = Keepalive::Asked,
+                OPTION_KEEPALIVE => self.keepalive = Keepalive::Malformed,
+                OPTION_PADDING => self.wants_padding = true,
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// The bytes that [`Edns::write`] needs, but for an extended error.
+    /// The bytes that [`Edns::write`] needs, but for an extended error and the padding itself.
     pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
-        let nsid = if self.wants_nsid {
-            4 + nsid(node).len()
-        } else {
-            0
-        };
-        BARE_OPT + nsid + self.subnet.map_or(0, |subnet| 8 + subnet.octets())
+        let data = [
+            self.wants_nsid.then(|| nsid(node).len()),
+            self.subnet.map(|subnet| 4 + subnet.octets()),
+            self.cookie.map(|cookie| cookie.length()),
+            self.says_idle().then_some(2),
+            self.wants_padding.then_some(0),
+        ];
+        let options = data.iter().flatten().map(|length| OPTION_HEAD + length);
+        BARE_OPT + options.sum::<usize>()
     }
 
     /// Appends the OPT record of a response. The extended error is left out where `room`, the
@@ -124,30 +163,46 @@ impl Edns {
         error: Option<ExtendedError>,
         room: usize,
     ) {
-        let reserved = self.reserve(node);
-        let error = error.filter(|error| reserved + 6 + error.text.len() <= room);
-        let options = reserved - BARE_OPT + error.map_or(0, |error| 6 + error.text.len());
+        let size = out.len() + room;
+        let error = error.filter(|error| self.reserve(node) + error.length() <= room);
         out.push(0);
         put_u16(out, rtype::OPT);
         put_u16(out, OWN_UDP_SIZE);
         let [high, _] = (rcode.code() << 4).to_be_bytes();
         out.extend_from_slice(&[high, VERSION]);
         put_u16(out, self.flags());
-        put_length(out, options);
+        let length_at = out.len();
+        put_u16(out, 0);
+        self.write_options(out, scope, node);
+        if let Some(error) = error {
+            let data = [&error.code.to_be_bytes(), error.text.as_bytes()];
+            put_option(out, OPTION_EXTENDED_ERROR, &data);
+        }
+        if self.wants_padding {
+            put_padding(out, size);
+        }
+        patch_length(out, length_at);
+    }
+
+    fn write_options(&self, out: &mut Vec<u8>, scope: u8, node: &str) {
         if self.wants_nsid {
-            put_u16(out, OPTION_NSID);
-            put_length(out, nsid(node).len());
-            out.extend_from_slice(nsid(node));
+            put_option(out, OPTION_NSID, &[nsid(node)]);
         }
         if let Some(subnet) = self.subnet {
             subnet.write(out, scope);
         }
-        if let Some(error) = error {
-            put_u16(out, OPTION_EXTENDED_ERROR);
-            put_length(out, 2 + error.text.len());
-            put_u16(out, error.code);
-            out.extend_from_slice(error.text.as_bytes());
+        if let Some(cookie) = self.cookie {
+            cookie.write(out);
         }
+        if self.says_idle() {
+            // RFC 7828 §3.1: in units of 100 ms.
+            let tenths = u16::try_from(IDLE.as_millis() / 100).unwrap_or(u16::MAX);
+            put_option(out, OPTION_KEEPALIVE, &[&tenths.to_be_bytes()]);
+        }
+    }
+
+    fn says_idle(&self) -> bool {
+        self.keepalive == Keepalive::Asked
     }
 }
 
@@ -201,12 +256,14 @@ impl ClientSubnet {
     /// RFC 7871 §7.2.1: family, source and address as they came, and the scope of the answer; to a
     /// source of 0 the scope is 0.
     fn write(&self, out: &mut Vec<u8>, scope: u8) {
-        put_u16(out, OPTION_CLIENT_SUBNET);
-        put_length(out, 4 + self.octets());
-        put_u16(out, self.family);
         let scope = if self.source == 0 { 0 } else { scope };
-        out.extend_from_slice(&[self.source, scope]);
-        out.extend_from_slice(self.address.get(..self.octets()).unwrap_or_default());
+        let address = self.address.get(..self.octets()).unwrap_or_default();
+        let family = self.family.to_be_bytes();
+        put_option(
+            out,
+            OPTION_CLIENT_SUBNET,
+            &[&family, &[self.source, scope], address],
+        );
     }
 }
 
@@ -225,8 +282,33 @@ pub(in crate::dns) fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-fn put_length(out: &mut Vec<u8>, length: usize) {
-    put_u16(out, u16::try_from(length).unwrap_or(u16::MAX));
+/// Appends an option whose data is these parts.
+pub(super) fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
+    put_u16(out, code);
+    let length_at = out.len();
+    put_u16(out, 0);
+    for part in data {
+        out.extend_from_slice(part);
+    }
+    patch_length(out, length_at);
+}
+
+/// RFC 8467 §4.2: to the next multiple of the block, or to all that may be sent. Zeros, RFC 7830 §3.
+fn put_padding(out: &mut Vec<u8>, size: usize) {
+    let bare = out.len() + OPTION_HEAD;
+    let padded = bare.next_multiple_of(PADDED_TO).min(size).max(bare);
+    put_u16(out, OPTION_PADDING);
+    put_u16(out, u16::try_from(padded - bare).unwrap_or(u16::MAX));
+    out.resize(padded, 0);
+}
+
+/// Writes at `length_at` how many bytes follow the two that hold it.
+fn patch_length(out: &mut [u8], length_at: usize) {
+    let length = out.len().saturating_sub(length_at + 2);
+    let length = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    if let Some(place) = out.get_mut(length_at..length_at + 2) {
+        place.copy_from_slice(&length);
+    }
 }
 
 /// Passes over the class, the TTL and the data of any other record.

@@ -1,10 +1,11 @@
 //! The wire: queries read strictly, responses written in place. Knows no zone and no region.
 
 pub(super) mod code;
+pub(super) mod cookie;
 mod cursor;
-mod edns;
+pub(super) mod edns;
 pub(super) mod name;
 pub(super) mod query;
 pub(super) mod reply;
 
-pub(super) use edns::OWN_UDP_SIZE;
+pub(super) use edns::{IDLE, OWN_UDP_SIZE};

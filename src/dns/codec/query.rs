@@ -44,9 +44,20 @@ pub(in crate::dns) enum Message<'q> {
     /// To be looked up.
     Query(Query<'q>),
     /// To be answered with this code and nothing else.
-    Bad(Head<'q>, Rcode),
+    Bare(Head<'q>, Rcode),
     /// Not to be answered.
     Silence(DropReason),
+}
+
+impl<'q> Message<'q> {
+    /// What the response takes from it, if there is to be one.
+    pub(in crate::dns) fn head_mut(&mut self) -> Result<&mut Head<'q>, DropReason> {
+        match self {
+            Self::Query(query) => Ok(&mut query.head),
+            Self::Bare(head, _) => Ok(head),
+            Self::Silence(reason) => Err(*reason),
+        }
+    }
 }
 
 /// Why a message gets no answer.
@@ -56,17 +67,20 @@ pub enum DropReason {
     Short,
     /// A response: an answer could start a loop between two servers.
     Response,
+    /// Its client's network was sent enough.
+    Limited,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Short, Self::Response];
+    pub const ALL: [Self; 3] = [Self::Short, Self::Response, Self::Limited];
 
     /// As metrics call it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Short => "short",
             Self::Response => "response",
+            Self::Limited => "limited",
         }
     }
 }
@@ -97,23 +111,31 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
     // What follows the header depends on the opcode, so that for another it cannot be read.
     if flags & OPCODE != 0 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bad(head, Rcode::NotImp);
+        return Message::Bare(head, Rcode::NotImp);
     }
-    // RFC 9619 §4: a query has exactly one question.
+    // RFC 7873 §5.4: who asks for a cookie needs no question.
+    if counts.questions == 0
+        && let Records::Fine(Some(edns)) = read_records(cursor, &counts, 0)
+        && edns.cookie.is_some()
+    {
+        head.edns = Some(edns);
+        return Message::Bare(head, Rcode::NoError);
+    }
+    // RFC 9619 §4: any other query has exactly one question.
     if counts.questions != 1 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bad(head, Rcode::FormErr);
+        return Message::Bare(head, Rcode::FormErr);
     }
     let Some((name, qtype, qclass)) = read_question(&mut cursor) else {
-        return Message::Bad(head, Rcode::FormErr);
+        return Message::Bare(head, Rcode::FormErr);
     };
     head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
-    match read_records(&mut cursor, &counts, qtype) {
-        Records::Malformed(edns) => Message::Bad(Head { edns, ..head }, Rcode::FormErr),
+    match read_records(cursor, &counts, qtype) {
+        Records::Malformed(edns) => Message::Bare(Head { edns, ..head }, Rcode::FormErr),
         Records::Fine(edns) => {
             head.edns = edns;
             if edns.is_some_and(|edns| edns.is_bad_version) {
-                return Message::Bad(head, Rcode::BadVers);
+                return Message::Bare(head, Rcode::BadVers);
             }
             Message::Query(Query {
                 head,
@@ -170,19 +192,19 @@ enum Records {
 
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
 /// (RFC 1995 §3). The additional section may hold one OPT and records for others to read.
-fn read_records(cursor: &mut Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
+fn read_records(mut cursor: Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
         return Records::Malformed(None);
     }
     for _ in 0..counts.authorities {
-        if !matches!(read_record(cursor), Some(Record::Other)) {
+        if !matches!(read_record(&mut cursor), Some(Record::Other)) {
             return Records::Malformed(None);
         }
     }
     let mut found = None;
     for _ in 0..counts.additionals {
-        match read_record(cursor) {
+        match read_record(&mut cursor) {
             Some(Record::Other) => {}
             // RFC 6891 §6.1.1: more than one OPT is an error.
             Some(Record::Opt(edns)) if found.is_none() => found = Some(edns),

@@ -196,6 +196,11 @@ impl<'q, 'o> Reply<'q, 'o> {
         *counter = counter.saturating_add(count);
     }
 
+    /// Makes it a truncated one, whatever is written.
+    pub(in crate::dns) fn truncate(&mut self) {
+        self.fits = false;
+    }
+
     /// Takes back what was written behind the question.
     pub(in crate::dns) fn clear(&mut self) {
         self.out.truncate(HEADER + self.head.question.len());

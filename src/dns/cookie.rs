@@ -1,0 +1,458 @@
+//! Server cookies (RFC 7873, RFC 9018): who has shown that its address is its own.
+//!
+//! A cookie is a SipHash-2-4 of the client's cookie and address under a secret that changes every
+//! day. The secrets of a day come from the configuration's keys, so that every edge of an anycast
+//! fleet knows the others' cookies. They are derived once for each day and held here; time enters
+//! as a parameter. What a cookie looks like on the wire is `codec::cookie`'s.
+
+use std::net::IpAddr;
+use std::sync::{Arc, LazyLock};
+
+use arc_swap::{ArcSwap, Guard};
+use aws_lc_rs::{constant_time, hmac, rand};
+use siphasher::sip::SipHasher24;
+
+use super::codec::cookie::{CLIENT_BYTES, Cookie, SERVER_BYTES, ServerCookie};
+use crate::config::plan::Key;
+
+/// How long a secret makes cookies: a UTC day. RFC 9018 §5 wants them changed from time to time, and
+/// a cookie lives for an hour only.
+const PERIOD_SECS: u32 = 86_400;
+
+/// RFC 9018 §4.3: how old a cookie may be.
+const OLDEST_SECS: u32 = 3600;
+
+/// RFC 9018 §4.3: how far in the future it may have been made, by an edge whose clock is ahead.
+const MOST_AHEAD_SECS: u32 = 300;
+
+/// RFC 9018 §4.3: how old a cookie is when its client is given a new one.
+const RENEW_SECS: u32 = 1800;
+
+/// RFC 9018 §4.1.
+const VERSION: u8 = 1;
+
+/// Keeps these secrets apart from everything else that is derived from the same keys.
+const LABEL: &[u8] = b"meridian dns cookie secret, version 1";
+
+/// The key of a process that was given none.
+static RANDOM: LazyLock<[u8; 32]> = LazyLock::new(|| {
+    let mut key = [0; 32];
+    // The system's generator fails only before it is seeded, at boot.
+    let _ = rand::fill(&mut key);
+    key
+});
+
+/// What a query's COOKIE option shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Standing {
+    /// A client cookie alone.
+    New,
+    /// A server cookie that this fleet gave to this client lately.
+    Valid,
+    /// Any other server cookie: it counts as a client cookie alone.
+    Invalid,
+}
+
+impl Standing {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::New, Self::Valid, Self::Invalid];
+
+    /// As metrics call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Valid => "valid",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// The cookies of a configuration.
+pub struct Cookies {
+    keys: Vec<hmac::Key>,
+    secrets: ArcSwap<Secrets>,
+}
+
+impl Cookies {
+    /// The first key makes cookies, all verify; without any, a random one of this process does.
+    pub(super) fn new(keys: &[Key]) -> Self {
+        let key = |secret: &[u8]| hmac::Key::new(hmac::HMAC_SHA256, secret);
+        let mut keys: Vec<hmac::Key> = keys
+            .iter()
+            .map(|given| key(given.secret.expose().as_bytes()))
+            .collect();
+        if keys.is_empty() {
+            keys.push(key(RANDOM.as_slice()));
+        }
+        let secrets = ArcSwap::from_pointee(Secrets::derive(&keys, 0));
+        Self { keys, secrets }
+    }
+
+    /// What a client's cookie shows, and the cookie that it gets.
+    pub(super) fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
+        let secrets = self.at(now);
+        let (standing, kept) = match cookie.server {
+            ServerCookie::Absent => (Standing::New, None),
+            ServerCookie::Foreign => (Standing::Invalid, None),
+            ServerCookie::Whole(server) => match secrets.verify(&cookie.client, &server, peer, now)
+            {
+                None => (Standing::Invalid, None),
+                Some(Age::Old) => (Standing::Valid, None),
+                Some(Age::Young) => (Standing::Valid, Some(server)),
+            },
+        };
+        let server = kept.unwrap_or_else(|| secrets.make(&cookie.client, peer, now));
+        let given = Cookie {
+            client: cookie.client,
+            server: ServerCookie::Whole(server),
+        };
+        (standing, given)
+    }
+
+    /// The secrets of a time. Whoever comes first in a new period derives them for all; two that come
+    /// together derive the same.
+    fn at(&self, now: u32) -> Guard<Arc<Secrets>> {
+        let period = now / PERIOD_SECS;
+        let held = self.secrets.load();
+        if held.period == period {
+            return held;
+        }
+        let derived = Arc::new(Secrets::derive(&self.keys, period));
+        self.secrets.store(Arc::clone(&derived));
+        Guard::from_inner(derived)
+    }
+}
+
+impl std::fmt::Debug for Cookies {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Cookies({} keys)", self.keys.len())
+    }
+}
+
+/// Whether a valid cookie is still good for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Age {
+    Young,
+    /// Over half its time is gone, or a key or a period that no longer makes cookies has made it.
+    Old,
+}
+
+/// The secrets of a period and of its neighbors, for cookies made before midnight and by clocks that
+/// are ahead of it. In each the first secret makes, all verify.
+struct Secrets {
+    period: u32,
+    before: Vec<Secret>,
+    current: Vec<Secret>,
+    after: Vec<Secret>,
+}
+
+impl Secrets {
+    fn derive(keys: &[hmac::Key], period: u32) -> Self {
+        let of = |period| keys.iter().map(|key| Secret::derive(key, period)).collect();
+        Self {
+            period,
+            before: of(period.wrapping_sub(1)),
+            current: of(period),
+            after: of(period.wrapping_add(1)),
+        }
+    }
+
+    fn of(&self, made: u32) -> &[Secret] {
+        match (made / PERIOD_SECS).wrapping_sub(self.period) {
+            0 => &self.current,
+            1 => &self.after,
+            u32::MAX => &self.before,
+            _ => &[],
+        }
+    }
+
+    fn make(&self, client: &[u8; CLIENT_BYTES], peer: IpAddr, now: u32) -> [u8; SERVER_BYTES] {
+        let [a, b, c, d] = now.to_be_bytes();
+        // RFC 9018 §4.2: the reserved bytes of a new cookie are zero.
+        let head = [VERSION, 0, 0, 0, a, b, c, d];
+        let secret = self.current.first();
+        let hash = secret.map_or([0; 8], |secret| secret.hash(client, head, peer));
+        join(head, hash)
+    }
+
+    /// RFC 9018 §4.3, §4.4: of a known version, made within the hour, and its hash is ours.
+    fn verify(
+        &self,
+        client: &[u8; CLIENT_BYTES],
+        server: &[u8; SERVER_BYTES],
+        peer: IpAddr,
+        now: u32,
+    ) -> Option<Age> {
+        let (head, hash) = server.split_first_chunk::<8>()?;
+        let [version, _, _, _, a, b, c, d] = *head;
+        let made = u32::from_be_bytes([a, b, c, d]);
+        // RFC 1982 §3.2: the clock may have wrapped between the two times.
+        let (age, ahead) = (now.wrapping_sub(made), made.wrapping_sub(now));
+        if version != VERSION || (age > OLDEST_SECS && ahead > MOST_AHEAD_SECS) {
+            return None;
+        }
+        // RFC 9018 §4.2: the reserved bytes count as they came.
+        let by = self.of(made).iter().position(|secret| {
+            let expected = secret.hash(client, *head, peer);
+            constant_time::verify_slices_are_equal(&expected, hash).is_ok()
+        })?;
+        let is_as_made_now = by == 0 && made / PERIOD_SECS == self.period;
+        let is_young = age <= RENEW_SECS || ahead <= MOST_AHEAD_SECS;
+        Some(if is_as_made_now && is_young {
+            Age::Young
+        } else {
+            Age::Old
+        })
+    }
+}
+
+fn join(head: [u8; 8], hash: [u8; 8]) -> [u8; SERVER_BYTES] {
+    let mut server = [0; SERVER_BYTES];
+    let (front, back) = server.split_at_mut(head.len());
+    front.copy_from_slice(&head);
+    back.copy_from_slice(&hash);
+    server
+}
+
+/// A secret of RFC 9018 §4.
+struct Secret(SipHasher24);
+
+impl Secret {
+    fn new(secret: &[u8; 16]) -> Self {
+        Self(SipHasher24::new_with_key(secret))
+    }
+
+    fn derive(key: &hmac::Key, period: u32) -> Self {
+        let mut context = hmac::Context::with_key(key);
+        context.update(LABEL);
+        context.update(&period.to_be_bytes());
+        let tag = context.sign();
+        // An HMAC-SHA-256 has 32 bytes.
+        Self::new(tag.as_ref().first_chunk().unwrap_or(&[0; 16]))
+    }
+
+    /// RFC 9018 §4.4: of client cookie, version, reserved, timestamp and the client's address.
+    fn hash(&self, client: &[u8; CLIENT_BYTES], head: [u8; 8], peer: IpAddr) -> [u8; 8] {
+        let hash = match peer {
+            IpAddr::V4(address) => self.hash_parts::<20>(client, &head, &address.octets()),
+            IpAddr::V6(address) => self.hash_parts::<32>(client, &head, &address.octets()),
+        };
+        hash.to_le_bytes()
+    }
+
+    fn hash_parts<const N: usize>(&self, client: &[u8], head: &[u8], address: &[u8]) -> u64 {
+        let mut input = [0; N];
+        let parts = client.iter().chain(head).chain(address);
+        for (place, byte) in input.iter_mut().zip(parts) {
+            *place = *byte;
+        }
+        self.0.hash(&input)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::units::Secret as Text;
+
+    /// The secret of RFC 9018 A.1 to A.3.
+    const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";
+
+    const PEER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(198, 51, 100, 100));
+
+    /// Some noon.
+    const NOON: u32 = 20_000 * PERIOD_SECS + PERIOD_SECS / 2;
+
+    fn bytes<const N: usize>(hex: &str) -> [u8; N] {
+        let byte = |i| u8::from_str_radix(&hex[2 * i..2 * i + 2], 16).unwrap();
+        std::array::from_fn(byte)
+    }
+
+    fn cookie(hex: &str) -> Cookie {
+        let client = bytes(&hex[..16]);
+        let server = match hex.len() {
+            16 => ServerCookie::Absent,
+            _ => ServerCookie::Whole(bytes(&hex[16..])),
+        };
+        Cookie { client, server }
+    }
+
+    /// Secrets that are the same in every period.
+    fn fixed(secrets: &[&str], now: u32) -> Secrets {
+        let all = || secrets.iter().map(|hex| Secret::new(&bytes(hex))).collect();
+        Secrets {
+            period: now / PERIOD_SECS,
+            before: all(),
+            current: all(),
+            after: all(),
+        }
+    }
+
+    fn cookies(keys: &[&str]) -> Cookies {
+        let key = |(id, text): (usize, &&str)| Key {
+            id: u8::try_from(id).unwrap(),
+            secret: Text::new((*text).to_owned()),
+        };
+        Cookies::new(&keys.iter().enumerate().map(key).collect::<Vec<_>>())
+    }
+
+    #[track_caller]
+    fn check_made(secret: &str, client: &str, peer: &str, now: u32, expected: &str) {
+        let made = fixed(&[secret], now).make(&bytes(client), peer.parse().unwrap(), now);
+        assert_eq!(made, bytes(expected));
+    }
+
+    #[test]
+    fn the_cookies_of_rfc_9018_are_made_to_the_byte() {
+        // Appendix A.1 to A.4.
+        check_made(
+            SECRET,
+            "2464c4abcf10c957",
+            "198.51.100.100",
+            1_559_731_985,
+            "010000005cf79f111f8130c3eee29480",
+        );
+        check_made(
+            SECRET,
+            "2464c4abcf10c957",
+            "198.51.100.100",
+            1_559_734_385,
+            "010000005cf7a871d4a564a1442aca77",
+        );
+        check_made(
+            SECRET,
+            "fc93fc62807ddb86",
+            "203.0.113.203",
+            1_559_734_700,
+            "010000005cf7a9acf73a7810aca2381e",
+        );
+        check_made(
+            "445536bcd2513298075a5d379663c962",
+            "22681ab97d52c298",
+            "2001:db8:220:1:59de:d0f4:8769:82b8",
+            1_559_741_961,
+            "010000005cf7c609a6bb79d16625507a",
+        );
+    }
+
+    #[track_caller]
+    fn check_verified(secrets: &[&str], whole: &str, peer: &str, now: u32, age: Option<Age>) {
+        let cookie = cookie(whole);
+        let ServerCookie::Whole(server) = cookie.server else {
+            panic!("a server cookie");
+        };
+        let peer = peer.parse().unwrap();
+        let found = fixed(secrets, now).verify(&cookie.client, &server, peer, now);
+        assert_eq!(found, age);
+    }
+
+    #[test]
+    fn the_cookies_of_rfc_9018_are_known_again() {
+        // A.2: 40 minutes old, so renewed.
+        let first = "2464c4abcf10c957010000005cf79f111f8130c3eee29480";
+        check_verified(
+            &[SECRET],
+            first,
+            "198.51.100.100",
+            1_559_734_385,
+            Some(Age::Old),
+        );
+        check_verified(
+            &[SECRET],
+            first,
+            "198.51.100.100",
+            1_559_731_990,
+            Some(Age::Young),
+        );
+        check_verified(&[SECRET], first, "198.51.100.101", 1_559_731_990, None);
+        // A.3: its reserved bytes are set, and part of what is hashed.
+        let reserved = "fc93fc62807ddb8601abcdef5cf78f71a314227b6679ebf5";
+        check_verified(
+            &[SECRET],
+            reserved,
+            "203.0.113.203",
+            1_559_727_985,
+            Some(Age::Young),
+        );
+        // A.4: made by the secret before.
+        let rolled = [
+            "445536bcd2513298075a5d379663c962",
+            "dd3bdf9344b678b185a6f5cb60fca715",
+        ];
+        let old = "22681ab97d52c298010000005cf7c57926556bd0934c72f8";
+        let peer = "2001:db8:220:1:59de:d0f4:8769:82b8";
+        check_verified(&rolled, old, peer, 1_559_741_961, Some(Age::Old));
+    }
+
+    /// What becomes of a cookie made at `made` when it comes back at `now`: renewed or not.
+    #[track_caller]
+    fn check_age(made: u32, now: u32, expected: (Standing, bool)) {
+        let cookies = cookies(&["0123456789abcdef"]);
+        let (_, given) = cookies.judge(cookie("2464c4abcf10c957"), PEER, made);
+        let (standing, next) = cookies.judge(given, PEER, now);
+        assert_eq!((standing, next != given), expected);
+    }
+
+    #[test]
+    fn a_cookie_lives_for_an_hour_and_is_renewed_after_half() {
+        check_age(NOON, NOON, (Standing::Valid, false));
+        check_age(NOON, NOON + 1800, (Standing::Valid, false));
+        check_age(NOON, NOON + 1801, (Standing::Valid, true));
+        check_age(NOON, NOON + 3600, (Standing::Valid, true));
+        check_age(NOON, NOON + 3601, (Standing::Invalid, true));
+        // Clocks of two edges differ.
+        check_age(NOON, NOON - 300, (Standing::Valid, false));
+        check_age(NOON, NOON - 301, (Standing::Invalid, true));
+        // RFC 1982: over the end of the 32 bits.
+        check_age(u32::MAX - 9, u32::MAX, (Standing::Valid, false));
+    }
+
+    #[test]
+    fn a_cookie_outlives_midnight_and_is_renewed_by_it() {
+        let midnight = 20_000 * PERIOD_SECS;
+        check_age(midnight - 1, midnight, (Standing::Valid, true));
+        check_age(midnight - 1, midnight + 3599, (Standing::Valid, true));
+        check_age(midnight - 1, midnight + 3600, (Standing::Invalid, true));
+        // Made by a clock that was ahead of midnight.
+        check_age(midnight, midnight - 1, (Standing::Valid, true));
+    }
+
+    #[test]
+    fn the_first_key_makes_and_all_verify() {
+        let (old, new) = ("0123456789abcdef", "fedcba9876543210");
+        let client = cookie("2464c4abcf10c957");
+        let (_, given) = cookies(&[old]).judge(client, PEER, NOON);
+        let (standing, renewed) = cookies(&[new, old]).judge(given, PEER, NOON + 1);
+        assert_eq!(standing, Standing::Valid);
+        let known = |keys: &[&str], cookie| cookies(keys).judge(cookie, PEER, NOON + 1).0;
+        assert_eq!(known(&[new], renewed), Standing::Valid);
+        assert_eq!(known(&[new], given), Standing::Invalid);
+        // Another edge with the same keys.
+        assert_eq!(known(&[old], given), Standing::Valid);
+    }
+
+    #[test]
+    fn without_keys_the_process_knows_its_own() {
+        let (_, given) = cookies(&[]).judge(cookie("2464c4abcf10c957"), PEER, NOON);
+        assert_eq!(cookies(&[]).judge(given, PEER, NOON).0, Standing::Valid);
+    }
+
+    #[test]
+    fn a_cookie_of_another_client_version_or_maker_counts_for_nothing() {
+        let cookies = cookies(&["0123456789abcdef"]);
+        let (_, given) = cookies.judge(cookie("2464c4abcf10c957"), PEER, NOON);
+        let ServerCookie::Whole(server) = given.server else {
+            panic!("a server cookie");
+        };
+        for at in 0..SERVER_BYTES {
+            let mut changed = server;
+            changed[at] ^= 1;
+            let server = ServerCookie::Whole(changed);
+            let (standing, fresh) = cookies.judge(Cookie { server, ..given }, PEER, NOON);
+            assert_eq!((standing, fresh), (Standing::Invalid, given), "byte {at}");
+        }
+        let server = ServerCookie::Foreign;
+        let foreign = cookies.judge(Cookie { server, ..given }, PEER, NOON);
+        assert_eq!(foreign, (Standing::Invalid, given));
+    }
+}
