@@ -10,6 +10,7 @@ use super::problem::{Problem, Problems, Sources};
 use super::shape::{check, secrets};
 use super::spec::ROOT;
 use super::tree::{Entry, Node, Value, parse};
+use super::zone_files::ZoneFiles;
 
 /// Sections whose entries belong to one file each.
 const NAMED_SECTIONS: &[&str] = &["regions", "services", "zones"];
@@ -23,6 +24,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     sources: Sources,
     roots: Vec<PathBuf>,
+    zone_files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -39,7 +41,8 @@ impl Loaded {
             .chain(&tls.origins.ca)
             .chain(&self.plan.geo.database);
         let named = named.map(|file: &FileRef| file.path.clone());
-        self.roots.iter().cloned().chain(named).collect()
+        let roots = self.roots.iter().chain(&self.zone_files).cloned();
+        roots.chain(named).collect()
     }
 }
 
@@ -158,15 +161,17 @@ impl<'a> Loading<'a> {
         check(&root, &ROOT, "", &mut self.problems);
         self.hide_secrets(&root);
         let mut warnings = Vec::new();
-        let plan = compile(&root, &mut self.problems, &mut warnings);
+        let mut files = ZoneFiles::new(self.sources);
+        let plan = compile(&root, &mut files, &mut self.problems, &mut warnings);
         match plan {
             Some(plan) if self.problems.is_empty() => Ok(Loaded {
                 plan,
                 warnings,
-                sources: self.sources,
+                sources: files.sources,
                 roots,
+                zone_files: files.paths,
             }),
-            Some(_) | None => Err(Problems::new(self.problems, self.sources)),
+            Some(_) | None => Err(Problems::new(self.problems, files.sources)),
         }
     }
 }

@@ -599,5 +599,9 @@ static ZONE: &[Field] = &[
         "name: { TYPE: [RDATA], ttl, service }",
     ),
     field("dnssec", Shape::NotBuilt(None), "signing"),
-    field("file", Shape::NotBuilt(None), "an RFC 1035 master file"),
+    field(
+        "file",
+        Shape::Scalar(&TEXT),
+        "an RFC 1035 master file, relative to this file; `records` and steered names are laid over it",
+    ),
 ];
