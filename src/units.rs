@@ -156,10 +156,11 @@ impl Ttl {
 impl FromStr for Ttl {
     type Err = NotAQuantity;
 
-    /// Parses a duration of whole seconds, or a bare number of seconds as a master file has it.
+    /// Parses a duration of whole seconds, or what a master file may have: a bare number of seconds,
+    /// and units in a row such as `1h30m` and `2W`.
     fn from_str(text: &str) -> Result<Self, NotAQuantity> {
         let refuse = || NotAQuantity::Ttl(text.to_owned());
-        if let Ok(secs) = text.trim().parse::<u32>() {
+        if let Some(secs) = master_file_seconds(text.trim()) {
             return Some(Self(secs))
                 .filter(|t| *t <= Self::MAX)
                 .ok_or_else(refuse);
@@ -170,6 +171,31 @@ impl FromStr for Ttl {
             return Err(refuse());
         }
         Ok(Self(secs))
+    }
+}
+
+/// `3600`, `1h30m`, `2W`, as BIND writes times since its eighth version.
+fn master_file_seconds(text: &str) -> Option<u32> {
+    let mut rest = text;
+    let mut seconds = 0_u32;
+    loop {
+        let digits = rest.find(|c: char| !c.is_ascii_digit());
+        let (number, after) = rest.split_at(digits.unwrap_or(rest.len()));
+        let number: u32 = number.parse().ok()?;
+        let mut after = after.chars();
+        let per_unit = match after.next().map(|unit| unit.to_ascii_lowercase()) {
+            None | Some('s') => 1,
+            Some('m') => 60,
+            Some('h') => 3_600,
+            Some('d') => 86_400,
+            Some('w') => 604_800,
+            Some(_) => return None,
+        };
+        seconds = seconds.checked_add(number.checked_mul(per_unit)?)?;
+        rest = after.as_str();
+        if rest.is_empty() {
+            return Some(seconds);
+        }
     }
 }
 
@@ -259,6 +285,23 @@ mod tests {
         assert_eq!("2147483647".parse::<Ttl>().unwrap(), Ttl::MAX);
         assert!("2147483648".parse::<Ttl>().is_err());
         assert!("1500ms".parse::<Ttl>().is_err());
+        assert!("9999999999".parse::<Ttl>().is_err());
+    }
+
+    #[test]
+    fn a_ttl_may_be_written_as_master_files_write_it() {
+        for (text, secs) in [
+            ("0", 0),
+            ("3600", 3_600),
+            ("1h30m", 5_400),
+            ("1W2D3H4M5S", 788_645),
+            ("1.5h", 5_400),
+        ] {
+            assert_eq!(text.parse::<Ttl>().unwrap().secs(), secs, "{text}");
+        }
+        for text in ["", "h", "1h30x", "4000w", "-1", "1 h 30 m"] {
+            assert!(text.parse::<Ttl>().is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -189,8 +189,11 @@ services: { www: { hosts: [www.example.com] } }
 
 #[test]
 fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
-    let zone = "zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, file: a.zone } }";
-    check_refused(&with(zone), "zones.example.com.file is not built yet");
+    let yaml = with("").replace(
+        "www.example.com] }",
+        "www.example.com], health: { passive: { window: 10s } } }",
+    );
+    check_refused(&yaml, "services.www.health.passive is not built yet");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What a reload changed, in words.
 
+use std::collections::HashMap;
 use std::fmt::Debug;
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::plan::Plan;
 use crate::ids::{Id, Table};
@@ -22,17 +24,17 @@ impl PlanDiff {
     }
 
     fn named(&mut self, kind: &str, old: &[(String, String)], new: &[(String, String)]) {
+        let by_name = |entries: &[(String, String)]| entries.iter().cloned().collect();
+        let (before, after): (HashMap<_, _>, HashMap<_, _>) = (by_name(old), by_name(new));
         for (name, content) in new {
-            match old.iter().find(|(known, _)| known == name) {
+            match before.get(name) {
                 None => self.0.push(format!("{kind} {name} added")),
-                Some((_, known)) if known != content => {
-                    self.0.push(format!("{kind} {name} changed"))
-                }
+                Some(known) if known != content => self.0.push(format!("{kind} {name} changed")),
                 Some(_) => {}
             }
         }
         for (name, _) in old {
-            if !new.iter().any(|(known, _)| known == name) {
+            if !after.contains_key(name) {
                 self.0.push(format!("{kind} {name} removed"));
             }
         }
@@ -100,7 +102,12 @@ fn zones(plan: &Plan) -> Vec<(String, String)> {
                 .iter()
                 .map(|(owner, id)| format!("{owner} {}", service(*id)))
                 .collect();
-            let content = format!("{:?} {steered:?}", zone.records);
+            // A hash, since a zone may have millions of records.
+            let mut hasher = DefaultHasher::new();
+            for record in &zone.records {
+                (&record.owner, record.ttl, &record.data).hash(&mut hasher);
+            }
+            let content = format!("{:x} {steered:?}", hasher.finish());
             (zone.origin.to_string(), content)
         })
         .collect()

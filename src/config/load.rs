@@ -10,6 +10,7 @@ use super::problem::{Problem, Problems, Sources};
 use super::shape::{check, secrets};
 use super::spec::ROOT;
 use super::tree::{Entry, Node, Value, parse};
+use super::zone_files::ZoneFiles;
 
 /// Sections whose entries belong to one file each.
 const NAMED_SECTIONS: &[&str] = &["regions", "services", "zones"];
@@ -23,6 +24,7 @@ pub struct Loaded {
     pub warnings: Vec<Problem>,
     sources: Sources,
     roots: Vec<PathBuf>,
+    zone_files: Vec<PathBuf>,
 }
 
 impl Loaded {
@@ -37,7 +39,8 @@ impl Loaded {
         let signed = signed.filter_map(|zone| zone.dnssec.as_ref());
         let named = files(&self.plan).chain(signed.map(|dnssec| &dnssec.keys));
         let named = named.map(|file: &FileRef| file.path.clone());
-        self.roots.iter().cloned().chain(named).collect()
+        let roots = self.roots.iter().chain(&self.zone_files).cloned();
+        roots.chain(named).collect()
     }
 }
 
@@ -173,7 +176,8 @@ impl<'a> Loading<'a> {
         check(&root, &ROOT, "", &mut self.problems);
         self.hide_secrets(&root);
         let mut warnings = Vec::new();
-        let plan = compile(&root, &mut self.problems, &mut warnings);
+        let mut zone_files = ZoneFiles::new(self.sources);
+        let plan = compile(&root, &mut zone_files, &mut self.problems, &mut warnings);
         if let Some(plan) = plan.as_ref().filter(|_| !roots.is_empty()) {
             self.problems.extend(files(plan).filter_map(missing));
         }
@@ -181,10 +185,11 @@ impl<'a> Loading<'a> {
             Some(plan) if self.problems.is_empty() => Ok(Loaded {
                 plan,
                 warnings,
-                sources: self.sources,
+                sources: zone_files.sources,
                 roots,
+                zone_files: zone_files.paths,
             }),
-            Some(_) | None => Err(Problems::new(self.problems, self.sources)),
+            Some(_) | None => Err(Problems::new(self.problems, zone_files.sources)),
         }
     }
 }

@@ -2,18 +2,22 @@
 //!
 //! `tree` knows where everything stands, `spec` says what may stand where, `shape` checks the one
 //! against the other and prints the JSON Schema, and the compilers resolve defaults and names. So
-//! every problem is told at once with its line. Knows no socket and no live state.
+//! every problem is told at once with its line. `master` reads the RFC 1035 master files that zones name,
+//! `rdata` the data of records, theirs and YAML's alike. Knows no socket and no live state.
 
 mod compile;
 mod diff;
 mod kinds;
 mod load;
+mod master;
 pub mod plan;
 mod problem;
 mod rdata;
 mod shape;
+mod sources;
 mod spec;
 mod tree;
+mod zone_files;
 
 pub use diff::{PlanDiff, diff};
 pub use load::{Loaded, load, load_text};

@@ -1,14 +1,12 @@
 //! What is wrong with a configuration, where, and what would be right.
 
-use std::collections::BTreeMap;
 use std::fmt;
-use std::path::Path;
-use std::sync::Arc;
 
 use super::plan::SourceAt;
+pub use super::sources::Sources;
 
-/// Shorter texts are no secrets, and blotting them out would spoil messages.
-const SHORTEST_HIDDEN: usize = 6;
+/// Problems, and warnings, of a zone that are told.
+const MOST_TOLD: usize = 1_000;
 
 /// A quoted line is cut after this many characters.
 const LONGEST_QUOTE: usize = 160;
@@ -47,58 +45,6 @@ impl Problem {
     pub(super) fn with_related(mut self, at: SourceAt, why: &str) -> Self {
         self.related = Some((at, why.to_owned()));
         self
-    }
-}
-
-/// The texts that were read, so that problems can quote them.
-#[derive(Clone, Debug, Default)]
-pub struct Sources {
-    texts: BTreeMap<Arc<Path>, Arc<str>>,
-    secrets: Vec<Arc<str>>,
-}
-
-impl Sources {
-    pub(super) fn insert(&mut self, file: Arc<Path>, text: Arc<str>) {
-        self.texts.insert(file, text);
-    }
-
-    /// From now on this text is blotted out of every message.
-    pub(super) fn hide(&mut self, secret: &str) {
-        if secret.len() >= SHORTEST_HIDDEN {
-            self.secrets.push(secret.into());
-        }
-    }
-
-    /// A text without what is hidden.
-    fn blotted(&self, text: &str) -> String {
-        let blot = |text: String, secret: &Arc<str>| text.replace(&**secret, "***");
-        self.secrets.iter().fold(text.to_owned(), blot)
-    }
-
-    /// The line of a place, unless it may hold a secret: whatever stands below `keys` or `admin`, well
-    /// formed or not.
-    fn line(&self, at: &SourceAt) -> Option<&str> {
-        let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
-        let text = self.texts.get(&at.file)?;
-        let line = text.lines().nth(index)?;
-        let above = text.lines().take(index + 1);
-        let section = above
-            .filter(|line| line.starts_with(|c: char| !c.is_whitespace() && c != '#' && c != '-'))
-            .last()
-            .unwrap_or_default();
-        let is_secret = ["keys", "admin", "\"keys", "\"admin", "'keys", "'admin"]
-            .iter()
-            .any(|key| section.starts_with(key));
-        // There `admin` is an address and `keys` a folder.
-        let is_harmless = ["listen:", "zones:"]
-            .iter()
-            .any(|key| section.starts_with(key));
-        let mentions: &[&str] = match is_harmless {
-            true => &["secret", "token"],
-            false => &["secret", "token", "keys", "admin:"],
-        };
-        let lower = line.to_lowercase();
-        (!is_secret && !mentions.iter().any(|word| lower.contains(word))).then_some(line)
     }
 }
 
@@ -153,7 +99,7 @@ impl Problems {
         };
         let message = self.sources.blotted(&problem.message);
         let mut text = format!("{}: {label}{message}", place(at));
-        let short = |line: &&str| line.chars().count() <= LONGEST_QUOTE;
+        let short = |line: &std::borrow::Cow<'_, str>| line.chars().count() <= LONGEST_QUOTE;
         if let Some(line) = self.sources.line(at).filter(short) {
             let number = at.line.to_string();
             let gutter = " ".repeat(number.len());
@@ -186,6 +132,21 @@ impl fmt::Display for Problems {
             .collect();
         f.write_str(&shown.join("\n"))
     }
+}
+
+/// The first of what is wrong with a zone: a file of another kind has something in every line.
+pub(super) fn bounded(mut told: Vec<Problem>) -> Vec<Problem> {
+    let place = |problem: &Problem| {
+        let at = problem.at.as_ref();
+        at.map(|at| (at.file.clone(), at.line, at.column))
+    };
+    told.sort_by_key(place);
+    let untold = told.len().saturating_sub(MOST_TOLD);
+    told.truncate(MOST_TOLD);
+    if let Some(last) = told.last_mut().filter(|_| untold > 0) {
+        last.message.push_str(&format!(" (and {untold} more)"));
+    }
+    told
 }
 
 /// The nearest of some known words, if it is near enough to be what was meant.

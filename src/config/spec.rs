@@ -632,5 +632,9 @@ static ZONE: &[Field] = &[
         ]),
         "signs the zone; absent: unsigned",
     ),
-    field("file", Shape::NotBuilt(None), "an RFC 1035 master file"),
+    field(
+        "file",
+        Shape::Scalar(&TEXT),
+        "an RFC 1035 master file, relative to this file; `records` and steered names are laid over it",
+    ),
 ];

@@ -17,6 +17,7 @@ use crate::config::plan::{
 };
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
+use crate::config::zone_files::ZoneFiles;
 use service::services;
 use zone::zones;
 
@@ -31,6 +32,7 @@ pub(super) struct Compiling<'a> {
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) warnings: &'a mut Vec<Problem>,
     pub(super) regions: Table<RegionId, Region>,
+    pub(super) files: &'a mut ZoneFiles,
 }
 
 impl Compiling<'_> {
@@ -97,6 +99,7 @@ impl Compiling<'_> {
 /// Compiles; `None` only when the tree is no map.
 pub(super) fn compile(
     root: &Node,
+    files: &mut ZoneFiles,
     problems: &mut Vec<Problem>,
     warnings: &mut Vec<Problem>,
 ) -> Option<Plan> {
@@ -105,6 +108,7 @@ pub(super) fn compile(
         problems,
         warnings,
         regions,
+        files,
     };
     let listen = listen(root, &mut compiling);
     let (services, domains) = services(root, &mut compiling);

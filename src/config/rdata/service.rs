@@ -1,11 +1,10 @@
 //! Service parameters of SVCB and HTTPS records (RFC 9460 §2.1, §7).
 
-use std::net::{Ipv4Addr, Ipv6Addr};
-
 use base64::Engine;
 
-use super::text::{Words, unescape};
-use super::{number, put_text};
+use super::field::{ipv4, ipv6, number, put_text};
+use super::text::unescape;
+use super::words::{Word, Words};
 
 /// The keys of RFC 9460 §14.3.2, by number.
 const KEYS: [&str; 7] = [
@@ -19,20 +18,16 @@ const KEYS: [&str; 7] = [
 ];
 
 /// `alpn=h2,http/1.1 port=8443`, in wire format: in the order of the keys, each at most once.
-pub(super) fn parameters(words: &mut Words, wire: &mut Vec<u8>) -> Result<(), String> {
+pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<(), String> {
     let mut parameters: Vec<(u16, Vec<u8>)> = Vec::new();
     while let Some(word) = words.next() {
-        let (key, value) = match word.split_once('=') {
-            // `key="value"` was split at its quote.
-            Some((key, "")) => (key, words.next().unwrap_or_default()),
-            Some((key, value)) => (key, value.to_owned()),
-            None => (&*word, String::new()),
-        };
-        let number = key_number(key)?;
+        let (key, value) = key_and_value(&word, words);
+        let key = String::from_utf8_lossy(key);
+        let number = key_number(&key)?;
         if parameters.iter().any(|(known, _)| *known == number) {
             return Err(format!("`{key}` appears twice"));
         }
-        let value = read(number, &value).map_err(|why| format!("{key}: {why}"))?;
+        let value = read(number, value).map_err(|why| format!("{key}: {why}"))?;
         parameters.push((number, value));
     }
     parameters.sort_by_key(|(number, _)| *number);
@@ -43,6 +38,16 @@ pub(super) fn parameters(words: &mut Words, wire: &mut Vec<u8>) -> Result<(), St
         wire.extend(value);
     }
     Ok(())
+}
+
+/// The two sides of `=`; a quoted value is a word of its own.
+fn key_and_value<'t>(word: &Word<'t>, words: &mut Words<'t>) -> (&'t [u8], &'t [u8]) {
+    let mut sides = word.bytes().splitn(2, |byte| *byte == b'=');
+    let (key, value) = (sides.next().unwrap_or_default(), sides.next());
+    let is_quoted = value == Some(b"") && words.peek().is_some_and(Word::is_quoted);
+    let quoted = is_quoted.then(|| words.next()).flatten();
+    let quoted = quoted.map(|word| word.bytes());
+    (key, quoted.or(value).unwrap_or_default())
 }
 
 fn key_number(key: &str) -> Result<u16, String> {
@@ -58,9 +63,10 @@ fn key_number(key: &str) -> Result<u16, String> {
     number.or_else(generic).ok_or_else(unknown)
 }
 
-fn read(key: u16, value: &str) -> Result<Vec<u8>, String> {
+fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
     let mut wire = Vec::new();
-    let items = || value.split(',').filter(|item| !item.is_empty());
+    let text = String::from_utf8_lossy(value);
+    let items = || text.split(',').filter(|item| !item.is_empty());
     match key {
         0 => {
             let mut keys = items().map(key_number).collect::<Result<Vec<_>, _>>()?;
@@ -74,25 +80,19 @@ fn read(key: u16, value: &str) -> Result<Vec<u8>, String> {
         }
         2 if value.is_empty() => return Ok(wire),
         2 => return Err("it has no value".to_owned()),
-        3 => wire.extend(number::<u16>(value)?.to_be_bytes()),
+        3 => wire.extend(number::<u16>(&text)?.to_be_bytes()),
         4 => {
             for item in items() {
-                let address: Ipv4Addr = item
-                    .parse()
-                    .map_err(|_| format!("`{item}` is not an IPv4 address"))?;
-                wire.extend(address.octets());
+                wire.extend(ipv4(item)?.octets());
             }
         }
         5 => {
-            let bytes = base64::engine::general_purpose::STANDARD.decode(value);
+            let bytes = base64::engine::general_purpose::STANDARD.decode(&*text);
             wire.extend(bytes.map_err(|error| format!("not base64: {error}"))?);
         }
         6 => {
             for item in items() {
-                let address: Ipv6Addr = item
-                    .parse()
-                    .map_err(|_| format!("`{item}` is not an IPv6 address"))?;
-                wire.extend(address.octets());
+                wire.extend(ipv6(item)?.octets());
             }
         }
         7.. => return unescape(value),

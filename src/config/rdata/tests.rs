@@ -96,6 +96,50 @@ fn the_common_types_have_their_wire_format() {
 }
 
 #[test]
+fn the_rarer_types_have_their_wire_format() {
+    check("NID", "10 0014:4fff:ff20:ee64", "000a 00144fffff20ee64"); // RFC 6742 §2.1
+    check("L32", "10 10.1.2.0", "000a 0a010200");
+    check("L64", "10 2001:0DB8:1140:1000", "000a 20010db811401000");
+    check("LP", "10 a.", "000a 01 61 00");
+    check("CSYNC", "66 3 A NS AAAA", "00000042 0003 00 04 60000008"); // RFC 7477 §2.2
+    check("CSYNC", "1 0", "00000001 0000");
+    check("CSYNC", "1 0 TYPE257 A", "00000001 0000 00 01 40 01 01 40");
+    check("CDS", "0 0 0 00", "0000 00 00 00"); // RFC 8078 §4
+    check("CDNSKEY", "0 3 0 AA==", "0000 03 00 00");
+    check("DNSKEY", "257 3 ECDSAP256SHA256 AAEC", "0101 03 0d 000102");
+    check("CERT", "PGP 0 0 AAEC", "0003 0000 00 000102");
+    check("ZONEMD", "2018031900 1 1 ab cd", "7848b91c 01 01 abcd");
+    check("IPSECKEY", "10 0 2 . AAEC", "0a 00 02 000102"); // RFC 4025 §3.2
+    check(
+        "IPSECKEY",
+        "10 1 2 192.0.2.38 AAEC",
+        "0a 01 02 c0000226 000102",
+    );
+    check("IPSECKEY", "10 3 0 a.", "0a 03 00 01 61 00");
+    // RFC 1876 §4.
+    check(
+        "LOC",
+        "42 21 54 N 71 06 18 W -24m 30m",
+        "00 33 16 13 89172dd0 70be15f0 00988d20",
+    );
+    check("LOC", "0 N 0 E 0", "00 12 16 13 80000000 80000000 00989680");
+    check_refused("LOC", "91 N 0 E 0", "degrees from 0 to 90");
+    check_refused("LOC", "90 0 1 N 0 E 0", "more than 90");
+    check_refused("LOC", "1 2 3", "a hemisphere is missing");
+    check_refused("NID", "10 1:2:3", "four groups");
+    check_refused("DNSKEY", "257 3 ROT13 AAEC", "`ROT13` is not a number");
+    check_refused("CSYNC", "1 0 BOGUS", "`BOGUS` is not a record type");
+    check_refused("IPSECKEY", "10 4 2 . AAEC", "`4` is not a type of gateway");
+}
+
+#[test]
+fn no_name_is_compressed() {
+    check("NS", r"\# 3 016100", "01 61 00");
+    let soa = format!(r"\# 25 016100 c000 {}", "00".repeat(20));
+    check_refused("SOA", &soa, "compressed");
+}
+
+#[test]
 fn service_parameters_are_sorted_and_typed() {
     // RFC 9460 D.2, figures 3 and 5.
     check(

@@ -1,94 +1,11 @@
-//! Words of a master file: quoted or not, with escapes (RFC 1035 §5.1).
-
-use std::collections::VecDeque;
+//! What a word stands for: bytes and names, with escapes (RFC 1035 §5.1).
 
 use hickory_proto::rr::Name;
 
-/// The words of one RDATA, escapes still in them.
-#[derive(Debug)]
-pub(super) struct Words(VecDeque<String>);
-
-impl Words {
-    /// Splits at white space outside quotes. Parentheses group lines, and are dropped; `;` begins a comment.
-    pub(super) fn split(text: &str) -> Result<Self, String> {
-        let mut words = VecDeque::new();
-        let mut word: Option<String> = None;
-        let mut quoted = false;
-        let mut depth = 0_usize;
-        let mut chars = text.chars();
-        while let Some(c) = chars.next() {
-            match c {
-                '\\' => {
-                    let escaped = chars.next().ok_or("it ends with a `\\`")?;
-                    word.get_or_insert_default().extend(['\\', escaped]);
-                }
-                '"' if quoted => {
-                    words.extend(word.take());
-                    quoted = false;
-                }
-                '"' => {
-                    words.extend(word.replace(String::new()));
-                    quoted = true;
-                }
-                _ if quoted => word.get_or_insert_default().push(c),
-                '(' => depth += 1,
-                ')' => depth = depth.checked_sub(1).ok_or("a `)` without a `(`")?,
-                ';' => {
-                    // Up to the end of the line.
-                    chars.by_ref().find(|c| *c == '\n');
-                    words.extend(word.take());
-                }
-                _ if c.is_whitespace() => words.extend(word.take()),
-                _ => word.get_or_insert_default().push(c),
-            }
-        }
-        if quoted {
-            return Err("a quote is not closed".to_owned());
-        }
-        if depth > 0 {
-            return Err("a `(` is not closed".to_owned());
-        }
-        words.extend(word);
-        Ok(Self(words))
-    }
-
-    pub(super) fn peek(&self) -> Option<&str> {
-        self.0.front().map(String::as_str)
-    }
-
-    /// The next word as it was written, escapes in it.
-    pub(super) fn next(&mut self) -> Option<String> {
-        self.0.pop_front()
-    }
-
-    /// The next word, which must be there.
-    pub(super) fn expect(&mut self, what: &str) -> Result<String, String> {
-        self.next().ok_or_else(|| format!("{what} is missing"))
-    }
-
-    /// The next word, unescaped.
-    pub(super) fn next_bytes(&mut self) -> Result<Option<Vec<u8>>, String> {
-        self.next().map(|word| unescape(&word)).transpose()
-    }
-
-    /// The next word, unescaped, which must be there.
-    pub(super) fn expect_bytes(&mut self, what: &str) -> Result<Vec<u8>, String> {
-        unescape(&self.expect(what)?)
-    }
-
-    /// All that is left, joined.
-    pub(super) fn rest(&mut self, what: &str) -> Result<String, String> {
-        if self.0.is_empty() {
-            return Err(format!("{what} is missing"));
-        }
-        Ok(self.0.drain(..).collect())
-    }
-}
-
 /// A byte of a word, and whether it was escaped.
-fn bytes(word: &str) -> Result<Vec<(u8, bool)>, String> {
+fn bytes(word: &[u8]) -> Result<Vec<(u8, bool)>, String> {
     let mut bytes = Vec::with_capacity(word.len());
-    let mut rest = word.bytes().peekable();
+    let mut rest = word.iter().copied().peekable();
     while let Some(byte) = rest.next() {
         if byte != b'\\' {
             bytes.push((byte, false));
@@ -102,8 +19,10 @@ fn bytes(word: &str) -> Result<Vec<(u8, bool)>, String> {
         let mut value = u16::from(first - b'0');
         for _ in 0..2 {
             let digit = rest.next_if(u8::is_ascii_digit);
-            let digit =
-                digit.ok_or_else(|| format!("`{word}`: `\\` is followed by three digits"))?;
+            let digit = digit.ok_or_else(|| {
+                let word = String::from_utf8_lossy(word);
+                format!("`{word}`: `\\` is followed by three digits")
+            })?;
             value = value * 10 + u16::from(digit - b'0');
         }
         let byte = u8::try_from(value).map_err(|_| format!("`\\{value}` is over 255"))?;
@@ -113,19 +32,22 @@ fn bytes(word: &str) -> Result<Vec<(u8, bool)>, String> {
 }
 
 /// The bytes that a word stands for.
-pub(super) fn unescape(word: &str) -> Result<Vec<u8>, String> {
+pub(in crate::config) fn unescape(word: &[u8]) -> Result<Vec<u8>, String> {
     Ok(bytes(word)?.into_iter().map(|(byte, _)| byte).collect())
 }
 
 /// A name as master files write it: `@`, relative to `origin`, or absolute with a final dot.
-pub(in crate::config) fn name(text: &str, origin: &Name) -> Result<Name, String> {
-    let refuse = |why: &str| format!("`{text}` is not a name: {why}");
-    match text {
-        "@" => return Ok(origin.clone()),
-        "." => return Ok(Name::root()),
+pub(in crate::config) fn name(word: &[u8], origin: &Name) -> Result<Name, String> {
+    let refuse = |why: &str| {
+        let text = String::from_utf8_lossy(word);
+        format!("`{text}` is not a name: {why}")
+    };
+    match word {
+        b"@" => return Ok(origin.clone()),
+        b"." => return Ok(Name::root()),
         _ => {}
     }
-    let bytes = bytes(text).map_err(|why| refuse(&why))?;
+    let bytes = bytes(word).map_err(|why| refuse(&why))?;
     let mut labels: Vec<Vec<u8>> = vec![Vec::new()];
     for (byte, escaped) in bytes {
         match labels.last_mut() {

@@ -1,0 +1,57 @@
+//! The master files that zones name, from disk: bounded, remembered for the watch, kept for quotes.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::sources::Sources;
+
+/// Of all zone files of a configuration together: half a gigabyte of memory while they are read.
+const MOST_BYTES: u64 = 256 << 20;
+
+/// Of all zone files of a configuration together: a record takes up to a kilobyte of memory.
+const MOST_RECORDS: usize = 2_000_000;
+
+/// Reads master files.
+#[derive(Debug)]
+pub(super) struct ZoneFiles {
+    /// Every file that was asked for, there or not.
+    pub(super) paths: Vec<PathBuf>,
+    pub(super) sources: Sources,
+    bytes_left: u64,
+    pub(super) records_left: usize,
+}
+
+impl ZoneFiles {
+    pub(super) fn new(sources: Sources) -> Self {
+        Self {
+            paths: Vec::new(),
+            sources,
+            bytes_left: MOST_BYTES,
+            records_left: MOST_RECORDS,
+        }
+    }
+
+    /// The bytes of a file; an error says why not.
+    pub(super) fn open(&mut self, path: &Path) -> Result<Arc<[u8]>, String> {
+        self.paths.push(path.to_owned());
+        let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+        // Reading a pipe or a device might never end.
+        if !metadata.is_file() {
+            return Err("not a file".to_owned());
+        }
+        let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+        let mut bytes = Vec::new();
+        file.take(self.bytes_left + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| error.to_string())?;
+        let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+        self.bytes_left = self.bytes_left.checked_sub(length).ok_or_else(|| {
+            let most = MOST_BYTES >> 20;
+            format!("the zone files of a configuration have more than {most} MiB")
+        })?;
+        let bytes: Arc<[u8]> = bytes.into();
+        self.sources.insert_master(path.into(), bytes.clone());
+        Ok(bytes)
+    }
+}
