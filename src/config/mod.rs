@@ -21,6 +21,7 @@ mod zone_files;
 
 pub use diff::{PlanDiff, diff};
 pub use load::{Loaded, load, load_text};
+pub use master::read_master;
 pub use problem::{Problem, Problems, Sources};
 
 /// The JSON Schema (2020-12) of the YAML files.

@@ -40,18 +40,24 @@ impl ZoneFiles {
         if !metadata.is_file() {
             return Err("not a file".to_owned());
         }
+        self.left_after(metadata.len())?;
         let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
         let mut bytes = Vec::new();
+        // It may have grown.
         file.take(self.bytes_left + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| error.to_string())?;
         let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        self.bytes_left = self.bytes_left.checked_sub(length).ok_or_else(|| {
-            let most = MOST_BYTES >> 20;
-            format!("the zone files of a configuration have more than {most} MiB")
-        })?;
+        self.bytes_left = self.left_after(length)?;
         let bytes: Arc<[u8]> = bytes.into();
         self.sources.insert_master(path.into(), bytes.clone());
         Ok(bytes)
+    }
+
+    fn left_after(&self, length: u64) -> Result<u64, String> {
+        self.bytes_left.checked_sub(length).ok_or_else(|| {
+            let most = MOST_BYTES >> 20;
+            format!("the zone files of a configuration have more than {most} MiB")
+        })
     }
 }

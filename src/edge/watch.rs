@@ -3,8 +3,10 @@
 //! Folders are watched rather than files, so that renames and symlink swaps are seen. Whatever the
 //! kernel says, only a change of what the files hold counts.
 
+use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,12 +22,15 @@ const MOST_SETTLE: Duration = Duration::from_secs(1);
 /// The safety net, for file systems that do not tell.
 const POLL: Duration = Duration::from_secs(5);
 
+/// A file over this is known by its size and its times, since each look would read all of it.
+const READ_WHOLE: u64 = 4 << 20;
+
 /// Watches files and folders.
 pub(super) struct Watch {
     watcher: Option<RecommendedWatcher>,
     stirred: mpsc::Receiver<()>,
     watched: Vec<PathBuf>,
-    folders: Vec<PathBuf>,
+    folders: BTreeSet<PathBuf>,
     seen: u64,
 }
 
@@ -47,7 +52,7 @@ impl Watch {
             watcher,
             stirred,
             watched: Vec::new(),
-            folders: Vec::new(),
+            folders: BTreeSet::new(),
             seen,
         };
         watch.follow(paths);
@@ -56,20 +61,13 @@ impl Watch {
 
     /// Watches these from now on.
     pub(super) fn follow(&mut self, paths: Vec<PathBuf>) {
-        let folders: Vec<PathBuf> = paths.iter().flat_map(|path| folders_of(path)).collect();
+        let folders: BTreeSet<PathBuf> = paths.iter().flat_map(|path| folders_of(path)).collect();
         if let Some(watcher) = &mut self.watcher {
-            for gone in self
-                .folders
-                .iter()
-                .filter(|folder| !folders.contains(folder))
-            {
+            for gone in self.folders.difference(&folders) {
                 // It may have been deleted, which ends the watch as well.
                 let _ = watcher.unwatch(gone);
             }
-            for new in folders
-                .iter()
-                .filter(|folder| !self.folders.contains(folder))
-            {
+            for new in folders.difference(&self.folders) {
                 if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
                     tracing::debug!(folder = %new.display(), %error, "not watched; polled");
                 }
@@ -166,7 +164,12 @@ fn is_read(file: &Path) -> bool {
 
 fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
     path.hash(hasher);
-    std::fs::read(path).ok().hash(hasher);
+    let metadata = std::fs::metadata(path).ok();
+    let large = metadata.filter(|metadata| metadata.len() > READ_WHOLE);
+    match large {
+        Some(file) => (file.ino(), file.len(), file.mtime(), file.mtime_nsec()).hash(hasher),
+        None => std::fs::read(path).ok().hash(hasher),
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +188,22 @@ mod tests {
         std::fs::write(&file, "after").unwrap();
         let soon = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(soon.is_ok());
+    }
+
+    #[test]
+    fn a_large_file_is_known_by_its_size_and_its_times() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("large.zone");
+        let write = |length: u64, seconds: u64| {
+            let file = std::fs::File::create(&path).unwrap();
+            file.set_len(length).unwrap();
+            let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
+            file.set_modified(time).unwrap();
+            fingerprint(std::slice::from_ref(&path))
+        };
+        assert_eq!(write(READ_WHOLE, 1), write(READ_WHOLE, 2));
+        assert_ne!(write(READ_WHOLE + 1, 1), write(READ_WHOLE + 1, 2));
+        assert_ne!(write(READ_WHOLE + 1, 1), write(READ_WHOLE + 2, 1));
     }
 
     #[tokio::test(start_paused = true)]

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use hickory_proto::rr::{Name, RData};
 
-use super::plan::SourceAt;
-use super::problem::{Problem, bounded};
+use super::plan::{SourceAt, ZoneRecord};
+use super::problem::{Problem, Problems, Sources, bounded};
 use super::rdata::{Entries, Newline, Spot, Wrong};
 use crate::units::Ttl;
 use entry::{Include, Line};
@@ -69,6 +69,36 @@ pub(super) fn read(
     };
     reader.file(&text, &mut Context::new(file, origin));
     Ok(reader.finish())
+}
+
+/// Reads a master file that no disk has, and that can include nothing but itself.
+pub fn read_master(origin: &Name, text: &[u8]) -> Result<Vec<ZoneRecord>, Problems> {
+    let file: Arc<Path> = Path::new("master").into();
+    let text: Arc<[u8]> = text.into();
+    let mut sources = Sources::default();
+    sources.insert_master(file.clone(), text.clone());
+    let mut open = |path: &Path| {
+        let is_known = *path == *file;
+        is_known
+            .then(|| text.clone())
+            .ok_or_else(|| "not here".to_owned())
+    };
+    let master = match read(&file, origin, usize::MAX, &mut open) {
+        Ok(master) => master,
+        Err(why) => Master {
+            problems: vec![Problem::new(None, why)],
+            ..Master::default()
+        },
+    };
+    if !master.problems.is_empty() {
+        return Err(Problems::new(master.problems, sources));
+    }
+    let plain = |record: Record| ZoneRecord {
+        owner: record.owner,
+        ttl: record.ttl,
+        data: record.data,
+    };
+    Ok(master.records.into_iter().map(plain).collect())
 }
 
 struct Reader<'a, 'o> {

@@ -133,6 +133,13 @@ fn the_rarer_types_have_their_wire_format() {
 }
 
 #[test]
+fn an_entry_has_only_so_many_words() {
+    assert!(Words::split(&b"a ".repeat(70_000)).is_ok());
+    let wrong = Words::split(&b"a ".repeat(70_001)).unwrap_err();
+    assert_eq!(wrong.message, "more than 70000 words");
+}
+
+#[test]
 fn no_name_is_compressed() {
     check("NS", r"\# 3 016100", "01 61 00");
     let soa = format!(r"\# 25 016100 c000 {}", "00".repeat(20));

@@ -1,0 +1,426 @@
+//! Zones from master files: what is taken, what is refused, what is laid over, and reloads.
+
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use meridian::config::{Loaded, Problems, load};
+use support::{Edge, meridian, wait_until};
+
+const HEAD: &str = "$TTL 1h
+@ SOA ns1 hostmaster 2024010101 2h 15m 2w 5m
+@ NS ns1
+ns1 A 192.0.2.53
+";
+
+/// A folder with a configuration of one zone, and files beside it.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn of(zone: &str, files: &[(&str, &str)]) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        let yaml = format!(
+            "regions: {{ eu-west-1: {{ addresses: [192.0.2.1] }} }}
+services: {{ api: {{ hosts: [api.example.com] }} }}
+zones: {{ example.com: {{ {zone} }} }}
+"
+        );
+        folder.write("edge.yaml", &yaml);
+        for (name, text) in files {
+            folder.write(name, text);
+        }
+        folder
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn load(&self) -> Result<Loaded, Problems> {
+        load(&[self.0.path().join("edge.yaml")], &|_| None)
+    }
+
+    /// A text without this folder's name, which is another every time.
+    fn shown(&self, text: &str) -> String {
+        text.replace(&format!("{}/", self.0.path().display()), "")
+    }
+
+    fn errors(&self) -> String {
+        match self.load() {
+            Ok(_) => String::new(),
+            Err(problems) => self.shown(&problems.to_string()),
+        }
+    }
+
+    #[track_caller]
+    fn warnings(&self) -> String {
+        let loaded = self.load().unwrap_or_else(|problems| panic!("{problems}"));
+        self.shown(&loaded.problems(loaded.warnings.clone()).as_warnings())
+    }
+
+    /// `owner TYPE data` of the zone's records, in order.
+    #[track_caller]
+    fn records(&self) -> Vec<String> {
+        let plan = self.load().unwrap_or_else(|p| panic!("{p}")).plan;
+        let mut shown: Vec<String> = plan.zones[0]
+            .records
+            .iter()
+            .map(|r| format!("{} {} {}", r.owner, r.data.record_type(), r.data))
+            .collect();
+        shown.sort();
+        shown
+    }
+}
+
+/// What is told of records, in a master file and in YAML. `line` is that of the master file.
+#[track_caller]
+fn check_told(text: &str, yaml: &str, line: usize, says: &str) {
+    let file = Folder::of("file: z", &[("z", &format!("{HEAD}{text}"))]);
+    let place = format!("z:{}:1: ", HEAD.lines().count() + line);
+    check_says(&file, &place, says);
+    let zone = format!("nameservers: {{ ns1: [192.0.2.53] }}, records: {{ {yaml} }}");
+    check_says(&Folder::of(&zone, &[]), "edge.yaml:3:", says);
+}
+
+#[track_caller]
+fn check_says(folder: &Folder, place: &str, says: &str) {
+    let told = match folder.load() {
+        Ok(_) => folder.warnings(),
+        Err(_) => folder.errors(),
+    };
+    let is_told = |line: &str| line.starts_with(place) && line.contains(says);
+    assert!(told.lines().any(is_told), "{place} {says} in\n{told}");
+}
+
+#[test]
+fn a_file_s_records_are_the_zone_s() {
+    let zone = format!("{HEAD}www TXT hello\n$INCLUDE sub/mail mail\n");
+    let folder = Folder::of("file: z", &[("z", &zone), ("sub/mail", "@ A 192.0.2.25\n")]);
+    assert_eq!(
+        folder.records(),
+        [
+            "example.com. NS ns1.example.com.",
+            "example.com. SOA ns1.example.com. hostmaster.example.com. 2024010101 7200 900 1209600 300",
+            "mail.example.com. A 192.0.2.25",
+            "ns1.example.com. A 192.0.2.53",
+            "www.example.com. TXT hello",
+        ]
+    );
+    let watched = folder.load().unwrap().watched();
+    for name in ["z", "sub/mail"] {
+        assert!(watched.contains(&folder.0.path().join(name)), "{watched:?}");
+    }
+}
+
+#[test]
+fn what_yaml_says_is_laid_over_the_file() {
+    let zone = format!("{HEAD}www TXT 1\napi A 192.0.2.7\napi TXT 2\nold CNAME www\n");
+    let records = "file: z, records: { www: { TXT: x, MX: 10 www }, old: { service: api } }";
+    let folder = Folder::of(records, &[("z", &zone)]);
+    let warnings = folder.warnings();
+    for steered in [
+        "z:6:1: warning: api.example.com. is steered: this A is not answered",
+        "z:8:1: warning: old.example.com. is steered: this CNAME is not answered",
+    ] {
+        assert!(warnings.contains(steered), "{warnings}");
+    }
+    let records = folder.records();
+    let below = |name: &str| records.iter().filter(|r| r.starts_with(name)).count();
+    assert_eq!((below("www."), below("api."), below("old.")), (3, 1, 0));
+    assert_eq!(folder.load().unwrap().plan.zones[0].steered.len(), 2);
+}
+
+#[test]
+fn what_stands_in_the_file_is_refused_beside_it() {
+    let zone = "file: z, soa: { minimum: 60s }, nameservers: { ns1: [192.0.2.53] }";
+    let errors = Folder::of(zone, &[("z", HEAD)]).errors();
+    assert!(
+        errors.contains("`soa` stands in the zone's file"),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("`nameservers` stands in the zone's file"),
+        "{errors}"
+    );
+    let zone = "file: z, records: { api: { A: 192.0.2.1 } }";
+    let errors = Folder::of(zone, &[("z", HEAD)]).errors();
+    assert!(errors.contains("has a A record here too"), "{errors}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_where_yaml_names_it() {
+    let folder = Folder::of("file: nowhere", &[]);
+    let errors = folder.errors();
+    assert!(
+        errors.contains("edge.yaml:3:31: nowhere: No such file"),
+        "{errors}"
+    );
+    let folder = Folder::of("file: d", &[("d/x", "")]);
+    let errors = folder.errors();
+    assert!(errors.contains("d: not a file"), "{errors}");
+    let folder = Folder::of("file: z", &[("z", "")]);
+    let file = fs::File::options()
+        .write(true)
+        .open(folder.0.path().join("z"));
+    file.unwrap().set_len((256 << 20) + 1).unwrap();
+    let errors = folder.errors();
+    assert!(
+        errors.contains("z: the zone files of a configuration have more than 256 MiB"),
+        "{errors}"
+    );
+    let folder = Folder::of("file: /dev/zero", &[]);
+    let errors = folder.errors();
+    assert!(errors.contains("/dev/zero: not a file"), "{errors}");
+}
+
+#[test]
+fn every_error_is_told_at_once_with_its_line() {
+    let zone = format!("{HEAD}a A 192.0.2.256\nb CNAME c\nb TXT x\n\t$INCLUDE x\n$INCLUDE i\n");
+    let folder = Folder::of("file: z", &[("z", &zone), ("i", "\n d TXT \"x\n")]);
+    assert_eq!(
+        folder.errors(),
+        r#"i:2:8: a quote is not closed
+   |
+ 2 |  d TXT "x
+   |        ^
+z:5:5: this is not the RDATA of A: `192.0.2.256` is not an IPv4 address
+   |
+ 5 | a A 192.0.2.256
+   |     ^
+z:6:1: b.example.com. has a CNAME beside other records (RFC 1034 §3.6.2)
+   |
+ 6 | b CNAME c
+   | ^
+z:7:1: beside this
+z:8:2: unknown record type `$INCLUDE`: expected a mnemonic such as A, or TYPE65534
+   |
+ 8 | 	$INCLUDE x
+   | 	^"#
+    );
+}
+
+#[test]
+fn what_cannot_stand_together_is_an_error() {
+    check_told(
+        "a CNAME b\na CNAME c\n",
+        "a: { CNAME: [b, c] }",
+        1,
+        "a CNAME beside other",
+    );
+    check_told(
+        "a TXT b\na CNAME c\n",
+        "a: { TXT: b, CNAME: c }",
+        2,
+        "a CNAME beside other",
+    );
+    check_told(
+        "a DNAME b\na DNAME c\n",
+        "a: { DNAME: [b, c] }",
+        2,
+        "a second DNAME",
+    );
+    check_told(
+        "a DNAME b\na CNAME c\n",
+        "a: { DNAME: b, CNAME: c }",
+        2,
+        "a CNAME beside other",
+    );
+    let ns = "a: { DNAME: b, NS: ns.example.net. }";
+    check_told(
+        "a DNAME b\na NS ns.example.net.\n",
+        ns,
+        1,
+        "a DNAME beside NS",
+    );
+}
+
+#[test]
+fn what_is_doubtful_is_a_warning() {
+    check_told(
+        "a TXT b\na TXT b\n",
+        "a: { TXT: [b, b] }",
+        2,
+        "has this TXT record already",
+    );
+    check_told(
+        "a NS ns.example.net.\nx.a TXT y\n",
+        "a: { NS: ns.example.net. }, x.a: { TXT: y }",
+        2,
+        "lies below the delegation a.example.com.",
+    );
+    check_told(
+        "a NS ns.example.net.\na TXT y\n",
+        "a: { NS: ns.example.net., TXT: y }",
+        2,
+        "lies at the delegation a.example.com.",
+    );
+    check_told(
+        "a DNAME b\nx.a A 192.0.2.1\n",
+        "a: { DNAME: b }, x.a: { A: 192.0.2.1 }",
+        2,
+        "lies below the DNAME of a.example.com.",
+    );
+    check_told("a NS ns.a\n", "a: { NS: ns.a }", 1, "has no glue");
+    check_told("a NS b\n", "a: { NS: b }", 1, "has no address");
+    check_told(
+        "a MX 1 b\nb CNAME c\n",
+        "a: { MX: 1 b }, b: { CNAME: c }",
+        1,
+        "is an alias",
+    );
+    let srv = "a: { SRV: 1 1 1 b }, '*': { CNAME: c.example.net. }";
+    check_told(
+        "a SRV 1 1 1 b\n* CNAME c.example.net.\n",
+        srv,
+        1,
+        "is an alias",
+    );
+    check_told("*.a NS ns1\n", "'*.a': { NS: ns1 }", 1, "a wildcard's NS");
+    check_told(
+        "*.a DNAME b\n",
+        "'*.a': { DNAME: b }",
+        1,
+        "a wildcard's DNAME",
+    );
+}
+
+#[test]
+fn what_only_a_file_can_get_wrong_is_told() {
+    let check = |text: &str, place: &str, says: &str| {
+        check_says(&Folder::of("file: z", &[("z", text)]), place, says);
+    };
+    check(
+        "www 60 A 192.0.2.1\n",
+        "z:1:1: ",
+        "there is no SOA of example.com.",
+    );
+    check(
+        &format!("{HEAD}@ SOA a b 1 2 3 4 5\n"),
+        "z:5:1: ",
+        "a second SOA",
+    );
+    check(
+        &format!("{HEAD}www SOA a b 1 2 3 4 5\n"),
+        "z:5:1: ",
+        "an SOA at www.example.com.",
+    );
+    check(
+        &format!("{HEAD}a 60 TXT x\na 90 TXT y\n"),
+        "z:6:1: ",
+        "the TTLs of a.example.com. TXT",
+    );
+    check(
+        &format!("{HEAD}example.net. TXT x\n"),
+        "z:5:1: ",
+        "lies outside the zone",
+    );
+    check(
+        &format!("{HEAD}@ RRSIG A 1\n"),
+        "z:5:3: ",
+        "Meridian signs by itself",
+    );
+    check(
+        "@ 60 SOA a b 1 2 3 4 5\n",
+        "z:1:1: ",
+        "no NS records at its apex",
+    );
+}
+
+#[test]
+fn a_file_of_another_kind_is_told_of_a_thousand_times() {
+    let folder = Folder::of("file: z", &[("z", &"no record at all\n".repeat(1_500))]);
+    let errors = folder.errors();
+    let told = errors.lines().filter(|line| line.starts_with("z:"));
+    let told: Vec<&str> = told.collect();
+    assert_eq!(told.len(), 1_001, "and that there is no SOA");
+    assert!(told[1_000].ends_with("(and 500 more)"), "{}", told[1_000]);
+}
+
+#[test]
+fn what_is_right_is_not_warned_of() {
+    let zone = format!(
+        "{HEAD}a NS ns.a\na DS 1 8 2 {}\nns.a A 192.0.2.1\nns.a AAAA ::1\nb NS ns.a\nc NS w.wild\n*.wild A 192.0.2.1\n\
+         x NS api\nd DNAME e\nd TXT y\n@ MX 10 mail.example.net.\n_a._tcp SRV 0 0 0 .\n",
+        "00".repeat(32)
+    );
+    let told = Folder::of("file: z", &[("z", &zone)]).warnings();
+    assert!(!told.contains("z:"), "{told}");
+}
+
+#[test]
+fn the_zones_of_rfc_2317_have_names() {
+    let yaml = "regions: { eu-west-1: { addresses: [192.0.2.1] } }
+services: { api: { hosts: [api.example.com] } }
+zones: { 0/25.2.0.192.in-addr.arpa: { records: { 1: { PTR: a.example.com. } } } }
+";
+    let plan = meridian::config::load_text("edge.yaml", yaml, &|_| None)
+        .unwrap()
+        .plan;
+    assert_eq!(plan.zones[0].records.len(), 2);
+}
+
+#[test]
+fn check_prints_the_place_in_the_zone_file() {
+    let folder = Folder::of("file: z", &[("z", &format!("{HEAD}www A x\n"))]);
+    let output = meridian()
+        .arg("check")
+        .arg("--config")
+        .arg(folder.0.path())
+        .output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    let said = folder.shown(&format!(
+        "{said}{}",
+        String::from_utf8_lossy(&output.stdout)
+    ));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("z:5:7: this is not the RDATA of A"), "{said}");
+}
+
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    fs::write(&new, text).unwrap();
+    fs::rename(new, path).unwrap();
+}
+
+#[test]
+fn a_changed_zone_file_and_a_changed_include_are_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let (zone, included) = (folder.path().join("z"), folder.path().join("sub/i"));
+    fs::create_dir(folder.path().join("sub")).unwrap();
+    let text = format!("{HEAD}$INCLUDE sub/i\nwww TXT one\n");
+    fs::write(&zone, &text).unwrap();
+    fs::write(&included, "inner TXT one\n").unwrap();
+    let mut edge = Edge::start(&format!(
+        "listen: {{ dns: ['127.0.0.1:0'] }}
+regions: {{ us-east-1: {{ addresses: [192.0.2.1] }} }}
+services: {{ api: {{ hosts: [api.example.com] }} }}
+zones: {{ example.com: {{ file: '{}' }} }}
+",
+        zone.display()
+    ));
+    let answers = |edge: &Edge, name: &str, text: &str| {
+        let question = format!("{name}.example.com TXT +short");
+        wait_until(|| edge.kdig(&question).trim() == format!("\"{text}\""))
+    };
+    assert!(answers(&edge, "www", "one") && answers(&edge, "inner", "one"));
+    replace(&zone, &text.replace("www TXT one", "www TXT two"));
+    assert!(answers(&edge, "www", "two"));
+    replace(&included, "inner TXT two\n");
+    assert!(answers(&edge, "inner", "two"));
+    replace(&included, "inner TXT \"two\n");
+    edge.process.wait_for("sub/i:1:11: a quote is not closed");
+    assert!(answers(&edge, "inner", "two"));
+    replace(&included, "inner TXT three\n");
+    assert!(answers(&edge, "inner", "three"));
+}
