@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::compile::compile;
-use super::plan::{FileRef, Plan};
+use super::plan::{FileRef, Plan, SourceAt};
 use super::problem::{Problem, Problems, Sources};
 use super::shape::{check, secrets};
 use super::spec::ROOT;
@@ -127,8 +127,11 @@ impl<'a> Loading<'a> {
         match std::fs::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => self.text(path, &text),
             Ok(Err(error)) => {
-                let at = error.utf8_error().valid_up_to();
-                self.complain(path, format!("not UTF-8 after byte {at}"));
+                let valid = error.utf8_error().valid_up_to();
+                let message = "not UTF-8 from here on: a configuration is a text";
+                let at = place_of(path, error.as_bytes().get(..valid).unwrap_or_default());
+                let problem = Problem::new(Some(at), message.to_owned());
+                self.problems.push(problem);
             }
             Err(error) => self.complain(path, error),
         }
@@ -200,6 +203,18 @@ impl Loading<'_> {
         let mut found = Vec::new();
         secrets(root, &ROOT, &mut found);
         found.iter().for_each(|secret| self.sources.hide(secret));
+    }
+}
+
+/// The place behind a text.
+fn place_of(path: &Path, before: &[u8]) -> SourceAt {
+    let text = String::from_utf8_lossy(before);
+    let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    SourceAt {
+        file: path.into(),
+        line: count(text.matches('\n').count() + 1),
+        column: count(last.chars().count() + 1),
     }
 }
 
