@@ -347,6 +347,17 @@ fn a_file_of_another_kind_is_told_of_a_thousand_times() {
 }
 
 #[test]
+fn an_rrset_fits_a_message() {
+    let zone = |count: u32| {
+        let addresses = (0..count).map(|i| format!("a A {}\n", std::net::Ipv4Addr::from(i)));
+        format!("{HEAD}{}", addresses.collect::<String>())
+    };
+    assert_eq!(Folder::of("file: z", &[("z", &zone(5_461))]).errors(), "");
+    let folder = Folder::of("file: z", &[("z", &zone(5_462))]);
+    check_says(&folder, "z:5466:1: ", "has over 5461 A records");
+}
+
+#[test]
 fn what_is_right_is_not_warned_of() {
     let zone = format!(
         "{HEAD}a NS ns.a\na DS 1 8 2 {}\nns.a A 192.0.2.1\nns.a AAAA ::1\nb NS ns.a\nc NS w.wild\n*.wild A 192.0.2.1\n\

@@ -12,6 +12,9 @@ use crate::config::compile::Compiling;
 use crate::config::plan::SourceAt;
 use crate::config::problem::{Problem, bounded};
 
+/// A message has 65,535 bytes, and a record without its data 12.
+const MOST_IN_RRSET: usize = 5_461;
+
 /// Judges a zone whose steered names are laid over it, and takes out what is there twice.
 pub(super) fn check(draft: &mut Draft<'_>, compiling: &mut Compiling<'_>) {
     let mut findings = Findings::default();
@@ -23,7 +26,7 @@ pub(super) fn check(draft: &mut Draft<'_>, compiling: &mut Compiling<'_>) {
         zone.redirections(owner, &records, &mut findings);
         zone.occlusion(owner, &records, &mut findings);
         wildcard(owner, &records, &mut findings);
-        ttls(owner, &records, &mut findings);
+        rrsets(owner, &records, &mut findings);
     }
     zone.steered_out_of_sight(&mut findings);
     for record in &draft.records {
@@ -91,11 +94,21 @@ fn wildcard(owner: &Name, records: &[&Record], findings: &mut Findings) {
     }
 }
 
-/// RFC 2181 §5.2: one TTL for all of an RRset.
-fn ttls(owner: &Name, records: &[&Record], findings: &mut Findings) {
+/// RFC 2181 §5, §5.2: an RRset is answered whole, and has one TTL.
+fn rrsets(owner: &Name, records: &[&Record], findings: &mut Findings) {
     let mut firsts: BTreeMap<u16, &Record> = BTreeMap::new();
+    let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
     for record in records {
         let number = u16::from(record.rtype());
+        let count = counts.entry(number).or_default();
+        *count += 1;
+        if *count == MOST_IN_RRSET + 1 {
+            let rtype = record.rtype();
+            let message =
+                format!("{owner} has over {MOST_IN_RRSET} {rtype} records: no answer holds them");
+            let problem = Problem::new(Some(record.at.clone()), message);
+            findings.errors.push(problem);
+        }
         let first = *firsts.entry(number).or_insert(record);
         if first.ttl != record.ttl {
             let message = format!(
