@@ -224,6 +224,10 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
         if let Some(records) = node.rrset(self.qtype) {
             self.write(Section::Answer, &hit, records);
+            if self.qtype == rtype::NS {
+                let (addresses, count) = node.server_addresses.parts();
+                self.reply.copy_if_room(addresses, count);
+            }
             return Step::Done(None);
         }
         match (self.qtype, &node.cname) {

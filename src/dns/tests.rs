@@ -619,6 +619,15 @@ fn every_opcode_type_class_and_flag_gets_an_answer() {
 }
 
 #[test]
+fn name_servers_of_a_zone_come_with_the_addresses_that_it_knows() {
+    check(
+        &live(),
+        &query("example.com", "NS"),
+        "0 aa rd\nan example.com. 3600 NS ns1.example.com.\nan example.com. 3600 NS ns2.example.com.\nar ns1.example.com. 3600 A 192.0.2.53\nar ns2.example.com. 3600 A 198.51.100.53",
+    );
+}
+
+#[test]
 fn any_gets_one_rrset() {
     let live = live();
     // RFC 8482 §4.1.

@@ -55,6 +55,8 @@ pub(in crate::dns) struct Node {
     pub(in crate::dns) steered: Option<ServiceId>,
     /// Everything else, CNAME and DNAME included.
     pub(in crate::dns) rrsets: Vec<RrSet>,
+    /// Addresses of the name servers of a zone that begins here, which spare a lookup.
+    pub(in crate::dns) server_addresses: Spelled,
     /// What proves that it has no other types.
     pub(in crate::dns) denials: Denials,
     /// Of what the service answers for it.

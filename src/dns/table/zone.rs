@@ -180,6 +180,7 @@ impl Draft {
                 .filter(|(rtype, _)| !is_hidden(**rtype))
                 .map(|(rtype, data)| RrSet::new(*rtype, data.ttl, &data.rdata))
                 .collect(),
+            server_addresses: self.server_addresses(name).unwrap_or_default(),
             ..Node::default()
         }
     }
@@ -210,6 +211,16 @@ impl Draft {
             self.push_addresses(server, glue);
         }
         delegation
+    }
+
+    /// RFC 1035 §3.3.11: of the name servers that the zone itself knows.
+    fn server_addresses(&self, name: &[u8]) -> Option<Spelled> {
+        let servers = self.data(name, rtype::NS).filter(|_| !self.is_cut(name))?;
+        let mut addresses = Spelled::default();
+        for server in &servers.rdata {
+            self.push_addresses(server, &mut addresses);
+        }
+        Some(addresses)
     }
 
     /// RFC 1034 §4.2.1: a name server's addresses, from below a delegation too.
