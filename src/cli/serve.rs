@@ -55,7 +55,7 @@ impl Logs {
     }
 }
 
-/// Colors are for people (https://no-color.org): a file or a pipe gets plain text.
+/// Colors are for people (<https://no-color.org>): a file or a pipe gets plain text.
 fn is_colored() -> bool {
     let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     std::io::stderr().is_terminal() && !refused
