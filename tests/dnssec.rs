@@ -307,3 +307,23 @@ fn keys_are_made_once_and_checking_makes_none() {
     assert_eq!(ds(signed.edge.folder.path()), signed.ds);
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
 }
+
+#[test]
+fn the_ds_of_a_zone_that_is_here_too_is_its_parents() {
+    let digest = "AABBCCDDEEFF00112233445566778899AABBCCDDEEFF00112233445566778899";
+    let kid = format!("      kid: {{ NS: [ns1.kid], DS: ['4711 13 2 {digest}'] }}\n");
+    let zone = "  kid.example.com: { nameservers: { ns1: [192.0.2.54] } }\n";
+    let edge = Edge::start(&format!("{}{kid}{zone}", yaml("ed25519")));
+    let answer = edge.kdig("kid.example.com DS +dnssec");
+    assert!(answer.contains("4711 13 2"), "{answer}");
+    assert!(
+        answer.contains("DS 15 3 3600"),
+        "signed by the parent\n{answer}"
+    );
+    // Everything else of the name is the child's, which is not signed.
+    let soa = edge.kdig("kid.example.com SOA +dnssec");
+    assert!(
+        soa.contains("ns1.kid.example.com.") && !soa.contains("RRSIG"),
+        "{soa}"
+    );
+}
