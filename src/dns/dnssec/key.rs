@@ -308,7 +308,7 @@ impl ZoneKeys {
     }
 
     /// When the times of a key next change anything.
-    pub(super) fn next_change(&self, now: u32) -> Option<u32> {
+    pub(in crate::dns) fn next_change(&self, now: u32) -> Option<u32> {
         let times = self.keys.iter().flat_map(|key| key.times.all());
         times.filter(|time| *time > now).min()
     }

@@ -103,9 +103,6 @@ impl Signer {
         set: ToSign<'_>,
         rdata: &[&[u8]],
     ) -> Vec<Arc<[u8]>> {
-        if let Some(change) = self.keys.next_change(self.now) {
-            run.due_at(change);
-        }
         let canonical = self.canonical(set, rdata.iter().copied());
         let keys = self.keys.signing(self.now, signed(set.rtype));
         keys.filter_map(|key| self.sign_once(run, key, set, &canonical))

@@ -59,7 +59,8 @@ impl Lasting {
         let mut names = Names::compile(plan, &signing);
         let mut run = SigningRun::new(previous.map(|previous| &previous.signatures));
         names.sign(&offers, &mut run);
-        let (signatures, renew_at) = run.finish();
+        let (signatures, due_at) = run.finish();
+        let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
         Self {
             counters: counters(plan, &offers),
             names,

@@ -29,6 +29,12 @@ impl Signing {
         self.now
     }
 
+    /// When the times of a key next change anything, whether any is active by now or not.
+    pub(super) fn next_change(&self) -> Option<u32> {
+        let keys = self.keys.iter().flatten();
+        keys.filter_map(|keys| keys.next_change(self.now)).min()
+    }
+
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{AnswerTable, Signing, SteeredType};
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, SigningAlgorithm};
 use crate::dns::testing::{addresses, plan, snapshot};
+use crate::dns::{Key, Times, ZoneKeys};
 use crate::geo::PlaceId;
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
@@ -89,4 +90,18 @@ fn a_change_of_health_costs_the_services_that_it_concerns() {
     assert!(kept(ServiceId::at(1)) && kept(ServiceId::at(2)));
     let reloaded = compile(&Arc::new(plan()), Health::Healthy, Some(&before));
     assert!(!Arc::ptr_eq(&before.lasting, &reloaded.lasting));
+}
+
+#[test]
+fn a_key_that_becomes_active_later_is_waited_for() {
+    let times = Times {
+        activate: Some(2_000),
+        ..Times::default()
+    };
+    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, times).unwrap();
+    let keys = Some(Arc::new(ZoneKeys { keys: vec![key] }));
+    let signing = Signing::new(Arc::new([keys, None]), 1_000);
+    let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
+    let table = AnswerTable::compile(snapshot, &signing, None);
+    assert_eq!(table.renew_at(), 2_000);
 }
