@@ -115,12 +115,12 @@ pub fn respond(
     let (head, size) = (*head, size(head, arrival.transport));
     let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
     let mut steered = None;
-    match (message, options, pace) {
+    match (&message, options, pace) {
         (_, Err(rcode), _) => reply.rcode = rcode,
         (Message::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
-        (Message::Query(query), Ok(()), _) => steered = answer(live, &query, arrival, &mut reply),
-        (Message::Bare(_, rcode), Ok(()), _) => reply.rcode = confirm(cookie, rcode),
-        (Message::Silence(reason), Ok(()), _) => return Outcome::Dropped(reason),
+        (Message::Query(query), Ok(()), _) => steered = answer(live, query, arrival, &mut reply),
+        (Message::Bare(_, rcode), Ok(()), _) => reply.rcode = confirm(cookie, *rcode),
+        (Message::Silence(reason), Ok(()), _) => return Outcome::Dropped(*reason),
     }
     let rcode = reply.finish(size);
     Outcome::Answered {

@@ -9,6 +9,8 @@ use proptest::prelude::*;
 
 use super::testing::{plan, snapshot};
 use super::{Arrival, DropReason, Live, Outcome, Pace, Signing, Transport, respond};
+use super::{Key, Times, ZoneKeys};
+use crate::config::plan::SigningAlgorithm;
 use crate::health::Health;
 use crate::steering::{Draw, MemberState};
 
@@ -625,6 +627,30 @@ fn name_servers_of_a_zone_come_with_the_addresses_that_it_knows() {
         &query("example.com", "NS"),
         "0 aa rd\nan example.com. 3600 NS ns1.example.com.\nan example.com. 3600 NS ns2.example.com.\nar ns1.example.com. 3600 A 192.0.2.53\nar ns2.example.com. 3600 A 198.51.100.53",
     );
+}
+
+#[test]
+fn a_compact_denial_comes_with_nxdomain_for_whoever_says_so() {
+    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, Times::default()).unwrap();
+    let keys = Arc::new(ZoneKeys { keys: vec![key] });
+    let signing = Signing::new(Arc::new([Some(keys), None]), NOW);
+    let snapshot = snapshot(Arc::new(plan()), |_, _| {});
+    let live = Live::compile(Arc::new(snapshot), &signing, None);
+    let check = |flags: u8, code: u8| {
+        let mut asks = with_opt(query("nothing.example.com", "A"), 1232, 0, &[]);
+        let at = asks.len() - 4;
+        asks[at] = flags;
+        let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+        // RFC 9824 §5.1: CO comes back, as DO does.
+        assert_eq!(
+            (response[3] & 15, response[response.len() - 4]),
+            (code, flags)
+        );
+    };
+    check(0x80, 0);
+    check(0xc0, 3);
+    // Without DO nothing is proven, and nothing is to be told by other means.
+    check(0x00, 3);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Test vectors of the RFCs, roll-overs by date, and files as BIND's tools write them.
 
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use base64::Engine;
@@ -191,6 +192,18 @@ fn keys_are_read_as_they_were_written() {
     assert_eq!(read.keys.len(), 1);
     assert_eq!(read.keys[0].dnskey(), made.keys[0].dnskey());
     assert_eq!(read.keys[0].times, made.keys[0].times);
+    let private = std::fs::read_dir(&path)
+        .unwrap()
+        .map(|entry| entry.unwrap());
+    let mut private = private.filter(|entry| entry.path().extension().unwrap() == "private");
+    let mode = private
+        .next()
+        .unwrap()
+        .metadata()
+        .unwrap()
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600, "readable by its owner alone");
     // Keys of other zones are nobody's business here.
     assert_eq!(load_keys(&path, "ample.com.").unwrap().keys.len(), 0);
 }

@@ -145,7 +145,7 @@ fn sign_negative_soa(zone: &mut ZoneFacts, apex: &[u8], node: &Node, run: &mut S
         original_ttl,
     };
     let rrsigs = signer.sign(run, set, &rdata);
-    zone.negative_soa = Some(soa.clone().signed(&rrsigs));
+    zone.negative_soa = Some(soa.signed(&rrsigs));
 }
 
 /// One name that is being signed.
