@@ -46,7 +46,7 @@ def is_ready(admin):
 
 
 def main():
-    install(nginx="nginx-light", curl="curl")
+    install({"nginx": "nginx-light", "curl": "curl"})
     build()
     with tempfile.TemporaryDirectory() as name:
         folder, port, admin = Path(name), free_port(), free_port()

@@ -136,7 +136,7 @@ def measure(configure, protocol):
 
 
 def main():
-    install(h2load="nghttp2-client", nginx="nginx-light", haproxy="haproxy", curl="curl", openssl="openssl")
+    install({"h2load": "nghttp2-client", "nginx": "nginx-light", "haproxy": "haproxy", "curl": "curl", "openssl": "openssl"})
     build()
     more = ", affinity: { by: cookie }, consistency: { read_your_writes: true }"
     proxies = [

@@ -1,5 +1,6 @@
 """What the benches share: packages, processes, CPU time, ports, tables."""
 
+import glob
 import os
 import shutil
 import socket
@@ -11,14 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-MERIDIAN = ROOT / "target/release/meridian"
+MERIDIAN = Path(os.environ.get("MERIDIAN", ROOT / "target/release/meridian"))
 TICKS = os.sysconf("SC_CLK_TCK")
 SERVER_CPU, CLIENT_CPU = "0", "1"
 
 
-def install(**packages):
-    """Installs the Debian packages whose program is missing: program=package."""
-    missing = [package for program, package in packages.items() if not find(program)]
+def install(packages):
+    """Installs the Debian packages that are missing: {program or pattern of a file: package}."""
+    missing = [package for program, package in packages.items() if not is_there(program)]
     if missing:
         root = [] if os.getuid() == 0 else ["sudo"]
         subprocess.run([*root, "apt-get", "update", "-q"], check=True)
@@ -28,6 +29,10 @@ def install(**packages):
             check=True,
             env=environment,
         )
+
+
+def is_there(program):
+    return glob.glob(program) if program.startswith("/") else find(program)
 
 
 def find(program):

@@ -1,20 +1,24 @@
 //! Answers one message for a transport: draws, counts, and keeps a panic to the query that met it.
 //!
-//! Handles are registered once for each socket, so that nothing is formatted per query. The
-//! recorder must be installed before sockets are served.
+//! Handles are registered once for each socket, so that nothing is formatted per query, and a batch is
+//! counted before anything that others share is written. The recorder must be installed before sockets
+//! are served.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use metrics::{Counter, counter};
+use smallvec::SmallVec;
 
 use super::Live;
 use super::codec::code::Rcode;
-use super::codec::query::DropReason;
+use super::codec::query::{DropReason, Message, read};
 use super::cookie::Standing;
 use super::rate_limit::Pace;
-use super::respond::{Arrival, Outcome, Transport, respond};
+use super::respond::{Arrival, Outcome, Transport, respond_to};
+use super::table::Chosen;
 use crate::chance;
+use crate::ids::ServiceId;
 use crate::steering::Draw;
 
 /// The counters of one transport.
@@ -74,19 +78,27 @@ impl Counters {
         }
     }
 
-    /// Answers a message into `out`; `false` if there is nothing to send.
+    /// Reads a message; `None` if that panics.
+    pub(super) fn read<'q>(tally: &mut Tally, message: &'q [u8]) -> Option<Message<'q>> {
+        tally.queries += 1;
+        let message = catch_unwind(|| read(message)).ok();
+        tally.panicked += u64::from(message.is_none());
+        message
+    }
+
+    /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in
+    /// `tally` alone until that is told.
     pub(super) fn answer(
-        &self,
+        tally: &mut Tally,
         live: &Live,
-        message: &[u8],
+        message: &mut Message<'_>,
         arrival: Arrival,
         limit: impl FnOnce() -> Pace,
         out: &mut Vec<u8>,
     ) -> bool {
-        self.queries.increment(1);
         // What a panic may leave half written is `out`, which the next message overwrites.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            respond(live, message, arrival, limit, out)
+            respond_to(live, message, arrival, limit, out)
         }));
         match outcome {
             Ok(Outcome::Answered {
@@ -95,26 +107,47 @@ impl Counters {
                 cookie,
                 pace,
             }) => {
-                count(&Rcode::ALL, &self.responses, &rcode);
+                count(&Rcode::ALL, &mut tally.responses, &rcode);
                 if let Some(standing) = cookie {
-                    count(&Standing::ALL, &self.cookies, &standing);
+                    count(&Standing::ALL, &mut tally.cookies, &standing);
                 }
                 if pace == Pace::Reminder {
-                    self.slipped.increment(1);
+                    tally.slipped += 1;
                 }
-                if let Some((service, chosen)) = steered {
-                    live.answers.count(service, chosen);
+                if let Some(steered) = steered {
+                    tally.count_steered(steered);
                 }
                 true
             }
             Ok(Outcome::Dropped(reason)) => {
-                count(&DropReason::ALL, &self.dropped, &reason);
+                count(&DropReason::ALL, &mut tally.dropped, &reason);
                 false
             }
             Err(_) => {
-                self.panicked.increment(1);
+                tally.panicked += 1;
                 false
             }
+        }
+    }
+
+    /// Adds what came together to what everybody sees. `live` is what it was answered from.
+    pub(super) fn tell(&self, tally: Tally, live: &Live) {
+        let add = |counter: &Counter, number: u64| {
+            if number > 0 {
+                counter.increment(number);
+            }
+        };
+        add(&self.queries, tally.queries);
+        add(&self.slipped, tally.slipped);
+        add(&self.panicked, tally.panicked);
+        let responses = self.responses.iter().zip(tally.responses);
+        let dropped = self.dropped.iter().zip(tally.dropped);
+        let cookies = self.cookies.iter().zip(tally.cookies);
+        for (counter, number) in responses.chain(dropped).chain(cookies) {
+            add(counter, number);
+        }
+        for ((service, chosen), number) in tally.steered {
+            live.answers.count(service, chosen, number);
         }
     }
 
@@ -129,10 +162,32 @@ impl Counters {
     }
 }
 
+/// What some messages amounted to.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    queries: u64,
+    responses: [u64; Rcode::ALL.len()],
+    dropped: [u64; DropReason::ALL.len()],
+    cookies: [u64; Standing::ALL.len()],
+    slipped: u64,
+    panicked: u64,
+    steered: SmallVec<[((ServiceId, Chosen), u64); 8]>,
+}
+
+impl Tally {
+    fn count_steered(&mut self, steered: (ServiceId, Chosen)) {
+        let known = self.steered.iter_mut().find(|(known, _)| *known == steered);
+        match known {
+            Some((_, number)) => *number += 1,
+            None => self.steered.push((steered, 1)),
+        }
+    }
+}
+
 /// Counts at the place where `key` stands.
-fn count<K: PartialEq, const N: usize>(keys: &[K; N], counters: &[Counter; N], key: &K) {
-    let places = keys.iter().zip(counters);
-    for (_, counter) in places.filter(|(candidate, _)| *candidate == key) {
-        counter.increment(1);
+fn count<K: PartialEq, const N: usize>(keys: &[K; N], numbers: &mut [u64; N], key: &K) {
+    let mut places = keys.iter().zip(numbers);
+    if let Some((_, number)) = places.find(|(candidate, _)| *candidate == key) {
+        *number += 1;
     }
 }

@@ -37,8 +37,8 @@ pub(super) struct Sought {
 }
 
 /// What answers for a name.
-pub(super) struct Hit<'a> {
-    pub(super) sought: Sought,
+pub(super) struct Hit<'s, 'a> {
+    pub(super) sought: &'s Sought,
     pub(super) node: &'a Node,
     pub(super) source: Source,
 }
@@ -64,7 +64,7 @@ pub(super) enum Step {
 
 /// A search under way.
 pub(super) struct Search<'a, 'r, 'q, 'o> {
-    live: &'a Live,
+    pub(super) live: &'a Live,
     pub(super) qtype: u16,
     asker: Asker,
     pub(super) reply: &'r mut Reply<'q, 'o>,
@@ -90,40 +90,40 @@ pub(super) fn look_up(
     };
     let mut followed: SmallVec<[WireName; LONGEST_CHAIN]> = SmallVec::new();
     for _ in 0..LONGEST_CHAIN {
-        let name = sought.name;
-        match search.step(sought) {
+        let next = match search.step(&sought) {
             Step::Done(steered) => return steered,
-            Step::Chase(next) => sought = next,
-        }
-        followed.push(name);
-        let is_known = |known: &WireName| known.as_bytes() == sought.name.as_bytes();
+            Step::Chase(next) => next,
+        };
+        followed.push(sought.name);
+        let is_known = |known: &WireName| known.as_bytes() == next.name.as_bytes();
         if followed.iter().any(is_known) {
             return None; // A loop: every record of it has been said.
         }
+        sought = next;
     }
     None
 }
 
 impl<'a> Search<'a, '_, '_, '_> {
-    fn step(&mut self, sought: Sought) -> Step {
+    fn step(&mut self, sought: &Sought) -> Step {
         let names = self.live.answers.names();
         let name = sought.name.as_bytes();
         // RFC 4035 §3.1.4.1: DS is the parent's to answer.
         if self.qtype == rtype::DS
             && let Some(node) = names.cut_above(name)
         {
-            return self.answer_from(own(sought, node));
+            return self.answer_from(&own(sought, node));
         }
         match names.find(name) {
-            Found::Outside => self.leave(&sought),
-            Found::Missing(zone) => self.deny_name(&sought, zone),
-            Found::Redirected(node, dname) => self.redirect(own(sought, node), dname),
+            Found::Outside => self.leave(sought),
+            Found::Missing(zone) => self.deny_name(sought, zone),
+            Found::Redirected(node, dname) => self.redirect(&own(sought, node), dname),
             Found::Delegated(node, met) if met.is_cut && self.qtype == rtype::DS => {
-                self.answer_from(own(sought, node))
+                self.answer_from(&own(sought, node))
             }
-            Found::Delegated(node, met) => self.refer(&sought, node, met.delegation),
-            Found::Node(node) => self.answer_from(own(sought, node)),
-            Found::Wildcard(node) => self.answer_from(Hit {
+            Found::Delegated(node, met) => self.refer(sought, node, met.delegation),
+            Found::Node(node) => self.answer_from(&own(sought, node)),
+            Found::Wildcard(node) => self.answer_from(&Hit {
                 sought,
                 node,
                 source: Source::Wildcard,
@@ -153,9 +153,9 @@ impl<'a> Search<'a, '_, '_, '_> {
         Step::Done(None)
     }
 
-    fn deny_type(&mut self, hit: &Hit<'a>) -> Step {
+    fn deny_type(&mut self, hit: &Hit<'_, 'a>) -> Step {
         if let Some(zone) = self.zone_of(hit.node) {
-            self.deny(&hit.sought, zone);
+            self.deny(hit.sought, zone);
             self.prove_no_type(hit);
         }
         Step::Done(None)
@@ -165,36 +165,36 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn deny(&mut self, sought: &Sought, zone: &ZoneFacts) {
         self.reply.is_authoritative = true;
         if let Some(soa) = &zone.negative_soa {
-            let apex = sought.owner.suffix(zone.apex_length);
+            let apex = sought.owner.suffix(zone.apex.len());
             soa.write(self.reply, Section::Authority, apex);
         }
     }
 
     /// RFC 1034 §4.2.1: whom to ask instead. Not authoritative, unless a chain of this zone led here.
     fn refer(&mut self, sought: &Sought, node: &'a Node, delegation: &Delegation) -> Step {
-        let cut = sought.owner.suffix(node.name_length);
+        let cut = sought.owner.suffix(node.name().len());
         delegation
             .servers
             .write(self.reply, Section::Authority, cut);
         self.prove_delegation(sought, node);
         let (glue, count) = delegation.glue.parts();
-        self.reply.copy(Section::Additional, cut, glue, count, &[]);
+        self.reply.copy_spelled(Section::Additional, glue, count);
         let (siblings, count) = delegation.siblings.parts();
         self.reply.copy_if_room(siblings, count);
         Step::Done(None)
     }
 
     /// RFC 6672 §3.1: the DNAME, and a CNAME made of it with its TTL.
-    fn redirect(&mut self, hit: Hit<'a>, dname: &Redirection) -> Step {
+    fn redirect(&mut self, hit: &Hit<'_, 'a>, dname: &Redirection) -> Step {
         self.reply.is_authoritative = true;
-        let Hit { sought, node, .. } = hit;
+        let (sought, node) = (hit.sought, hit.node);
         if let Some(records) = node.rrset(rtype::DNAME) {
-            let owner = sought.owner.suffix(node.name_length);
+            let owner = sought.owner.suffix(node.name().len());
             records.write(self.reply, Section::Answer, owner);
         }
         let name = sought.name.as_bytes();
         let front = name
-            .get(..name.len().saturating_sub(node.name_length))
+            .get(..name.len().saturating_sub(node.name().len()))
             .unwrap_or_default();
         // RFC 6672 §2.2: the new name may be too long to exist.
         let Some(target) = WireName::joined(front, &dname.target) else {
@@ -216,31 +216,31 @@ impl<'a> Search<'a, '_, '_, '_> {
         })
     }
 
-    fn answer_from(&mut self, hit: Hit<'a>) -> Step {
+    fn answer_from(&mut self, hit: &Hit<'_, 'a>) -> Step {
         self.reply.is_authoritative = true;
         let node = hit.node;
         if let (Some(service), Some(rtype)) = (node.steered, SteeredType::of(self.qtype)) {
-            return self.steer(&hit, service, &[rtype]);
+            return self.steer(hit, service, &[rtype]);
         }
         if let Some(records) = node.rrset(self.qtype) {
-            self.write(Section::Answer, &hit, records);
-            if self.qtype == rtype::NS {
-                let (addresses, count) = node.server_addresses.parts();
+            self.write(Section::Answer, hit, records);
+            if let (rtype::NS, Some(addresses)) = (self.qtype, node.server_addresses()) {
+                let (addresses, count) = addresses.parts();
                 self.reply.copy_if_room(addresses, count);
             }
             return Step::Done(None);
         }
-        match (self.qtype, &node.cname) {
-            (rtype::ANY, _) => self.pick_any(&hit),
-            (rtype::NSEC, _) if self.has_denials(node) => self.tell_denial(&hit),
-            (rtype::RRSIG, _) if self.has_denials(node) => self.tell_signatures(&hit),
-            (_, Some(cname)) => self.chase(&hit, cname),
-            (_, None) => self.deny_type(&hit),
+        match (self.qtype, node.proofs(), node.cname()) {
+            (rtype::ANY, _, _) => self.pick_any(hit),
+            (rtype::NSEC, Some(proofs), _) => self.tell_denial(hit, &proofs.denials),
+            (rtype::RRSIG, Some(proofs), _) => self.tell_signatures(hit, &proofs.denials),
+            (_, _, Some(cname)) => self.chase(hit, cname),
+            (_, _, None) => self.deny_type(hit),
         }
     }
 
     /// RFC 1034 §3.6.2: a CNAME answers for every type but its own, and the search begins again.
-    fn chase(&mut self, hit: &Hit<'a>, cname: &Redirection) -> Step {
+    fn chase(&mut self, hit: &Hit<'_, 'a>, cname: &Redirection) -> Step {
         let fixed = Fixed::internet(rtype::CNAME, cname.ttl);
         let owner = hit.sought.owner;
         let data = [&*cname.target];
@@ -259,8 +259,8 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 8482 §4.1: one of the RRsets, which may be what a service answers.
-    fn pick_any(&mut self, hit: &Hit<'a>) -> Step {
-        match (hit.node.rrsets.first(), hit.node.steered) {
+    fn pick_any(&mut self, hit: &Hit<'_, 'a>) -> Step {
+        match (hit.node.rrsets().next(), hit.node.steered) {
             (Some(records), _) => {
                 self.write(Section::Answer, hit, records);
                 Step::Done(None)
@@ -272,7 +272,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// What the service answers for the client's place: records of the first of the types that the
     /// region chosen for it has.
-    fn steer(&mut self, hit: &Hit<'a>, id: ServiceId, types: &[SteeredType]) -> Step {
+    fn steer(&mut self, hit: &Hit<'_, 'a>, id: ServiceId, types: &[SteeredType]) -> Step {
         let Some(service) = self.live.answers.service(id) else {
             return self.deny_type(hit);
         };
@@ -293,7 +293,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     fn write_region(
         &mut self,
-        hit: &Hit<'a>,
+        hit: &Hit<'_, 'a>,
         service: &SteeredService,
         id: ServiceId,
         chosen: Chosen,
@@ -301,12 +301,12 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) -> Step {
         let offer = &service.offer;
         let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
-        let fixed = Fixed::internet(rtype.number(), service.ttl);
-        for rdata in offer.rdata(chosen.member, rtype, rotation) {
-            self.reply
-                .record(Section::Answer, hit.sought.owner, fixed, &[rdata]);
+        if let Some(answer) = offer.rrset(chosen.member, rtype, rotation) {
+            answer.write_for(self.reply, Section::Answer, hit.sought.owner, service.ttl);
+            self.write_steered_signatures(hit, service.ttl, answer, |steered| {
+                steered.of(chosen.member, rtype, rotation)
+            });
         }
-        self.write_steered_signatures(hit, service, chosen.member, rtype, rotation);
         Step::Done(Some((id, chosen)))
     }
 
@@ -324,7 +324,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 }
 
-fn own(sought: Sought, node: &Node) -> Hit<'_> {
+fn own<'s, 'a>(sought: &'s Sought, node: &'a Node) -> Hit<'s, 'a> {
     let source = Source::Own;
     Hit {
         sought,

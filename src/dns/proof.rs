@@ -4,27 +4,57 @@
 //! What a query alone can name is signed here: names that do not exist, and names made by a wildcard,
 //! which are answered as if they stood in the zone (RFC 9824 §3.3).
 
+use smallvec::SmallVec;
+
 use super::codec::code::{Rcode, rtype};
 use super::codec::reply::{Fixed, Section};
-use super::dnssec::{ToSign, nsec};
+use super::dnssec::{LONGEST_KEPT, ToSign, nsec};
 use super::lookup::{Hit, Search, Sought, Source, Step};
-use super::table::{Node, RrSet, SteeredService, SteeredType, ZoneFacts};
+use super::table::{Denials, Node, Proofs, RrSet, SteeredSignatures, ZoneFacts};
 
 /// The types of a name that does not exist (RFC 9824 §3.1).
 const NOTHING: [u16; 3] = [rtype::RRSIG, rtype::NSEC, rtype::NXNAME];
 
 /// An RRset that stands in the response, whose owner only the query knows.
-struct Unsigned {
+struct Unsigned<'r> {
     section: Section,
     rtype: u16,
     /// As the zone has it, and as the response says.
     original_ttl: u32,
     ttl: u32,
+    rdata: SmallVec<[&'r [u8]; 8]>,
+}
+
+impl<'r> Unsigned<'r> {
+    fn of(section: Section, set: &'r RrSet, ttl: u32) -> Self {
+        Self {
+            section,
+            rtype: set.rtype(),
+            original_ttl: set.ttl(),
+            ttl,
+            rdata: set.rdata().collect(),
+        }
+    }
+
+    /// All that its signatures depend on.
+    fn fingerprint(&self, zone: &ZoneFacts, owner: &[u8]) -> SmallVec<[u8; LONGEST_KEPT]> {
+        let mut bytes = SmallVec::new();
+        bytes.extend_from_slice(&self.rtype.to_be_bytes());
+        bytes.extend_from_slice(&self.original_ttl.to_be_bytes());
+        for part in [&*zone.apex, owner] {
+            bytes.extend_from_slice(part);
+        }
+        for rdata in &self.rdata {
+            bytes.extend_from_slice(&rdata.len().to_be_bytes());
+            bytes.extend_from_slice(rdata);
+        }
+        bytes
+    }
 }
 
 impl<'a> Search<'a, '_, '_, '_> {
     /// Writes an RRset of a node, with its signatures.
-    pub(super) fn write(&mut self, section: Section, hit: &Hit<'a>, set: &RrSet) {
+    pub(super) fn write(&mut self, section: Section, hit: &Hit<'_, 'a>, set: &RrSet) {
         match hit.source {
             Source::Own => set.write(self.reply, section, hit.sought.owner),
             Source::Wildcard => {
@@ -35,55 +65,44 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// Writes the signatures of an RRset that stands in the response already.
-    pub(super) fn write_signatures(&mut self, section: Section, hit: &Hit<'a>, set: &RrSet) {
+    pub(super) fn write_signatures(&mut self, section: Section, hit: &Hit<'_, 'a>, set: &RrSet) {
         if !self.reply.wants_dnssec() {
             return;
         }
         match hit.source {
             Source::Own => set.write_signatures(self.reply, section, hit.sought.owner),
             Source::Wildcard => {
-                let (rtype, ttl) = (set.rtype(), set.ttl());
-                let what = Unsigned {
-                    section,
-                    rtype,
-                    original_ttl: ttl,
-                    ttl,
-                };
-                self.sign(&hit.sought, self.zone_of(hit.node), what, set.rdata());
+                let what = Unsigned::of(section, set, set.ttl());
+                self.sign(hit.sought, self.zone_of(hit.node), &what);
             }
         }
     }
 
-    /// Writes the signatures of what a service has answered.
+    /// Writes the signatures of what a service has answered, whose TTL may be less than the one that
+    /// is signed. `find` finds those that the table has.
     pub(super) fn write_steered_signatures(
         &mut self,
-        hit: &Hit<'a>,
-        service: &SteeredService,
-        member: usize,
-        rtype: SteeredType,
-        rotation: usize,
+        hit: &Hit<'_, 'a>,
+        ttl: u32,
+        answer: &RrSet,
+        find: impl FnOnce(&'a SteeredSignatures) -> Option<&'a RrSet>,
     ) {
         if !self.reply.wants_dnssec() {
             return;
         }
-        let ttl = service.ttl;
-        if matches!(hit.source, Source::Own) {
-            let fixed = Fixed::internet(rtype::RRSIG, ttl);
-            for rrsig in hit.node.steered_signatures.of(member, rtype, rotation) {
-                self.reply
-                    .record(Section::Answer, hit.sought.owner, fixed, &[rrsig]);
+        let section = Section::Answer;
+        match (&hit.source, hit.node.proofs()) {
+            (_, None) => {}
+            (Source::Own, Some(proofs)) => {
+                if let Some(rrsigs) = find(&proofs.steered) {
+                    rrsigs.write_for(self.reply, section, hit.sought.owner, ttl);
+                }
             }
-            return;
+            (Source::Wildcard, Some(_)) => {
+                let what = Unsigned::of(section, answer, ttl);
+                self.sign(hit.sought, self.zone_of(hit.node), &what);
+            }
         }
-        let (section, original_ttl) = (Section::Answer, service.offer.ttl);
-        let what = Unsigned {
-            section,
-            rtype: rtype.number(),
-            original_ttl,
-            ttl,
-        };
-        let rdata = service.offer.rdata(member, rtype, rotation);
-        self.sign(&hit.sought, self.zone_of(hit.node), what, rdata);
     }
 
     /// Proves that a name does not exist, if the zone is signed: by saying that it does, with no
@@ -98,50 +117,45 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// Proves that a name has no records of a type, if the zone is signed.
-    pub(super) fn prove_no_type(&mut self, hit: &Hit<'a>) {
+    pub(super) fn prove_no_type(&mut self, hit: &Hit<'_, 'a>) {
         if !self.reply.wants_dnssec() {
             return;
         }
-        let denials = &hit.node.denials;
-        match (&hit.source, denials.of(self.qtype)) {
-            (_, None) => {}
-            (Source::Own, Some(nsec)) => {
+        let Some(Proofs { denials, .. }) = hit.node.proofs() else {
+            return;
+        };
+        match (&hit.source, self.zone_of(hit.node)) {
+            (Source::Own, _) => {
+                let nsec = denials.of(self.qtype);
                 nsec.write(self.reply, Section::Authority, hit.sought.owner);
             }
-            (Source::Wildcard, Some(_)) => {
-                if let Some(zone) = self.zone_of(hit.node) {
-                    let types = denials.types_beside(self.qtype);
-                    self.write_nsec(Section::Authority, &hit.sought, zone, types);
-                }
+            (Source::Wildcard, Some(zone)) => {
+                let types = denials.types_beside(self.qtype);
+                self.write_nsec(Section::Authority, hit.sought, zone, types);
             }
+            (Source::Wildcard, None) => {}
         }
     }
 
-    /// Whether a node is in a signed zone.
-    pub(super) fn has_denials(&self, node: &Node) -> bool {
-        node.denials.of(0).is_some()
-    }
-
     /// The NSEC of a name, which whoever asks for it gets as an answer.
-    pub(super) fn tell_denial(&mut self, hit: &Hit<'a>) -> Step {
+    pub(super) fn tell_denial(&mut self, hit: &Hit<'_, 'a>, denials: &'a Denials) -> Step {
         match (&hit.source, self.zone_of(hit.node)) {
             (Source::Wildcard, Some(zone)) => {
-                let types = hit.node.denials.types_beside(0);
-                self.write_nsec(Section::Answer, &hit.sought, zone, types);
+                let types = denials.types_beside(0);
+                self.write_nsec(Section::Answer, hit.sought, zone, types);
             }
             (Source::Own | Source::Wildcard, _) => {
-                if let Some(nsec) = hit.node.denials.of(0) {
-                    nsec.write(self.reply, Section::Answer, hit.sought.owner);
-                }
+                let nsec = denials.all();
+                nsec.write(self.reply, Section::Answer, hit.sought.owner);
             }
         }
         Step::Done(None)
     }
 
     /// RFC 8482 §7: of the signatures of a name, asked for by type, those of one RRset are enough.
-    pub(super) fn tell_signatures(&mut self, hit: &Hit<'a>) -> Step {
-        let set = hit.node.rrsets.first().or(hit.node.denials.of(0));
-        if let (Source::Own, Some(set)) = (&hit.source, set) {
+    pub(super) fn tell_signatures(&mut self, hit: &Hit<'_, 'a>, denials: &'a Denials) -> Step {
+        let set = hit.node.rrsets().next().unwrap_or(denials.all());
+        if let Source::Own = &hit.source {
             set.write_signatures(self.reply, Section::Answer, hit.sought.owner);
         }
         Step::Done(None)
@@ -152,12 +166,11 @@ impl<'a> Search<'a, '_, '_, '_> {
         if !self.reply.wants_dnssec() {
             return;
         }
-        let cut = sought.owner.suffix(node.name_length);
-        if let Some(proof) = node.rrset(rtype::DS).or(node.denials.of(rtype::DS)) {
-            // An unsigned zone proves nothing of its delegations.
-            if self.zone_of(node).is_some_and(|zone| zone.signer.is_some()) {
-                proof.write(self.reply, Section::Authority, cut);
-            }
+        let cut = sought.owner.suffix(node.name().len());
+        // An unsigned zone proves nothing of its delegations.
+        if let Some(Proofs { denials, .. }) = node.proofs() {
+            let proof = node.rrset(rtype::DS).unwrap_or(denials.of(rtype::DS));
+            proof.write(self.reply, Section::Authority, cut);
         }
     }
 
@@ -177,31 +190,30 @@ impl<'a> Search<'a, '_, '_, '_> {
             rtype: rtype::NSEC,
             original_ttl: ttl,
             ttl,
+            rdata: SmallVec::from_slice(&[&*rdata]),
         };
-        self.sign(sought, Some(zone), what, std::iter::once(rdata.as_slice()));
+        self.sign(sought, Some(zone), &what);
     }
 
     /// Signs what the table could not.
-    fn sign<'r>(
-        &mut self,
-        sought: &Sought,
-        zone: Option<&'a ZoneFacts>,
-        what: Unsigned,
-        rdata: impl Iterator<Item = &'r [u8]>,
-    ) {
-        let Some(signer) = zone.and_then(|zone| zone.signer.as_ref()) else {
-            return;
-        };
+    fn sign(&mut self, sought: &Sought, zone: Option<&'a ZoneFacts>, what: &Unsigned<'_>) {
+        let Some(zone) = zone else { return };
+        let Some(signer) = &zone.signer else { return };
         let owner = sought.name.as_bytes();
         let set = ToSign {
             owner,
             rtype: what.rtype,
             original_ttl: what.original_ttl,
         };
+        let of = what.fingerprint(zone, owner);
+        let kept = self.live.answers.memo().signatures(&of, || {
+            let rdata = what.rdata.iter().copied();
+            signer.sign_online(set, rdata).collect()
+        });
         let fixed = Fixed::internet(rtype::RRSIG, what.ttl);
-        for rrsig in signer.sign_online(set, rdata) {
+        for rrsig in &kept.rrsigs {
             self.reply
-                .record(what.section, sought.owner, fixed, &[&rrsig]);
+                .record(what.section, sought.owner, fixed, &[rrsig]);
         }
     }
 }

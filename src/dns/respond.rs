@@ -95,8 +95,18 @@ pub fn respond(
     limit: impl FnOnce() -> Pace,
     out: &mut Vec<u8>,
 ) -> Outcome {
+    respond_to(live, &mut read(message), arrival, limit, out)
+}
+
+/// As [`respond()`], for a message that has been read.
+pub(super) fn respond_to(
+    live: &Live,
+    message: &mut Message<'_>,
+    arrival: Arrival,
+    limit: impl FnOnce() -> Pace,
+    out: &mut Vec<u8>,
+) -> Outcome {
     out.clear();
-    let mut message = read(message);
     let head = match message.head_mut() {
         Ok(head) => head,
         Err(reason) => return Outcome::Dropped(reason),
@@ -115,7 +125,7 @@ pub fn respond(
     let (head, size) = (*head, size(head, arrival.transport));
     let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
     let mut steered = None;
-    match (&message, options, pace) {
+    match (&*message, options, pace) {
         (_, Err(rcode), _) => reply.rcode = rcode,
         (Message::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
         (Message::Query(query), Ok(()), _) => steered = answer(live, query, arrival, &mut reply),
@@ -208,10 +218,8 @@ fn answer(
         // RFC 5936 §2.2.1: no zone is given away.
         (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
-            let subnet = query.head.edns.and_then(|edns| edns.subnet);
-            let client = subnet.and_then(|subnet| subnet.client());
             let asker = Asker {
-                client: client.unwrap_or(arrival.peer),
+                client: client(query, arrival.peer),
                 draw: arrival.draw,
             };
             return look_up(live, query, asker, reply);
@@ -219,6 +227,13 @@ fn answer(
         _ => refuse(reply),
     }
     None
+}
+
+/// For whom a query is: the first address of its client subnet, or its sender.
+pub(super) fn client(query: &Query<'_>, peer: IpAddr) -> IpAddr {
+    let subnet = query.head.edns.as_ref().and_then(|edns| edns.subnet);
+    let client = subnet.and_then(|subnet| subnet.client());
+    client.unwrap_or(peer)
 }
 
 /// RFC 8914 §4.21: with the reason that nobody else can guess.

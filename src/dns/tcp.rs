@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Live;
 use super::codec::IDLE;
-use super::count::Counters;
+use super::count::{Counters, Tally};
 use super::rate_limit::Pace;
 use super::respond::Transport;
 use crate::clock;
@@ -176,8 +176,19 @@ impl Shared {
             let arrival = self.counters.arrival(peer, now);
             // Whoever has made a connection is at its address.
             let unlimited = || Pace::Whole;
-            let counters = &self.counters;
-            if !counters.answer(&live, &message, arrival, unlimited, response) {
+            let mut tally = Tally::default();
+            let is_answered = Counters::read(&mut tally, &message).is_some_and(|mut message| {
+                Counters::answer(
+                    &mut tally,
+                    &live,
+                    &mut message,
+                    arrival,
+                    unlimited,
+                    response,
+                )
+            });
+            self.counters.tell(tally, &live);
+            if !is_answered {
                 return Next::Close;
             }
             let length = u16::try_from(response.len()).unwrap_or(u16::MAX);

@@ -23,9 +23,11 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use super::Live;
-use super::count::Counters;
+use super::codec::query::Message;
+use super::count::{Counters, Tally};
 use super::rate_limit::{Pace, Rate, RateLimiter};
-use super::respond::Transport;
+use super::respond::{Transport, client};
+use super::table::Wanted;
 use crate::clock;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
@@ -248,18 +250,30 @@ impl<S: Family> Worker<S> {
         let live = self.live.load();
         let (now, now_us) = (clock::unix_secs(), clock::steady_us());
         let rate = live.snapshot.plan.rate_limit.as_ref().map(Rate::of);
-        for (query, received) in self.queries.iter().zip(&self.received) {
+        let mut tally = Tally::default();
+        let mut messages: SmallVec<[Option<Message<'_>>; BATCH]> = self
+            .queries
+            .iter()
+            .zip(&self.received)
+            .map(|(query, received)| {
+                let message = query.get(..received.length).unwrap_or(query);
+                Counters::read(&mut tally, message)
+            })
+            .collect();
+        warm(live, &messages, &self.received);
+        for (message, received) in messages.iter_mut().zip(&self.received) {
             let (peer, port) = received.from.peer();
-            let message = query.get(..received.length).unwrap_or(query);
             let mut bytes = self.spare.pop().unwrap_or_default();
             let arrival = self.counters.arrival(peer, now);
             let limit = || match &rate {
                 Some(rate) => self.limiter.pace(rate, peer, now_us),
                 None => Pace::Whole,
             };
-            let counters = &self.counters;
-            // Nobody can be answered at port 0.
-            if port != 0 && counters.answer(live, message, arrival, limit, &mut bytes) {
+            let is_answered = message.as_mut().is_some_and(|message| {
+                // Nobody can be answered at port 0.
+                port != 0 && Counters::answer(&mut tally, live, message, arrival, limit, &mut bytes)
+            });
+            if is_answered {
                 self.responses.push(Outgoing {
                     to: received.from,
                     from: received.to,
@@ -269,6 +283,7 @@ impl<S: Family> Worker<S> {
                 self.spare.push(bytes);
             }
         }
+        self.counters.tell(tally, live);
     }
 
     fn send(&mut self) {
@@ -285,6 +300,22 @@ impl<S: Family> Worker<S> {
         let sent = self.responses.drain(..).map(|response| response.bytes);
         self.spare.extend(sent);
     }
+}
+
+/// Fetches what the queries among the messages will need.
+fn warm<S: Family>(live: &Live, messages: &[Option<Message<'_>>], received: &[Received<S>]) {
+    let wanted: SmallVec<[Wanted<'_>; BATCH]> = messages
+        .iter()
+        .zip(received)
+        .filter_map(|(message, received)| match message {
+            Some(Message::Query(query)) => Some(Wanted {
+                name: query.name.as_bytes(),
+                client: client(query, received.from.peer().0),
+            }),
+            Some(Message::Bare(..) | Message::Silence(_)) | None => None,
+        })
+        .collect();
+    live.answers.warm(&live.snapshot, &wanted);
 }
 
 /// Sends responses that leave from one address. One that the network refuses is counted and left

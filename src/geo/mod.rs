@@ -1,6 +1,7 @@
 //! Address → location → place: the geography database, the well-known cloud regions, the client map.
 //!
-//! Knows nothing of health. `ranges` and `prefix_map` are the pure tables that the map is made of.
+//! Knows nothing of health. `ranges`, `prefix_map` and `trie` are the pure tables that the map is
+//! made of.
 
 mod built_in;
 mod client_map;
@@ -9,6 +10,7 @@ mod database;
 mod mmdb;
 mod prefix_map;
 mod ranges;
+mod trie;
 
 pub use built_in::is_country;
 pub use client_map::{ClientMap, Place, PlaceId};

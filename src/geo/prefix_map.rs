@@ -4,12 +4,12 @@
 //! the same value, so that leaves are disjoint, cover each family, and cannot be widened. A leaf's
 //! length is thus a true ECS scope (RFC 7871 §7.2.1) and scopes never overlap.
 
+use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use super::ranges::{Address, Family, Ranges};
-
-/// Bits of an address that the top index is keyed by.
-const TOP_BITS: u8 = 16;
+use super::trie::{self, Trie};
+use crate::ids::Id;
 
 /// The length of ::ffff:0:0/96 (RFC 4291 §2.5.5.2).
 const MAPPED_BITS: u8 = 96;
@@ -17,80 +17,53 @@ const MAPPED_BITS: u8 = 96;
 /// Both families.
 #[derive(Debug)]
 pub(super) struct PrefixMap<V> {
-    v4: Leaves<u32, V>,
-    v6: Leaves<u128, V>,
+    v4: Trie,
+    v6: Trie,
+    value: PhantomData<fn(V)>,
 }
 
-#[derive(Debug)]
-struct Leaves<A, V> {
-    starts: Vec<A>,
-    leaves: Vec<(V, u8)>,
-    /// For each value of the top bits, the place of the leaf that holds its first address.
-    top: Vec<u32>,
-}
-
-impl<V: Copy + PartialEq> PrefixMap<V> {
+impl<V: Id + PartialEq> PrefixMap<V> {
     /// Builds.
     pub(super) fn new(ranges: &Ranges<V>) -> Self {
         Self {
-            v4: Leaves::new(&ranges.v4),
-            v6: Leaves::new(&ranges.v6),
+            v4: compile(&ranges.v4),
+            v6: compile(&ranges.v6),
+            value: PhantomData,
         }
     }
 
     /// The value of an address and the length of its leaf, in bits of the address's own family. An
     /// IPv4-mapped address has the value of the IPv4 address.
     pub(super) fn get(&self, address: IpAddr) -> Option<(V, u8)> {
-        match (address, address.to_canonical()) {
+        let (value, length) = match (address, address.to_canonical()) {
             (IpAddr::V6(_), IpAddr::V4(mapped)) => {
-                let (value, length) = self.v4.get(mapped.to_bits())?;
-                Some((value, MAPPED_BITS + length))
+                let (value, length) = self.v4.get(aligned(mapped.to_bits()))?;
+                (value, MAPPED_BITS + length)
             }
-            (_, IpAddr::V4(address)) => self.v4.get(address.to_bits()),
-            (_, IpAddr::V6(address)) => self.v6.get(address.to_bits()),
-        }
+            (_, IpAddr::V4(address)) => self.v4.get(aligned(address.to_bits()))?,
+            (_, IpAddr::V6(address)) => self.v6.get(aligned(address.to_bits()))?,
+        };
+        Some((V::at(value.into()), length))
     }
 
     /// How many leaves there are.
     pub(super) fn len(&self) -> usize {
-        self.v4.starts.len() + self.v6.starts.len()
+        self.v4.len() + self.v6.len()
     }
 }
 
-impl<A: Address, V: Copy + PartialEq> Leaves<A, V> {
-    fn new(family: &Family<A, V>) -> Self {
-        let joined = join(family);
-        let starts: Vec<A> = joined.iter().map(|(start, ..)| *start).collect();
-        let leaves = joined
-            .iter()
-            .map(|(_, length, value)| (*value, *length))
-            .collect();
-        let shift = A::BITS - TOP_BITS;
-        let top = (0..1_u128 << TOP_BITS)
-            .map(|bits| {
-                let first = A::from_wide(bits << shift);
-                let after = starts.partition_point(|start| *start <= first);
-                u32::try_from(after.saturating_sub(1)).unwrap_or(u32::MAX)
-            })
-            .collect();
-        Self {
-            starts,
-            leaves,
-            top,
-        }
-    }
+fn compile<A: Address, V: Id + PartialEq>(family: &Family<A, V>) -> Trie {
+    let leaves = join(family).into_iter().map(|(start, length, value)| {
+        let value = u16::try_from(value.index()).unwrap_or(0);
+        (aligned(start), length, value)
+    });
+    let leaves: Vec<trie::Leaf> = leaves.collect();
+    Trie::new(&leaves)
+}
 
-    fn get(&self, address: A) -> Option<(V, u8)> {
-        let bits = usize::try_from(address.wide() >> (A::BITS - TOP_BITS)).ok()?;
-        let low = usize::try_from(*self.top.get(bits)?).ok()?;
-        let high = match self.top.get(bits + 1) {
-            Some(next) => usize::try_from(*next).ok()? + 1,
-            None => self.starts.len(),
-        };
-        let within = self.starts.get(low..high)?;
-        let after = low + within.partition_point(|start| *start <= address);
-        self.leaves.get(after.checked_sub(1)?).copied()
-    }
+/// The address with its first bit as the highest of 128.
+fn aligned<A: Address>(address: A) -> u128 {
+    address.wide() << (128 - u32::from(A::BITS))
 }
 
 /// A leaf while it is built: its first address, its length, its value.
@@ -164,18 +137,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::geo::PlaceId;
     use crate::prefix::Prefix;
 
-    fn map(prefixes: &[(&str, u8)]) -> PrefixMap<u8> {
-        let prefixes: Vec<(Prefix, u8)> = prefixes
+    fn map(prefixes: &[(&str, usize)]) -> PrefixMap<PlaceId> {
+        let prefixes: Vec<(Prefix, PlaceId)> = prefixes
             .iter()
-            .map(|(p, v)| (p.parse().unwrap(), *v))
+            .map(|(p, v)| (p.parse().unwrap(), PlaceId::at(*v)))
             .collect();
-        PrefixMap::new(&Ranges::longest_prefix(&prefixes, 0))
+        PrefixMap::new(&Ranges::longest_prefix(&prefixes, PlaceId::NOWHERE))
     }
 
-    fn get(map: &PrefixMap<u8>, address: &str) -> (u8, u8) {
-        map.get(address.parse().unwrap()).unwrap()
+    fn get(map: &PrefixMap<PlaceId>, address: &str) -> (usize, u8) {
+        let (value, length) = map.get(address.parse().unwrap()).unwrap();
+        (value.index(), length)
     }
 
     #[test]
@@ -209,19 +184,20 @@ mod tests {
         assert_eq!(get(&map, "::ffff:255.255.255.255"), (1, 128));
     }
 
-    fn any_prefixes() -> impl Strategy<Value = Vec<(Prefix, u8)>> {
+    fn any_prefixes() -> impl Strategy<Value = Vec<(Prefix, PlaceId)>> {
         let v4 =
             (any::<u32>(), 0u8..=32).prop_map(|(a, l)| Prefix::around(Ipv4Addr::from(a).into(), l));
         let v6 = (any::<u128>(), 0u8..=128)
             .prop_map(|(a, l)| Prefix::around(Ipv6Addr::from(a).into(), l));
-        prop::collection::btree_map(prop_oneof![v4, v6], 0u8..3, 0..16)
+        let value = (0_usize..3).prop_map(PlaceId::at);
+        prop::collection::btree_map(prop_oneof![v4, v6], value, 0..16)
             .prop_map(|m| m.into_iter().collect())
     }
 
     proptest! {
         #[test]
         fn a_leaf_is_the_widest_prefix_whose_addresses_agree(prefixes in any_prefixes(), four: u32, six: u128) {
-            let ranges = Ranges::longest_prefix(&prefixes, 0);
+            let ranges = Ranges::longest_prefix(&prefixes, PlaceId::NOWHERE);
             let map = PrefixMap::new(&ranges);
             let mut asked: Vec<IpAddr> = vec![Ipv4Addr::from(four).into(), Ipv6Addr::from(six).into()];
             asked.extend(prefixes.iter().flat_map(|(p, _)| [p.address(), p.last()]));
@@ -242,8 +218,8 @@ mod tests {
         }
     }
 
-    fn uniform(ranges: &Ranges<u8>, prefix: Prefix, value: u8) -> bool {
-        let holds = |first: u128, last: u128, family: Vec<(u128, u8)>| {
+    fn uniform(ranges: &Ranges<PlaceId>, prefix: Prefix, value: PlaceId) -> bool {
+        let holds = |first: u128, last: u128, family: Vec<(u128, PlaceId)>| {
             let begins = family
                 .iter()
                 .rev()

@@ -14,7 +14,7 @@ const AA: u16 = 0x0400;
 const TC: u16 = 0x0200;
 
 /// A record without its data: a pointer, type, class, TTL, length.
-const RECORD_HEAD: usize = 12;
+pub(in crate::dns) const RECORD_HEAD: usize = 12;
 
 /// The start of a pointer; the other 14 bits are the offset.
 const POINTER: u16 = 0xc000;
@@ -47,6 +47,10 @@ impl Owner {
             at: self.at + self.length.saturating_sub(length),
             length,
         }
+    }
+
+    fn is_question(self) -> bool {
+        usize::from(self.at) == HEADER
     }
 
     /// A pointer to it. Chains are bounded, so that every owner stands within the 14 bits.
@@ -147,39 +151,58 @@ impl<'q, 'o> Reply<'q, 'o> {
         Owner::at(at, length)
     }
 
-    /// Appends records that the table has encoded. `owners` are the places of their owners'
-    /// pointers, which say 0xc00c; none where the owners are spelled out.
+    /// Appends records that the table has encoded for the question's name, each with a pointer to it.
     pub(in crate::dns) fn copy(
         &mut self,
         section: Section,
         owner: Owner,
         records: &[u8],
         count: u16,
-        owners: &[u32],
     ) {
+        if let Some(copied) = self.append(section, records, count)
+            && !owner.is_question()
+        {
+            for_each_record(copied, |record| set_owner(record, owner));
+        }
+    }
+
+    /// As [`Reply::copy`], with another TTL.
+    pub(in crate::dns) fn copy_for(
+        &mut self,
+        section: Section,
+        owner: Owner,
+        records: &[u8],
+        count: u16,
+        ttl: u32,
+    ) {
+        if let Some(copied) = self.append(section, records, count) {
+            for_each_record(copied, |record| {
+                set_owner(record, owner);
+                set_ttl(record, ttl);
+            });
+        }
+    }
+
+    /// Appends records whose owners are spelled out.
+    pub(in crate::dns) fn copy_spelled(&mut self, section: Section, records: &[u8], count: u16) {
+        self.append(section, records, count);
+    }
+
+    /// As [`Reply::copy_spelled`], but what does not fit is left out without a word.
+    pub(in crate::dns) fn copy_if_room(&mut self, records: &[u8], count: u16) {
+        if self.fits && self.out.len() + records.len() <= self.limit {
+            self.append(Section::Additional, records, count);
+        }
+    }
+
+    fn append(&mut self, section: Section, records: &[u8], count: u16) -> Option<&mut [u8]> {
         if !self.has_room(records.len()) {
-            return;
+            return None;
         }
         let start = self.out.len();
         self.out.extend_from_slice(records);
         self.count(section, count);
-        if usize::from(owner.at) == HEADER {
-            return;
-        }
-        for place in owners {
-            let at = start + usize::try_from(*place).unwrap_or(usize::MAX);
-            if let Some(pointer) = self.out.get_mut(at..at + 2) {
-                pointer.copy_from_slice(&owner.pointer());
-            }
-        }
-    }
-
-    /// As [`Reply::copy`], but what does not fit is left out without a word.
-    pub(in crate::dns) fn copy_if_room(&mut self, records: &[u8], count: u16) {
-        if self.fits && self.out.len() + records.len() <= self.limit {
-            self.out.extend_from_slice(records);
-            self.count(Section::Additional, count);
-        }
+        self.out.get_mut(start..)
     }
 
     fn has_room(&mut self, length: usize) -> bool {
@@ -239,6 +262,45 @@ impl<'q, 'o> Reply<'q, 'o> {
             place.copy_from_slice(&value.to_be_bytes());
         }
         self.rcode
+    }
+}
+
+/// The records that stand one behind the other, each with a pointer as its owner.
+pub(in crate::dns) fn each_record(records: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = records;
+    std::iter::from_fn(move || {
+        let (record, behind) = rest.split_at_checked(record_length(rest)?)?;
+        rest = behind;
+        Some(record)
+    })
+}
+
+fn for_each_record(records: &mut [u8], mut change: impl FnMut(&mut [u8])) {
+    let mut rest = records;
+    while let Some(length) = record_length(rest)
+        && let Some((record, behind)) = rest.split_at_mut_checked(length)
+    {
+        change(record);
+        rest = behind;
+    }
+}
+
+/// The length of the first of the records.
+fn record_length(records: &[u8]) -> Option<usize> {
+    let length = records.get(..RECORD_HEAD)?.last_chunk::<2>()?;
+    Some(RECORD_HEAD + usize::from(u16::from_be_bytes(*length)))
+}
+
+fn set_owner(record: &mut [u8], owner: Owner) {
+    if let Some(place) = record.first_chunk_mut() {
+        *place = owner.pointer();
+    }
+}
+
+/// Behind the pointer, the type and the class.
+fn set_ttl(record: &mut [u8], ttl: u32) {
+    if let Some(place) = record.get_mut(6..10) {
+        place.copy_from_slice(&ttl.to_be_bytes());
     }
 }
 

@@ -3,13 +3,19 @@
 //! It says that nothing lies between the name and the first name that can follow it, and which
 //! types the name has. A name that does not exist has the one type NXNAME.
 
+use smallvec::SmallVec;
+
 use super::super::codec::name::{LONGEST_NAME, parent};
 
 /// The longest label, RFC 1035 §2.3.4.
 const LONGEST_LABEL: usize = 63;
 
+/// The data of an NSEC: the longest name and the window that every usual type is in fit without an
+/// allocation.
+pub(in crate::dns) type Nsec = SmallVec<[u8; LONGEST_NAME + 34]>;
+
 /// The data of the NSEC of a name, in wire format and lower case, with these types in order.
-pub(in crate::dns) fn nsec(name: &[u8], types: impl Iterator<Item = u16>) -> Vec<u8> {
+pub(in crate::dns) fn nsec(name: &[u8], types: impl Iterator<Item = u16>) -> Nsec {
     let mut rdata = successor(name);
     append_bitmap(&mut rdata, types);
     rdata
@@ -17,14 +23,18 @@ pub(in crate::dns) fn nsec(name: &[u8], types: impl Iterator<Item = u16>) -> Vec
 
 /// The name that follows at once in canonical order (RFC 4034 §6.1, RFC 4471 §3.1.2): a child
 /// `\000`, or where that would be too long, the next label.
-fn successor(name: &[u8]) -> Vec<u8> {
+fn successor(name: &[u8]) -> Nsec {
+    let mut next = Nsec::new();
     if name.len() + 2 <= LONGEST_NAME {
-        return [&[1, 0], name].concat();
+        next.extend_from_slice(&[1, 0]);
+        next.extend_from_slice(name);
+        return next;
     }
     // Its labels, least first, one of which can always grow.
-    std::iter::successors(Some(name), |name| parent(name))
-        .find_map(|name| Some([next_label(name)?.as_slice(), parent(name)?].concat()))
-        .unwrap_or_else(|| vec![0])
+    let grown = std::iter::successors(Some(name), |name| parent(name))
+        .find_map(|name| Some([next_label(name)?.as_slice(), parent(name)?].concat()));
+    next.extend_from_slice(grown.as_deref().unwrap_or(&[0]));
+    next
 }
 
 /// The label, with its length, that follows that of a name which has no room for children.
@@ -54,7 +64,7 @@ fn next_label(name: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// RFC 4034 §4.1.2: windows of 256 types, each with its number, its length and its bits.
-fn append_bitmap(rdata: &mut Vec<u8>, types: impl Iterator<Item = u16>) {
+fn append_bitmap(rdata: &mut Nsec, types: impl Iterator<Item = u16>) {
     let mut window: Option<(u8, [u8; 32])> = None;
     for rtype in types {
         let [number, low] = rtype.to_be_bytes();
@@ -69,7 +79,7 @@ fn append_bitmap(rdata: &mut Vec<u8>, types: impl Iterator<Item = u16>) {
     append_window(rdata, window);
 }
 
-fn append_window(rdata: &mut Vec<u8>, window: Option<(u8, [u8; 32])>) {
+fn append_window(rdata: &mut Nsec, window: Option<(u8, [u8; 32])>) {
     let Some((number, bits)) = window else { return };
     let used = bits
         .iter()
@@ -90,12 +100,12 @@ mod tests {
     #[test]
     fn types_are_bits_in_windows() {
         // RFC 4034 §4.3: A MX RRSIG NSEC TYPE1234.
-        let mut bitmap = Vec::new();
+        let mut bitmap = Nsec::new();
         append_bitmap(&mut bitmap, [1, 15, 46, 47, 1234].into_iter());
         let mut expected = vec![0, 6, 0x40, 0x01, 0, 0, 0, 0x03, 4, 0x1b];
         expected.extend([0; 26]);
         expected.push(0x20);
-        assert_eq!(bitmap, expected);
+        assert_eq!(*bitmap, expected);
     }
 
     #[test]
@@ -140,7 +150,7 @@ mod tests {
         fn the_successor_is_a_later_name(name in any_name()) {
             let next = successor(&name);
             prop_assert!(next.len() <= LONGEST_NAME);
-            prop_assert!(next == [0] || order(&name, &next) == Ordering::Less);
+            prop_assert!(*next == [0] || order(&name, &next) == Ordering::Less);
         }
     }
 

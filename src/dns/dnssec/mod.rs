@@ -2,15 +2,16 @@
 //!
 //! Everything that can be is signed when the answer table is compiled, once, and kept for as long
 //! as neither data nor key change. What has an owner that only the query knows, names that do not
-//! exist and names made by a wildcard, is signed when it is asked for.
+//! exist and names made by a wildcard, is signed when it is asked for, and remembered.
 //!
 //! `key` a key and its times · `key_files` BIND's files · `canonical` the bytes that are signed ·
-//! `signer` RRSIGs · `denial` NSEC.
+//! `signer` RRSIGs · `memo` those made for queries · `denial` NSEC.
 
 mod canonical;
 mod denial;
 mod key;
 mod key_files;
+mod memo;
 mod signer;
 #[cfg(test)]
 mod tests;
@@ -18,4 +19,5 @@ mod tests;
 pub(super) use denial::nsec;
 pub use key::{Key, KeyError, Times, ZoneKeys};
 pub use key_files::{KeyFileError, create_keys, load_keys};
+pub(super) use memo::{LONGEST_KEPT, Memo};
 pub(super) use signer::{Signatures, Signer, SigningRun, ToSign};

@@ -80,6 +80,12 @@ impl<'p> SigningRun<'p> {
         (self.signatures, self.renew_at)
     }
 
+    /// Takes over what another run used.
+    pub(in crate::dns) fn merge(&mut self, other: Self) {
+        self.signatures.made.extend(other.signatures.made);
+        self.due_at(other.renew_at);
+    }
+
     fn due_at(&mut self, time: u32) {
         self.renew_at = self.renew_at.min(time);
     }

@@ -5,7 +5,7 @@
 //! region itself: `steer` does, and a property test holds the table to it.
 //!
 //! `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
-//! `steered` whose answer where · `signing` RRSIGs and NSECs of all of it.
+//! `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
 
 mod names;
 mod offer;
@@ -14,20 +14,25 @@ mod signing;
 mod steered;
 #[cfg(test)]
 mod tests;
+mod warm;
 mod zone;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use metrics::Counter;
 
+use names::Unindexed;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
-use offer::Offer;
+use offer::{Offer, OfferKey};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
+pub(super) use signing::{Denials, Proofs, SteeredSignatures};
 pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType};
+pub(super) use warm::Wanted;
 
-use super::dnssec::{Signatures, SigningRun};
+use super::dnssec::{Memo, Signatures};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
 use crate::ids::{ServiceId, Table};
@@ -49,20 +54,23 @@ struct Lasting {
     counters: Table<ServiceId, Vec<[Counter; Cause::ALL.len()]>>,
     signing: Signing,
     signatures: Signatures,
+    /// Of what only queries can name.
+    memo: Memo,
     /// When signatures or keys are due to change, in seconds since 1970.
     renew_at: u32,
 }
 
 impl Lasting {
     fn compile(plan: &Plan, signing: Signing, previous: Option<&Self>) -> Self {
-        let offers = Table::like(&plan.services, |id| Arc::new(Offer::compile(plan, id)));
-        let mut names = Names::compile(plan, &signing);
-        let mut run = SigningRun::new(previous.map(|previous| &previous.signatures));
-        names.sign(&offers, &mut run);
+        let offers = offers(plan);
+        let mut names = Unindexed::compile(plan, &signing);
+        let run = names.sign(&offers, previous.map(|previous| &previous.signatures));
         let (signatures, due_at) = run.finish();
         let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
+        let names = Names::index(names);
         Self {
             counters: counters(plan, &offers),
+            memo: Memo::new(names.is_signed()),
             names,
             offers,
             signing,
@@ -70,6 +78,18 @@ impl Lasting {
             renew_at,
         }
     }
+}
+
+/// What each service's regions publish, once for all that publish the same.
+fn offers(plan: &Plan) -> Table<ServiceId, Arc<Offer>> {
+    let mut known: HashMap<OfferKey, Arc<Offer>> = HashMap::new();
+    Table::like(&plan.services, |id| {
+        let key = OfferKey::of(plan, id);
+        let offer = known
+            .entry(key)
+            .or_insert_with_key(|key| Arc::new(Offer::compile(plan, key)));
+        Arc::clone(offer)
+    })
 }
 
 impl AnswerTable {
@@ -127,6 +147,11 @@ impl AnswerTable {
         Some(self.services.get(service)?.choose(snapshot, place, draw))
     }
 
+    /// Signatures of what only queries can name.
+    pub(super) fn memo(&self) -> &Memo {
+        &self.lasting.memo
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.lasting.names
     }
@@ -135,8 +160,8 @@ impl AnswerTable {
         self.services.get(id).map(|service| &**service)
     }
 
-    /// Counts a steered answer.
-    pub(super) fn count(&self, service: ServiceId, chosen: Chosen) {
+    /// Counts steered answers.
+    pub(super) fn count(&self, service: ServiceId, chosen: Chosen, number: u64) {
         let causes = self
             .lasting
             .counters
@@ -149,7 +174,7 @@ impl AnswerTable {
                 .find(|(cause, _)| **cause == chosen.cause)
         });
         if let Some((_, counter)) = counter {
-            counter.increment(1);
+            counter.increment(number);
         }
     }
 }

@@ -4,6 +4,7 @@
 
 use std::net::IpAddr;
 
+use super::rrset::RrSet;
 use super::steered::SteeredType;
 use crate::config::plan::Plan;
 use crate::ids::{RegionId, ServiceId};
@@ -23,40 +24,47 @@ const PARAM_IPV6HINT: u16 = 6;
 pub(in crate::dns) struct Offer {
     /// How many addresses an answer has.
     answers: usize,
-    /// Seconds, in calm.
-    pub(in crate::dns) ttl: u32,
     /// In the service's order.
     regions: Vec<RegionOffer>,
 }
 
-/// The data of a region's records.
+/// What services that offer alike have in common.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct OfferKey {
+    answers: usize,
+    /// Seconds, in calm.
+    ttl: u32,
+    regions: Vec<RegionId>,
+}
+
+impl OfferKey {
+    pub(super) fn of(plan: &Plan, id: ServiceId) -> Self {
+        let service = plan.services.of(id);
+        Self {
+            answers: usize::from(service.dns.answers).max(1),
+            ttl: service.dns.ttl.secs(),
+            regions: service.regions.iter().map(|member| member.region).collect(),
+        }
+    }
+}
+
+/// A region's records.
 #[derive(Debug)]
 struct RegionOffer {
     region: RegionId,
-    v4: Addresses<4>,
-    v6: Addresses<16>,
-    /// One for every place at which hints can begin.
-    https: Vec<Vec<u8>>,
-}
-
-/// Addresses on the wire, the list twice in a row: a rotation is a slice.
-#[derive(Debug)]
-struct Addresses<const N: usize> {
-    twice: Vec<[u8; N]>,
+    /// By type, one RRset for every place at which an answer can begin.
+    rrsets: [Vec<RrSet>; SteeredType::ALL.len()],
 }
 
 impl Offer {
-    /// Encodes what a service's regions publish.
-    pub(in crate::dns) fn compile(plan: &Plan, id: ServiceId) -> Self {
-        let service = plan.services.of(id);
-        let answers = usize::from(service.dns.answers).max(1);
+    /// Encodes what regions publish.
+    pub(super) fn compile(plan: &Plan, key: &OfferKey) -> Self {
         let port = https_port(plan);
-        let regions = service.regions.iter();
+        let regions = key.regions.iter();
         Self {
-            answers,
-            ttl: service.dns.ttl.secs(),
+            answers: key.answers,
             regions: regions
-                .map(|member| RegionOffer::new(plan, member.region, answers, port))
+                .map(|region| RegionOffer::new(plan, *region, key, port))
                 .collect(),
         }
     }
@@ -84,7 +92,7 @@ impl Offer {
     /// At how many places an answer can begin.
     pub(in crate::dns) fn rotations(&self, member: usize, rtype: SteeredType) -> usize {
         let region = self.regions.get(member);
-        region.map_or(0, |region| region.rotations(rtype))
+        region.map_or(0, |region| region.of(rtype).len())
     }
 
     /// Whether answers that begin elsewhere are other RRsets: with all the addresses in each, they
@@ -102,26 +110,19 @@ impl Offer {
             .unwrap_or(0)
     }
 
-    /// The data of the answer that begins there.
-    pub(in crate::dns) fn rdata(
+    /// The answer that begins there.
+    pub(in crate::dns) fn rrset(
         &self,
         member: usize,
         rtype: SteeredType,
         rotation: usize,
-    ) -> impl Iterator<Item = &[u8]> {
-        let region = self.regions.get(member);
-        let of = |wanted| region.filter(|_| rtype == wanted);
-        let v4 = of(SteeredType::A).map_or(&[][..], |r| r.v4.from(rotation, self.answers));
-        let v6 = of(SteeredType::Aaaa).map_or(&[][..], |r| r.v6.from(rotation, self.answers));
-        let https = of(SteeredType::Https).and_then(|region| region.https.get(rotation));
-        let v4 = v4.iter().map(<[u8; 4]>::as_slice);
-        let v6 = v6.iter().map(<[u8; 16]>::as_slice);
-        v4.chain(v6).chain(https.map(Vec::as_slice))
+    ) -> Option<&RrSet> {
+        self.regions.get(member)?.of(rtype).get(rotation)
     }
 }
 
 impl RegionOffer {
-    fn new(plan: &Plan, region: RegionId, answers: usize, port: u16) -> Self {
+    fn new(plan: &Plan, region: RegionId, key: &OfferKey, port: u16) -> Self {
         let addresses = &plan.regions.of(region).addresses;
         let v4 = addresses.iter().filter_map(|address| match address {
             IpAddr::V4(v4) => Some(v4.octets()),
@@ -131,43 +132,48 @@ impl RegionOffer {
             IpAddr::V6(v6) => Some(v6.octets()),
             IpAddr::V4(_) => None,
         });
-        let (v4, v6) = (Addresses::new(v4.collect()), Addresses::new(v6.collect()));
-        let https = (0..v4.count().max(v6.count()))
-            .map(|rotation| https(port, v4.from(rotation, answers), v6.from(rotation, answers)))
-            .collect();
+        let (v4, v6): (Vec<[u8; 4]>, Vec<[u8; 16]>) = (v4.collect(), v6.collect());
+        let (most, ttl) = (key.answers, key.ttl);
+        let https = |at| https(port, &rotated(&v4, at, most), &rotated(&v6, at, most));
         Self {
             region,
-            v4,
-            v6,
-            https,
+            rrsets: SteeredType::ALL.map(|rtype| match rtype {
+                SteeredType::A => rrsets(rtype, ttl, v4.len(), |at| rotated(&v4, at, most)),
+                SteeredType::Aaaa => rrsets(rtype, ttl, v6.len(), |at| rotated(&v6, at, most)),
+                SteeredType::Https => {
+                    rrsets(rtype, ttl, v4.len().max(v6.len()), |at| vec![https(at)])
+                }
+            }),
         }
     }
 
-    fn rotations(&self, rtype: SteeredType) -> usize {
+    fn of(&self, rtype: SteeredType) -> &[RrSet] {
+        let [a, aaaa, https] = &self.rrsets;
         match rtype {
-            SteeredType::A => self.v4.count(),
-            SteeredType::Aaaa => self.v6.count(),
-            SteeredType::Https => self.https.len(),
+            SteeredType::A => a,
+            SteeredType::Aaaa => aaaa,
+            SteeredType::Https => https,
         }
     }
 }
 
-impl<const N: usize> Addresses<N> {
-    fn new(once: Vec<[u8; N]>) -> Self {
-        let twice = once.iter().chain(&once).copied().collect();
-        Self { twice }
-    }
+/// `most` of the addresses, from a place on and around the end.
+fn rotated<const N: usize>(addresses: &[[u8; N]], rotation: usize, most: usize) -> Vec<[u8; N]> {
+    let from = rotation.checked_rem(addresses.len()).unwrap_or(0);
+    let around = addresses.iter().cycle().skip(from);
+    around.take(most.min(addresses.len())).copied().collect()
+}
 
-    fn count(&self) -> usize {
-        self.twice.len() / 2
-    }
-
-    /// `most` of them, from a place on.
-    fn from(&self, rotation: usize, most: usize) -> &[[u8; N]] {
-        let start = rotation.checked_rem(self.count()).unwrap_or(0);
-        let end = start + most.min(self.count());
-        self.twice.get(start..end).unwrap_or_default()
-    }
+/// An RRset for every place at which an answer can begin.
+fn rrsets<D: AsRef<[u8]>>(
+    rtype: SteeredType,
+    ttl: u32,
+    rotations: usize,
+    data: impl Fn(usize) -> Vec<D>,
+) -> Vec<RrSet> {
+    (0..rotations)
+        .map(|rotation| RrSet::new(rtype.number(), ttl, &data(rotation)))
+        .collect()
 }
 
 fn https(port: u16, v4: &[[u8; 4]], v6: &[[u8; 16]]) -> Vec<u8> {

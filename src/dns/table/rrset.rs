@@ -6,10 +6,7 @@ use hickory_proto::rr::RData;
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
 use crate::dns::codec::code::{CLASS_IN, rtype};
-use crate::dns::codec::reply::{Fixed, Owner, Reply, Section};
-
-/// A record's fields between its owner and its data: type, class, TTL, length.
-const FIXED: usize = 10;
+use crate::dns::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section, each_record};
 
 /// A pointer to the question's name.
 const QUESTION: [u8; 2] = [0xc0, 0x0c];
@@ -17,78 +14,48 @@ const QUESTION: [u8; 2] = [0xc0, 0x0c];
 /// Records of one owner and type as they are copied into a response, and their signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::dns) struct RrSet {
-    rtype: u16,
-    ttl: u32,
-    records: Records,
-    signatures: Records,
-}
-
-/// Records of the question's name, encoded.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct Records {
+    /// The records, and their signatures behind them: one copy writes both. In front of them may
+    /// stand the name of a [`Named`].
     bytes: Box<[u8]>,
-    /// Where each record's owner is, a pointer to the question's name.
-    owners: Box<[u32]>,
-}
-
-impl Records {
-    /// What occurs twice is taken once (RFC 2181 §5).
-    fn new<D: AsRef<[u8]>>(rtype: u16, ttl: u32, data: &[D]) -> Self {
-        let mut bytes = Vec::new();
-        let mut owners = Vec::new();
-        for (index, rdata) in data.iter().enumerate() {
-            let rdata = rdata.as_ref();
-            if data
-                .iter()
-                .take(index)
-                .any(|earlier| earlier.as_ref() == rdata)
-            {
-                continue;
-            }
-            owners.push(u32::try_from(bytes.len()).unwrap_or(u32::MAX));
-            append_record(&mut bytes, &QUESTION, Fixed::internet(rtype, ttl), rdata);
-        }
-        Self {
-            bytes: bytes.into_boxed_slice(),
-            owners: owners.into_boxed_slice(),
-        }
-    }
-
-    fn write(&self, reply: &mut Reply<'_, '_>, section: Section, owner: Owner) {
-        let count = u16::try_from(self.owners.len()).unwrap_or(u16::MAX);
-        reply.copy(section, owner, &self.bytes, count, &self.owners);
-    }
-
-    fn rdata(&self) -> impl Iterator<Item = &[u8]> {
-        let starts = self.owners.iter().map(|at| usize::try_from(*at).ok());
-        let ends = self
-            .owners
-            .iter()
-            .skip(1)
-            .map(|at| usize::try_from(*at).ok());
-        let ends = ends.chain([Some(self.bytes.len())]);
-        starts
-            .zip(ends)
-            .filter_map(|(from, to)| self.bytes.get(from? + QUESTION.len() + FIXED..to?))
-    }
+    /// Where the signatures begin.
+    signatures_at: u32,
+    ttl: u32,
+    rtype: u16,
+    count: u16,
+    signature_count: u16,
+    /// Where the records begin.
+    records_at: u8,
 }
 
 impl RrSet {
-    /// Encodes records.
+    /// Encodes records. What occurs twice is taken once (RFC 2181 §5).
     pub(in crate::dns) fn new<D: AsRef<[u8]>>(rtype: u16, ttl: u32, data: &[D]) -> Self {
+        let mut bytes = Vec::new();
+        let count = append_distinct(&mut bytes, rtype, ttl, data);
         Self {
-            rtype,
+            signatures_at: u32::try_from(bytes.len()).unwrap_or(u32::MAX),
+            bytes: bytes.into_boxed_slice(),
             ttl,
-            records: Records::new(rtype, ttl, data),
-            signatures: Records::default(),
+            rtype,
+            count,
+            signature_count: 0,
+            records_at: 0,
         }
     }
 
     /// With these signatures, the data of RRSIG records; they live as long as what they cover
     /// (RFC 4034 §3).
-    pub(in crate::dns) fn signed(mut self, rrsigs: &[Arc<[u8]>]) -> Self {
-        self.signatures = Records::new(rtype::RRSIG, self.ttl, rrsigs);
-        self
+    pub(in crate::dns) fn signed(self, rrsigs: &[Arc<[u8]>]) -> Self {
+        let mut bytes = self.records().to_vec();
+        let signatures_at = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        let signature_count = append_distinct(&mut bytes, rtype::RRSIG, self.ttl, rrsigs);
+        Self {
+            bytes: bytes.into_boxed_slice(),
+            signatures_at,
+            signature_count,
+            records_at: 0,
+            ..self
+        }
     }
 
     /// Their type.
@@ -103,14 +70,17 @@ impl RrSet {
 
     /// The data of each.
     pub(in crate::dns) fn rdata(&self) -> impl Iterator<Item = &[u8]> {
-        self.records.rdata()
+        each_record(self.records()).filter_map(|record| record.get(RECORD_HEAD..))
     }
 
     /// Copies them, and their signatures for whoever asks for DNSSEC.
     pub(in crate::dns) fn write(&self, reply: &mut Reply<'_, '_>, section: Section, owner: Owner) {
-        self.write_unsigned(reply, section, owner);
         if reply.wants_dnssec() {
-            self.write_signatures(reply, section, owner);
+            let count = self.count.saturating_add(self.signature_count);
+            let all = self.bytes.get(self.records_at.into()..).unwrap_or_default();
+            reply.copy(section, owner, all, count);
+        } else {
+            self.write_unsigned(reply, section, owner);
         }
     }
 
@@ -121,7 +91,22 @@ impl RrSet {
         section: Section,
         owner: Owner,
     ) {
-        self.records.write(reply, section, owner);
+        reply.copy(section, owner, self.records(), self.count);
+    }
+
+    /// Copies them alone, with another TTL.
+    pub(in crate::dns) fn write_for(
+        &self,
+        reply: &mut Reply<'_, '_>,
+        section: Section,
+        owner: Owner,
+        ttl: u32,
+    ) {
+        if ttl == self.ttl {
+            self.write_unsigned(reply, section, owner);
+        } else {
+            reply.copy_for(section, owner, self.records(), self.count, ttl);
+        }
     }
 
     /// Copies the signatures alone.
@@ -131,8 +116,66 @@ impl RrSet {
         section: Section,
         owner: Owner,
     ) {
-        self.signatures.write(reply, section, owner);
+        let signatures = self.bytes.get(self.split()..).unwrap_or_default();
+        reply.copy(section, owner, signatures, self.signature_count);
     }
+
+    fn records(&self) -> &[u8] {
+        let places = self.records_at.into()..self.split();
+        self.bytes.get(places).unwrap_or_default()
+    }
+
+    fn split(&self) -> usize {
+        usize::try_from(self.signatures_at).unwrap_or(usize::MAX)
+    }
+}
+
+/// A name and perhaps an RRset of it, one behind the other in memory.
+#[derive(Debug)]
+pub(in crate::dns) struct Named {
+    set: RrSet,
+}
+
+impl Named {
+    /// At most 255 bytes of a name.
+    pub(super) fn new(name: &[u8], set: Option<RrSet>) -> Self {
+        let set = set.unwrap_or_default();
+        let shift = u8::try_from(name.len()).unwrap_or(u8::MAX);
+        Self {
+            set: RrSet {
+                bytes: [name, &set.bytes].concat().into_boxed_slice(),
+                signatures_at: set.signatures_at.saturating_add(shift.into()),
+                records_at: shift,
+                ..set
+            },
+        }
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        self.set.bytes.get(..self.name_length()).unwrap_or_default()
+    }
+
+    pub(super) fn name_length(&self) -> usize {
+        self.set.records_at.into()
+    }
+
+    pub(super) fn rrset(&self) -> Option<&RrSet> {
+        (self.set.count > 0).then_some(&self.set)
+    }
+}
+
+/// Appends records of the question's name, and returns how many.
+fn append_distinct<D: AsRef<[u8]>>(bytes: &mut Vec<u8>, rtype: u16, ttl: u32, data: &[D]) -> u16 {
+    let mut count = 0_u16;
+    for (index, rdata) in data.iter().enumerate() {
+        let rdata = rdata.as_ref();
+        let mut earlier = data.iter().take(index);
+        if !earlier.any(|earlier| earlier.as_ref() == rdata) {
+            append_record(bytes, &QUESTION, Fixed::internet(rtype, ttl), rdata);
+            count = count.saturating_add(1);
+        }
+    }
+    count
 }
 
 /// Records of several owners, spelled out: glue.

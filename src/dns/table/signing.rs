@@ -1,14 +1,18 @@
 //! Signs what the table holds: RRsets, what services answer, and what proves that there is no more.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::names::{Names, Node, ZoneFacts};
+use super::names::{NodeDraft, Unindexed, ZoneFacts};
 use super::offer::Offer;
 use super::rrset::RrSet;
 use super::steered::SteeredType;
 use crate::dns::codec::code::rtype;
-use crate::dns::dnssec::{Signer, SigningRun, ToSign, ZoneKeys, nsec};
+use crate::dns::dnssec::{Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
 use crate::ids::{ServiceId, Table};
+
+/// Fewer names are not worth a thread: signing them takes a few milliseconds.
+const LEAST_SHARE: usize = 64;
 
 /// The keys of the Plan's zones, and what time it is.
 #[derive(Clone, Debug, Default)]
@@ -45,40 +49,53 @@ impl Signing {
     }
 }
 
+/// What a name of a signed zone has beside its RRsets, which have their signatures with them.
+#[derive(Debug)]
+pub(in crate::dns) struct Proofs {
+    /// That it has no other types.
+    pub(in crate::dns) denials: Denials,
+    /// Of what the service answers for it.
+    pub(in crate::dns) steered: SteeredSignatures,
+}
+
 /// NSECs of a name (RFC 9824 §3.2).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(in crate::dns) struct Denials {
     /// Every type that the name has.
     types: Box<[u16]>,
-    all: Option<RrSet>,
+    all: RrSet,
     /// Without a type that the name's service answers in other places or at other times.
     without: Vec<(u16, RrSet)>,
 }
 
 impl Denials {
-    /// What proves that the name does not have a type now; `None` in an unsigned zone.
-    pub(in crate::dns) fn of(&self, qtype: u16) -> Option<&RrSet> {
+    /// What proves that the name does not have a type now.
+    pub(in crate::dns) fn of(&self, qtype: u16) -> &RrSet {
         let without = self.without.iter().find(|(rtype, _)| *rtype == qtype);
-        without.map(|(_, nsec)| nsec).or(self.all.as_ref())
+        without.map_or(&self.all, |(_, nsec)| nsec)
+    }
+
+    /// Every type that the name has.
+    pub(in crate::dns) fn all(&self) -> &RrSet {
+        &self.all
     }
 
     /// The types that the name has beside one.
     pub(in crate::dns) fn types_beside(&self, qtype: u16) -> impl Iterator<Item = u16> {
-        self.types
-            .iter()
-            .copied()
-            .filter(move |rtype| *rtype != qtype)
+        beside(&self.types, qtype)
     }
 }
 
-/// Signatures of what a service answers for a name: by region, type and rotation.
-#[derive(Debug, Default)]
-pub(in crate::dns) struct SteeredSignatures {
-    by_member: Vec<[Vec<Rrsigs>; SteeredType::ALL.len()]>,
+fn beside(types: &[u16], qtype: u16) -> impl Iterator<Item = u16> {
+    let types = types.iter().copied();
+    types.filter(move |rtype| *rtype != qtype)
 }
 
-/// One of each key.
-type Rrsigs = Vec<Arc<[u8]>>;
+/// RRSIGs of what a service answers for a name: by region, type and rotation.
+#[derive(Debug, Default)]
+pub(in crate::dns) struct SteeredSignatures {
+    by_member: Vec<[Vec<RrSet>; SteeredType::ALL.len()]>,
+}
 
 impl SteeredSignatures {
     /// Of the answer of a region that begins at a rotation.
@@ -87,62 +104,85 @@ impl SteeredSignatures {
         member: usize,
         rtype: SteeredType,
         rotation: usize,
-    ) -> &[Arc<[u8]>] {
-        let types = self.by_member.get(member).into_iter().flatten();
-        let found = SteeredType::ALL
-            .iter()
-            .zip(types)
-            .find(|(known, _)| **known == rtype);
+    ) -> Option<&RrSet> {
+        let [a, aaaa, https] = self.by_member.get(member)?;
+        let rotations = match rtype {
+            SteeredType::A => a,
+            SteeredType::Aaaa => aaaa,
+            SteeredType::Https => https,
+        };
         // Where all rotations are one RRset, there is one.
-        let found = found.and_then(|(_, rotations)| rotations.get(rotation).or(rotations.first()));
-        found.map_or(&[], Vec::as_slice)
+        rotations.get(rotation).or(rotations.first())
     }
 }
 
-impl Names {
-    /// Signs every zone that has keys.
-    pub(super) fn sign(&mut self, offers: &Table<ServiceId, Arc<Offer>>, run: &mut SigningRun<'_>) {
-        for (name, index) in self.by_name.iter().chain(&self.inner_cuts) {
-            let node = usize::try_from(*index)
-                .ok()
-                .and_then(|index| self.nodes.get_mut(index));
-            let Some(node) = node else { continue };
-            let Some(zone) = self.zones.get_mut(node.zone) else {
-                continue;
-            };
-            let ZoneFacts {
-                signer: Some(signer),
-                negative_ttl,
-                ..
-            } = zone
-            else {
-                continue;
-            };
+impl Unindexed {
+    /// Signs every zone that has keys, on all processors. `previous` is what was signed before.
+    pub(super) fn sign<'p>(
+        &mut self,
+        offers: &Table<ServiceId, Arc<Offer>>,
+        previous: Option<&'p Signatures>,
+    ) -> SigningRun<'p> {
+        let mut run = SigningRun::new(previous);
+        let zones = &self.zones;
+        if zones.iter().all(|zone| zone.signer.is_none()) {
+            return run;
+        }
+        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = self.nodes.len().div_ceil(threads).max(LEAST_SHARE);
+        std::thread::scope(|scope| {
+            let shares = self.nodes.chunks_mut(share).chain([&mut *self.inner_cuts]);
+            let shares: Vec<_> = shares
+                .map(|nodes| scope.spawn(move || sign_nodes(nodes, zones, offers, previous)))
+                .collect();
+            for share in shares {
+                match share.join() {
+                    Ok(part) => run.merge(part),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                }
+            }
+        });
+        for zone in &mut self.zones {
+            sign_negative_soa(zone, &mut run);
+        }
+        run
+    }
+}
+
+fn sign_nodes<'p>(
+    nodes: &mut [NodeDraft],
+    zones: &[ZoneFacts],
+    offers: &Table<ServiceId, Arc<Offer>>,
+    previous: Option<&'p Signatures>,
+) -> SigningRun<'p> {
+    let mut run = SigningRun::new(previous);
+    for node in nodes {
+        if let Some(zone) = zones.get(node.zone)
+            && let Some(signer) = &zone.signer
+        {
+            let name = node.name.clone();
             let mut signing = NodeSigning {
-                name,
+                name: &name,
                 signer,
-                negative_ttl: *negative_ttl,
-                run,
+                negative_ttl: zone.negative_ttl,
+                run: &mut run,
             };
             signing.sign(node, offers);
-            if name.len() == zone.apex_length {
-                sign_negative_soa(zone, name, node, run);
-            }
         }
     }
+    run
 }
 
 /// The SOA of negative answers has a TTL of its own, and the original one in its signature.
-fn sign_negative_soa(zone: &mut ZoneFacts, apex: &[u8], node: &Node, run: &mut SigningRun<'_>) {
+fn sign_negative_soa(zone: &mut ZoneFacts, run: &mut SigningRun<'_>) {
     let (Some(signer), Some(soa)) = (&zone.signer, zone.negative_soa.take()) else {
         return;
     };
-    let original_ttl = node.rrset(rtype::SOA).map_or(soa.ttl(), RrSet::ttl);
     let rdata: Vec<&[u8]> = soa.rdata().collect();
     let set = ToSign {
-        owner: apex,
+        owner: &zone.apex,
         rtype: rtype::SOA,
-        original_ttl,
+        original_ttl: zone.soa_ttl,
     };
     let rrsigs = signer.sign(run, set, &rdata);
     zone.negative_soa = Some(soa.signed(&rrsigs));
@@ -157,16 +197,16 @@ struct NodeSigning<'a, 'r, 'p> {
 }
 
 impl NodeSigning<'_, '_, '_> {
-    fn sign(&mut self, node: &mut Node, offers: &Table<ServiceId, Arc<Offer>>) {
+    fn sign(&mut self, node: &mut NodeDraft, offers: &Table<ServiceId, Arc<Offer>>) {
         node.rrsets = std::mem::take(&mut node.rrsets)
             .into_iter()
             .map(|set| self.signed(set))
             .collect();
         let offer = node.steered.map(|service| &**offers.of(service));
-        if let Some(offer) = offer {
-            node.steered_signatures = self.steered(offer);
-        }
-        node.denials = self.denials(node, offer);
+        node.proofs = Some(Proofs {
+            denials: self.denials(node, offer),
+            steered: offer.map(|offer| self.steered(offer)).unwrap_or_default(),
+        });
     }
 
     fn signed(&mut self, set: RrSet) -> RrSet {
@@ -175,7 +215,7 @@ impl NodeSigning<'_, '_, '_> {
         set.signed(&rrsigs)
     }
 
-    fn rrsigs(&mut self, rtype: u16, original_ttl: u32, rdata: &[&[u8]]) -> Rrsigs {
+    fn rrsigs(&mut self, rtype: u16, original_ttl: u32, rdata: &[&[u8]]) -> Vec<Arc<[u8]>> {
         let owner = self.name;
         let set = ToSign {
             owner,
@@ -194,9 +234,11 @@ impl NodeSigning<'_, '_, '_> {
                     rotations => rotations.min(1),
                 };
                 (0..rotations)
-                    .map(|rotation| {
-                        let rdata: Vec<&[u8]> = offer.rdata(member, rtype, rotation).collect();
-                        self.rrsigs(rtype.number(), offer.ttl, &rdata)
+                    .filter_map(|rotation| offer.rrset(member, rtype, rotation))
+                    .map(|answer| {
+                        let rdata: Vec<&[u8]> = answer.rdata().collect();
+                        let rrsigs = self.rrsigs(answer.rtype(), answer.ttl(), &rdata);
+                        RrSet::new(rtype::RRSIG, answer.ttl(), &rrsigs)
                     })
                     .collect()
             })
@@ -205,7 +247,7 @@ impl NodeSigning<'_, '_, '_> {
         SteeredSignatures { by_member }
     }
 
-    fn denials(&mut self, node: &Node, offer: Option<&Offer>) -> Denials {
+    fn denials(&mut self, node: &NodeDraft, offer: Option<&Offer>) -> Denials {
         let steered = SteeredType::ALL.into_iter();
         let steered: Vec<u16> = steered
             .filter(|rtype| offer.is_some_and(|offer| offer.any_has(*rtype)))
@@ -213,20 +255,19 @@ impl NodeSigning<'_, '_, '_> {
             .collect();
         let mut types: Vec<u16> = node.rrsets.iter().map(RrSet::rtype).collect();
         types.extend(&steered);
-        types.extend(node.delegation.as_ref().map(|_| rtype::NS));
+        types.extend(node.special.delegation.as_ref().map(|_| rtype::NS));
         types.extend([rtype::RRSIG, rtype::NSEC]);
         types.sort_unstable();
-        let mut denials = Denials {
+        let all = self.nsec(types.iter().copied());
+        let without = steered.into_iter().map(|rtype| {
+            let nsec = self.nsec(beside(&types, rtype));
+            (rtype, nsec)
+        });
+        Denials {
+            all,
+            without: without.collect(),
             types: types.into(),
-            ..Denials::default()
-        };
-        // No type is 0.
-        denials.all = Some(self.nsec(denials.types_beside(0)));
-        for rtype in steered {
-            let nsec = self.nsec(denials.types_beside(rtype));
-            denials.without.push((rtype, nsec));
         }
-        denials
     }
 
     /// RFC 9077 §3: an NSEC lives as long as a negative answer.

@@ -1,13 +1,15 @@
 //! Zones of the Plan → names, with occlusion, empty non-terminals, wildcards and glue settled.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
-use super::names::{Delegation, Names, Node, Redirection, ZoneFacts, is_steered_type};
+use super::names::{
+    Delegation, NodeDraft, Redirection, Special, Unindexed, ZoneFacts, is_steered_type,
+};
 use super::rrset::{RrSet, Spelled, encode};
 use super::signing::Signing;
 use crate::config::plan::{Plan, Zone};
 use crate::dns::codec::code::rtype;
-use crate::dns::codec::name::{label_count, parent, to_key};
+use crate::dns::codec::name::{parent, to_key};
 use crate::dns::dnssec::Signer;
 use crate::ids::ServiceId;
 
@@ -28,22 +30,24 @@ struct Draft {
     steered: BTreeMap<Box<[u8]>, ServiceId>,
 }
 
-impl Names {
+impl Unindexed {
     /// Compiles all zones, unsigned but for the keys that they publish.
-    pub(in crate::dns) fn compile(plan: &Plan, signing: &Signing) -> Self {
+    pub(super) fn compile(plan: &Plan, signing: &Signing) -> Self {
         let mut drafts: Vec<Draft> = (0..).zip(&plan.zones).map(|(i, z)| draft(i, z)).collect();
         let mut names = Self::default();
         for draft in &mut drafts {
             let signer = signing.signer(draft.zone, &draft.apex);
             draft.publish_keys(signer.as_ref());
             names.zones.push(ZoneFacts {
-                apex_length: draft.apex.len(),
+                apex: draft.apex.clone(),
                 negative_soa: draft.negative_soa(),
+                soa_ttl: draft.soa_ttl(),
                 negative_ttl: draft.negative_ttl(),
                 signer,
             });
         }
         let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
+        let mut known: HashSet<&[u8]> = HashSet::new();
         for draft in &drafts {
             for owner in draft.owners.keys().chain(draft.steered.keys()) {
                 if draft.is_occluded(owner) {
@@ -52,51 +56,17 @@ impl Names {
                 // What lies in a deeper zone of this Plan is that zone's to answer, but for what a
                 // delegation holds (RFC 4035 §3.1.4.1).
                 if zone_apex(owner, &apexes) == Some(&*draft.apex) {
-                    names.insert(draft, owner);
+                    // Every name between it and the apex exists too.
+                    let path = std::iter::successors(Some(&**owner), |name| parent(name));
+                    let path = path.take_while(|name| name.len() >= draft.apex.len());
+                    let new = path.filter(|name| known.insert(name));
+                    names.nodes.extend(new.map(|name| draft.node(name)));
                 } else if apexes.contains(&**owner) && draft.is_cut(owner) {
-                    names.insert_inner_cut(draft, owner);
+                    names.inner_cuts.push(draft.node(owner));
                 }
             }
         }
-        names.link_wildcards();
         names
-    }
-
-    /// The node of an owner, and of every name between it and the apex.
-    fn insert(&mut self, draft: &Draft, owner: &[u8]) {
-        let path = std::iter::successors(Some(owner), |name| parent(name));
-        for name in path.take_while(|name| name.len() >= draft.apex.len()) {
-            if self.by_name.contains_key(name) {
-                continue;
-            }
-            let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-            self.deepest = self.deepest.max(label_count(name));
-            self.nodes.push(draft.node(name));
-            self.by_name.insert(name.into(), index);
-        }
-    }
-
-    fn insert_inner_cut(&mut self, draft: &Draft, apex: &[u8]) {
-        let index = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
-        self.nodes.push(draft.node(apex));
-        self.inner_cuts.insert(apex.into(), index);
-    }
-
-    fn link_wildcards(&mut self) {
-        let wildcards: Vec<(u32, u32)> = self
-            .by_name
-            .iter()
-            .filter(|(name, _)| name.starts_with(b"\x01*"))
-            .filter_map(|(name, index)| Some((*self.by_name.get(parent(name)?)?, *index)))
-            .collect();
-        for (encloser, wildcard) in wildcards {
-            if let Some(node) = usize::try_from(encloser)
-                .ok()
-                .and_then(|index| self.nodes.get_mut(index))
-            {
-                node.wildcard = Some(wildcard);
-            }
-        }
     }
 }
 
@@ -158,7 +128,7 @@ impl Draft {
 
     /// Steered names are laid over the records of the types that services answer, and over CNAME,
     /// which stands alone (RFC 2181 §10.1).
-    fn node(&self, name: &[u8]) -> Node {
+    fn node(&self, name: &[u8]) -> NodeDraft {
         let steered = self.steered.get(name).copied();
         let is_cut = self.is_cut(name);
         let is_hidden = |rtype: u16| {
@@ -166,22 +136,23 @@ impl Draft {
                 || is_cut && rtype != rtype::DS
         };
         let rrsets = self.owners.get(name).into_iter().flatten();
-        Node {
+        NodeDraft {
+            name: name.into(),
             zone: self.zone,
-            name_length: name.len(),
-            wildcard: None,
-            delegation: is_cut.then(|| self.delegation(name)),
-            dname: self.redirection(name, rtype::DNAME),
-            cname: self
-                .redirection(name, rtype::CNAME)
-                .filter(|_| steered.is_none()),
-            steered: steered.filter(|_| !is_cut),
             rrsets: rrsets
                 .filter(|(rtype, _)| !is_hidden(**rtype))
                 .map(|(rtype, data)| RrSet::new(*rtype, data.ttl, &data.rdata))
                 .collect(),
-            server_addresses: self.server_addresses(name).unwrap_or_default(),
-            ..Node::default()
+            steered: steered.filter(|_| !is_cut),
+            special: Special {
+                delegation: is_cut.then(|| self.delegation(name)),
+                dname: self.redirection(name, rtype::DNAME),
+                cname: self
+                    .redirection(name, rtype::CNAME)
+                    .filter(|_| steered.is_none()),
+                server_addresses: self.server_addresses(name).unwrap_or_default(),
+            },
+            proofs: None,
         }
     }
 
@@ -240,7 +211,7 @@ impl Draft {
     /// RFC 7344 §3). They live as long as the SOA.
     fn publish_keys(&mut self, signer: Option<&Signer>) {
         let Some(signer) = signer else { return };
-        let ttl = self.data(&self.apex, rtype::SOA).map_or(0, |soa| soa.ttl);
+        let ttl = self.soa_ttl();
         let apex = self.owners.entry(self.apex.clone()).or_default();
         let types = [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY];
         for (rtype, rdata) in types.into_iter().zip(signer.key_records()) {
@@ -252,6 +223,10 @@ impl Draft {
                 apex.entry(rtype).or_insert_with(none).rdata.extend(rdata);
             }
         }
+    }
+
+    fn soa_ttl(&self) -> u32 {
+        self.data(&self.apex, rtype::SOA).map_or(0, |soa| soa.ttl)
     }
 
     fn negative_soa(&self) -> Option<RrSet> {

@@ -1,0 +1,177 @@
+#!/usr/bin/env python3
+"""DNS side by side: Knot, NSD, gdnsd, PowerDNS and the least that a server can do, against Meridian.
+
+Each server is alone on CPU 0, with dnsperf on CPU 1, and gets the same queries. Servers that cannot do what a case
+asks for are not in it: NSD and gdnsd do not sign, NSD and PowerDNS do not steer by a table of networks. Afterwards
+the micro-benchmarks of `micro.rs`, and instructions per query counted by callgrind.
+"""
+
+import random
+import re
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+import peers
+from measure import ROOT, client, cpu_seconds, find, free_port, install, server, table
+
+QUERIES, MISSING_SHARE, SECONDS, ROUNDS = 100_000, 0.09, 3, 3
+A, OPT, CLIENT_SUBNET, COOKIE, DNSSEC_OK = 1, 41, 8, 10, 0x8000
+
+
+PACKAGES = {
+    "dnsperf": "dnsperf",
+    "dnssec-keygen": "bind9-utils",
+    "gdnsd": "gdnsd",
+    "knotd": "knot",
+    "nsd": "nsd",
+    "pdns_server": "pdns-server",
+    "valgrind": "valgrind",
+    "/usr/lib/*/knot/modules-*/geoip.so": "knot-module-geoip",
+    "/usr/lib/*/pdns/libbindbackend.so": "pdns-backend-bind",
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    servers: tuple
+    steered: bool = False
+    signed: bool = False
+    cookies: bool = False
+    instructions_of: str = ""
+
+
+CASES = [
+    Case("static", (peers.knot, peers.nsd, peers.gdnsd, peers.pdns), instructions_of="static"),
+    Case("steered by subnet", (peers.knot, peers.gdnsd), steered=True, instructions_of="steered"),
+    Case("static, signed", (peers.knot, peers.nsd, peers.pdns), signed=True, instructions_of="signed-static"),
+    Case("steered, signed", (peers.knot,), steered=True, signed=True, instructions_of="signed-steered"),
+    Case(
+        "static, signed, cookies",
+        (peers.knot, peers.nsd, peers.pdns),
+        signed=True,
+        cookies=True,
+        instructions_of="signed-static-cookies",
+    ),
+]
+
+
+def message(name, case, options):
+    """A query for an A, as RFC 1035 §4.1 and RFC 6891 §6.1.2 have it."""
+    data = b"".join(struct.pack("!HH", code, len(value)) + value for code, value in options)
+    labels = b"".join(bytes([len(label)]) + label.encode() for label in f"{name}.{peers.ZONE}".split("."))
+    has_opt = case.signed or bool(options)
+    wire = struct.pack("!6H", 0, 0x0100, 1, 0, 0, int(has_opt)) + labels + b"\0" + struct.pack("!HH", A, 1)
+    if has_opt:
+        flags = DNSSEC_OK if case.signed else 0
+        wire += b"\0" + struct.pack("!HHHHH", OPT, 1232, 0, flags, len(data)) + data
+    return wire
+
+
+def queries(case, cookie):
+    """Names of the zone and some that it lacks; or one steered name, for another client network each time."""
+    chance = random.Random(1)
+    cookies = [(COOKIE, cookie)] if cookie else []
+    if not case.steered:
+        for _ in range(QUERIES):
+            kind = "x" if chance.random() < MISSING_SHARE else "h"
+            yield message(f"{kind}{chance.randrange(peers.NAMES)}", case, cookies)
+        return
+    subnets = [subnet for network, _ in peers.networks() for subnet in network.subnets(new_prefix=24)]
+    for subnet in chance.sample(subnets, QUERIES):
+        option = struct.pack("!HBB", 1, 24, 0) + subnet.network_address.packed[:3]
+        yield message("www", case, [(CLIENT_SUBNET, option), *cookies])
+
+
+def exchange(port, wire):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.settimeout(0.5)
+        peer.connect(("127.0.0.1", port))
+        try:
+            peer.send(wire)
+            return peer.recv(4096)
+        except OSError:
+            return b""
+
+
+def server_cookie(port, case):
+    """The client's cookie with the server's behind it, which every query then carries."""
+    answer = exchange(port, message("h1", case, [(COOKIE, b"resolver")]))
+    at = answer.find(b"\0\x0a\0\x18resolver")
+    if at < 0:
+        sys.exit("the server gave no cookie")
+    return answer[at + 4 : at + 28]
+
+
+def answers(port, configure, case):
+    """Whether the server is up and answers as the case wants it."""
+    answer = exchange(port, message("h1", case, []))
+    if configure is peers.bare:
+        return bool(answer)
+    return socket.inet_aton(peers.address(1)) in answer and (not case.signed or len(answer) > 150)
+
+
+def measure(configure, case, folder):
+    """Queries per second, and user and system CPU per query in µs: the run with the least of several."""
+    port = free_port()
+    home = folder / f"{configure.__name__}-{port}"
+    home.mkdir()
+    with server(configure(home, port, case), lambda: answers(port, configure, case)) as pid:
+        cookie = server_cookie(port, case) if case.cookies and configure is not peers.bare else b"resolver" * 3
+        file = home / "queries"
+        wires = list(queries(case, cookie if case.cookies else None))
+        file.write_bytes(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
+        load = ["dnsperf", "-B", "-s", "127.0.0.1", "-p", port, "-d", file, "-c", 8, "-q", 200, "-W"]
+        client([*load, "-l", 1])
+        return min((one_run(pid, load) for _ in range(ROUNDS)), key=lambda run: run[1] + run[2])
+
+
+def one_run(pid, load):
+    before = cpu_seconds(pid)
+    said = client([*load, "-l", SECONDS])
+    user, system = (after - b for after, b in zip(cpu_seconds(pid), before))
+    completed = int(re.search(r"Queries completed:\s+(\d+)", said)[1])
+    return completed / SECONDS, user / completed * 1e6, system / completed * 1e6
+
+
+def instructions(bench, case):
+    """User instructions of `respond` per query: the difference of two counts."""
+    def of(count):
+        command = [find("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null", bench, case, str(count)]
+        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+        return int(re.search(r"Collected : (\d+)", said)[1])
+    first, more = peers.NAMES * 10, peers.NAMES
+    return (of(first + more) - of(first)) / more
+
+
+def compare(case, folder):
+    servers = (peers.bare, *case.servers, peers.meridian)
+    results = [(configure.__name__, *measure(configure, case, folder)) for configure in servers]
+    (_, _, user, system), *others = results
+    bare, best = user + system, min(user + system for name, _, user, system in others if name != "meridian")
+    print(f"\n{case.name}\n")
+    rows = [("server", "queries/s", "user µs", "system µs", "CPU to the best peer", "CPU to the bare one")]
+    for name, rate, user, system in results:
+        cpu = user + system
+        rows.append((name, f"{rate:,.0f}", f"{user:.2f}", f"{system:.2f}", f"{cpu / best:.2f}", f"{cpu / bare:.2f}"))
+    table(rows)
+
+
+def main():
+    install(PACKAGES)
+    subprocess.run(["cargo", "build", "--release", "--locked", "--bins", "--examples"], cwd=ROOT, check=True)
+    wanted = sys.argv[1:]
+    with tempfile.TemporaryDirectory() as folder:
+        for case in CASES:
+            if not wanted or case.instructions_of in wanted:
+                compare(case, Path(folder))
+
+
+if __name__ == "__main__":
+    main()
