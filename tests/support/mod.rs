@@ -12,10 +12,12 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+mod dns;
 mod lab;
 mod origin;
 mod raw;
 mod tls;
+mod unbound;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -24,10 +26,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use dns::{DnsClient, Reply, query, subnet};
 pub use lab::Lab;
 pub use origin::Origin;
 pub use raw::{raw_origin, read_head, wire};
 pub use tls::trusting_anybody;
+pub use unbound::Unbound;
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -174,6 +178,19 @@ impl Edge {
     /// Asks the admin API; the status and the body.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
         admin(self.address("admin"), method, path, body)
+    }
+
+    /// The sum of a counter's series that have all these labels, each as `name="value"`.
+    pub fn counted(&self, counter: &str, labels: &[&str]) -> u64 {
+        let (_, metrics) = self.admin("GET", "/metrics", "");
+        let series = metrics.as_str().unwrap().lines().filter(|line| {
+            let labeled = line.strip_prefix(counter);
+            let labeled = labeled.filter(|rest| rest.starts_with(['{', ' ']));
+            labeled.is_some_and(|labeled| labels.iter().all(|label| labeled.contains(label)))
+        });
+        series
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
     }
 
     /// Runs curl against the edge's https listener as if it were `host`.
