@@ -155,7 +155,12 @@ impl Edge {
     /// Serves this configuration; returns once it is ready.
     #[track_caller]
     pub fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), yaml)
+    }
+
+    /// The same in a folder that has something already.
+    #[track_caller]
+    pub fn start_in(folder: tempfile::TempDir, yaml: &str) -> Self {
         std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
         let mut process = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
         process.wait_for(" ready");
