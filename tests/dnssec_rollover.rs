@@ -182,7 +182,7 @@ impl Validator {
                     }
                     asked.fetch_add(1, Ordering::Relaxed);
                 }
-                std::thread::park_timeout(Duration::from_millis(10));
+                std::thread::park_timeout(Duration::from_millis(50));
             }
         });
         Self {
