@@ -112,6 +112,15 @@ impl Process {
         }
     }
 
+    /// KiB of memory that it holds at present (VmRSS of proc(5)).
+    pub fn resident_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(file).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.unwrap().split_whitespace().next().unwrap();
+        number.parse().unwrap()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
