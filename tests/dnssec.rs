@@ -226,6 +226,19 @@ fn a_denial_has_the_code_that_the_client_can_read() {
 }
 
 #[test]
+fn a_name_that_is_there_has_a_signature_to_ask_for() {
+    let signed = Signed::start("ed25519");
+    // RFC 8482 §7 for the type RRSIG: those of one RRset are enough. Made by wildcards, too.
+    for name in ["mail", "www", "api", "x.wild", "x.alias", "tenant.api"] {
+        for flag in ["", "+dnssec"] {
+            let words = format!("{name}.example.com RRSIG +noall +answer {flag}");
+            let answer = signed.edge.kdig(&words);
+            assert!(answer.contains("RRSIG"), "{words}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn keys_are_made_once_and_checking_makes_none() {
     let folder = tempfile::tempdir().unwrap();
     let config = folder.path().join("edge.yaml");

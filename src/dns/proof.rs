@@ -22,6 +22,26 @@ struct Unsigned {
     ttl: u32,
 }
 
+impl Unsigned {
+    fn of(section: Section, set: &RrSet) -> Self {
+        Self {
+            section,
+            rtype: set.rtype(),
+            original_ttl: set.ttl(),
+            ttl: set.ttl(),
+        }
+    }
+
+    fn denial(section: Section, zone: &ZoneFacts) -> Self {
+        Self {
+            section,
+            rtype: rtype::NSEC,
+            original_ttl: zone.negative_ttl,
+            ttl: zone.negative_ttl,
+        }
+    }
+}
+
 impl<'a> Search<'a, '_, '_, '_> {
     /// Writes an RRset of a node, with its signatures.
     pub(super) fn write(&mut self, section: Section, hit: &Hit<'a>, set: &RrSet) {
@@ -42,13 +62,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         match hit.source {
             Source::Own => set.write_signatures(self.reply, section, hit.sought.owner),
             Source::Wildcard => {
-                let (rtype, ttl) = (set.rtype(), set.ttl());
-                let what = Unsigned {
-                    section,
-                    rtype,
-                    original_ttl: ttl,
-                    ttl,
-                };
+                let what = Unsigned::of(section, set);
                 self.sign(&hit.sought, self.zone_of(hit.node), what, set.rdata());
             }
         }
@@ -140,9 +154,25 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// RFC 8482 §7: of the signatures of a name, asked for by type, those of one RRset are enough.
     pub(super) fn tell_signatures(&mut self, hit: &Hit<'a>) -> Step {
-        let set = hit.node.rrsets.first().or(hit.node.denials.of(0));
-        if let (Source::Own, Some(set)) = (&hit.source, set) {
-            set.write_signatures(self.reply, Section::Answer, hit.sought.owner);
+        let zone = self.zone_of(hit.node);
+        match (&hit.source, hit.node.rrsets.first(), zone) {
+            (Source::Own, set, _) => {
+                if let Some(set) = set.or(hit.node.denials.of(0)) {
+                    set.write_signatures(self.reply, Section::Answer, hit.sought.owner);
+                }
+            }
+            (Source::Wildcard, Some(set), _) => {
+                let what = Unsigned::of(Section::Answer, set);
+                self.sign(&hit.sought, zone, what, set.rdata());
+            }
+            // Nothing but what a service answers: the name has its NSEC.
+            (Source::Wildcard, None, Some(facts)) => {
+                let types = hit.node.denials.types_beside(0);
+                let rdata = nsec(hit.sought.name.as_bytes(), types);
+                let what = Unsigned::denial(Section::Answer, facts);
+                self.sign(&hit.sought, zone, what, std::iter::once(rdata.as_slice()));
+            }
+            (Source::Wildcard, None, None) => {}
         }
         Step::Done(None)
     }
@@ -172,12 +202,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         let ttl = zone.negative_ttl;
         let fixed = Fixed::internet(rtype::NSEC, ttl);
         self.reply.record(section, sought.owner, fixed, &[&rdata]);
-        let what = Unsigned {
-            section,
-            rtype: rtype::NSEC,
-            original_ttl: ttl,
-            ttl,
-        };
+        let what = Unsigned::denial(section, zone);
         self.sign(sought, Some(zone), what, std::iter::once(rdata.as_slice()));
     }
 
