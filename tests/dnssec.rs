@@ -9,11 +9,10 @@
 
 mod support;
 
-use std::net::{SocketAddr, UdpSocket};
 use std::path::Path;
 use std::process::Command;
 
-use support::{Edge, Process, ask, meridian, run, wait_until};
+use support::{Edge, Unbound, ask, meridian, run};
 
 /// A signed zone with one of everything that is proven in a way of its own. Whatever the health of
 /// its regions, `api` has addresses of both kinds and `four` has none of IPv6.
@@ -169,70 +168,18 @@ fn delv_validates_ed25519_too() {
     Signed::start("ed25519").check_everything();
 }
 
-/// An unbound that validates with the zone's DS, in front of the edge.
-struct Unbound {
-    address: SocketAddr,
-    _process: Process,
-}
-
-impl Unbound {
-    fn start(signed: &Signed) -> Self {
-        let address = UdpSocket::bind("127.0.0.1:0")
-            .unwrap()
-            .local_addr()
-            .unwrap();
-        let edge = signed.edge.address("dns");
-        let file = signed.edge.folder.path().join("unbound.conf");
-        let text = format!(
-            "server:
-  interface: 127.0.0.1@{}
-  do-daemonize: no
-  username: ''
-  chroot: ''
-  pidfile: ''
-  use-syslog: no
-  do-not-query-localhost: no
-  module-config: 'validator iterator'
-  trust-anchor: '{}'
-remote-control:
-  control-enable: no
-stub-zone:
-  name: example.com
-  stub-addr: 127.0.0.1@{}
-  stub-first: no
-",
-            address.port(),
-            signed.ds.trim(),
-            edge.port(),
-        );
-        std::fs::write(&file, text).unwrap();
-        let mut command = Command::new("/usr/sbin/unbound");
-        let process = Process::start(command.arg("-d").arg("-c").arg(&file));
-        let unbound = Self {
-            address,
-            _process: process,
-        };
-        assert!(wait_until(|| unbound
-            .ask("example.com SOA")
-            .contains("NOERROR")));
-        unbound
-    }
-
-    fn ask(&self, words: &str) -> String {
-        ask(
-            "kdig",
-            self.address,
-            &format!("+dnssec +timeout=2 +retry=0 {words}"),
-        )
-    }
-}
-
 #[test]
 fn unbound_validates_and_sees_nxdomain() {
     let signed = Signed::start("ecdsap256sha256");
-    let unbound = Unbound::start(&signed);
+    let validating = format!(
+        "module-config: 'validator iterator'
+  trust-anchor: '{}'",
+        signed.ds.trim()
+    );
+    let unbound = Unbound::start(signed.edge.address("dns"), &validating);
     let secure = |words: &str, status: &str| {
-        let answer = unbound.ask(words);
+        let asked = format!("+dnssec +timeout=2 +retry=0 {words}");
+        let answer = ask("kdig", unbound.address, &asked);
         assert!(answer.contains(status), "{words}: no {status} in\n{answer}");
         let flags = answer.lines().find(|line| line.contains("Flags:")).unwrap();
         assert!(
@@ -276,6 +223,19 @@ fn a_denial_has_the_code_that_the_client_can_read() {
     );
     // RFC 9824 §3.4
     assert!(ask("example.com TYPE128 +dnssec").contains("status: FORMERR"));
+}
+
+#[test]
+fn a_name_that_is_there_has_a_signature_to_ask_for() {
+    let signed = Signed::start("ed25519");
+    // RFC 8482 §7 for the type RRSIG: those of one RRset are enough. Made by wildcards, too.
+    for name in ["mail", "www", "api", "x.wild", "x.alias", "tenant.api"] {
+        for flag in ["", "+dnssec"] {
+            let words = format!("{name}.example.com RRSIG +noall +answer {flag}");
+            let answer = signed.edge.kdig(&words);
+            assert!(answer.contains("RRSIG"), "{words}: {answer}");
+        }
+    }
 }
 
 #[test]

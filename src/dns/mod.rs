@@ -76,4 +76,6 @@ use crate as lib;
 mod testing;
 
 #[cfg(test)]
+mod scope_tests;
+#[cfg(test)]
 mod tests;

@@ -36,6 +36,17 @@ impl<'r> Unsigned<'r> {
         }
     }
 
+    /// The one NSEC of a name (RFC 9077 §3: it lives as long as a negative answer).
+    fn denial(section: Section, zone: &ZoneFacts, rdata: &'r [u8]) -> Self {
+        Self {
+            section,
+            rtype: rtype::NSEC,
+            original_ttl: zone.negative_ttl,
+            ttl: zone.negative_ttl,
+            rdata: SmallVec::from_slice(&[rdata]),
+        }
+    }
+
     /// All that its signatures depend on.
     fn fingerprint(&self, zone: &ZoneFacts, owner: &[u8]) -> SmallVec<[u8; LONGEST_KEPT]> {
         let mut bytes = SmallVec::new();
@@ -154,9 +165,23 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// RFC 8482 §7: of the signatures of a name, asked for by type, those of one RRset are enough.
     pub(super) fn tell_signatures(&mut self, hit: &Hit<'_, 'a>, denials: &'a Denials) -> Step {
-        let set = hit.node.rrsets().next().unwrap_or(denials.all());
-        if let Source::Own = &hit.source {
-            set.write_signatures(self.reply, Section::Answer, hit.sought.owner);
+        let section = Section::Answer;
+        let zone = self.zone_of(hit.node);
+        match (&hit.source, hit.node.rrsets().next(), zone) {
+            (Source::Own, set, _) => {
+                let set = set.unwrap_or(denials.all());
+                set.write_signatures(self.reply, section, hit.sought.owner);
+            }
+            (Source::Wildcard, Some(set), _) => {
+                let what = Unsigned::of(section, set, set.ttl());
+                self.sign(hit.sought, zone, &what);
+            }
+            // Nothing but what a service answers: the name has its NSEC.
+            (Source::Wildcard, None, Some(facts)) => {
+                let rdata = nsec(hit.sought.name.as_bytes(), denials.types_beside(0));
+                self.sign(hit.sought, zone, &Unsigned::denial(section, facts, &rdata));
+            }
+            (Source::Wildcard, None, None) => {}
         }
         Step::Done(None)
     }
@@ -185,14 +210,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         let ttl = zone.negative_ttl;
         let fixed = Fixed::internet(rtype::NSEC, ttl);
         self.reply.record(section, sought.owner, fixed, &[&rdata]);
-        let what = Unsigned {
-            section,
-            rtype: rtype::NSEC,
-            original_ttl: ttl,
-            ttl,
-            rdata: SmallVec::from_slice(&[&*rdata]),
-        };
-        self.sign(sought, Some(zone), &what);
+        self.sign(sought, Some(zone), &Unsigned::denial(section, zone, &rdata));
     }
 
     /// Signs what the table could not.

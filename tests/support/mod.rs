@@ -12,10 +12,12 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+mod dns;
 mod lab;
 mod origin;
 mod raw;
 mod tls;
+mod unbound;
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -24,10 +26,12 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use dns::{DnsClient, Reply, query, subnet};
 pub use lab::Lab;
 pub use origin::Origin;
 pub use raw::{raw_origin, read_head, wire};
 pub use tls::trusting_anybody;
+pub use unbound::Unbound;
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,6 +112,15 @@ impl Process {
         }
     }
 
+    /// KiB of memory that it holds at present (VmRSS of proc(5)).
+    pub fn resident_kib(&self) -> u64 {
+        let file = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(file).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.unwrap().split_whitespace().next().unwrap();
+        number.parse().unwrap()
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -151,7 +164,12 @@ impl Edge {
     /// Serves this configuration; returns once it is ready.
     #[track_caller]
     pub fn start(yaml: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::start_in(tempfile::tempdir().unwrap(), yaml)
+    }
+
+    /// The same in a folder that has something already.
+    #[track_caller]
+    pub fn start_in(folder: tempfile::TempDir, yaml: &str) -> Self {
         std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
         let mut process = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
         process.wait_for(" ready");
@@ -174,6 +192,19 @@ impl Edge {
     /// Asks the admin API; the status and the body.
     pub fn admin(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
         admin(self.address("admin"), method, path, body)
+    }
+
+    /// The sum of a counter's series that have all these labels, each as `name="value"`.
+    pub fn counted(&self, counter: &str, labels: &[&str]) -> u64 {
+        let (_, metrics) = self.admin("GET", "/metrics", "");
+        let series = metrics.as_str().unwrap().lines().filter(|line| {
+            let labeled = line.strip_prefix(counter);
+            let labeled = labeled.filter(|rest| rest.starts_with(['{', ' ']));
+            labeled.is_some_and(|labeled| labels.iter().all(|label| labeled.contains(label)))
+        });
+        series
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u64>().unwrap())
+            .sum()
     }
 
     /// Runs curl against the edge's https listener as if it were `host`.

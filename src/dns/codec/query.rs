@@ -195,7 +195,12 @@ enum Records {
 fn read_records(mut cursor: Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
-        return Records::Malformed(None);
+        // The question has been read.
+        let behind = Counts {
+            questions: 0,
+            ..*counts
+        };
+        return Records::Malformed(find_opt(&mut cursor, &behind));
     }
     for _ in 0..counts.authorities {
         if !matches!(read_record(&mut cursor), Some(Record::Other)) {
