@@ -175,7 +175,8 @@ fn sign_nodes<'p>(
 
 /// The SOA of negative answers has a TTL of its own, and the original one in its signature.
 fn sign_negative_soa(zone: &mut ZoneFacts, run: &mut SigningRun<'_>) {
-    let (Some(signer), Some(soa)) = (&zone.signer, zone.negative_soa.take()) else {
+    let Some(signer) = &zone.signer else { return };
+    let Some(soa) = zone.negative_soa.take() else {
         return;
     };
     let rdata: Vec<&[u8]> = soa.rdata().collect();
