@@ -12,6 +12,7 @@ use smallvec::SmallVec;
 
 use super::Live;
 use super::codec::code::Rcode;
+use super::codec::name::WireName;
 use super::codec::query::{DropReason, Message, read};
 use super::cookie::Standing;
 use super::rate_limit::Pace;
@@ -79,9 +80,18 @@ impl Counters {
     }
 
     /// Reads a message; `None` if that panics.
-    pub(super) fn read<'q>(tally: &mut Tally, message: &'q [u8]) -> Option<Message<'q>> {
+    pub(super) fn read<'q>(
+        tally: &mut Tally,
+        message: &'q [u8],
+        name: &'q mut WireName,
+    ) -> Option<Message<'q>> {
         tally.queries += 1;
-        let message = catch_unwind(|| read(message)).ok();
+        let name = AssertUnwindSafe(name);
+        let message = catch_unwind(move || {
+            let whole = name; // Or the reference in it would be captured, without the assertion.
+            read(message, whole.0)
+        })
+        .ok();
         tally.panicked += u64::from(message.is_none());
         message
     }

@@ -29,8 +29,10 @@ pub(super) struct Asker {
 }
 
 /// A name that is looked up, and where it stands in the response.
-pub(super) struct Sought {
-    pub(super) name: WireName,
+#[derive(Clone, Copy)]
+pub(super) struct Sought<'n> {
+    /// In lower case.
+    pub(super) name: &'n [u8],
     pub(super) owner: Owner,
     /// Whether a CNAME has led here.
     is_chained: bool,
@@ -38,7 +40,7 @@ pub(super) struct Sought {
 
 /// What answers for a name.
 pub(super) struct Hit<'s, 'a> {
-    pub(super) sought: &'s Sought,
+    pub(super) sought: &'s Sought<'s>,
     pub(super) node: &'a Node,
     pub(super) source: Source,
 }
@@ -58,8 +60,8 @@ pub(super) enum Source {
 )]
 pub(super) enum Step {
     Done(Option<(ServiceId, Chosen)>),
-    /// A CNAME leads on.
-    Chase(Sought),
+    /// A CNAME leads on, to the name that stands there.
+    Chase(WireName, Owner),
 }
 
 /// A search under way.
@@ -83,31 +85,34 @@ pub(super) fn look_up(
         asker,
         reply,
     };
-    let mut sought = Sought {
-        name: query.name,
-        owner: Owner::question(query.name.as_bytes().len()),
-        is_chained: false,
-    };
-    let mut followed: SmallVec<[WireName; LONGEST_CHAIN]> = SmallVec::new();
+    let mut owner = Owner::question(query.name.len());
+    let mut chased: SmallVec<[WireName; LONGEST_CHAIN]> = SmallVec::new();
     for _ in 0..LONGEST_CHAIN {
+        let sought = Sought {
+            name: chased.last().map_or(query.name, WireName::as_bytes),
+            owner,
+            is_chained: !chased.is_empty(),
+        };
         let next = match search.step(&sought) {
             Step::Done(steered) => return steered,
-            Step::Chase(next) => next,
+            Step::Chase(next, at) => {
+                owner = at;
+                next
+            }
         };
-        followed.push(sought.name);
-        let is_known = |known: &WireName| known.as_bytes() == next.name.as_bytes();
-        if followed.iter().any(is_known) {
+        let is_known = |known: &WireName| known.as_bytes() == next.as_bytes();
+        if query.name == next.as_bytes() || chased.iter().any(is_known) {
             return None; // A loop: every record of it has been said.
         }
-        sought = next;
+        chased.push(next);
     }
     None
 }
 
 impl<'a> Search<'a, '_, '_, '_> {
-    fn step(&mut self, sought: &Sought) -> Step {
+    fn step(&mut self, sought: &Sought<'_>) -> Step {
         let names = self.live.answers.names();
-        let name = sought.name.as_bytes();
+        let name = sought.name;
         // RFC 4035 §3.1.4.1: DS is the parent's to answer.
         if self.qtype == rtype::DS
             && let Some(node) = names.cut_above(name)
@@ -137,7 +142,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// The name is in no zone: refused, but for the end of a chain, which is the resolver's to ask
     /// others for.
-    fn leave(&mut self, sought: &Sought) -> Step {
+    fn leave(&mut self, sought: &Sought<'_>) -> Step {
         if !sought.is_chained {
             self.reply.rcode = Rcode::Refused;
             self.reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
@@ -146,7 +151,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 6604 §3: the code is that of the last name of the chain.
-    fn deny_name(&mut self, sought: &Sought, zone: &'a ZoneFacts) -> Step {
+    fn deny_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) -> Step {
         self.reply.rcode = Rcode::NxDomain;
         self.deny(sought, zone);
         self.prove_no_name(sought, zone);
@@ -162,7 +167,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 2308 §2: the SOA says for how long the name or its type is known not to exist.
-    fn deny(&mut self, sought: &Sought, zone: &ZoneFacts) {
+    fn deny(&mut self, sought: &Sought<'_>, zone: &ZoneFacts) {
         self.reply.is_authoritative = true;
         if let Some(soa) = &zone.negative_soa {
             let apex = sought.owner.suffix(zone.apex.len());
@@ -171,7 +176,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 1034 §4.2.1: whom to ask instead. Not authoritative, unless a chain of this zone led here.
-    fn refer(&mut self, sought: &Sought, node: &'a Node, delegation: &Delegation) -> Step {
+    fn refer(&mut self, sought: &Sought<'_>, node: &'a Node, delegation: &Delegation) -> Step {
         let cut = sought.owner.suffix(node.name().len());
         delegation
             .servers
@@ -192,7 +197,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             let owner = sought.owner.suffix(node.name().len());
             records.write(self.reply, Section::Answer, owner);
         }
-        let name = sought.name.as_bytes();
+        let name = sought.name;
         let front = name
             .get(..name.len().saturating_sub(node.name().len()))
             .unwrap_or_default();
@@ -209,11 +214,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         if self.qtype == rtype::CNAME || self.qtype == rtype::ANY {
             return Step::Done(None);
         }
-        Step::Chase(Sought {
-            name: target,
-            owner,
-            is_chained: true,
-        })
+        Step::Chase(target, owner)
     }
 
     fn answer_from(&mut self, hit: &Hit<'_, 'a>) -> Step {
@@ -249,11 +250,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             self.write_signatures(Section::Answer, hit, records);
         }
         match WireName::joined(&cname.key, &[]) {
-            Some(name) => Step::Chase(Sought {
-                name,
-                owner,
-                is_chained: true,
-            }),
+            Some(name) => Step::Chase(name, owner),
             None => Step::Done(None),
         }
     }
@@ -324,7 +321,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 }
 
-fn own<'s, 'a>(sought: &'s Sought, node: &'a Node) -> Hit<'s, 'a> {
+fn own<'s, 'a>(sought: &'s Sought<'_>, node: &'a Node) -> Hit<'s, 'a> {
     let source = Source::Own;
     Hit {
         sought,

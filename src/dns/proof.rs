@@ -118,7 +118,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// Proves that a name does not exist, if the zone is signed: by saying that it does, with no
     /// type, and with the code of a name that exists unless the client understands both.
-    pub(super) fn prove_no_name(&mut self, sought: &Sought, zone: &'a ZoneFacts) {
+    pub(super) fn prove_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
         if zone.signer.is_some() && self.reply.wants_dnssec() {
             self.write_nsec(Section::Authority, sought, zone, NOTHING.into_iter());
             if !self.reply.wants_denial_code() {
@@ -178,7 +178,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             }
             // Nothing but what a service answers: the name has its NSEC.
             (Source::Wildcard, None, Some(facts)) => {
-                let rdata = nsec(hit.sought.name.as_bytes(), denials.types_beside(0));
+                let rdata = nsec(hit.sought.name, denials.types_beside(0));
                 self.sign(hit.sought, zone, &Unsigned::denial(section, facts, &rdata));
             }
             (Source::Wildcard, None, None) => {}
@@ -187,7 +187,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// RFC 4035 §3.1.4: the zone below is signed and how, or it is not.
-    pub(super) fn prove_delegation(&mut self, sought: &Sought, node: &'a Node) {
+    pub(super) fn prove_delegation(&mut self, sought: &Sought<'_>, node: &'a Node) {
         if !self.reply.wants_dnssec() {
             return;
         }
@@ -202,11 +202,11 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn write_nsec(
         &mut self,
         section: Section,
-        sought: &Sought,
+        sought: &Sought<'_>,
         zone: &'a ZoneFacts,
         types: impl Iterator<Item = u16>,
     ) {
-        let rdata = nsec(sought.name.as_bytes(), types);
+        let rdata = nsec(sought.name, types);
         let ttl = zone.negative_ttl;
         let fixed = Fixed::internet(rtype::NSEC, ttl);
         self.reply.record(section, sought.owner, fixed, &[&rdata]);
@@ -214,10 +214,10 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     /// Signs what the table could not.
-    fn sign(&mut self, sought: &Sought, zone: Option<&'a ZoneFacts>, what: &Unsigned<'_>) {
+    fn sign(&mut self, sought: &Sought<'_>, zone: Option<&'a ZoneFacts>, what: &Unsigned<'_>) {
         let Some(zone) = zone else { return };
         let Some(signer) = &zone.signer else { return };
-        let owner = sought.name.as_bytes();
+        let owner = sought.name;
         let set = ToSign {
             owner,
             rtype: what.rtype,

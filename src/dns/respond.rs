@@ -8,6 +8,7 @@ use super::Live;
 use super::codec::OWN_UDP_SIZE;
 use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
 use super::codec::edns::Keepalive;
+use super::codec::name::WireName;
 use super::codec::query::{DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::cookie::Standing;
@@ -95,7 +96,9 @@ pub fn respond(
     limit: impl FnOnce() -> Pace,
     out: &mut Vec<u8>,
 ) -> Outcome {
-    respond_to(live, &mut read(message), arrival, limit, out)
+    let mut name = WireName::EMPTY;
+    let mut message = read(message, &mut name);
+    respond_to(live, &mut message, arrival, limit, out)
 }
 
 /// As [`respond()`], for a message that has been read.
@@ -244,7 +247,7 @@ fn refuse(reply: &mut Reply<'_, '_>) {
 
 /// RFC 4892: the node's name, to whoever debugs.
 fn identify(live: &Live, query: &Query<'_>, reply: &mut Reply<'_, '_>) {
-    let name = query.name.as_bytes();
+    let name = query.name;
     if query.qtype != rtype::TXT || !IDENTITY_NAMES.contains(&name) {
         refuse(reply);
         return;

@@ -19,6 +19,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Live;
 use super::codec::IDLE;
+use super::codec::name::WireName;
 use super::count::{Counters, Tally};
 use super::rate_limit::Pace;
 use super::respond::Transport;
@@ -177,7 +178,9 @@ impl Shared {
             // Whoever has made a connection is at its address.
             let unlimited = || Pace::Whole;
             let mut tally = Tally::default();
-            let is_answered = Counters::read(&mut tally, &message).is_some_and(|mut message| {
+            let mut name = WireName::EMPTY;
+            let message = Counters::read(&mut tally, &message, &mut name);
+            let is_answered = message.is_some_and(|mut message| {
                 Counters::answer(
                     &mut tally,
                     &live,

@@ -23,6 +23,7 @@ use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
 
 use super::Live;
+use super::codec::name::WireName;
 use super::codec::query::Message;
 use super::count::{Counters, Tally};
 use super::rate_limit::{Pace, Rate, RateLimiter};
@@ -175,6 +176,8 @@ struct Worker<S> {
     limiter: Arc<RateLimiter>,
     counters: Counters,
     queries: Box<[[u8; QUERY_BYTES]; BATCH]>,
+    /// What the queries ask for.
+    names: Box<[WireName; BATCH]>,
     incoming: MultiHeaders<S>,
     outgoing: MultiHeaders<S>,
     received: SmallVec<[Received<S>; BATCH]>,
@@ -197,6 +200,7 @@ impl<S: Family> Worker<S> {
             limiter,
             counters: Counters::of(Transport::Udp),
             queries: Box::new([[0; QUERY_BYTES]; BATCH]),
+            names: Box::new([WireName::EMPTY; BATCH]),
             incoming: MultiHeaders::preallocate(BATCH, control()),
             outgoing: MultiHeaders::preallocate(BATCH, control()),
             received: SmallVec::new(),
@@ -255,9 +259,10 @@ impl<S: Family> Worker<S> {
             .queries
             .iter()
             .zip(&self.received)
-            .map(|(query, received)| {
+            .zip(&mut *self.names)
+            .map(|((query, received), name)| {
                 let message = query.get(..received.length).unwrap_or(query);
-                Counters::read(&mut tally, message)
+                Counters::read(&mut tally, message, name)
             })
             .collect();
         warm(live, &messages, &self.received);
@@ -309,7 +314,7 @@ fn warm<S: Family>(live: &Live, messages: &[Option<Message<'_>>], received: &[Re
         .zip(received)
         .filter_map(|(message, received)| match message {
             Some(Message::Query(query)) => Some(Wanted {
-                name: query.name.as_bytes(),
+                name: query.name,
                 client: client(query, received.from.peer().0),
             }),
             Some(Message::Bare(..) | Message::Silence(_)) | None => None,

@@ -99,6 +99,12 @@ impl ClientMap {
             .unwrap_or((PlaceId::NOWHERE, 0))
     }
 
+    /// Touches what [`ClientMap::locate`] reads first, for a batch of clients to wait for memory
+    /// together. The value means nothing.
+    pub fn glance(&self, service: ServiceId, client: IpAddr) -> Option<u32> {
+        self.class(service)?.prefixes.glance(client)
+    }
+
     /// What is known of a place.
     pub fn place(&self, service: ServiceId, place: PlaceId) -> &Place {
         static NOWHERE: Place = Place {

@@ -35,15 +35,24 @@ impl<V: Id + PartialEq> PrefixMap<V> {
     /// The value of an address and the length of its leaf, in bits of the address's own family. An
     /// IPv4-mapped address has the value of the IPv4 address.
     pub(super) fn get(&self, address: IpAddr) -> Option<(V, u8)> {
-        let (value, length) = match (address, address.to_canonical()) {
-            (IpAddr::V6(_), IpAddr::V4(mapped)) => {
-                let (value, length) = self.v4.get(aligned(mapped.to_bits()))?;
-                (value, MAPPED_BITS + length)
-            }
-            (_, IpAddr::V4(address)) => self.v4.get(aligned(address.to_bits()))?,
-            (_, IpAddr::V6(address)) => self.v6.get(aligned(address.to_bits()))?,
-        };
-        Some((V::at(value.into()), length))
+        let (trie, canonical) = self.trie_of(address);
+        let (value, length) = trie.get(canonical)?;
+        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
+        let before = if is_mapped { MAPPED_BITS } else { 0 };
+        Some((V::at(value.into()), before + length))
+    }
+
+    /// Touches what [`PrefixMap::get`] reads first.
+    pub(super) fn glance(&self, address: IpAddr) -> Option<u32> {
+        let (trie, canonical) = self.trie_of(address);
+        trie.glance(canonical)
+    }
+
+    fn trie_of(&self, address: IpAddr) -> (&Trie, u128) {
+        match address.to_canonical() {
+            IpAddr::V4(address) => (&self.v4, aligned(address.to_bits())),
+            IpAddr::V6(address) => (&self.v6, aligned(address.to_bits())),
+        }
     }
 
     /// How many leaves there are.

@@ -63,6 +63,11 @@ impl Trie {
         Some((u16::from_be_bytes([high, low]), length))
     }
 
+    /// What [`Trie::get`] reads first.
+    pub(super) fn glance(&self, address: u128) -> Option<u32> {
+        self.first.get(usize::from(step(address, 0))).copied()
+    }
+
     /// How many leaves there are.
     pub(super) fn len(&self) -> usize {
         self.leaves

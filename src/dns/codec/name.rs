@@ -15,19 +15,20 @@ pub(in crate::dns) struct WireName {
 }
 
 impl WireName {
-    /// Reads an uncompressed name, as every question has it: nothing stands before it that a
-    /// pointer could mean.
-    pub(in crate::dns) fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
-        let start = *cursor;
-        loop {
-            match cursor.u8()? {
-                0 => break,
-                length @ 1..=63 => cursor.bytes(usize::from(length))?,
-                64..=255 => return None,
-            };
-        }
-        let length = cursor.position() - start.position();
-        Self::joined(start.rest().get(..length)?, &[])
+    /// No name, with room for one.
+    pub(in crate::dns) const EMPTY: Self = Self {
+        bytes: [0; LONGEST_NAME],
+        length: 0,
+    };
+
+    /// Becomes this name, in lower case; `None` when that is too long.
+    pub(super) fn set(&mut self, name: &[u8]) -> Option<&[u8]> {
+        let bytes = self.bytes.get_mut(..name.len())?;
+        bytes.copy_from_slice(name);
+        // A length octet is at most 63 and `A` is 65, so that this changes letters alone.
+        bytes.make_ascii_lowercase();
+        self.length = u8::try_from(name.len()).ok()?;
+        Some(bytes)
     }
 
     /// `front` and `back` as one name, in lower case; `None` when that is too long.
@@ -36,7 +37,6 @@ impl WireName {
         let length = front.len() + back.len();
         bytes.get_mut(..front.len())?.copy_from_slice(front);
         bytes.get_mut(front.len()..length)?.copy_from_slice(back);
-        // A length octet is at most 63 and `A` is 65, so that this changes letters alone.
         bytes.get_mut(..length)?.make_ascii_lowercase();
         Some(Self {
             bytes,
@@ -50,6 +50,21 @@ impl WireName {
             .get(..usize::from(self.length))
             .unwrap_or_default()
     }
+}
+
+/// Reads an uncompressed name, as every question has it: nothing stands before it that a pointer
+/// could mean. Its length is not bounded here.
+pub(super) fn read_name<'q>(cursor: &mut Cursor<'q>) -> Option<&'q [u8]> {
+    let start = *cursor;
+    loop {
+        match cursor.u8()? {
+            0 => break,
+            length @ 1..=63 => cursor.bytes(usize::from(length))?,
+            64..=255 => return None,
+        };
+    }
+    let length = cursor.position() - start.position();
+    start.rest().get(..length)
 }
 
 /// A name of the Plan on the wire, case kept.
@@ -96,21 +111,23 @@ mod tests {
             wire.push(0);
             wire
         };
-        assert!(WireName::read(&mut Cursor::new(&name(61))).is_some());
-        assert!(WireName::read(&mut Cursor::new(&name(62))).is_none());
+        let mut place = WireName::EMPTY;
+        assert!(place.set(&name(61)).is_some());
+        assert!(place.set(&name(62)).is_none());
     }
 
     #[test]
     fn letters_are_lowered_and_lengths_are_not_letters() {
-        let name = WireName::read(&mut Cursor::new(b"\x03WwW\x07eXample\x00")).unwrap();
-        assert_eq!(name.as_bytes(), b"\x03www\x07example\x00");
-        assert_eq!(label_count(name.as_bytes()), 2);
-        assert_eq!(parent(name.as_bytes()), Some(&b"\x07example\x00"[..]));
+        let mut name = WireName::EMPTY;
+        let name = name.set(b"\x03WwW\x07eXample\x00").unwrap();
+        assert_eq!(name, b"\x03www\x07example\x00");
+        assert_eq!(label_count(name), 2);
+        assert_eq!(parent(name), Some(&b"\x07example\x00"[..]));
         assert_eq!(parent(b"\x00"), None);
     }
 
     #[test]
     fn a_pointer_in_a_question_is_refused() {
-        assert!(WireName::read(&mut Cursor::new(b"\x03www\xc0\x0c")).is_none());
+        assert!(read_name(&mut Cursor::new(b"\x03www\xc0\x0c")).is_none());
     }
 }

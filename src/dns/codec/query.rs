@@ -4,7 +4,7 @@
 use super::code::{Rcode, rtype};
 use super::cursor::Cursor;
 use super::edns::{Edns, skip_record_body};
-use super::name::WireName;
+use super::name::{WireName, read_name};
 
 /// The length of a header, RFC 1035 §4.1.1.
 pub(in crate::dns) const HEADER: usize = 12;
@@ -29,17 +29,14 @@ pub(in crate::dns) struct Head<'q> {
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dns) struct Query<'q> {
     pub(in crate::dns) head: Head<'q>,
-    pub(in crate::dns) name: WireName,
+    /// In lower case.
+    pub(in crate::dns) name: &'q [u8],
     pub(in crate::dns) qtype: u16,
     pub(in crate::dns) qclass: u16,
 }
 
 /// What a message is.
 #[derive(Clone, Copy, Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "a box would allocate for every query"
-)]
 pub(in crate::dns) enum Message<'q> {
     /// To be looked up.
     Query(Query<'q>),
@@ -93,8 +90,8 @@ struct Counts {
     additionals: u16,
 }
 
-/// Reads a message.
-pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
+/// Reads a message. `name` is the place for the name that it asks for.
+pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Message<'q> {
     let mut cursor = Cursor::new(message);
     let Some((id, flags, counts)) = read_header(&mut cursor) else {
         return Message::Silence(DropReason::Short);
@@ -126,7 +123,9 @@ pub(in crate::dns) fn read(message: &[u8]) -> Message<'_> {
         head.edns = find_opt(&mut cursor, &counts);
         return Message::Bare(head, Rcode::FormErr);
     }
-    let Some((name, qtype, qclass)) = read_question(&mut cursor) else {
+    let question = read_question(&mut cursor);
+    let question = question.and_then(|(raw, qtype, qclass)| Some((name.set(raw)?, qtype, qclass)));
+    let Some((name, qtype, qclass)) = question else {
         return Message::Bare(head, Rcode::FormErr);
     };
     head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
@@ -159,8 +158,8 @@ fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
     Some((id, flags, counts))
 }
 
-fn read_question(cursor: &mut Cursor<'_>) -> Option<(WireName, u16, u16)> {
-    Some((WireName::read(cursor)?, cursor.u16()?, cursor.u16()?))
+fn read_question<'q>(cursor: &mut Cursor<'q>) -> Option<(&'q [u8], u16, u16)> {
+    Some((read_name(cursor)?, cursor.u16()?, cursor.u16()?))
 }
 
 /// The OPT of a message that is refused anyway, if it can be found: a refusal has one too

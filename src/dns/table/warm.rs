@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::AnswerTable;
 use super::names::Node;
+use crate::ids::ServiceId;
 use crate::steering::Snapshot;
 
 /// As many queries as come with one system call.
@@ -37,12 +38,17 @@ impl AnswerTable {
             .zip(wanted)
             .map(|(hash, wanted)| names.glance(*hash, wanted.name.len()))
             .collect();
+        let mut steered: SmallVec<[(ServiceId, IpAddr); BATCH]> = SmallVec::new();
         for (node, wanted) in nodes.iter().zip(wanted) {
             let Some(node) = node else { continue };
             black_box(node.first_byte());
-            if let Some(service) = node.steered {
-                black_box(snapshot.clients.locate(service, wanted.client));
-            }
+            steered.extend(node.steered.map(|service| (service, wanted.client)));
+        }
+        for (service, client) in &steered {
+            black_box(snapshot.clients.glance(*service, *client));
+        }
+        for (service, client) in &steered {
+            black_box(snapshot.clients.locate(*service, *client));
         }
     }
 }
