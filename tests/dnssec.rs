@@ -23,9 +23,11 @@ regions:
   us-east-1: {{ addresses: [192.0.2.1, 192.0.2.2, '2001:db8:1::1'] }}
   eu-west-1: {{ addresses: [198.51.100.1, '2001:db8:2::1'] }}
   ap-northeast-1: {{ addresses: [203.0.113.1] }}
+  cloud: {{ addresses: [lb.example.com] }}
 services:
   api: {{ hosts: [api.example.com, '*.api.example.com', six.example.com], regions: [us-east-1, eu-west-1] }}
   four: {{ hosts: [four.example.com], regions: [ap-northeast-1] }}
+  balanced: {{ hosts: [balanced.example.com, '*.balanced.example.com'], regions: [cloud] }}
 zones:
   example.com:
     nameservers: {{ ns1: [192.0.2.53] }}
@@ -33,6 +35,7 @@ zones:
     records:
       '@': {{ MX: ['10 Mail'], TXT: ['v=spf1 -all'], service: api }}
       mail: {{ A: [192.0.2.25] }}
+      lb: {{ A: [192.0.2.80] }}
       Www: {{ CNAME: Api }}
       a.deep.name: {{ A: [192.0.2.9] }}
       '*.wild': {{ A: [192.0.2.7], TXT: [wild] }}
@@ -137,6 +140,13 @@ impl Signed {
             "x.alias.example.com A",
             "tenant.api.example.com A",
             "tenant.api.example.com HTTPS",
+            "balanced.example.com A",
+            "balanced.example.com CNAME",
+            "balanced.example.com TXT",
+            "balanced.example.com NSEC",
+            "tenant.balanced.example.com A",
+            "tenant.balanced.example.com NSEC",
+            "us-east-1._regions.example.com A",
         ] {
             self.check(words, valid);
         }
@@ -152,6 +162,7 @@ impl Signed {
             "lab.example.com DS",
             "example.com CAA",
             "x.mail.example.com A",
+            "_regions.example.com A",
         ] {
             self.check(words, nothing);
         }

@@ -194,6 +194,11 @@ fn pass_over_without_address(
     decision: &mut Decision,
     question: &Question,
 ) -> Result<(), QuestionError> {
+    let is_alias = |region: RegionId| plan.regions.of(region).alias.is_some();
+    // A region given by host name answers for every type or for none.
+    let mut ranked = decision.ranked.iter().map(|choice| choice.region);
+    let by_alias = ranked.find(|region| plan.regions.of(*region).publishes());
+    let by_alias = by_alias.is_some_and(is_alias);
     let has: fn(&IpAddr) -> bool = match question
         .record_type
         .as_deref()
@@ -205,7 +210,10 @@ fn pass_over_without_address(
         Some("HTTPS") => |_| true,
         Some(other) => return Err(QuestionError::Type(other.to_owned())),
     };
-    let lacks = |region: RegionId| !plan.regions.of(region).addresses.iter().any(has);
+    let lacks = |region: RegionId| {
+        let by_address = plan.regions.of(region).addresses.iter().any(has);
+        !by_address && !(by_alias && is_alias(region))
+    };
     for choice in &decision.ranked {
         if lacks(choice.region) {
             decision.steps.push(Step {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::state::AdminState;
 use crate::clock;
-use crate::config::plan::Service;
+use crate::config::plan::{Region, Service};
 use crate::control::{TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
@@ -58,6 +58,14 @@ struct View<'a> {
     world: &'a WorldStatus,
 }
 
+/// Addresses, or the name that stands for them.
+fn published(region: &Region) -> Vec<String> {
+    let addresses = region.addresses.iter().map(ToString::to_string);
+    addresses
+        .chain(region.alias.iter().map(ToString::to_string))
+        .collect()
+}
+
 impl View<'_> {
     fn region(&self, id: RegionId) -> Value {
         let region = self.snapshot.plan.regions.of(id);
@@ -77,7 +85,7 @@ impl View<'_> {
             "state": overall(members.iter().map(|(_, member)| state_of(member))),
             "location": region.location.map(|point| [point.lat(), point.lon()]),
             "jurisdiction": region.jurisdiction.as_deref(),
-            "addresses": region.addresses,
+            "addresses": published(region),
             "rtt_ms": self.snapshot.edge.round_trips.of(id).ms().map(|ms| (ms * 100.0).round() / 100.0),
             "services": services,
         })

@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use hickory_proto::rr::Name;
+
 use super::plan::{OriginScheme, OriginUrl};
 use super::shape::Kind;
 use crate::earth::Country;
@@ -142,6 +144,15 @@ kind!(STATUSES, "string", "200-399", |text| parse_statuses(text)
     .ok_or_else(|| format!(
         "`{text}` is not a status or a range of them from 100 to 599, such as 200 or 200-399"
     )));
+kind!(
+    PUBLISHED,
+    "string",
+    "192.0.2.10",
+    |text| match text.parse::<IpAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => parse_alias(text).map(drop),
+    }
+);
 kind!(HOST, "string", "api.example.com", |text| parse_host(text)
     .map(drop));
 
@@ -206,6 +217,21 @@ pub(super) fn parse_host(text: &str) -> Result<String, String> {
         Ok(host)
     } else {
         refuse("labels are 1 to 63 letters, digits and hyphens, and no hyphen at either end")
+    }
+}
+
+/// The name of a load balancer that stands for a region's addresses: lower case and absolute.
+pub(super) fn parse_alias(text: &str) -> Result<Name, String> {
+    let refuse =
+        || format!("`{text}` is neither an IP address nor a host name such as lb.example.net");
+    let host = parse_host(text).map_err(|_| refuse())?;
+    let is_number = |label: &str| label.bytes().all(|byte| byte.is_ascii_digit());
+    match host.rsplit_once('.') {
+        // RFC 3696 §2: what ends in a number is an address with a slip in it.
+        Some((_, last)) if !is_number(last) && !host.starts_with('*') => {
+            Name::from_ascii(format!("{host}.")).map_err(|_| refuse())
+        }
+        Some(_) | None => Err(refuse()),
     }
 }
 

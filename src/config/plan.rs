@@ -304,10 +304,20 @@ pub struct Region {
     pub jurisdiction: Option<Arc<str>>,
     /// What DNS answers.
     pub addresses: Vec<IpAddr>,
+    /// What DNS answers instead, by CNAME: the name of a load balancer whose addresses are not the
+    /// operator's to know. Lower case and absolute; there are no addresses then.
+    pub alias: Option<Name>,
     /// Where the proxy connects.
     pub origins: Vec<OriginId>,
     /// Its share under `weighted`.
     pub weight: u32,
+}
+
+impl Region {
+    /// Whether DNS has anything to answer for it.
+    pub fn publishes(&self) -> bool {
+        self.alias.is_some() || !self.addresses.is_empty()
+    }
 }
 
 /// What the proxy connects to.

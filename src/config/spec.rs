@@ -2,8 +2,8 @@
 
 use super::kinds::{
     ADDRESS, ANSWERS, BOOL, COUNT, COUNTRY, DURATION, HEADER, HOST, HTTP_PATH, KEY_ID, LISTEN,
-    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, RATE, SECRET, SHARE, SIZE, SMALL,
-    STATUSES, TEXT, THRESHOLD, TOKEN, TTL,
+    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET, SHARE, SIZE,
+    SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL,
 };
 use super::shape::{Field, Shape};
 
@@ -235,8 +235,8 @@ static REGION: &[Field] = &[
     ),
     field(
         "addresses",
-        Shape::List(&Shape::Scalar(&ADDRESS)),
-        "what DNS answers",
+        Shape::List(&Shape::Scalar(&PUBLISHED)),
+        "what DNS answers: addresses, or the one host name of a load balancer",
     ),
     field(
         "origins",

@@ -9,12 +9,16 @@ use super::Live;
 use super::codec::code::{ExtendedError, Rcode, rtype};
 use super::codec::name::WireName;
 use super::codec::query::Query;
-use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section};
 use super::table::{
-    Choice, Chosen, Delegation, Found, Node, Redirection, SteeredService, SteeredType, ZoneFacts,
+    Alias, Choice, Chosen, Delegation, Found, HttpsData, Node, Redirection, SteeredService,
+    SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
 use crate::steering::{Draw, Refusal, Verdict};
+
+/// The priority of the first HTTPS record is 1 (RFC 9460 §2.4.1: lower ones come first).
+const SECOND_PRIORITY: u16 = 2;
 
 /// How many CNAMEs one answer follows; what a longer chain leads to, the resolver asks for.
 const LONGEST_CHAIN: usize = 8;
@@ -59,7 +63,7 @@ pub(super) enum Source {
     reason = "a box would allocate for every CNAME"
 )]
 pub(super) enum Step {
-    Done(Option<(ServiceId, Chosen)>),
+    Done,
     /// A CNAME leads on, to the name that stands there.
     Chase(WireName, Owner),
 }
@@ -69,6 +73,8 @@ pub(super) struct Search<'a, 'r, 'q, 'o> {
     pub(super) live: &'a Live,
     pub(super) qtype: u16,
     asker: Asker,
+    /// The last service that had a say, and its region.
+    steered: Option<(ServiceId, Chosen)>,
     pub(super) reply: &'r mut Reply<'q, 'o>,
 }
 
@@ -83,6 +89,7 @@ pub(super) fn look_up(
         live,
         qtype: query.qtype,
         asker,
+        steered: None,
         reply,
     };
     let mut owner = Owner::question(query.name.len());
@@ -94,7 +101,7 @@ pub(super) fn look_up(
             is_chained: !chased.is_empty(),
         };
         let next = match search.step(&sought) {
-            Step::Done(steered) => return steered,
+            Step::Done => return search.steered,
             Step::Chase(next, at) => {
                 owner = at;
                 next
@@ -102,11 +109,11 @@ pub(super) fn look_up(
         };
         let is_known = |known: &WireName| known.as_bytes() == next.as_bytes();
         if query.name == next.as_bytes() || chased.iter().any(is_known) {
-            return None; // A loop: every record of it has been said.
+            return search.steered; // A loop: every record of it has been said.
         }
         chased.push(next);
     }
-    None
+    search.steered
 }
 
 impl<'a> Search<'a, '_, '_, '_> {
@@ -147,7 +154,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             self.reply.rcode = Rcode::Refused;
             self.reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
         }
-        Step::Done(None)
+        Step::Done
     }
 
     /// RFC 6604 §3: the code is that of the last name of the chain.
@@ -155,7 +162,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         self.reply.rcode = Rcode::NxDomain;
         self.deny(sought, zone);
         self.prove_no_name(sought, zone);
-        Step::Done(None)
+        Step::Done
     }
 
     fn deny_type(&mut self, hit: &Hit<'_, 'a>) -> Step {
@@ -163,7 +170,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             self.deny(hit.sought, zone);
             self.prove_no_type(hit);
         }
-        Step::Done(None)
+        Step::Done
     }
 
     /// RFC 2308 §2: the SOA says for how long the name or its type is known not to exist.
@@ -186,7 +193,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         self.reply.copy_spelled(Section::Additional, glue, count);
         let (siblings, count) = delegation.siblings.parts();
         self.reply.copy_if_room(siblings, count);
-        Step::Done(None)
+        Step::Done
     }
 
     /// RFC 6672 §3.1: the DNAME, and a CNAME made of it with its TTL.
@@ -204,7 +211,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         // RFC 6672 §2.2: the new name may be too long to exist.
         let Some(target) = WireName::joined(front, &dname.target) else {
             self.reply.rcode = Rcode::YxDomain;
-            return Step::Done(None);
+            return Step::Done;
         };
         let fixed = Fixed::internet(rtype::CNAME, dname.ttl);
         let data = [target.as_bytes()];
@@ -212,7 +219,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             .reply
             .record(Section::Answer, sought.owner, fixed, &data);
         if self.qtype == rtype::CNAME || self.qtype == rtype::ANY {
-            return Step::Done(None);
+            return Step::Done;
         }
         Step::Chase(target, owner)
     }
@@ -223,13 +230,16 @@ impl<'a> Search<'a, '_, '_, '_> {
         if let (Some(service), Some(rtype)) = (node.steered, SteeredType::of(self.qtype)) {
             return self.steer(hit, service, &[rtype]);
         }
+        if let Some(step) = self.steer_alias(hit) {
+            return step;
+        }
         if let Some(records) = node.rrset(self.qtype) {
             self.write(Section::Answer, hit, records);
             if let (rtype::NS, Some(addresses)) = (self.qtype, node.server_addresses()) {
                 let (addresses, count) = addresses.parts();
                 self.reply.copy_if_room(addresses, count);
             }
-            return Step::Done(None);
+            return Step::Done;
         }
         match (self.qtype, node.proofs(), node.cname()) {
             (rtype::ANY, _, _) => self.pick_any(hit),
@@ -251,7 +261,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
         match WireName::joined(&cname.key, &[]) {
             Some(name) => Step::Chase(name, owner),
-            None => Step::Done(None),
+            None => Step::Done,
         }
     }
 
@@ -260,11 +270,32 @@ impl<'a> Search<'a, '_, '_, '_> {
         match (hit.node.rrsets().next(), hit.node.steered) {
             (Some(records), _) => {
                 self.write(Section::Answer, hit, records);
-                Step::Done(None)
+                Step::Done
             }
             (None, Some(service)) => self.steer(hit, service, &SteeredType::ALL),
             (None, None) => self.deny_type(hit),
         }
+    }
+
+    /// Where the service's region is given by name, the name is another name for every type.
+    fn steer_alias(&mut self, hit: &Hit<'_, 'a>) -> Option<Step> {
+        let id = hit.node.steered?;
+        let service = self.live.answers.service(id)?;
+        if !service.offer.has_aliases() {
+            return None;
+        }
+        let chosen = self.choose(id, service).alias()?;
+        match (self.qtype, hit.node.proofs()) {
+            (rtype::NSEC, Some(_)) => Some(self.tell_alias_denial(hit)),
+            (rtype::RRSIG, Some(_)) => None,
+            _ => Some(self.write_region(hit, service, id, chosen, SteeredType::A)),
+        }
+    }
+
+    fn choose(&mut self, id: ServiceId, service: &SteeredService) -> Choice {
+        let (place, scope) = self.live.snapshot.clients.locate(id, self.asker.client);
+        self.reply.scope = self.reply.scope.max(scope);
+        service.choose(&self.live.snapshot, place, self.asker.draw)
     }
 
     /// What the service answers for the client's place: records of the first of the types that the
@@ -273,9 +304,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         let Some(service) = self.live.answers.service(id) else {
             return self.deny_type(hit);
         };
-        let (place, scope) = self.live.snapshot.clients.locate(id, self.asker.client);
-        self.reply.scope = scope;
-        let choice = service.choose(&self.live.snapshot, place, self.asker.draw);
+        let choice = self.choose(id, service);
         if let Some(refusal) = choice.refusal() {
             return self.fail(refusal);
         }
@@ -283,6 +312,9 @@ impl<'a> Search<'a, '_, '_, '_> {
             self.reply.error = Some(ExtendedError::FAIL_OPEN);
         }
         match first_of(&choice, types) {
+            Some((SteeredType::Https, chosen)) if choice.has_alternatives() => {
+                self.write_https(hit, service, id, chosen, &choice)
+            }
             Some((rtype, chosen)) => self.write_region(hit, service, id, chosen, rtype),
             None => self.deny_type(hit),
         }
@@ -296,15 +328,68 @@ impl<'a> Search<'a, '_, '_, '_> {
         chosen: Chosen,
         rtype: SteeredType,
     ) -> Step {
-        let offer = &service.offer;
+        self.steered = Some((id, chosen));
+        let (offer, owner) = (&service.offer, hit.sought.owner);
+        if let Some(alias) = offer.alias(chosen.member) {
+            return self.chase_alias(hit, alias, service.ttl, chosen.member);
+        }
         let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
         if let Some(answer) = offer.rrset(chosen.member, rtype, rotation) {
-            answer.write_for(self.reply, Section::Answer, hit.sought.owner, service.ttl);
+            answer.write_for(self.reply, Section::Answer, owner, service.ttl);
             self.write_steered_signatures(hit, service.ttl, answer, |steered| {
                 steered.of(chosen.member, rtype, rotation)
             });
         }
-        Step::Done(Some((id, chosen)))
+        Step::Done
+    }
+
+    /// RFC 9460 §2.4.1: what the region publishes, and behind it, by priority, the names of the regions
+    /// that a client should try when that fails.
+    fn write_https(
+        &mut self,
+        hit: &Hit<'_, 'a>,
+        service: &SteeredService,
+        id: ServiceId,
+        chosen: Chosen,
+        choice: &Choice,
+    ) -> Step {
+        self.steered = Some((id, chosen));
+        let (offer, rtype) = (&service.offer, SteeredType::Https);
+        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
+        let (Some(first), Some(zone)) = (
+            offer.rrset(chosen.member, rtype, rotation),
+            self.zone_of(hit.node),
+        ) else {
+            return Step::Done;
+        };
+        let (section, owner) = (Section::Answer, hit.sought.owner);
+        first.write_for(self.reply, section, owner, service.ttl);
+        let behind = (SECOND_PRIORITY..).zip(choice.alternatives());
+        let behind: SmallVec<[HttpsData; 2]> = behind
+            .filter_map(|(priority, member)| offer.alternative(member, priority, &zone.apex))
+            .collect();
+        let fixed = Fixed::internet(rtype.number(), service.ttl);
+        for rdata in &behind {
+            self.reply.record(section, owner, fixed, &[rdata]);
+        }
+        self.sign_https(hit, first, &behind, service.ttl);
+        Step::Done
+    }
+
+    fn chase_alias(&mut self, hit: &Hit<'_, 'a>, alias: &Alias, ttl: u32, member: usize) -> Step {
+        // Its data is what follows the fields of the one record.
+        let at = self.reply.end() + RECORD_HEAD;
+        let (owner, length) = (hit.sought.owner, alias.target.len());
+        alias
+            .rrset
+            .write_for(self.reply, Section::Answer, owner, ttl);
+        self.write_steered_signatures(hit, ttl, &alias.rrset, |steered| steered.alias(member));
+        match WireName::joined(&alias.target, &[]) {
+            Some(name) if self.qtype != rtype::CNAME && self.qtype != rtype::ANY => {
+                Step::Chase(name, Owner::at(at, length))
+            }
+            Some(_) | None => Step::Done,
+        }
     }
 
     /// No region may answer: a refusal beats a breach. What a chain has said so far is taken back.
@@ -317,7 +402,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             Refusal::Residency => "residency (it allows no region)",
             Refusal::Primary => "writes.failover: none (the primary is not able)",
         }));
-        Step::Done(None)
+        Step::Done
     }
 }
 

@@ -10,7 +10,9 @@ use super::codec::code::{Rcode, rtype};
 use super::codec::reply::{Fixed, Section};
 use super::dnssec::{LONGEST_KEPT, ToSign, nsec};
 use super::lookup::{Hit, Search, Sought, Source, Step};
-use super::table::{Denials, Node, Proofs, RrSet, SteeredSignatures, ZoneFacts};
+use super::table::{
+    ALIAS_TYPES, Denials, HttpsData, Node, Proofs, RrSet, SteeredSignatures, ZoneFacts,
+};
 
 /// The types of a name that does not exist (RFC 9824 §3.1).
 const NOTHING: [u16; 3] = [rtype::RRSIG, rtype::NSEC, rtype::NXNAME];
@@ -116,6 +118,38 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
     }
 
+    /// Signs an HTTPS RRset that is put together for a ranking: there are too many for all of them to be
+    /// signed beforehand.
+    pub(super) fn sign_https(
+        &mut self,
+        hit: &Hit<'_, 'a>,
+        first: &RrSet,
+        behind: &[HttpsData],
+        ttl: u32,
+    ) {
+        if self.reply.wants_dnssec() {
+            let mut what = Unsigned::of(Section::Answer, first, ttl);
+            what.rdata.extend(behind.iter().map(|rdata| &**rdata));
+            self.sign(hit.sought, self.zone_of(hit.node), &what);
+        }
+    }
+
+    /// The NSEC of a name that is another name, to whoever asks for it.
+    pub(super) fn tell_alias_denial(&mut self, hit: &Hit<'_, 'a>) -> Step {
+        let denial = hit.node.proofs().and_then(|proofs| proofs.denials.alias());
+        match (&hit.source, self.zone_of(hit.node), denial) {
+            (Source::Own, _, Some(nsec)) => {
+                nsec.write(self.reply, Section::Answer, hit.sought.owner);
+            }
+            (Source::Wildcard, Some(zone), Some(_)) => {
+                let types = ALIAS_TYPES.into_iter();
+                self.write_nsec(Section::Answer, hit.sought, zone, types);
+            }
+            (_, _, _) => {}
+        }
+        Step::Done
+    }
+
     /// Proves that a name does not exist, if the zone is signed: by saying that it does, with no
     /// type, and with the code of a name that exists unless the client understands both.
     pub(super) fn prove_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
@@ -160,7 +194,7 @@ impl<'a> Search<'a, '_, '_, '_> {
                 nsec.write(self.reply, Section::Answer, hit.sought.owner);
             }
         }
-        Step::Done(None)
+        Step::Done
     }
 
     /// RFC 8482 §7: of the signatures of a name, asked for by type, those of one RRset are enough.
@@ -183,7 +217,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             }
             (Source::Wildcard, None, None) => {}
         }
-        Step::Done(None)
+        Step::Done
     }
 
     /// RFC 4035 §3.1.4: the zone below is signed and how, or it is not.

@@ -385,7 +385,9 @@ fn https_names_the_port_and_hints_the_addresses() {
         &live(),
         &query("api.example.com", "HTTPS"),
         "0 aa rd
-         an api.example.com. 30 HTTPS 1 . alpn=h2,http/1.1, port=8443 ipv4hint=203.0.113.10, ipv6hint=2001:db8:1::10,",
+         an api.example.com. 30 HTTPS 1 . alpn=h2,http/1.1, port=8443 ipv4hint=203.0.113.10, ipv6hint=2001:db8:1::10,
+         an api.example.com. 30 HTTPS 2 two._regions.example.com. alpn=h2,http/1.1, port=8443 ipv4hint=203.0.113.20,
+         an api.example.com. 30 HTTPS 3 three._regions.example.com. alpn=h2,http/1.1, port=8443 ipv6hint=2001:db8:3::30,",
     );
 }
 

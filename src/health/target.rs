@@ -1,4 +1,4 @@
-//! What there is to probe: every origin of every service's regions, or their addresses.
+//! What there is to probe: every origin of every service's regions, or what DNS answers with.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ pub struct Target {
     pub service: ServiceId,
     /// In which region.
     pub region: RegionId,
-    /// Which origin it is; none: an address of the region.
+    /// Which origin it is; none: an address of the region, or its name.
     pub origin: Option<OriginId>,
     /// How it is probed.
     pub protocol: TargetProtocol,
@@ -68,21 +68,16 @@ pub fn targets(plan: &Plan) -> Vec<Target> {
 fn of_member(plan: &Plan, service: ServiceId, health: &HealthCheck, id: RegionId) -> Vec<Target> {
     let region = plan.regions.of(id);
     if region.origins.is_empty() {
-        return region
-            .addresses
-            .iter()
-            .map(|address| {
-                let port = health.port.unwrap_or(ADDRESS_PORT);
-                let protocol = protocol(health.protocol, TargetProtocol::Tcp);
-                target(
-                    service,
-                    id,
-                    None,
-                    protocol,
-                    address.to_string().into(),
-                    port,
-                )
-            })
+        let port = health.port.unwrap_or(ADDRESS_PORT);
+        let protocol = protocol(health.protocol, TargetProtocol::Tcp);
+        let addresses = region.addresses.iter().map(ToString::to_string);
+        let alias = region.alias.iter().map(|name| {
+            // Resolvers of hosts want no final dot.
+            name.to_string().trim_end_matches('.').to_owned()
+        });
+        return addresses
+            .chain(alias)
+            .map(|host| target(service, id, None, protocol, host.into(), port))
             .collect();
     }
     region

@@ -73,6 +73,7 @@ fn region(name: &str, addresses: &[&str]) -> Region {
         location: None,
         jurisdiction: None,
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
+        alias: None,
         origins: Vec::new(),
         weight: 100,
     }

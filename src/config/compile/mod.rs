@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::kinds::parse_origin;
+use crate::config::kinds::{parse_alias, parse_origin};
 use crate::config::plan::{
     Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
     OriginTls, Plan, RateLimit, Region, SourceAt, Tls,
@@ -380,6 +380,7 @@ fn regions(
             location: None,
             jurisdiction: entry.node.read("jurisdiction", |text| Some(text.into())),
             addresses: Vec::new(),
+            alias: None,
             origins: Vec::new(),
             weight: entry
                 .node
@@ -398,9 +399,7 @@ fn regions(
         region.location = given
             .and_then(Result::ok)
             .or_else(|| well_known(&entry.key));
-        region.addresses = distinct(entry.node.get("addresses"), problems, |text| {
-            text.parse::<IpAddr>().ok()
-        });
+        publish(region, entry.node.get("addresses"), problems);
         for url in distinct(entry.node.get("origins"), problems, |text| {
             parse_origin(text).ok()
         }) {
@@ -409,6 +408,25 @@ fn regions(
         }
     }
     (regions, origins)
+}
+
+/// RFC 1034 §3.6.2: a CNAME stands alone, so that a region has addresses or one name.
+fn publish(region: &mut Region, node: Option<&Node>, problems: &mut Vec<Problem>) {
+    region.addresses = distinct(node, problems, |text| text.parse().ok());
+    let items = node.map_or(&[][..], Node::items).iter();
+    let aliases = items.filter_map(|item| {
+        let text = item.text().filter(|text| text.parse::<IpAddr>().is_err())?;
+        Some((item, parse_alias(text).ok()?))
+    });
+    for (item, name) in aliases {
+        if region.alias.is_some() || !region.addresses.is_empty() {
+            let message = format!(
+                "`{name}` is answered with a CNAME, which stands alone: a region has addresses or one host name"
+            );
+            problems.push(Problem::new(Some(item.at.clone()), message));
+        }
+        region.alias = Some(name);
+    }
 }
 
 /// The items of a list; one that is there twice is told of.
@@ -495,7 +513,7 @@ fn doubts(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
             );
             compiling.warning(&entry.at, message);
         }
-        if region.addresses.is_empty() && region.origins.is_empty() {
+        if !region.publishes() && region.origins.is_empty() {
             compiling.warning(
                 &entry.at,
                 format!("region `{}` has neither addresses nor origins", entry.key),

@@ -311,7 +311,7 @@ fn doubt_health(node: &Node, check: &HealthCheck, ids: &[RegionId], compiling: &
             .map(|id| compiling.regions.of(*id))
             .find(|region| {
                 let targets = if region.origins.is_empty() {
-                    region.addresses.len()
+                    region.addresses.len() + usize::from(region.alias.is_some())
                 } else {
                     region.origins.len()
                 };

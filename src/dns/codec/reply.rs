@@ -32,7 +32,8 @@ impl Owner {
         Self::at(HEADER, length)
     }
 
-    fn at(at: usize, length: usize) -> Self {
+    /// A name of `length` bytes that stands at a place of the response.
+    pub(in crate::dns) fn at(at: usize, length: usize) -> Self {
         let cut = |n| u16::try_from(n).unwrap_or(0);
         Self {
             at: cut(at),
@@ -217,6 +218,11 @@ impl<'q, 'o> Reply<'q, 'o> {
             Section::Additional => &mut self.additionals,
         };
         *counter = counter.saturating_add(count);
+    }
+
+    /// Where the next record will stand.
+    pub(in crate::dns) fn end(&self) -> usize {
+        self.out.len()
     }
 
     /// Makes it a truncated one, whatever is written.

@@ -24,10 +24,11 @@ use metrics::Counter;
 
 use names::Unindexed;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
+pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
-pub(super) use signing::{Denials, Proofs, SteeredSignatures};
+pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType};
 pub(super) use warm::Wanted;

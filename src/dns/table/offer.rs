@@ -1,23 +1,37 @@
-//! What the regions of a service publish: addresses, and HTTPS records that hint at them (RFC 9460).
+//! What the regions of a service publish: addresses and HTTPS records that hint at them (RFC 9460), or
+//! a host name.
 //!
 //! Follows from the Plan alone; which region an answer is of, `steered` knows.
 
 use std::net::IpAddr;
 
+use smallvec::SmallVec;
+
 use super::rrset::RrSet;
 use super::steered::SteeredType;
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, Region};
+use crate::dns::codec::code::rtype;
+use crate::dns::codec::name::{to_key, to_wire};
 use crate::ids::{RegionId, ServiceId};
 use crate::steering::Draw;
 
 /// The port that HTTPS records need not name (RFC 9460 §9.1).
 const HTTPS_PORT: u16 = 443;
 
-/// `1 . alpn=h2,http/1.1`: priority, the owner itself as target, the parameter (RFC 9460 §2.2).
-const HTTPS_START: [u8; 19] = *b"\x00\x01\x00\x00\x01\x00\x0c\x02h2\x08http/1.1";
+/// `1 .`: the first to be tried, and the owner itself as target (RFC 9460 §2.2).
+const FIRST_AND_SELF: [u8; 3] = [0, 1, 0];
+
+/// `alpn=h2,http/1.1`.
+const PARAM_ALPN: [u8; 16] = *b"\x00\x01\x00\x0c\x02h2\x08http/1.1";
 const PARAM_PORT: [u8; 4] = [0, 3, 0, 2];
 const PARAM_IPV4HINT: u16 = 4;
 const PARAM_IPV6HINT: u16 = 6;
+
+/// Below a zone's apex, the name below which its regions have theirs.
+pub(in crate::dns) const REGIONS: &[u8] = b"\x08_regions";
+
+/// RDATA of an HTTPS record, most of which fit without an allocation.
+pub(in crate::dns) type HttpsData = SmallVec<[u8; 192]>;
 
 /// What a service's regions publish.
 #[derive(Debug)]
@@ -54,6 +68,28 @@ struct RegionOffer {
     region: RegionId,
     /// By type, one RRset for every place at which an answer can begin.
     rrsets: [Vec<RrSet>; SteeredType::ALL.len()],
+    /// Instead of addresses.
+    alias: Option<Alias>,
+    /// How other regions' HTTPS records lead here, if it has a name that they can give.
+    alternative: Option<Alternative>,
+}
+
+/// The name that a region is given by.
+#[derive(Debug)]
+pub(in crate::dns) struct Alias {
+    /// In lower case.
+    pub(in crate::dns) target: Box<[u8]>,
+    /// The CNAME.
+    pub(in crate::dns) rrset: RrSet,
+}
+
+/// An HTTPS record's data behind its priority, in which the apex may have to be put.
+#[derive(Debug)]
+struct Alternative {
+    target: Box<[u8]>,
+    /// Whether the target goes on with the zone's apex.
+    is_below_apex: bool,
+    params: Box<[u8]>,
 }
 
 impl Offer {
@@ -77,6 +113,44 @@ impl Offer {
     /// Where a region stands among them.
     pub(in crate::dns) fn member(&self, region: RegionId) -> Option<usize> {
         self.regions().position(|known| known == region)
+    }
+
+    /// The name that a region is given by.
+    pub(in crate::dns) fn alias(&self, member: usize) -> Option<&Alias> {
+        self.regions.get(member)?.alias.as_ref()
+    }
+
+    /// Whether any region is given by name.
+    pub(in crate::dns) fn has_aliases(&self) -> bool {
+        self.regions.iter().any(|region| region.alias.is_some())
+    }
+
+    /// Whether a region publishes anything.
+    pub(in crate::dns) fn publishes(&self, member: usize) -> bool {
+        self.alias(member).is_some() || self.has(member, SteeredType::Https)
+    }
+
+    /// Whether another region's HTTPS records can lead to this one.
+    pub(in crate::dns) fn is_alternative(&self, member: usize) -> bool {
+        let region = self.regions.get(member);
+        region.is_some_and(|region| region.alternative.is_some())
+    }
+
+    /// The HTTPS record that leads to a region when those before it fail (RFC 9460 §2.4.1).
+    pub(in crate::dns) fn alternative(
+        &self,
+        member: usize,
+        priority: u16,
+        apex: &[u8],
+    ) -> Option<HttpsData> {
+        let alternative = self.regions.get(member)?.alternative.as_ref()?;
+        let mut rdata = HttpsData::from_slice(&priority.to_be_bytes());
+        rdata.extend_from_slice(&alternative.target);
+        if alternative.is_below_apex {
+            rdata.extend_from_slice(apex);
+        }
+        rdata.extend_from_slice(&alternative.params);
+        Some(rdata)
     }
 
     /// Whether a region has records of a type.
@@ -123,7 +197,12 @@ impl Offer {
 
 impl RegionOffer {
     fn new(plan: &Plan, region: RegionId, key: &OfferKey, port: u16) -> Self {
-        let addresses = &plan.regions.of(region).addresses;
+        let Region {
+            name,
+            addresses,
+            alias,
+            ..
+        } = plan.regions.of(region);
         let v4 = addresses.iter().filter_map(|address| match address {
             IpAddr::V4(v4) => Some(v4.octets()),
             IpAddr::V6(_) => None,
@@ -134,7 +213,13 @@ impl RegionOffer {
         });
         let (v4, v6): (Vec<[u8; 4]>, Vec<[u8; 16]>) = (v4.collect(), v6.collect());
         let (most, ttl) = (key.answers, key.ttl);
-        let https = |at| https(port, &rotated(&v4, at, most), &rotated(&v6, at, most));
+        let params = |at| params(port, &rotated(&v4, at, most), &rotated(&v6, at, most));
+        let https = |at| [&FIRST_AND_SELF[..], &params(at)].concat();
+        let label = alias.is_none().then(|| region_label(name)).flatten();
+        let target = match alias {
+            Some(alias) => Some(to_key(alias)),
+            None => label.filter(|_| !addresses.is_empty()),
+        };
         Self {
             region,
             rrsets: SteeredType::ALL.map(|rtype| match rtype {
@@ -143,6 +228,15 @@ impl RegionOffer {
                 SteeredType::Https => {
                     rrsets(rtype, ttl, v4.len().max(v6.len()), |at| vec![https(at)])
                 }
+            }),
+            alias: alias.as_ref().map(|alias| Alias {
+                target: to_key(alias),
+                rrset: RrSet::new(rtype::CNAME, ttl, &[to_wire(alias)]),
+            }),
+            alternative: target.map(|target| Alternative {
+                target,
+                is_below_apex: alias.is_none(),
+                params: params(0).into(),
             }),
         }
     }
@@ -176,8 +270,20 @@ fn rrsets<D: AsRef<[u8]>>(
         .collect()
 }
 
-fn https(port: u16, v4: &[[u8; 4]], v6: &[[u8; 16]]) -> Vec<u8> {
-    let mut rdata = HTTPS_START.to_vec();
+/// The name of a region below a zone's apex, up to there; `None` for one that is no name.
+pub(super) fn region_label(region: &str) -> Option<Box<[u8]>> {
+    let mut name = Vec::new();
+    for label in region.split('.') {
+        let length = u8::try_from(label.len()).ok();
+        name.push(length.filter(|length| (1..=63).contains(length))?);
+        name.extend(label.bytes().map(|byte| byte.to_ascii_lowercase()));
+    }
+    name.extend_from_slice(REGIONS);
+    Some(name.into())
+}
+
+fn params(port: u16, v4: &[[u8; 4]], v6: &[[u8; 16]]) -> Vec<u8> {
+    let mut rdata = PARAM_ALPN.to_vec();
     if port != HTTPS_PORT {
         rdata.extend(PARAM_PORT);
         rdata.extend(port.to_be_bytes());

@@ -11,6 +11,9 @@ use crate::dns::codec::code::rtype;
 use crate::dns::dnssec::{Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
 use crate::ids::{ServiceId, Table};
 
+/// The types of a name that is another name (RFC 4034 §4.1.2, RFC 4035 §2.5).
+pub(in crate::dns) const ALIAS_TYPES: [u16; 3] = [rtype::CNAME, rtype::RRSIG, rtype::NSEC];
+
 /// Fewer names are not worth a thread: signing them takes a few milliseconds.
 const LEAST_SHARE: usize = 64;
 
@@ -66,6 +69,8 @@ pub(in crate::dns) struct Denials {
     all: RrSet,
     /// Without a type that the name's service answers in other places or at other times.
     without: Vec<(u16, RrSet)>,
+    /// Where the name is another name: its service has a region given by name.
+    alias: Option<RrSet>,
 }
 
 impl Denials {
@@ -78,6 +83,11 @@ impl Denials {
     /// Every type that the name has.
     pub(in crate::dns) fn all(&self) -> &RrSet {
         &self.all
+    }
+
+    /// Where the name is another name.
+    pub(in crate::dns) fn alias(&self) -> Option<&RrSet> {
+        self.alias.as_ref()
     }
 
     /// The types that the name has beside one.
@@ -95,6 +105,8 @@ fn beside(types: &[u16], qtype: u16) -> impl Iterator<Item = u16> {
 #[derive(Debug, Default)]
 pub(in crate::dns) struct SteeredSignatures {
     by_member: Vec<[Vec<RrSet>; SteeredType::ALL.len()]>,
+    /// Of the CNAMEs of regions given by name.
+    aliases: Vec<Option<RrSet>>,
 }
 
 impl SteeredSignatures {
@@ -113,6 +125,11 @@ impl SteeredSignatures {
         };
         // Where all rotations are one RRset, there is one.
         rotations.get(rotation).or(rotations.first())
+    }
+
+    /// Of the CNAME of a region given by name.
+    pub(in crate::dns) fn alias(&self, member: usize) -> Option<&RrSet> {
+        self.aliases.get(member)?.as_ref()
     }
 }
 
@@ -236,16 +253,25 @@ impl NodeSigning<'_, '_, '_> {
                 };
                 (0..rotations)
                     .filter_map(|rotation| offer.rrset(member, rtype, rotation))
-                    .map(|answer| {
-                        let rdata: Vec<&[u8]> = answer.rdata().collect();
-                        let rrsigs = self.rrsigs(answer.rtype(), answer.ttl(), &rdata);
-                        RrSet::new(rtype::RRSIG, answer.ttl(), &rrsigs)
-                    })
+                    .map(|answer| self.signatures(answer))
                     .collect()
             })
         });
         let by_member = by_member.collect();
-        SteeredSignatures { by_member }
+        let members = 0..offer.regions().count();
+        let aliases = members.map(|member| offer.alias(member));
+        let aliases = aliases.map(|alias| alias.map(|alias| self.signatures(&alias.rrset)));
+        SteeredSignatures {
+            by_member,
+            aliases: aliases.collect(),
+        }
+    }
+
+    /// The signatures of an RRset alone.
+    fn signatures(&mut self, set: &RrSet) -> RrSet {
+        let rdata: Vec<&[u8]> = set.rdata().collect();
+        let rrsigs = self.rrsigs(set.rtype(), set.ttl(), &rdata);
+        RrSet::new(rtype::RRSIG, set.ttl(), &rrsigs)
     }
 
     fn denials(&mut self, node: &NodeDraft, offer: Option<&Offer>) -> Denials {
@@ -260,13 +286,14 @@ impl NodeSigning<'_, '_, '_> {
         types.extend([rtype::RRSIG, rtype::NSEC]);
         types.sort_unstable();
         let all = self.nsec(types.iter().copied());
-        let without = steered.into_iter().map(|rtype| {
-            let nsec = self.nsec(beside(&types, rtype));
-            (rtype, nsec)
-        });
+        let without = steered.into_iter();
+        let without = without.map(|rtype| (rtype, self.nsec(beside(&types, rtype))));
+        let without = without.collect();
+        let has_aliases = offer.is_some_and(Offer::has_aliases);
         Denials {
             all,
-            without: without.collect(),
+            alias: has_aliases.then(|| self.nsec(ALIAS_TYPES.into_iter())),
+            without,
             types: types.into(),
         }
     }

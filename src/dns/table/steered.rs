@@ -10,6 +10,10 @@ use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{Ask, Decision, Draw, Refusal, Rule, Snapshot, Verdict, steer};
 
+/// How many regions HTTPS records name behind the first: more do not make an answer better, and all
+/// of them have to fit into it.
+const ALTERNATIVES: usize = 2;
+
 /// The types that services answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SteeredType {
@@ -93,9 +97,13 @@ pub struct Chosen {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     verdict: Verdict,
+    /// For every type, by name; then there is none by type.
+    alias: Option<Chosen>,
     a: Option<Chosen>,
     aaaa: Option<Chosen>,
     https: Option<Chosen>,
+    /// Where HTTPS clients go next, by the regions' places among the service's.
+    alternatives: [Option<u16>; ALTERNATIVES],
 }
 
 impl Choice {
@@ -114,11 +122,26 @@ impl Choice {
 
     /// The region for a type; `None`: none that may be chosen has it.
     pub fn of(&self, rtype: SteeredType) -> Option<Chosen> {
-        match rtype {
+        self.alias.or(match rtype {
             SteeredType::A => self.a,
             SteeredType::Aaaa => self.aaaa,
             SteeredType::Https => self.https,
-        }
+        })
+    }
+
+    /// The region that is answered by its name, whatever the type.
+    pub fn alias(&self) -> Option<Chosen> {
+        self.alias
+    }
+
+    /// Whether HTTPS clients have anywhere to go next.
+    pub(in crate::dns) fn has_alternatives(&self) -> bool {
+        self.alternatives().next().is_some()
+    }
+
+    /// Where HTTPS clients go next.
+    pub(in crate::dns) fn alternatives(&self) -> impl Iterator<Item = usize> {
+        self.alternatives.into_iter().flatten().map(usize::from)
     }
 }
 
@@ -173,23 +196,46 @@ impl SteeredService {
 
     fn decide(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
         let decision = steer(snapshot, &Ask::dns(self.id, place), draw);
+        let offer = &*self.offer;
+        // A CNAME stands alone: a region given by name answers for every type or for none.
+        let first = self.first(&decision, |member| offer.publishes(member));
+        let alias = first.filter(|first| offer.alias(first.member).is_some());
+        let with = |rtype| {
+            let first = self.first(&decision, |member| offer.has(member, rtype));
+            first.filter(|_| alias.is_none())
+        };
+        let https = with(SteeredType::Https);
         Choice {
             verdict: decision.verdict,
-            a: self.first_with(&decision, SteeredType::A),
-            aaaa: self.first_with(&decision, SteeredType::Aaaa),
-            https: self.first_with(&decision, SteeredType::Https),
+            alias,
+            a: with(SteeredType::A),
+            aaaa: with(SteeredType::Aaaa),
+            https,
+            alternatives: https.map_or([None; _], |https| self.behind(&decision, https)),
         }
     }
 
-    /// The first of the ranking that has the type.
-    fn first_with(&self, decision: &Decision, rtype: SteeredType) -> Option<Chosen> {
+    /// The next of the ranking that HTTPS records can lead to.
+    fn behind(&self, decision: &Decision, first: Chosen) -> [Option<u16>; ALTERNATIVES] {
+        let ranked = decision.ranked.iter().map(|choice| choice.region);
+        let mut behind = ranked
+            .skip_while(|region| *region != first.region)
+            .skip(1)
+            .filter_map(|region| self.offer.member(region))
+            .filter(|member| self.offer.is_alternative(*member))
+            .filter_map(|member| u16::try_from(member).ok());
+        std::array::from_fn(|_| behind.next())
+    }
+
+    /// The first of the ranking whose offer is right.
+    fn first(&self, decision: &Decision, is_right: impl Fn(usize) -> bool) -> Option<Chosen> {
         decision
             .ranked
             .iter()
             .enumerate()
             .find_map(|(rank, choice)| {
                 let member = self.offer.member(choice.region)?;
-                self.offer.has(member, rtype).then(|| Chosen {
+                is_right(member).then(|| Chosen {
                     member,
                     region: choice.region,
                     cause: if rank == 0 {

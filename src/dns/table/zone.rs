@@ -1,17 +1,19 @@
 //! Zones of the Plan → names, with occlusion, empty non-terminals, wildcards and glue settled.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::net::IpAddr;
 
 use super::names::{
     Delegation, NodeDraft, Redirection, Special, Unindexed, ZoneFacts, is_steered_type,
 };
+use super::offer::region_label;
 use super::rrset::{RrSet, Spelled, encode};
 use super::signing::Signing;
 use crate::config::plan::{Plan, Zone};
 use crate::dns::codec::code::rtype;
-use crate::dns::codec::name::{parent, to_key};
+use crate::dns::codec::name::{LONGEST_NAME, parent, to_key};
 use crate::dns::dnssec::Signer;
-use crate::ids::ServiceId;
+use crate::ids::{RegionId, ServiceId};
 
 /// Data of one owner and type, with the least of their TTLs (RFC 2181 §5.2).
 struct Data {
@@ -38,6 +40,7 @@ impl Unindexed {
         for draft in &mut drafts {
             let signer = signing.signer(draft.zone, &draft.apex);
             draft.publish_keys(signer.as_ref());
+            draft.publish_regions(plan);
             names.zones.push(ZoneFacts {
                 apex: draft.apex.clone(),
                 negative_soa: draft.negative_soa(),
@@ -221,6 +224,44 @@ impl Draft {
                     rdata: Vec::new(),
                 };
                 apex.entry(rtype).or_insert_with(none).rdata.extend(rdata);
+            }
+        }
+    }
+
+    /// Names of the regions whose addresses services answer with here: HTTPS records lead to them
+    /// (RFC 9460 §2.4.1). What the operator has written below `_regions` stands.
+    fn publish_regions(&mut self, plan: &Plan) {
+        let mut ttls: BTreeMap<RegionId, u32> = BTreeMap::new();
+        for service in self.steered.values().map(|id| plan.services.of(*id)) {
+            for member in service.regions.iter().filter(|_| service.regions.len() > 1) {
+                let ttl = service.dns.ttl.secs();
+                let least = ttls.entry(member.region).or_insert(ttl);
+                *least = ttl.min(*least);
+            }
+        }
+        for (id, ttl) in ttls {
+            let region = plan.regions.of(id);
+            let Some(label) = region_label(&region.name) else {
+                continue;
+            };
+            let name: Box<[u8]> = [&*label, &*self.apex].concat().into();
+            if name.len() > LONGEST_NAME || self.owners.contains_key(&name) {
+                continue;
+            }
+            let mut owned = Owned::new();
+            for address in &region.addresses {
+                let (rtype, rdata) = match address {
+                    IpAddr::V4(v4) => (rtype::A, v4.octets().to_vec()),
+                    IpAddr::V6(v6) => (rtype::AAAA, v6.octets().to_vec()),
+                };
+                let rdata_of = owned.entry(rtype).or_insert(Data {
+                    ttl,
+                    rdata: Vec::new(),
+                });
+                rdata_of.rdata.push(rdata);
+            }
+            if !owned.is_empty() {
+                self.owners.insert(name, owned);
             }
         }
     }

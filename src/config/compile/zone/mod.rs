@@ -39,6 +39,7 @@ pub(super) fn zones(
     steer_hosts(&mut drafts, services, compiling);
     let finish = |mut draft: Draft<'_>| {
         draft.lay_services_over(compiling);
+        draft.check_aliases(services, compiling);
         check::check(&mut draft, compiling);
         draft.into_zone()
     };
@@ -148,6 +149,36 @@ impl Draft<'_> {
             return;
         }
         self.names.entry(owner).or_default().steered = Some(service);
+    }
+
+    /// RFC 1034 §3.6.2: a name that a region given by host name answers for has nothing else, and so
+    /// it is no apex, which has an SOA.
+    fn check_aliases(&self, services: &Table<ServiceId, Service>, compiling: &mut Compiling<'_>) {
+        let mut found = Vec::new();
+        for (owner, standing) in &self.names {
+            let Some(service) = standing.steered.map(|id| services.of(id)) else {
+                continue;
+            };
+            let mut regions = service
+                .regions
+                .iter()
+                .map(|m| compiling.regions.of(m.region));
+            let Some(region) = regions.find(|region| region.alias.is_some()) else {
+                continue;
+            };
+            if let Some(other) = self.at(owner).next() {
+                let message = format!(
+                    "{owner} has this {} record, but service `{}` answers for it with a CNAME where region `{}` is chosen, and a CNAME stands alone (RFC 1034 §3.6.2)",
+                    other.rtype(),
+                    service.name,
+                    region.name
+                );
+                found.push((other.at.clone(), message));
+            }
+        }
+        for (at, message) in found {
+            compiling.problem(&at, message);
+        }
     }
 
     /// A type in YAML that cannot stand at a steered name.
