@@ -495,7 +495,7 @@ pub enum ClientMatch {
 }
 
 /// What happens when nobody is able.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenNoneHealthy {
     /// The unhealthy come back, after them the drained.
     All,

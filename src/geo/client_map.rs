@@ -125,8 +125,14 @@ impl ClientMap {
         self.classes.iter().map(|class| class.prefixes.len()).sum()
     }
 
+    /// Which of the classes a service is of: services of one class have the same places, and the same
+    /// overrides.
+    pub fn class_of(&self, service: ServiceId) -> Option<usize> {
+        self.of_service.get(service).copied()
+    }
+
     fn class(&self, service: ServiceId) -> Option<&Class> {
-        self.classes.get(*self.of_service.get(service)?)
+        self.classes.get(self.class_of(service)?)
     }
 }
 

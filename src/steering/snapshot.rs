@@ -69,7 +69,7 @@ pub struct ServiceState {
 }
 
 /// How a region of a service is.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MemberState {
     /// Which region.
     pub region: RegionId,

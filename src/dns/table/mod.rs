@@ -29,6 +29,7 @@ use offer::{Offer, OfferKey};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
+use steered::Shared;
 pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType};
 pub(super) use warm::Wanted;
@@ -113,13 +114,14 @@ impl AnswerTable {
         let unchanged = same_plan.filter(|previous| {
             Arc::ptr_eq(&previous.lasting, &lasting) && ranks_alike(&previous.snapshot, &snapshot)
         });
+        let mut shared = Shared::default();
         let services = Table::like(&snapshot.plan.services, |id| {
             unchanged
                 .filter(|previous| previous.snapshot.services.of(id) == snapshot.services.of(id))
                 .map_or_else(
                     || {
                         let offer = lasting.offers.of(id).clone();
-                        Arc::new(SteeredService::compile(&snapshot, id, offer))
+                        Arc::new(SteeredService::compile(&snapshot, id, offer, &mut shared))
                     },
                     |previous| previous.services.of(id).clone(),
                 )

@@ -1,14 +1,15 @@
 //! Steered names: what each service answers at each place, decided by `steer` when the snapshot
 //! is built, or per query where a draw decides.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::codec::code::rtype;
 use super::offer::Offer;
-use crate::config::plan::Policy;
+use crate::config::plan::{Policy, WhenNoneHealthy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Ask, Decision, Draw, Refusal, Rule, Snapshot, Verdict, steer};
+use crate::steering::{Ask, Decision, Draw, MemberState, Refusal, Rule, Snapshot, Verdict, steer};
 
 /// How many regions HTTPS records name behind the first: more do not make an answer better, and all
 /// of them have to fit into it.
@@ -153,7 +154,7 @@ pub(in crate::dns) struct SteeredService {
     pub(in crate::dns) ttl: u32,
     /// What its regions publish.
     pub(in crate::dns) offer: Arc<Offer>,
-    choices: Choices,
+    choices: Arc<Choices>,
 }
 
 #[derive(Debug)]
@@ -164,30 +165,70 @@ enum Choices {
     PerQuery,
 }
 
+/// Choices of services that decide alike under one snapshot: most of many services do.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    known: HashMap<Deciding, Arc<Choices>>,
+}
+
+/// All that a service's choices follow from, under one snapshot.
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct Deciding {
+    class: Option<usize>,
+    offer: *const Offer,
+    policy: Policy,
+    when_none_healthy: WhenNoneHealthy,
+    members: Vec<MemberState>,
+    /// Residency is a service's own.
+    resident: Option<ServiceId>,
+}
+
 impl SteeredService {
-    /// Decides for every place.
-    pub(super) fn compile(snapshot: &Snapshot, id: ServiceId, offer: Arc<Offer>) -> Self {
+    /// Decides for every place, or takes over what was decided for a service alike.
+    pub(super) fn compile(
+        snapshot: &Snapshot,
+        id: ServiceId,
+        offer: Arc<Offer>,
+        shared: &mut Shared,
+    ) -> Self {
         let (service, state) = snapshot.service(id);
         let mut compiled = Self {
             id,
             ttl: state.ttl.secs(),
             offer,
-            choices: Choices::PerQuery,
+            choices: Arc::new(Choices::PerQuery),
         };
         if service.policy != Policy::Weighted {
-            // Where nothing is known of places, there is one: nowhere.
-            let places = snapshot.clients.places(id).len().max(1);
-            let choices = (0..places)
-                .map(|place| compiled.decide(snapshot, PlaceId::at(place), Draw(0)))
-                .collect();
-            compiled.choices = Choices::ByPlace(choices);
+            let deciding = Deciding {
+                class: snapshot.clients.class_of(id),
+                offer: Arc::as_ptr(&compiled.offer),
+                policy: service.policy,
+                when_none_healthy: service.when_none_healthy,
+                members: state.members.clone(),
+                resident: service.residency.as_ref().map(|_| id),
+            };
+            let choices = shared.known.entry(deciding);
+            let choices = choices.or_insert_with(|| Arc::new(compiled.everywhere(snapshot)));
+            compiled.choices = Arc::clone(choices);
         }
         compiled
     }
 
+    #[cfg(test)]
+    pub(super) fn shares_choices_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.choices, &other.choices)
+    }
+
+    fn everywhere(&self, snapshot: &Snapshot) -> Choices {
+        // Where nothing is known of places, there is one: nowhere.
+        let places = snapshot.clients.places(self.id).len().max(1);
+        let choices = (0..places).map(|place| self.decide(snapshot, PlaceId::at(place), Draw(0)));
+        Choices::ByPlace(choices.collect())
+    }
+
     /// What it answers at a place.
     pub(in crate::dns) fn choose(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
-        match &self.choices {
+        match &*self.choices {
             Choices::ByPlace(choices) => choices.get(place.index()).copied(),
             Choices::PerQuery => None,
         }

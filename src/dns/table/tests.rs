@@ -93,6 +93,27 @@ fn a_change_of_health_costs_the_services_that_it_concerns() {
 }
 
 #[test]
+fn services_that_decide_alike_are_decided_once() {
+    let mut plan = plan();
+    let like_the_first = plan.services.of(ServiceId::at(0)).clone();
+    plan.services.push(like_the_first);
+    let plan = Arc::new(plan);
+    let same = compile(&plan, Health::Healthy, None);
+    let shares = |table: &AnswerTable, a: usize, b: usize| {
+        let of = |at| table.services.of(ServiceId::at(at));
+        of(a).shares_choices_with(of(b))
+    };
+    assert!(shares(&same, 0, 3));
+    assert!(
+        !shares(&same, 0, 2),
+        "the third refuses where the first fails open"
+    );
+    // `compile` changes the first service alone.
+    let different = compile(&plan, Health::Unhealthy, None);
+    assert!(!shares(&different, 0, 3));
+}
+
+#[test]
 fn a_key_that_becomes_active_later_is_waited_for() {
     let times = Times {
         activate: Some(2_000),
