@@ -115,8 +115,14 @@ fn every_page_that_it_names_is_there() {
         .skip(1)
         .filter_map(|rest| rest.split(')').next());
     for link in links.filter(|link| !link.starts_with("http")) {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(link);
+        let (page, heading) = link.split_once('#').unwrap_or((link, ""));
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
         assert!(path.exists(), "{link}");
+        if !heading.is_empty() {
+            let text = std::fs::read_to_string(path).unwrap().to_lowercase();
+            let title = heading.replace('-', " ");
+            assert!(text.contains(&format!("# {title}\n")), "{link}");
+        }
     }
 }
 
