@@ -185,6 +185,12 @@ pub(super) struct Tally {
 }
 
 impl Tally {
+    /// A message that is not answered, whatever it says.
+    pub(super) fn count_unanswerable(&mut self) {
+        let reason = DropReason::Unanswerable;
+        count(&DropReason::ALL, &mut self.dropped, &reason);
+    }
+
     fn count_steered(&mut self, steered: (ServiceId, Chosen)) {
         let known = self.steered.iter_mut().find(|(known, _)| *known == steered);
         match known {

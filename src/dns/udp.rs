@@ -218,8 +218,11 @@ impl<S: Family> Worker<S> {
                     self.answer();
                     self.send();
                 }
-                // The time-out that lets this thread look at `stop`, or a signal.
-                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                // The time-out that lets this thread look at `stop`, or a signal. A table that was
+                // replaced is let go of now, for a thread with queries to do has no time to free it.
+                Err(Errno::EAGAIN | Errno::EINTR) => {
+                    self.live.load();
+                }
                 Err(error) => {
                     tracing::warn!(%error, "DNS over UDP cannot receive");
                     std::thread::sleep(ERROR_PAUSE);
@@ -241,10 +244,7 @@ impl<S: Family> Worker<S> {
             if let Some(from) = message.address {
                 let to = Local::of(&message);
                 let length = message.bytes;
-                // The control messages of a socket for all addresses must say something.
-                if to.is_some() || !self.is_wildcard {
-                    self.received.push(Received { from, to, length });
-                }
+                self.received.push(Received { from, to, length });
             }
         }
         Ok(())
@@ -274,10 +274,18 @@ impl<S: Family> Worker<S> {
                 Some(rate) => self.limiter.pace(rate, peer, now_us),
                 None => Pace::Whole,
             };
-            let is_answered = message.as_mut().is_some_and(|message| {
-                // Nobody can be answered at port 0.
-                port != 0 && Counters::answer(&mut tally, live, message, arrival, limit, &mut bytes)
-            });
+            // Nobody can be answered at port 0, nor from an address that is not known.
+            let is_answerable = port != 0 && (received.to.is_some() || !self.is_wildcard);
+            let is_answered = match message {
+                Some(message) if is_answerable => {
+                    Counters::answer(&mut tally, live, message, arrival, limit, &mut bytes)
+                }
+                Some(_) => {
+                    tally.count_unanswerable();
+                    false
+                }
+                None => false,
+            };
             if is_answered {
                 self.responses.push(Outgoing {
                     to: received.from,

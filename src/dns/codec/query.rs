@@ -66,11 +66,18 @@ pub enum DropReason {
     Response,
     /// Its client's network was sent enough.
     Limited,
+    /// Its sender has no port, or the system does not say where it was sent to.
+    Unanswerable,
 }
 
 impl DropReason {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Short, Self::Response, Self::Limited];
+    pub const ALL: [Self; 4] = [
+        Self::Short,
+        Self::Response,
+        Self::Limited,
+        Self::Unanswerable,
+    ];
 
     /// As metrics call it.
     pub fn as_str(self) -> &'static str {
@@ -78,6 +85,7 @@ impl DropReason {
             Self::Short => "short",
             Self::Response => "response",
             Self::Limited => "limited",
+            Self::Unanswerable => "unanswerable",
         }
     }
 }
