@@ -75,8 +75,8 @@ def cpu_seconds(parent):
 
 
 @contextmanager
-def server(command, ready, **options):
-    """Runs a server on its own CPU until the block ends; `ready` says whether it answers."""
+def server(command, ready, patience=20, **options):
+    """Runs a server on its own CPU until the block ends; `ready` says whether it answers within seconds."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             ["taskset", "-c", SERVER_CPU, *map(str, command)],
@@ -85,7 +85,7 @@ def server(command, ready, **options):
             **options,
         )
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + patience
             while not ready():
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)

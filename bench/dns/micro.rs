@@ -1,8 +1,7 @@
 //! Micro-benchmarks of the DNS room: answering, finding a client, building and rebuilding tables.
 //!
 //! `cargo bench --bench dns` prints a table. `cargo bench --bench dns -- CASE COUNT` only answers COUNT
-//! queries of a case, so that the difference of two counts under callgrind is instructions per query:
-//! `run.py` does that.
+//! queries of a case, for a profiler to watch.
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,

@@ -2,8 +2,9 @@
 """DNS side by side: Knot, NSD, gdnsd, PowerDNS and the least that a server can do, against Meridian.
 
 Each server is alone on CPU 0, with dnsperf on CPU 1, and gets the same queries. Servers that cannot do what a case
-asks for are not in it: NSD and gdnsd do not sign, NSD and PowerDNS do not steer by a table of networks. Afterwards
-the micro-benchmarks of `micro.rs`, and instructions per query counted by callgrind.
+asks for are not in it: gdnsd does not sign, NSD and PowerDNS do not steer by a table of networks. Times on a shared
+machine wander and instructions do not, so that callgrind counts those of Meridian. Afterwards come the micro-benchmarks
+of `micro.rs`. Words are names of cases: `run.py static` measures one.
 """
 
 import random
@@ -44,20 +45,18 @@ class Case:
     steered: bool = False
     signed: bool = False
     cookies: bool = False
-    instructions_of: str = ""
 
 
 CASES = [
-    Case("static", (peers.knot, peers.nsd, peers.gdnsd, peers.pdns), instructions_of="static"),
-    Case("steered by subnet", (peers.knot, peers.gdnsd), steered=True, instructions_of="steered"),
-    Case("static, signed", (peers.knot, peers.nsd, peers.pdns), signed=True, instructions_of="signed-static"),
-    Case("steered, signed", (peers.knot,), steered=True, signed=True, instructions_of="signed-steered"),
+    Case("static", (peers.knot, peers.nsd, peers.gdnsd, peers.pdns)),
+    Case("steered by subnet", (peers.knot, peers.gdnsd), steered=True),
+    Case("static, signed", (peers.knot, peers.nsd, peers.pdns), signed=True),
+    Case("steered, signed", (peers.knot,), steered=True, signed=True),
     Case(
         "static, signed, cookies",
         (peers.knot, peers.nsd, peers.pdns),
         signed=True,
-        cookies=True,
-        instructions_of="signed-static-cookies",
+        cookies=True
     ),
 ]
 
@@ -123,13 +122,21 @@ def measure(configure, case, folder):
     home = folder / f"{configure.__name__}-{port}"
     home.mkdir()
     with server(configure(home, port, case), lambda: answers(port, configure, case)) as pid:
-        cookie = server_cookie(port, case) if case.cookies and configure is not peers.bare else b"resolver" * 3
-        file = home / "queries"
-        wires = list(queries(case, cookie if case.cookies else None))
-        file.write_bytes(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
+        file, _ = write_queries(home, port, case, configure)
         load = ["dnsperf", "-B", "-s", "127.0.0.1", "-p", port, "-d", file, "-c", 8, "-q", 200, "-W"]
         client([*load, "-l", 1])
         return min((one_run(pid, load) for _ in range(ROUNDS)), key=lambda run: run[1] + run[2])
+
+
+def write_queries(home, port, case, configure):
+    """A file of queries as dnsperf reads them, and how many there are."""
+    cookie = None
+    if case.cookies:
+        cookie = b"resolver" * 3 if configure is peers.bare else server_cookie(port, case)
+    wires = list(queries(case, cookie))
+    file = home / "queries"
+    file.write_bytes(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
+    return file, len(wires)
 
 
 def one_run(pid, load):
@@ -140,14 +147,27 @@ def one_run(pid, load):
     return completed / SECONDS, user / completed * 1e6, system / completed * 1e6
 
 
-def instructions(bench, case):
-    """User instructions of `respond` per query: the difference of two counts."""
-    def of(count):
-        command = [find("valgrind"), "--tool=callgrind", "--callgrind-out-file=/dev/null", bench, case, str(count)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stderr
-        return int(re.search(r"Collected : (\d+)", said)[1])
-    first, more = peers.NAMES * 10, peers.NAMES
-    return (of(first + more) - of(first)) / more
+def instructions(case, folder):
+    """User instructions of the whole server per query, counted by callgrind between two moments."""
+    port = free_port()
+    home = folder / f"callgrind-{port}"
+    home.mkdir()
+    command = peers.meridian(home, port, case)
+    counted = [find("valgrind"), "--tool=callgrind", f"--callgrind-out-file={home}/out", *command]
+    ready = lambda: answers(port, peers.meridian, case)
+    with server(counted, ready, patience=300) as pid:
+        file, number = write_queries(home, port, case, peers.meridian)
+        load = ["dnsperf", "-B", "-s", "127.0.0.1", "-p", port, "-d", file, "-c", 8, "-q", 100, "-W"]
+        client([*load, "-n", 1])
+        control(["--zero", pid])
+        client([*load, "-n", 1])
+        control(["--dump", pid])
+        dumps = sorted(home.glob("out.[0-9]*"), key=lambda dump: dump.stat().st_mtime)
+    return int(re.search(r"^(?:totals|summary): (\d+)", dumps[-1].read_text(), re.M)[1]) / number
+
+
+def control(words):
+    subprocess.run([find("callgrind_control"), *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def compare(case, folder):
@@ -161,6 +181,7 @@ def compare(case, folder):
         cpu = user + system
         rows.append((name, f"{rate:,.0f}", f"{user:.2f}", f"{system:.2f}", f"{cpu / best:.2f}", f"{cpu / bare:.2f}"))
     table(rows)
+    print(f"\nInstructions per query: {instructions(case, folder):,.0f}")
 
 
 def main():
@@ -169,8 +190,11 @@ def main():
     wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory() as folder:
         for case in CASES:
-            if not wanted or case.instructions_of in wanted:
+            if not wanted or case.name in wanted:
                 compare(case, Path(folder))
+    if not wanted:
+        print("\nParts of it\n", flush=True)
+        subprocess.run(["cargo", "bench", "--locked", "--bench", "dns"], cwd=ROOT, check=True)
 
 
 if __name__ == "__main__":

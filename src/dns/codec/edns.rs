@@ -165,13 +165,15 @@ impl Edns {
     ) {
         let size = out.len() + room;
         let error = error.filter(|error| self.reserve(node) + error.length() <= room);
-        out.push(0);
-        put_u16(out, rtype::OPT);
-        put_u16(out, OWN_UDP_SIZE);
-        let [high, _] = (rcode.code() << 4).to_be_bytes();
-        out.extend_from_slice(&[high, VERSION]);
-        put_u16(out, self.flags());
-        let length_at = out.len();
+        let [type_high, type_low] = rtype::OPT.to_be_bytes();
+        let [size_high, size_low] = OWN_UDP_SIZE.to_be_bytes();
+        let [code, _] = (rcode.code() << 4).to_be_bytes();
+        let [flags_high, flags_low] = self.flags().to_be_bytes();
+        let before_length = [
+            0, type_high, type_low, size_high, size_low, code, VERSION, flags_high, flags_low,
+        ];
+        let length_at = out.len() + before_length.len();
+        out.extend_from_slice(&before_length);
         put_u16(out, 0);
         self.write_options(out, scope, node);
         if let Some(error) = error {
@@ -284,13 +286,13 @@ pub(in crate::dns) fn put_u16(out: &mut Vec<u8>, value: u16) {
 
 /// Appends an option whose data is these parts.
 pub(super) fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
-    put_u16(out, code);
-    let length_at = out.len();
-    put_u16(out, 0);
+    let length: usize = data.iter().map(|part| part.len()).sum();
+    let [high, low] = code.to_be_bytes();
+    let [length_high, length_low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+    out.extend_from_slice(&[high, low, length_high, length_low]);
     for part in data {
         out.extend_from_slice(part);
     }
-    patch_length(out, length_at);
 }
 
 /// RFC 8467 §4.2: to the next multiple of the block, or to all that may be sent. Zeros, RFC 7830 §3.
