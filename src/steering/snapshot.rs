@@ -22,8 +22,8 @@ pub struct Snapshot {
     pub plan: Arc<Plan>,
     /// Where clients are.
     pub clients: Arc<ClientMap>,
-    /// How each service's regions are.
-    pub services: Table<ServiceId, ServiceState>,
+    /// How each service's regions are; shared with the snapshots before and after in which it is the same.
+    pub services: Table<ServiceId, Arc<ServiceState>>,
     /// How far regions are from here.
     pub edge: Edge,
     /// Who has applied what; shared, because it moves with every write.
@@ -57,8 +57,8 @@ pub struct Edge {
     pub round_trips: Table<RegionId, Estimate>,
 }
 
-/// How a service is.
-#[derive(Clone, Debug, PartialEq)]
+/// How a service is. `Eq`, so that comparing a shared one with itself costs a look at its address.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceState {
     /// Its regions, in the Plan's order.
     pub members: Vec<MemberState>,

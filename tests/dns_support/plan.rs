@@ -273,11 +273,11 @@ pub fn snapshot(plan: Arc<Plan>, change: impl Fn(ServiceId, &mut MemberState)) -
             change(id, &mut state);
             state
         });
-        ServiceState {
+        Arc::new(ServiceState {
             members: members.collect(),
             able_origins: Vec::new(),
             ttl: service.dns.ttl,
-        }
+        })
     });
     Snapshot {
         generation: 1,

@@ -1,5 +1,7 @@
 //! The snapshot that the world amounts to, and what changed since the last one.
 
+use std::sync::Arc;
+
 use super::{World, event};
 use crate::control::events::{Event, Kind};
 use crate::health::{Health, Verdict, of_targets};
@@ -11,10 +13,12 @@ impl World {
     /// What it all amounts to, and what changed in regions' health since the last snapshot.
     pub fn snapshot(&mut self, now_ms: u64) -> (Snapshot, Vec<Event>) {
         let plan = self.plan.clone();
-        let services = Table::like(&plan.services, |id| ServiceState {
-            members: self.members(id, now_ms),
-            able_origins: self.able_origins(id),
-            ttl: self.ttl(id),
+        let services = Table::like(&plan.services, |id| {
+            Arc::new(ServiceState {
+                members: self.members(id, now_ms),
+                able_origins: self.able_origins(id),
+                ttl: self.ttl(id),
+            })
         });
         let able = |region: RegionId| {
             services
@@ -104,7 +108,7 @@ impl World {
 
     fn note_health(
         &mut self,
-        services: &Table<ServiceId, ServiceState>,
+        services: &Table<ServiceId, Arc<ServiceState>>,
         now_ms: u64,
     ) -> Vec<Event> {
         let mut events = Vec::new();

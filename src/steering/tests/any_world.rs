@@ -184,7 +184,7 @@ pub(super) fn snapshot(facts: &[Facts; 4]) -> Snapshot {
     let (plan, clients) = &*PLAN;
     let (mut snapshot, _) = World::new(plan.clone(), clients.clone()).snapshot(0);
     for service in plan.services.ids() {
-        for member in &mut snapshot.services.of_mut(service).members {
+        for member in &mut Arc::make_mut(snapshot.services.of_mut(service)).members {
             let facts = &facts[member.region.index()];
             (member.health, member.admin, member.weight) =
                 (facts.health, facts.admin, facts.weight);

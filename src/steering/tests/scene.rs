@@ -165,9 +165,10 @@ services:
 
     fn renewed(mut self) -> Self {
         (self.snapshot, _) = self.world.snapshot(0);
-        let members = &mut self.snapshot.services.of_mut(ServiceId::at(0)).members;
+        let state = Arc::make_mut(self.snapshot.services.of_mut(ServiceId::at(0)));
         for (region, fact) in &self.facts {
-            let member = members.iter_mut().find(|member| member.region == *region);
+            let mut members = state.members.iter_mut();
+            let member = members.find(|member| member.region == *region);
             match (member, fact) {
                 (Some(member), Fact::Health(health)) => member.health = *health,
                 (Some(member), Fact::Admin(admin)) => member.admin = *admin,
