@@ -135,7 +135,7 @@ fn restore(world: &mut World, state: &Value, now_ms: u64) {
             Some("unhealthy") => Verdict::Unhealthy,
             Some(_) | None => continue,
         };
-        world.remember_verdict(key.as_str().into(), verdict, now_ms);
+        world.remember_verdict(&key.as_str().into(), verdict, now_ms);
     }
     for drain in state["drains"].as_array().into_iter().flatten() {
         if let Some(drain) = drain_from(drain) {

@@ -52,7 +52,7 @@ pub enum TargetProtocol {
     Tcp,
 }
 
-/// Every target of the Plan.
+/// Every target of the Plan: by service, and for each in the order of its regions.
 pub fn targets(plan: &Plan) -> Vec<Target> {
     let members = plan.services.iter().flat_map(|(id, service)| {
         service

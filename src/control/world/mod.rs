@@ -6,10 +6,12 @@
 mod drained;
 mod reported;
 mod snapshotted;
+mod watched;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+
+use watched::{TargetState, Targets};
 
 use crate::config::plan::Plan;
 use crate::control::drains::{Drain, Drains};
@@ -17,8 +19,7 @@ use crate::control::events::{Event, Kind};
 use crate::control::lag::Laggards;
 use crate::control::ranking::Ranking;
 use crate::geo::ClientMap;
-use crate::health::{Failure, Health, Phases, Target, TargetKey, Verdict, targets};
-use crate::ids::{ServiceId, Table};
+use crate::health::{Failure, Health, Phases, Target, TargetKey, Verdict};
 use crate::positions::{self, Applied, Vector};
 
 /// How long a region whose positions ran backwards is shown as degraded.
@@ -33,15 +34,6 @@ pub struct LastProbe {
     pub outcome: Result<Phases, Failure>,
 }
 
-/// What is known of a target.
-#[derive(Clone, Debug)]
-struct TargetState {
-    verdict: Verdict,
-    since_ms: u64,
-    flip_in: Option<Duration>,
-    last: Option<LastProbe>,
-}
-
 /// All that changes while the edge runs.
 #[derive(Debug)]
 pub struct World {
@@ -49,7 +41,6 @@ pub struct World {
     generation: u64,
     clients: Arc<ClientMap>,
     targets: Targets,
-    states: HashMap<TargetKey, TargetState>,
     /// Since when each service's region has its health.
     health: HashMap<(Arc<str>, Arc<str>), (Health, u64)>,
     drains: Drains,
@@ -60,48 +51,6 @@ pub struct World {
     laggards: Laggards,
     /// Up to when all that time alone changes has been taken in.
     settled_ms: u64,
-}
-
-/// The Plan's targets, found by name and by service.
-#[derive(Debug, Default)]
-struct Targets {
-    all: Vec<(TargetKey, Target)>,
-    place: HashMap<TargetKey, usize>,
-    /// Where each service's targets lie in `all`: they stand together.
-    of_service: Table<ServiceId, std::ops::Range<usize>>,
-}
-
-impl Targets {
-    fn of(plan: &Plan) -> Self {
-        let all: Vec<(TargetKey, Target)> = targets(plan)
-            .into_iter()
-            .map(|target| (target.key(plan), target))
-            .collect();
-        let place = all
-            .iter()
-            .enumerate()
-            .map(|(at, (key, _))| (key.clone(), at))
-            .collect();
-        let of_service = Table::like(&plan.services, |service| {
-            let first = all.partition_point(|(_, target)| target.service < service);
-            first..all.partition_point(|(_, target)| target.service <= service)
-        });
-        Self {
-            all,
-            place,
-            of_service,
-        }
-    }
-
-    fn get(&self, key: &TargetKey) -> Option<&Target> {
-        let (_, target) = self.all.get(*self.place.get(key)?)?;
-        Some(target)
-    }
-
-    fn of_service(&self, service: ServiceId) -> impl Iterator<Item = &(TargetKey, Target)> {
-        let range = self.of_service.get(service).cloned().unwrap_or_default();
-        self.all.get(range).into_iter().flatten()
-    }
 }
 
 /// What folding a report amounts to.
@@ -143,7 +92,6 @@ impl World {
             generation: 0,
             clients: clients.clone(),
             targets: Targets::default(),
-            states: HashMap::new(),
             health: HashMap::new(),
             drains: Drains::default(),
             ranking: Ranking::default(),
@@ -169,22 +117,13 @@ impl World {
     /// Every target of the Plan with the verdict known of it.
     pub fn checks(&self) -> impl Iterator<Item = (&TargetKey, &Target, Verdict)> {
         self.targets
-            .all
             .iter()
-            .map(|(key, target)| (key, target, self.verdict(key)))
-    }
-
-    fn verdict(&self, key: &TargetKey) -> Verdict {
-        self.states
-            .get(key)
-            .map_or(Verdict::Unknown, |state| state.verdict)
+            .map(|watched| (&watched.key, &watched.target, watched.verdict()))
     }
 
     /// Takes over a new Plan; what is known of what did not change is kept.
     pub fn adopt(&mut self, plan: Arc<Plan>, clients: Arc<ClientMap>) {
-        self.targets = Targets::of(&plan);
-        let kept = &self.targets.place;
-        self.states.retain(|key, _| kept.contains_key(key));
+        self.targets = Targets::of(&plan, std::mem::take(&mut self.targets));
         let members: HashSet<(Arc<str>, Arc<str>)> = members(&plan).collect();
         self.health.retain(|key, _| members.contains(key));
         for domain in plan.domains.values() {
@@ -203,15 +142,16 @@ impl World {
         self.generation += 1;
     }
 
-    /// Restores what `state_dir` remembers of a target.
-    pub fn remember_verdict(&mut self, key: TargetKey, verdict: Verdict, now_ms: u64) {
-        let state = TargetState {
-            verdict,
-            since_ms: now_ms,
-            flip_in: None,
-            last: None,
-        };
-        self.states.insert(key, state);
+    /// Restores what `state_dir` remembers of a target, if there still is that target.
+    pub fn remember_verdict(&mut self, key: &TargetKey, verdict: Verdict, now_ms: u64) {
+        if let Some(watched) = self.targets.get_mut(key) {
+            watched.state = Some(TargetState {
+                verdict,
+                since_ms: now_ms,
+                flip_in: None,
+                last: None,
+            });
+        }
     }
 
     /// Restores what `state_dir` remembers of an origin's positions, if there still is that origin.
@@ -239,7 +179,7 @@ impl World {
 
     /// The service and the region that a target belongs to.
     pub fn owner(&self, key: &TargetKey) -> Option<(&Arc<str>, &Arc<str>)> {
-        let target = self.targets.get(key)?;
+        let target = &self.targets.get(key)?.target;
         let service = &self.plan.services.of(target.service).name;
         Some((service, &self.plan.regions.of(target.region).name))
     }
@@ -259,12 +199,11 @@ impl World {
         WorldStatus {
             targets: self
                 .targets
-                .all
                 .iter()
-                .map(|(key, target)| TargetStatus {
-                    target: target.clone(),
-                    verdict: self.verdict(key),
-                    last: self.states.get(key).and_then(|state| state.last.clone()),
+                .map(|watched| TargetStatus {
+                    target: watched.target.clone(),
+                    verdict: watched.verdict(),
+                    last: watched.state.as_ref().and_then(|state| state.last.clone()),
                 })
                 .collect(),
             since_ms: self

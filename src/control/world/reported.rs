@@ -2,19 +2,25 @@
 
 use std::sync::Arc;
 
-use super::{Folded, LastProbe, SUSPECT_MS, TargetState, World, event};
+use super::watched::TargetState;
+use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
-use crate::health::{Report, Target, Verdict};
+use crate::health::{Report, Target};
 use crate::positions::{self, Reported, parse_vector};
 
 impl World {
     /// Folds what a check says. `steady_ms` is when the probe was sent and when it ended on the
     /// edge's steady clock.
     pub fn report(&mut self, report: Report, now_ms: u64, steady_ms: (u64, u64)) -> Folded {
-        let Some(target) = self.targets.get(&report.key).cloned() else {
+        let Some(watched) = self.targets.get(&report.key) else {
             return Folded::default(); // A reload has just taken it away.
         };
+        let is_news = watched
+            .state
+            .as_ref()
+            .is_none_or(|state| state.verdict != report.verdict || state.flip_in != report.flip_in);
+        let target = watched.target.clone();
         let region = self.plan.regions.of(target.region).name.clone();
         if let Ok(phases) = &report.result.outcome {
             self.ranking
@@ -26,11 +32,7 @@ impl World {
                 .events
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
-        let before = self.states.get(&report.key);
-        folded.stirred = !folded.events.is_empty()
-            || before.is_none_or(|state| {
-                state.verdict != report.verdict || state.flip_in != report.flip_in
-            });
+        folded.stirred = is_news || !folded.events.is_empty();
         folded
             .events
             .extend(self.take_verdict(&target, &region, report, now_ms));
@@ -44,9 +46,9 @@ impl World {
         report: Report,
         now_ms: u64,
     ) -> Option<Event> {
-        let before = self.states.get(&report.key);
-        let known = before.map_or(Verdict::Unknown, |state| state.verdict);
-        let since_ms = match before {
+        let watched = self.targets.get_mut(&report.key)?;
+        let known = watched.verdict();
+        let since_ms = match &watched.state {
             Some(state) if state.verdict == report.verdict => state.since_ms,
             Some(_) | None => now_ms,
         };
@@ -54,7 +56,7 @@ impl World {
             Ok(phases) => format!("answered in {} ms", phases.total().as_millis()),
             Err(failure) => failure.to_string(),
         };
-        let state = TargetState {
+        watched.state = Some(TargetState {
             verdict: report.verdict,
             since_ms,
             flip_in: report.flip_in,
@@ -62,8 +64,7 @@ impl World {
                 at_ms: now_ms,
                 outcome: report.result.outcome,
             }),
-        };
-        self.states.insert(report.key, state);
+        });
         (known != report.verdict).then(|| {
             let service = &self.plan.services.of(target.service).name;
             let message = format!(

@@ -1,7 +1,9 @@
 //! The snapshot that the world amounts to, and what changed since the last one.
 
+use std::iter;
 use std::sync::Arc;
 
+use super::watched::Watched;
 use super::{World, event};
 use crate::control::events::{Event, Kind};
 use crate::health::{Health, Verdict, of_targets};
@@ -52,34 +54,32 @@ impl World {
 
     pub(super) fn members(&self, id: ServiceId, now_ms: u64) -> Vec<MemberState> {
         let service = self.plan.services.of(id);
+        let mut targets = self.targets.of_service(id).peekable();
         service
             .regions
             .iter()
             .map(|member| {
                 let region = self.plan.regions.of(member.region);
+                let here = |watched: &&Watched| watched.target.region == member.region;
+                let verdicts = iter::from_fn(|| targets.next_if(here)).map(Watched::verdict);
+                let health = of_targets(verdicts, service.health.min_healthy);
                 MemberState {
                     region: member.region,
                     seed: stable_hash(&region.name),
                     weight: member.weight,
-                    health: self.region_health(id, member.region),
+                    health: self.unless_suspect(health, &region.name),
                     admin: self.drains.admin(&self.plan, id, member.region, now_ms),
                 }
             })
             .collect()
     }
 
-    fn region_health(&self, service: ServiceId, region: RegionId) -> Health {
-        let verdicts = self
-            .targets
-            .of_service(service)
-            .filter(|(_, target)| target.region == region)
-            .map(|(key, _)| self.verdict(key));
-        let health = of_targets(verdicts, self.plan.services.of(service).health.min_healthy);
-        let suspect = self
-            .suspects
-            .contains_key(&self.plan.regions.of(region).name);
+    /// A region whose positions ran backwards is degraded at best.
+    fn unless_suspect(&self, health: Health, region: &Arc<str>) -> Health {
         match health {
-            Health::Healthy | Health::Unknown if suspect => Health::Degraded,
+            Health::Healthy | Health::Unknown if self.suspects.contains_key(region) => {
+                Health::Degraded
+            }
             Health::Healthy | Health::Unknown | Health::Degraded | Health::Unhealthy => health,
         }
     }
@@ -87,8 +87,8 @@ impl World {
     fn able_origins(&self, id: ServiceId) -> Vec<(RegionId, OriginId)> {
         self.targets
             .of_service(id)
-            .filter(|(key, _)| self.verdict(key) != Verdict::Unhealthy)
-            .filter_map(|(_, target)| Some((target.region, target.origin?)))
+            .filter(|watched| watched.verdict() != Verdict::Unhealthy)
+            .filter_map(|watched| Some((watched.target.region, watched.target.origin?)))
             .collect()
     }
 
@@ -98,7 +98,7 @@ impl World {
         let soonest = self
             .targets
             .of_service(id)
-            .filter_map(|(key, _)| self.states.get(key)?.flip_in)
+            .filter_map(|watched| watched.state.as_ref()?.flip_in)
             .min();
         match soonest {
             None => dns.ttl,
