@@ -1,5 +1,6 @@
 //! What operators have taken out of service, why, and until when.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +26,11 @@ pub struct Drain {
 impl Drain {
     fn is_over(&self, now_ms: u64) -> bool {
         self.until_ms.is_some_and(|until| until <= now_ms)
+    }
+
+    /// When the sessions of services with these times end.
+    fn sessions_end(&self, session_times: &BTreeSet<Duration>) -> impl Iterator<Item = u64> {
+        session_times.iter().map(|time| after(self.since_ms, *time))
     }
 }
 
@@ -93,19 +99,31 @@ impl Drains {
 
     /// When after `since_ms` a member of a service stands differently next, if ever: a drain ends, or
     /// sessions do. A drain that is over is due until [`Drains::expire`] clears it away.
-    pub fn next_change_ms(&self, plan: &Plan, since_ms: u64) -> Option<u64> {
-        let longest = plan
-            .services
-            .values()
-            .filter_map(|service| service.affinity.as_ref());
-        let grace = longest.map(|affinity| affinity.drain).collect::<Vec<_>>();
+    /// `session_times` are those of services' affinity.
+    pub fn next_change_ms(&self, session_times: &BTreeSet<Duration>, since_ms: u64) -> Option<u64> {
         self.drains
             .iter()
             .flat_map(|drain| {
-                let sessions = grace.iter().map(|grace| after(drain.since_ms, *grace));
+                let sessions = drain.sessions_end(session_times);
                 sessions.filter(|at| *at > since_ms).chain(drain.until_ms)
             })
             .min()
+    }
+
+    /// Whether a member of a service may stand differently at two moments for no other reason than time.
+    pub fn turn_between(
+        &self,
+        session_times: &BTreeSet<Duration>,
+        one_ms: u64,
+        other_ms: u64,
+    ) -> bool {
+        // The clock may have been set back.
+        let (first, last) = (one_ms.min(other_ms), one_ms.max(other_ms));
+        self.drains.iter().any(|drain| {
+            let ends = drain.sessions_end(session_times).chain(drain.until_ms);
+            let mut turns = ends.chain([drain.since_ms]);
+            turns.any(|at| first < at && at <= last)
+        })
     }
 
     /// How a region of a service stands.

@@ -6,5 +6,6 @@ mod folding;
 mod measuring;
 mod reloading;
 mod scene;
+mod sharing;
 mod storing;
 mod writer;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shown::Stale;
 use super::{World, event};
 use crate::config::plan::Plan;
 use crate::control::drains::{Drain, DrainRefused};
@@ -35,6 +36,7 @@ impl World {
             message,
         );
         self.drains.put(drain);
+        self.shown.stale = Stale::All;
         Ok(event)
     }
 
@@ -99,14 +101,21 @@ impl World {
             self.drain_scope(region, service)?;
             return Err(DrainRefused::NotDrained(region.to_owned()));
         };
+        self.shown.stale = Stale::All;
         Ok(self.drain_over(&drain, now_ms, "undone"))
     }
 
     /// Ends the drains whose time is over.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Event> {
         self.settled_ms = now_ms;
-        self.suspects.retain(|_, until| *until > now_ms);
+        let cleared = self
+            .suspects
+            .extract_if(|_, until| *until <= now_ms)
+            .count();
         let over = self.drains.expire(now_ms);
+        if cleared > 0 || !over.is_empty() {
+            self.shown.stale = Stale::All;
+        }
         over.iter()
             .map(|drain| self.drain_over(drain, now_ms, "over"))
             .collect()
@@ -126,7 +135,9 @@ impl World {
     /// When time alone changes something next, in milliseconds since 1970. What has passed since the last
     /// [`expire`](Self::expire) is still to come.
     pub fn next_change_ms(&self) -> Option<u64> {
-        let drains = self.drains.next_change_ms(&self.plan, self.settled_ms);
+        let drains = self
+            .drains
+            .next_change_ms(&self.session_times, self.settled_ms);
         let suspects = self.suspects.values().copied();
         suspects.chain(drains).min()
     }

@@ -5,12 +5,15 @@
 
 mod drained;
 mod reported;
+mod shown;
 mod snapshotted;
 mod watched;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use shown::{Shown, Stale};
 use watched::{TargetState, Targets};
 
 use crate::config::plan::Plan;
@@ -41,9 +44,12 @@ pub struct World {
     generation: u64,
     clients: Arc<ClientMap>,
     targets: Targets,
+    shown: Shown,
     /// Since when each service's region has its health.
     health: HashMap<(Arc<str>, Arc<str>), (Health, u64)>,
     drains: Drains,
+    /// How long services let sessions stay in a drained region: each time once.
+    session_times: BTreeSet<Duration>,
     ranking: Ranking,
     positions: HashMap<Arc<str>, Arc<Applied>>,
     /// Region → until when its positions are suspect.
@@ -92,8 +98,10 @@ impl World {
             generation: 0,
             clients: clients.clone(),
             targets: Targets::default(),
+            shown: Shown::default(),
             health: HashMap::new(),
             drains: Drains::default(),
+            session_times: BTreeSet::new(),
             ranking: Ranking::default(),
             positions: HashMap::new(),
             suspects: HashMap::new(),
@@ -137,9 +145,17 @@ impl World {
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()
         });
+        let affinities = plan.services.values().filter_map(|s| s.affinity.as_ref());
+        self.session_times = affinities.map(|affinity| affinity.drain).collect();
         self.plan = plan;
         self.clients = clients;
         self.generation += 1;
+        self.forget_shown();
+    }
+
+    /// Has the next snapshot made without the last one.
+    pub(in crate::control) fn forget_shown(&mut self) {
+        self.shown = Shown::default();
     }
 
     /// Restores what `state_dir` remembers of a target, if there still is that target.
@@ -151,6 +167,7 @@ impl World {
                 flip_in: None,
                 last: None,
             });
+            self.shown.stale.add(watched.target.service);
         }
     }
 
@@ -175,6 +192,7 @@ impl World {
     /// Restores a drain.
     pub fn remember_drain(&mut self, drain: Drain) {
         self.drains.put(drain);
+        self.shown.stale = Stale::All;
     }
 
     /// The service and the region that a target belongs to.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::shown::Stale;
 use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
@@ -33,6 +34,9 @@ impl World {
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
         folded.stirred = is_news || !folded.events.is_empty();
+        if is_news {
+            self.shown.stale.add(target.service);
+        }
         folded
             .events
             .extend(self.take_verdict(&target, &region, report, now_ms));
@@ -139,7 +143,7 @@ impl World {
             Reported::Known | Reported::Advanced => None,
             Reported::Regressed => {
                 let message = format!("positions of {region} ran backwards, to {applied}");
-                self.suspects.insert(region.clone(), now_ms + SUSPECT_MS);
+                self.distrust(region, now_ms);
                 Some(event(Kind::Position, now_ms, Some(region), None, message))
             }
         }
@@ -147,7 +151,14 @@ impl World {
 
     /// Notes that a proxied answer showed a region's positions running backwards.
     pub fn suspect(&mut self, region: &Arc<str>, message: String, now_ms: u64) -> Event {
-        self.suspects.insert(region.clone(), now_ms + SUSPECT_MS);
+        self.distrust(region, now_ms);
         event(Kind::Position, now_ms, Some(region), None, message)
+    }
+
+    fn distrust(&mut self, region: &Arc<str>, now_ms: u64) {
+        let until_ms = now_ms + SUSPECT_MS;
+        if self.suspects.insert(region.clone(), until_ms).is_none() {
+            self.shown.stale = Stale::All;
+        }
     }
 }

@@ -1,8 +1,9 @@
 //! The snapshot that the world amounts to, and what changed since the last one.
 
-use std::iter;
 use std::sync::Arc;
+use std::{iter, mem};
 
+use super::shown::Stale;
 use super::watched::Watched;
 use super::{World, event};
 use crate::control::events::{Event, Kind};
@@ -14,14 +15,9 @@ use crate::units::Ttl;
 impl World {
     /// What it all amounts to, and what changed in regions' health since the last snapshot.
     pub fn snapshot(&mut self, now_ms: u64) -> (Snapshot, Vec<Event>) {
+        let events = self.renew(now_ms);
         let plan = self.plan.clone();
-        let services = Table::like(&plan.services, |id| {
-            Arc::new(ServiceState {
-                members: self.members(id, now_ms),
-                able_origins: self.able_origins(id),
-                ttl: self.ttl(id),
-            })
-        });
+        let services = self.shown.services.clone();
         let able = |region: RegionId| {
             services
                 .values()
@@ -29,7 +25,6 @@ impl World {
                 .any(|member| member.region == region && member.health.is_able())
         };
         let edge = self.ranking.edge(&plan, able);
-        let events = self.note_health(&services, now_ms);
         let positions = Table::from_vec(
             plan.domains
                 .values()
@@ -50,6 +45,58 @@ impl World {
             positions,
         };
         (snapshot, events)
+    }
+
+    /// Brings the services' states up to now; what changed in regions' health.
+    fn renew(&mut self, now_ms: u64) -> Vec<Event> {
+        let mut events = Vec::new();
+        match self.take_stale(now_ms) {
+            Stale::All => {
+                let plan = self.plan.clone();
+                self.shown.services =
+                    Table::like(&plan.services, |id| self.renewed(id, now_ms, &mut events));
+            }
+            Stale::Some(services) => {
+                for id in services {
+                    *self.shown.services.of_mut(id) = self.renewed(id, now_ms, &mut events);
+                }
+            }
+        }
+        events
+    }
+
+    fn take_stale(&mut self, now_ms: u64) -> Stale {
+        let last_ms = mem::replace(&mut self.shown.at_ms, now_ms);
+        let stale = mem::replace(&mut self.shown.stale, Stale::none());
+        if self
+            .drains
+            .turn_between(&self.session_times, last_ms, now_ms)
+        {
+            return Stale::All;
+        }
+        stale
+    }
+
+    /// A service's state: the last snapshot's own if it is still the same. Tells of the health that
+    /// changed.
+    fn renewed(
+        &mut self,
+        id: ServiceId,
+        now_ms: u64,
+        events: &mut Vec<Event>,
+    ) -> Arc<ServiceState> {
+        let state = ServiceState {
+            members: self.members(id, now_ms),
+            able_origins: self.able_origins(id),
+            ttl: self.ttl(id),
+        };
+        match self.shown.services.get(id) {
+            Some(last) if **last == state => last.clone(),
+            Some(_) | None => {
+                events.extend(self.note_health(id, &state, now_ms));
+                Arc::new(state)
+            }
+        }
     }
 
     pub(super) fn members(&self, id: ServiceId, now_ms: u64) -> Vec<MemberState> {
@@ -106,39 +153,31 @@ impl World {
         }
     }
 
-    fn note_health(
-        &mut self,
-        services: &Table<ServiceId, Arc<ServiceState>>,
-        now_ms: u64,
-    ) -> Vec<Event> {
+    fn note_health(&mut self, id: ServiceId, state: &ServiceState, now_ms: u64) -> Vec<Event> {
         let mut events = Vec::new();
-        for (id, state) in services.iter() {
-            let service = &self.plan.services.of(id).name;
-            for member in &state.members {
-                let region = &self.plan.regions.of(member.region).name;
-                let key = (service.clone(), region.clone());
-                let before = self
-                    .health
-                    .get(&key)
-                    .map_or(Health::Unknown, |(health, _)| *health);
-                if self.health.contains_key(&key) && before == member.health {
-                    continue;
-                }
-                self.health.insert(key, (member.health, now_ms));
-                if before != member.health {
-                    let message = format!(
-                        "region {region} is {} for service {service}, was {}",
-                        member.health.as_str(),
-                        before.as_str()
-                    );
-                    events.push(event(
-                        Kind::Health,
-                        now_ms,
-                        Some(region),
-                        Some(service),
-                        message,
-                    ));
-                }
+        let service = &self.plan.services.of(id).name;
+        for member in &state.members {
+            let region = &self.plan.regions.of(member.region).name;
+            let key = (service.clone(), region.clone());
+            let known = self.health.get(&key).map(|(health, _)| *health);
+            if known == Some(member.health) {
+                continue;
+            }
+            self.health.insert(key, (member.health, now_ms));
+            let before = known.unwrap_or(Health::Unknown);
+            if before != member.health {
+                let message = format!(
+                    "region {region} is {} for service {service}, was {}",
+                    member.health.as_str(),
+                    before.as_str()
+                );
+                events.push(event(
+                    Kind::Health,
+                    now_ms,
+                    Some(region),
+                    Some(service),
+                    message,
+                ));
             }
         }
         events
