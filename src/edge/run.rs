@@ -129,8 +129,8 @@ impl Wiring {
         let keyring = self.keyring(&plan);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
         let keys = materials.zone_keys.clone();
+        let mut last: Option<Arc<Snapshot>> = None;
         let publish = move |snapshot: Arc<Snapshot>| {
-            publish_numbers(&snapshot);
             let live = dns::Live::compile(
                 snapshot.clone(),
                 &dns::Signing::new(keys.clone(), clock::unix_secs()),
@@ -139,11 +139,13 @@ impl Wiring {
             dns.store(Arc::new(live));
             if let Some(proxy) = &proxy {
                 proxy.live.store(Arc::new(proxy::Live {
-                    snapshot,
+                    snapshot: snapshot.clone(),
                     routes: routes.clone(),
                     keyring: keyring.clone(),
                 }));
             }
+            publish_numbers(&snapshot, last.as_deref());
+            last = Some(snapshot);
         };
         Adoption {
             plan,
@@ -176,8 +178,12 @@ pub(super) fn publish_generation(generation: u64) {
     metrics::gauge!("meridian_config_generation").set(f64::from(generation));
 }
 
-fn publish_numbers(snapshot: &Snapshot) {
+/// Sets what is not as in the last snapshot of the same Plan.
+fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
     for (id, state) in snapshot.services.iter() {
+        if last.is_some_and(|last| last.services.of(id) == state) {
+            continue;
+        }
         let service = &snapshot.plan.services.of(id).name;
         for member in &state.members {
             let region = &snapshot.plan.regions.of(member.region).name;
