@@ -5,6 +5,7 @@
 #![allow(
     clippy::expect_used,
     clippy::indexing_slicing,
+    clippy::panic,
     clippy::as_conversions,
     clippy::disallowed_methods,
     missing_docs,
