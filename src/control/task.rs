@@ -1,6 +1,7 @@
 //! The one writer: receives reports and commands, folds them, publishes snapshots, runs the checks.
 
 use std::collections::HashMap;
+use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -229,7 +230,10 @@ impl Writer {
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(command) = commands.recv() => self.obey(command),
-                Some(report) = reports.recv() => self.fold(report),
+                Some(report) = reports.recv() => {
+                    let waiting = iter::from_fn(|| reports.try_recv().ok()).take(QUEUE);
+                    self.fold_all(iter::once(report).chain(waiting));
+                }
                 _ = tick.tick() => {
                     self.publish(); // Round trips move without stirring anything.
                     self.save();
@@ -331,7 +335,21 @@ impl Writer {
         Ok(())
     }
 
-    fn fold(&mut self, report: Report) {
+    /// Folds reports that wait together, and publishes once for all: when a region fails, the targets
+    /// of all services report within moments.
+    fn fold_all(&mut self, reports: impl Iterator<Item = Report>) {
+        let mut stirred = false;
+        for report in reports {
+            stirred |= self.fold(report);
+        }
+        if stirred {
+            self.publish();
+            self.unsaved = true;
+        }
+    }
+
+    /// Whether the snapshot may have changed.
+    fn fold(&mut self, report: Report) -> bool {
         let now = Instant::now();
         let steady_now = clock::steady_ms();
         let ago =
@@ -351,10 +369,7 @@ impl Writer {
         }
         let folded = self.world.report(report, clock::unix_ms(), steady_ms);
         self.record(folded.events);
-        if folded.stirred {
-            self.publish();
-            self.unsaved = true;
-        }
+        folded.stirred
     }
 
     fn record(&self, events: impl IntoIterator<Item = Event>) {

@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rustls::RootCertStore;
@@ -175,6 +176,44 @@ async fn what_probes_find_is_published_and_told_in_the_order_of_ids() {
     let status = running.control.status().await.unwrap();
     assert!(status.targets.iter().all(|target| target.last.is_some()));
     running.end().await;
+}
+
+#[tokio::test]
+async fn reports_that_wait_together_are_published_once() {
+    const SERVICES: usize = 40;
+    let ground = Ground::new();
+    let mut yaml = format!(
+        "regions: {{ down: {{ origins: ['http://127.0.0.1:{}'] }} }}\nservices:\n",
+        ground.closed_port
+    );
+    for service in 0..SERVICES {
+        yaml += &format!(
+            "  s{service}: {{ hosts: [s{service}.example.com], health: {{ protocol: tcp, interval: 1h }} }}\n"
+        );
+    }
+    let published = Arc::new(AtomicUsize::new(0));
+    let count = published.clone();
+    let (control, inbox) = Control::new();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let publish = Box::new(move |_| {
+        count.fetch_add(1, Ordering::Relaxed);
+    });
+    control.start(
+        inbox,
+        adoption(&plan(&yaml), publish),
+        None,
+        &tasks,
+        stop.clone(),
+    );
+    let (_, mut to_come) = control.events().follow(0);
+    for _ in 0..2 * SERVICES {
+        timeout(PATIENCE, to_come.recv()).await.unwrap().unwrap();
+    }
+    let published = published.load(Ordering::Relaxed);
+    assert!(published < SERVICES, "{published}");
+    stop.cancel();
+    tasks.close();
+    timeout(PATIENCE, tasks.wait()).await.unwrap();
 }
 
 #[tokio::test]
