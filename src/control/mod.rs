@@ -8,6 +8,7 @@ mod events;
 mod lag;
 mod ranking;
 mod reload;
+mod retired;
 mod store;
 mod task;
 #[cfg(test)]
@@ -17,6 +18,7 @@ mod world;
 pub use drains::{Drain, DrainRefused, Drains};
 pub use events::{Event, EventLog, Kind};
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
+pub use retired::Replaced;
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Closed, Control, Inbox, Probers, Publish};
 pub use world::{Folded, LastProbe, TargetStatus, World, WorldStatus};

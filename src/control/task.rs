@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
+use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
 use super::world::{World, WorldStatus};
 use crate::clock;
@@ -52,7 +53,7 @@ pub struct Adoption {
 }
 
 /// Receives snapshots.
-pub type Publish = Box<dyn FnMut(Arc<Snapshot>) + Send>;
+pub type Publish = Box<dyn FnMut(Arc<Snapshot>) -> Replaced + Send>;
 
 enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
@@ -110,6 +111,7 @@ impl Control {
             store,
             publish: first.publish,
             published: None,
+            retired: Retired::default(),
             events: self.events.clone(),
             reports,
             checks: HashMap::new(),
@@ -209,6 +211,7 @@ struct Writer {
     store: Option<Store>,
     publish: Publish,
     published: Option<Arc<Snapshot>>,
+    retired: Retired,
     events: Arc<EventLog>,
     reports: mpsc::Sender<Report>,
     checks: HashMap<TargetKey, RunningCheck>,
@@ -235,6 +238,7 @@ impl Writer {
                     self.fold_all(iter::once(report).chain(waiting));
                 }
                 _ = tick.tick() => {
+                    self.retired.tick();
                     self.publish(); // Round trips move without stirring anything.
                     self.save();
                 }
@@ -391,7 +395,7 @@ impl Writer {
         }
         let snapshot = Arc::new(snapshot);
         self.published = Some(snapshot.clone());
-        (self.publish)(snapshot);
+        self.retired.keep((self.publish)(snapshot));
     }
 
     /// Starts the checks of the Plan, keeps those that did not change, stops the others.

@@ -21,7 +21,7 @@ use crate::admin::{AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{self, Loaded, Problem, Problems};
-use crate::control::{Adoption, ConfigStatus, Control, Reloader, Store, StoreError};
+use crate::control::{Adoption, ConfigStatus, Control, Reloader, Replaced, Store, StoreError};
 use crate::dns;
 use crate::positions::Keyring;
 use crate::proxy::{self, InFlightCounters, Routes, Workers};
@@ -136,16 +136,18 @@ impl Wiring {
                 &dns::Signing::new(keys.clone(), clock::unix_secs()),
                 Some(&dns.load()),
             );
-            dns.store(Arc::new(live));
+            let old_dns = dns.swap(Arc::new(live));
+            let mut old_proxy = None;
             if let Some(proxy) = &proxy {
-                proxy.live.store(Arc::new(proxy::Live {
+                old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
                     snapshot: snapshot.clone(),
                     routes: routes.clone(),
                     keyring: keyring.clone(),
-                }));
+                })));
             }
             publish_numbers(&snapshot, last.as_deref());
-            last = Some(snapshot);
+            let old_snapshot = last.replace(snapshot);
+            Box::new((old_dns, old_proxy, old_snapshot)) as Replaced
         };
         Adoption {
             plan,

@@ -16,7 +16,7 @@ use super::scene::{drain, member, plan, told};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{
-    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Probers, Publish, Store,
+    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Probers, Publish, Replaced, Store,
 };
 use crate::geo::ClientMap;
 use crate::health::{Health, Prober};
@@ -88,6 +88,7 @@ fn publisher() -> (Publish, watch::Receiver<Option<Arc<Snapshot>>>) {
     let (sender, published) = watch::channel(None);
     let publish = move |snapshot| {
         sender.send_replace(Some(snapshot));
+        Box::new(()) as Replaced
     };
     (Box::new(publish), published)
 }
@@ -197,6 +198,7 @@ async fn reports_that_wait_together_are_published_once() {
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let publish = Box::new(move |_| {
         count.fetch_add(1, Ordering::Relaxed);
+        Box::new(()) as Replaced
     });
     control.start(
         inbox,
