@@ -212,7 +212,8 @@ fn pass_over_without_address(
     };
     let lacks = |region: RegionId| {
         let by_address = plan.regions.of(region).addresses.iter().any(has);
-        !by_address && !(by_alias && is_alias(region))
+        let by_name = by_alias && is_alias(region);
+        !by_address && !by_name
     };
     for choice in &decision.ranked {
         if lacks(choice.region) {

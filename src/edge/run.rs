@@ -147,7 +147,8 @@ impl Wiring {
             }
             publish_numbers(&snapshot, last.as_deref());
             let old_snapshot = last.replace(snapshot);
-            Box::new((old_dns, old_proxy, old_snapshot)) as Replaced
+            let replaced: Replaced = Box::new((old_dns, old_proxy, old_snapshot));
+            replaced
         };
         Adoption {
             plan,
