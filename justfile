@@ -24,7 +24,7 @@ tidy:
 doc:
     cargo doc --no-deps --document-private-items --open
 
-# Side by side with real peers: dns or http; or start, or health.
+# Side by side with real peers: dns/run or http; or start, or health.
 bench what:
     python3 bench/{{what}}.py
 

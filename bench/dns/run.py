@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """DNS side by side: Knot, NSD, gdnsd, PowerDNS and the least that a server can do, against Meridian.
 
-Each server is alone on CPU 0, with dnsperf on CPU 1, and gets the same queries. Servers that cannot do what a case
+The servers have CPU 0, of which all but one are idle, and dnsperf has CPU 1; all get the same queries, in turns. Servers that cannot do what a case
 asks for are not in it: gdnsd does not sign, NSD and PowerDNS do not steer by a table of networks. Times on a shared
 machine wander and instructions do not, so that callgrind counts those of Meridian. Afterwards come the micro-benchmarks
 of `micro.rs`. Words are names of cases: `run.py static` measures one.
 """
 
+import contextlib
 import random
 import re
 import socket
+import statistics
 import struct
 import subprocess
 import sys
@@ -21,7 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import peers
 from measure import ROOT, client, cpu_seconds, find, free_port, install, server, table
 
-QUERIES, MISSING_SHARE, SECONDS, ROUNDS = 100_000, 0.09, 3, 3
+QUERIES, MISSING_SHARE, SECONDS, ROUNDS = 100_000, 0.09, 2, 7
 A, OPT, CLIENT_SUBNET, COOKIE, DNSSEC_OK = 1, 41, 8, 10, 0x8000
 
 
@@ -56,7 +58,7 @@ CASES = [
         "static, signed, cookies",
         (peers.knot, peers.nsd, peers.pdns),
         signed=True,
-        cookies=True
+        cookies=True,
     ),
 ]
 
@@ -116,16 +118,30 @@ def answers(port, configure, case):
     return socket.inet_aton(peers.address(1)) in answer and (not case.signed or len(answer) > 150)
 
 
-def measure(configure, case, folder):
-    """Queries per second, and user and system CPU per query in µs: the run with the least of several."""
-    port = free_port()
-    home = folder / f"{configure.__name__}-{port}"
-    home.mkdir()
-    with server(configure(home, port, case), lambda: answers(port, configure, case)) as pid:
+class Running:
+    """A server that is up, and the load that it gets."""
+
+    def __init__(self, configure, case, folder, stack):
+        self.name, self.runs = configure.__name__, []
+        port = free_port()
+        home = folder / f"{self.name}-{port}"
+        home.mkdir()
+        up = server(configure(home, port, case), lambda: answers(port, configure, case))
+        self.pid = stack.enter_context(up)
         file, _ = write_queries(home, port, case, configure)
-        load = ["dnsperf", "-B", "-s", "127.0.0.1", "-p", port, "-d", file, "-c", 8, "-q", 200, "-W"]
-        client([*load, "-l", 1])
-        return min((one_run(pid, load) for _ in range(ROUNDS)), key=lambda run: run[1] + run[2])
+        self.load = ["dnsperf", "-B", "-s", "127.0.0.1", "-p", port, "-d", file, "-c", 8, "-q", 200, "-W"]
+        client([*self.load, "-l", 1])
+
+    def run(self):
+        before = cpu_seconds(self.pid)
+        said = client([*self.load, "-l", SECONDS])
+        user, system = (after - b for after, b in zip(cpu_seconds(self.pid), before))
+        completed = int(re.search(r"Queries completed:\s+(\d+)", said)[1])
+        self.runs.append((completed / SECONDS, user / completed * 1e6, system / completed * 1e6))
+
+    def median(self):
+        """Queries per second, and user and system CPU per query in µs: of each the median."""
+        return tuple(map(statistics.median, zip(*self.runs)))
 
 
 def write_queries(home, port, case, configure):
@@ -137,14 +153,6 @@ def write_queries(home, port, case, configure):
     file = home / "queries"
     file.write_bytes(b"".join(struct.pack("!H", len(wire)) + wire for wire in wires))
     return file, len(wires)
-
-
-def one_run(pid, load):
-    before = cpu_seconds(pid)
-    said = client([*load, "-l", SECONDS])
-    user, system = (after - b for after, b in zip(cpu_seconds(pid), before))
-    completed = int(re.search(r"Queries completed:\s+(\d+)", said)[1])
-    return completed / SECONDS, user / completed * 1e6, system / completed * 1e6
 
 
 def instructions(case, folder):
@@ -167,12 +175,18 @@ def instructions(case, folder):
 
 
 def control(words):
-    subprocess.run([find("callgrind_control"), *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    command = [find("callgrind_control"), *map(str, words)]
+    subprocess.run(command, check=True, capture_output=True)
 
 
 def compare(case, folder):
-    servers = (peers.bare, *case.servers, peers.meridian)
-    results = [(configure.__name__, *measure(configure, case, folder)) for configure in servers]
+    """All servers are up and asked in turns, so that a slow minute of the machine is everybody's."""
+    with contextlib.ExitStack() as stack:
+        servers = [Running(peer, case, folder, stack) for peer in (peers.bare, *case.servers, peers.meridian)]
+        for _ in range(ROUNDS):
+            for running in servers:
+                running.run()
+    results = [(running.name, *running.median()) for running in servers]
     (_, _, user, system), *others = results
     bare, best = user + system, min(user + system for name, _, user, system in others if name != "meridian")
     print(f"\n{case.name}\n")

@@ -11,7 +11,7 @@ use super::rrset::RrSet;
 use super::steered::SteeredType;
 use crate::config::plan::{Plan, Region};
 use crate::dns::codec::code::rtype;
-use crate::dns::codec::name::{to_key, to_wire};
+use crate::dns::codec::name::{LONGEST_NAME, to_key, to_wire};
 use crate::ids::{RegionId, ServiceId};
 use crate::steering::Draw;
 
@@ -144,6 +144,9 @@ impl Offer {
         apex: &[u8],
     ) -> Option<HttpsData> {
         let alternative = self.regions.get(member)?.alternative.as_ref()?;
+        if alternative.is_below_apex && alternative.target.len() + apex.len() > LONGEST_NAME {
+            return None;
+        }
         let mut rdata = HttpsData::from_slice(&priority.to_be_bytes());
         rdata.extend_from_slice(&alternative.target);
         if alternative.is_below_apex {

@@ -229,41 +229,33 @@ impl Draft {
     }
 
     /// Names of the regions whose addresses services answer with here: HTTPS records lead to them
-    /// (RFC 9460 §2.4.1). What the operator has written below `_regions` stands.
+    /// (RFC 9460 §2.4.1). What the operator has written at such a name stands.
     fn publish_regions(&mut self, plan: &Plan) {
-        let mut ttls: BTreeMap<RegionId, u32> = BTreeMap::new();
-        for service in self.steered.values().map(|id| plan.services.of(*id)) {
-            for member in service.regions.iter().filter(|_| service.regions.len() > 1) {
-                let ttl = service.dns.ttl.secs();
-                let least = ttls.entry(member.region).or_insert(ttl);
-                *least = ttl.min(*least);
-            }
-        }
-        for (id, ttl) in ttls {
+        for (id, ttl) in self.regions(plan) {
             let region = plan.regions.of(id);
             let Some(label) = region_label(&region.name) else {
                 continue;
             };
             let name: Box<[u8]> = [&*label, &*self.apex].concat().into();
-            if name.len() > LONGEST_NAME || self.owners.contains_key(&name) {
-                continue;
-            }
-            let mut owned = Owned::new();
-            for address in &region.addresses {
-                let (rtype, rdata) = match address {
-                    IpAddr::V4(v4) => (rtype::A, v4.octets().to_vec()),
-                    IpAddr::V6(v6) => (rtype::AAAA, v6.octets().to_vec()),
-                };
-                let rdata_of = owned.entry(rtype).or_insert(Data {
-                    ttl,
-                    rdata: Vec::new(),
-                });
-                rdata_of.rdata.push(rdata);
-            }
-            if !owned.is_empty() {
-                self.owners.insert(name, owned);
+            if name.len() <= LONGEST_NAME && !region.addresses.is_empty() {
+                let none = || addresses(&region.addresses, ttl);
+                self.owners.entry(name).or_insert_with(none);
             }
         }
+    }
+
+    /// The regions between which services choose here, each with the least of their TTLs.
+    fn regions(&self, plan: &Plan) -> BTreeMap<RegionId, u32> {
+        let mut ttls: BTreeMap<RegionId, u32> = BTreeMap::new();
+        let services = self.steered.values().map(|id| plan.services.of(*id));
+        for service in services.filter(|service| service.regions.len() > 1) {
+            let ttl = service.dns.ttl.secs();
+            for member in &service.regions {
+                let least = ttls.entry(member.region).or_insert(ttl);
+                *least = ttl.min(*least);
+            }
+        }
+        ttls
     }
 
     fn soa_ttl(&self) -> u32 {
@@ -283,6 +275,23 @@ impl Draft {
         let minimum = minimum.map_or(0, |minimum| u32::from_be_bytes(*minimum));
         soa.map_or(0, |soa| soa.ttl.min(minimum))
     }
+}
+
+/// The records of a name that has these addresses.
+fn addresses(addresses: &[IpAddr], ttl: u32) -> Owned {
+    let mut owned = Owned::new();
+    for address in addresses {
+        let (rtype, rdata) = match address {
+            IpAddr::V4(v4) => (rtype::A, v4.octets().to_vec()),
+            IpAddr::V6(v6) => (rtype::AAAA, v6.octets().to_vec()),
+        };
+        let rdata_of = owned.entry(rtype).or_insert(Data {
+            ttl,
+            rdata: Vec::new(),
+        });
+        rdata_of.rdata.push(rdata);
+    }
+    owned
 }
 
 /// Whether a name is at or below another.
