@@ -394,6 +394,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// No region may answer: a refusal beats a breach. What a chain has said so far is taken back.
     fn fail(&mut self, refusal: Refusal) -> Step {
+        self.steered = None;
         self.reply.clear();
         self.reply.is_authoritative = false;
         self.reply.rcode = Rcode::ServFail;

@@ -12,6 +12,7 @@ use super::{Arrival, DropReason, Live, Outcome, Pace, Signing, Transport, respon
 use super::{Key, Times, ZoneKeys};
 use crate::config::plan::SigningAlgorithm;
 use crate::health::Health;
+use crate::ids::{Id, ServiceId};
 use crate::steering::{Draw, MemberState};
 
 const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
@@ -418,6 +419,27 @@ fn a_region_without_the_type_is_passed_over() {
         &query("api.example.com", "A"),
         &format!("0 aa rd\n{SOA}"),
     );
+}
+
+#[test]
+fn a_refusal_at_the_end_of_a_chain_takes_back_that_a_region_answered() {
+    let mut plan = plan();
+    let first = plan.regions.of_mut(Id::at(0));
+    first.addresses.clear();
+    first.alias = Some("strict.example.com.".parse().unwrap());
+    let strict: ServiceId = Id::at(2);
+    let snapshot = snapshot(Arc::new(plan), |service, member| {
+        if service == strict {
+            member.health = Health::Unhealthy;
+        }
+    });
+    let live = Live::compile(Arc::new(snapshot), &Signing::default(), None);
+    let asks = query("api.example.com", "A");
+    check(&live, &asks, "2 rd");
+    let mut out = Vec::new();
+    let arrival = arrival(Transport::Udp, 0);
+    let outcome = respond(&live, &asks, arrival, || Pace::Whole, &mut out);
+    assert!(matches!(outcome, Outcome::Answered { steered: None, .. }));
 }
 
 #[test]
