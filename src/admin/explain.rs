@@ -6,6 +6,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::config::plan::{Access, Consistency, Plan};
+use crate::dns::answers_by_name;
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
@@ -195,10 +196,7 @@ fn pass_over_without_address(
     question: &Question,
 ) -> Result<(), QuestionError> {
     let is_alias = |region: RegionId| plan.regions.of(region).alias.is_some();
-    // A region given by host name answers for every type or for none.
-    let mut ranked = decision.ranked.iter().map(|choice| choice.region);
-    let by_alias = ranked.find(|region| plan.regions.of(*region).publishes());
-    let by_alias = by_alias.is_some_and(is_alias);
+    let by_alias = answers_by_name(plan, decision.ranked.iter().map(|choice| choice.region));
     let has: fn(&IpAddr) -> bool = match question
         .record_type
         .as_deref()

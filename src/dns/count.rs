@@ -17,7 +17,7 @@ use super::codec::query::{DropReason, Message, read};
 use super::cookie::Standing;
 use super::rate_limit::Pace;
 use super::respond::{Arrival, Outcome, Transport, respond_to};
-use super::table::Chosen;
+use super::table::{Ahead, Chosen};
 use crate::chance;
 use crate::ids::ServiceId;
 use crate::steering::Draw;
@@ -98,17 +98,18 @@ impl Counters {
 
     /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in
     /// `tally` alone until that is told.
-    pub(super) fn answer(
+    pub(super) fn answer<'l>(
         tally: &mut Tally,
-        live: &Live,
+        live: &'l Live,
         message: &mut Message<'_>,
         arrival: Arrival,
+        ahead: Ahead<'l>,
         limit: impl FnOnce() -> Pace,
         out: &mut Vec<u8>,
     ) -> bool {
         // What a panic may leave half written is `out`, which the next message overwrites.
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            respond_to(live, message, arrival, limit, out)
+            respond_to(live, message, arrival, ahead, limit, out)
         }));
         match outcome {
             Ok(Outcome::Answered {

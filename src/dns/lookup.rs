@@ -11,8 +11,8 @@ use super::codec::name::WireName;
 use super::codec::query::Query;
 use super::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section};
 use super::table::{
-    Alias, Choice, Chosen, Delegation, Found, HttpsData, Node, Redirection, SteeredService,
-    SteeredType, ZoneFacts,
+    Ahead, Alias, Choice, Chosen, Delegation, Found, HttpsData, Located, Node, Redirection,
+    SteeredService, SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
 use crate::steering::{Draw, Refusal, Verdict};
@@ -73,25 +73,22 @@ pub(super) struct Search<'a, 'r, 'q, 'o> {
     pub(super) live: &'a Live,
     pub(super) qtype: u16,
     asker: Asker,
+    /// What was found for the question's name and its service before.
+    ahead: Ahead<'a>,
     /// The last service that had a say, and its region.
     steered: Option<(ServiceId, Chosen)>,
     pub(super) reply: &'r mut Reply<'q, 'o>,
 }
 
 /// Looks up a question of class IN.
-pub(super) fn look_up(
-    live: &Live,
+pub(super) fn look_up<'a>(
+    live: &'a Live,
     query: &Query<'_>,
     asker: Asker,
+    ahead: Ahead<'a>,
     reply: &mut Reply<'_, '_>,
 ) -> Option<(ServiceId, Chosen)> {
-    let mut search = Search {
-        live,
-        qtype: query.qtype,
-        asker,
-        steered: None,
-        reply,
-    };
+    let mut search = Search::new(live, query.qtype, asker, ahead, reply);
     let mut owner = Owner::question(query.name.len());
     let mut chased: SmallVec<[WireName; LONGEST_CHAIN]> = SmallVec::new();
     for _ in 0..LONGEST_CHAIN {
@@ -116,6 +113,36 @@ pub(super) fn look_up(
     search.steered
 }
 
+impl<'n> Sought<'n> {
+    /// The name that is asked for.
+    pub(super) fn question(name: &'n [u8]) -> Self {
+        Self {
+            name,
+            owner: Owner::question(name.len()),
+            is_chained: false,
+        }
+    }
+}
+
+impl<'a, 'r, 'q, 'o> Search<'a, 'r, 'q, 'o> {
+    pub(super) fn new(
+        live: &'a Live,
+        qtype: u16,
+        asker: Asker,
+        ahead: Ahead<'a>,
+        reply: &'r mut Reply<'q, 'o>,
+    ) -> Self {
+        Self {
+            live,
+            qtype,
+            asker,
+            ahead,
+            steered: None,
+            reply,
+        }
+    }
+}
+
 impl<'a> Search<'a, '_, '_, '_> {
     fn step(&mut self, sought: &Sought<'_>) -> Step {
         let names = self.live.answers.names();
@@ -126,7 +153,8 @@ impl<'a> Search<'a, '_, '_, '_> {
         {
             return self.answer_from(&own(sought, node));
         }
-        match names.find(name) {
+        let ahead = self.ahead.node.filter(|_| !sought.is_chained);
+        match names.find(name, ahead) {
             Found::Outside => self.leave(sought),
             Found::Missing(zone) => self.deny_name(sought, zone),
             Found::Redirected(node, dname) => self.redirect(&own(sought, node), dname),
@@ -284,7 +312,9 @@ impl<'a> Search<'a, '_, '_, '_> {
         if !service.offer.has_aliases() {
             return None;
         }
-        let chosen = self.choose(id, service).alias()?;
+        let choice = self.choose(id, service);
+        let chosen = choice.alias()?;
+        self.tell_failing_open(&choice);
         match (self.qtype, hit.node.proofs()) {
             (rtype::NSEC, Some(_)) => Some(self.tell_alias_denial(hit)),
             (rtype::RRSIG, Some(_)) => None,
@@ -293,7 +323,11 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 
     fn choose(&mut self, id: ServiceId, service: &SteeredService) -> Choice {
-        let (place, scope) = self.live.snapshot.clients.locate(id, self.asker.client);
+        let known = self.ahead.located.filter(|located| located.service == id);
+        let (place, scope) = match known {
+            Some(Located { place, scope, .. }) => (place, scope),
+            None => self.live.snapshot.clients.locate(id, self.asker.client),
+        };
         self.reply.scope = self.reply.scope.max(scope);
         service.choose(&self.live.snapshot, place, self.asker.draw)
     }
@@ -308,15 +342,19 @@ impl<'a> Search<'a, '_, '_, '_> {
         if let Some(refusal) = choice.refusal() {
             return self.fail(refusal);
         }
-        if matches!(choice.verdict(), Verdict::FailOpen(_)) {
-            self.reply.error = Some(ExtendedError::FAIL_OPEN);
-        }
+        self.tell_failing_open(&choice);
         match first_of(&choice, types) {
-            Some((SteeredType::Https, chosen)) if choice.has_alternatives() => {
+            Some((SteeredType::Https, chosen)) if choice.https_of_several().is_some() => {
                 self.write_https(hit, service, id, chosen, &choice)
             }
             Some((rtype, chosen)) => self.write_region(hit, service, id, chosen, rtype),
             None => self.deny_type(hit),
+        }
+    }
+
+    fn tell_failing_open(&mut self, choice: &Choice) {
+        if matches!(choice.verdict(), Verdict::FailOpen(_)) {
+            self.reply.error = Some(ExtendedError::FAIL_OPEN);
         }
     }
 
@@ -345,7 +383,7 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// RFC 9460 §2.4.1: what the region publishes, and behind it, by priority, the names of the regions
     /// that a client should try when that fails.
-    fn write_https(
+    pub(super) fn write_https(
         &mut self,
         hit: &Hit<'_, 'a>,
         service: &SteeredService,
@@ -407,7 +445,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 }
 
-fn own<'s, 'a>(sought: &'s Sought<'_>, node: &'a Node) -> Hit<'s, 'a> {
+pub(super) fn own<'s, 'a>(sought: &'s Sought<'_>, node: &'a Node) -> Hit<'s, 'a> {
     let source = Source::Own;
     Hit {
         sought,

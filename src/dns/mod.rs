@@ -6,7 +6,7 @@
 //! 8906, 8914, 9018, 9460, 9824.
 //!
 //! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`
-//! and `proof` how · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
+//! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
 //! `count` the metrics.
 
 use std::sync::Arc;
@@ -17,6 +17,7 @@ mod cookie;
 mod count;
 mod dnssec;
 mod lookup;
+mod presign;
 mod proof;
 mod rate_limit;
 mod respond;
@@ -29,9 +30,10 @@ pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};
 pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
+pub use presign::presign;
 pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
-pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType};
+pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
 

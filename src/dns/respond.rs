@@ -9,12 +9,12 @@ use super::codec::OWN_UDP_SIZE;
 use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
 use super::codec::edns::Keepalive;
 use super::codec::name::WireName;
-use super::codec::query::{DropReason, Head, Message, Query, read};
+use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::cookie::Standing;
 use super::lookup::{Asker, look_up};
 use super::rate_limit::Pace;
-use super::table::Chosen;
+use super::table::{Ahead, Chosen};
 use crate::ids::ServiceId;
 use crate::steering::Draw;
 
@@ -98,21 +98,22 @@ pub fn respond(
 ) -> Outcome {
     let mut name = WireName::EMPTY;
     let mut message = read(message, &mut name);
-    respond_to(live, &mut message, arrival, limit, out)
+    respond_to(live, &mut message, arrival, Ahead::default(), limit, out)
 }
 
-/// As [`respond()`], for a message that has been read.
-pub(super) fn respond_to(
-    live: &Live,
+/// As [`respond()`], for a message that has been read and whose answer may have been looked for.
+pub(super) fn respond_to<'l>(
+    live: &'l Live,
     message: &mut Message<'_>,
     arrival: Arrival,
+    ahead: Ahead<'l>,
     limit: impl FnOnce() -> Pace,
     out: &mut Vec<u8>,
 ) -> Outcome {
     out.clear();
-    let head = match message.head_mut() {
-        Ok(head) => head,
-        Err(reason) => return Outcome::Dropped(reason),
+    let (head, content) = match message {
+        Message::Heard(head, content) => (head, &*content),
+        Message::Silence(reason) => return Outcome::Dropped(*reason),
     };
     let cookie = trade_cookies(live, head, arrival);
     let options = settle_options(head, arrival.transport);
@@ -125,15 +126,21 @@ pub(super) fn respond_to(
         Pace::Reminder => forgo_extras(head),
         Pace::Silent => return Outcome::Dropped(DropReason::Limited),
     }
-    let (head, size) = (*head, size(head, arrival.transport));
+    let size = size(head, arrival.transport);
+    let head = &*head;
     let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, size, out);
     let mut steered = None;
-    match (&*message, options, pace) {
+    match (content, options, pace) {
         (_, Err(rcode), _) => reply.rcode = rcode,
-        (Message::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
-        (Message::Query(query), Ok(()), _) => steered = answer(live, query, arrival, &mut reply),
-        (Message::Bare(_, rcode), Ok(()), _) => reply.rcode = confirm(cookie, *rcode),
-        (Message::Silence(reason), Ok(()), _) => return Outcome::Dropped(*reason),
+        (Content::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
+        (Content::Query(query), Ok(()), _) => {
+            let asker = Asker {
+                client: client(head, arrival.peer),
+                draw: arrival.draw,
+            };
+            steered = answer(live, query, asker, ahead, &mut reply);
+        }
+        (Content::Bare(rcode), Ok(()), _) => reply.rcode = confirm(cookie, *rcode),
     }
     let rcode = reply.finish(size);
     Outcome::Answered {
@@ -197,16 +204,17 @@ fn confirm(cookie: Option<Standing>, rcode: Rcode) -> Rcode {
 fn size(head: &Head<'_>, transport: Transport) -> usize {
     usize::from(match transport {
         Transport::Tcp | Transport::Tls => TCP_SIZE,
-        Transport::Udp => head.edns.map_or(SMALLEST_UDP_SIZE, |edns| {
+        Transport::Udp => head.edns.as_ref().map_or(SMALLEST_UDP_SIZE, |edns| {
             edns.udp_size.clamp(SMALLEST_UDP_SIZE, OWN_UDP_SIZE)
         }),
     })
 }
 
-fn answer(
-    live: &Live,
+fn answer<'l>(
+    live: &'l Live,
     query: &Query<'_>,
-    arrival: Arrival,
+    asker: Asker,
+    ahead: Ahead<'l>,
     reply: &mut Reply<'_, '_>,
 ) -> Option<(ServiceId, Chosen)> {
     match (query.qclass, query.qtype) {
@@ -221,11 +229,7 @@ fn answer(
         // RFC 5936 §2.2.1: no zone is given away.
         (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
-            let asker = Asker {
-                client: client(query, arrival.peer),
-                draw: arrival.draw,
-            };
-            return look_up(live, query, asker, reply);
+            return look_up(live, query, asker, ahead, reply);
         }
         _ => refuse(reply),
     }
@@ -233,8 +237,8 @@ fn answer(
 }
 
 /// For whom a query is: the first address of its client subnet, or its sender.
-pub(super) fn client(query: &Query<'_>, peer: IpAddr) -> IpAddr {
-    let subnet = query.head.edns.as_ref().and_then(|edns| edns.subnet);
+pub(super) fn client(head: &Head<'_>, peer: IpAddr) -> IpAddr {
+    let subnet = head.edns.as_ref().and_then(|edns| edns.subnet);
     let client = subnet.and_then(|subnet| subnet.client());
     client.unwrap_or(peer)
 }

@@ -23,6 +23,7 @@ use super::codec::name::WireName;
 use super::count::{Counters, Tally};
 use super::rate_limit::Pace;
 use super::respond::Transport;
+use super::table::Ahead;
 use crate::clock;
 use crate::prefix::Prefix;
 
@@ -186,6 +187,7 @@ impl Shared {
                     &live,
                     &mut message,
                     arrival,
+                    Ahead::default(),
                     unlimited,
                     response,
                 )

@@ -594,17 +594,18 @@ fn a_response_fits_to_the_byte() {
     let whole = exchange_over(&live, &plain, Transport::Udp).unwrap();
     for (size, fits) in [(whole.len(), true), (whole.len() - 1, false)] {
         let mut name = super::codec::name::WireName::EMPTY;
+        use super::codec::query::{Content, Message};
         let read = super::codec::query::read(&plain, &mut name);
-        let super::codec::query::Message::Query(asked) = read else {
+        let Message::Heard(head, Content::Query(asked)) = read else {
             panic!("a query");
         };
         let mut out = Vec::new();
-        let mut reply = super::codec::reply::Reply::begin(asked.head, "n", size, &mut out);
+        let mut reply = super::codec::reply::Reply::begin(&head, "n", size, &mut out);
         let asker = super::lookup::Asker {
             client: RESOLVER,
             draw: Draw(0),
         };
-        super::lookup::look_up(&live, &asked, asker, &mut reply);
+        super::lookup::look_up(&live, &asked, asker, Default::default(), &mut reply);
         reply.finish(size);
         assert_eq!(out[2] & 2 == 0, fits);
     }

@@ -24,18 +24,19 @@ use tokio_util::sync::CancellationToken;
 
 use super::Live;
 use super::codec::name::WireName;
-use super::codec::query::Message;
+use super::codec::query::{Content, Message};
 use super::count::{Counters, Tally};
 use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::{Transport, client};
-use super::table::Wanted;
+use super::table::{Ahead, Wanted};
 use crate::clock;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
 const BATCH: usize = 32;
 
-/// The longest query. One that is longer is cut and found malformed.
-const QUERY_BYTES: usize = 2048;
+/// The longest query. One that is longer is cut and found malformed. Not a power of two, or the heads of
+/// all queries of a batch would compete for the same few places of the processor's nearest cache.
+const QUERY_BYTES: usize = 2048 + 64;
 
 /// Room for a response, so that none allocates.
 const RESPONSE_BYTES: usize = 1536;
@@ -283,8 +284,9 @@ impl<S: Family> Worker<S> {
                 Counters::read(&mut tally, message, name)
             })
             .collect();
-        warm(live, &messages, &self.received);
-        for (message, received) in messages.iter_mut().zip(&self.received) {
+        let aheads = warm(live, &messages, &self.received);
+        let received = self.received.iter().zip(aheads);
+        for (message, (received, ahead)) in messages.iter_mut().zip(received) {
             let (peer, port) = received.from.peer();
             let mut bytes = self.spare.pop().unwrap_or_default();
             let arrival = self.counters.arrival(peer, now);
@@ -296,7 +298,7 @@ impl<S: Family> Worker<S> {
             let is_answerable = port != 0 && (received.to.is_some() || !self.is_wildcard);
             let is_answered = match message {
                 Some(message) if is_answerable => {
-                    Counters::answer(&mut tally, live, message, arrival, limit, &mut bytes)
+                    Counters::answer(&mut tally, live, message, arrival, ahead, limit, &mut bytes)
                 }
                 Some(_) => {
                     tally.count_unanswerable();
@@ -333,20 +335,30 @@ impl<S: Family> Worker<S> {
     }
 }
 
-/// Fetches what the queries among the messages will need.
-fn warm<S: Family>(live: &Live, messages: &[Option<Message<'_>>], received: &[Received<S>]) {
+/// Fetches what the queries among the messages will need; other messages need nothing.
+fn warm<'l, S: Family>(
+    live: &'l Live,
+    messages: &[Option<Message<'_>>],
+    received: &[Received<S>],
+) -> SmallVec<[Ahead<'l>; BATCH]> {
     let wanted: SmallVec<[Wanted<'_>; BATCH]> = messages
         .iter()
         .zip(received)
-        .filter_map(|(message, received)| match message {
-            Some(Message::Query(query)) => Some(Wanted {
-                name: query.name,
-                client: client(query, received.from.peer().0),
-            }),
-            Some(Message::Bare(..) | Message::Silence(_)) | None => None,
+        .map(|(message, received)| {
+            let (peer, _) = received.from.peer();
+            match message {
+                Some(Message::Heard(head, Content::Query(query))) => Wanted {
+                    name: query.name,
+                    client: client(head, peer),
+                },
+                Some(Message::Heard(_, Content::Bare(_)) | Message::Silence(_)) | None => Wanted {
+                    name: &[],
+                    client: peer,
+                },
+            }
         })
         .collect();
-    live.answers.warm(&live.snapshot, &wanted);
+    live.answers.warm(&live.snapshot, &wanted)
 }
 
 /// Sends responses that leave from one address. One that the network refuses is counted and left

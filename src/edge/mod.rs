@@ -4,6 +4,7 @@ mod listeners;
 mod materials;
 mod reload;
 mod run;
+mod signatures;
 mod watch;
 mod zone_keys;
 

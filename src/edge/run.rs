@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::{Materials, load_materials};
 use super::reload::Reloading;
+use super::signatures;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
 use crate::admin::{AdminState, Metrics, Readiness};
@@ -26,9 +27,6 @@ use crate::dns;
 use crate::positions::Keyring;
 use crate::proxy::{self, InFlightCounters, Routes, Workers};
 use crate::steering::Snapshot;
-
-/// How often it is looked whether signatures are due: a key takes effect this late at most.
-const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 
 /// How often histograms are kept from growing.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -113,6 +111,8 @@ pub enum StartError {
 pub(super) struct Wiring {
     pub(super) dns: Arc<ArcSwap<dns::Live>>,
     pub(super) proxy: Option<Arc<proxy::Context>>,
+    /// Told of every table that DNS answers from.
+    published: Arc<Notify>,
     random_keyring: Arc<Keyring>,
     in_flight: InFlightCounters,
 }
@@ -128,6 +128,7 @@ impl Wiring {
         let routes = self.routes(&plan, materials);
         let keyring = self.keyring(&plan);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
+        let published = self.published.clone();
         let keys = materials.zone_keys.clone();
         let mut last: Option<Arc<Snapshot>> = None;
         let publish = move |snapshot: Arc<Snapshot>| {
@@ -137,6 +138,7 @@ impl Wiring {
                 Some(&dns.load()),
             );
             let old_dns = dns.swap(Arc::new(live));
+            published.notify_one();
             let mut old_proxy = None;
             if let Some(proxy) = &proxy {
                 old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
@@ -277,7 +279,7 @@ impl Edge {
             metrics,
         });
         let workers = Arc::new(Workers::start(threads)?);
-        let serving_dns = wiring.dns.clone();
+        let (serving_dns, published) = (wiring.dns.clone(), wiring.published.clone());
         let serving = Serving {
             dns: wiring.dns.clone(),
             rate_limiter: Arc::new(dns::RateLimiter::new()),
@@ -307,7 +309,8 @@ impl Edge {
             tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
         housekeeping.spawn(upkeep(admin.metrics.clone(), stop.clone()));
         let (control, dns) = (admin.control.clone(), serving_dns);
-        housekeeping.spawn(renew_signatures(control, dns, stop.clone()));
+        housekeeping.spawn(signatures::renew(control, dns.clone(), stop.clone()));
+        housekeeping.spawn(signatures::make_ahead(dns, published, stop.clone()));
         Ok(Self {
             admin,
             workers,
@@ -391,6 +394,7 @@ impl Wiring {
                 snapshot, &signing, None,
             ))),
             proxy: None,
+            published: Arc::default(),
             random_keyring: Arc::new(Keyring::new(&[])),
             in_flight: InFlightCounters::default(),
         }
@@ -426,16 +430,6 @@ fn addresses(listeners: &Listeners) -> Addresses {
         https: listeners.address(Protocol::Https),
         http: listeners.address(Protocol::Http),
         admin: listeners.address(Protocol::Admin),
-    }
-}
-
-/// Has DNS answers compiled anew when signatures or keys are due (RFC 6781 §4.4.2).
-async fn renew_signatures(control: Control, dns: Arc<ArcSwap<dns::Live>>, stop: CancellationToken) {
-    let mut tick = tokio::time::interval(RENEWAL_CHECK);
-    while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        if dns.load().answers.renew_at() <= clock::unix_secs() {
-            control.republish().await;
-        }
     }
 }
 

@@ -105,6 +105,12 @@ impl ClientMap {
         self.class(service)?.prefixes.glance(client)
     }
 
+    /// As [`ClientMap::glance`], of what is read next: touched by a loop of its own, the places of
+    /// memory that a batch needs are waited for together once more.
+    pub fn glance_on(&self, service: ServiceId, client: IpAddr) -> Option<u16> {
+        self.class(service)?.prefixes.glance_on(client)
+    }
+
     /// What is known of a place.
     pub fn place(&self, service: ServiceId, place: PlaceId) -> &Place {
         static NOWHERE: Place = Place {

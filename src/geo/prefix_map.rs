@@ -48,6 +48,12 @@ impl<V: Id + PartialEq> PrefixMap<V> {
         trie.glance(canonical)
     }
 
+    /// Touches what [`PrefixMap::get`] reads next.
+    pub(super) fn glance_on(&self, address: IpAddr) -> Option<u16> {
+        let (trie, canonical) = self.trie_of(address);
+        trie.glance_on(canonical)
+    }
+
     fn trie_of(&self, address: IpAddr) -> (&Trie, u128) {
         match address.to_canonical() {
             IpAddr::V4(address) => (&self.v4, aligned(address.to_bits())),

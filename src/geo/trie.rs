@@ -68,6 +68,13 @@ impl Trie {
         self.first.get(usize::from(step(address, 0))).copied()
     }
 
+    /// What [`Trie::get`] reads next, if the first step leads on.
+    pub(super) fn glance_on(&self, address: u128) -> Option<u16> {
+        let entry = self.glance(address)?;
+        let at = usize::try_from(entry ^ LEADS_ON).ok()?;
+        self.lists.get(at).copied()
+    }
+
     /// How many leaves there are.
     pub(super) fn len(&self) -> usize {
         self.leaves

@@ -3,42 +3,45 @@
 /// A place in a message.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dns) struct Cursor<'a> {
-    message: &'a [u8],
-    at: usize,
+    length: usize,
+    rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
     /// The start of a message.
     pub(in crate::dns) fn new(message: &'a [u8]) -> Self {
-        Self { message, at: 0 }
+        Self {
+            length: message.len(),
+            rest: message,
+        }
     }
 
     /// How far the front is from the start.
     pub(in crate::dns) fn position(&self) -> usize {
-        self.at
+        self.length - self.rest.len()
     }
 
     /// Whether everything was read.
     pub(in crate::dns) fn is_at_end(&self) -> bool {
-        self.at == self.message.len()
+        self.rest.is_empty()
     }
 
     /// What follows, to its end.
     pub(in crate::dns) fn rest(&self) -> &'a [u8] {
-        self.message.get(self.at..).unwrap_or_default()
+        self.rest
     }
 
     /// The next `count` bytes.
     pub(in crate::dns) fn bytes(&mut self, count: usize) -> Option<&'a [u8]> {
-        let bytes = self.rest().get(..count)?;
-        self.at += count;
+        let (bytes, rest) = self.rest.split_at_checked(count)?;
+        self.rest = rest;
         Some(bytes)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let array = *self.rest().first_chunk::<N>()?;
-        self.at += N;
-        Some(array)
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
     }
 
     /// The next byte.

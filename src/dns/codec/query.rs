@@ -3,7 +3,7 @@
 
 use super::code::{Rcode, rtype};
 use super::cursor::Cursor;
-use super::edns::{Edns, skip_record_body};
+use super::edns::{Edns, Malformed, skip_record_body};
 use super::name::{WireName, read_name};
 
 /// The length of a header, RFC 1035 §4.1.1.
@@ -28,7 +28,6 @@ pub(in crate::dns) struct Head<'q> {
 /// A query that can be looked up.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dns) struct Query<'q> {
-    pub(in crate::dns) head: Head<'q>,
     /// In lower case.
     pub(in crate::dns) name: &'q [u8],
     pub(in crate::dns) qtype: u16,
@@ -38,22 +37,24 @@ pub(in crate::dns) struct Query<'q> {
 /// What a message is.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dns) enum Message<'q> {
-    /// To be looked up.
-    Query(Query<'q>),
-    /// To be answered with this code and nothing else.
-    Bare(Head<'q>, Rcode),
+    /// To be answered.
+    Heard(Head<'q>, Content<'q>),
     /// Not to be answered.
     Silence(DropReason),
 }
 
+/// What a message asks for.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) enum Content<'q> {
+    /// Records.
+    Query(Query<'q>),
+    /// Nothing that could be looked up: it is answered with this code.
+    Bare(Rcode),
+}
+
 impl<'q> Message<'q> {
-    /// What the response takes from it, if there is to be one.
-    pub(in crate::dns) fn head_mut(&mut self) -> Result<&mut Head<'q>, DropReason> {
-        match self {
-            Self::Query(query) => Ok(&mut query.head),
-            Self::Bare(head, _) => Ok(head),
-            Self::Silence(reason) => Err(*reason),
-        }
+    fn bare(head: Head<'q>, rcode: Rcode) -> Self {
+        Self::Heard(head, Content::Bare(rcode))
     }
 }
 
@@ -116,42 +117,40 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
     // What follows the header depends on the opcode, so that for another it cannot be read.
     if flags & OPCODE != 0 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bare(head, Rcode::NotImp);
+        return Message::bare(head, Rcode::NotImp);
     }
     // RFC 7873 §5.4: who asks for a cookie needs no question.
-    if counts.questions == 0
-        && let Records::Fine(Some(edns)) = read_records(cursor, &counts, 0)
-        && edns.cookie.is_some()
-    {
-        head.edns = Some(edns);
-        return Message::Bare(head, Rcode::NoError);
+    if counts.questions == 0 {
+        let mut opt = None;
+        let is_fine = read_records(cursor, &counts, 0, &mut opt).is_ok();
+        if is_fine && opt.is_some_and(|edns| edns.cookie.is_some()) {
+            head.edns = opt;
+            return Message::bare(head, Rcode::NoError);
+        }
     }
     // RFC 9619 §4: any other query has exactly one question.
     if counts.questions != 1 {
         head.edns = find_opt(&mut cursor, &counts);
-        return Message::Bare(head, Rcode::FormErr);
+        return Message::bare(head, Rcode::FormErr);
     }
     let question = read_question(&mut cursor);
     let question = question.and_then(|(raw, qtype, qclass)| Some((name.set(raw)?, qtype, qclass)));
     let Some((name, qtype, qclass)) = question else {
-        return Message::Bare(head, Rcode::FormErr);
+        return Message::bare(head, Rcode::FormErr);
     };
     head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
-    match read_records(cursor, &counts, qtype) {
-        Records::Malformed(edns) => Message::Bare(Head { edns, ..head }, Rcode::FormErr),
-        Records::Fine(edns) => {
-            head.edns = edns;
-            if edns.is_some_and(|edns| edns.is_bad_version) {
-                return Message::Bare(head, Rcode::BadVers);
-            }
-            Message::Query(Query {
-                head,
-                name,
-                qtype,
-                qclass,
-            })
-        }
+    if read_records(cursor, &counts, qtype, &mut head.edns).is_err() {
+        return Message::bare(head, Rcode::FormErr);
     }
+    if head.edns.as_ref().is_some_and(|edns| edns.is_bad_version) {
+        return Message::bare(head, Rcode::BadVers);
+    }
+    let query = Query {
+        name,
+        qtype,
+        qclass,
+    };
+    Message::Heard(head, Content::Query(query))
 }
 
 fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
@@ -190,16 +189,15 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
     None
 }
 
-/// What stands behind the question.
-enum Records {
-    Fine(Option<Edns>),
-    /// With what was understood of OPT, so that the refusal has one too.
-    Malformed(Option<Edns>),
-}
-
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
-/// (RFC 1995 §3). The additional section may hold one OPT and records for others to read.
-fn read_records(mut cursor: Cursor<'_>, counts: &Counts, qtype: u16) -> Records {
+/// (RFC 1995 §3). The additional section may hold one OPT and records for others to read. What was
+/// understood of OPT is in `opt` even if the rest is malformed, so that the refusal has one too.
+fn read_records(
+    mut cursor: Cursor<'_>,
+    counts: &Counts,
+    qtype: u16,
+    opt: &mut Option<Edns>,
+) -> Result<(), Malformed> {
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
         // The question has been read.
@@ -207,27 +205,30 @@ fn read_records(mut cursor: Cursor<'_>, counts: &Counts, qtype: u16) -> Records 
             questions: 0,
             ..*counts
         };
-        return Records::Malformed(find_opt(&mut cursor, &behind));
+        *opt = find_opt(&mut cursor, &behind);
+        return Err(Malformed);
     }
     for _ in 0..counts.authorities {
         if !matches!(read_record(&mut cursor), Some(Record::Other)) {
-            return Records::Malformed(None);
+            return Err(Malformed);
         }
     }
-    let mut found = None;
     for _ in 0..counts.additionals {
         match read_record(&mut cursor) {
             Some(Record::Other) => {}
             // RFC 6891 §6.1.1: more than one OPT is an error.
-            Some(Record::Opt(edns)) if found.is_none() => found = Some(edns),
-            Some(Record::Opt(_)) | None => return Records::Malformed(found),
-            Some(Record::BadOpt) => return Records::Malformed(Some(Edns::default())),
+            Some(Record::Opt(edns)) if opt.is_none() => *opt = Some(edns),
+            Some(Record::Opt(_)) | None => return Err(Malformed),
+            Some(Record::BadOpt) => {
+                *opt = Some(Edns::default());
+                return Err(Malformed);
+            }
         }
     }
     if cursor.is_at_end() {
-        Records::Fine(found)
+        Ok(())
     } else {
-        Records::Malformed(found)
+        Err(Malformed)
     }
 }
 

@@ -71,7 +71,7 @@ pub(in crate::dns) enum Section {
 /// A response that is being written.
 #[derive(Debug)]
 pub(in crate::dns) struct Reply<'q, 'o> {
-    head: Head<'q>,
+    head: &'q Head<'q>,
     node: &'q str,
     out: &'o mut Vec<u8>,
     limit: usize,
@@ -92,7 +92,7 @@ pub(in crate::dns) struct Reply<'q, 'o> {
 impl<'q, 'o> Reply<'q, 'o> {
     /// Begins a response of at most `size` bytes: the header's place and the question.
     pub(in crate::dns) fn begin(
-        head: Head<'q>,
+        head: &'q Head<'q>,
         node: &'q str,
         size: usize,
         out: &'o mut Vec<u8>,
@@ -100,7 +100,7 @@ impl<'q, 'o> Reply<'q, 'o> {
         out.clear();
         out.extend_from_slice(&[0; HEADER]);
         out.extend_from_slice(head.question);
-        let reserved = head.edns.map_or(0, |edns| edns.reserve(node));
+        let reserved = head.edns.as_ref().map_or(0, |edns| edns.reserve(node));
         Self {
             head,
             node,
@@ -119,12 +119,12 @@ impl<'q, 'o> Reply<'q, 'o> {
 
     /// Whether signatures are asked for (RFC 3225 §3).
     pub(in crate::dns) fn wants_dnssec(&self) -> bool {
-        self.head.edns.is_some_and(|edns| edns.dnssec_ok)
+        self.head.edns.as_ref().is_some_and(|edns| edns.dnssec_ok)
     }
 
     /// Whether a compact denial may come with NXDOMAIN (RFC 9824 §5.1).
     pub(in crate::dns) fn wants_denial_code(&self) -> bool {
-        self.head.edns.is_some_and(|edns| edns.compact_ok)
+        self.head.edns.as_ref().is_some_and(|edns| edns.compact_ok)
     }
 
     /// Appends one record. Returns where its data stands, as the owner of others.
@@ -242,7 +242,7 @@ impl<'q, 'o> Reply<'q, 'o> {
         if !self.fits {
             self.clear();
         }
-        if let Some(edns) = self.head.edns {
+        if let Some(edns) = &self.head.edns {
             let room = size.saturating_sub(self.out.len());
             edns.write(
                 self.out, self.rcode, self.scope, self.node, self.error, room,

@@ -72,6 +72,13 @@ impl Memo {
         kept
     }
 
+    /// How many are kept.
+    #[cfg(test)]
+    pub(in crate::dns) fn len(&self) -> usize {
+        let kept = self.places.iter().filter(|place| place.load().is_some());
+        kept.count()
+    }
+
     fn places_of(&self, of: &[u8]) -> [Option<&ArcSwapOption<Kept>>; 2] {
         let [a, b, c, d, e, f, g, h] = self.hasher.hash_one(of).to_ne_bytes();
         [[a, b, c, d], [e, f, g, h]].map(|half| {

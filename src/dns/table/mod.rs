@@ -31,8 +31,8 @@ pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 use steered::Shared;
 pub(super) use steered::SteeredService;
-pub use steered::{Cause, Choice, Chosen, SteeredType};
-pub(super) use warm::Wanted;
+pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
+pub(super) use warm::{Ahead, Located, Wanted};
 
 use super::dnssec::{Memo, Signatures};
 use crate::config::plan::Plan;
@@ -46,6 +46,13 @@ pub struct AnswerTable {
     snapshot: Arc<Snapshot>,
     lasting: Arc<Lasting>,
     services: Table<ServiceId, Arc<SteeredService>>,
+}
+
+/// A name for which a service answers.
+pub(super) struct Steered<'t> {
+    pub(super) node: &'t Node,
+    pub(super) id: ServiceId,
+    pub(super) service: &'t SteeredService,
 }
 
 /// What the Plan and the keys decide: it stays as it is when health changes.
@@ -161,6 +168,21 @@ impl AnswerTable {
 
     pub(super) fn service(&self, id: ServiceId) -> Option<&SteeredService> {
         self.services.get(id).map(|service| &**service)
+    }
+
+    /// What services answer in signed zones.
+    pub(super) fn signed_steered(&self) -> impl Iterator<Item = Steered<'_>> {
+        let nodes = self.names().signed_steered();
+        nodes.filter_map(|(node, id)| {
+            let service = self.service(id)?;
+            Some(Steered { node, id, service })
+        })
+    }
+
+    /// Whether a service answers what it answers in `other`, with the same signatures.
+    pub(super) fn answers_as(&self, other: &Self, id: ServiceId) -> bool {
+        let both = self.services.get(id).zip(other.services.get(id));
+        Arc::ptr_eq(&self.lasting, &other.lasting) && both.is_some_and(|(a, b)| Arc::ptr_eq(a, b))
     }
 
     /// Counts steered answers.

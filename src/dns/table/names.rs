@@ -266,9 +266,11 @@ impl Names {
         }
     }
 
-    /// Finds a lower-case name.
-    pub(in crate::dns) fn find(&self, name: &[u8]) -> Found<'_> {
-        let Some((node, is_exact)) = self.closest(name) else {
+    /// Finds a lower-case name. `ahead` is the node that it most probably has, if that was looked for.
+    pub(in crate::dns) fn find<'t>(&'t self, name: &[u8], ahead: Option<&'t Node>) -> Found<'t> {
+        let at_name = ahead.filter(|node| node.name() == name);
+        let found = at_name.map(|node| (node, true));
+        let Some((node, is_exact)) = found.or_else(|| self.closest(name)) else {
             return Found::Outside;
         };
         if let Some(delegation) = node.delegation() {
@@ -294,6 +296,14 @@ impl Names {
             return None;
         }
         self.inner_cuts.get(apex)
+    }
+
+    /// The nodes of signed zones for which services answer, but for wildcards: what those are asked
+    /// as, only queries know.
+    pub(super) fn signed_steered(&self) -> impl Iterator<Item = (&Node, ServiceId)> {
+        let nodes = self.nodes.iter().filter(|node| node.proofs().is_some());
+        let nodes = nodes.filter(|node| !node.name().starts_with(&WILDCARD));
+        nodes.filter_map(|node| Some((node, node.steered?)))
     }
 
     /// The zone of a node.

@@ -125,11 +125,6 @@ impl Offer {
         self.regions.iter().any(|region| region.alias.is_some())
     }
 
-    /// Whether a region publishes anything.
-    pub(in crate::dns) fn publishes(&self, member: usize) -> bool {
-        self.alias(member).is_some() || self.has(member, SteeredType::Https)
-    }
-
     /// Whether another region's HTTPS records can lead to this one.
     pub(in crate::dns) fn is_alternative(&self, member: usize) -> bool {
         let region = self.regions.get(member);
@@ -185,6 +180,14 @@ impl Offer {
         number
             .checked_rem(self.rotations(member, rtype))
             .unwrap_or(0)
+    }
+
+    /// For each HTTPS record that a region publishes, a draw with which answers begin there.
+    pub(in crate::dns) fn https_draws(&self, member: usize) -> impl Iterator<Item = Draw> {
+        let rotations = self.rotations(member, SteeredType::Https);
+        (0..rotations)
+            .filter_map(|rotation| u64::try_from(rotation).ok())
+            .map(Draw)
     }
 
     /// The answer that begins there.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::codec::code::rtype;
 use super::offer::Offer;
-use crate::config::plan::{Policy, WhenNoneHealthy};
+use crate::config::plan::{Plan, Policy, WhenNoneHealthy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{Ask, Decision, Draw, MemberState, Refusal, Rule, Snapshot, Verdict, steer};
@@ -135,9 +135,10 @@ impl Choice {
         self.alias
     }
 
-    /// Whether HTTPS clients have anywhere to go next.
-    pub(in crate::dns) fn has_alternatives(&self) -> bool {
-        self.alternatives().next().is_some()
+    /// The region of the first of several HTTPS records; `None` if there are no several.
+    pub(in crate::dns) fn https_of_several(&self) -> Option<Chosen> {
+        self.alternatives().next()?;
+        self.of(SteeredType::Https)
     }
 
     /// Where HTTPS clients go next.
@@ -226,21 +227,29 @@ impl SteeredService {
         Choices::ByPlace(choices.collect())
     }
 
+    /// What it answers at each place; none where a draw decides.
+    pub(in crate::dns) fn choices(&self) -> &[Choice] {
+        match &*self.choices {
+            Choices::ByPlace(choices) => choices,
+            Choices::PerQuery => &[],
+        }
+    }
+
     /// What it answers at a place.
     pub(in crate::dns) fn choose(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
-        match &*self.choices {
-            Choices::ByPlace(choices) => choices.get(place.index()).copied(),
-            Choices::PerQuery => None,
-        }
-        .unwrap_or_else(|| self.decide(snapshot, place, draw))
+        let choice = self.choices().get(place.index()).copied();
+        choice.unwrap_or_else(|| self.decide(snapshot, place, draw))
     }
 
     fn decide(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
         let decision = steer(snapshot, &Ask::dns(self.id, place), draw);
         let offer = &*self.offer;
-        // A CNAME stands alone: a region given by name answers for every type or for none.
-        let first = self.first(&decision, |member| offer.publishes(member));
-        let alias = first.filter(|first| offer.alias(first.member).is_some());
+        let ranked = decision.ranked.iter().map(|choice| choice.region);
+        let alias = if answers_by_name(&snapshot.plan, ranked) {
+            self.first(&decision, |member| offer.alias(member).is_some())
+        } else {
+            None
+        };
         let with = |rtype| {
             let first = self.first(&decision, |member| offer.has(member, rtype));
             first.filter(|_| alias.is_none())
@@ -287,6 +296,14 @@ impl SteeredService {
                 })
             })
     }
+}
+
+/// Whether the regions of a ranking are answered by the host name of the first that publishes anything.
+/// A CNAME stands alone (RFC 1034 §3.6.2): a region given by name answers for every type or for none.
+pub fn answers_by_name(plan: &Plan, ranked: impl IntoIterator<Item = RegionId>) -> bool {
+    let mut regions = ranked.into_iter().map(|region| plan.regions.of(region));
+    let first = regions.find(|region| region.publishes());
+    first.is_some_and(|region| region.alias.is_some())
 }
 
 /// What placed the region that was chosen first.

@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use super::AnswerTable;
 use super::names::Node;
+use crate::geo::PlaceId;
 use crate::ids::ServiceId;
 use crate::steering::Snapshot;
 
@@ -25,30 +26,72 @@ pub(in crate::dns) struct Wanted<'q> {
     pub(in crate::dns) client: IpAddr,
 }
 
+/// What was found for a query before it is answered, and need not be found again.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::dns) struct Ahead<'t> {
+    /// The node that most probably has the name.
+    pub(in crate::dns) node: Option<&'t Node>,
+    /// Where the client is for the service that answers at that node.
+    pub(in crate::dns) located: Option<Located>,
+}
+
+impl Ahead<'_> {
+    fn steered(&self) -> Option<ServiceId> {
+        self.node?.steered
+    }
+}
+
+/// Where a client is for a service.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::dns) struct Located {
+    pub(in crate::dns) service: ServiceId,
+    pub(in crate::dns) place: PlaceId,
+    pub(in crate::dns) scope: u8,
+}
+
 impl AnswerTable {
-    /// Touches what these queries will look for.
-    pub(in crate::dns) fn warm(&self, snapshot: &Snapshot, wanted: &[Wanted<'_>]) {
+    /// Touches what these queries will look for, and says of each what was found.
+    pub(in crate::dns) fn warm(
+        &self,
+        snapshot: &Snapshot,
+        wanted: &[Wanted<'_>],
+    ) -> SmallVec<[Ahead<'_>; BATCH]> {
         let names = self.names();
         let hashes: SmallVec<[u64; BATCH]> = wanted
             .iter()
             .map(|wanted| names.hash(wanted.name))
             .collect();
-        let nodes: SmallVec<[Option<&Node>; BATCH]> = hashes
+        let mut ahead: SmallVec<[Ahead<'_>; BATCH]> = hashes
             .iter()
             .zip(wanted)
-            .map(|(hash, wanted)| names.glance(*hash, wanted.name.len()))
+            .map(|(hash, wanted)| Ahead {
+                node: names.glance(*hash, wanted.name.len()),
+                located: None,
+            })
             .collect();
-        let mut steered: SmallVec<[(ServiceId, IpAddr); BATCH]> = SmallVec::new();
-        for (node, wanted) in nodes.iter().zip(wanted) {
-            let Some(node) = node else { continue };
+        for (ahead, wanted) in ahead.iter().zip(wanted) {
+            let Some(node) = ahead.node else { continue };
             black_box(node.first_byte());
-            steered.extend(node.steered.map(|service| (service, wanted.client)));
+            if let Some(service) = node.steered {
+                black_box(snapshot.clients.glance(service, wanted.client));
+            }
         }
-        for (service, client) in &steered {
-            black_box(snapshot.clients.glance(*service, *client));
+        for (ahead, wanted) in ahead.iter().zip(wanted) {
+            if let Some(service) = ahead.steered() {
+                black_box(snapshot.clients.glance_on(service, wanted.client));
+            }
         }
-        for (service, client) in &steered {
-            black_box(snapshot.clients.locate(*service, *client));
+        for (ahead, wanted) in ahead.iter_mut().zip(wanted) {
+            let Some(service) = ahead.steered() else {
+                continue;
+            };
+            let (place, scope) = snapshot.clients.locate(service, wanted.client);
+            ahead.located = Some(Located {
+                service,
+                place,
+                scope,
+            });
         }
+        ahead
     }
 }
