@@ -28,5 +28,6 @@ pub mod latency;
 pub mod positions;
 pub mod prefix;
 pub mod proxy;
+pub mod redact;
 pub mod steering;
 pub mod units;

@@ -669,3 +669,45 @@ proptest::proptest! {
         let _ = load(&String::from_utf8_lossy(&text));
     }
 }
+
+#[test]
+fn headers_of_the_access_log_are_few_and_no_secrets() {
+    let log = |keys: &str| with(&format!("access_log: {{ to: stdout, {keys} }}"));
+    let many = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("X-{number}")).collect();
+        log(&format!("request_headers: [{}]", names.join(", ")))
+    };
+    assert!(load(&many(32)).is_ok());
+    check_refused(&many(33), "at most 32 headers are logged");
+    check_refused(&log("response_headers: [X-A, x-a]"), "`x-a` appears twice");
+    check_warned(
+        &log("request_headers: [Cookie]"),
+        "`Cookie` may bear a secret: its value is logged as REDACTED",
+    );
+}
+
+#[test]
+fn an_access_log_says_where_it_goes_and_how_much() {
+    let log = |keys: &str| load(&with(&format!("access_log: {{ {keys} }}")));
+    let plan = log("to: stdout").unwrap().plan;
+    let shown = format!("{:?}", plan.access_log.unwrap());
+    for part in ["Stdout", "Share(1.0)", "Redacted", "request_headers: []"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(load(&with("")).unwrap().plan.access_log.is_none());
+    let refused = |keys: &str, says: &str| {
+        let said = log(keys).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    };
+    refused("sample: 10%", "`to`");
+    refused("to: stdout, sample: 101%", "101%");
+    refused("to: stdout, query: redact", "did you mean `redacted`?");
+    refused(
+        "to: stdout, request_header: [A]",
+        "did you mean `request_headers`?",
+    );
+    refused(
+        "to: stdout, request_headers: ['a b']",
+        "`a b` is not the name of a header",
+    );
+}

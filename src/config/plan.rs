@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RData};
+use http::HeaderName;
 
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{DomainId, OriginId, RegionId, ServiceId, Table};
@@ -28,6 +29,8 @@ pub struct Plan {
     pub tls: Tls,
     /// Bearer token of the admin API; none: changes are allowed only if admin listens on loopback.
     pub admin_token: Option<Secret>,
+    /// A line for every request; none: no log.
+    pub access_log: Option<AccessLog>,
     /// Response rate limiting.
     pub rate_limit: Option<RateLimit>,
     /// Where clients are.
@@ -262,6 +265,43 @@ pub struct OriginTls {
     pub verify: bool,
     /// The name to ask for and verify; none: the request's host.
     pub server_name: Option<Arc<str>>,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub to: LogTarget,
+    /// Of the requests that went well.
+    pub sample: Share,
+    /// What of a query is logged.
+    pub query: LoggedQuery,
+    /// Of requests, as they came.
+    pub request_headers: Vec<HeaderName>,
+    /// Of answers, as they leave.
+    pub response_headers: Vec<HeaderName>,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error, among the edge's own log.
+    Stderr,
+    /// The end of a file, which is made if it is missing.
+    File(FileRef),
+}
+
+/// What of a query is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedQuery {
+    /// Without the values of parameters that bear secrets.
+    Redacted,
+    /// As it came.
+    Full,
+    /// Nothing.
+    None,
 }
 
 /// Response rate limiting over UDP, per /24 or /56.

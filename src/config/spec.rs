@@ -28,6 +28,7 @@ const fn required(key: &'static str, shape: Shape, help: &'static str) -> Field 
 static ADDRESSES_TO_LISTEN_ON: Shape = Shape::Scalar(&LISTEN);
 static NETWORKS: Shape = Shape::Scalar(&PREFIX);
 static NAMES: Shape = Shape::Scalar(&TEXT);
+static HEADERS: Shape = Shape::Scalar(&HEADER);
 static COUNTRIES: Shape = Shape::Scalar(&COUNTRY);
 
 /// The whole configuration.
@@ -51,6 +52,11 @@ pub(super) static ROOT: Shape = Shape::Map(&[
             "bearer token for calls that change something",
         )]),
         "the admin API",
+    ),
+    field(
+        "access_log",
+        Shape::Map(ACCESS_LOG),
+        "a line of JSON for every request; absent: none",
     ),
     field(
         "dns",
@@ -101,6 +107,34 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         "what DNS is authoritative for",
     ),
 ]);
+
+static ACCESS_LOG: &[Field] = &[
+    required(
+        "to",
+        Shape::Scalar(&TEXT),
+        "stdout, stderr, or a path; a file that was moved away is made anew",
+    ),
+    field(
+        "sample",
+        Shape::Scalar(&SHARE),
+        "of the requests that went well; the others are always logged; default 100%",
+    ),
+    field(
+        "query",
+        Shape::Word(&["redacted", "full", "none"]),
+        "the query in the path: without secrets (default), as it came, or not at all",
+    ),
+    field(
+        "request_headers",
+        Shape::List(&HEADERS),
+        "also logged; the values of those that bear secrets never are",
+    ),
+    field(
+        "response_headers",
+        Shape::List(&HEADERS),
+        "the same of the answer",
+    ),
+];
 
 static RATE_LIMIT: &[Field] = &[
     field(

@@ -15,14 +15,16 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::access_log::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
-use super::patience::{InTurn, Patient, Turn, Turns};
+use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
 use super::workers::Workers;
 
 /// Requests at once on one HTTP/2 connection.
@@ -47,6 +49,15 @@ pub enum Face {
 pub struct Listener {
     sockets: Vec<std::net::TcpListener>,
     address: SocketAddr,
+}
+
+impl Face {
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
 }
 
 impl Listener {
@@ -154,13 +165,13 @@ impl Accepting {
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         // Small writes must not wait for acknowledgements; failing to say so costs only time.
         let _ = stream.set_nodelay(true);
-        let arrival = Arrival {
-            peer,
-            face: self.face,
-        };
         match self.face {
-            Face::Http => self.http1(stream, arrival).await,
+            Face::Http => {
+                let arrival = self.arrival(peer, None);
+                self.http1(stream, arrival).await;
+            }
             Face::Https => {
+                let began = Instant::now();
                 let limit = self
                     .context
                     .live
@@ -176,7 +187,9 @@ impl Accepting {
                     metrics::counter!("meridian_tls_handshakes_failed_total").increment(1);
                     return;
                 };
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let tls = stream.get_ref().1;
+                let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                let arrival = self.arrival(peer, Some(agreed(tls, began.elapsed())));
                 if is_http2 {
                     self.http2(stream, arrival).await;
                 } else {
@@ -184,6 +197,30 @@ impl Accepting {
                 }
             }
         }
+    }
+
+    fn arrival(&self, peer: SocketAddr, tls: Option<Tls>) -> Arrival {
+        let connection = Connection {
+            peer,
+            scheme: self.face.scheme(),
+            tls,
+        };
+        Arrival {
+            peer,
+            face: self.face,
+            connection: Arc::new(connection),
+            head: None,
+        }
+    }
+
+    /// Logs the heads that the guard refuses.
+    fn refusals(&self, arrival: &Arrival) -> Refusals {
+        let (context, connection) = (self.context.clone(), arrival.connection.clone());
+        Box::new(move |problem, head, id| {
+            if let Some(log) = &context.live.load().access_log {
+                log.refuse(&connection, head, problem, id);
+            }
+        })
     }
 
     async fn http1<S>(self, stream: S, arrival: Arrival)
@@ -194,8 +231,14 @@ impl Accepting {
         let timeouts = plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let node = plan.node.name.clone();
-        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node);
+        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
+            .telling(self.refusals(&arrival));
         let service = service_fn(move |request: Request<Incoming>| {
+            let head = Some(turns.head_time());
+            let arrival = Arrival {
+                head,
+                ..arrival.clone()
+            };
             self.clone().answer(arrival, turns.begin(), request)
         });
         let connection = http1::Builder::new()
@@ -223,7 +266,7 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            self.clone().answer(arrival, turns.begin(), request)
+            self.clone().answer(arrival.clone(), turns.begin(), request)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -257,6 +300,24 @@ impl Accepting {
             turn.leave_http();
         }
         Ok(response.map(|body| InTurn::new(body, turn)))
+    }
+}
+
+/// What a handshake that took this long has agreed on.
+fn agreed(tls: &rustls::ServerConnection, handshake: Duration) -> Tls {
+    let version = tls.protocol_version().and_then(|version| version.as_str());
+    let suite = tls.negotiated_cipher_suite();
+    let cipher = suite.and_then(|suite| suite.suite().as_str());
+    Tls {
+        // rustls calls TLS 1.3 `TLSv1_3`, and its cipher suites `TLS13_…`; IANA and everybody else do not.
+        version: version.map(|version| version.replace('_', ".")),
+        cipher: cipher.map(|cipher| cipher.replacen("TLS13_", "TLS_", 1)),
+        sni: tls.server_name().map(str::to_owned),
+        alpn: tls
+            .alpn_protocol()
+            .map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
+        is_resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        handshake,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
@@ -10,6 +11,7 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::accept::Face;
+use super::access_log::{Connection, Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Pace};
@@ -32,23 +34,26 @@ use crate::steering::{Ask, Decision, Require, Vantage, steer};
 /// The longest body, bytes, that is kept to be sent again.
 const MOST_KEPT: usize = 64 << 10;
 
-/// The connection that a request came on.
-#[derive(Clone, Copy, Debug)]
+/// Where a request came from.
+#[derive(Clone, Debug)]
 pub(super) struct Arrival {
     pub(super) peer: SocketAddr,
     pub(super) face: Face,
+    pub(super) connection: Arc<Connection>,
+    /// How long its head was arriving, where that can be told.
+    pub(super) head: Option<Duration>,
 }
 
 impl Arrival {
-    fn scheme(self) -> &'static str {
-        if self.is_secure() { "https" } else { "http" }
+    fn scheme(&self) -> &'static str {
+        self.face.scheme()
     }
 
-    fn is_secure(self) -> bool {
+    fn is_secure(&self) -> bool {
         self.face == Face::Https
     }
 
-    fn peer_ip(self) -> IpAddr {
+    fn peer_ip(&self) -> IpAddr {
         self.peer.ip().to_canonical()
     }
 }
@@ -59,11 +64,16 @@ pub(super) async fn handle(
     worker: &Worker,
     arrival: Arrival,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<Logged> {
     let _counted = worker.request();
     let live = context.live.load_full();
     let began = Instant::now();
     let id = request_id(request.headers());
+    let line = live.access_log.as_ref().map(|log| {
+        let id = id.to_str().unwrap_or_default();
+        log.begin(&arrival.connection, arrival.head, &request, id)
+    });
+    let journal = line.as_ref().map(Line::journal);
     let exchange = Exchange {
         context,
         worker,
@@ -71,17 +81,24 @@ pub(super) async fn handle(
         arrival,
         began,
         id: &id,
+        journal,
     };
     let mut response = match exchange.answer(request).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(&live, &id),
+        Err(refused) => {
+            journal.inspect(|journal| journal.refused(&refused.problem));
+            refused.into_response(&live, &id)
+        }
     };
     // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     add_via(headers, version, &live.snapshot.plan.node.name);
-    response
+    if let Some(journal) = journal {
+        journal.answered(response.status(), response.headers());
+    }
+    response.map(|body| Logged::new(body, line))
 }
 
 /// A request that got no answer from an origin.
@@ -117,6 +134,7 @@ struct Exchange<'a> {
     arrival: Arrival,
     began: Instant,
     id: &'a HeaderValue,
+    journal: Option<&'a Arc<Journal>>,
 }
 
 /// Who asks for what, as far as the head of the request tells.
@@ -136,19 +154,23 @@ struct Asked<'a> {
 impl<'a> Exchange<'a> {
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
-        let incoming = Arriving::request(incoming);
+        let incoming = Arriving::request(incoming, self.journal);
         let asked = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
         }
         let decision = self.decide(&asked, &parts);
+        self.journal.inspect(|journal| journal.decided(&decision));
         let upgrade = (parts.version == Version::HTTP_11)
             .then(|| upgrade_of(&parts.headers))
             .flatten();
         let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
         self.prepare(&mut parts, &asked, upgrade.clone())?;
+        self.journal
+            .inspect(|journal| journal.traced(&parts.headers));
         let reading = self.body(&asked, &parts.method, incoming);
         let body = within(asked.service.timeouts.request, reading).await?;
+        self.journal.inspect(|journal| journal.ready());
         let mut outbound = Outbound {
             live: self.live,
             worker: self.worker,
@@ -166,6 +188,7 @@ impl<'a> Exchange<'a> {
             last_resort: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
+            journal: self.journal,
             retrying: None,
         };
         let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
@@ -174,7 +197,10 @@ impl<'a> Exchange<'a> {
                 let why = "101 to a request that asked for no WebSocket".to_owned();
                 Err(self.refuse(&asked, &outbound, Problem::BrokenOrigin(why)))
             }
-            Ok(forwarded) => Ok(self.pass_on(&asked, forwarded, client_side.flatten())),
+            Ok(forwarded) => {
+                self.note_served(&asked, &outbound.decision, &forwarded);
+                Ok(self.pass_on(&asked, forwarded, client_side.flatten()))
+            }
             Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
         }
     }
@@ -220,6 +246,9 @@ impl<'a> Exchange<'a> {
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
         let client = inbound::client(&parts.headers, self.arrival.peer_ip(), trusted_proxies);
+        let access = inbound::access(service, &parts.method, parts.uri.path());
+        self.journal
+            .inspect(|journal| journal.asked(client, &service.name, access));
         let store = service.consistency.as_ref().map(|consistency| Store {
             consistency,
             domain: plan.domains.of(consistency.domain),
@@ -242,7 +271,7 @@ impl<'a> Exchange<'a> {
             service_id,
             service,
             trusted: inbound::is_trusted(self.arrival.peer_ip(), trusted_proxies),
-            access: inbound::access(service, &parts.method, parts.uri.path()),
+            access,
             host,
             client,
             store,
@@ -367,6 +396,20 @@ impl<'a> Exchange<'a> {
         Ok(())
     }
 
+    fn note_served(&self, asked: &Asked<'_>, decision: &Decision, forwarded: &Forwarded) {
+        let Some(journal) = self.journal else { return };
+        let region = forwarded.region;
+        let affinity = match asked.known.region {
+            _ if asked.service.affinity.is_none() => None,
+            None => Some("new"),
+            Some(known) if known == region => Some("kept"),
+            Some(_) => Some("moved"),
+        };
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let consistency = forwarded.mark.map(Mark::as_str);
+        journal.served(decision, (region, name), consistency, affinity);
+    }
+
     /// Makes the origin's head the client's.
     fn pass_on(
         &self,
@@ -428,6 +471,7 @@ impl<'a> Exchange<'a> {
                 origin_side,
                 asked.service.timeouts.idle,
                 admitted,
+                self.journal.map(Journal::become_tunnel),
             );
             self.context.spawn(joined);
             return Response::from_parts(parts, Body::Empty);

@@ -4,6 +4,7 @@
 //! the order. HTTP semantics are RFC 9110, 9112 and 9113; errors are RFC 9457 with RFC 9209.
 
 mod accept;
+mod access_log;
 mod activity;
 mod affinity;
 mod body;
@@ -27,6 +28,7 @@ mod upgrade;
 mod workers;
 
 pub use accept::{Face, Listener};
+pub use access_log::{AccessLog, Sink as AccessLogSink};
 pub use context::{Context, Live};
 pub use guard::what_passes;
 pub use routes::{InFlightCounters, Routes};

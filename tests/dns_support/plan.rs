@@ -217,6 +217,7 @@ pub fn plan() -> Plan {
             },
         },
         admin_token: None,
+        access_log: None,
         rate_limit: None,
         geo: Geo {
             database: None,

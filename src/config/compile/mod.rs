@@ -2,6 +2,7 @@
 //!
 //! A value of the wrong form has been told of by its shape already and reads as absent here.
 
+mod access_log;
 mod service;
 mod zone;
 
@@ -18,6 +19,7 @@ use crate::config::plan::{
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
 use crate::config::zone_files::ZoneFiles;
+use access_log::access_log;
 use service::services;
 use zone::zones;
 
@@ -119,6 +121,7 @@ pub(super) fn compile(
         admin_token: root
             .get("admin")
             .and_then(|admin| admin.read("token", secret)),
+        access_log: access_log(root, &mut compiling),
         rate_limit: rate_limit(root),
         geo: geo(root, &mut compiling),
         keys: keys(root, &mut compiling),
