@@ -711,3 +711,41 @@ fn an_access_log_says_where_it_goes_and_how_much() {
         "`a b` is not the name of a header",
     );
 }
+
+#[test]
+fn the_proxy_protocol_is_spelled_as_it_is_read() {
+    use meridian::config::plan::ProxyHeader;
+    use meridian::proxy_protocol::Version;
+    let listen = |keys: &str| load(&with(&format!("listen: {{ {keys} }}"))).unwrap();
+    let read = |keys: &str| listen(keys).plan.listen.proxy_header;
+    assert_eq!(read("trusted_proxies: [10.0.0.0/8]"), ProxyHeader::Optional);
+    for (word, expected) in [
+        ("off", ProxyHeader::Off),
+        ("optional", ProxyHeader::Optional),
+        ("required", ProxyHeader::Required),
+    ] {
+        let keys = format!("trusted_proxies: [10.0.0.0/8], proxy_protocol: {word}");
+        assert_eq!(read(&keys), expected);
+    }
+    check_warned(
+        &with("listen: { proxy_protocol: required }"),
+        "`proxy_protocol` without `trusted_proxies`",
+    );
+    check_refused(
+        &with("listen: { proxy_protocol: require }"),
+        "did you mean `required`?",
+    );
+    let region = |version: &str| {
+        with("").replace(
+            "[192.0.2.1]",
+            &format!("[192.0.2.1], proxy_protocol: {version}"),
+        )
+    };
+    let wanted = |version: &str| {
+        let plan = load(&region(version)).unwrap().plan;
+        plan.regions.values().next().unwrap().proxy_protocol
+    };
+    assert_eq!(wanted("v1"), Some(Version::V1));
+    assert_eq!(wanted("v2"), Some(Version::V2));
+    check_refused(&region("v3"), "did you mean `v1`?");
+}

@@ -67,8 +67,13 @@ fn regions(plan: &Plan) -> Vec<(String, String)> {
             .map(|id| plan.origins.of(*id).url.to_string())
             .collect();
         let content = format!(
-            "{:?} {:?} {:?} {:?} {origins:?} {}",
-            region.location, region.jurisdiction, region.addresses, region.alias, region.weight
+            "{:?} {:?} {:?} {:?} {origins:?} {:?} {}",
+            region.location,
+            region.jurisdiction,
+            region.addresses,
+            region.alias,
+            region.proxy_protocol,
+            region.weight
         );
         (region.name.to_string(), content)
     })

@@ -16,6 +16,7 @@ use http::HeaderName;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{DomainId, OriginId, RegionId, ServiceId, Table};
 use crate::prefix::Prefix;
+use crate::proxy_protocol;
 use crate::units::{Secret, Share, Ttl};
 
 /// The whole configuration, compiled.
@@ -67,10 +68,12 @@ impl Plan {
                     port: address.port(),
                 },
             });
-            self.regions.of_mut(id).origins = origin
+            let region = self.regions.of_mut(id);
+            region.origins = origin
                 .map(|origin| self.origins.push(origin))
                 .into_iter()
                 .collect();
+            region.proxy_protocol = None;
         }
         for id in self.services.ids().collect::<Vec<_>>() {
             let health = &mut self.services.of_mut(id).health;
@@ -187,8 +190,21 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// How long clients may take.
     pub timeouts: ClientTimeouts,
-    /// Networks whose `X-Forwarded-*` is believed.
+    /// Networks whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted_proxies: Vec<Prefix>,
+    /// Whether they send PROXY headers.
+    pub proxy_header: ProxyHeader,
+}
+
+/// Whether trusted proxies begin their connections with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// They do not: none is read.
+    Off,
+    /// One that is there is read.
+    Optional,
+    /// A connection of theirs without one is closed.
+    Required,
 }
 
 /// What plain HTTP does.
@@ -349,6 +365,8 @@ pub struct Region {
     pub alias: Option<Name>,
     /// Where the proxy connects.
     pub origins: Vec<OriginId>,
+    /// The PROXY header that its origins want before anything else.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// Its share under `weighted`.
     pub weight: u32,
 }

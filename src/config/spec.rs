@@ -220,7 +220,12 @@ static LISTENERS: &[Field] = &[
     field(
         "trusted_proxies",
         Shape::List(&NETWORKS),
-        "networks whose X-Forwarded-* is believed",
+        "networks whose X-Forwarded-* and PROXY headers are believed",
+    ),
+    field(
+        "proxy_protocol",
+        Shape::Word(&["off", "optional", "required"]),
+        "PROXY headers of trusted_proxies on https and http: never read, read if there (default), or required",
     ),
 ];
 
@@ -276,6 +281,11 @@ static REGION: &[Field] = &[
         "origins",
         Shape::List(&Shape::Scalar(&ORIGIN)),
         "where the proxy connects",
+    ),
+    field(
+        "proxy_protocol",
+        Shape::Word(&["v1", "v2"]),
+        "the PROXY header that connections to the origins begin with; default: none",
     ),
     field(
         "weight",

@@ -20,12 +20,14 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access_log::{Connection, Tls};
+use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
 use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
+use super::preread::preread;
 use super::workers::Workers;
+use crate::proxy_protocol::Ends;
 
 /// Requests at once on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;
@@ -165,22 +167,25 @@ impl Accepting {
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         // Small writes must not wait for acknowledgements; failing to say so costs only time.
         let _ = stream.set_nodelay(true);
+        let Ok(local) = stream.local_addr() else {
+            return; // The peer has gone already.
+        };
+        let own = Ends {
+            source: peer,
+            destination: local,
+        };
+        let plan = self.context.live.load().snapshot.plan.clone();
+        let Some((stream, ends)) = preread(stream, own, &plan.listen).await else {
+            return;
+        };
         match self.face {
             Face::Http => {
-                let arrival = self.arrival(peer, None);
-                self.http1(stream, arrival).await;
+                let connection = Connection::new(self.face, peer, ends, None);
+                self.http1(stream, connection).await;
             }
             Face::Https => {
                 let began = Instant::now();
-                let limit = self
-                    .context
-                    .live
-                    .load()
-                    .snapshot
-                    .plan
-                    .listen
-                    .timeouts
-                    .handshake;
+                let limit = plan.listen.timeouts.handshake;
                 let acceptor = TlsAcceptor::from(self.tls.load_full());
                 let Ok(Ok(stream)) = tokio::time::timeout(limit, acceptor.accept(stream)).await
                 else {
@@ -189,33 +194,20 @@ impl Accepting {
                 };
                 let tls = stream.get_ref().1;
                 let is_http2 = tls.alpn_protocol() == Some(b"h2");
-                let arrival = self.arrival(peer, Some(agreed(tls, began.elapsed())));
+                let tls = agreed(tls, began.elapsed());
+                let connection = Connection::new(self.face, peer, ends, Some(tls));
                 if is_http2 {
-                    self.http2(stream, arrival).await;
+                    self.http2(stream, connection).await;
                 } else {
-                    self.http1(stream, arrival).await;
+                    self.http1(stream, connection).await;
                 }
             }
         }
     }
 
-    fn arrival(&self, peer: SocketAddr, tls: Option<Tls>) -> Arrival {
-        let connection = Connection {
-            peer,
-            scheme: self.face.scheme(),
-            tls,
-        };
-        Arrival {
-            peer,
-            face: self.face,
-            connection: Arc::new(connection),
-            head: None,
-        }
-    }
-
     /// Logs the heads that the guard refuses.
-    fn refusals(&self, arrival: &Arrival) -> Refusals {
-        let (context, connection) = (self.context.clone(), arrival.connection.clone());
+    fn refusals(&self, connection: &Arc<Connection>) -> Refusals {
+        let (context, connection) = (self.context.clone(), connection.clone());
         Box::new(move |problem, head, id| {
             if let Some(log) = &context.live.load().access_log {
                 log.refuse(&connection, head, problem, id);
@@ -223,7 +215,7 @@ impl Accepting {
         })
     }
 
-    async fn http1<S>(self, stream: S, arrival: Arrival)
+    async fn http1<S>(self, stream: S, client: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -232,14 +224,11 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let node = plan.node.name.clone();
         let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
-            .telling(self.refusals(&arrival));
+            .telling(self.refusals(&client));
         let service = service_fn(move |request: Request<Incoming>| {
             let head = Some(turns.head_time());
-            let arrival = Arrival {
-                head,
-                ..arrival.clone()
-            };
-            self.clone().answer(arrival, turns.begin(), request)
+            self.clone()
+                .answer(client.clone(), head, turns.begin(), request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -258,7 +247,7 @@ impl Accepting {
         note_end(ended);
     }
 
-    async fn http2<S>(self, stream: S, arrival: Arrival)
+    async fn http2<S>(self, stream: S, client: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -266,7 +255,8 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            self.clone().answer(arrival.clone(), turns.begin(), request)
+            self.clone()
+                .answer(client.clone(), None, turns.begin(), request)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -291,10 +281,15 @@ impl Accepting {
 
     async fn answer(
         self,
-        arrival: Arrival,
+        connection: Arc<Connection>,
+        head: Option<Duration>,
         turn: Turn,
         request: Request<Incoming>,
     ) -> Result<http::Response<InTurn>, Infallible> {
+        let arrival = Arrival {
+            connection: &connection,
+            head,
+        };
         let response = handle(&self.context, &self.worker, arrival, request).await;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();

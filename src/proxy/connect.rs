@@ -6,7 +6,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
@@ -65,13 +65,18 @@ fn unreachable(url: &OriginUrl, why: &str) -> Problem {
 
 async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
     let (url, began) = (endpoint.url, Instant::now());
-    let tcp = TcpStream::connect((&*url.host, url.port))
+    let mut tcp = TcpStream::connect((&*url.host, url.port))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;
     // Small writes must not wait for acknowledgements; failing to say so costs only time.
     let _ = tcp.set_nodelay(true);
     if let Some(journal) = endpoint.journal {
         journal.connected(began.elapsed(), Duration::ZERO);
+    }
+    if let Some(header) = endpoint.proxy_header {
+        tcp.write_all(header)
+            .await
+            .map_err(|error| unreachable(url, &error.to_string()))?;
     }
     match url.scheme {
         OriginScheme::Http => http1(url, tcp).await,

@@ -16,6 +16,7 @@ use super::access_log::Journal;
 use super::activity::Activity;
 use super::body::Body;
 use super::connect::Wanted;
+use super::connection::Connection;
 use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
@@ -34,6 +35,7 @@ const MOST_ORIGINS: usize = 3;
 pub(super) struct Outbound<'a> {
     pub(super) live: &'a Live,
     pub(super) worker: &'a Worker,
+    pub(super) connection: &'a Connection,
     pub(super) service_id: ServiceId,
     pub(super) host: &'a str,
     /// With an absolute URI, so that its authority is the one that the client asked for.
@@ -273,12 +275,21 @@ impl<'a> Outbound<'a> {
     }
 
     async fn send(&self, origin: OriginId, body: Body) -> Exchanged {
-        let service = self.service();
+        let (service, plan) = (self.service(), &self.live.snapshot.plan);
+        let origin = plan.origins.of(origin);
+        let header = plan.regions.of(origin.region).proxy_protocol;
+        let header = header.map(|version| version.announce(self.connection.ends));
+        let pool = if header.is_some() {
+            self.connection.pool()
+        } else {
+            &self.worker.pool
+        };
         let endpoint = Endpoint {
-            url: &self.live.snapshot.plan.origins.of(origin).url,
+            url: &origin.url,
             host: self.host,
             tls: &self.live.routes.tls,
             connect_timeout: service.timeouts.connect,
+            proxy_header: header.as_deref(),
             journal: self.journal.map(|journal| &**journal),
         };
         let wanted = if self.upgrades {
@@ -291,15 +302,7 @@ impl<'a> Outbound<'a> {
             idle: service.timeouts.idle,
             activity: &self.activity,
         };
-        exchange(
-            &self.worker.pool,
-            &endpoint,
-            wanted,
-            &self.parts,
-            body,
-            patience,
-        )
-        .await
+        exchange(pool, &endpoint, wanted, &self.parts, body, patience).await
     }
 
     fn learn(

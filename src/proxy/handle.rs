@@ -11,10 +11,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::accept::Face;
-use super::access_log::{Connection, Journal, Line, Logged};
+use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Pace};
+use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
 use super::forward::{Forwarded, Outbound, covers};
@@ -34,35 +35,19 @@ use crate::steering::{Ask, Decision, Require, Vantage, steer};
 /// The longest body, bytes, that is kept to be sent again.
 const MOST_KEPT: usize = 64 << 10;
 
-/// Where a request came from.
-#[derive(Clone, Debug)]
-pub(super) struct Arrival {
-    pub(super) peer: SocketAddr,
-    pub(super) face: Face,
-    pub(super) connection: Arc<Connection>,
+/// How a request arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) connection: &'a Arc<Connection>,
     /// How long its head was arriving, where that can be told.
     pub(super) head: Option<Duration>,
-}
-
-impl Arrival {
-    fn scheme(&self) -> &'static str {
-        self.face.scheme()
-    }
-
-    fn is_secure(&self) -> bool {
-        self.face == Face::Https
-    }
-
-    fn peer_ip(&self) -> IpAddr {
-        self.peer.ip().to_canonical()
-    }
 }
 
 /// Answers a request; never fails, because every failure has an answer of its own.
 pub(super) async fn handle(
     context: &Context,
     worker: &Worker,
-    arrival: Arrival,
+    arrival: Arrival<'_>,
     request: Request<Incoming>,
 ) -> Response<Logged> {
     let _counted = worker.request();
@@ -71,14 +56,14 @@ pub(super) async fn handle(
     let id = request_id(request.headers());
     let line = live.access_log.as_ref().map(|log| {
         let id = id.to_str().unwrap_or_default();
-        log.begin(&arrival.connection, arrival.head, &request, id)
+        log.begin(arrival.connection, arrival.head, &request, id)
     });
     let journal = line.as_ref().map(Line::journal);
     let exchange = Exchange {
         context,
         worker,
         live: &live,
-        arrival,
+        connection: arrival.connection,
         began,
         id: &id,
         journal,
@@ -131,7 +116,7 @@ struct Exchange<'a> {
     context: &'a Context,
     worker: &'a Worker,
     live: &'a Arc<Live>,
-    arrival: Arrival,
+    connection: &'a Connection,
     began: Instant,
     id: &'a HeaderValue,
     journal: Option<&'a Arc<Journal>>,
@@ -152,6 +137,10 @@ struct Asked<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    fn is_secure(&self) -> bool {
+        self.connection.face == Face::Https
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
         let incoming = Arriving::request(incoming, self.journal);
@@ -174,6 +163,7 @@ impl<'a> Exchange<'a> {
         let mut outbound = Outbound {
             live: self.live,
             worker: self.worker,
+            connection: self.connection,
             service_id: asked.service_id,
             host: &asked.host,
             parts,
@@ -245,7 +235,7 @@ impl<'a> Exchange<'a> {
         let service = plan.services.of(service_id);
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
-        let client = inbound::client(&parts.headers, self.arrival.peer_ip(), trusted_proxies);
+        let client = inbound::client(&parts.headers, self.connection.source(), trusted_proxies);
         let access = inbound::access(service, &parts.method, parts.uri.path());
         self.journal
             .inspect(|journal| journal.asked(client, &service.name, access));
@@ -256,7 +246,7 @@ impl<'a> Exchange<'a> {
             keyring: &live.keyring,
             plan,
             control: &self.context.control,
-            secure: self.arrival.is_secure(),
+            secure: self.is_secure(),
         });
         let carried = store.map_or_else(Carried::default, |store| store.read(&parts.headers));
         let known = self.session(service, &host).find(&parts.headers, client);
@@ -270,7 +260,7 @@ impl<'a> Exchange<'a> {
             pace,
             service_id,
             service,
-            trusted: inbound::is_trusted(self.arrival.peer_ip(), trusted_proxies),
+            trusted: inbound::is_trusted(self.connection.source(), trusted_proxies),
             access,
             host,
             client,
@@ -287,7 +277,7 @@ impl<'a> Exchange<'a> {
             keyring: &self.live.keyring,
             sticky: &self.context.sticky,
             host,
-            secure: self.arrival.is_secure(),
+            secure: self.is_secure(),
             now: clock::unix_secs(),
         }
     }
@@ -299,7 +289,7 @@ impl<'a> Exchange<'a> {
         asked: &Asked<'_>,
     ) -> Result<Option<Response<Body>>, Problem> {
         let listen = &self.live.snapshot.plan.listen;
-        if self.arrival.face != Face::Http || listen.http_mode == HttpMode::Serve {
+        if self.connection.face != Face::Http || listen.http_mode == HttpMode::Serve {
             return Ok(None);
         }
         let port = match listen.https.first().map(SocketAddr::port) {
@@ -374,10 +364,10 @@ impl<'a> Exchange<'a> {
         remove_own(headers);
         remove_own_cookies(headers);
         let hop = Hop {
-            peer: self.arrival.peer_ip(),
+            peer: self.connection.source(),
             trusted: asked.trusted,
             host: &authority,
-            scheme: self.arrival.scheme(),
+            scheme: self.connection.face.scheme(),
             version: parts.version,
             node: &self.live.snapshot.plan.node.name,
             request_id: self.id,
@@ -388,7 +378,7 @@ impl<'a> Exchange<'a> {
         }
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::builder()
-            .scheme(self.arrival.scheme())
+            .scheme(self.connection.face.scheme())
             .authority(authority)
             .path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()))
             .build()

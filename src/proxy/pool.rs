@@ -56,6 +56,8 @@ pub(super) struct Endpoint<'a> {
     pub(super) host: &'a str,
     pub(super) tls: &'a OriginTls,
     pub(super) connect_timeout: Duration,
+    /// What a new connection begins with.
+    pub(super) proxy_header: Option<&'a [u8]>,
     /// Is told how long connecting took.
     pub(super) journal: Option<&'a Journal>,
 }

@@ -1,6 +1,6 @@
 //! What one request's line says, and how it is written. Pure.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,12 +9,13 @@ use http::{HeaderName, Version};
 use super::json::{Object, line};
 use crate::clock;
 use crate::config::plan::Access;
+use crate::proxy::connection::{Connection, Tls};
 
 /// The most tries that a line lists; a read that waits for a region may ask it many times.
 pub(super) const MOST_TRIES: usize = 16;
 
 /// All that a line says. Times count from when the head of the request had arrived.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Entry {
     /// Milliseconds since 1970.
     pub(super) began_ms: u64,
@@ -45,25 +46,6 @@ pub(super) struct Entry {
 
 /// Headers that the configuration wants logged, by name.
 pub(super) type Logged = Vec<(HeaderName, Option<String>)>;
-
-/// The connection that requests come on.
-#[derive(Debug)]
-pub(in crate::proxy) struct Connection {
-    pub(in crate::proxy) peer: SocketAddr,
-    pub(in crate::proxy) scheme: &'static str,
-    pub(in crate::proxy) tls: Option<Tls>,
-}
-
-/// What was agreed on in a TLS handshake.
-#[derive(Clone, Debug)]
-pub(in crate::proxy) struct Tls {
-    pub(in crate::proxy) version: Option<String>,
-    pub(in crate::proxy) cipher: Option<String>,
-    pub(in crate::proxy) sni: Option<String>,
-    pub(in crate::proxy) alpn: Option<String>,
-    pub(in crate::proxy) is_resumed: bool,
-    pub(in crate::proxy) handshake: Duration,
-}
 
 /// What the head of a request says.
 #[derive(Clone, Debug)]
@@ -177,7 +159,10 @@ impl Entry {
         let peer = connection.map(|connection| connection.peer.to_string());
         line.text("peer", peer.as_deref());
         line.text("protocol", head.map(|head| protocol(head.version)));
-        line.text("scheme", connection.map(|connection| connection.scheme));
+        line.text(
+            "scheme",
+            connection.map(|connection| connection.face.scheme()),
+        );
         line.text("method", head.map(|head| head.method.as_str()));
         line.text("host", head.and_then(|head| head.host.as_deref()));
         line.text("path", head.map(|head| &*head.path));

@@ -17,10 +17,10 @@ use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
 
 pub(super) use body::Logged;
-pub(super) use entry::{Connection, Tls};
 pub(super) use journal::{Journal, Line};
 pub use sink::Sink;
 
+use super::connection::Connection;
 use super::problem::Problem;
 use crate::chance;
 use crate::clock;
@@ -86,7 +86,7 @@ impl AccessLog {
             began_ms: clock::unix_ms(),
             node: self.node.clone(),
             connection: Some(connection.clone()),
-            client: Some(connection.peer.ip().to_canonical()),
+            client: Some(connection.source()),
             request_id: id.to_owned(),
             ..Entry::default()
         }
