@@ -328,6 +328,21 @@ fn a_websocket_is_logged_at_its_end_with_what_passed_through_it() {
     assert_eq!(log.lines(1).len(), 1, "one line, not one for each end");
 }
 
+#[test]
+fn a_websocket_that_says_nothing_is_ended_by_the_edge() {
+    let idle = "    timeouts: { idle: 300ms }\n";
+    let log = Logging::start(&[("here", format!("http://{}", shouting()))], "", idle);
+    let head = b"GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(log.say(head).starts_with("HTTP/1.1 101 "));
+    let line = &log.lines(1)[0];
+    let end = [
+        ("/termination", "idle-timeout".into()),
+        ("/ended_by", "edge".into()),
+    ];
+    check(line, &end);
+    assert!(ms(line, "/duration_ms") >= 300.0);
+}
+
 /// Begins an answer and never ends it, until the connection is gone.
 fn dripping() -> SocketAddr {
     raw_origin(|mut stream, head| {
@@ -364,12 +379,33 @@ fn who_broke_off_an_answer_is_told() {
         .unwrap();
     stream.read_exact(&mut [0; 12]).unwrap();
     drop(stream);
+    let left: [(&str, Value); 3] = [
+        ("/status", 200.into()),
+        ("/termination", "client-closed".into()),
+        ("/ended_by", "client".into()),
+    ];
+    check(&log.lines(2)[1], &left);
+    let https = log.edge.address("https");
+    let url = format!("https://www.example.com:{}/left", https.port());
+    let resolve = format!("www.example.com:{}:127.0.0.1", https.port());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-sk",
+        "--http2",
+        "--max-time",
+        "1",
+        "--resolve",
+        &resolve,
+        &url,
+    ]);
+    assert!(!curl.output().unwrap().status.success());
+    let line = &log.lines(3)[2];
+    check(line, &left);
     check(
-        &log.lines(2)[1],
+        line,
         &[
-            ("/status", 200.into()),
-            ("/termination", "client-closed".into()),
-            ("/ended_by", "client".into()),
+            ("/protocol", "HTTP/2".into()),
+            ("/response_bytes", 10.into()),
         ],
     );
 }

@@ -88,6 +88,15 @@ impl Face {
     }
 }
 
+/// The first line of the access log, once it is there.
+#[track_caller]
+fn first_line(edge: &Edge) -> serde_json::Value {
+    let log = edge.folder.path().join("access.log");
+    let read = || std::fs::read_to_string(&log).unwrap_or_default();
+    assert!(wait_until(|| read().contains('\n')));
+    serde_json::from_str(read().lines().next().unwrap()).unwrap()
+}
+
 #[track_caller]
 fn check_client(said: &str, client: &str) {
     assert!(said.starts_with("HTTP/1.1 200 "), "{said}");
@@ -122,8 +131,7 @@ fn a_trusted_proxy_s_header_says_who_the_client_is() {
     // None is needed unless it is required.
     check_client(&face.say(GET.as_bytes()), "127.0.0.1");
     assert_eq!((face.headers("passed"), face.headers("own")), (3, 2));
-    let log = std::fs::read_to_string(face.edge.folder.path().join("access.log")).unwrap();
-    let line: serde_json::Value = serde_json::from_str(log.lines().next().unwrap()).unwrap();
+    let line = first_line(&face.edge);
     assert_eq!(line["client"], "203.0.113.7", "{line:#}");
     assert!(
         line["peer"].as_str().unwrap().starts_with("127.0.0.1:"),
@@ -439,6 +447,10 @@ fn haproxy_as_the_origin_takes_both_versions_before_tls_and_in_clear() {
             );
             let own = edge.curl("www.example.com", "/", &["--interface", "127.0.0.2"]);
             assert_eq!(own.body, "127.0.0.2 127.0.0.1", "{scheme} {version}");
+            let line = first_line(&edge);
+            let tls = line["phases"]["tls_ms"].as_f64().unwrap();
+            assert_eq!(tls > 0.0, scheme == "https", "{line:#}");
+            assert!(line["phases"]["connect_ms"].as_f64().unwrap() > 0.0);
             let face = Face {
                 edge,
                 origin: Origin::start("unused"),

@@ -149,14 +149,11 @@ impl<'a> Exchange<'a> {
             return Ok(redirect);
         }
         let decision = self.decide(&asked, &parts);
-        self.journal.inspect(|journal| journal.decided(&decision));
         let upgrade = (parts.version == Version::HTTP_11)
             .then(|| upgrade_of(&parts.headers))
             .flatten();
         let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
         self.prepare(&mut parts, &asked, upgrade.clone())?;
-        self.journal
-            .inspect(|journal| journal.traced(&parts.headers));
         let reading = self.body(&asked, &parts.method, incoming);
         let body = within(asked.service.timeouts.request, reading).await?;
         self.journal.inspect(|journal| journal.ready());
@@ -343,7 +340,9 @@ impl<'a> Exchange<'a> {
                 now_ms: clock::steady_ms(),
             },
         };
-        steer(snapshot, &ask, asked.known.draw)
+        let decision = steer(snapshot, &ask, asked.known.draw);
+        self.journal.inspect(|journal| journal.decided(&decision));
+        decision
     }
 
     /// Makes the client's head the origin's.
@@ -373,6 +372,7 @@ impl<'a> Exchange<'a> {
             request_id: self.id,
         };
         add_forwarding(headers, &hop);
+        self.journal.inspect(|journal| journal.traced(headers));
         if let Some(protocol) = upgrade {
             ask_upgrade(headers, protocol);
         }

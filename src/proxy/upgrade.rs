@@ -75,19 +75,29 @@ pub(super) async fn join(
             ),
         )
     };
-    let (how, by, why) = match activity.unless_quiet(idle, both).await {
-        Some(Ok(_)) => ("completed", "origin", None),
-        Some(Err(error @ Broken::Client(_))) => {
-            ("client-closed", "client", Some(error.to_string()))
-        }
-        Some(Err(error @ Broken::Origin(_))) => {
-            ("origin-closed", "origin", Some(error.to_string()))
-        }
-        None => ("idle-timeout", "edge", None),
-    };
+    let (how, by, why) = ending(
+        activity
+            .unless_quiet(idle, both)
+            .await
+            .map(|both| both.err()),
+    );
     tracing::debug!(how, why, "upgraded connection ended");
     if let Some(journal) = journal {
         journal.ended(how, by, why);
+    }
+}
+
+/// How it ended, who ended it, and why; `None`: nobody said anything any more.
+fn ending(ended: Option<Option<Broken>>) -> (&'static str, &'static str, Option<String>) {
+    match ended {
+        Some(None) => ("completed", "origin", None),
+        Some(Some(error @ Broken::Client(_))) => {
+            ("client-closed", "client", Some(error.to_string()))
+        }
+        Some(Some(error @ Broken::Origin(_))) => {
+            ("origin-closed", "origin", Some(error.to_string()))
+        }
+        None => ("idle-timeout", "edge", None),
     }
 }
 

@@ -214,7 +214,7 @@ mod tests {
         let header = tcp4(extensions);
         let read = read(&header);
         assert!(
-            matches!(read, Ok(Beginning::Header(Said::Passed(_), 43))),
+            matches!(read, Ok(Beginning::Header(Said::Passed(_), 42))),
             "{read:?}"
         );
         for cut in 1..extensions.len() {

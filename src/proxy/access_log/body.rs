@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::journal::{Journal, Line};
+use super::journal::Line;
 use crate::proxy::body::{Body, BodyError};
 
 /// A body with the line of its request, if there is a log.
@@ -27,7 +27,7 @@ impl Drop for Logged {
         if let Some(line) = &self.line
             && (self.body.is_end_stream() || line.journal().is_head())
         {
-            line.journal().completed();
+            line.completed();
         }
     }
 }
@@ -42,7 +42,7 @@ impl HttpBody for Logged {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let polled = Pin::new(&mut self.body).poll_frame(cx);
         if let (Some(line), Poll::Ready(frame)) = (&self.line, &polled) {
-            note(line.journal(), frame.as_ref());
+            note(line, frame.as_ref());
         }
         polled
     }
@@ -56,9 +56,10 @@ impl HttpBody for Logged {
     }
 }
 
-fn note(journal: &Journal, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+fn note(line: &Line, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
+    let journal = line.journal();
     match frame {
-        None => journal.completed(),
+        None => line.completed(),
         Some(Ok(frame)) => {
             if let Some(data) = frame.data_ref() {
                 journal.sent(data.len());

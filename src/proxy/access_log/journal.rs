@@ -53,11 +53,23 @@ impl Line {
     pub(in crate::proxy) fn journal(&self) -> &Arc<Journal> {
         &self.journal
     }
+
+    /// Whether this line is the one that tells of its request's end.
+    fn is_last(&self) -> bool {
+        self.of_tunnel || !self.journal.is_tunnel.load(Ordering::Relaxed)
+    }
+
+    /// All of the answer has been passed on; of a tunnel, that is its beginning.
+    pub(super) fn completed(&self) {
+        if self.is_last() {
+            self.journal.completed();
+        }
+    }
 }
 
 impl Drop for Line {
     fn drop(&mut self) {
-        if self.of_tunnel || !self.journal.is_tunnel.load(Ordering::Relaxed) {
+        if self.is_last() {
             self.journal.write();
         }
     }
@@ -251,7 +263,7 @@ impl Journal {
     }
 
     /// All of it has been passed on.
-    pub(in crate::proxy) fn completed(&self) {
+    fn completed(&self) {
         let by = if self.entry().region.is_some() {
             "origin"
         } else {
