@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
 # Installs what the tests talk to, and runs them all.
 #
-# The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl and openssl
-# for HTTP, Chromium for the dashboard.
+# The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
+# HAProxy for HTTP, Chromium for the dashboard.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
 # elsewhere the missing ones are named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [chromium]=chromium)
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/haproxy]=haproxy [chromium]=chromium)
 missing=()
 for tool in "${!packages[@]}"; do
   command -v "$tool" >/dev/null || missing+=("${packages[$tool]}")

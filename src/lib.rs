@@ -28,5 +28,7 @@ pub mod latency;
 pub mod positions;
 pub mod prefix;
 pub mod proxy;
+pub mod proxy_protocol;
+pub mod redact;
 pub mod steering;
 pub mod units;

@@ -109,6 +109,9 @@ impl Share {
     /// Nothing.
     pub const NONE: Self = Self(0.0);
 
+    /// Everything.
+    pub const ALL: Self = Self(1.0);
+
     /// From 0 (none) to 1 (all).
     pub fn ratio(self) -> f64 {
         self.0

@@ -669,3 +669,83 @@ proptest::proptest! {
         let _ = load(&String::from_utf8_lossy(&text));
     }
 }
+
+#[test]
+fn headers_of_the_access_log_are_few_and_no_secrets() {
+    let log = |keys: &str| with(&format!("access_log: {{ to: stdout, {keys} }}"));
+    let many = |count: usize| {
+        let names: Vec<String> = (0..count).map(|number| format!("X-{number}")).collect();
+        log(&format!("request_headers: [{}]", names.join(", ")))
+    };
+    assert!(load(&many(32)).is_ok());
+    check_refused(&many(33), "at most 32 headers are logged");
+    check_refused(&log("response_headers: [X-A, x-a]"), "`x-a` appears twice");
+    check_warned(
+        &log("request_headers: [Cookie]"),
+        "`Cookie` may bear a secret: its value is logged as REDACTED",
+    );
+}
+
+#[test]
+fn an_access_log_says_where_it_goes_and_how_much() {
+    let log = |keys: &str| load(&with(&format!("access_log: {{ {keys} }}")));
+    let plan = log("to: stdout").unwrap().plan;
+    let shown = format!("{:?}", plan.access_log.unwrap());
+    for part in ["Stdout", "Share(1.0)", "Redacted", "request_headers: []"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    assert!(load(&with("")).unwrap().plan.access_log.is_none());
+    let refused = |keys: &str, says: &str| {
+        let said = log(keys).unwrap_err().to_string();
+        assert!(said.contains(says), "{said}");
+    };
+    refused("sample: 10%", "`to`");
+    refused("to: stdout, sample: 101%", "101%");
+    refused("to: stdout, query: redact", "did you mean `redacted`?");
+    refused(
+        "to: stdout, request_header: [A]",
+        "did you mean `request_headers`?",
+    );
+    refused(
+        "to: stdout, request_headers: ['a b']",
+        "`a b` is not the name of a header",
+    );
+}
+
+#[test]
+fn the_proxy_protocol_is_spelled_as_it_is_read() {
+    use meridian::config::plan::ProxyHeader;
+    use meridian::proxy_protocol::Version;
+    let listen = |keys: &str| load(&with(&format!("listen: {{ {keys} }}"))).unwrap();
+    let read = |keys: &str| listen(keys).plan.listen.proxy_header;
+    assert_eq!(read("trusted_proxies: [10.0.0.0/8]"), ProxyHeader::Optional);
+    for (word, expected) in [
+        ("off", ProxyHeader::Off),
+        ("optional", ProxyHeader::Optional),
+        ("required", ProxyHeader::Required),
+    ] {
+        let keys = format!("trusted_proxies: [10.0.0.0/8], proxy_protocol: {word}");
+        assert_eq!(read(&keys), expected);
+    }
+    check_warned(
+        &with("listen: { proxy_protocol: required }"),
+        "`proxy_protocol` without `trusted_proxies`",
+    );
+    check_refused(
+        &with("listen: { proxy_protocol: require }"),
+        "did you mean `required`?",
+    );
+    let region = |version: &str| {
+        with("").replace(
+            "[192.0.2.1]",
+            &format!("[192.0.2.1], proxy_protocol: {version}"),
+        )
+    };
+    let wanted = |version: &str| {
+        let plan = load(&region(version)).unwrap().plan;
+        plan.regions.values().next().unwrap().proxy_protocol
+    };
+    assert_eq!(wanted("v1"), Some(Version::V1));
+    assert_eq!(wanted("v2"), Some(Version::V2));
+    check_refused(&region("v3"), "did you mean `v1`?");
+}

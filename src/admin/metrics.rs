@@ -99,6 +99,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "TLS handshakes of clients that failed or took too long",
     ),
     (
+        "meridian_proxy_headers_total",
+        Kind::Counter,
+        "PROXY headers of trusted proxies by result; malformed, missing and late ones end their connection",
+    ),
+    (
+        "meridian_access_log_lines_total",
+        Kind::Counter,
+        "Lines of the access log by outcome: written, dropped (no room) or failed (not written)",
+    ),
+    (
         "meridian_health_checks_total",
         Kind::Counter,
         "Probes by service, region and result: pass or fail",

@@ -48,6 +48,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.section("listen", &old.listen, &new.listen);
     diff.section("tls", &old.tls, &new.tls);
     diff.section("admin", &old.admin_token, &new.admin_token);
+    diff.section("access_log", &old.access_log, &new.access_log);
     diff.section("dns", &old.rate_limit, &new.rate_limit);
     diff.section("geo", &named_networks(old), &named_networks(new));
     diff.section("keys", &old.keys, &new.keys);
@@ -66,8 +67,13 @@ fn regions(plan: &Plan) -> Vec<(String, String)> {
             .map(|id| plan.origins.of(*id).url.to_string())
             .collect();
         let content = format!(
-            "{:?} {:?} {:?} {:?} {origins:?} {}",
-            region.location, region.jurisdiction, region.addresses, region.alias, region.weight
+            "{:?} {:?} {:?} {:?} {origins:?} {:?} {}",
+            region.location,
+            region.jurisdiction,
+            region.addresses,
+            region.alias,
+            region.proxy_protocol,
+            region.weight
         );
         (region.name.to_string(), content)
     })

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::{Name, RData};
+use http::HeaderName;
 
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{DomainId, OriginId, RegionId, ServiceId, Table};
 use crate::prefix::Prefix;
+use crate::proxy_protocol;
 use crate::units::{Secret, Share, Ttl};
 
 /// The whole configuration, compiled.
@@ -28,6 +30,8 @@ pub struct Plan {
     pub tls: Tls,
     /// Bearer token of the admin API; none: changes are allowed only if admin listens on loopback.
     pub admin_token: Option<Secret>,
+    /// A line for every request; none: no log.
+    pub access_log: Option<AccessLog>,
     /// Response rate limiting.
     pub rate_limit: Option<RateLimit>,
     /// Where clients are.
@@ -64,10 +68,12 @@ impl Plan {
                     port: address.port(),
                 },
             });
-            self.regions.of_mut(id).origins = origin
+            let region = self.regions.of_mut(id);
+            region.origins = origin
                 .map(|origin| self.origins.push(origin))
                 .into_iter()
                 .collect();
+            region.proxy_protocol = None;
         }
         for id in self.services.ids().collect::<Vec<_>>() {
             let health = &mut self.services.of_mut(id).health;
@@ -184,8 +190,21 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// How long clients may take.
     pub timeouts: ClientTimeouts,
-    /// Networks whose `X-Forwarded-*` is believed.
+    /// Networks whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted_proxies: Vec<Prefix>,
+    /// Whether they send PROXY headers.
+    pub proxy_header: ProxyHeader,
+}
+
+/// Whether trusted proxies begin their connections with a PROXY header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyHeader {
+    /// They do not: none is read.
+    Off,
+    /// One that is there is read.
+    Optional,
+    /// A connection of theirs without one is closed.
+    Required,
 }
 
 /// What plain HTTP does.
@@ -264,6 +283,43 @@ pub struct OriginTls {
     pub server_name: Option<Arc<str>>,
 }
 
+/// The access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub to: LogTarget,
+    /// Of the requests that went well.
+    pub sample: Share,
+    /// What of a query is logged.
+    pub query: LoggedQuery,
+    /// Of requests, as they came.
+    pub request_headers: Vec<HeaderName>,
+    /// Of answers, as they leave.
+    pub response_headers: Vec<HeaderName>,
+}
+
+/// Where a log goes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogTarget {
+    /// Standard output.
+    Stdout,
+    /// Standard error, among the edge's own log.
+    Stderr,
+    /// The end of a file, which is made if it is missing.
+    File(FileRef),
+}
+
+/// What of a query is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LoggedQuery {
+    /// Without the values of parameters that bear secrets.
+    Redacted,
+    /// As it came.
+    Full,
+    /// Nothing.
+    None,
+}
+
 /// Response rate limiting over UDP, per /24 or /56.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RateLimit {
@@ -309,6 +365,8 @@ pub struct Region {
     pub alias: Option<Name>,
     /// Where the proxy connects.
     pub origins: Vec<OriginId>,
+    /// The PROXY header that its origins want before anything else.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// Its share under `weighted`.
     pub weight: u32,
 }

@@ -28,6 +28,7 @@ const fn required(key: &'static str, shape: Shape, help: &'static str) -> Field 
 static ADDRESSES_TO_LISTEN_ON: Shape = Shape::Scalar(&LISTEN);
 static NETWORKS: Shape = Shape::Scalar(&PREFIX);
 static NAMES: Shape = Shape::Scalar(&TEXT);
+static HEADERS: Shape = Shape::Scalar(&HEADER);
 static COUNTRIES: Shape = Shape::Scalar(&COUNTRY);
 
 /// The whole configuration.
@@ -51,6 +52,11 @@ pub(super) static ROOT: Shape = Shape::Map(&[
             "bearer token for calls that change something",
         )]),
         "the admin API",
+    ),
+    field(
+        "access_log",
+        Shape::Map(ACCESS_LOG),
+        "a line of JSON for every request; absent: none",
     ),
     field(
         "dns",
@@ -101,6 +107,34 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         "what DNS is authoritative for",
     ),
 ]);
+
+static ACCESS_LOG: &[Field] = &[
+    required(
+        "to",
+        Shape::Scalar(&TEXT),
+        "stdout, stderr, or a path; a file that was moved away is made anew",
+    ),
+    field(
+        "sample",
+        Shape::Scalar(&SHARE),
+        "of the requests that went well; the others are always logged; default 100%",
+    ),
+    field(
+        "query",
+        Shape::Word(&["redacted", "full", "none"]),
+        "the query in the path: without secrets (default), as it came, or not at all",
+    ),
+    field(
+        "request_headers",
+        Shape::List(&HEADERS),
+        "also logged; the values of those that bear secrets never are",
+    ),
+    field(
+        "response_headers",
+        Shape::List(&HEADERS),
+        "the same of the answer",
+    ),
+];
 
 static RATE_LIMIT: &[Field] = &[
     field(
@@ -186,7 +220,12 @@ static LISTENERS: &[Field] = &[
     field(
         "trusted_proxies",
         Shape::List(&NETWORKS),
-        "networks whose X-Forwarded-* is believed",
+        "networks whose X-Forwarded-* and PROXY headers are believed",
+    ),
+    field(
+        "proxy_protocol",
+        Shape::Word(&["off", "optional", "required"]),
+        "PROXY headers of trusted_proxies on https and http: never read, read if there (default), or required",
     ),
 ];
 
@@ -242,6 +281,11 @@ static REGION: &[Field] = &[
         "origins",
         Shape::List(&Shape::Scalar(&ORIGIN)),
         "where the proxy connects",
+    ),
+    field(
+        "proxy_protocol",
+        Shape::Word(&["v1", "v2"]),
+        "the PROXY header that connections to the origins begin with; default: none",
     ),
     field(
         "weight",

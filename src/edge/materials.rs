@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
 use crate::clock;
-use crate::config::plan::{FileRef, HostPattern, Plan};
+use crate::config::plan::{FileRef, HostPattern, LogTarget, Plan};
 use crate::config::{Loaded, Problem};
 use crate::control::Probers;
 use crate::geo::{ClientMap, Database};
 use crate::health::Prober;
 use crate::ids::Table;
-use crate::proxy::{CertificateError, Identities, OriginTls, client_config, roots};
+use crate::proxy::{AccessLogSink, CertificateError, Identities, OriginTls, client_config, roots};
 
 /// What HTTPS listeners offer, best first.
 const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -35,6 +35,8 @@ pub struct Materials {
     pub origin_tls: OriginTls,
     /// How targets are probed.
     pub probers: Probers,
+    /// Where requests are logged.
+    pub access_log: Option<Arc<AccessLogSink>>,
     /// What signs zones.
     pub zone_keys: AllKeys,
     /// What to warn of.
@@ -135,6 +137,10 @@ pub fn load_materials(
     else {
         return Err(problems);
     };
+    let access_log = match missing_keys {
+        MissingKeys::Create => open_access_log(plan, before)?,
+        MissingKeys::Leave => None,
+    };
     // Last, because it may write: nothing is written for a configuration that is refused.
     let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
@@ -157,6 +163,7 @@ pub fn load_materials(
         dot,
         origin_tls,
         probers: probers(plan, &trust),
+        access_log,
         zone_keys,
         trust,
         warnings,
@@ -184,6 +191,33 @@ fn load_database(plan: &Plan) -> Result<Arc<Database>, Problem> {
         Some(file) => Database::open(&file.path)
             .map(Arc::new)
             .map_err(|error| Problem::new(Some(file.at.clone()), error.to_string())),
+    }
+}
+
+/// The log that is open already, if its target is the same.
+fn open_access_log(
+    plan: &Plan,
+    before: Option<&Materials>,
+) -> Result<Option<Arc<AccessLogSink>>, Vec<Problem>> {
+    let Some(wanted) = &plan.access_log else {
+        return Ok(None);
+    };
+    let open = before.and_then(|before| before.access_log.as_ref());
+    if let Some(sink) = open.filter(|sink| *sink.target() == wanted.to) {
+        return Ok(Some(sink.clone()));
+    }
+    let opened = AccessLogSink::open(&wanted.to);
+    let sink = opened.map_err(|error| vec![access_log_problem(&wanted.to, &error)])?;
+    Ok(Some(Arc::new(sink)))
+}
+
+fn access_log_problem(target: &LogTarget, error: &std::io::Error) -> Problem {
+    match target {
+        LogTarget::File(file) => {
+            let message = format!("access_log: {}: {error}", file.path.display());
+            Problem::new(Some(file.at.clone()), message)
+        }
+        LogTarget::Stdout | LogTarget::Stderr => Problem::new(None, format!("access_log: {error}")),
     }
 }
 

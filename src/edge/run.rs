@@ -25,11 +25,14 @@ use crate::config::{self, Loaded, Problem, Problems};
 use crate::control::{Adoption, ConfigStatus, Control, Reloader, Replaced, Store, StoreError};
 use crate::dns;
 use crate::positions::Keyring;
-use crate::proxy::{self, InFlightCounters, Routes, Workers};
+use crate::proxy::{self, AccessLog, InFlightCounters, Routes, Workers};
 use crate::steering::Snapshot;
 
 /// How often histograms are kept from growing.
 const UPKEEP: Duration = Duration::from_secs(5);
+
+/// How long the end waits for whoever reads the access log.
+const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
 /// Where the configuration comes from.
 #[derive(Clone, Debug)]
@@ -127,6 +130,7 @@ impl Wiring {
     ) -> Adoption {
         let routes = self.routes(&plan, materials);
         let keyring = self.keyring(&plan);
+        let access_log = access_log(&plan, materials);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
         let published = self.published.clone();
         let keys = materials.zone_keys.clone();
@@ -144,6 +148,7 @@ impl Wiring {
                 old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
                     snapshot: snapshot.clone(),
                     routes: routes.clone(),
+                    access_log: access_log.clone(),
                     keyring: keyring.clone(),
                 })));
             }
@@ -173,6 +178,12 @@ impl Wiring {
             Arc::new(Keyring::new(&plan.keys))
         }
     }
+}
+
+fn access_log(plan: &Plan, materials: &Materials) -> Option<Arc<AccessLog>> {
+    let (wanted, sink) = (plan.access_log.clone()?, materials.access_log.clone()?);
+    let log = AccessLog::new(wanted, plan.node.name.clone(), sink);
+    Some(Arc::new(log))
 }
 
 /// A configuration has been taken over.
@@ -365,11 +376,19 @@ impl Edge {
         self.stop.cancel();
         self.housekeeping.close();
         self.housekeeping.wait().await;
-        drop(reloading);
+        let access_log = reloading.and_then(|reloading| reloading.materials.access_log.clone());
+        if let Some(sink) = &access_log {
+            sink.end_begins();
+        }
         drop(self.admin);
         if let Some(workers) = Arc::into_inner(self.workers) {
             // Joins threads, which must not happen on a runtime's own.
             let _ = tokio::task::spawn_blocking(|| workers.stop()).await;
+        }
+        if let Some(sink) = access_log {
+            // After the workers: what they cut off is logged too.
+            let closing = move || sink.close(LAST_LINES_WITHIN);
+            let _ = tokio::task::spawn_blocking(closing).await;
         }
     }
 }
@@ -410,6 +429,7 @@ impl Wiring {
         let live = proxy::Live {
             snapshot: self.dns.load().snapshot.clone(),
             routes: self.routes(plan, materials),
+            access_log: access_log(plan, materials),
             keyring: self.keyring(plan),
         };
         let context = Arc::new(proxy::Context::new(live, control, tasks));

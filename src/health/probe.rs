@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls_pki_types::ServerName;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
 use tokio_rustls::TlsConnector;
@@ -116,12 +117,17 @@ impl Prober {
 
     async fn ask(&self, target: &Target, answer: &mut Answer) -> Result<(), Failure> {
         let started = Instant::now();
-        let tcp = TcpStream::connect((&*target.host, target.port))
+        let mut tcp = TcpStream::connect((&*target.host, target.port))
             .await
             .map_err(|error| Failure::Connect(error.to_string()))?;
         // Without it a probe's small writes may wait for an acknowledgement; failing to set it costs only time.
         let _ = tcp.set_nodelay(true);
         answer.phases.connect = started.elapsed();
+        if let Some(version) = target.proxy_protocol {
+            tcp.write_all(&version.announce_own())
+                .await
+                .map_err(|error| Failure::Connect(error.to_string()))?;
+        }
         match target.protocol {
             TargetProtocol::Tcp => Ok(()),
             TargetProtocol::Http => {

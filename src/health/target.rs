@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::config::plan::{HealthCheck, OriginScheme, Plan, ProbeProtocol};
 use crate::ids::{OriginId, RegionId, ServiceId};
+use crate::proxy_protocol;
 
 /// The port of a service without origins, unless `health.port` says otherwise.
 const ADDRESS_PORT: u16 = 443;
@@ -23,6 +24,8 @@ pub struct Target {
     pub host: Arc<str>,
     /// The port to connect to.
     pub port: u16,
+    /// The PROXY header that it wants first.
+    pub proxy_protocol: Option<proxy_protocol::Version>,
     /// As the status page calls it: the origin, or what is probed where there is none.
     pub url: Arc<str>,
 }
@@ -96,6 +99,8 @@ fn of_member(plan: &Plan, service: ServiceId, health: &HealthCheck, id: RegionId
             // Another port or protocol may make two origins' probes look alike; they stay two.
             Target {
                 url: url.to_string().into(),
+                // Another port is another listener, of which nothing is known.
+                proxy_protocol: region.proxy_protocol.filter(|_| port == url.port),
                 ..probed
             }
         })
@@ -137,6 +142,7 @@ fn target(
         protocol,
         host,
         port,
+        proxy_protocol: None,
         url: url.into(),
     }
 }

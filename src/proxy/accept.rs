@@ -15,15 +15,19 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
-use super::patience::{InTurn, Patient, Turn, Turns};
+use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
+use super::preread::preread;
 use super::workers::Workers;
+use crate::proxy_protocol::Ends;
 
 /// Requests at once on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;
@@ -47,6 +51,15 @@ pub enum Face {
 pub struct Listener {
     sockets: Vec<std::net::TcpListener>,
     address: SocketAddr,
+}
+
+impl Face {
+    pub(super) fn scheme(self) -> &'static str {
+        match self {
+            Self::Https => "https",
+            Self::Http => "http",
+        }
+    }
 }
 
 impl Listener {
@@ -154,39 +167,55 @@ impl Accepting {
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
         // Small writes must not wait for acknowledgements; failing to say so costs only time.
         let _ = stream.set_nodelay(true);
-        let arrival = Arrival {
-            peer,
-            face: self.face,
+        let Ok(local) = stream.local_addr() else {
+            return; // The peer has gone already.
+        };
+        let own = Ends {
+            source: peer,
+            destination: local,
+        };
+        let plan = self.context.live.load().snapshot.plan.clone();
+        let Some((stream, ends)) = preread(stream, own, &plan.listen).await else {
+            return;
         };
         match self.face {
-            Face::Http => self.http1(stream, arrival).await,
+            Face::Http => {
+                let connection = Connection::new(self.face, peer, ends, None);
+                self.http1(stream, connection).await;
+            }
             Face::Https => {
-                let limit = self
-                    .context
-                    .live
-                    .load()
-                    .snapshot
-                    .plan
-                    .listen
-                    .timeouts
-                    .handshake;
+                let began = Instant::now();
+                let limit = plan.listen.timeouts.handshake;
                 let acceptor = TlsAcceptor::from(self.tls.load_full());
                 let Ok(Ok(stream)) = tokio::time::timeout(limit, acceptor.accept(stream)).await
                 else {
                     metrics::counter!("meridian_tls_handshakes_failed_total").increment(1);
                     return;
                 };
-                let is_http2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                let tls = stream.get_ref().1;
+                let is_http2 = tls.alpn_protocol() == Some(b"h2");
+                let tls = agreed(tls, began.elapsed());
+                let connection = Connection::new(self.face, peer, ends, Some(tls));
                 if is_http2 {
-                    self.http2(stream, arrival).await;
+                    self.http2(stream, connection).await;
                 } else {
-                    self.http1(stream, arrival).await;
+                    self.http1(stream, connection).await;
                 }
             }
         }
     }
 
-    async fn http1<S>(self, stream: S, arrival: Arrival)
+    /// Logs the heads that the guard refuses.
+    fn refusals(&self, connection: &Arc<Connection>) -> Refusals {
+        let (context, connection) = (self.context.clone(), connection.clone());
+        Box::new(move |problem, head, id| {
+            if let Some(log) = &context.live.load().access_log {
+                log.refuse(&connection, head, problem, id);
+            }
+        })
+    }
+
+    async fn http1<S>(self, stream: S, client: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -194,9 +223,12 @@ impl Accepting {
         let timeouts = plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let node = plan.node.name.clone();
-        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node);
+        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
+            .telling(self.refusals(&client));
         let service = service_fn(move |request: Request<Incoming>| {
-            self.clone().answer(arrival, turns.begin(), request)
+            let head = Some(turns.head_time());
+            self.clone()
+                .answer(client.clone(), head, turns.begin(), request)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -215,7 +247,7 @@ impl Accepting {
         note_end(ended);
     }
 
-    async fn http2<S>(self, stream: S, arrival: Arrival)
+    async fn http2<S>(self, stream: S, client: Arc<Connection>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
@@ -223,7 +255,8 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
         let service = service_fn(move |request: Request<Incoming>| {
-            self.clone().answer(arrival, turns.begin(), request)
+            self.clone()
+                .answer(client.clone(), None, turns.begin(), request)
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -248,15 +281,38 @@ impl Accepting {
 
     async fn answer(
         self,
-        arrival: Arrival,
+        connection: Arc<Connection>,
+        head: Option<Duration>,
         turn: Turn,
         request: Request<Incoming>,
     ) -> Result<http::Response<InTurn>, Infallible> {
+        let arrival = Arrival {
+            connection: &connection,
+            head,
+        };
         let response = handle(&self.context, &self.worker, arrival, request).await;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();
         }
         Ok(response.map(|body| InTurn::new(body, turn)))
+    }
+}
+
+/// What a handshake that took this long has agreed on.
+fn agreed(tls: &rustls::ServerConnection, handshake: Duration) -> Tls {
+    let version = tls.protocol_version().and_then(|version| version.as_str());
+    let suite = tls.negotiated_cipher_suite();
+    let cipher = suite.and_then(|suite| suite.suite().as_str());
+    Tls {
+        // rustls calls TLS 1.3 `TLSv1_3`, and its cipher suites `TLS13_…`; IANA and everybody else do not.
+        version: version.map(|version| version.replace('_', ".")),
+        cipher: cipher.map(|cipher| cipher.replacen("TLS13_", "TLS_", 1)),
+        sni: tls.server_name().map(str::to_owned),
+        alpn: tls
+            .alpn_protocol()
+            .map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
+        is_resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
+        handshake,
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use tokio::time::{Instant, Sleep};
 
+use super::access_log::Journal;
 use super::activity::Activity;
 
 /// Why a body broke off.
@@ -52,6 +53,8 @@ pub(super) struct Whole {
 pub(super) struct Arriving {
     body: Option<Incoming>,
     lingers: bool,
+    /// Counts what comes.
+    journal: Option<Arc<Journal>>,
 }
 
 /// How long, and for how many bytes, the rest of a request is read that nobody wants any more.
@@ -62,10 +65,11 @@ impl Arriving {
     /// A request's body. If it is given up before its end, the rest is read and dropped for a while: a
     /// client that is still sending must be able to see the answer before the connection or the stream
     /// is reset (RFC 9112 §9.6, RFC 9113 §8.1).
-    pub(super) fn request(body: Incoming) -> Self {
+    pub(super) fn request(body: Incoming, journal: Option<&Arc<Journal>>) -> Self {
         Self {
             body: Some(body),
             lingers: true,
+            journal: journal.cloned(),
         }
     }
 
@@ -74,14 +78,19 @@ impl Arriving {
         Self {
             body: Some(body),
             lingers: false,
+            journal: None,
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        match &mut self.body {
-            Some(body) => Pin::new(body).poll_frame(cx),
-            None => Poll::Ready(None),
+        let Some(body) = &mut self.body else {
+            return Poll::Ready(None);
+        };
+        let polled = Pin::new(body).poll_frame(cx);
+        if let (Some(journal), Poll::Ready(Some(Ok(frame)))) = (&self.journal, &polled) {
+            journal.received(frame.data_ref().map_or(0, Bytes::len));
         }
+        polled
     }
 
     fn is_at_end(&self) -> bool {

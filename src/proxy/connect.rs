@@ -6,13 +6,15 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::body::Body;
+use super::pool::Endpoint;
 use super::problem::Problem;
-use super::tls::OriginTls;
 use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
@@ -38,15 +40,9 @@ pub(super) enum Wanted {
     Http1,
 }
 
-/// Connects, within `limit` (zero: for ever).
-pub(super) async fn connect(
-    url: &OriginUrl,
-    host: &str,
-    tls: &OriginTls,
-    wanted: Wanted,
-    limit: Duration,
-) -> Result<Sender, Problem> {
-    let connecting = establish(url, host, tls, wanted);
+/// Connects, within the endpoint's time (zero: for ever).
+pub(super) async fn connect(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
+    let (limit, connecting) = (endpoint.connect_timeout, establish(endpoint, wanted));
     if limit.is_zero() {
         return connecting.await;
     }
@@ -54,7 +50,7 @@ pub(super) async fn connect(
         .await
         .unwrap_or_else(|_| {
             Err(unreachable(
-                url,
+                endpoint.url,
                 &format!(
                     "no connection within {}",
                     crate::units::show_duration(limit)
@@ -67,38 +63,59 @@ fn unreachable(url: &OriginUrl, why: &str) -> Problem {
     Problem::Unreachable(format!("{url}: {why}"))
 }
 
-async fn establish(
-    url: &OriginUrl,
-    host: &str,
-    tls: &OriginTls,
-    wanted: Wanted,
-) -> Result<Sender, Problem> {
-    let tcp = TcpStream::connect((&*url.host, url.port))
+async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
+    let (url, began) = (endpoint.url, Instant::now());
+    let mut tcp = TcpStream::connect((&*url.host, url.port))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;
     // Small writes must not wait for acknowledgements; failing to say so costs only time.
     let _ = tcp.set_nodelay(true);
+    if let Some(journal) = endpoint.journal {
+        journal.connected(began.elapsed(), Duration::ZERO);
+    }
+    if let Some(header) = endpoint.proxy_header {
+        tcp.write_all(header)
+            .await
+            .map_err(|error| unreachable(url, &error.to_string()))?;
+    }
     match url.scheme {
         OriginScheme::Http => http1(url, tcp).await,
         OriginScheme::H2c => http2(url, tcp).await,
         OriginScheme::Https => {
-            let config = match wanted {
-                Wanted::Any => &tls.any,
-                Wanted::Http1 => &tls.http1,
-            };
-            let name: Arc<str> = tls.server_name.clone().unwrap_or_else(|| host.into());
-            let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-                .map_err(|_| unreachable(url, "the host is no server name"))?;
-            let stream = TlsConnector::from(config.clone())
-                .connect(name, tcp)
-                .await
-                .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
+            let stream = secure(endpoint, wanted, tcp).await?;
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => http2(url, stream).await,
                 Some(_) | None => http1(url, stream).await,
             }
         }
     }
+}
+
+/// TLS on a new connection.
+async fn secure(
+    endpoint: &Endpoint<'_>,
+    wanted: Wanted,
+    tcp: TcpStream,
+) -> Result<TlsStream<TcpStream>, Problem> {
+    let (url, tls, began) = (endpoint.url, endpoint.tls, Instant::now());
+    let config = match wanted {
+        Wanted::Any => &tls.any,
+        Wanted::Http1 => &tls.http1,
+    };
+    let name: Arc<str> = tls
+        .server_name
+        .clone()
+        .unwrap_or_else(|| endpoint.host.into());
+    let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
+        .map_err(|_| unreachable(url, "the host is no server name"))?;
+    let stream = TlsConnector::from(config.clone())
+        .connect(name, tcp)
+        .await
+        .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
+    if let Some(journal) = endpoint.journal {
+        journal.connected(Duration::ZERO, began.elapsed());
+    }
+    Ok(stream)
 }
 
 async fn http1<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>

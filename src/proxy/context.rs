@@ -7,6 +7,7 @@ use arc_swap::ArcSwap;
 
 use tokio_util::task::TaskTracker;
 
+use super::access_log::AccessLog;
 use super::affinity::StickyTable;
 use super::pool::Pool;
 use super::routes::Routes;
@@ -23,6 +24,8 @@ pub struct Live {
     pub snapshot: Arc<Snapshot>,
     /// What is compiled from the Plan.
     pub routes: Arc<Routes>,
+    /// Where requests are logged; none: they are not.
+    pub access_log: Option<Arc<AccessLog>>,
     /// What signs and seals.
     pub keyring: Arc<Keyring>,
 }

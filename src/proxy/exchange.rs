@@ -74,6 +74,9 @@ pub(super) async fn exchange(
             Ok(lease) => lease,
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
+        if let Some(journal) = endpoint.journal {
+            journal.leased(lease.reused);
+        }
         let stale = lease.reused && attempt < MOST_STALE;
         match send(lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.

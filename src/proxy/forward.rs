@@ -12,9 +12,11 @@ use http::{Method, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use super::access_log::Journal;
 use super::activity::Activity;
 use super::body::Body;
 use super::connect::Wanted;
+use super::connection::Connection;
 use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
@@ -33,6 +35,7 @@ const MOST_ORIGINS: usize = 3;
 pub(super) struct Outbound<'a> {
     pub(super) live: &'a Live,
     pub(super) worker: &'a Worker,
+    pub(super) connection: &'a Connection,
     pub(super) service_id: ServiceId,
     pub(super) host: &'a str,
     /// With an absolute URI, so that its authority is the one that the client asked for.
@@ -52,6 +55,7 @@ pub(super) struct Outbound<'a> {
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
+    pub(super) journal: Option<&'a Arc<Journal>>,
     /// What this request's retries take of the budget.
     pub(super) retrying: Option<Counted<'a>>,
 }
@@ -184,6 +188,7 @@ impl<'a> Outbound<'a> {
         let admitted =
             lane.and_then(|lane| lane.in_flight.admit(service.limits.in_flight_per_region));
         let Some(admitted) = admitted else {
+            self.note_overloaded(region);
             return Err(if self.is_at_home() {
                 Missed::Stop(Problem::Overloaded)
             } else {
@@ -204,7 +209,9 @@ impl<'a> Outbound<'a> {
         let (asked_at_ms, began) = (clock::steady_ms(), Instant::now());
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
+        self.note_try(region, origin);
         let exchanged = self.send(origin, body).await;
+        self.note_exchanged(&exchanged);
         match exchanged {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.
@@ -237,6 +244,30 @@ impl<'a> Outbound<'a> {
         }
     }
 
+    fn note_overloaded(&self, region: RegionId) {
+        if let Some(journal) = self.journal {
+            journal.try_begins(&self.live.snapshot.plan.regions.of(region).name, None);
+            journal.try_failed(&Problem::Overloaded);
+        }
+    }
+
+    fn note_try(&self, region: RegionId, origin: OriginId) {
+        if let Some(journal) = self.journal {
+            let name = &self.live.snapshot.plan.regions.of(region).name;
+            journal.try_begins(name, Some(self.live.routes.origin(origin)));
+        }
+    }
+
+    fn note_exchanged(&self, exchanged: &Exchanged) {
+        let Some(journal) = self.journal else { return };
+        match exchanged {
+            Exchanged::Answered(response, _) => journal.try_answered(response.status()),
+            Exchanged::Unsent(problem, _)
+            | Exchanged::Refused(problem)
+            | Exchanged::Lost(problem) => journal.try_failed(problem),
+        }
+    }
+
     /// Whether conflicting writes of one key meet in one region, so that none may go elsewhere only
     /// because that one is busy.
     fn is_at_home(&self) -> bool {
@@ -244,12 +275,22 @@ impl<'a> Outbound<'a> {
     }
 
     async fn send(&self, origin: OriginId, body: Body) -> Exchanged {
-        let service = self.service();
+        let (service, plan) = (self.service(), &self.live.snapshot.plan);
+        let origin = plan.origins.of(origin);
+        let header = plan.regions.of(origin.region).proxy_protocol;
+        let header = header.map(|version| version.announce(self.connection.ends));
+        let pool = if header.is_some() {
+            self.connection.pool()
+        } else {
+            &self.worker.pool
+        };
         let endpoint = Endpoint {
-            url: &self.live.snapshot.plan.origins.of(origin).url,
+            url: &origin.url,
             host: self.host,
             tls: &self.live.routes.tls,
             connect_timeout: service.timeouts.connect,
+            proxy_header: header.as_deref(),
+            journal: self.journal.map(|journal| &**journal),
         };
         let wanted = if self.upgrades {
             Wanted::Http1
@@ -261,15 +302,7 @@ impl<'a> Outbound<'a> {
             idle: service.timeouts.idle,
             activity: &self.activity,
         };
-        exchange(
-            &self.worker.pool,
-            &endpoint,
-            wanted,
-            &self.parts,
-            body,
-            patience,
-        )
-        .await
+        exchange(pool, &endpoint, wanted, &self.parts, body, patience).await
     }
 
     fn learn(

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::header::{HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
@@ -10,9 +11,11 @@ use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::accept::Face;
+use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Pace};
+use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
 use super::forward::{Forwarded, Outbound, covers};
@@ -32,56 +35,55 @@ use crate::steering::{Ask, Decision, Require, Vantage, steer};
 /// The longest body, bytes, that is kept to be sent again.
 const MOST_KEPT: usize = 64 << 10;
 
-/// The connection that a request came on.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Arrival {
-    pub(super) peer: SocketAddr,
-    pub(super) face: Face,
-}
-
-impl Arrival {
-    fn scheme(self) -> &'static str {
-        if self.is_secure() { "https" } else { "http" }
-    }
-
-    fn is_secure(self) -> bool {
-        self.face == Face::Https
-    }
-
-    fn peer_ip(self) -> IpAddr {
-        self.peer.ip().to_canonical()
-    }
+/// How a request arrived.
+#[derive(Clone, Copy)]
+pub(super) struct Arrival<'a> {
+    pub(super) connection: &'a Arc<Connection>,
+    /// How long its head was arriving, where that can be told.
+    pub(super) head: Option<Duration>,
 }
 
 /// Answers a request; never fails, because every failure has an answer of its own.
 pub(super) async fn handle(
     context: &Context,
     worker: &Worker,
-    arrival: Arrival,
+    arrival: Arrival<'_>,
     request: Request<Incoming>,
-) -> Response<Body> {
+) -> Response<Logged> {
     let _counted = worker.request();
     let live = context.live.load_full();
     let began = Instant::now();
     let id = request_id(request.headers());
+    let line = live.access_log.as_ref().map(|log| {
+        let id = id.to_str().unwrap_or_default();
+        log.begin(arrival.connection, arrival.head, &request, id)
+    });
+    let journal = line.as_ref().map(Line::journal);
     let exchange = Exchange {
         context,
         worker,
         live: &live,
-        arrival,
+        connection: arrival.connection,
         began,
         id: &id,
+        journal,
     };
     let mut response = match exchange.answer(request).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(&live, &id),
+        Err(refused) => {
+            journal.inspect(|journal| journal.refused(&refused.problem));
+            refused.into_response(&live, &id)
+        }
     };
     // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
     add_via(headers, version, &live.snapshot.plan.node.name);
-    response
+    if let Some(journal) = journal {
+        journal.answered(response.status(), response.headers());
+    }
+    response.map(|body| Logged::new(body, line))
 }
 
 /// A request that got no answer from an origin.
@@ -114,9 +116,10 @@ struct Exchange<'a> {
     context: &'a Context,
     worker: &'a Worker,
     live: &'a Arc<Live>,
-    arrival: Arrival,
+    connection: &'a Connection,
     began: Instant,
     id: &'a HeaderValue,
+    journal: Option<&'a Arc<Journal>>,
 }
 
 /// Who asks for what, as far as the head of the request tells.
@@ -134,9 +137,13 @@ struct Asked<'a> {
 }
 
 impl<'a> Exchange<'a> {
+    fn is_secure(&self) -> bool {
+        self.connection.face == Face::Https
+    }
+
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
-        let incoming = Arriving::request(incoming);
+        let incoming = Arriving::request(incoming, self.journal);
         let asked = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
@@ -149,9 +156,11 @@ impl<'a> Exchange<'a> {
         self.prepare(&mut parts, &asked, upgrade.clone())?;
         let reading = self.body(&asked, &parts.method, incoming);
         let body = within(asked.service.timeouts.request, reading).await?;
+        self.journal.inspect(|journal| journal.ready());
         let mut outbound = Outbound {
             live: self.live,
             worker: self.worker,
+            connection: self.connection,
             service_id: asked.service_id,
             host: &asked.host,
             parts,
@@ -166,6 +175,7 @@ impl<'a> Exchange<'a> {
             last_resort: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
+            journal: self.journal,
             retrying: None,
         };
         let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
@@ -174,7 +184,10 @@ impl<'a> Exchange<'a> {
                 let why = "101 to a request that asked for no WebSocket".to_owned();
                 Err(self.refuse(&asked, &outbound, Problem::BrokenOrigin(why)))
             }
-            Ok(forwarded) => Ok(self.pass_on(&asked, forwarded, client_side.flatten())),
+            Ok(forwarded) => {
+                self.note_served(&asked, &outbound.decision, &forwarded);
+                Ok(self.pass_on(&asked, forwarded, client_side.flatten()))
+            }
             Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
         }
     }
@@ -219,7 +232,10 @@ impl<'a> Exchange<'a> {
         let service = plan.services.of(service_id);
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
-        let client = inbound::client(&parts.headers, self.arrival.peer_ip(), trusted_proxies);
+        let client = inbound::client(&parts.headers, self.connection.source(), trusted_proxies);
+        let access = inbound::access(service, &parts.method, parts.uri.path());
+        self.journal
+            .inspect(|journal| journal.asked(client, &service.name, access));
         let store = service.consistency.as_ref().map(|consistency| Store {
             consistency,
             domain: plan.domains.of(consistency.domain),
@@ -227,7 +243,7 @@ impl<'a> Exchange<'a> {
             keyring: &live.keyring,
             plan,
             control: &self.context.control,
-            secure: self.arrival.is_secure(),
+            secure: self.is_secure(),
         });
         let carried = store.map_or_else(Carried::default, |store| store.read(&parts.headers));
         let known = self.session(service, &host).find(&parts.headers, client);
@@ -241,8 +257,8 @@ impl<'a> Exchange<'a> {
             pace,
             service_id,
             service,
-            trusted: inbound::is_trusted(self.arrival.peer_ip(), trusted_proxies),
-            access: inbound::access(service, &parts.method, parts.uri.path()),
+            trusted: inbound::is_trusted(self.connection.source(), trusted_proxies),
+            access,
             host,
             client,
             store,
@@ -258,7 +274,7 @@ impl<'a> Exchange<'a> {
             keyring: &self.live.keyring,
             sticky: &self.context.sticky,
             host,
-            secure: self.arrival.is_secure(),
+            secure: self.is_secure(),
             now: clock::unix_secs(),
         }
     }
@@ -270,7 +286,7 @@ impl<'a> Exchange<'a> {
         asked: &Asked<'_>,
     ) -> Result<Option<Response<Body>>, Problem> {
         let listen = &self.live.snapshot.plan.listen;
-        if self.arrival.face != Face::Http || listen.http_mode == HttpMode::Serve {
+        if self.connection.face != Face::Http || listen.http_mode == HttpMode::Serve {
             return Ok(None);
         }
         let port = match listen.https.first().map(SocketAddr::port) {
@@ -324,7 +340,9 @@ impl<'a> Exchange<'a> {
                 now_ms: clock::steady_ms(),
             },
         };
-        steer(snapshot, &ask, asked.known.draw)
+        let decision = steer(snapshot, &ask, asked.known.draw);
+        self.journal.inspect(|journal| journal.decided(&decision));
+        decision
     }
 
     /// Makes the client's head the origin's.
@@ -345,26 +363,41 @@ impl<'a> Exchange<'a> {
         remove_own(headers);
         remove_own_cookies(headers);
         let hop = Hop {
-            peer: self.arrival.peer_ip(),
+            peer: self.connection.source(),
             trusted: asked.trusted,
             host: &authority,
-            scheme: self.arrival.scheme(),
+            scheme: self.connection.face.scheme(),
             version: parts.version,
             node: &self.live.snapshot.plan.node.name,
             request_id: self.id,
         };
         add_forwarding(headers, &hop);
+        self.journal.inspect(|journal| journal.traced(headers));
         if let Some(protocol) = upgrade {
             ask_upgrade(headers, protocol);
         }
         let path = parts.uri.path_and_query().cloned();
         parts.uri = Uri::builder()
-            .scheme(self.arrival.scheme())
+            .scheme(self.connection.face.scheme())
             .authority(authority)
             .path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()))
             .build()
             .map_err(|error| Problem::Malformed(error.to_string()))?;
         Ok(())
+    }
+
+    fn note_served(&self, asked: &Asked<'_>, decision: &Decision, forwarded: &Forwarded) {
+        let Some(journal) = self.journal else { return };
+        let region = forwarded.region;
+        let affinity = match asked.known.region {
+            _ if asked.service.affinity.is_none() => None,
+            None => Some("new"),
+            Some(known) if known == region => Some("kept"),
+            Some(_) => Some("moved"),
+        };
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let consistency = forwarded.mark.map(Mark::as_str);
+        journal.served(decision, (region, name), consistency, affinity);
     }
 
     /// Makes the origin's head the client's.
@@ -428,6 +461,7 @@ impl<'a> Exchange<'a> {
                 origin_side,
                 asked.service.timeouts.idle,
                 admitted,
+                self.journal.map(Journal::become_tunnel),
             );
             self.context.spawn(joined);
             return Response::from_parts(parts, Body::Empty);

@@ -4,10 +4,12 @@
 //! the order. HTTP semantics are RFC 9110, 9112 and 9113; errors are RFC 9457 with RFC 9209.
 
 mod accept;
+mod access_log;
 mod activity;
 mod affinity;
 mod body;
 mod connect;
+mod connection;
 mod consistency;
 mod context;
 mod exchange;
@@ -20,6 +22,7 @@ mod inbound;
 mod outcome;
 mod patience;
 mod pool;
+mod preread;
 mod problem;
 mod routes;
 mod tls;
@@ -27,6 +30,7 @@ mod upgrade;
 mod workers;
 
 pub use accept::{Face, Listener};
+pub use access_log::{AccessLog, Sink as AccessLogSink};
 pub use context::{Context, Live};
 pub use guard::what_passes;
 pub use routes::{InFlightCounters, Routes};

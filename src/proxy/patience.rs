@@ -7,7 +7,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,8 +17,9 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
+use super::access_log::Logged;
 use super::activity::Activity;
-use super::body::{Body, BodyError};
+use super::body::BodyError;
 use super::guard::{Guard, Refusal};
 use super::outcome::count_problem;
 use super::problem::Problem;
@@ -35,6 +36,8 @@ pub(super) struct Turns {
     /// Whoever waits for an answer to be given.
     waiting: AtomicWaker,
     activity: Activity,
+    /// Microseconds from the first byte of the last head to its end.
+    head_us: AtomicU64,
 }
 
 impl Turns {
@@ -45,7 +48,20 @@ impl Turns {
             begun: AtomicU32::new(0),
             waiting: AtomicWaker::new(),
             activity: Activity::new(),
+            head_us: AtomicU64::new(0),
         })
+    }
+
+    /// A head is whole, whose first byte came at `since`, or with its last.
+    fn head_came(&self, since: Option<Instant>) {
+        let took = since.map_or(0, |since| since.elapsed().as_micros());
+        let us = u64::try_from(took).unwrap_or(u64::MAX);
+        self.head_us.store(us, Ordering::Relaxed);
+    }
+
+    /// How long the last head was arriving.
+    pub(super) fn head_time(&self) -> Duration {
+        Duration::from_micros(self.head_us.load(Ordering::Relaxed))
     }
 
     /// A request begins; it ends when the answer's body has been sent or dropped.
@@ -100,12 +116,12 @@ impl Drop for Turn {
 
 /// An answer's body, which keeps its turn until it has been sent.
 pub(super) struct InTurn {
-    body: Body,
+    body: Logged,
     _turn: Turn,
 }
 
 impl InTurn {
-    pub(super) fn new(body: Body, turn: Turn) -> Self {
+    pub(super) fn new(body: Logged, turn: Turn) -> Self {
         Self { body, _turn: turn }
     }
 }
@@ -149,7 +165,12 @@ pub(super) struct Patient<S> {
     /// Why the body that is arriving is none.
     broken: Option<Refusal>,
     last_words: Option<LastWords>,
+    /// Is told what was refused.
+    refusals: Option<Refusals>,
 }
+
+/// Is told of every head that was refused: why, how long it had been arriving, and the id of the answer.
+pub(super) type Refusals = Box<dyn Fn(&Problem, Option<Duration>, &str) + Send>;
 
 /// The end of a connection: an answer of our own, then what still comes is read away, so that the answer is
 /// not lost to a reset (RFC 9112 §9.6).
@@ -177,6 +198,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             is_unflushed: false,
             broken: None,
             last_words: None,
+            refusals: None,
+        }
+    }
+
+    /// Tells of what is refused.
+    pub(super) fn telling(self, refusals: Refusals) -> Self {
+        Self {
+            refusals: Some(refusals),
+            ..self
         }
     }
 
@@ -241,6 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
     fn refuse(&mut self, problem: &Problem) {
         count_problem(problem);
         let id = format!("{:032x}", chance::id_128());
+        if let Some(tell) = &self.refusals {
+            tell(problem, self.head_since.map(|since| since.elapsed()), &id);
+        }
         self.last_words = Some(LastWords {
             text: problem.as_message(&self.node, &id),
             written: 0,
@@ -322,7 +355,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
+            let heads = this.guard.requests();
             this.release();
+            if this.guard.requests() > heads {
+                this.turns.head_came(this.head_since);
+            }
             this.head_since = if this.guard.is_within_head() {
                 this.head_since.or_else(|| Some(Instant::now()))
             } else {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::{http1, http2};
 use tokio::time::Instant;
 
+use super::access_log::Journal;
 use super::activity::Activity;
 use super::body::{Body, Held};
 use super::connect::{Sender, Wanted, connect};
@@ -55,6 +56,10 @@ pub(super) struct Endpoint<'a> {
     pub(super) host: &'a str,
     pub(super) tls: &'a OriginTls,
     pub(super) connect_timeout: Duration,
+    /// What a new connection begins with.
+    pub(super) proxy_header: Option<&'a [u8]>,
+    /// Is told how long connecting took.
+    pub(super) journal: Option<&'a Journal>,
 }
 
 impl Pool {
@@ -90,14 +95,7 @@ impl Pool {
         wanted: Wanted,
         key: ShelfKey,
     ) -> Result<Lease, Problem> {
-        let sender = connect(
-            endpoint.url,
-            endpoint.host,
-            endpoint.tls,
-            wanted,
-            endpoint.connect_timeout,
-        )
-        .await?;
+        let sender = connect(endpoint, wanted).await?;
         if let Sender::Http2(sender) = &sender {
             self.shelves().entry(key.clone()).or_default().http2 = Some(sender.clone());
         }

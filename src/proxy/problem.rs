@@ -161,6 +161,24 @@ impl Problem {
         }
     }
 
+    /// The status of its answer.
+    pub(super) fn status(&self) -> StatusCode {
+        self.form().status
+    }
+
+    /// Whose fault it is: `client`, `origin` or `edge`.
+    pub(super) fn fault(&self) -> &'static str {
+        match self {
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::BodyTooLong(_)
+            | Self::HeadersTooLarge(_)
+            | Self::UnknownHost(_) => "client",
+            Self::Unreachable(_) | Self::BrokenOrigin(_) | Self::OriginTimeout(_) => "origin",
+            Self::NoRegion(_) | Self::Overloaded | Self::NotCaughtUp => "edge",
+        }
+    }
+
     /// As the metric's label has it.
     pub(super) fn label(&self) -> &'static str {
         self.form().slug

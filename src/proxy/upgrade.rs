@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::access_log::Line;
 use super::activity::Activity;
 use super::routes::Admitted;
 
@@ -21,32 +22,82 @@ pub(super) fn client_side(parts: &mut Parts) -> Option<OnUpgrade> {
     parts.extensions.remove::<OnUpgrade>()
 }
 
+/// Why a joined pair came apart before both sides had ended.
+#[derive(Debug, thiserror::Error)]
+enum Broken {
+    #[error("the client's side broke off: {0}")]
+    Client(io::Error),
+    #[error("the origin's side broke off: {0}")]
+    Origin(io::Error),
+}
+
 /// Joins both sides until both have ended or neither has said anything for `idle` (zero: any time);
-/// counts as in flight as long as that lasts.
+/// counts as in flight as long as that lasts, and its line is written when it is over.
 pub(super) async fn join(
     client: OnUpgrade,
     response: Response<Incoming>,
     idle: Duration,
     admitted: Admitted,
+    line: Option<Line>,
 ) {
     let _admitted = admitted;
     let (client, origin) = match tokio::try_join!(client, hyper::upgrade::on(response)) {
         Ok(sides) => sides,
         Err(error) => return tracing::debug!(%error, "upgrade failed"),
     };
+    let journal = line.as_ref().map(Line::journal);
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
     let (from_origin, to_origin) = tokio::io::split(TokioIo::new(origin));
     let activity = Activity::new();
+    let count_up = |bytes| {
+        activity.touch();
+        journal.inspect(|journal| journal.received(bytes));
+    };
+    let count_down = |bytes| {
+        activity.touch();
+        journal.inspect(|journal| journal.sent(bytes));
+    };
     let both = async {
         tokio::try_join!(
-            pass(from_client, to_origin, &activity),
-            pass(from_origin, to_client, &activity),
+            pass(
+                from_client,
+                to_origin,
+                count_up,
+                Broken::Client,
+                Broken::Origin
+            ),
+            pass(
+                from_origin,
+                to_client,
+                count_down,
+                Broken::Origin,
+                Broken::Client
+            ),
         )
     };
-    match activity.unless_quiet(idle, both).await {
-        Some(Ok(_)) => {}
-        Some(Err(error)) => tracing::debug!(%error, "upgraded connection broke off"),
-        None => tracing::debug!("upgraded connection was idle too long"),
+    let (how, by, why) = ending(
+        activity
+            .unless_quiet(idle, both)
+            .await
+            .map(|both| both.err()),
+    );
+    tracing::debug!(how, why, "upgraded connection ended");
+    if let Some(journal) = journal {
+        journal.ended(how, by, why);
+    }
+}
+
+/// How it ended, who ended it, and why; `None`: nobody said anything any more.
+fn ending(ended: Option<Option<Broken>>) -> (&'static str, &'static str, Option<String>) {
+    match ended {
+        Some(None) => ("completed", "origin", None),
+        Some(Some(error @ Broken::Client(_))) => {
+            ("client-closed", "client", Some(error.to_string()))
+        }
+        Some(Some(error @ Broken::Origin(_))) => {
+            ("origin-closed", "origin", Some(error.to_string()))
+        }
+        None => ("idle-timeout", "edge", None),
     }
 }
 
@@ -54,15 +105,17 @@ pub(super) async fn join(
 async fn pass(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    activity: &Activity,
-) -> io::Result<()> {
+    count: impl Fn(usize),
+    reading: impl Fn(io::Error) -> Broken,
+    writing: impl Fn(io::Error) -> Broken,
+) -> Result<(), Broken> {
     let mut chunk = vec![0; CHUNK];
     loop {
-        let length = from.read(&mut chunk).await?;
-        activity.touch();
+        let length = from.read(&mut chunk).await.map_err(&reading)?;
+        count(length);
         let Some(read @ [_, ..]) = chunk.get(..length) else {
-            return to.shutdown().await;
+            return to.shutdown().await.map_err(&writing);
         };
-        to.write_all(read).await?;
+        to.write_all(read).await.map_err(&writing)?;
     }
 }

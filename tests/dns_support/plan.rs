@@ -75,6 +75,7 @@ fn region(name: &str, addresses: &[&str]) -> Region {
         addresses: addresses.iter().map(|a| a.parse().unwrap()).collect(),
         alias: None,
         origins: Vec::new(),
+        proxy_protocol: None,
         weight: 100,
     }
 }
@@ -207,6 +208,7 @@ pub fn plan() -> Plan {
                 idle: Duration::from_secs(60),
             },
             trusted_proxies: Vec::new(),
+            proxy_header: ProxyHeader::Optional,
         },
         tls: Tls {
             certificates: Vec::new(),
@@ -217,6 +219,7 @@ pub fn plan() -> Plan {
             },
         },
         admin_token: None,
+        access_log: None,
         rate_limit: None,
         geo: Geo {
             database: None,

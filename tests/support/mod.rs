@@ -13,6 +13,7 @@
 )]
 
 mod dns;
+mod haproxy;
 mod lab;
 mod origin;
 mod raw;
@@ -27,6 +28,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 pub use dns::{DnsClient, Reply, query, subnet};
+pub use haproxy::Haproxy;
 pub use lab::Lab;
 pub use origin::Origin;
 pub use raw::{raw_origin, read_head, wire};

@@ -2,6 +2,7 @@
 //!
 //! A value of the wrong form has been told of by its shape already and reads as absent here.
 
+mod access_log;
 mod service;
 mod zone;
 
@@ -13,11 +14,12 @@ use std::time::Duration;
 use crate::config::kinds::{parse_alias, parse_origin};
 use crate::config::plan::{
     Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
-    OriginTls, Plan, RateLimit, Region, SourceAt, Tls,
+    OriginTls, Plan, ProxyHeader, RateLimit, Region, SourceAt, Tls,
 };
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
 use crate::config::zone_files::ZoneFiles;
+use access_log::access_log;
 use service::services;
 use zone::zones;
 
@@ -25,6 +27,7 @@ use crate::earth::GeoPoint;
 use crate::geo::well_known;
 use crate::ids::{MOST_ENTRIES, OriginId, RegionId, Table};
 use crate::prefix::Prefix;
+use crate::proxy_protocol;
 use crate::units::{Secret, parse_duration};
 
 /// Collects what is wrong and what is doubtful while compiling.
@@ -119,6 +122,7 @@ pub(super) fn compile(
         admin_token: root
             .get("admin")
             .and_then(|admin| admin.read("token", secret)),
+        access_log: access_log(root, &mut compiling),
         rate_limit: rate_limit(root),
         geo: geo(root, &mut compiling),
         keys: keys(root, &mut compiling),
@@ -253,6 +257,22 @@ fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
             .iter()
             .filter_map(prefix)
             .collect(),
+        proxy_header: proxy_header(node, compiling),
+    }
+}
+
+fn proxy_header(listen: Option<&Node>, compiling: &mut Compiling<'_>) -> ProxyHeader {
+    let Some(node) = listen.and_then(|listen| listen.get("proxy_protocol")) else {
+        return ProxyHeader::Optional;
+    };
+    if listen.is_some_and(|listen| listen.get("trusted_proxies").is_none()) {
+        let message = "`proxy_protocol` without `trusted_proxies`: nobody's PROXY header is read";
+        compiling.warning(&node.at, message);
+    }
+    match node.text() {
+        Some("off") => ProxyHeader::Off,
+        Some("required") => ProxyHeader::Required,
+        Some(_) | None => ProxyHeader::Optional,
     }
 }
 
@@ -382,6 +402,7 @@ fn regions(
             addresses: Vec::new(),
             alias: None,
             origins: Vec::new(),
+            proxy_protocol: entry.node.read("proxy_protocol", proxy_version),
             weight: entry
                 .node
                 .read("weight", |text| text.parse().ok())
@@ -408,6 +429,14 @@ fn regions(
         }
     }
     (regions, origins)
+}
+
+fn proxy_version(text: &str) -> Option<proxy_protocol::Version> {
+    match text {
+        "v1" => Some(proxy_protocol::Version::V1),
+        "v2" => Some(proxy_protocol::Version::V2),
+        _ => None,
+    }
 }
 
 /// RFC 1034 §3.6.2: a CNAME stands alone, so that a region has addresses or one name.

@@ -1,0 +1,54 @@
+//! The connection that requests come on, and what belongs to it alone.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::accept::Face;
+use super::pool::Pool;
+use crate::proxy_protocol::Ends;
+
+/// A client's connection.
+pub(super) struct Connection {
+    pub(super) face: Face,
+    /// Who connected: a proxy, where one stands before the edge.
+    pub(super) peer: SocketAddr,
+    /// Who is at the other end of it all, as far as connections tell.
+    pub(super) ends: Ends,
+    pub(super) tls: Option<Tls>,
+    /// Connections to origins that are told of these ends: they serve nobody else, and end with this one.
+    pool: OnceLock<Arc<Pool>>,
+}
+
+/// What was agreed on in a TLS handshake.
+#[derive(Clone, Debug)]
+pub(super) struct Tls {
+    pub(super) version: Option<String>,
+    pub(super) cipher: Option<String>,
+    pub(super) sni: Option<String>,
+    pub(super) alpn: Option<String>,
+    pub(super) is_resumed: bool,
+    pub(super) handshake: Duration,
+}
+
+impl Connection {
+    pub(super) fn new(face: Face, peer: SocketAddr, ends: Ends, tls: Option<Tls>) -> Arc<Self> {
+        Arc::new(Self {
+            face,
+            peer,
+            ends,
+            tls,
+            pool: OnceLock::new(),
+        })
+    }
+
+    /// The client's address, before what `X-Forwarded-For` says.
+    pub(super) fn source(&self) -> IpAddr {
+        self.ends.source.ip().to_canonical()
+    }
+
+    /// Connections to origins that are this client's alone.
+    pub(super) fn pool(&self) -> &Arc<Pool> {
+        self.pool.get_or_init(Arc::default)
+    }
+}
