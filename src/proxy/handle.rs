@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::header::{CONNECTION, HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -64,6 +64,7 @@ pub(super) async fn handle(
     let live = context.live.load_full();
     let began = Instant::now();
     let id = request_id(request.headers());
+    let has_connection = request.version() < Version::HTTP_2;
     let exchange = Exchange {
         context,
         worker,
@@ -74,7 +75,15 @@ pub(super) async fn handle(
     };
     let mut response = match exchange.answer(request).await {
         Ok(response) => response,
-        Err(refused) => refused.into_response(&live, &id),
+        Err(refused) => {
+            let ends = has_connection && refused.problem.ends_connection();
+            let mut response = refused.into_response(&live, &id);
+            if ends {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            response
+        }
     };
     // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);

@@ -24,11 +24,12 @@ mod problem;
 mod routes;
 mod tls;
 mod upgrade;
+mod wary;
 mod workers;
 
 pub use accept::{Face, Listener};
 pub use context::{Context, Live};
-pub use guard::what_passes;
+pub use guard::{what_passes, what_passes_of_answers};
 pub use routes::{InFlightCounters, Routes};
 pub use tls::{CertificateError, Identities, OriginTls, client_config, roots};
 pub use workers::Workers;
