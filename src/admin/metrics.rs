@@ -99,6 +99,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "TLS handshakes of clients that failed or took too long",
     ),
     (
+        "meridian_http2_floods_total",
+        Kind::Counter,
+        "HTTP/2 connections of clients that were ended for a flood of frames",
+    ),
+    (
         "meridian_health_checks_total",
         Kind::Counter,
         "Probes by service, region and result: pass or fail",

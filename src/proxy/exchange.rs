@@ -15,6 +15,7 @@ use super::activity::Activity;
 use super::body::{Body, BodyError};
 use super::connect::{Sender, Wanted};
 use super::headers::set_host;
+use super::http2::check_answer;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
 use super::wary::refusal_of;
@@ -113,7 +114,10 @@ async fn send(
         .activity
         .unless_quieter(|| patience.limit(), sending);
     match sent.await {
-        Some(Ok(response)) => Exchanged::Answered(response, lease),
+        Some(Ok(response)) => match check_answer(&response) {
+            Ok(()) => Exchanged::Answered(response, lease),
+            Err(why) => Exchanged::Lost(malformed(endpoint, why)),
+        },
         Some(Err(error)) => failed(endpoint, error),
         None => Exchanged::Lost(Problem::OriginTimeout(format!(
             "{}: no answer within {}",

@@ -20,10 +20,10 @@ use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
     remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
 };
-use super::inbound;
 use super::outcome::count_problem;
 use super::problem::{self, Problem};
 use super::upgrade;
+use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
@@ -220,6 +220,7 @@ impl<'a> Exchange<'a> {
                 "this is no forward proxy: CONNECT".into(),
             ));
         }
+        http2::check_request(parts)?;
         let host = inbound::host(parts)?;
         let service_id = live
             .routes

@@ -13,6 +13,7 @@
 )]
 
 mod dns;
+pub mod frames;
 mod lab;
 mod origin;
 mod raw;
