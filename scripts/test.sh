@@ -2,13 +2,28 @@
 # Installs what the tests talk to, and runs them all.
 #
 # The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
-# HAProxy for HTTP, Chromium for the dashboard.
+# HAProxy for HTTP, nginx and HAProxy as judges of what is HTTP, Chromium for the dashboard.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
 # elsewhere the missing ones are named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/haproxy]=haproxy [chromium]=chromium)
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium)
+
+# Installs packages whose services stay stopped: the tests start nginx, HAProxy and unbound themselves, on ports of their own.
+install() {
+  local as_root policy=/usr/sbin/policy-rc.d
+  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
+  if [ ! -e "$policy" ]; then
+    printf '#!/bin/sh\nexit 101\n' | $as_root tee "$policy" >/dev/null
+    $as_root chmod +x "$policy"
+    # shellcheck disable=SC2064
+    trap "$as_root rm -f '$policy'" EXIT
+  fi
+  $as_root apt-get update -q
+  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qy --no-install-recommends "$@"
+}
+
 missing=()
 for tool in "${!packages[@]}"; do
   command -v "$tool" >/dev/null || missing+=("${packages[$tool]}")
@@ -18,9 +33,8 @@ if ((${#missing[@]})); then
     echo "please install the equivalents of these Debian packages: ${missing[*]}" >&2
     exit 1
   fi
-  as_root=$([ "$(id -u)" = 0 ] || echo sudo)
-  $as_root apt-get update -q
-  DEBIAN_FRONTEND=noninteractive $as_root apt-get install -qy --no-install-recommends "${missing[@]}"
+  # In a shell of its own, which undoes at its end what it did to the services.
+  (install "${missing[@]}")
 fi
 
 if cargo nextest --version >/dev/null 2>&1; then

@@ -119,6 +119,18 @@ fn a_head_that_is_too_long_is_a_431() {
 }
 
 #[test]
+fn a_head_that_its_service_finds_too_large_ends_the_connection_too() {
+    let face = face();
+    let fields = "X: y\r\n".repeat(150);
+    let head = format!("GET / HTTP/1.1\r\nHost: www.example.com\r\n{fields}\r\n");
+    let said = face.say(&format!("{head}{GET}"));
+    assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+    assert!(said.contains("\r\nconnection: close\r\n"), "{said}");
+    assert_eq!(said.matches("HTTP/1.1 ").count(), 1, "{said}");
+    assert!(face.origin.seen().is_empty(), "{:?}", face.origin.seen());
+}
+
+#[test]
 fn pipelined_requests_are_answered_in_order_and_a_bad_one_after_them_last() {
     let face = face();
     face.origin

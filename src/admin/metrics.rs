@@ -109,6 +109,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Lines of the access log by outcome: written, dropped (no room) or failed (not written)",
     ),
     (
+        "meridian_http2_floods_total",
+        Kind::Counter,
+        "HTTP/2 connections of clients that were ended for a flood of frames",
+    ),
+    (
         "meridian_health_checks_total",
         Kind::Counter,
         "Probes by service, region and result: pass or fail",

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -13,22 +15,38 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::body::Body;
+use super::guard::PARSED_FIELDS;
 use super::pool::Endpoint;
 use super::problem::Problem;
+use super::wary::{NextQuestion, Wary};
 use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
-/// Fields that an origin's head may have.
-const MOST_FIELDS: usize = 256;
-
 /// What a request is sent on.
 pub(super) enum Sender {
     /// One exchange at a time.
-    Http1(http1::SendRequest<Body>),
+    Http1(Http1),
     /// Many at once.
     Http2(http2::SendRequest<Body>),
+}
+
+/// An HTTP/1.1 connection.
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Body>,
+    next: NextQuestion,
+}
+
+impl Http1 {
+    /// Sends a request once the last answer has ended.
+    pub(super) async fn try_send(
+        &mut self,
+        request: Request<Body>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
+        self.next.set(request.method());
+        self.sender.try_send_request(request).await
+    }
 }
 
 /// Which HTTP versions will do.
@@ -122,14 +140,15 @@ async fn http1<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let next = NextQuestion::default();
     let (sender, connection) = http1::Builder::new()
-        .max_headers(MOST_FIELDS)
-        .handshake(TokioIo::new(stream))
+        .max_headers(PARSED_FIELDS)
+        .handshake(TokioIo::new(Wary::new(stream, next.clone())))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;
     // Ends with its sender or its peer; what went wrong reaches whoever waits for an answer.
     tokio::spawn(connection.with_upgrades());
-    Ok(Sender::Http1(sender))
+    Ok(Sender::Http1(Http1 { sender, next }))
 }
 
 async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>

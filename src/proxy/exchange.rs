@@ -15,8 +15,10 @@ use super::activity::Activity;
 use super::body::{Body, BodyError};
 use super::connect::{Sender, Wanted};
 use super::headers::set_host;
+use super::http2::check_answer;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
+use super::wary::refusal_of;
 use crate::config::plan::OriginScheme;
 
 /// Kept connections that may turn out closed before a new one is opened.
@@ -106,7 +108,7 @@ async fn send(
     };
     let sending = async {
         match &mut lease.sender {
-            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http1(http1) => http1.try_send(request).await,
             Sender::Http2(sender) => sender.try_send_request(request).await,
         }
     };
@@ -115,7 +117,10 @@ async fn send(
         .activity
         .unless_quieter(|| patience.limit(), sending);
     match sent.await {
-        Some(Ok(response)) => Exchanged::Answered(response, lease),
+        Some(Ok(response)) => match check_answer(&response) {
+            Ok(()) => Exchanged::Answered(response, lease),
+            Err(why) => Exchanged::Lost(malformed(endpoint, why)),
+        },
         Some(Err(error)) => failed(endpoint, error),
         None => Exchanged::Lost(Problem::OriginTimeout(format!(
             "{}: no answer within {}",
@@ -131,9 +136,11 @@ fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> 
     match unsent {
         Some(request) => Exchanged::Unsent(Problem::Unreachable(why), request.into_body()),
         None if was_refused(failure.error()) => Exchanged::Refused(Problem::Unreachable(why)),
-        None => {
-            Exchanged::Lost(client_fault(failure.error()).unwrap_or(Problem::BrokenOrigin(why)))
-        }
+        None => Exchanged::Lost(
+            client_fault(failure.error())
+                .or_else(|| origin_fault(endpoint, failure.error()))
+                .unwrap_or(Problem::BrokenOrigin(why)),
+        ),
     }
 }
 
@@ -149,6 +156,26 @@ fn client_fault(error: &hyper::Error) -> Option<Problem> {
     causes(error)
         .find_map(|cause| cause.downcast_ref::<BodyError>())
         .map(Problem::from)
+}
+
+/// What the origin sent instead of an answer, if that broke the exchange off.
+fn origin_fault(endpoint: &Endpoint<'_>, error: &hyper::Error) -> Option<Problem> {
+    let is_malformed = |error: &h2::Error| {
+        !error.is_remote() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
+    };
+    let why = causes(error).find_map(|cause| {
+        let refused = refusal_of(cause).map(|refusal| refusal.to_string());
+        let http2 = cause
+            .downcast_ref::<h2::Error>()
+            .filter(|error| is_malformed(error));
+        refused.or_else(|| http2.map(ToString::to_string))
+    });
+    let why = why.or_else(|| error.is_parse().then(|| error.to_string()))?;
+    Some(malformed(endpoint, &why))
+}
+
+fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
+    Problem::MalformedAnswer(format!("{}: {why}", endpoint.url))
 }
 
 /// REFUSED_STREAM: nothing of the request was processed (RFC 9113 §8.7).

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{HOST, LOCATION, SET_COOKIE};
+use http::header::{CONNECTION, HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
@@ -23,10 +23,10 @@ use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
     remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
 };
-use super::inbound;
 use super::outcome::count_problem;
 use super::problem::{self, Problem};
 use super::upgrade;
+use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
@@ -59,6 +59,7 @@ pub(super) async fn handle(
         log.begin(arrival.connection, arrival.head, &request, id)
     });
     let journal = line.as_ref().map(Line::journal);
+    let has_connection = request.version() < Version::HTTP_2;
     let exchange = Exchange {
         context,
         worker,
@@ -72,7 +73,13 @@ pub(super) async fn handle(
         Ok(response) => response,
         Err(refused) => {
             journal.inspect(|journal| journal.refused(&refused.problem));
-            refused.into_response(&live, &id)
+            let ends = has_connection && refused.problem.ends_connection();
+            let mut response = refused.into_response(&live, &id);
+            if ends {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            response
         }
     };
     // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
@@ -224,6 +231,7 @@ impl<'a> Exchange<'a> {
                 "this is no forward proxy: CONNECT".into(),
             ));
         }
+        http2::check_request(parts)?;
         let host = inbound::host(parts)?;
         let service_id = live
             .routes

@@ -36,7 +36,12 @@ pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
 fn without_port(authority: &str) -> Option<String> {
     let uri: Uri = authority.parse().ok()?;
     let authority = uri.authority()?;
-    let has_bad_port = authority.port().is_some() && authority.port_u16().is_none();
+    let port = authority
+        .as_str()
+        .strip_prefix(authority.host())
+        .unwrap_or_default();
+    let port = port.strip_prefix(':').unwrap_or(port);
+    let has_bad_port = !port.is_empty() && authority.port_u16().is_none();
     if authority.as_str().contains('@') || has_bad_port || authority.host().starts_with('.') {
         return None;
     }
@@ -204,6 +209,8 @@ mod tests {
             vec![("host", "a"), ("host", "a")],
             vec![("host", "a b")],
             vec![("host", "u@a")],
+            vec![("host", "a:b")],
+            vec![("host", "a:65536")],
             vec![("host", "")],
         ] {
             assert!(

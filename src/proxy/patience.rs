@@ -20,7 +20,7 @@ use tokio::time::{Instant, Sleep};
 use super::access_log::Logged;
 use super::activity::Activity;
 use super::body::BodyError;
-use super::guard::{Guard, Refusal};
+use super::guard::{Guard, Refusal, Requests};
 use super::outcome::count_problem;
 use super::problem::Problem;
 use crate::chance;
@@ -154,7 +154,7 @@ pub(super) struct Patient<S> {
     limit: Duration,
     /// The name that answers of our own bear.
     node: Arc<str>,
-    guard: Guard,
+    guard: Guard<Requests>,
     /// What has passed the guard and was not read yet.
     ready: Vec<u8>,
     /// Since when a head has been arriving.
@@ -191,7 +191,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             turns,
             limit,
             node,
-            guard: Guard::new(),
+            guard: Guard::new(Requests::default()),
             ready: Vec::new(),
             head_since: None,
             sleep: None,
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             return true;
         }
         let has_left = self.turns.has_left.load(Ordering::Relaxed);
-        if !has_left && !self.turns.are_answered(self.guard.requests()) {
+        if !has_left && !self.turns.are_answered(self.guard.heads().passed()) {
             return false;
         }
         self.guard.decide(has_left);
@@ -284,7 +284,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
     /// Says the last words, once every answer before them is on its way, and reads away what still comes.
     fn poll_end(&mut self, cx: &mut Context<'_>, last: &mut LastWords) -> Poll<io::Error> {
         let over = || io::Error::from(io::ErrorKind::InvalidData);
-        if !self.turns.are_answered(self.guard.requests()) || self.is_unflushed {
+        if !self.turns.are_answered(self.guard.heads().passed()) || self.is_unflushed {
             self.turns.waiting.register(cx.waker());
             return Poll::Pending;
         }
@@ -355,9 +355,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
             if buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            let heads = this.guard.requests();
+            let heads = this.guard.heads().passed();
             this.release();
-            if this.guard.requests() > heads {
+            if this.guard.heads().passed() > heads {
                 this.turns.head_came(this.head_since);
             }
             this.head_since = if this.guard.is_within_head() {
@@ -443,7 +443,8 @@ mod tests {
         let mut chunk = [0; 64];
         let silence = tokio::time::timeout(LIMIT * 3, server.read(&mut chunk));
         assert!(silence.await.is_err(), "nothing has begun");
-        client.write_all(b"POST / HTTP/1.1\r\n\r\n").await.unwrap();
+        let head = b"POST / HTTP/1.1\r\nHost: a\r\n\r\n";
+        client.write_all(head).await.unwrap();
         assert!(server.read(&mut chunk).await.unwrap() > 0);
         let turn = turns.begin();
         let body = tokio::time::timeout(LIMIT * 3, server.read(&mut chunk));

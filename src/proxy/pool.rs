@@ -4,13 +4,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use tokio::time::Instant;
 
 use super::access_log::Journal;
 use super::activity::Activity;
 use super::body::{Body, Held};
-use super::connect::{Sender, Wanted, connect};
+use super::connect::{Http1, Sender, Wanted, connect};
 use super::problem::Problem;
 use super::tls::OriginTls;
 use crate::config::plan::OriginUrl;
@@ -36,7 +36,7 @@ pub(super) struct Pool {
 #[derive(Default)]
 struct Shelf {
     /// The most recently used last.
-    http1: Vec<(http1::SendRequest<Body>, Instant)>,
+    http1: Vec<(Http1, Instant)>,
     http2: Option<http2::SendRequest<Body>>,
 }
 
@@ -127,15 +127,15 @@ impl Pool {
                 shelf.http1.clear(); // Those below are older still.
                 return None;
             }
-            if !sender.is_closed() {
+            if !sender.sender.is_closed() {
                 return Some(Sender::Http1(sender));
             }
         }
         None
     }
 
-    fn put_back(&self, key: ShelfKey, sender: http1::SendRequest<Body>) {
-        if sender.is_closed() {
+    fn put_back(&self, key: ShelfKey, sender: Http1) {
+        if sender.sender.is_closed() {
             return;
         }
         let mut shelves = self.shelves();
@@ -150,7 +150,7 @@ impl Pool {
 async fn usable(mut sender: Sender) -> Option<Sender> {
     let ready = async {
         match &mut sender {
-            Sender::Http1(sender) => sender.ready().await,
+            Sender::Http1(http1) => http1.sender.ready().await,
             Sender::Http2(sender) => sender.ready().await,
         }
     };

@@ -37,6 +37,9 @@ pub(super) enum Problem {
     /// The origins': one broke off.
     #[error("{0}")]
     BrokenOrigin(String),
+    /// The origins': one sent what is no answer.
+    #[error("{0}")]
+    MalformedAnswer(String),
     /// The origins': one was too slow.
     #[error("{0}")]
     OriginTimeout(String),
@@ -128,6 +131,12 @@ impl Problem {
                 "Origin broke off",
                 "http_response_incomplete",
             ),
+            Self::MalformedAnswer(_) => (
+                StatusCode::BAD_GATEWAY,
+                "malformed-answer",
+                "Malformed answer",
+                "http_protocol_error",
+            ),
             Self::OriginTimeout(_) => (
                 StatusCode::GATEWAY_TIMEOUT,
                 "origin-timeout",
@@ -174,8 +183,27 @@ impl Problem {
             | Self::BodyTooLong(_)
             | Self::HeadersTooLarge(_)
             | Self::UnknownHost(_) => "client",
-            Self::Unreachable(_) | Self::BrokenOrigin(_) | Self::OriginTimeout(_) => "origin",
+            Self::Unreachable(_)
+            | Self::BrokenOrigin(_)
+            | Self::MalformedAnswer(_)
+            | Self::OriginTimeout(_) => "origin",
             Self::NoRegion(_) | Self::Overloaded | Self::NotCaughtUp => "edge",
+        }
+    }
+
+    /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise.
+    pub(super) fn ends_connection(&self) -> bool {
+        match self {
+            Self::Malformed(_) | Self::BodyTooLong(_) | Self::HeadersTooLarge(_) => true,
+            Self::Stalled
+            | Self::UnknownHost(_)
+            | Self::Unreachable(_)
+            | Self::BrokenOrigin(_)
+            | Self::MalformedAnswer(_)
+            | Self::OriginTimeout(_)
+            | Self::NoRegion(_)
+            | Self::Overloaded
+            | Self::NotCaughtUp => false,
         }
     }
 

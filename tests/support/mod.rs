@@ -13,6 +13,7 @@
 )]
 
 mod dns;
+pub mod frames;
 mod haproxy;
 mod lab;
 mod origin;

@@ -1,0 +1,293 @@
+//! What an HTTP/2 client's frames may cost: those that ask for work and bring nothing are counted. Pure.
+//!
+//! The h2 crate bounds what a connection may hold: heads, CONTINUATION frames, streams that were reset before
+//! they were taken. It takes PING, SETTINGS, PRIORITY, empty DATA, small WINDOW_UPDATE and resets of streams
+//! that were taken for as long as they come. RFC 9113 §10.5 leaves it to the server to call that a flood.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Frames of a kind that may come at once.
+const BURST: u32 = 2_000;
+
+/// Frames of a kind that may come in a second, on and on.
+const A_SECOND: u32 = 500;
+
+/// What the reset of a request costs: it may have made a connection to an origin.
+const RESET: u32 = 2;
+
+/// Bytes of an answer that pay for one WINDOW_UPDATE. Clients that acknowledge every frame send two for each
+/// of up to 16 KiB.
+const BYTES_A_WINDOW: u32 = 32;
+
+/// RFC 9113 §3.4: the bytes with which a client begins.
+const PREFACE: u32 = 24;
+
+const HEADER: usize = 9;
+const END_STREAM: u8 = 1;
+const PADDED: u8 = 8;
+
+/// RFC 9113 §6.1: its length is a byte.
+const MOST_PADDING: u32 = 255;
+
+/// What matters of a frame (RFC 9113 §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Frame {
+    length: u32,
+    kind: u8,
+    flags: u8,
+}
+
+impl Frame {
+    /// Whether it brings nothing, or perhaps nothing but padding.
+    fn is_empty_data(self) -> bool {
+        let least = if self.flags & PADDED == 0 {
+            1
+        } else {
+            MOST_PADDING + 2
+        };
+        self.length < least && self.flags & END_STREAM == 0
+    }
+}
+
+/// RFC 9113 §6.
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const WINDOW_UPDATE: u8 = 8;
+
+/// Walks over the bytes of one direction from frame to frame.
+#[derive(Debug, Default)]
+struct Walk {
+    /// Bytes of a payload that are still to come.
+    skip: u32,
+    header: [u8; HEADER],
+    /// How much of `header` has come.
+    have: usize,
+}
+
+impl Walk {
+    fn over(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame)) {
+        while let Some(byte) = bytes.first() {
+            if self.skip > 0 {
+                let length = u32::try_from(bytes.len())
+                    .unwrap_or(u32::MAX)
+                    .min(self.skip);
+                self.skip -= length;
+                let length = usize::try_from(length).unwrap_or(bytes.len());
+                bytes = bytes.get(length..).unwrap_or_default();
+                continue;
+            }
+            if let Some(place) = self.header.get_mut(self.have) {
+                *place = *byte;
+                self.have += 1;
+                bytes = bytes.get(1..).unwrap_or_default();
+            }
+            if self.have == HEADER {
+                let [high, middle, low, kind, flags, ..] = self.header;
+                self.have = 0;
+                self.skip = u32::from_be_bytes([0, high, middle, low]);
+                each(Frame {
+                    length: self.skip,
+                    kind,
+                    flags,
+                });
+            }
+        }
+    }
+
+    fn is_between_frames(&self) -> bool {
+        self.skip == 0 && self.have == 0
+    }
+}
+
+/// Frames that may still come.
+#[derive(Debug)]
+struct Allowance {
+    left: u32,
+    since: Instant,
+}
+
+impl Allowance {
+    fn new(now: Instant) -> Self {
+        Self {
+            left: BURST,
+            since: now,
+        }
+    }
+
+    fn earn(&mut self, frames: u32) {
+        self.left = self.left.saturating_add(frames).min(BURST);
+    }
+
+    /// Whether there is this much left; time has brought some back.
+    fn spend(&mut self, cost: u32) -> bool {
+        if self.left < cost {
+            let now = Instant::now();
+            let passed = now.duration_since(self.since).min(Duration::from_mins(1));
+            let brought = passed.as_millis() * u128::from(A_SECOND) / 1000;
+            self.earn(u32::try_from(brought).unwrap_or(BURST));
+            self.since = now;
+        }
+        let left = self.left.checked_sub(cost);
+        self.left = left.unwrap_or(0);
+        left.is_some()
+    }
+}
+
+/// The frames of one connection, both ways.
+#[derive(Debug)]
+pub(super) struct Frames {
+    from_client: Walk,
+    to_client: Walk,
+    /// For frames that only concern the connection; what is sent to the client pays for them.
+    control: Allowance,
+    /// For WINDOW_UPDATE; the bytes that were sent pay for them.
+    windows: Allowance,
+}
+
+impl Frames {
+    pub(super) fn new() -> Self {
+        let now = Instant::now();
+        Self {
+            from_client: Walk {
+                skip: PREFACE,
+                ..Walk::default()
+            },
+            to_client: Walk::default(),
+            control: Allowance::new(now),
+            windows: Allowance::new(now),
+        }
+    }
+
+    /// Takes what came from the client; whether it is still no flood.
+    pub(super) fn receive(&mut self, bytes: &[u8]) -> bool {
+        let (mut is_bearable, control, windows) = (true, &mut self.control, &mut self.windows);
+        self.from_client.over(bytes, |frame| {
+            is_bearable &= match frame.kind {
+                HEADERS => true,
+                DATA => !frame.is_empty_data() || control.spend(1),
+                RST_STREAM => control.spend(RESET),
+                WINDOW_UPDATE => windows.spend(1),
+                _ => control.spend(1),
+            };
+        });
+        is_bearable
+    }
+
+    /// Takes what went to the client.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        let (control, windows) = (&mut self.control, &mut self.windows);
+        self.to_client.over(bytes, |frame| match frame.kind {
+            HEADERS => control.earn(1),
+            DATA => {
+                control.earn(1);
+                windows.earn(frame.length / BYTES_A_WINDOW);
+            }
+            _ => {}
+        });
+    }
+
+    /// Whether a frame may be written to the client now.
+    pub(super) fn is_between_frames(&self) -> bool {
+        self.to_client.is_between_frames()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PING: u8 = 6;
+
+    fn frame(kind: u8, flags: u8, length: u32) -> Vec<u8> {
+        let [_, high, middle, low] = length.to_be_bytes();
+        let mut bytes = vec![high, middle, low, kind, flags, 0, 0, 0, 1];
+        bytes.extend(vec![0; usize::try_from(length).unwrap()]);
+        bytes
+    }
+
+    fn client() -> Frames {
+        let mut frames = Frames::new();
+        assert!(frames.receive(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"));
+        frames
+    }
+
+    /// How many of these frames are bearable.
+    #[track_caller]
+    fn check_most(kind: u8, length: u32, most: u32) {
+        let (mut frames, bytes) = (client(), frame(kind, 0, length));
+        for number in 0..most {
+            assert!(frames.receive(&bytes), "{number}");
+        }
+        assert!(!frames.receive(&bytes));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_burst_is_bearable_and_one_more_is_a_flood() {
+        check_most(DATA, 0, BURST);
+        check_most(PING, 8, BURST);
+        check_most(4, 0, BURST);
+        check_most(2, 5, BURST);
+        check_most(0x42, 1, BURST);
+        check_most(WINDOW_UPDATE, 4, BURST);
+        check_most(RST_STREAM, 4, BURST / RESET);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn requests_and_their_bodies_are_no_flood() {
+        let mut frames = client();
+        for _ in 0..10 * BURST {
+            assert!(frames.receive(&frame(HEADERS, 4, 20)));
+            assert!(frames.receive(&frame(DATA, 0, 1)));
+            assert!(frames.receive(&frame(DATA, END_STREAM, 0)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_acknowledges_every_frame_of_a_large_answer_is_no_flood() {
+        let mut frames = client();
+        for _ in 0..10 * BURST {
+            frames.send(&frame(DATA, 0, 64));
+            assert!(frames.receive(&frame(WINDOW_UPDATE, 0, 4)));
+            assert!(frames.receive(&frame(WINDOW_UPDATE, 0, 4)));
+            assert!(frames.receive(&frame(PING, 0, 8)));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_byte_by_byte_does_not_pay_for_its_windows() {
+        let (mut frames, mut sent) = (client(), 0);
+        while frames.receive(&frame(WINDOW_UPDATE, 0, 4)) {
+            frames.send(&frame(DATA, 0, 1));
+            sent += 1;
+        }
+        assert_eq!(sent, BURST);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn time_pays_for_so_many_a_second() {
+        let (mut frames, ping) = (client(), frame(PING, 0, 8));
+        while frames.receive(&ping) {}
+        tokio::time::advance(Duration::from_secs(1)).await;
+        let more = (0..).take_while(|_| frames.receive(&ping)).count();
+        assert_eq!(u32::try_from(more).unwrap(), A_SECOND);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn pieces_make_no_difference() {
+        let (ping, all) = (frame(PING, 0, 8), frame(PING, 0, 8).repeat(2_000));
+        for size in [1, 5, 13, all.len()] {
+            let mut frames = client();
+            assert!(
+                all.chunks(size).all(|piece| frames.receive(piece)),
+                "{size}"
+            );
+            assert!(
+                !ping.chunks(size).all(|piece| frames.receive(piece)),
+                "{size}"
+            );
+        }
+    }
+}

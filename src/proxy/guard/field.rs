@@ -1,0 +1,275 @@
+//! What requests and answers have in common: lines, fields, framing, chunks. RFC 9112 §5, §6, §7.1.
+
+use super::{PARSED_FIELDS, Refusal};
+
+/// A line without its CRLF.
+pub(super) fn line(text: &[u8]) -> Result<&[u8], Refusal> {
+    text.strip_suffix(b"\r\n")
+        .ok_or(Refusal::Malformed("a line does not end in CRLF"))
+}
+
+/// What may stand in a field's value (RFC 9110 §5.5): visible characters, space, tab, and obs-text.
+pub(super) fn is_text(byte: u8) -> bool {
+    byte == b'\t' || (byte >= b' ' && byte != 0x7f)
+}
+
+/// RFC 9110 §5.6.2.
+pub(super) fn is_token_character(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether this is a token.
+pub(super) fn is_token(text: &[u8]) -> bool {
+    !text.is_empty() && text.iter().copied().all(is_token_character)
+}
+
+/// The first line of a whole head, and the lines of its fields.
+pub(super) fn split_head(
+    head: &[u8],
+) -> Result<(&[u8], impl Iterator<Item = &[u8]> + use<'_>), Refusal> {
+    let mut lines = head
+        .strip_suffix(b"\r\n")
+        .unwrap_or(head)
+        .split_inclusive(|byte| *byte == b'\n');
+    let first = line(lines.next().unwrap_or_default())?;
+    Ok((first, lines))
+}
+
+/// Reads a head's fields: what they say of the framing, and the others one by one.
+pub(super) fn read_fields<'a>(
+    lines: impl Iterator<Item = &'a [u8]>,
+    mut other: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Refusal>,
+) -> Result<Framing, Refusal> {
+    let mut framing = Framing::default();
+    for (number, text) in lines.enumerate() {
+        if number == PARSED_FIELDS {
+            return Err(Refusal::TooManyFields);
+        }
+        let (name, value) = read_field(line(text)?)?;
+        if !framing.add(name, value)? {
+            other(name, value)?;
+        }
+    }
+    framing.check()
+}
+
+/// A field's name and value.
+fn read_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    if text
+        .first()
+        .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
+    {
+        return Err(Refusal::Malformed(
+            "a field goes on in the next line (obs-fold)",
+        ));
+    }
+    let colon = text.iter().position(|byte| *byte == b':');
+    let colon = colon.ok_or(Refusal::Malformed("a field has no colon"))?;
+    let (name, value) = text.split_at(colon);
+    if !is_token(name) {
+        return Err(Refusal::Malformed("the name of a field is no token"));
+    }
+    let value = value.get(1..).unwrap_or_default();
+    if !value.iter().copied().all(is_text) {
+        return Err(Refusal::Malformed("a field's value has control characters"));
+    }
+    Ok((name, value.trim_ascii()))
+}
+
+/// RFC 9110 §6.5.1: what frames or routes a message comes too late behind it.
+pub(super) fn read_trailer(text: &[u8]) -> Result<(), Refusal> {
+    let (name, _) = read_field(line(text)?)?;
+    let is_late = [&b"content-length"[..], b"transfer-encoding", b"host"]
+        .iter()
+        .any(|late| name.eq_ignore_ascii_case(late));
+    if is_late {
+        return Err(Refusal::Malformed("a trailer frames or routes its message"));
+    }
+    Ok(())
+}
+
+/// What a head says of its body.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Framing {
+    pub(super) length: Option<u64>,
+    pub(super) is_chunked: bool,
+}
+
+impl Framing {
+    /// Takes a field; whether it is one of framing.
+    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
+        if name.eq_ignore_ascii_case(b"content-length") {
+            // RFC 9110 §8.6: a list of equal lengths may be taken; none that is honest sends one.
+            let length = length(value).ok_or(Refusal::Malformed("Content-Length is no number"))?;
+            if self.length.replace(length).is_some() {
+                return Err(Refusal::Malformed("Content-Length is there twice"));
+            }
+        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+            if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(Refusal::Malformed(
+                    "Transfer-Encoding is not `chunked`, once",
+                ));
+            }
+            self.is_chunked = true;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+
+    /// RFC 9112 §6.3, without its tolerance.
+    fn check(self) -> Result<Self, Refusal> {
+        if self.is_chunked && self.length.is_some() {
+            return Err(Refusal::Malformed(
+                "Content-Length and Transfer-Encoding are both there",
+            ));
+        }
+        Ok(self)
+    }
+
+    /// RFC 9112 §6.1: HTTP/1.0 knows no transfer codings.
+    pub(super) fn check_version(self, version: Version) -> Result<(), Refusal> {
+        if self.is_chunked && version == Version::Http10 {
+            return Err(Refusal::Malformed("Transfer-Encoding in HTTP/1.0"));
+        }
+        Ok(())
+    }
+}
+
+/// The version that a message says it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http10,
+    Http11,
+}
+
+impl Version {
+    /// RFC 9112 §2.3: case-sensitive.
+    pub(super) fn read(text: &[u8]) -> Result<Self, Refusal> {
+        match text {
+            b"HTTP/1.1" => Ok(Self::Http11),
+            b"HTTP/1.0" => Ok(Self::Http10),
+            _ => Err(Refusal::Malformed(
+                "the version is not HTTP/1.1 or HTTP/1.0",
+            )),
+        }
+    }
+}
+
+/// Digits and nothing else; no sign, no list.
+fn length(value: &[u8]) -> Option<u64> {
+    let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
+    let text = std::str::from_utf8(value).ok()?;
+    is_number.then(|| text.parse().ok())?
+}
+
+/// RFC 9112 §7.1: hexadecimal digits, and extensions that have no say.
+pub(super) fn chunk_size(text: &[u8]) -> Result<u64, Refusal> {
+    let refuse = || Refusal::Malformed("the size of a chunk is no hexadecimal number");
+    let text = line(text)?;
+    let digits = text
+        .iter()
+        .position(|byte| !byte.is_ascii_hexdigit())
+        .unwrap_or(text.len());
+    let (digits, extensions) = text.split_at(digits);
+    if !(1..=16).contains(&digits.len()) || !matches!(extensions.first(), None | Some(b';')) {
+        return Err(refuse());
+    }
+    if !are_extensions(extensions) {
+        return Err(Refusal::Malformed("a chunk's extension is none"));
+    }
+    let digits = std::str::from_utf8(digits).map_err(|_| refuse())?;
+    u64::from_str_radix(digits, 16).map_err(|_| refuse())
+}
+
+/// RFC 9112 §7.1.1: `;name`, `;name=token` or `;name="text"`, any number of them.
+fn are_extensions(mut text: &[u8]) -> bool {
+    while let Some(rest) = text.strip_prefix(b";") {
+        let (name, rest) = take_token(skip_blanks(rest));
+        if name.is_empty() {
+            return false;
+        }
+        text = skip_blanks(rest);
+        if let Some(rest) = text.strip_prefix(b"=") {
+            let Some(rest) = skip_value(skip_blanks(rest)) else {
+                return false;
+            };
+            text = skip_blanks(rest);
+        }
+    }
+    text.is_empty()
+}
+
+fn skip_blanks(text: &[u8]) -> &[u8] {
+    let blanks = text
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t'))
+        .count();
+    text.get(blanks..).unwrap_or_default()
+}
+
+fn take_token(text: &[u8]) -> (&[u8], &[u8]) {
+    let length = text
+        .iter()
+        .take_while(|byte| is_token_character(**byte))
+        .count();
+    text.split_at(length)
+}
+
+/// What follows a token or a quoted string (RFC 9110 §5.6.4).
+fn skip_value(text: &[u8]) -> Option<&[u8]> {
+    let Some(mut rest) = text.strip_prefix(b"\"") else {
+        let (token, rest) = take_token(text);
+        return (!token.is_empty()).then_some(rest);
+    };
+    loop {
+        rest = match rest {
+            [b'"', rest @ ..] => return Some(rest),
+            [b'\\', escaped, rest @ ..] if is_text(*escaped) => rest,
+            [byte, rest @ ..] if *byte != b'\\' && is_text(*byte) => rest,
+            _ => return None,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_extension_is_a_name_and_perhaps_a_value() {
+        for line in [
+            "3",
+            "3;x",
+            "3;x=y",
+            "3;x=\"y;\\\"z\"",
+            "3; a ; b = c",
+            "00000000000000aF;x",
+        ] {
+            assert!(
+                chunk_size(format!("{line}\r\n").as_bytes()).is_ok(),
+                "{line}"
+            );
+        }
+        for line in [
+            "3;",
+            "3;;x",
+            "3;=y",
+            "3;x=",
+            "3;x=\"y",
+            "3;x=y z",
+            "3;x=\"\\",
+            "3;\u{1}",
+            "3 ;x",
+            "3x",
+            "",
+            ";x",
+            "00000000000000003",
+        ] {
+            assert!(
+                chunk_size(format!("{line}\r\n").as_bytes()).is_err(),
+                "{line}"
+            );
+        }
+    }
+}
