@@ -104,6 +104,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Probes by service, region and result: pass or fail",
     ),
     (
+        "meridian_ejections_total",
+        Kind::Counter,
+        "Origins ejected for what traffic showed, by service, region and cause",
+    ),
+    (
+        "meridian_ejections_spared_total",
+        Kind::Counter,
+        "Origins that were not ejected because too little would be left, by service, region and rule",
+    ),
+    (
         "meridian_region_healthy",
         Kind::Gauge,
         "1 if the region may be chosen for the service, else 0",

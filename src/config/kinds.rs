@@ -1,6 +1,7 @@
 //! The kinds of scalars: what a text must be to stand for a port, a host name, an origin and the like.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
@@ -13,6 +14,9 @@ use crate::units::{Share, Ttl, parse_duration, parse_size};
 
 /// Shortest secret of a key, bytes: 128 bits.
 const SHORTEST_SECRET: usize = 16;
+
+/// Shortest window of a success rate: its tenths are not shorter than a timer's ten milliseconds.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
 
 macro_rules! kind {
     ($name:ident, $json:literal, $example:literal, $check:expr) => {
@@ -56,6 +60,10 @@ kind!(
         parsed => told(parsed),
     }
 );
+kind!(WINDOW, "string", "10s", |text| match parse_duration(text) {
+    Ok(window) if window < SHORTEST_WINDOW => Err("it must be at least 100ms".into()),
+    parsed => told(parsed),
+});
 kind!(SIZE, "string", "64KiB", |text| told(parse_size(text)));
 kind!(SHARE, "string", "20%", |text| told(text.parse::<Share>()));
 kind!(TTL, "string", "30s", |text| told(text.parse::<Ttl>()));

@@ -534,6 +534,25 @@ pub struct HealthCheck {
     pub verify_tls: bool,
     /// Targets that must be healthy for the region to be.
     pub min_healthy: u16,
+    /// What counts of real traffic; none: nothing does.
+    pub passive: Option<PassiveHealth>,
+}
+
+/// What of real traffic takes an origin out, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PassiveHealth {
+    /// Over which the success rate is taken, in ten parts.
+    pub window: Duration,
+    /// Fewer within the window give no rate.
+    pub min_requests: u32,
+    /// Below it an origin is ejected; 0: not for its rate.
+    pub success_rate: Share,
+    /// So many eject an origin; 0: none do.
+    pub consecutive_failures: u32,
+    /// The first ejection; the next ones are twice as long each.
+    pub ejection: Duration,
+    /// The longest, whatever the reason.
+    pub max_ejection: Duration,
 }
 
 /// How a target is probed.

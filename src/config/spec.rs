@@ -3,7 +3,7 @@
 use super::kinds::{
     ADDRESS, ANSWERS, BOOL, COUNT, COUNTRY, DURATION, HEADER, HOST, HTTP_PATH, KEY_ID, LISTEN,
     METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET, SHARE, SIZE,
-    SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL,
+    SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL, WINDOW,
 };
 use super::shape::{Field, Shape};
 
@@ -527,8 +527,41 @@ static HEALTH: &[Field] = &[
     ),
     field(
         "passive",
-        Shape::NotBuilt(Some("off")),
-        "what real traffic shows",
+        Shape::WordOrMap(&["off"], PASSIVE),
+        "what real traffic shows; `off`: nothing",
+    ),
+];
+
+static PASSIVE: &[Field] = &[
+    field(
+        "window",
+        Shape::Scalar(&WINDOW),
+        "over which the success rate is taken; default 10s",
+    ),
+    field(
+        "min_requests",
+        Shape::Scalar(&COUNT),
+        "fewer within the window give no rate; default 20",
+    ),
+    field(
+        "success_rate",
+        Shape::Scalar(&SHARE),
+        "an origin below it is ejected; default 80%; 0%: not for its rate",
+    ),
+    field(
+        "consecutive_failures",
+        Shape::Scalar(&COUNT),
+        "an origin is ejected after so many; default 7; 0: not for them",
+    ),
+    field(
+        "ejection",
+        Shape::Scalar(&POSITIVE),
+        "the first one; each next is twice as long; default 30s",
+    ),
+    field(
+        "max_ejection",
+        Shape::Scalar(&POSITIVE),
+        "the longest, for Retry-After and Meridian-Drain too; default 5m",
     ),
 ];
 

@@ -101,7 +101,7 @@ impl<'a> Outbound<'a> {
     /// When every region was down before the first try, unreachable means that none is able.
     fn when_failing_open(&self, problem: Problem) -> Problem {
         match (self.decision.verdict, problem) {
-            (Verdict::FailOpen(_), Problem::Unreachable(why)) => {
+            (Verdict::FailOpen(_), Problem::Unreachable(why) | Problem::Isolated(why)) => {
                 Problem::NoRegion(format!("no region is able to answer; the last try: {why}"))
             }
             (_, problem) => problem,
@@ -205,6 +205,9 @@ impl<'a> Outbound<'a> {
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
         let exchanged = self.send(origin, body).await;
+        if let Some(witness) = lane.and_then(|lane| lane.witness(origin)) {
+            witness.note(&exchanged);
+        }
         match exchanged {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.

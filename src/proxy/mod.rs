@@ -24,6 +24,7 @@ mod problem;
 mod routes;
 mod tls;
 mod upgrade;
+mod witness;
 mod workers;
 
 pub use accept::{Face, Listener};

@@ -40,6 +40,9 @@ pub(super) enum Problem {
     /// The origins': one was too slow.
     #[error("{0}")]
     OriginTimeout(String),
+    /// Ours: this edge itself could not connect to anybody.
+    #[error("{0}")]
+    Isolated(String),
     /// Ours: no region may answer.
     #[error("{0}")]
     NoRegion(String),
@@ -84,6 +87,22 @@ struct Form {
 }
 
 impl Problem {
+    /// Whether it speaks against the origin that was asked, and not against the client or this edge.
+    pub(super) fn is_of_origin(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::BrokenOrigin(_) | Self::OriginTimeout(_) => true,
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::BodyTooLong(_)
+            | Self::HeadersTooLarge(_)
+            | Self::UnknownHost(_)
+            | Self::Isolated(_)
+            | Self::NoRegion(_)
+            | Self::Overloaded
+            | Self::NotCaughtUp => false,
+        }
+    }
+
     fn form(&self) -> Form {
         let (status, slug, title, error) = match self {
             Self::Malformed(_) => (
@@ -133,6 +152,12 @@ impl Problem {
                 "origin-timeout",
                 "Origin timeout",
                 "http_response_timeout",
+            ),
+            Self::Isolated(_) => (
+                StatusCode::BAD_GATEWAY,
+                "isolated",
+                "Edge cannot connect",
+                "destination_unavailable",
             ),
             Self::NoRegion(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -139,6 +139,7 @@ fn health() -> HealthCheck {
         success_threshold: three,
         verify_tls: true,
         min_healthy: 1,
+        passive: None,
     }
 }
 

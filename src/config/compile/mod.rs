@@ -3,6 +3,7 @@
 //! A value of the wrong form has been told of by its shape already and reads as absent here.
 
 mod service;
+mod traffic;
 mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
