@@ -194,6 +194,23 @@ fn what_clients_do_wrong_is_not_an_origin_s_fault() {
 }
 
 #[test]
+fn an_origin_that_uses_up_a_request_s_whole_time_fails() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let timeouts = "steering: { policy: priority }\n    timeouts: { request: 200ms }";
+    let yaml = yaml(
+        &near.url(),
+        &far.url(),
+        "passive: { consecutive_failures: 3 }",
+    );
+    let edge = Edge::start(&yaml.replace("steering: { policy: priority }", timeouts));
+    near.set_pause(Duration::from_secs(3));
+    for _ in 0..3 {
+        assert_eq!(edge.curl(HOST, "/", &[]).status, 504);
+    }
+    assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
+}
+
+#[test]
 fn the_last_region_is_never_ejected() {
     let pair = pair("{ consecutive_failures: 3 }");
     for origin in [&pair.near, &pair.far] {

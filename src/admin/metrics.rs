@@ -74,6 +74,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Requests sent again after something of them had been sent",
     ),
     (
+        "meridian_http_hedges_total",
+        Kind::Counter,
+        "Requests that were sent to a second region because the first had not answered",
+    ),
+    (
         "meridian_reads_total",
         Kind::Counter,
         "Reads that came with a token, by how they were served",

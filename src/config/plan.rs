@@ -720,7 +720,7 @@ pub struct OriginTimeouts {
 }
 
 /// Extra tries in other regions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Retries {
     /// How many.
     pub attempts: u8,
@@ -728,6 +728,16 @@ pub struct Retries {
     pub budget: Share,
     /// Which requests, beyond those of which nothing was sent.
     pub methods: RetryMethods,
+    /// Statuses of answers that another region may better.
+    pub on_status: Vec<RangeInclusive<u16>>,
+    /// How long a try may take; zero: as long as the time-outs allow.
+    pub per_try: Duration,
+    /// The longest pause before the first retry; zero: none.
+    pub backoff: Duration,
+    /// When a second region is asked beside the first; zero: never.
+    pub hedge_after: Duration,
+    /// The longest body, bytes, that is kept to be sent again.
+    pub buffer: usize,
 }
 
 /// Which requests may be sent again although something of them was sent.

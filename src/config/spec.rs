@@ -1,9 +1,9 @@
 //! Every key of the configuration with its shape and a line of help.
 
 use super::kinds::{
-    ADDRESS, ANSWERS, BOOL, COUNT, COUNTRY, DURATION, HEADER, HOST, HTTP_PATH, KEY_ID, LISTEN,
-    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET, SHARE, SIZE,
-    SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL, WINDOW,
+    ADDRESS, ANSWERS, BOOL, BUFFER, COUNT, COUNTRY, DURATION, FAILURES, HEADER, HOST, HTTP_PATH,
+    KEY_ID, LISTEN, METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET,
+    SHARE, SIZE, SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL, WINDOW,
 };
 use super::shape::{Field, Shape};
 
@@ -388,6 +388,31 @@ static SERVICE: &[Field] = &[
                 "methods",
                 Shape::Word(&["none", "safe", "idempotent"]),
                 "of which something was sent; default safe",
+            ),
+            field(
+                "on_status",
+                Shape::List(&Shape::Scalar(&FAILURES)),
+                "answers that another region may better; default none",
+            ),
+            field(
+                "per_try",
+                Shape::Scalar(&DURATION),
+                "of a try of what may be sent again; default 0s: none",
+            ),
+            field(
+                "backoff",
+                Shape::Scalar(&DURATION),
+                "the longest pause before the first retry, at random; default 0s: none",
+            ),
+            field(
+                "hedge_after",
+                Shape::Scalar(&DURATION),
+                "a safe request then asks the next region too; default 0s: never",
+            ),
+            field(
+                "buffer",
+                Shape::Scalar(&BUFFER),
+                "the longest body that is kept to be sent again; default 64KiB",
             ),
         ]),
         "extra tries in other regions",

@@ -255,6 +255,23 @@ fn insert_proxy_status(headers: &mut HeaderMap, node: &str, error: &str, details
     );
 }
 
+/// An origin's answer that is passed on because no other region gave a better one (RFC 9209 §2.1.4).
+pub(super) fn add_received_status(
+    headers: &mut HeaderMap,
+    node: &str,
+    status: StatusCode,
+    details: &str,
+) {
+    let (node, details) = (sf_string(node), sf_string(details));
+    let text = format!(
+        "{node}; received-status={}; details={details}",
+        status.as_u16()
+    );
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(PROXY_STATUS, value);
+    }
+}
+
 /// An answer that the edge made itself, and that is no error.
 pub(super) fn insert_own_answer(headers: &mut HeaderMap, node: &str, details: &str) {
     put_proxy_status(headers, &sf_string(node), details);

@@ -74,7 +74,7 @@ impl Witness {
     }
 
     /// Takes in that there was no answer.
-    fn note_problem(&self, problem: &Problem) {
+    pub(super) fn note_problem(&self, problem: &Problem) {
         if matches!(problem, Problem::OriginTimeout(_)) {
             self.call_at(self.tally.answered_badly());
         } else if problem.is_of_origin() {

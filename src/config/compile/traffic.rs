@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use super::duration;
+use crate::config::kinds::parse_statuses;
 use crate::config::plan::{PassiveHealth, Retries, RetryMethods};
 use crate::config::tree::Node;
-use crate::units::Share;
+use crate::units::{Share, parse_size};
 
 /// `health.passive`; none: off.
 pub(super) fn passive(node: Option<&Node>) -> Option<PassiveHealth> {
@@ -37,6 +38,10 @@ pub(super) fn passive(node: Option<&Node>) -> Option<PassiveHealth> {
 /// `retries`.
 pub(super) fn retries(node: Option<&Node>) -> Retries {
     let fifth = || "20%".parse::<Share>().ok();
+    let time = |key: &str| {
+        node.and_then(|node| node.read(key, duration))
+            .unwrap_or(Duration::ZERO)
+    };
     Retries {
         attempts: node
             .and_then(|node| node.read("attempts", |text| text.parse().ok()))
@@ -53,5 +58,18 @@ pub(super) fn retries(node: Option<&Node>) -> Retries {
             Some("idempotent") => RetryMethods::Idempotent,
             Some(_) | None => RetryMethods::Safe,
         },
+        on_status: node
+            .and_then(|node| node.get("on_status"))
+            .map_or(&[][..], Node::items)
+            .iter()
+            .filter_map(|item| parse_statuses(item.text()?))
+            .collect(),
+        per_try: time("per_try"),
+        backoff: time("backoff"),
+        hedge_after: time("hedge_after"),
+        buffer: node
+            .and_then(|node| node.read("buffer", |text| parse_size(text).ok()))
+            .and_then(|size| usize::try_from(size).ok())
+            .unwrap_or(64 << 10),
     }
 }
