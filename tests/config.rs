@@ -188,12 +188,34 @@ services: { www: { hosts: [www.example.com] } }
 }
 
 #[test]
-fn a_key_that_is_not_built_yet_is_refused_and_says_so() {
-    let yaml = with("").replace(
-        "www.example.com] }",
-        "www.example.com], health: { passive: { window: 10s } } }",
-    );
-    check_refused(&yaml, "services.www.health.passive is not built yet");
+fn what_retries_may_be_is_bounded() {
+    let retries = |value: &str| {
+        let retries = format!("www.example.com], retries: {{ {value} }} }}");
+        with("").replace("www.example.com] }", &retries)
+    };
+    for taken in ["buffer: 16MiB", "on_status: [400-599]", "hedge_after: 0s"] {
+        load(&retries(taken)).unwrap_or_else(|problems| panic!("{taken}: {problems}"));
+    }
+    check_refused(&retries("buffer: 16777217"), "it must be at most 16MiB");
+    check_refused(&retries("on_status: [399]"), "from 400 to 599");
+    check_refused(&retries("on_status: [200-503]"), "from 400 to 599");
+}
+
+#[test]
+fn what_counts_of_traffic_is_on_unless_it_is_off_and_its_window_has_tenths() {
+    let passive = |value: &str| {
+        let health = format!("www.example.com], health: {{ passive: {value} }} }}");
+        with("").replace("www.example.com] }", &health)
+    };
+    for taken in [
+        "off",
+        "{}",
+        "{ window: 100ms, success_rate: 0%, consecutive_failures: 0 }",
+    ] {
+        load(&passive(taken)).unwrap_or_else(|problems| panic!("{taken}: {problems}"));
+    }
+    check_refused(&passive("{ window: 99ms }"), "it must be at least 100ms");
+    check_refused(&passive("on"), "`on` is not one of off");
 }
 
 #[test]

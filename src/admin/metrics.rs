@@ -74,6 +74,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Requests sent again after something of them had been sent",
     ),
     (
+        "meridian_http_hedges_total",
+        Kind::Counter,
+        "Requests that were sent to a second region because the first had not answered",
+    ),
+    (
         "meridian_reads_total",
         Kind::Counter,
         "Reads that came with a token, by how they were served",
@@ -117,6 +122,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "meridian_health_checks_total",
         Kind::Counter,
         "Probes by service, region and result: pass or fail",
+    ),
+    (
+        "meridian_ejections_total",
+        Kind::Counter,
+        "Origins ejected for what traffic showed, by service, region and cause",
+    ),
+    (
+        "meridian_ejections_spared_total",
+        Kind::Counter,
+        "Origins that were not ejected because too little would be left, by service, region and rule",
     ),
     (
         "meridian_region_healthy",

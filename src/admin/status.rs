@@ -163,13 +163,16 @@ fn target(status: &TargetStatus) -> Value {
         Verdict::Healthy => "healthy",
         Verdict::Unhealthy => "unhealthy",
     };
-    json!({ "url": &*status.target.url, "state": state, "last_check": last })
+    let ejected = status.ejected.as_ref().map(|ejected| {
+        json!({ "until": clock::rfc3339(ejected.until_ms), "cause": ejected.cause.as_str(), "detail": ejected.cause.to_string() })
+    });
+    json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
 }
 
 /// A region's state for a service: a drain says more than health, but not more than its failing.
 fn state_of(member: &MemberState) -> &'static str {
     match (member.admin, member.health) {
-        (_, Health::Unhealthy) => "unhealthy",
+        (_, Health::Unhealthy | Health::Ejected) => "unhealthy",
         (Admin::Draining | Admin::Drained, _) => "draining",
         (Admin::Enabled, health) => health.as_str(),
     }

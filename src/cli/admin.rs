@@ -162,7 +162,11 @@ fn show(status: &Value) -> String {
             ));
             for origin in list(&service["origins"]) {
                 let last = &origin["last_check"];
-                let detail = if last.is_null() {
+                let ejected = &origin["ejected"];
+                let detail = if !ejected.is_null() {
+                    let until = text(&ejected["until"]);
+                    format!("ejected until {until}: {}", text(&ejected["detail"]))
+                } else if last.is_null() {
                     "not checked yet".to_owned()
                 } else {
                     text(&last["detail"])

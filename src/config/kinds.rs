@@ -1,6 +1,7 @@
 //! The kinds of scalars: what a text must be to stand for a port, a host name, an origin and the like.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use hickory_proto::rr::Name;
 
@@ -13,6 +14,12 @@ use crate::units::{Share, Ttl, parse_duration, parse_size};
 
 /// Shortest secret of a key, bytes: 128 bits.
 const SHORTEST_SECRET: usize = 16;
+
+/// Shortest window of a success rate: its tenths are not shorter than a timer's ten milliseconds.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
+
+/// Most bytes of a body that may be kept to be sent again: each request may take as much memory.
+const LARGEST_BUFFER: u64 = 16 << 20;
 
 macro_rules! kind {
     ($name:ident, $json:literal, $example:literal, $check:expr) => {
@@ -56,7 +63,15 @@ kind!(
         parsed => told(parsed),
     }
 );
+kind!(WINDOW, "string", "10s", |text| match parse_duration(text) {
+    Ok(window) if window < SHORTEST_WINDOW => Err("it must be at least 100ms".into()),
+    parsed => told(parsed),
+});
 kind!(SIZE, "string", "64KiB", |text| told(parse_size(text)));
+kind!(BUFFER, "string", "64KiB", |text| match parse_size(text) {
+    Ok(size) if size > LARGEST_BUFFER => Err("it must be at most 16MiB".into()),
+    parsed => told(parsed),
+});
 kind!(SHARE, "string", "20%", |text| told(text.parse::<Share>()));
 kind!(TTL, "string", "30s", |text| told(text.parse::<Ttl>()));
 kind!(COUNT, "integer", "1", |text| whole(text, 0, 1_000_000_000));
@@ -143,6 +158,12 @@ kind!(STATUSES, "string", "200-399", |text| parse_statuses(text)
     .map(drop)
     .ok_or_else(|| format!(
         "`{text}` is not a status or a range of them from 100 to 599, such as 200 or 200-399"
+    )));
+kind!(FAILURES, "string", "502", |text| parse_statuses(text)
+    .filter(|range| *range.start() >= 400)
+    .map(drop)
+    .ok_or_else(|| format!(
+        "`{text}` is not a status or a range of them from 400 to 599, such as 503 or 502-504"
     )));
 kind!(
     PUBLISHED,

@@ -592,6 +592,25 @@ pub struct HealthCheck {
     pub verify_tls: bool,
     /// Targets that must be healthy for the region to be.
     pub min_healthy: u16,
+    /// What counts of real traffic; none: nothing does.
+    pub passive: Option<PassiveHealth>,
+}
+
+/// What of real traffic takes an origin out, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PassiveHealth {
+    /// Over which the success rate is taken, in ten parts.
+    pub window: Duration,
+    /// Fewer within the window give no rate.
+    pub min_requests: u32,
+    /// Below it an origin is ejected; 0: not for its rate.
+    pub success_rate: Share,
+    /// So many eject an origin; 0: none do.
+    pub consecutive_failures: u32,
+    /// The first ejection; the next ones are twice as long each.
+    pub ejection: Duration,
+    /// The longest, whatever the reason.
+    pub max_ejection: Duration,
 }
 
 /// How a target is probed.
@@ -759,7 +778,7 @@ pub struct OriginTimeouts {
 }
 
 /// Extra tries in other regions.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Retries {
     /// How many.
     pub attempts: u8,
@@ -767,6 +786,16 @@ pub struct Retries {
     pub budget: Share,
     /// Which requests, beyond those of which nothing was sent.
     pub methods: RetryMethods,
+    /// Statuses of answers that another region may better.
+    pub on_status: Vec<RangeInclusive<u16>>,
+    /// How long a try may take; zero: as long as the time-outs allow.
+    pub per_try: Duration,
+    /// The longest pause before the first retry; zero: none.
+    pub backoff: Duration,
+    /// When a second region is asked beside the first; zero: never.
+    pub hedge_after: Duration,
+    /// The longest body, bytes, that is kept to be sent again.
+    pub buffer: usize,
 }
 
 /// Which requests may be sent again although something of them was sent.

@@ -24,8 +24,6 @@ pub(super) enum Shape {
     WordOrMap(&'static [&'static str], &'static [Field]),
     /// `[latitude, longitude]`.
     Point,
-    /// Accepted only as this word: the rest is not built yet.
-    NotBuilt(Option<&'static str>),
     /// Whatever a zone's records hold; read by the zone compiler.
     Records,
 }
@@ -110,7 +108,6 @@ fn check_value(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Proble
                 ));
             }
         }
-        Shape::NotBuilt(word) => check_not_built(node, *word, path, problems),
         Shape::Records => {
             if !matches!(node.value, Value::Map(_)) {
                 problems.push(wrong(
@@ -219,19 +216,6 @@ fn check_required(
     }
 }
 
-fn check_not_built(node: &Node, word: Option<&str>, path: &str, problems: &mut Vec<Problem>) {
-    if word.is_some() && node.text() == word {
-        return;
-    }
-    let instead = word.map_or_else(
-        || "leave it out".to_owned(),
-        |word| format!("leave it out or write `{word}`"),
-    );
-    let message =
-        format!("{path} is not built yet, and nothing is accepted that does nothing: {instead}");
-    problems.push(Problem::new(Some(node.at.clone()), message));
-}
-
 fn wrong(node: &Node, path: &str, expected: &str) -> Problem {
     let whose = if path.is_empty() {
         "the configuration"
@@ -301,8 +285,6 @@ pub(super) fn schema(shape: &Shape) -> Json {
             "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2,
             "description": "latitude, longitude in degrees",
         }),
-        Shape::NotBuilt(Some(word)) => json!({ "const": word }),
-        Shape::NotBuilt(None) => json!(false),
         Shape::Records => records_schema(),
     }
 }

@@ -1,9 +1,9 @@
 //! Every key of the configuration with its shape and a line of help.
 
 use super::kinds::{
-    ADDRESS, ANSWERS, BOOL, COUNT, COUNTRY, DURATION, HEADER, HOST, HTTP_PATH, KEY_ID, LISTEN,
-    METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET, SHARE, SIZE,
-    SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL,
+    ADDRESS, ANSWERS, BOOL, BUFFER, COUNT, COUNTRY, DURATION, FAILURES, HEADER, HOST, HTTP_PATH,
+    KEY_ID, LISTEN, METHOD, NAME, NUMBER, ORIGIN, PORT, POSITIVE, PREFIX, PUBLISHED, RATE, SECRET,
+    SHARE, SIZE, SMALL, STATUSES, TEXT, THRESHOLD, TOKEN, TTL, WINDOW,
 };
 use super::shape::{Field, Shape};
 
@@ -433,6 +433,31 @@ static SERVICE: &[Field] = &[
                 Shape::Word(&["none", "safe", "idempotent"]),
                 "of which something was sent; default safe",
             ),
+            field(
+                "on_status",
+                Shape::List(&Shape::Scalar(&FAILURES)),
+                "answers that another region may better; default none",
+            ),
+            field(
+                "per_try",
+                Shape::Scalar(&DURATION),
+                "of a try of what may be sent again; default 0s: none",
+            ),
+            field(
+                "backoff",
+                Shape::Scalar(&DURATION),
+                "the longest pause before the first retry, at random; default 0s: none",
+            ),
+            field(
+                "hedge_after",
+                Shape::Scalar(&DURATION),
+                "a safe request then asks the next region too; default 0s: never",
+            ),
+            field(
+                "buffer",
+                Shape::Scalar(&BUFFER),
+                "the longest body that is kept to be sent again; default 64KiB",
+            ),
         ]),
         "extra tries in other regions",
     ),
@@ -571,8 +596,41 @@ static HEALTH: &[Field] = &[
     ),
     field(
         "passive",
-        Shape::NotBuilt(Some("off")),
-        "what real traffic shows",
+        Shape::WordOrMap(&["off"], PASSIVE),
+        "what real traffic shows; `off`: nothing",
+    ),
+];
+
+static PASSIVE: &[Field] = &[
+    field(
+        "window",
+        Shape::Scalar(&WINDOW),
+        "over which the success rate is taken; default 10s",
+    ),
+    field(
+        "min_requests",
+        Shape::Scalar(&COUNT),
+        "fewer within the window give no rate; default 20",
+    ),
+    field(
+        "success_rate",
+        Shape::Scalar(&SHARE),
+        "an origin below it is ejected; default 80%; 0%: not for its rate",
+    ),
+    field(
+        "consecutive_failures",
+        Shape::Scalar(&COUNT),
+        "an origin is ejected after so many; default 7; 0: not for them",
+    ),
+    field(
+        "ejection",
+        Shape::Scalar(&POSITIVE),
+        "the first one; each next is twice as long; default 30s",
+    ),
+    field(
+        "max_ejection",
+        Shape::Scalar(&POSITIVE),
+        "the longest, for Retry-After and Meridian-Drain too; default 5m",
     ),
 ];
 

@@ -21,4 +21,6 @@ pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Rel
 pub use retired::Replaced;
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Closed, Control, Inbox, Probers, Publish};
-pub use world::{Folded, LastProbe, TargetStatus, World, WorldStatus};
+pub use world::{
+    EjectedStatus, Folded, Judged, LastProbe, TargetStatus, Witnessed, World, WorldStatus,
+};

@@ -14,13 +14,13 @@ use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
-use super::world::{World, WorldStatus};
-use crate::clock;
+use super::world::{Witnessed, World, WorldStatus};
 use crate::config::plan::Plan;
 use crate::geo::ClientMap;
-use crate::health::{Checker, Prober, Report, Target, TargetKey, Verdict};
+use crate::health::{Checker, Prober, Report, Target, TargetKey, Traffic, Verdict};
 use crate::ids::{ServiceId, Table};
 use crate::steering::{Edge, Snapshot};
+use crate::{chance, clock};
 
 /// Reports and commands that may wait for the writer.
 const QUEUE: usize = 1_024;
@@ -46,6 +46,8 @@ pub struct Adoption {
     pub clients: Arc<ClientMap>,
     /// How its targets are probed.
     pub probers: Probers,
+    /// What the proxy's requests show of them; the same as in every Plan before.
+    pub traffic: Arc<Traffic>,
     /// What changed, for the event log.
     pub summary: String,
     /// Receives every snapshot of this Plan.
@@ -102,6 +104,7 @@ impl Control {
         stop: CancellationToken,
     ) {
         let (reports, report_inbox) = mpsc::channel(QUEUE);
+        let look_every = look_every(&first.plan);
         let mut world = World::new(first.plan, first.clients);
         if let Some(store) = &store {
             store.restore(&mut world, clock::unix_ms());
@@ -113,6 +116,8 @@ impl Control {
             published: None,
             retired: Retired::default(),
             events: self.events.clone(),
+            traffic: first.traffic,
+            look_every,
             reports,
             checks: HashMap::new(),
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
@@ -213,6 +218,9 @@ struct Writer {
     published: Option<Arc<Snapshot>>,
     retired: Retired,
     events: Arc<EventLog>,
+    traffic: Arc<Traffic>,
+    /// How often it is looked at.
+    look_every: Duration,
     reports: mpsc::Sender<Report>,
     checks: HashMap<TargetKey, RunningCheck>,
     slots: Arc<Semaphore>,
@@ -228,8 +236,11 @@ impl Writer {
         mut reports: mpsc::Receiver<Report>,
     ) {
         let mut tick = tokio::time::interval(TICK);
+        let traffic = self.traffic.clone();
+        let mut looked = Instant::now();
         loop {
             let changes_at = self.next_change();
+            let look_at = looked + self.look_every;
             tokio::select! {
                 () = self.stop.cancelled() => break,
                 Some(command) = commands.recv() => self.obey(command),
@@ -241,6 +252,11 @@ impl Writer {
                     self.retired.tick();
                     self.publish(); // Round trips move without stirring anything.
                     self.save();
+                }
+                () = traffic.called() => self.witness(),
+                () = tokio::time::sleep_until(look_at) => {
+                    looked = Instant::now();
+                    self.witness();
                 }
                 () = tokio::time::sleep_until(changes_at) => {
                     let events = self.world.expire(clock::unix_ms());
@@ -296,7 +312,9 @@ impl Writer {
     }
 
     fn adopt(&mut self, adoption: Adoption) -> u64 {
+        self.look_every = look_every(&adoption.plan);
         self.world.adopt(adoption.plan, adoption.clients);
+        self.traffic.retain(|key| self.world.owner(key).is_some());
         self.publish = adoption.publish;
         self.run_checks(&adoption.probers);
         self.publish();
@@ -371,9 +389,30 @@ impl Writer {
             metrics::counter!("meridian_health_checks_total", "service" => service.to_string(), "region" => region.to_string(), "result" => result)
                 .increment(1);
         }
+        let key = report.key.clone();
         let folded = self.world.report(report, clock::unix_ms(), steady_ms);
+        if folded.forgiven {
+            self.traffic.forgive(&key);
+        }
         self.record(folded.events);
         folded.stirred
+    }
+
+    /// Looks at what traffic shows.
+    fn witness(&mut self) {
+        let witnessed = Witnessed {
+            seen: &self.traffic.look(),
+            now_ms: clock::unix_ms(),
+            steady_ms: clock::steady_ms(),
+        };
+        let judged = self.world.witness(&witnessed, &mut chance::uniform);
+        for key in &judged.forgiven {
+            self.traffic.forgive(key);
+        }
+        self.record(judged.folded.events);
+        if judged.folded.stirred {
+            self.publish();
+        }
     }
 
     fn record(&self, events: impl IntoIterator<Item = Event>) {
@@ -456,6 +495,16 @@ impl Writer {
             tracing::warn!(%error, "state not saved");
         }
     }
+}
+
+/// How often traffic is looked at: every tenth of the shortest window, so that its tenths are exact.
+fn look_every(plan: &Plan) -> Duration {
+    let passive = plan
+        .services
+        .values()
+        .filter_map(|s| s.health.passive.as_ref());
+    let tenths = passive.map(|passive| passive.window / 10);
+    tenths.min().unwrap_or(TICK).min(TICK)
 }
 
 impl RunningCheck {

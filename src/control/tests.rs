@@ -2,6 +2,7 @@
 //! takes its time from the tests, and the one writer with real tasks.
 
 mod draining;
+mod ejecting;
 mod folding;
 mod measuring;
 mod reloading;

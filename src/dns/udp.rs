@@ -34,9 +34,12 @@ use crate::clock;
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
 const BATCH: usize = 32;
 
-/// The longest query. One that is longer is cut and found malformed. Not a power of two, or the heads of
-/// all queries of a batch would compete for the same few places of the processor's nearest cache.
-const QUERY_BYTES: usize = 2048 + 64;
+/// The longest query. One that is longer is cut and found malformed.
+const QUERY_BYTES: usize = 2048;
+
+/// From one query to the next in memory. With a power of two, the heads of all queries of a batch would
+/// compete for the same few places of the processor's nearest cache.
+const QUERY_STRIDE: usize = QUERY_BYTES + 64;
 
 /// Room for a response, so that none allocates.
 const RESPONSE_BYTES: usize = 1536;
@@ -183,7 +186,7 @@ struct Worker<S> {
     live: Cache<Arc<ArcSwap<Live>>, Arc<Live>>,
     limiter: Arc<RateLimiter>,
     counters: Counters,
-    queries: Box<[[u8; QUERY_BYTES]; BATCH]>,
+    queries: Box<[[u8; QUERY_STRIDE]; BATCH]>,
     /// What the queries ask for.
     names: Box<[WireName; BATCH]>,
     incoming: MultiHeaders<S>,
@@ -207,7 +210,7 @@ impl<S: Family> Worker<S> {
             live: Cache::new(Arc::clone(live)),
             limiter,
             counters: Counters::of(Transport::Udp),
-            queries: Box::new([[0; QUERY_BYTES]; BATCH]),
+            queries: Box::new([[0; QUERY_STRIDE]; BATCH]),
             names: Box::new([WireName::EMPTY; BATCH]),
             incoming: MultiHeaders::preallocate(BATCH, control()),
             outgoing: MultiHeaders::preallocate(BATCH, control()),
@@ -251,10 +254,10 @@ impl<S: Family> Worker<S> {
     fn receive(&mut self) -> Result<(), Errno> {
         let room = (2 * self.received.len()).clamp(LEAST_ROOM, BATCH);
         self.received.clear();
-        let mut slices = self
-            .queries
-            .each_mut()
-            .map(|query| [IoSliceMut::new(query)]);
+        let mut slices = self.queries.each_mut().map(|slot| {
+            let (query, _) = slot.split_at_mut(QUERY_BYTES);
+            [IoSliceMut::new(query)]
+        });
         let slices = slices.iter_mut().take(room);
         let flags = MsgFlags::MSG_WAITFORONE;
         let messages = recvmmsg(self.fd, &mut self.incoming, slices, flags, None)?;

@@ -24,6 +24,7 @@ use crate::config::plan::Plan;
 use crate::config::{self, Loaded, Problem, Problems};
 use crate::control::{Adoption, ConfigStatus, Control, Reloader, Replaced, Store, StoreError};
 use crate::dns;
+use crate::health::Traffic;
 use crate::positions::Keyring;
 use crate::proxy::{self, AccessLog, InFlightCounters, Routes, Workers};
 use crate::steering::Snapshot;
@@ -118,6 +119,7 @@ pub(super) struct Wiring {
     published: Arc<Notify>,
     random_keyring: Arc<Keyring>,
     in_flight: InFlightCounters,
+    traffic: Arc<Traffic>,
 }
 
 impl Wiring {
@@ -161,6 +163,7 @@ impl Wiring {
             plan,
             clients: materials.clients.clone(),
             probers: materials.probers.clone(),
+            traffic: self.traffic.clone(),
             summary,
             publish: Box::new(publish),
         }
@@ -168,7 +171,13 @@ impl Wiring {
 
     fn routes(&self, plan: &Plan, materials: &Materials) -> Arc<Routes> {
         let (probers, tls) = (materials.probers.clone(), materials.origin_tls.clone());
-        Arc::new(Routes::new(plan, probers, tls, &self.in_flight))
+        Arc::new(Routes::new(
+            plan,
+            probers,
+            tls,
+            &self.in_flight,
+            &self.traffic,
+        ))
     }
 
     fn keyring(&self, plan: &Plan) -> Arc<Keyring> {
@@ -416,6 +425,7 @@ impl Wiring {
             published: Arc::default(),
             random_keyring: Arc::new(Keyring::new(&[])),
             in_flight: InFlightCounters::default(),
+            traffic: Arc::default(),
         }
     }
 

@@ -1,17 +1,23 @@
 //! Probe results → state: thresholds, schedules, and from a region's targets to the region.
 //!
-//! `machine`, `schedule`, `target` and `region` are pure; `probe` makes the connections and
-//! `checker` is the task that runs one check. Nobody here knows who is asking.
+//! `machine`, `passive`, `ejection`, `schedule`, `target` and `region` are pure; `probe` makes the connections,
+//! `checker` is the task that runs one check, and `tally` counts what traffic shows. Nobody here knows who is asking.
 
 mod checker;
+mod ejection;
 mod machine;
+mod passive;
 mod probe;
 mod region;
 mod schedule;
+mod tally;
 mod target;
 
 pub use checker::{Checker, Report};
+pub use ejection::{OriginStanding, RegionStanding, Spared, may_eject};
 pub use machine::{Machine, Outcome, Thresholds, Verdict};
+pub use passive::{Cause, Ejection, Lately, Passive, Seen, Word};
 pub use probe::{Failure, Phases, ProbeResult, Prober};
 pub use region::{Health, of_targets};
-pub use target::{Target, TargetKey, TargetProtocol, targets};
+pub use tally::{Tally, Traffic};
+pub use target::{Target, TargetKey, TargetProtocol, origin_key, targets};

@@ -1,7 +1,8 @@
 //! From a region's targets to the region.
 
 use super::machine::Verdict;
-/// What a region's probes say.
+
+/// How a region is, by its probes and its traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Health {
     /// No probe has answered yet; counts as healthy.
@@ -12,6 +13,8 @@ pub enum Health {
     Degraded,
     /// Fewer than `min_healthy` are.
     Unhealthy,
+    /// Enough targets pass their probes, but too many of those are ejected for what traffic showed.
+    Ejected,
 }
 
 impl Health {
@@ -19,7 +22,7 @@ impl Health {
     pub fn is_able(self) -> bool {
         match self {
             Self::Unknown | Self::Healthy | Self::Degraded => true,
-            Self::Unhealthy => false,
+            Self::Unhealthy | Self::Ejected => false,
         }
     }
 
@@ -29,7 +32,8 @@ impl Health {
             Self::Unknown => "unknown",
             Self::Healthy => "healthy",
             Self::Degraded => "degraded",
-            Self::Unhealthy => "unhealthy",
+            // The API's word for either.
+            Self::Unhealthy | Self::Ejected => "unhealthy",
         }
     }
 }

@@ -42,6 +42,18 @@ impl Target {
     }
 }
 
+/// The name of an origin of a service, as a target.
+pub fn origin_key(
+    plan: &Plan,
+    service: ServiceId,
+    region: RegionId,
+    origin: OriginId,
+) -> TargetKey {
+    let service = &plan.services.of(service).name;
+    let region = &plan.regions.of(region).name;
+    format!("{service}/{region}/{}", plan.origins.of(origin).url).into()
+}
+
 /// How a target is probed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TargetProtocol {

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::access_log::Journal;
 use super::activity::Activity;
+use super::replay::Replayed;
 
 /// Why a body broke off.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +41,8 @@ pub(super) enum Body {
     Whole(Whole),
     /// One that streams through.
     Streamed(Box<Streamed>),
+    /// One that streams through, and comes back if it was not wanted.
+    Replayed(Box<Replayed>),
 }
 
 /// A body that is held whole.
@@ -234,7 +237,7 @@ impl Body {
         match self {
             Self::Empty => Some(Self::Empty),
             Self::Whole(whole) => Some(Self::Whole(whole.clone())),
-            Self::Streamed(_) => None,
+            Self::Streamed(_) | Self::Replayed(_) => None,
         }
     }
 
@@ -254,21 +257,27 @@ impl Body {
                 return Ok(Self::Streamed(streamed));
             }
         }
-        let (mut bytes, mut trailers) = (Vec::with_capacity(length), None);
+        Ok(Self::Whole(Whole::of(frames)))
+    }
+}
+
+impl Whole {
+    /// All frames of a body.
+    fn of(frames: VecDeque<Frame<Bytes>>) -> Self {
+        let length = frames.iter().filter_map(Frame::data_ref).map(Bytes::len);
+        let (mut bytes, mut trailers) = (Vec::with_capacity(length.sum()), None);
         for frame in frames {
             match frame.into_data() {
                 Ok(data) => bytes.extend_from_slice(&data),
                 Err(frame) => trailers = frame.into_trailers().ok(),
             }
         }
-        Ok(Self::Whole(Whole {
+        Self {
             bytes: Some(bytes.into()),
             trailers,
-        }))
+        }
     }
-}
 
-impl Whole {
     fn next(&mut self) -> Option<Frame<Bytes>> {
         let data = self.bytes.take().map(Frame::data);
         data.or_else(|| self.trailers.take().map(Frame::trailers))
@@ -296,6 +305,7 @@ impl HttpBody for Body {
             Self::Empty => Poll::Ready(None),
             Self::Whole(whole) => Poll::Ready(whole.next().map(Ok)),
             Self::Streamed(streamed) => streamed.poll(cx),
+            Self::Replayed(replayed) => replayed.poll(cx),
         }
     }
 
@@ -304,6 +314,7 @@ impl HttpBody for Body {
             Self::Empty => true,
             Self::Whole(whole) => whole.bytes.is_none() && whole.trailers.is_none(),
             Self::Streamed(streamed) => streamed.is_at_end(),
+            Self::Replayed(replayed) => replayed.is_at_end(),
         }
     }
 
@@ -312,6 +323,7 @@ impl HttpBody for Body {
             Self::Empty => SizeHint::with_exact(0),
             Self::Whole(whole) => whole.size_hint(),
             Self::Streamed(streamed) => HttpBody::size_hint(&**streamed),
+            Self::Replayed(replayed) => replayed.size_hint(),
         }
     }
 }
@@ -325,6 +337,10 @@ impl HttpBody for Streamed {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         self.get_mut().poll(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.is_at_end()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -345,6 +361,16 @@ impl HttpBody for Streamed {
 }
 
 impl Streamed {
+    /// The same body from its beginning, of which these frames have passed already.
+    pub(super) fn again(mut self: Box<Self>, passed: VecDeque<Frame<Bytes>>) -> Body {
+        if !self.is_at_end() {
+            let rest = std::mem::replace(&mut self.ahead, passed);
+            self.ahead.extend(rest);
+            return Body::Streamed(self);
+        }
+        Body::Whole(Whole::of(passed))
+    }
+
     fn is_at_end(&self) -> bool {
         self.ahead.is_empty() && self.inner.is_at_end()
     }

@@ -1,5 +1,6 @@
 //! Connections to origins: TCP, TLS, and the HTTP version that comes of it.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::{TrySendError, http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use nix::errno::Errno;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -81,15 +83,45 @@ fn unreachable(url: &OriginUrl, why: &str) -> Problem {
     Problem::Unreachable(format!("{url}: {why}"))
 }
 
+/// Whose fault it is that there is no connection.
+fn not_connected(url: &OriginUrl, error: &io::Error) -> Problem {
+    if is_local(error) {
+        Problem::Isolated(format!("{url}: {error}"))
+    } else {
+        unreachable(url, &error.to_string())
+    }
+}
+
+/// This edge cannot bind, route, resolve a name or open another socket: that says nothing of the origin.
+fn is_local(error: &io::Error) -> bool {
+    let Some(code) = error.raw_os_error() else {
+        return true; // The resolver has no code.
+    };
+    matches!(
+        Errno::from_raw(code),
+        Errno::EADDRNOTAVAIL
+            | Errno::EADDRINUSE
+            | Errno::ENETUNREACH
+            | Errno::ENETDOWN
+            | Errno::EMFILE
+            | Errno::ENFILE
+            | Errno::ENOBUFS
+            | Errno::ENOMEM
+            | Errno::EACCES
+            | Errno::EPERM
+            | Errno::EAFNOSUPPORT
+    )
+}
+
 async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
     let (url, began) = (endpoint.url, Instant::now());
     let mut tcp = TcpStream::connect((&*url.host, url.port))
         .await
-        .map_err(|error| unreachable(url, &error.to_string()))?;
+        .map_err(|error| not_connected(url, &error))?;
     // Small writes must not wait for acknowledgements; failing to say so costs only time.
     let _ = tcp.set_nodelay(true);
-    if let Some(journal) = endpoint.journal {
-        journal.connected(began.elapsed(), Duration::ZERO);
+    if let Some(tried) = endpoint.tried {
+        tried.connected(began.elapsed(), Duration::ZERO);
     }
     if let Some(header) = endpoint.proxy_header {
         tcp.write_all(header)
@@ -130,8 +162,8 @@ async fn secure(
         .connect(name, tcp)
         .await
         .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
-    if let Some(journal) = endpoint.journal {
-        journal.connected(Duration::ZERO, began.elapsed());
+    if let Some(tried) = endpoint.tried {
+        tried.connected(Duration::ZERO, began.elapsed());
     }
     Ok(stream)
 }
@@ -165,4 +197,34 @@ where
         .map_err(|error| unreachable(url, &error.to_string()))?;
     tokio::spawn(connection);
     Ok(Sender::Http2(sender))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_this_edge_cannot_do_is_told_apart_from_what_an_origin_does_not() {
+        let local = [
+            Errno::EADDRNOTAVAIL,
+            Errno::ENETUNREACH,
+            Errno::EMFILE,
+            Errno::EPERM,
+        ];
+        let remote = [
+            Errno::ECONNREFUSED,
+            Errno::ECONNRESET,
+            Errno::ETIMEDOUT,
+            Errno::EHOSTUNREACH,
+        ];
+        let is_local = |errno: &Errno| is_local(&io::Error::from(*errno));
+        assert!(local.iter().all(is_local));
+        assert!(!remote.iter().any(is_local));
+    }
+
+    #[tokio::test]
+    async fn a_name_that_does_not_resolve_is_not_the_origin_s_fault() {
+        let error = TcpStream::connect("nowhere.invalid:80").await.unwrap_err();
+        assert!(is_local(&error), "{error:?}");
+    }
 }

@@ -92,3 +92,23 @@ impl Worker {
         (f64::from(before) < allowed).then_some(counted)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retries_are_a_share_of_the_requests_under_way_and_ten_always() {
+        let worker = Worker::default();
+        let requests: Vec<_> = (0..60).map(|_| worker.request()).collect();
+        let retries: Vec<_> = (0..12).map(|_| worker.retry(0.2)).collect();
+        assert!(retries.iter().all(Option::is_some));
+        assert!(worker.retry(0.2).is_none(), "a fifth of sixty is twelve");
+        drop(requests);
+        assert!(worker.retry(0.2).is_none(), "more than ten are under way");
+        drop(retries);
+        let floor: Vec<_> = (0..10).map(|_| worker.retry(0.0)).collect();
+        assert!(floor.iter().all(Option::is_some));
+        assert!(worker.retry(0.0).is_none());
+    }
+}

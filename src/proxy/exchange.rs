@@ -10,6 +10,7 @@ use http::request::Parts;
 use http::{Request, Response, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
+use tokio::time::Instant;
 
 use super::activity::Activity;
 use super::body::{Body, BodyError};
@@ -43,6 +44,8 @@ pub(super) struct Patience<'a> {
     pub(super) first_byte: Duration,
     /// The longest pause in the request itself, which is the client's; zero: any.
     pub(super) idle: Duration,
+    /// How long the whole try may take, and when that is over; none: any time.
+    pub(super) per_try: Option<(Duration, Instant)>,
     /// When a byte last passed.
     pub(super) activity: &'a Activity,
 }
@@ -52,6 +55,19 @@ pub(super) struct Patience<'a> {
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
 impl Patience<'_> {
+    /// Waits for an answer; what was too long otherwise.
+    async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Duration> {
+        let quiet = self.activity.unless_quieter(|| self.limit(), sending);
+        let answered = match self.per_try {
+            None => quiet.await,
+            Some((per_try, until)) => match tokio::time::timeout_at(until, quiet).await {
+                Ok(answered) => answered,
+                Err(_) => return Err(per_try),
+            },
+        };
+        answered.ok_or(self.first_byte)
+    }
+
     /// How long nothing may happen at this moment.
     fn limit(&self) -> Duration {
         if self.first_byte.is_zero() || !self.activity.is_uploading() {
@@ -76,8 +92,8 @@ pub(super) async fn exchange(
             Ok(lease) => lease,
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
-        if let Some(journal) = endpoint.journal {
-            journal.leased(lease.reused);
+        if let Some(tried) = endpoint.tried {
+            tried.leased(lease.reused);
         }
         let stale = lease.reused && attempt < MOST_STALE;
         match send(lease, endpoint, parts, body, patience).await {
@@ -113,19 +129,16 @@ async fn send(
         }
     };
     patience.activity.touch();
-    let sent = patience
-        .activity
-        .unless_quieter(|| patience.limit(), sending);
-    match sent.await {
-        Some(Ok(response)) => match check_answer(&response) {
+    match patience.wait(sending).await {
+        Ok(Ok(response)) => match check_answer(&response) {
             Ok(()) => Exchanged::Answered(response, lease),
             Err(why) => Exchanged::Lost(malformed(endpoint, why)),
         },
-        Some(Err(error)) => failed(endpoint, error),
-        None => Exchanged::Lost(Problem::OriginTimeout(format!(
+        Ok(Err(error)) => failed(endpoint, error),
+        Err(limit) => Exchanged::Lost(Problem::OriginTimeout(format!(
             "{}: no answer within {}",
             endpoint.url,
-            crate::units::show_duration(patience.first_byte)
+            crate::units::show_duration(limit)
         ))),
     }
 }
@@ -178,11 +191,15 @@ fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
     Problem::MalformedAnswer(format!("{}: {why}", endpoint.url))
 }
 
-/// REFUSED_STREAM: nothing of the request was processed (RFC 9113 §8.7).
+/// Nothing of the request was processed: REFUSED_STREAM, or its stream is above the last one that a GOAWAY names
+/// (RFC 9113 §8.7, §6.8). Streams below that get no error of the GOAWAY's.
 fn was_refused(error: &hyper::Error) -> bool {
     causes(error)
         .filter_map(|cause| cause.downcast_ref::<h2::Error>())
-        .any(|error| error.is_remote() && error.reason() == Some(h2::Reason::REFUSED_STREAM))
+        .any(|error| {
+            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            error.is_remote() && (is_refused || error.is_go_away())
+        })
 }
 
 /// The request as this connection's version of HTTP wants it addressed.

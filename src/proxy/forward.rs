@@ -7,12 +7,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::Response;
 use http::request::Parts;
-use http::{Method, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use super::access_log::Journal;
+use super::access_log::{Journal, Tried};
 use super::activity::Activity;
 use super::body::Body;
 use super::connect::Wanted;
@@ -22,9 +22,10 @@ use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
+use super::retry::Trying;
 use super::routes::Admitted;
 use crate::clock;
-use crate::config::plan::{Access, Retries, RetryMethods, Service, Writes};
+use crate::config::plan::{Access, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::steering::{Choice, Decision, Verdict};
 
@@ -52,6 +53,10 @@ pub(super) struct Outbound<'a> {
     pub(super) kept: Option<Body>,
     /// An answer from before the client's writes, to a request that cannot be sent again.
     pub(super) last_resort: Option<Box<Forwarded>>,
+    /// An answer that `on_status` names, for when nobody answers better.
+    pub(super) answered: Option<Box<Forwarded>>,
+    /// The origin that is being asked.
+    pub(super) trying: Option<Trying>,
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
@@ -68,6 +73,8 @@ pub(super) struct Forwarded {
     pub(super) region: RegionId,
     pub(super) said: Said,
     pub(super) mark: Option<Mark>,
+    /// What other regions said when they were asked for a better answer.
+    pub(super) tried_elsewhere: Option<String>,
     /// From sending to the head of the answer.
     pub(super) origin_time: Duration,
 }
@@ -76,14 +83,16 @@ pub(super) struct Forwarded {
 pub(super) enum Missed {
     /// Nothing was sent: the next origin may be tried.
     Next(Problem),
-    /// Something was sent, and may be sent again to another region.
+    /// The origin has not looked at it: another region may be asked.
     Elsewhere(Problem),
+    /// Something was sent, and may be sent again to another region, within attempts and budget.
+    Again(Problem),
     /// The request must not be sent again.
     Stop(Problem),
 }
 
 impl<'a> Outbound<'a> {
-    fn service(&self) -> &'a Service {
+    pub(super) fn service(&self) -> &'a Service {
         self.live.snapshot.plan.services.of(self.service_id)
     }
 
@@ -99,13 +108,15 @@ impl<'a> Outbound<'a> {
             }
             Some(_) | None => self.forward_in_order(&ranked).await,
         };
-        outcome.map_err(|problem| self.when_failing_open(problem))
+        outcome
+            .or_else(|problem| self.or_kept_answer(problem))
+            .map_err(|problem| self.when_failing_open(problem))
     }
 
     /// When every region was down before the first try, unreachable means that none is able.
     fn when_failing_open(&self, problem: Problem) -> Problem {
         match (self.decision.verdict, problem) {
-            (Verdict::FailOpen(_), Problem::Unreachable(why)) => {
+            (Verdict::FailOpen(_), Problem::Unreachable(why) | Problem::Isolated(why)) => {
                 Problem::NoRegion(format!("no region is able to answer; the last try: {why}"))
             }
             (_, problem) => problem,
@@ -116,12 +127,23 @@ impl<'a> Outbound<'a> {
         &mut self,
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
+        match ranked {
+            [first, rest @ ..] if !rest.is_empty() && self.may_be_hedged() => {
+                self.forward_hedged(first, rest).await
+            }
+            _ => self.forward_each(ranked).await,
+        }
+    }
+
+    /// One region after the other.
+    pub(super) async fn forward_each(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
         let mut last = Problem::NoRegion("no region is able to answer".into());
-        for choice in ranked {
+        let mut left = ranked.iter();
+        while let Some(choice) = left.next() {
             match self.try_region(choice.region, None).await {
                 Ok(forwarded) => return Ok(forwarded),
-                Err(Missed::Stop(problem)) => return Err(problem),
-                Err(Missed::Next(problem) | Missed::Elsewhere(problem)) => last = problem,
+                Err(missed) if left.len() == 0 => return Err(missed.into_problem()),
+                Err(missed) => last = self.move_on(missed).await?,
             }
         }
         Err(last)
@@ -183,18 +205,7 @@ impl<'a> Outbound<'a> {
         origin: OriginId,
         require: Option<http::HeaderValue>,
     ) -> Result<Forwarded, Missed> {
-        let service = self.service();
-        let lane = self.live.routes.lane(self.service_id, region);
-        let admitted =
-            lane.and_then(|lane| lane.in_flight.admit(service.limits.in_flight_per_region));
-        let Some(admitted) = admitted else {
-            self.note_overloaded(region);
-            return Err(if self.is_at_home() {
-                Missed::Stop(Problem::Overloaded)
-            } else {
-                Missed::Next(Problem::Overloaded)
-            });
-        };
+        let admitted = self.admit(region)?;
         let Some(body) = self.body.take() else {
             return Err(Missed::Stop(Problem::BrokenOrigin(
                 "the body is spent".into(),
@@ -206,25 +217,23 @@ impl<'a> Outbound<'a> {
             Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require),
             None => self.parts.headers.remove(MERIDIAN_REQUIRE),
         };
-        let (asked_at_ms, began) = (clock::steady_ms(), Instant::now());
+        let (body, back) = self.replayed(origin, body);
+        let asked_at_ms = clock::steady_ms();
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
-        self.note_try(region, origin);
-        let exchanged = self.send(origin, body).await;
-        self.note_exchanged(&exchanged);
-        match exchanged {
+        let trying = Trying::new(region, origin);
+        match self.exchange(trying, body, copy.as_ref()).await {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.
-                let said = self.learn(region, origin, &response, asked_at_ms);
-                let origin_time = began.elapsed();
-                Ok(Forwarded {
+                self.take_answer(Forwarded {
+                    said: self.learn(region, origin, &response, asked_at_ms),
                     response,
                     lease,
                     admitted,
                     region,
-                    said,
                     mark: None,
-                    origin_time,
+                    tried_elsewhere: None,
+                    origin_time: trying.began.elapsed(),
                 })
             }
             Exchanged::Unsent(problem, body) => {
@@ -234,38 +243,52 @@ impl<'a> Outbound<'a> {
             }
             Exchanged::Refused(problem) => {
                 self.sent_to = sent_before;
-                self.body = copy;
-                Err(match self.body {
-                    Some(_) => Missed::Elsewhere(problem),
-                    None => Missed::Stop(problem),
-                })
+                Err(self.after_refusal(problem, copy, back).await)
             }
             Exchanged::Lost(problem) => Err(self.after_loss(problem, copy)),
         }
     }
 
-    fn note_overloaded(&self, region: RegionId) {
-        if let Some(journal) = self.journal {
-            journal.try_begins(&self.live.snapshot.plan.regions.of(region).name, None);
-            journal.try_failed(&Problem::Overloaded);
-        }
+    /// Begins the note of a try; none without an access log.
+    fn note_try(&self, region: RegionId, origin: Option<OriginId>) -> Option<Tried> {
+        let journal = self.journal?;
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let origin = origin.map(|origin| self.live.routes.origin(origin));
+        Some(journal.begin_try(name, origin))
     }
 
-    fn note_try(&self, region: RegionId, origin: OriginId) {
-        if let Some(journal) = self.journal {
-            let name = &self.live.snapshot.plan.regions.of(region).name;
-            journal.try_begins(name, Some(self.live.routes.origin(origin)));
-        }
+    /// Counts the request towards `limits.in_flight_per_region`.
+    fn admit(&self, region: RegionId) -> Result<Admitted, Missed> {
+        let limit = self.service().limits.in_flight_per_region;
+        let lane = self.live.routes.lane(self.service_id, region);
+        let admitted = lane.and_then(|lane| lane.in_flight.admit(limit));
+        admitted.ok_or_else(|| {
+            if let Some(tried) = self.note_try(region, None) {
+                tried.failed(&Problem::Overloaded);
+            }
+            if self.is_at_home() {
+                Missed::Stop(Problem::Overloaded)
+            } else {
+                Missed::Next(Problem::Overloaded)
+            }
+        })
     }
 
-    fn note_exchanged(&self, exchanged: &Exchanged) {
-        let Some(journal) = self.journal else { return };
-        match exchanged {
-            Exchanged::Answered(response, _) => journal.try_answered(response.status()),
-            Exchanged::Unsent(problem, _)
-            | Exchanged::Refused(problem)
-            | Exchanged::Lost(problem) => journal.try_failed(problem),
+    /// Asks an origin, and counts what that shows of it.
+    async fn exchange(&mut self, trying: Trying, body: Body, copy: Option<&Body>) -> Exchanged {
+        self.trying = Some(trying);
+        let tried = self.note_try(trying.region, Some(trying.origin));
+        let per_try = self.per_try(copy);
+        let exchanged = self
+            .send(trying.origin, body, per_try, tried.as_ref())
+            .await;
+        tried.inspect(|tried| tried.came_to(&exchanged));
+        self.trying = None;
+        let lane = self.live.routes.lane(self.service_id, trying.region);
+        if let Some(witness) = lane.and_then(|lane| lane.witness(trying.origin)) {
+            witness.note(&exchanged);
         }
+        exchanged
     }
 
     /// Whether conflicting writes of one key meet in one region, so that none may go elsewhere only
@@ -274,8 +297,15 @@ impl<'a> Outbound<'a> {
         self.access == Access::Write && matches!(self.service().writes, Writes::Home { .. })
     }
 
-    async fn send(&self, origin: OriginId, body: Body) -> Exchanged {
+    async fn send(
+        &self,
+        origin: OriginId,
+        body: Body,
+        per_try: Option<Duration>,
+        tried: Option<&Tried>,
+    ) -> Exchanged {
         let (service, plan) = (self.service(), &self.live.snapshot.plan);
+        let connect = service.timeouts.connect;
         let origin = plan.origins.of(origin);
         let header = plan.regions.of(origin.region).proxy_protocol;
         let header = header.map(|version| version.announce(self.connection.ends));
@@ -288,9 +318,13 @@ impl<'a> Outbound<'a> {
             url: &origin.url,
             host: self.host,
             tls: &self.live.routes.tls,
-            connect_timeout: service.timeouts.connect,
             proxy_header: header.as_deref(),
-            journal: self.journal.map(|journal| &**journal),
+            tried,
+            connect_timeout: match per_try {
+                Some(per_try) if connect.is_zero() => per_try,
+                Some(per_try) => per_try.min(connect),
+                None => connect,
+            },
         };
         let wanted = if self.upgrades {
             Wanted::Http1
@@ -300,6 +334,7 @@ impl<'a> Outbound<'a> {
         let patience = Patience {
             first_byte: service.timeouts.first_byte,
             idle: service.timeouts.idle,
+            per_try: per_try.map(|per_try| (per_try, Instant::now() + per_try)),
             activity: &self.activity,
         };
         exchange(pool, &endpoint, wanted, &self.parts, body, patience).await
@@ -324,41 +359,9 @@ impl<'a> Outbound<'a> {
         )
     }
 
-    /// Whether a request of which something was sent may go to the next region.
-    fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
-        let retries = self.service().retries;
-        let is_covered = covers(&retries, &self.parts.method, self.access);
-        if copy.is_none() || !is_covered || self.retries_left == 0 {
-            return Missed::Stop(problem);
-        }
-        if self.retrying.is_none() {
-            self.retrying = self.worker.retry(retries.budget.ratio());
-        }
-        if self.retrying.is_none() {
-            return Missed::Stop(problem);
-        }
-        self.retries_left -= 1;
-        self.body = copy;
-        metrics::counter!("meridian_http_retries_total").increment(1);
-        Missed::Elsewhere(problem)
-    }
-
     /// The name of the region to which something was sent.
     pub(super) fn sent_to_name(&self) -> Option<&'a Arc<str>> {
         self.sent_to
             .map(|region| &self.live.snapshot.plan.regions.of(region).name)
-    }
-}
-
-/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
-/// read is safe, and what they call a write is not, whatever its method.
-pub(super) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
-    match retries.methods {
-        RetryMethods::None => false,
-        RetryMethods::Safe => access == Access::Read,
-        // RFC 9110 §9.2.2.
-        RetryMethods::Idempotent => {
-            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
-        }
     }
 }

@@ -78,8 +78,10 @@ impl Outbound<'_> {
                     });
                 }
                 Ok(Read::NotYet | Read::Behind) if self.body.is_none() => break,
-                Ok(Read::NotYet | Read::Behind) | Err(Missed::Next(_) | Missed::Elsewhere(_)) => {}
-                Err(Missed::Stop(problem)) => return Err(problem),
+                Ok(Read::NotYet | Read::Behind) => {}
+                Err(missed) => {
+                    self.move_on(missed).await?;
+                }
             }
         }
         match store.consistency.when_unsatisfiable {
@@ -162,6 +164,7 @@ impl Outbound<'_> {
                 let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
                 let Ok(read) = held else {
                     self.body = self.kept.as_ref().and_then(Body::copy);
+                    self.trying = None;
                     return Ok(Read::Behind);
                 };
                 match read? {

@@ -18,22 +18,20 @@ use super::body::{Arriving, Body, Pace};
 use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
-use super::forward::{Forwarded, Outbound, covers};
+use super::forward::{Forwarded, Outbound};
 use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
     remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
 };
 use super::outcome::count_problem;
 use super::problem::{self, Problem};
+use super::retry::covers;
 use super::upgrade;
 use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
-
-/// The longest body, bytes, that is kept to be sent again.
-const MOST_KEPT: usize = 64 << 10;
 
 /// How a request arrived.
 #[derive(Clone, Copy)]
@@ -162,7 +160,8 @@ impl<'a> Exchange<'a> {
         let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
         self.prepare(&mut parts, &asked, upgrade.clone())?;
         let reading = self.body(&asked, &parts.method, incoming);
-        let body = within(asked.service.timeouts.request, reading).await?;
+        let (whole, began) = (asked.service.timeouts.request, self.began);
+        let body = within(whole, began, reading).await?;
         self.journal.inspect(|journal| journal.ready());
         let mut outbound = Outbound {
             live: self.live,
@@ -180,12 +179,17 @@ impl<'a> Exchange<'a> {
             activity: asked.pace.activity.clone(),
             kept: None,
             last_resort: None,
+            answered: None,
+            trying: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
             journal: self.journal,
             retrying: None,
         };
-        let forwarded = within(asked.service.timeouts.request, outbound.forward()).await;
+        let forwarded = within(whole, began, outbound.forward()).await;
+        if let Err(problem) = &forwarded {
+            outbound.ran_out_of_time(problem);
+        }
         match forwarded {
             Ok(forwarded) if is_unasked_switch(&forwarded, client_side.is_some()) => {
                 let why = "101 to a request that asked for no WebSocket".to_owned();
@@ -218,7 +222,7 @@ impl<'a> Exchange<'a> {
         if body.is_empty() || !(is_asked_again || is_covered) {
             return Ok(body);
         }
-        body.kept(MOST_KEPT)
+        body.kept(asked.service.retries.buffer)
             .await
             .map_err(|error| Problem::from(&error))
     }
@@ -422,6 +426,7 @@ impl<'a> Exchange<'a> {
             region,
             said,
             mark,
+            tried_elsewhere,
             origin_time,
         } = forwarded;
         let (mut parts, incoming) = response.into_parts();
@@ -436,6 +441,10 @@ impl<'a> Exchange<'a> {
         remove_own(headers);
         if let Ok(value) = HeaderValue::from_str(name) {
             headers.insert(MERIDIAN_REGION, value);
+        }
+        if let Some(details) = tried_elsewhere {
+            let node = &self.live.snapshot.plan.node.name;
+            problem::add_received_status(headers, node, parts.status, &details);
         }
         let edge_time = self.began.elapsed().saturating_sub(origin_time);
         add_server_timing(
@@ -505,15 +514,17 @@ fn is_unasked_switch(forwarded: &Forwarded, is_asked: bool) -> bool {
         && !(is_asked && upgrade_of(response.headers()).is_some())
 }
 
-/// Bounds a whole request; zero: not.
+/// Bounds a whole request, from its beginning; zero: not.
 async fn within<T>(
     limit: std::time::Duration,
+    began: Instant,
     work: impl Future<Output = Result<T, Problem>>,
 ) -> Result<T, Problem> {
     if limit.is_zero() {
         return work.await;
     }
-    tokio::time::timeout(limit, work).await.unwrap_or_else(|_| {
+    let in_time = tokio::time::timeout_at(began + limit, work).await;
+    in_time.unwrap_or_else(|_| {
         let limit = crate::units::show_duration(limit);
         Err(Problem::OriginTimeout(format!(
             "the request took longer than {limit}"

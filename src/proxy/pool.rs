@@ -7,7 +7,7 @@ use std::time::Duration;
 use hyper::client::conn::http2;
 use tokio::time::Instant;
 
-use super::access_log::Journal;
+use super::access_log::Tried;
 use super::activity::Activity;
 use super::body::{Body, Held};
 use super::connect::{Http1, Sender, Wanted, connect};
@@ -59,7 +59,7 @@ pub(super) struct Endpoint<'a> {
     /// What a new connection begins with.
     pub(super) proxy_header: Option<&'a [u8]>,
     /// Is told how long connecting took.
-    pub(super) journal: Option<&'a Journal>,
+    pub(super) tried: Option<&'a Tried>,
 }
 
 impl Pool {

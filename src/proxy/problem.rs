@@ -43,6 +43,9 @@ pub(super) enum Problem {
     /// The origins': one was too slow.
     #[error("{0}")]
     OriginTimeout(String),
+    /// Ours: this edge itself could not connect to anybody.
+    #[error("{0}")]
+    Isolated(String),
     /// Ours: no region may answer.
     #[error("{0}")]
     NoRegion(String),
@@ -87,6 +90,11 @@ struct Form {
 }
 
 impl Problem {
+    /// Whether it speaks against the origin that was asked, and not against the client or this edge.
+    pub(super) fn is_of_origin(&self) -> bool {
+        self.fault() == "origin"
+    }
+
     fn form(&self) -> Form {
         let (status, slug, title, error) = match self {
             Self::Malformed(_) => (
@@ -143,6 +151,12 @@ impl Problem {
                 "Origin timeout",
                 "http_response_timeout",
             ),
+            Self::Isolated(_) => (
+                StatusCode::BAD_GATEWAY,
+                "isolated",
+                "Edge cannot connect",
+                "destination_unavailable",
+            ),
             Self::NoRegion(_) => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "no-region",
@@ -187,7 +201,7 @@ impl Problem {
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
             | Self::OriginTimeout(_) => "origin",
-            Self::NoRegion(_) | Self::Overloaded | Self::NotCaughtUp => "edge",
+            Self::Isolated(_) | Self::NoRegion(_) | Self::Overloaded | Self::NotCaughtUp => "edge",
         }
     }
 
@@ -201,6 +215,7 @@ impl Problem {
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
             | Self::OriginTimeout(_)
+            | Self::Isolated(_)
             | Self::NoRegion(_)
             | Self::Overloaded
             | Self::NotCaughtUp => false,
@@ -274,6 +289,23 @@ fn insert_proxy_status(headers: &mut HeaderMap, node: &str, error: &str, details
         &format!("{}; error={error}", sf_string(node)),
         details,
     );
+}
+
+/// An origin's answer that is passed on because no other region gave a better one (RFC 9209 §2.1.4).
+pub(super) fn add_received_status(
+    headers: &mut HeaderMap,
+    node: &str,
+    status: StatusCode,
+    details: &str,
+) {
+    let (node, details) = (sf_string(node), sf_string(details));
+    let text = format!(
+        "{node}; received-status={}; details={details}",
+        status.as_u16()
+    );
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(PROXY_STATUS, value);
+    }
 }
 
 /// An answer that the edge made itself, and that is no error.

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use metrics::Counter;
 
 use super::tls::OriginTls;
+use super::witness::Witness;
 use crate::config::plan::{HostPattern, Plan};
-use crate::health::{Prober, Target, targets};
+use crate::health::{Prober, Target, Traffic, targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
 
 /// Requests in flight to one region for one service.
@@ -38,9 +39,15 @@ pub(super) struct Lane {
     pub(super) in_flight: Arc<InFlight>,
     /// Responses by the hundreds of their status.
     responses: [Counter; 5],
+    witnesses: Vec<Witness>,
 }
 
 impl Lane {
+    /// Counts what requests show of an origin; none: that counts for nothing.
+    pub(super) fn witness(&self, origin: OriginId) -> Option<&Witness> {
+        self.witnesses.iter().find(|witness| witness.is_of(origin))
+    }
+
     /// Counts a response.
     pub(super) fn count(&self, status: http::StatusCode) {
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
@@ -76,6 +83,7 @@ impl Routes {
         probers: Table<ServiceId, Prober>,
         tls: OriginTls,
         in_flight: &InFlightCounters,
+        traffic: &Arc<Traffic>,
     ) -> Self {
         let mut exact = HashMap::new();
         let mut wildcards = HashMap::new();
@@ -93,7 +101,7 @@ impl Routes {
             origins: Table::like(&plan.origins, |id| {
                 plan.origins.of(id).url.to_string().into()
             }),
-            lanes: Table::like(&plan.services, |id| lanes(plan, id, in_flight)),
+            lanes: Table::like(&plan.services, |id| lanes(plan, id, in_flight, traffic)),
             probers,
             targets: targets(plan),
             tls,
@@ -143,7 +151,12 @@ impl Routes {
     }
 }
 
-fn lanes(plan: &Plan, id: ServiceId, in_flight: &InFlightCounters) -> HashMap<RegionId, Lane> {
+fn lanes(
+    plan: &Plan,
+    id: ServiceId,
+    in_flight: &InFlightCounters,
+    traffic: &Arc<Traffic>,
+) -> HashMap<RegionId, Lane> {
     let service = plan.services.of(id);
     let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
     service
@@ -158,6 +171,7 @@ fn lanes(plan: &Plan, id: ServiceId, in_flight: &InFlightCounters) -> HashMap<Re
                     metrics::counter!("meridian_http_responses_total",
                         "service" => service.name.to_string(), "region" => region.to_string(), "class" => class)
                 }),
+                witnesses: Witness::of_region(plan, id, member.region, traffic),
             };
             (member.region, lane)
         })

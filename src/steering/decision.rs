@@ -146,6 +146,8 @@ pub enum Reason {
     Unchecked,
     /// Its probes fail.
     Unhealthy,
+    /// Its probes pass, but traffic has shown that it fails.
+    Ejected,
     /// Drained.
     Drained,
     /// Drained, but this client has affinity to it.
@@ -221,7 +223,9 @@ impl Reason {
         match self {
             Self::NotOfService => Rule::Service,
             Self::OutsideResidency => Rule::Residency,
-            Self::Healthy | Self::Degraded | Self::Unchecked | Self::Unhealthy => Rule::Health,
+            Self::Healthy | Self::Degraded | Self::Unchecked | Self::Unhealthy | Self::Ejected => {
+                Rule::Health
+            }
             Self::Drained | Self::DrainedWithAffinity => Rule::Drain,
             Self::BackUnhealthy | Self::BackDrained => Rule::WhenNoneHealthy,
             Self::Primary | Self::PrimaryFailover | Self::NotPrimary | Self::Home { .. } => {
@@ -250,6 +254,9 @@ impl fmt::Display for Reason {
             Self::Degraded => f.write_str("degraded: enough of its targets are healthy, not all"),
             Self::Unchecked => f.write_str("not checked yet, so it counts as healthy"),
             Self::Unhealthy => f.write_str("unhealthy"),
+            Self::Ejected => {
+                f.write_str("ejected for what its traffic showed, though its probes pass")
+            }
             Self::Drained => f.write_str("drained"),
             Self::DrainedWithAffinity => {
                 f.write_str("drained, but this client stays until the drain time has passed")

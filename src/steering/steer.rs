@@ -164,6 +164,9 @@ fn ability(ask: &Ask<'_>, member: &MemberState) -> (bool, Reason) {
         (Health::Unhealthy, Admin::Enabled | Admin::Draining | Admin::Drained) => {
             (false, Reason::Unhealthy)
         }
+        (Health::Ejected, Admin::Enabled | Admin::Draining | Admin::Drained) => {
+            (false, Reason::Ejected)
+        }
         (_, Admin::Draining) if ask.affinity == Some(member.region) => {
             (true, Reason::DrainedWithAffinity)
         }

@@ -108,6 +108,11 @@ fn service(name: &str, policy: Policy, when_none_healthy: WhenNoneHealthy) -> Se
             attempts: 2,
             budget: "20%".parse().unwrap(),
             methods: RetryMethods::Safe,
+            on_status: Vec::new(),
+            per_try: Duration::ZERO,
+            backoff: Duration::ZERO,
+            hedge_after: Duration::ZERO,
+            buffer: 64 << 10,
         },
         limits: Limits {
             body: 0,
@@ -140,6 +145,7 @@ fn health() -> HealthCheck {
         success_threshold: three,
         verify_tls: true,
         min_healthy: 1,
+        passive: None,
     }
 }
 

@@ -43,7 +43,9 @@ function stateOf(state) {
 
 function originLine(origin) {
   const last = origin.last_check;
-  const detail = !last ? "not checked yet"
+  const ejected = origin.ejected;
+  const detail = ejected ? `ejected until ${clock(ejected.until)}: ${ejected.detail}`
+    : !last ? "not checked yet"
     : last.ok ? `${last.latency_ms} ms at ${clock(last.at)}` : `${last.detail}, ${clock(last.at)}`;
   return make("li", {}, stateOf(origin.state), ` ${origin.url} `, make("span", { class: "faint" }, detail));
 }

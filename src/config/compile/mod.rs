@@ -4,6 +4,7 @@
 
 mod access_log;
 mod service;
+mod traffic;
 mod zone;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -5,17 +5,18 @@ use std::num::NonZeroU8;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::traffic::{passive, retries};
 use super::{Compiling, arc, check_name, duration};
 use crate::config::kinds::{parse_host, parse_statuses};
 use crate::config::plan::{
     Access, Affinity, AffinityBy, ClientMatch, Consistency, Domain, Failover, HealthCheck,
     HostPattern, Intent, Limits, Member, OriginTimeouts, Override, Policy, ProbeProtocol,
-    RequestKey, Residency, ResidencyBy, Retries, RetryMethods, Service, ServiceDns, SourceAt,
-    VersionForm, WhenNoneHealthy, WhenUnsatisfiable, Writes,
+    RequestKey, Residency, ResidencyBy, Service, ServiceDns, SourceAt, VersionForm,
+    WhenNoneHealthy, WhenUnsatisfiable, Writes,
 };
 use crate::config::tree::{Entry, Node};
 use crate::ids::{DomainId, MOST_ENTRIES, RegionId, ServiceId, Table};
-use crate::units::{Share, Ttl, parse_size};
+use crate::units::{Ttl, parse_size};
 
 /// A TTL over this keeps clients on a dead region for long.
 const LONG_TTL: u32 = 60;
@@ -293,6 +294,7 @@ fn health(
         min_healthy: node
             .read("min_healthy", |text| text.parse().ok())
             .unwrap_or(1),
+        passive: passive(node.get("passive")),
     };
     doubt_health(node, &check, ids, compiling);
     check
@@ -553,27 +555,6 @@ fn timeouts(node: Option<&Node>) -> OriginTimeouts {
         first_byte: time("first_byte", 30),
         idle: time("idle", 60),
         request: time("request", 0),
-    }
-}
-
-fn retries(node: Option<&Node>) -> Retries {
-    let fifth = || "20%".parse::<Share>().ok();
-    Retries {
-        attempts: node
-            .and_then(|node| node.read("attempts", |text| text.parse().ok()))
-            .unwrap_or(2),
-        budget: node
-            .and_then(|node| node.read("budget", |text| text.parse().ok()))
-            .or_else(fifth)
-            .unwrap_or(Share::NONE),
-        methods: match node
-            .and_then(|node| node.get("methods"))
-            .and_then(Node::text)
-        {
-            Some("none") => RetryMethods::None,
-            Some("idempotent") => RetryMethods::Idempotent,
-            Some(_) | None => RetryMethods::Safe,
-        },
     }
 }
 

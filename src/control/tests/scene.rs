@@ -7,9 +7,9 @@ use tokio::time::Instant;
 
 use crate::config::load_text;
 use crate::config::plan::Plan;
-use crate::control::{Drain, Event, Folded, World};
+use crate::control::{Drain, Event, Folded, Judged, Witnessed, World};
 use crate::geo::ClientMap;
-use crate::health::{Failure, Phases, ProbeResult, Report, Verdict};
+use crate::health::{Failure, Phases, ProbeResult, Report, Seen, Verdict};
 use crate::steering::{Admin, MemberState, Snapshot};
 
 /// The first origin of `us`.
@@ -91,6 +91,40 @@ pub(super) fn applied(target: &str, vector: &str) -> Report {
 /// Folds a report whose probe took no time.
 pub(super) fn fold(world: &mut World, report: Report, now_ms: u64) -> Folded {
     world.report(report, now_ms, (now_ms, now_ms))
+}
+
+/// So many failures in a row, and nothing else.
+pub(super) fn failures(failed: u32) -> Seen {
+    Seen {
+        failed,
+        in_a_row: failed,
+        answered: true,
+        ..Seen::default()
+    }
+}
+
+/// So many good answers, and nothing else.
+pub(super) fn answers(good: u32) -> Seen {
+    Seen {
+        good,
+        ..Seen::default()
+    }
+}
+
+/// Folds what traffic shows of a target, by clocks that agree and without jitter.
+pub(super) fn see(
+    world: &mut World,
+    service: &str,
+    target: &str,
+    seen: Seen,
+    now_ms: u64,
+) -> Judged {
+    let witnessed = Witnessed {
+        seen: &[(format!("{service}/{target}").into(), seen)],
+        now_ms,
+        steady_ms: now_ms,
+    };
+    world.witness(&witnessed, &mut || 0.0)
 }
 
 pub(super) fn drain(region: &str, service: Option<&str>, since_ms: u64) -> Drain {

@@ -6,10 +6,11 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::scene::{
-    AP, EU, US_A, US_B, YAML, applied, drain, failed, fold, passed, reload, told, world,
+    AP, EU, US_A, US_B, YAML, applied, drain, failed, failures, fold, passed, reload, see, told,
+    world,
 };
 use crate::control::{Drain, Event, World};
-use crate::health::Verdict;
+use crate::health::{Verdict, Word};
 use crate::steering::{ServiceState, Snapshot};
 
 fn state<'a>(snapshot: &'a Snapshot, service: &str) -> &'a Arc<ServiceState> {
@@ -83,6 +84,12 @@ enum Step {
         flip_in: Option<u64>,
     },
     Applied(&'static str, u8),
+    Traffic {
+        service: &'static str,
+        target: &'static str,
+        failed: u32,
+        word: Option<u64>,
+    },
     Drain(&'static str, Option<&'static str>, Option<u64>),
     Undrain(&'static str, Option<&'static str>),
     Suspect(&'static str),
@@ -110,10 +117,21 @@ fn step() -> impl Strategy<Value = Step> {
             flip_in,
         },
     );
+    let word = prop::option::weighted(0.2, 1_u64..100);
+    let traffic =
+        (service(), target(), 0_u32..12, word).prop_map(|(service, target, failed, word)| {
+            Step::Traffic {
+                service,
+                target,
+                failed,
+                word,
+            }
+        });
     let of = || prop::option::of(service());
     let soon = prop::option::of(1_u64..900_000);
     prop_oneof![
         8 => probe,
+        6 => traffic,
         2 => (target(), 0_u8..3).prop_map(|(target, seq)| Step::Applied(target, seq)),
         3 => (region(), of(), soon).prop_map(|(region, of, until)| Step::Drain(region, of, until)),
         2 => (region(), of()).prop_map(|(region, of)| Step::Undrain(region, of)),
@@ -155,6 +173,16 @@ fn take(world: &mut World, step: &Step, now_ms: u64) -> Vec<Event> {
         Step::Applied(target, seq) => {
             let report = applied(target, &format!("us={seq}"));
             fold(world, report, now_ms).events
+        }
+        Step::Traffic {
+            service,
+            target,
+            failed,
+            word,
+        } => {
+            let mut shown = failures(*failed);
+            shown.word = word.map(|secs| Word::Drain(Duration::from_secs(secs)));
+            see(world, service, target, shown, now_ms).folded.events
         }
         Step::Drain(region, service, for_ms) => {
             let until_ms = for_ms.map(|for_ms| now_ms + for_ms);

@@ -71,6 +71,7 @@ fn adoption(plan: &Arc<Plan>, publish: Publish) -> Adoption {
         plan: plan.clone(),
         clients: Arc::new(ClientMap::default()),
         probers,
+        traffic: Arc::default(),
         summary: "a test asked for it".into(),
         publish,
     }

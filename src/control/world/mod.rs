@@ -8,13 +8,15 @@ mod reported;
 mod shown;
 mod snapshotted;
 mod watched;
+mod witnessed;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use shown::{Shown, Stale};
-use watched::{TargetState, Targets};
+use watched::{TargetState, Targets, Watched};
+pub use witnessed::{Judged, Witnessed};
 
 use crate::config::plan::Plan;
 use crate::control::drains::{Drain, Drains};
@@ -22,7 +24,7 @@ use crate::control::events::{Event, Kind};
 use crate::control::lag::Laggards;
 use crate::control::ranking::Ranking;
 use crate::geo::ClientMap;
-use crate::health::{Failure, Health, Phases, Target, TargetKey, Verdict};
+use crate::health::{Cause, Failure, Health, Passive, Phases, Target, TargetKey, Verdict};
 use crate::positions::{self, Applied, Vector};
 
 /// How long a region whose positions ran backwards is shown as degraded.
@@ -66,6 +68,8 @@ pub struct Folded {
     pub events: Vec<Event>,
     /// Whether the snapshot may have changed by more than a round trip.
     pub stirred: bool,
+    /// Whether its target's row of failures in traffic begins anew.
+    pub forgiven: bool,
 }
 
 /// A target as the status page shows it.
@@ -77,6 +81,17 @@ pub struct TargetStatus {
     pub verdict: Verdict,
     /// Its last probe.
     pub last: Option<LastProbe>,
+    /// What its traffic has done to it.
+    pub ejected: Option<EjectedStatus>,
+}
+
+/// An ejection as the status page shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EjectedStatus {
+    /// When it ends unless the origin asks for more, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// Why.
+    pub cause: Cause,
 }
 
 /// What the status page shows beyond the snapshot.
@@ -122,11 +137,11 @@ impl World {
         self.generation
     }
 
-    /// Every target of the Plan with the verdict known of it.
+    /// Every target of the Plan with what its probes say.
     pub fn checks(&self) -> impl Iterator<Item = (&TargetKey, &Target, Verdict)> {
         self.targets
             .iter()
-            .map(|watched| (&watched.key, &watched.target, watched.verdict()))
+            .map(|watched| (&watched.key, &watched.target, watched.probed()))
     }
 
     /// Takes over a new Plan; what is known of what did not change is kept.
@@ -215,15 +230,7 @@ impl World {
     /// What the status page shows beyond the snapshot.
     pub fn status(&self) -> WorldStatus {
         WorldStatus {
-            targets: self
-                .targets
-                .iter()
-                .map(|watched| TargetStatus {
-                    target: watched.target.clone(),
-                    verdict: watched.verdict(),
-                    last: watched.state.as_ref().and_then(|state| state.last.clone()),
-                })
-                .collect(),
+            targets: self.targets.iter().map(Watched::status).collect(),
             since_ms: self
                 .health
                 .iter()
@@ -232,6 +239,25 @@ impl World {
             drains: self.drains.iter().cloned().collect(),
         }
     }
+}
+
+impl Watched {
+    fn status(&self) -> TargetStatus {
+        let ejection = self.passive.as_ref().and_then(Passive::ejection);
+        TargetStatus {
+            target: self.target.clone(),
+            verdict: self.verdict(),
+            last: self.state.as_ref().and_then(|state| state.last.clone()),
+            ejected: ejection.map(|ejection| EjectedStatus {
+                until_ms: self.ejected_at_ms + whole_ms(ejection.length),
+                cause: ejection.cause,
+            }),
+        }
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Every service's name with each of its regions'.

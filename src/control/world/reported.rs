@@ -33,8 +33,12 @@ impl World {
                 .events
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
+        if let Some(event) = self.take_probe(&report, now_ms, steady_ms) {
+            folded.events.push(event);
+            folded.forgiven = true;
+        }
         folded.stirred = is_news || !folded.events.is_empty();
-        if is_news {
+        if is_news || folded.forgiven {
             self.shown.stale.add(target.service);
         }
         folded
@@ -51,7 +55,7 @@ impl World {
         now_ms: u64,
     ) -> Option<Event> {
         let watched = self.targets.get_mut(&report.key)?;
-        let known = watched.verdict();
+        let known = watched.probed();
         let since_ms = match &watched.state {
             Some(state) if state.verdict == report.verdict => state.since_ms,
             Some(_) | None => now_ms,

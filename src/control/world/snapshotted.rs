@@ -9,7 +9,7 @@ use super::{World, event};
 use crate::control::events::{Event, Kind};
 use crate::health::{Health, Verdict, of_targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
-use crate::steering::{MemberState, ServiceState, Snapshot, stable_hash};
+use crate::steering::{Admin, MemberState, ServiceState, Snapshot, stable_hash};
 use crate::units::Ttl;
 
 impl World {
@@ -102,14 +102,14 @@ impl World {
     pub(super) fn members(&self, id: ServiceId, now_ms: u64) -> Vec<MemberState> {
         let service = self.plan.services.of(id);
         let mut targets = self.targets.of_service(id).peekable();
-        service
+        let mut members: Vec<MemberState> = service
             .regions
             .iter()
             .map(|member| {
                 let region = self.plan.regions.of(member.region);
                 let here = |watched: &&Watched| watched.target.region == member.region;
-                let verdicts = iter::from_fn(|| targets.next_if(here)).map(Watched::verdict);
-                let health = of_targets(verdicts, service.health.min_healthy);
+                let here: Vec<&Watched> = iter::from_fn(|| targets.next_if(here)).collect();
+                let health = health(&here, service.health.min_healthy);
                 MemberState {
                     region: member.region,
                     seed: stable_hash(&region.name),
@@ -118,7 +118,9 @@ impl World {
                     admin: self.drains.admin(&self.plan, id, member.region, now_ms),
                 }
             })
-            .collect()
+            .collect();
+        keep_the_last(&mut members);
+        members
     }
 
     /// A region whose positions ran backwards is degraded at best.
@@ -127,7 +129,11 @@ impl World {
             Health::Healthy | Health::Unknown if self.suspects.contains_key(region) => {
                 Health::Degraded
             }
-            Health::Healthy | Health::Unknown | Health::Degraded | Health::Unhealthy => health,
+            Health::Healthy
+            | Health::Unknown
+            | Health::Degraded
+            | Health::Unhealthy
+            | Health::Ejected => health,
         }
     }
 
@@ -168,8 +174,8 @@ impl World {
             if before != member.health {
                 let message = format!(
                     "region {region} is {} for service {service}, was {}",
-                    member.health.as_str(),
-                    before.as_str()
+                    in_words(member.health),
+                    in_words(before)
                 );
                 events.push(event(
                     Kind::Health,
@@ -181,5 +187,38 @@ impl World {
             }
         }
         events
+    }
+}
+
+/// A region's health, by its probes and its traffic.
+fn health(targets: &[&Watched], min_healthy: u16) -> Health {
+    let all = of_targets(targets.iter().map(|watched| watched.verdict()), min_healthy);
+    let probed = of_targets(targets.iter().map(|watched| watched.probed()), min_healthy);
+    if probed.is_able() && !all.is_able() {
+        Health::Ejected
+    } else {
+        all
+    }
+}
+
+/// What traffic shows never takes out the last region, whatever has become of the others since.
+fn keep_the_last(members: &mut [MemberState]) {
+    let is_left = |member: &MemberState| member.health.is_able() && member.admin == Admin::Enabled;
+    if members.iter().any(is_left) {
+        return;
+    }
+    for member in members
+        .iter_mut()
+        .filter(|member| member.health == Health::Ejected)
+    {
+        member.health = Health::Degraded;
+    }
+}
+
+/// Health as events tell it: who took a region out matters there.
+fn in_words(health: Health) -> &'static str {
+    match health {
+        Health::Ejected => "ejected",
+        Health::Unknown | Health::Healthy | Health::Degraded | Health::Unhealthy => health.as_str(),
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::LastProbe;
 use crate::config::plan::Plan;
-use crate::health::{Target, TargetKey, Verdict, targets};
+use crate::health::{Passive, Target, TargetKey, Verdict, targets};
 use crate::ids::{ServiceId, Table};
 
 /// What is known of a target.
@@ -24,10 +24,51 @@ pub(super) struct Watched {
     pub(super) key: TargetKey,
     pub(super) target: Target,
     pub(super) state: Option<TargetState>,
+    /// What its traffic shows; none: that counts for nothing.
+    pub(super) passive: Option<Passive>,
+    /// When it was last ejected, in milliseconds since 1970.
+    pub(super) ejected_at_ms: u64,
 }
 
 impl Watched {
+    /// A target of a Plan, with what was known of it before.
+    fn of(plan: &Plan, key: TargetKey, target: Target, known: Option<Self>) -> Self {
+        let (state, passive, ejected_at_ms) = known.map_or((None, None, 0), |known| {
+            (known.state, known.passive, known.ejected_at_ms)
+        });
+        let settings = &plan.services.of(target.service).health.passive;
+        // Only the proxy's own requests show anything, and they go to origins.
+        let settings = settings.filter(|_| target.origin.is_some());
+        let passive = settings.map(|settings| {
+            passive
+                .filter(|passive| *passive.settings() == settings)
+                .unwrap_or_else(|| Passive::new(settings))
+        });
+        Self {
+            key,
+            target,
+            state,
+            passive,
+            ejected_at_ms,
+        }
+    }
+
+    /// What probes and traffic say together: either may take it out.
     pub(super) fn verdict(&self) -> Verdict {
+        if self.is_ejected() {
+            Verdict::Unhealthy
+        } else {
+            self.probed()
+        }
+    }
+
+    pub(super) fn is_ejected(&self) -> bool {
+        let passive = self.passive.as_ref();
+        passive.is_some_and(|passive| passive.ejection().is_some())
+    }
+
+    /// What its probes alone say.
+    pub(super) fn probed(&self) -> Verdict {
         self.state
             .as_ref()
             .map_or(Verdict::Unknown, |state| state.verdict)
@@ -46,17 +87,16 @@ pub(super) struct Targets {
 impl Targets {
     /// The targets of a Plan, with what is known of those that were there before.
     pub(super) fn of(plan: &Plan, before: Self) -> Self {
-        let mut known: HashMap<TargetKey, TargetState> = before
-            .all
-            .into_iter()
-            .filter_map(|watched| Some((watched.key, watched.state?)))
+        let before = before.all.into_iter();
+        let mut known: HashMap<TargetKey, Watched> = before
+            .map(|watched| (watched.key.clone(), watched))
             .collect();
         let all: Vec<Watched> = targets(plan)
             .into_iter()
             .map(|target| {
                 let key = target.key(plan);
-                let state = known.remove(&key);
-                Watched { key, target, state }
+                let known = known.remove(&key);
+                Watched::of(plan, key, target, known)
             })
             .collect();
         let place = all
@@ -77,6 +117,10 @@ impl Targets {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Watched> {
         self.all.iter()
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Watched> {
+        self.all.iter_mut()
     }
 
     pub(super) fn get(&self, key: &TargetKey) -> Option<&Watched> {

@@ -69,6 +69,8 @@ pub(super) struct Decided {
 /// One try of one origin.
 #[derive(Clone, Debug)]
 pub(super) struct Try {
+    /// Which of all tries.
+    pub(super) number: u64,
     pub(super) region: Arc<str>,
     pub(super) origin: Option<Arc<str>>,
     /// `answered`, the name of the problem, or `given-up`.
@@ -270,6 +272,7 @@ mod tests {
 
     fn tried(began: u64, connect: u64, tls: u64) -> Try {
         Try {
+            number: 1,
             region: "eu".into(),
             origin: Some("https://10.0.0.1".into()),
             result: "answered",

@@ -13,6 +13,7 @@ use super::entry::{Decided, End, Entry, MOST_TRIES, Try};
 use super::wanted;
 use crate::config::plan::Access;
 use crate::ids::RegionId;
+use crate::proxy::exchange::Exchanged;
 use crate::proxy::problem::Problem;
 use crate::steering::{Decision, Verdict};
 
@@ -157,14 +158,20 @@ impl Journal {
     }
 
     /// A try of an origin begins; `None`: the region was too busy to try any.
-    pub(in crate::proxy) fn try_begins(&self, region: &Arc<str>, origin: Option<&Arc<str>>) {
+    pub(in crate::proxy) fn begin_try(
+        self: &Arc<Self>,
+        region: &Arc<str>,
+        origin: Option<&Arc<str>>,
+    ) -> Tried {
         let began = self.began.elapsed();
         let mut entry = self.entry();
         entry.tries_made += 1;
+        let number = entry.tries_made;
         if entry.tries.len() >= MOST_TRIES {
             entry.tries.pop(); // The last one, which answers, is always told of.
         }
         entry.tries.push(Try {
+            number,
             region: region.clone(),
             origin: origin.cloned(),
             result: "given-up",
@@ -176,44 +183,10 @@ impl Journal {
             connect: Duration::ZERO,
             tls: Duration::ZERO,
         });
-    }
-
-    fn last_try(&self, note: impl FnOnce(&mut Try, Duration)) {
-        let now = self.began.elapsed();
-        if let Some(tried) = self.entry().tries.last_mut() {
-            note(tried, now.saturating_sub(tried.began));
+        Tried {
+            journal: self.clone(),
+            number,
         }
-    }
-
-    /// A new connection stands after `connect`, and TLS on it after `tls`.
-    pub(in crate::proxy) fn connected(&self, connect: Duration, tls: Duration) {
-        self.last_try(|tried, _| {
-            tried.connect += connect;
-            tried.tls += tls;
-        });
-    }
-
-    /// The request goes out on a connection, which may have been kept.
-    pub(in crate::proxy) fn leased(&self, was_kept: bool) {
-        self.last_try(|tried, _| tried.was_kept = Some(was_kept));
-    }
-
-    /// The origin answered.
-    pub(in crate::proxy) fn try_answered(&self, status: StatusCode) {
-        self.last_try(|tried, took| {
-            tried.result = "answered";
-            tried.status = Some(status.as_u16());
-            tried.took = Some(took);
-        });
-    }
-
-    /// The try came to nothing.
-    pub(in crate::proxy) fn try_failed(&self, problem: &Problem) {
-        self.last_try(|tried, took| {
-            tried.result = problem.label();
-            tried.detail = Some(problem.to_string());
-            tried.took = Some(took);
-        });
     }
 
     /// A region's answer is passed on.
@@ -280,6 +253,63 @@ impl Journal {
     }
 }
 
+/// The note of one try: a hedge is made beside another.
+pub(in crate::proxy) struct Tried {
+    journal: Arc<Journal>,
+    number: u64,
+}
+
+impl Tried {
+    fn note(&self, note: impl FnOnce(&mut Try, Duration)) {
+        let now = self.journal.began.elapsed();
+        let mut entry = self.journal.entry();
+        let tries = entry.tries.iter_mut();
+        if let Some(tried) = tries.rev().find(|tried| tried.number == self.number) {
+            note(tried, now.saturating_sub(tried.began));
+        }
+    }
+
+    /// A new connection stands after `connect`, and TLS on it after `tls`.
+    pub(in crate::proxy) fn connected(&self, connect: Duration, tls: Duration) {
+        self.note(|tried, _| {
+            tried.connect += connect;
+            tried.tls += tls;
+        });
+    }
+
+    /// The request goes out on a connection, which may have been kept.
+    pub(in crate::proxy) fn leased(&self, was_kept: bool) {
+        self.note(|tried, _| tried.was_kept = Some(was_kept));
+    }
+
+    /// What the try came to.
+    pub(in crate::proxy) fn came_to(&self, exchanged: &Exchanged) {
+        match exchanged {
+            Exchanged::Answered(response, _) => self.answered(response.status()),
+            Exchanged::Unsent(problem, _)
+            | Exchanged::Refused(problem)
+            | Exchanged::Lost(problem) => self.failed(problem),
+        }
+    }
+
+    fn answered(&self, status: StatusCode) {
+        self.note(|tried, took| {
+            tried.result = "answered";
+            tried.status = Some(status.as_u16());
+            tried.took = Some(took);
+        });
+    }
+
+    /// The try came to nothing.
+    pub(in crate::proxy) fn failed(&self, problem: &Problem) {
+        self.note(|tried, took| {
+            tried.result = problem.label();
+            tried.detail = Some(problem.to_string());
+            tried.took = Some(took);
+        });
+    }
+}
+
 fn verdict(verdict: Verdict) -> &'static str {
     match verdict {
         Verdict::Steered => "steered",
@@ -326,7 +356,7 @@ mod tests {
     fn of_many_tries_the_first_and_the_last_are_told() {
         let journal = journal();
         for number in 0..MOST_TRIES + 5 {
-            journal.try_begins(&number.to_string().into(), None);
+            journal.begin_try(&number.to_string().into(), None);
         }
         let entry = journal.entry();
         assert_eq!(entry.tries.len(), MOST_TRIES);

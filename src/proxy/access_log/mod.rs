@@ -17,7 +17,7 @@ use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
 
 pub(super) use body::Logged;
-pub(super) use journal::{Journal, Line};
+pub(super) use journal::{Journal, Line, Tried};
 pub use sink::Sink;
 
 use super::connection::Connection;

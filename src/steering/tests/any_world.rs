@@ -109,7 +109,8 @@ fn facts() -> impl Strategy<Value = Facts> {
         1 => Just(Health::Unknown),
         1 => Just(Health::Healthy),
         1 => Just(Health::Degraded),
-        3 => Just(Health::Unhealthy),
+        2 => Just(Health::Unhealthy),
+        1 => Just(Health::Ejected),
     ];
     let admin = prop_oneof![
         3 => Just(Admin::Enabled),

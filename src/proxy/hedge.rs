@@ -1,0 +1,110 @@
+//! A second request to the next region while the first has not answered: the first good answer wins, and the other
+//! request is given up.
+
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+
+use super::activity::Activity;
+use super::body::Body;
+use super::forward::{Forwarded, Missed, Outbound};
+use super::problem::Problem;
+use crate::config::plan::Access;
+use crate::steering::Choice;
+
+/// What became of the first region, alone or beside a hedge.
+enum Raced {
+    Alone(Result<Forwarded, Missed>),
+    Hedged(Result<Forwarded, Problem>),
+}
+
+impl Outbound<'_> {
+    /// Whether a request may be in two regions at once: it is safe (RFC 9110 §9.2.1) and can be sent twice.
+    pub(super) fn may_be_hedged(&self) -> bool {
+        !self.service().retries.hedge_after.is_zero()
+            && self.access == Access::Read
+            && self.retries_left > 0
+            && !self.upgrades
+            && self.body.as_ref().is_some_and(|body| body.copy().is_some())
+    }
+
+    /// Asks the first region, and after `hedge_after` the rest beside it, if the budget allows.
+    pub(super) async fn forward_hedged(
+        &mut self,
+        first: &Choice,
+        rest: &[Choice],
+    ) -> Result<Forwarded, Problem> {
+        let (worker, retries) = (self.worker, &self.service().retries);
+        let mut twin = self.twin();
+        let raced = {
+            let mut straight = pin!(self.try_region(first.region, None));
+            let early = tokio::time::timeout(retries.hedge_after, straight.as_mut()).await;
+            match early {
+                Ok(done) => Raced::Alone(done),
+                Err(_) => match worker.retry(retries.budget.ratio()) {
+                    None => Raced::Alone(straight.await),
+                    Some(counted) => {
+                        metrics::counter!("meridian_http_hedges_total").increment(1);
+                        twin.retrying = Some(counted);
+                        let hedge = pin!(twin.forward_each(rest));
+                        Raced::Hedged(race(straight, hedge).await)
+                    }
+                },
+            }
+        };
+        match raced {
+            Raced::Alone(Ok(forwarded)) => Ok(forwarded),
+            Raced::Alone(Err(missed)) => {
+                self.move_on(missed).await?;
+                self.forward_each(rest).await
+            }
+            Raced::Hedged(outcome) => {
+                self.answered = self.answered.take().or_else(|| twin.answered.take());
+                outcome
+            }
+        }
+    }
+
+    /// The same request once more, with nothing sent of it yet.
+    fn twin(&self) -> Self {
+        Self {
+            live: self.live,
+            worker: self.worker,
+            connection: self.connection,
+            journal: self.journal,
+            service_id: self.service_id,
+            host: self.host,
+            parts: self.parts.clone(),
+            body: self.body.as_ref().and_then(Body::copy),
+            upgrades: false,
+            decision: self.decision.clone(),
+            store: self.store,
+            carried: self.carried.clone(),
+            access: self.access,
+            activity: Arc::new(Activity::new()),
+            kept: None,
+            last_resort: None,
+            answered: None,
+            sent_to: None,
+            trying: None,
+            retries_left: self.retries_left.saturating_sub(1),
+            retrying: None,
+        }
+    }
+}
+
+/// The first good answer of two; when both fail, what the later one says.
+async fn race(
+    mut straight: Pin<&mut impl Future<Output = Result<Forwarded, Missed>>>,
+    mut hedge: Pin<&mut impl Future<Output = Result<Forwarded, Problem>>>,
+) -> Result<Forwarded, Problem> {
+    tokio::select! {
+        done = straight.as_mut() => match done {
+            Ok(forwarded) => Ok(forwarded),
+            Err(_) => hedge.await,
+        },
+        done = hedge.as_mut() => match done {
+            Ok(forwarded) => Ok(forwarded),
+            Err(_) => straight.await.map_err(Missed::into_problem),
+        },
+    }
+}

@@ -1,0 +1,213 @@
+//! Whether and when a request goes on to another region, after some of it was sent.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use tokio::time::Instant;
+
+use super::body::Body;
+use super::consistency::Mark;
+use super::forward::{Forwarded, Missed, Outbound};
+use super::problem::Problem;
+use super::replay::{Back, Replayed};
+use crate::chance;
+use crate::config::plan::{Access, OriginScheme, Retries, RetryMethods};
+use crate::ids::{OriginId, RegionId};
+
+/// The origin that is being asked.
+#[derive(Clone, Copy)]
+pub(super) struct Trying {
+    pub(super) region: RegionId,
+    pub(super) origin: OriginId,
+    pub(super) began: Instant,
+}
+
+impl Trying {
+    /// It begins now.
+    pub(super) fn new(region: RegionId, origin: OriginId) -> Self {
+        Self {
+            region,
+            origin,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Missed {
+    /// What the client is told if nobody else answers.
+    pub(super) fn into_problem(self) -> Problem {
+        match self {
+            Self::Next(problem)
+            | Self::Elsewhere(problem)
+            | Self::Again(problem)
+            | Self::Stop(problem) => problem,
+        }
+    }
+}
+
+impl Outbound<'_> {
+    /// Whether a try that came to nothing leads to the next region: then what is to be said if that fails too.
+    pub(super) async fn move_on(&mut self, missed: Missed) -> Result<Problem, Problem> {
+        match missed {
+            Missed::Next(problem) | Missed::Elsewhere(problem) => Ok(problem),
+            Missed::Stop(problem) => Err(problem),
+            Missed::Again(problem) if self.take_retry() => {
+                self.back_off().await;
+                Ok(problem)
+            }
+            Missed::Again(problem) => Err(problem),
+        }
+    }
+
+    /// Takes a retry of the request's own and of the budget, which stays taken until the answer, the pause before
+    /// the retry included.
+    fn take_retry(&mut self) -> bool {
+        if self.retries_left == 0 {
+            return false;
+        }
+        if self.retrying.is_none() {
+            self.retrying = self.worker.retry(self.service().retries.budget.ratio());
+        }
+        if self.retrying.is_none() {
+            return false;
+        }
+        self.retries_left -= 1;
+        metrics::counter!("meridian_http_retries_total").increment(1);
+        true
+    }
+
+    /// Waits at random up to `retries.backoff`, twice as long before each further retry.
+    async fn back_off(&self) {
+        let retries = &self.service().retries;
+        if retries.backoff.is_zero() {
+            return;
+        }
+        let before = retries
+            .attempts
+            .saturating_sub(self.retries_left)
+            .saturating_sub(1);
+        let longest = retries
+            .backoff
+            .saturating_mul(2_u32.saturating_pow(before.into()));
+        let pause = longest.min(LONGEST_BACKOFF.max(retries.backoff));
+        tokio::time::sleep(pause.mul_f64(chance::uniform())).await;
+    }
+
+    /// Whether a request of which something was sent may be sent again, with this copy of its body.
+    pub(super) fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
+        if copy.is_none() || !self.is_covered() {
+            return Missed::Stop(problem);
+        }
+        self.body = copy;
+        Missed::Again(problem)
+    }
+
+    /// A body that an origin may refuse (over HTTP/2), so that it comes back then.
+    pub(super) fn replayed(&self, origin: OriginId, body: Body) -> (Body, Option<Back>) {
+        match self.live.snapshot.plan.origins.of(origin).url.scheme {
+            OriginScheme::Http => (body, None),
+            OriginScheme::Https | OriginScheme::H2c => {
+                Replayed::of(body, self.service().retries.buffer)
+            }
+        }
+    }
+
+    /// The origin says that it has not looked at the request: it may go elsewhere if its body is still there.
+    pub(super) async fn after_refusal(
+        &mut self,
+        problem: Problem,
+        copy: Option<Body>,
+        back: Option<Back>,
+    ) -> Missed {
+        self.body = match (copy, back) {
+            (Some(copy), _) => Some(copy),
+            (None, Some(back)) => back.body().await,
+            (None, None) => None,
+        };
+        match self.body {
+            Some(_) => Missed::Elsewhere(problem),
+            None => Missed::Stop(problem),
+        }
+    }
+
+    /// The client's, unless `on_status` names it and another region may be asked.
+    pub(super) fn take_answer(&mut self, forwarded: Forwarded) -> Result<Forwarded, Missed> {
+        if self.is_retried(forwarded.response.status()) {
+            Err(self.keep_answer(forwarded))
+        } else {
+            Ok(forwarded)
+        }
+    }
+
+    fn is_covered(&self) -> bool {
+        covers(&self.service().retries, &self.parts.method, self.access)
+    }
+
+    /// Whether another region is asked because of this status.
+    fn is_retried(&self, status: StatusCode) -> bool {
+        let statuses = &self.service().retries.on_status;
+        statuses
+            .iter()
+            .any(|range| range.contains(&status.as_u16()))
+            && self.is_covered()
+            && self.retries_left > 0
+            && self.body.is_some()
+    }
+
+    /// How long a try may take, from its beginning; none, if the request cannot be sent again anyway.
+    pub(super) fn per_try(&self, copy: Option<&Body>) -> Option<Duration> {
+        let per_try = self.service().retries.per_try;
+        (!per_try.is_zero() && copy.is_some() && self.is_covered()).then_some(per_try)
+    }
+
+    /// Keeps an answer that `on_status` names, for when nobody answers better.
+    fn keep_answer(&mut self, forwarded: Forwarded) -> Missed {
+        let status = forwarded.response.status();
+        self.answered = Some(Box::new(forwarded));
+        Missed::Again(Problem::BrokenOrigin(format!(
+            "the origin answered {}",
+            status.as_u16()
+        )))
+    }
+
+    /// The answer that was kept, if nobody answered better.
+    pub(super) fn or_kept_answer(&mut self, problem: Problem) -> Result<Forwarded, Problem> {
+        let Some(mut answered) = self.answered.take() else {
+            return Err(problem);
+        };
+        answered.tried_elsewhere = Some(problem.to_string());
+        // A read with a token is always marked, and this one was not waited for.
+        let is_marked = self.store.is_some() && self.carried.valid && self.access == Access::Read;
+        answered.mark = answered.mark.or(is_marked.then_some(Mark::Stale));
+        Ok(*answered)
+    }
+
+    /// The request's whole time is over: that speaks against the origin that has had most of it.
+    pub(super) fn ran_out_of_time(&mut self, problem: &Problem) {
+        let Some(trying) = self.trying.take() else {
+            return;
+        };
+        let lane = self.live.routes.lane(self.service_id, trying.region);
+        let witness = lane.and_then(|lane| lane.witness(trying.origin));
+        let has_had_most = trying.began.elapsed() * 2 >= self.service().timeouts.request;
+        if let Some(witness) = witness.filter(|_| has_had_most) {
+            witness.note_problem(problem);
+        }
+    }
+}
+
+/// The longest pause before a retry, unless `backoff` itself is longer.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
+/// read is safe, and what they call a write is not, whatever its method.
+pub(super) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
+    match retries.methods {
+        RetryMethods::None => false,
+        RetryMethods::Safe => access == Access::Read,
+        // RFC 9110 §9.2.2.
+        RetryMethods::Idempotent => {
+            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What real traffic shows of origins, and what HTTP, DNS, status, events and explain make of it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::Response;
+use support::{Edge, Origin, wait_until};
+
+const HOST: &str = "api.example.com";
+
+/// Two regions as listed, `near` first, whose checks pass whatever traffic shows.
+fn yaml(near: &str, far: &str, health: &str) -> String {
+    format!(
+        "listen: {{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions:
+  near: {{ addresses: [192.0.2.1], origins: ['{near}'] }}
+  far: {{ addresses: [192.0.2.2], origins: ['{far}'] }}
+services:
+  api:
+    hosts: [{HOST}]
+    steering: {{ policy: priority }}
+    health: {{ interval: 300ms, {health} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
+"
+    )
+}
+
+struct Pair {
+    edge: Edge,
+    near: Origin,
+    far: Origin,
+}
+
+fn pair(passive: &str) -> Pair {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let edge = Edge::start(&yaml(
+        &near.url(),
+        &far.url(),
+        &format!("passive: {passive}"),
+    ));
+    Pair { edge, near, far }
+}
+
+fn answer(status: u16, header: &str, value: &str) -> Response<Body> {
+    let builder = Response::builder().status(status).header(header, value);
+    builder.body(Body::from("own")).unwrap()
+}
+
+impl Pair {
+    fn body(&self) -> String {
+        self.edge.curl(HOST, "/", &[]).body
+    }
+
+    fn dns(&self) -> String {
+        self.edge.kdig("api.example.com A +short").trim().to_owned()
+    }
+
+    fn ejected(&self) -> serde_json::Value {
+        let (_, status) = self.edge.admin("GET", "/api/v1/status", "");
+        status["regions"][0]["services"][0]["origins"][0]["ejected"].clone()
+    }
+
+    /// Asks until the far region answers.
+    #[track_caller]
+    fn until_far(&self) {
+        assert!(wait_until(|| self.body() == "far"));
+        assert_eq!(self.dns(), "192.0.2.2");
+    }
+}
+
+#[test]
+fn a_region_whose_answers_fail_is_left_by_http_and_dns_and_comes_back() {
+    let pair = pair("{ consecutive_failures: 3, ejection: 2s }");
+    pair.near.set_answer(|_| answer(500, "x-own", "yes"));
+    for _ in 0..3 {
+        assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 500);
+    }
+    pair.until_far();
+    let ejected = pair.ejected();
+    assert_eq!(ejected["cause"], "consecutive_failures");
+    assert_eq!(ejected["detail"], "3 requests in a row failed");
+    let explain = "/api/v1/explain?name=api.example.com&client=127.0.0.1";
+    let (_, explained) = pair.edge.admin("GET", explain, "");
+    assert!(
+        explained
+            .to_string()
+            .contains("ejected for what its traffic showed")
+    );
+    assert_eq!(
+        pair.edge
+            .counted("meridian_ejections_total", &["region=\"near\""]),
+        1
+    );
+    pair.near.set_answer(|_| answer(200, "x-own", "yes"));
+    assert!(wait_until(|| pair.body() == "own"));
+    assert!(wait_until(|| pair.dns() == "192.0.2.1"));
+    assert!(pair.ejected().is_null());
+    let said = pair.edge.process.said();
+    for told in ["is ejected for", "region near is ejected", "is let back in"] {
+        assert!(said.contains(told), "{told} in\n{said}");
+    }
+}
+
+#[test]
+fn an_origin_that_cannot_be_connected_is_left_though_its_checks_pass() {
+    let closed = TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let far = Origin::start("far");
+    let health = format!(
+        "protocol: http, port: {}, passive: {{ consecutive_failures: 3 }}",
+        far.address.port()
+    );
+    let near = format!("http://{closed}");
+    let edge = Edge::start(&yaml(&near, &far.url(), &health));
+    let dns = || edge.kdig("api.example.com A +short").trim().to_owned();
+    assert_eq!(dns(), "192.0.2.1");
+    for _ in 0..3 {
+        // No client sees it, since what was never sent moves on.
+        assert_eq!(edge.curl(HOST, "/", &[]).body, "far");
+    }
+    assert!(wait_until(|| dns() == "192.0.2.2"));
+}
+
+#[test]
+fn a_success_rate_below_its_share_is_enough() {
+    let pair = pair("{ consecutive_failures: 0, min_requests: 10, success_rate: 80% }");
+    let count = std::sync::atomic::AtomicU32::new(0);
+    pair.near.set_answer(move |_| {
+        let count = count.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        answer(
+            if count.is_multiple_of(2) { 500 } else { 200 },
+            "x-own",
+            "yes",
+        )
+    });
+    pair.until_far();
+    assert!(pair.near.seen().len() >= 10);
+    assert_eq!(pair.ejected()["cause"], "success_rate");
+}
+
+#[test]
+fn a_503_with_retry_after_is_obeyed_at_once() {
+    let pair = pair("{ consecutive_failures: 100 }");
+    pair.near.set_answer(|_| answer(503, "retry-after", "60"));
+    assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 503);
+    pair.until_far();
+    assert_eq!(pair.ejected()["cause"], "retry_after");
+}
+
+#[test]
+fn an_origin_that_asks_to_be_drained_is_left_at_once_and_clients_do_not_see_it() {
+    let pair = pair("{}");
+    pair.near
+        .set_answer(|_| answer(200, "meridian-drain", "60s"));
+    let first = pair.edge.curl(HOST, "/", &[]);
+    assert_eq!(first.status, 200);
+    assert!(first.headers("meridian-drain").is_empty());
+    pair.until_far();
+    assert_eq!(pair.ejected()["cause"], "drain");
+}
+
+#[test]
+fn what_clients_do_wrong_is_not_an_origin_s_fault() {
+    let pair = pair("{ consecutive_failures: 3, min_requests: 3 }");
+    pair.near.set_answer(|_| answer(404, "x-own", "yes"));
+    for _ in 0..6 {
+        assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 404);
+    }
+    pair.near.set_pause(Duration::from_secs(1));
+    let https = pair.edge.address("https");
+    for _ in 0..6 {
+        let mut client = std::process::Command::new("curl");
+        let url = format!("https://{HOST}:{}/", https.port());
+        let resolve = format!("{HOST}:{}:{}", https.port(), https.ip());
+        client.args(["-sk", "--max-time", "0.2", "--resolve", &resolve, &url]);
+        assert!(!client.status().unwrap().success(), "it gives up");
+    }
+    pair.near.set_pause(Duration::ZERO);
+    assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 404);
+    assert!(pair.ejected().is_null());
+    assert_eq!(pair.dns(), "192.0.2.1");
+}
+
+#[test]
+fn an_origin_that_uses_up_a_request_s_whole_time_fails() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let timeouts = "steering: { policy: priority }\n    timeouts: { request: 200ms }";
+    let yaml = yaml(
+        &near.url(),
+        &far.url(),
+        "passive: { consecutive_failures: 3 }",
+    );
+    let edge = Edge::start(&yaml.replace("steering: { policy: priority }", timeouts));
+    near.set_pause(Duration::from_secs(3));
+    for _ in 0..3 {
+        assert_eq!(edge.curl(HOST, "/", &[]).status, 504);
+    }
+    assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
+}
+
+#[test]
+fn the_last_region_is_never_ejected() {
+    let pair = pair("{ consecutive_failures: 3 }");
+    for origin in [&pair.near, &pair.far] {
+        origin.set_answer(|_| answer(500, "x-own", "yes"));
+    }
+    for _ in 0..20 {
+        assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 500);
+    }
+    let spared = || {
+        pair.edge
+            .counted("meridian_ejections_spared_total", &["rule=\"last_region\""])
+    };
+    assert!(wait_until(|| spared() == 1));
+    assert_eq!(pair.dns(), "192.0.2.2");
+}
+
+#[test]
+fn with_passive_off_an_origin_fails_as_often_as_it_likes() {
+    let pair = pair("off");
+    pair.near.set_answer(|_| answer(503, "retry-after", "60"));
+    for _ in 0..20 {
+        assert_eq!(pair.edge.curl(HOST, "/", &[]).status, 503);
+    }
+    assert_eq!(pair.dns(), "192.0.2.1");
+    assert!(pair.far.seen().is_empty());
+}
