@@ -4,6 +4,11 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use meridian::cli::Cli;
+use mimalloc::MiMalloc;
+
+/// A proxied request allocates some hundred times.
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
 
 fn main() -> ExitCode {
     Cli::parse().run()

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Request;
+use http::uri::Scheme;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -59,6 +60,13 @@ impl Face {
         match self {
             Self::Https => "https",
             Self::Http => "http",
+        }
+    }
+
+    pub(super) fn uri_scheme(self) -> Scheme {
+        match self {
+            Self::Https => Scheme::HTTPS,
+            Self::Http => Scheme::HTTP,
         }
     }
 }
@@ -226,9 +234,11 @@ impl Accepting {
         let node = plan.node.name.clone();
         let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
             .telling(self.refusals(&client));
+        let serving = Arc::new(self);
         let service = service_fn(move |request: Request<Incoming>| {
             let head = Some(turns.head_time());
-            self.clone()
+            serving
+                .clone()
                 .answer(client.clone(), head, turns.begin(), request)
         });
         let connection = http1::Builder::new()
@@ -255,9 +265,11 @@ impl Accepting {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
+        let serving = Arc::new(self);
+        // Boxed: a stream's task moves its future several times before it is at rest.
         let service = service_fn(move |request: Request<Incoming>| {
-            self.clone()
-                .answer(client.clone(), None, turns.begin(), request)
+            let serving = serving.clone();
+            Box::pin(serving.answer(client.clone(), None, turns.begin(), request))
         });
         let connection = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
@@ -281,7 +293,7 @@ impl Accepting {
     }
 
     async fn answer(
-        self,
+        self: Arc<Self>,
         connection: Arc<Connection>,
         head: Option<Duration>,
         turn: Turn,

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::accept::Face;
 use super::pool::Pool;
 use crate::proxy_protocol::Ends;
@@ -15,6 +17,8 @@ pub(super) struct Connection {
     pub(super) peer: SocketAddr,
     /// Who is at the other end of it all, as far as connections tell.
     pub(super) ends: Ends,
+    /// The client's address, as origins are told of it.
+    pub(super) source_value: HeaderValue,
     pub(super) tls: Option<Tls>,
     /// Connections to origins that are told of these ends: they serve nobody else, and end with this one.
     pool: OnceLock<Arc<Pool>>,
@@ -33,8 +37,10 @@ pub(super) struct Tls {
 
 impl Connection {
     pub(super) fn new(face: Face, peer: SocketAddr, ends: Ends, tls: Option<Tls>) -> Arc<Self> {
+        let source = HeaderValue::try_from(ends.source.ip().to_canonical().to_string());
         Arc::new(Self {
             face,
+            source_value: source.unwrap_or_else(|_| HeaderValue::from_static("unknown")),
             peer,
             ends,
             tls,

@@ -1,6 +1,7 @@
 //! One request to one origin and its answer, on a kept or a new connection.
 
 use std::error::Error;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,7 +58,7 @@ const CLIENT_FIRST: Duration = Duration::from_secs(1);
 impl Patience<'_> {
     /// Waits for an answer; what was too long otherwise.
     async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Duration> {
-        let quiet = self.activity.unless_quieter(|| self.limit(), sending);
+        let quiet = pin!(self.activity.unless_quieter(|| self.limit(), sending));
         let answered = match self.per_try {
             None => quiet.await,
             Some((per_try, until)) => match tokio::time::timeout_at(until, quiet).await {
@@ -122,14 +123,17 @@ async fn send(
         Ok(request) => request,
         Err(problem) => return Exchanged::Lost(problem),
     };
-    let sending = async {
-        match &mut lease.sender {
-            Sender::Http1(http1) => http1.try_send(request).await,
-            Sender::Http2(sender) => sender.try_send_request(request).await,
-        }
-    };
     patience.activity.touch();
-    match patience.wait(sending).await {
+    let waited = {
+        let sending = pin!(async {
+            match &mut lease.sender {
+                Sender::Http1(http1) => http1.try_send(request).await,
+                Sender::Http2(sender) => sender.try_send_request(request).await,
+            }
+        });
+        patience.wait(sending).await
+    };
+    match waited {
         Ok(Ok(response)) => match check_answer(&response) {
             Ok(()) => Exchanged::Answered(response, lease),
             Err(why) => Exchanged::Lost(malformed(endpoint, why)),

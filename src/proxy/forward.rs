@@ -129,7 +129,7 @@ impl<'a> Outbound<'a> {
     ) -> Result<Forwarded, Problem> {
         match ranked {
             [first, rest @ ..] if !rest.is_empty() && self.may_be_hedged() => {
-                self.forward_hedged(first, rest).await
+                Box::pin(self.forward_hedged(first, rest)).await
             }
             _ => self.forward_each(ranked).await,
         }

@@ -67,7 +67,7 @@ impl Outbound<'_> {
                 Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
                 Standing::Behind { .. } => (
                     Mark::Waited,
-                    self.wait_for(store, choice.region, deadline).await,
+                    Box::pin(self.wait_for(store, choice.region, deadline)).await,
                 ),
             };
             match read {

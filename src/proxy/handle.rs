@@ -1,12 +1,14 @@
 //! A request from its head to the head of its answer.
 
 use std::net::{IpAddr, SocketAddr};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{CONNECTION, HOST, LOCATION, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::uri::{self, Authority, PathAndQuery};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -20,8 +22,8 @@ use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
-    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
-    remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
+    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, ask_upgrade,
+    remove_own_cookies, remove_what_ends_here, request_id, upgrade_of,
 };
 use super::outcome::count_problem;
 use super::problem::{self, Problem};
@@ -84,7 +86,7 @@ pub(super) async fn handle(
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
     headers.insert(X_REQUEST_ID, id);
-    add_via(headers, version, &live.snapshot.plan.node.name);
+    live.routes.via.add(headers, version);
     if let Some(journal) = journal {
         journal.answered(response.status(), response.headers());
     }
@@ -95,14 +97,14 @@ pub(super) async fn handle(
 pub(super) struct Refused {
     problem: Problem,
     /// What must be set all the same: a write of unknown outcome pins its client.
-    headers: http::HeaderMap,
+    headers: HeaderMap,
 }
 
 impl From<Problem> for Refused {
     fn from(problem: Problem) -> Self {
         Self {
             problem,
-            headers: http::HeaderMap::new(),
+            headers: HeaderMap::new(),
         }
     }
 }
@@ -161,7 +163,7 @@ impl<'a> Exchange<'a> {
         self.prepare(&mut parts, &asked, upgrade.clone())?;
         let reading = self.body(&asked, &parts.method, incoming);
         let (whole, began) = (asked.service.timeouts.request, self.began);
-        let body = within(whole, began, reading).await?;
+        let body = within(whole, began, pin!(reading)).await?;
         self.journal.inspect(|journal| journal.ready());
         let mut outbound = Outbound {
             live: self.live,
@@ -186,7 +188,10 @@ impl<'a> Exchange<'a> {
             journal: self.journal,
             retrying: None,
         };
-        let forwarded = within(whole, began, outbound.forward()).await;
+        let forwarded = {
+            let forwarding = pin!(outbound.forward());
+            within(whole, began, forwarding).await
+        };
         if let Err(problem) = &forwarded {
             outbound.ran_out_of_time(problem);
         }
@@ -365,22 +370,19 @@ impl<'a> Exchange<'a> {
         upgrade: Option<HeaderValue>,
     ) -> Result<(), Problem> {
         let authority = match parts.uri.authority() {
-            Some(authority) => authority.to_string(),
-            None => {
-                inbound::header_value(&parts.headers, &HOST).unwrap_or_else(|| asked.host.clone())
-            }
+            Some(authority) => authority.clone(),
+            None => authority_of(&parts.headers, &asked.host)?,
         };
         let headers = &mut parts.headers;
-        remove_hop_by_hop(headers);
-        remove_own(headers);
+        remove_what_ends_here(headers);
         remove_own_cookies(headers);
         let hop = Hop {
-            peer: self.connection.source(),
+            peer: &self.connection.source_value,
             trusted: asked.trusted,
-            host: &authority,
+            host: authority.as_str(),
             scheme: self.connection.face.scheme(),
             version: parts.version,
-            node: &self.live.snapshot.plan.node.name,
+            via: &self.live.routes.via,
             request_id: self.id,
         };
         add_forwarding(headers, &hop);
@@ -388,13 +390,13 @@ impl<'a> Exchange<'a> {
         if let Some(protocol) = upgrade {
             ask_upgrade(headers, protocol);
         }
-        let path = parts.uri.path_and_query().cloned();
-        parts.uri = Uri::builder()
-            .scheme(self.connection.face.scheme())
-            .authority(authority)
-            .path_and_query(path.map_or_else(|| "/".to_owned(), |path| path.to_string()))
-            .build()
-            .map_err(|error| Problem::Malformed(error.to_string()))?;
+        let mut uri = uri::Parts::default();
+        uri.path_and_query = parts.uri.path_and_query().cloned();
+        uri.path_and_query
+            .get_or_insert(PathAndQuery::from_static("/"));
+        uri.scheme = Some(self.connection.face.uri_scheme());
+        uri.authority = Some(authority);
+        parts.uri = Uri::from_parts(uri).map_err(|error| Problem::Malformed(error.to_string()))?;
         Ok(())
     }
 
@@ -437,21 +439,15 @@ impl<'a> Exchange<'a> {
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         let protocol = parts.headers.get(http::header::UPGRADE).cloned();
         let headers = &mut parts.headers;
-        remove_hop_by_hop(headers);
-        remove_own(headers);
-        if let Ok(value) = HeaderValue::from_str(name) {
-            headers.insert(MERIDIAN_REGION, value);
-        }
+        remove_what_ends_here(headers);
+        let told = self.live.routes.region_name(region).clone();
+        headers.insert(MERIDIAN_REGION, told);
         if let Some(details) = tried_elsewhere {
             let node = &self.live.snapshot.plan.node.name;
             problem::add_received_status(headers, node, parts.status, &details);
         }
         let edge_time = self.began.elapsed().saturating_sub(origin_time);
-        add_server_timing(
-            headers,
-            edge_time.as_secs_f64() * 1e3,
-            origin_time.as_secs_f64() * 1e3,
-        );
+        add_server_timing(headers, edge_time, origin_time);
         // A region that only a write's target or a token's freshness led to is no habit.
         let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
             || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
@@ -496,7 +492,7 @@ impl<'a> Exchange<'a> {
 
     /// A write that was sent and not answered may have happened: its client is pinned there.
     fn refuse(&self, asked: &Asked<'_>, outbound: &Outbound<'_>, problem: Problem) -> Refused {
-        let mut headers = http::HeaderMap::new();
+        let mut headers = HeaderMap::new();
         if let (Some(store), Access::Write, Some(region)) =
             (asked.store, asked.access, outbound.sent_to_name())
         {
@@ -514,11 +510,18 @@ fn is_unasked_switch(forwarded: &Forwarded, is_asked: bool) -> bool {
         && !(is_asked && upgrade_of(response.headers()).is_some())
 }
 
+/// The authority that an HTTP/1.1 request names: its Host, else the service's.
+fn authority_of(headers: &HeaderMap, host: &str) -> Result<Authority, Problem> {
+    let named = headers.get(HOST).map(HeaderValue::as_bytes);
+    Authority::try_from(named.unwrap_or(host.as_bytes()))
+        .map_err(|error| Problem::Malformed(error.to_string()))
+}
+
 /// Bounds a whole request, from its beginning; zero: not.
 async fn within<T>(
     limit: std::time::Duration,
     began: Instant,
-    work: impl Future<Output = Result<T, Problem>>,
+    work: Pin<&mut impl Future<Output = Result<T, Problem>>>,
 ) -> Result<T, Problem> {
     if limit.is_zero() {
         return work.await;

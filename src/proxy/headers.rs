@@ -1,12 +1,10 @@
 //! Header fields that a proxy adds, changes and removes.
 
-use std::net::IpAddr;
+use std::time::Duration;
 
-use http::header::{
-    CONNECTION, COOKIE, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
-    TRANSFER_ENCODING, UPGRADE, VIA,
-};
+use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
+use smallvec::SmallVec;
 
 use crate::chance;
 
@@ -17,12 +15,9 @@ const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const HTTP2_SETTINGS: HeaderName = HeaderName::from_static("http2-settings");
 const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
-const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
 /// The longest request id that is taken over from a client.
 const LONGEST_REQUEST_ID: usize = 128;
@@ -32,12 +27,13 @@ const OWN_PREFIX: &str = "meridian-";
 
 /// What a request's forwarding headers are made of.
 pub(super) struct Hop<'a> {
-    pub(super) peer: IpAddr,
+    /// The peer's address.
+    pub(super) peer: &'a HeaderValue,
     pub(super) trusted: bool,
     pub(super) host: &'a str,
     pub(super) scheme: &'static str,
     pub(super) version: Version,
-    pub(super) node: &'a str,
+    pub(super) via: &'a Via,
     pub(super) request_id: &'a HeaderValue,
 }
 
@@ -53,39 +49,24 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
         .filter(sensible)
         .cloned()
         .unwrap_or_else(|| {
-            HeaderValue::from_str(&format!("{:032x}", chance::id_128()))
-                .unwrap_or_else(|_| HeaderValue::from_static("-"))
+            let mut id = String::with_capacity(32);
+            push_hex(&mut id, &chance::id_128().to_be_bytes());
+            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
         })
 }
 
-/// Removes what concerns one connection only (RFC 9110 §7.6.1). `TE: trailers` stays: gRPC needs it.
-pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
+/// Removes what goes no further: what concerns one connection only (RFC 9110 §7.6.1), and every header of
+/// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
+pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
+    let takes_trailers = lists(headers, &TE, "trailers");
+    let named = headers
         .get_all(CONNECTION)
         .iter()
         .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
-        .collect();
-    let takes_trailers = headers
-        .get_all(TE)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            value
-                .split(',')
-                .any(|coding| coding.trim().eq_ignore_ascii_case("trailers"))
-        });
-    for name in named.iter().chain(&[
-        CONNECTION,
-        KEEP_ALIVE,
-        PROXY_CONNECTION,
-        PROXY_AUTHENTICATE,
-        PROXY_AUTHORIZATION,
-        HTTP2_SETTINGS,
-        TE,
-        TRANSFER_ENCODING,
-        UPGRADE,
-    ]) {
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
+    let unnamed = headers.keys().filter(|name| ends_here(name.as_str()));
+    let ending: SmallVec<[HeaderName; 8]> = named.chain(unnamed.cloned()).collect();
+    for name in ending {
         headers.remove(name);
     }
     if takes_trailers {
@@ -93,16 +74,26 @@ pub(super) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Removes every header of Meridian's own that a client or an origin has sent.
-pub(super) fn remove_own(headers: &mut HeaderMap) {
-    let own: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(OWN_PREFIX))
-        .cloned()
-        .collect();
-    for name in own {
-        headers.remove(name);
-    }
+fn ends_here(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "http2-settings"
+            | "te"
+            | "transfer-encoding"
+            | "upgrade"
+    ) || name.starts_with(OWN_PREFIX)
+}
+
+/// Whether a list has this member, in any case.
+fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
+    let lines = headers.get_all(name).iter();
+    let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members.any(|given| given.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
 }
 
 /// Removes the edge's own cookies from what goes to the origin, in one field: HTTP/2 may split Cookie,
@@ -155,44 +146,61 @@ pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
         headers.insert(X_FORWARDED_HOST, host);
     }
     headers.insert(X_REQUEST_ID, hop.request_id.clone());
-    add_via(headers, hop.version, hop.node);
+    hop.via.add(headers, hop.version);
     continue_trace(headers);
 }
 
 /// What a trusted proxy sent is kept, anybody else's replaced; the peer is appended.
 fn forward_for(headers: &mut HeaderMap, hop: &Hop<'_>) {
-    let mut hops: Vec<String> = headers
+    let given: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
-        .filter(|_| hop.trusted)
-        .filter_map(|value| value.to_str().ok())
-        .map(str::to_owned)
+        .filter(|value| hop.trusted && value.to_str().is_ok())
+        .map(HeaderValue::as_bytes)
+        .chain([hop.peer.as_bytes()])
         .collect();
-    hops.push(hop.peer.to_string());
-    if let Ok(value) = HeaderValue::from_str(&hops.join(", ")) {
+    let value = match &given[..] {
+        [_] => Ok(hop.peer.clone()),
+        given => HeaderValue::from_bytes(&given.join(&b", "[..])),
+    };
+    if let Ok(value) = value {
         headers.insert(X_FORWARDED_FOR, value);
     }
 }
 
-/// Appends this node to Via (RFC 9110 §7.6.3).
-pub(super) fn add_via(headers: &mut HeaderMap, version: Version, node: &str) {
-    let version = match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    };
-    let pseudonym: String = node
-        .chars()
-        .map(|c| {
-            if c.is_ascii_alphanumeric() || "-._".contains(c) {
-                c
-            } else {
-                '-'
-            }
-        })
-        .collect();
-    if let Ok(value) = HeaderValue::from_str(&format!("{version} {pseudonym}")) {
-        headers.append(VIA, value);
+/// What this node appends to Via (RFC 9110 §7.6.3), made once for each version that is received.
+pub(super) struct Via {
+    http10: HeaderValue,
+    http11: HeaderValue,
+    http2: HeaderValue,
+}
+
+impl Via {
+    pub(super) fn new(node: &str) -> Self {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+        let pseudonym: String = node
+            .chars()
+            .map(|c| if plain(c) { c } else { '-' })
+            .collect();
+        let value = |version| {
+            let value = HeaderValue::from_str(&format!("{version} {pseudonym}"));
+            value.unwrap_or_else(|_| HeaderValue::from_static("1.1 meridian"))
+        };
+        Self {
+            http10: value("1.0"),
+            http11: value("1.1"),
+            http2: value("2"),
+        }
+    }
+
+    /// Says that a message was received over this version.
+    pub(super) fn add(&self, headers: &mut HeaderMap, version: Version) {
+        let value = match version {
+            Version::HTTP_10 => &self.http10,
+            Version::HTTP_2 => &self.http2,
+            _ => &self.http11,
+        };
+        headers.append(VIA, value.clone());
     }
 }
 
@@ -202,19 +210,36 @@ fn continue_trace(headers: &mut HeaderMap) {
         .get(TRACEPARENT)
         .and_then(|value| value.to_str().ok())
         .and_then(trace_of);
-    if given.is_none() {
+    let is_new = given.is_none();
+    let mut value = String::with_capacity(55);
+    value.push_str("00-");
+    match given {
+        Some((trace, _)) => value.push_str(trace),
+        None => push_hex(&mut value, &chance::id_128().to_be_bytes()),
+    }
+    value.push('-');
+    push_hex(&mut value, &chance::id_64().to_be_bytes());
+    value.push('-');
+    value.push_str(given.map_or("01", |(_, flags)| flags));
+    if is_new {
         headers.remove(TRACESTATE); // It belongs to the trace that is not continued (§3.4).
     }
-    let (trace, flags) =
-        given.unwrap_or_else(|| (format!("{:032x}", chance::id_128()), "01".to_owned()));
-    let parent = chance::id_64();
-    if let Ok(value) = HeaderValue::from_str(&format!("00-{trace}-{parent:016x}-{flags}")) {
+    if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(TRACEPARENT, value);
     }
 }
 
+/// Appends bytes as lower-case hexadecimal digits.
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        for digit in [byte >> 4, byte & 15] {
+            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
+        }
+    }
+}
+
 /// The trace id and flags of a valid `traceparent`.
-fn trace_of(text: &str) -> Option<(String, String)> {
+fn trace_of(text: &str) -> Option<(&str, &str)> {
     let mut fields = text.split('-');
     let (version, trace, parent, flags) = (
         fields.next()?,
@@ -237,25 +262,18 @@ fn trace_of(text: &str) -> Option<(String, String)> {
         && hex(parent, 16)
         && !zero(parent)
         && hex(flags, 2);
-    valid.then(|| (trace.to_owned(), flags.to_owned()))
+    valid.then_some((trace, flags))
 }
 
 /// Whether a message leaves HTTP/1.1 for WebSocket. Other protocols stay out: h2c would carry requests
 /// past every check of the edge.
 pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
-    let asks = headers
-        .get_all(CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| {
-            value
-                .split(',')
-                .any(|token| token.trim().eq_ignore_ascii_case("upgrade"))
-        });
     let is_websocket =
         |protocol: &&HeaderValue| protocol.as_bytes().eq_ignore_ascii_case(b"websocket");
     let protocol = headers.get(UPGRADE).filter(is_websocket);
-    protocol.filter(|_| asks).cloned()
+    protocol
+        .filter(|_| lists(headers, &CONNECTION, "upgrade"))
+        .cloned()
 }
 
 /// Asks the next hop to leave HTTP/1.1 too.
@@ -265,10 +283,16 @@ pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 }
 
 /// `Server-Timing: edge;dur=…, origin;dur=…` in ms: the edge's own share and the origin's.
-pub(super) fn add_server_timing(headers: &mut HeaderMap, edge_ms: f64, origin_ms: f64) {
-    if let Ok(value) =
-        HeaderValue::from_str(&format!("edge;dur={edge_ms:.1}, origin;dur={origin_ms:.1}"))
-    {
+pub(super) fn add_server_timing(headers: &mut HeaderMap, edge: Duration, origin: Duration) {
+    let [edge, origin] = [edge, origin].map(|time| (time.as_micros() + 50) / 100);
+    let text = format!(
+        "edge;dur={}.{}, origin;dur={}.{}",
+        edge / 10,
+        edge % 10,
+        origin / 10,
+        origin % 10,
+    );
+    if let Ok(value) = HeaderValue::try_from(text) {
         headers.append(SERVER_TIMING, value);
     }
 }
@@ -303,7 +327,7 @@ mod tests {
             ("upgrade", "h2c"),
             ("accept", "*/*"),
         ]);
-        remove_hop_by_hop(&mut headers);
+        remove_what_ends_here(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*"), ("te", "trailers")]));
     }
 
@@ -323,12 +347,12 @@ mod tests {
             ("x-forwarded-proto", "http"),
         ]);
         let hop = Hop {
-            peer: "203.0.113.9".parse().unwrap(),
+            peer: &HeaderValue::from_static("203.0.113.9"),
             trusted,
             host: "api.example.com",
             scheme: "https",
             version: Version::HTTP_2,
-            node: "fra 1",
+            via: &Via::new("fra 1"),
             request_id: &HeaderValue::from_static("abc"),
         };
         add_forwarding(&mut headers, &hop);

@@ -223,29 +223,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
         true
     }
 
-    /// Reads once and lets pass what may; none: the client has ended.
-    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let unseen = usize::try_from(self.guard.unseen()).unwrap_or(usize::MAX);
-        let most = if unseen > 0 {
-            unseen.min(buf.remaining())
-        } else {
-            buf.remaining()
-        };
-        let mut scratch = ReadBuf::new(buf.initialize_unfilled_to(most));
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
-        let read = scratch.filled().len();
-        if unseen > 0 {
-            self.guard.passed(read);
-            buf.advance(read);
-            return Poll::Ready(Ok(read > 0));
+    /// Leaves in `buf` what may pass of the bytes that came behind the first `before`.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let heads = self.guard.heads().passed();
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let (passed, judged) = self.guard.sift(new, &mut self.ready);
+        buf.set_filled(before + passed);
+        self.note_judged(judged);
+        if self.guard.heads().passed() > heads {
+            self.turns.head_came(self.head_since);
         }
-        self.guard.take(scratch.filled());
-        Poll::Ready(Ok(read > 0))
+        self.head_since = if self.guard.is_within_head() {
+            self.head_since.or_else(|| Some(Instant::now()))
+        } else {
+            None
+        };
     }
 
-    /// Lets pass what may of what has come.
-    fn release(&mut self) {
-        match self.guard.release(&mut self.ready) {
+    fn note_judged(&mut self, judged: Result<(), Refusal>) {
+        match judged {
             Ok(()) => {}
             Err(refusal) if self.guard.is_within_body() => self.broken = Some(refusal),
             Err(refusal) => self.refuse(&Problem::from(refusal)),
@@ -338,13 +334,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
                 return Poll::Pending;
             }
             if this.guard.has_more() {
-                this.release();
+                let judged = this.guard.release(&mut this.ready);
+                this.note_judged(judged);
                 continue;
             }
             let before = buf.filled().len();
-            match this.poll_more(cx, buf) {
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => return Poll::Ready(Ok(())),
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(Ok(())) => {}
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Pending => {
                     ready!(this.poll_late(cx));
@@ -352,19 +348,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
                     continue;
                 }
             }
-            if buf.filled().len() > before {
+            let has_ended = buf.filled().len() == before;
+            if !has_ended {
+                this.judge(buf, before);
+            }
+            if has_ended || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
-            let heads = this.guard.heads().passed();
-            this.release();
-            if this.guard.heads().passed() > heads {
-                this.turns.head_came(this.head_since);
-            }
-            this.head_since = if this.guard.is_within_head() {
-                this.head_since.or_else(|| Some(Instant::now()))
-            } else {
-                None
-            };
         }
     }
 }

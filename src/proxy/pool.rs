@@ -1,9 +1,11 @@
 //! Connections kept for the next request: one pool a worker, last in first out.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::BuildHasher;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
 use hyper::client::conn::http2;
 use tokio::time::Instant;
 
@@ -24,17 +26,24 @@ const IDLE_FOR: Duration = Duration::from_secs(55);
 /// A kept connection that is not ready within this is left alone: it should be at once.
 const READY_WITHIN: Duration = Duration::from_millis(100);
 
-/// Whose connections: an origin, the host that its certificate was asked for, and under which trust.
-type ShelfKey = (OriginUrl, Arc<str>, u64);
-
 /// The connections of one worker.
 #[derive(Default)]
 pub(super) struct Pool {
-    shelves: Mutex<HashMap<ShelfKey, Shelf>>,
+    shelves: Mutex<HashTable<Arc<Shelf>>>,
+    hasher: RandomState,
+}
+
+/// Kept connections that may serve for each other: to one origin, whose certificate was asked for one host
+/// under one trust.
+struct Shelf {
+    url: OriginUrl,
+    host: Box<str>,
+    trust: u64,
+    kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
-struct Shelf {
+struct Kept {
     /// The most recently used last.
     http1: Vec<(Http1, Instant)>,
     http2: Option<http2::SendRequest<Body>>,
@@ -45,8 +54,7 @@ pub(super) struct Lease {
     pub(super) sender: Sender,
     /// Whether it was used before: then it may have been closed unnoticed.
     pub(super) reused: bool,
-    key: ShelfKey,
-    pool: Arc<Pool>,
+    shelf: Arc<Shelf>,
 }
 
 /// Where to connect, and how.
@@ -65,66 +73,88 @@ pub(super) struct Endpoint<'a> {
 impl Pool {
     /// A kept connection, or a new one.
     pub(super) async fn lease(
-        self: &Arc<Self>,
+        &self,
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
     ) -> Result<Lease, Problem> {
-        let key: ShelfKey = (
-            endpoint.url.clone(),
-            endpoint.host.into(),
-            endpoint.tls.number,
-        );
+        let shelf = self.shelf(endpoint);
         if wanted == Wanted::Any {
-            while let Some(sender) = self.take(&key) {
+            while let Some(sender) = shelf.take() {
                 if let Some(sender) = usable(sender).await {
                     return Ok(Lease {
                         sender,
                         reused: true,
-                        key,
-                        pool: self.clone(),
+                        shelf,
                     });
                 }
             }
         }
-        self.fresh(endpoint, wanted, key).await
+        // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
+        Box::pin(shelf.fresh(endpoint, wanted)).await
+    }
+
+    fn shelf(&self, endpoint: &Endpoint<'_>) -> Arc<Shelf> {
+        let hash = |shelf: &Arc<Shelf>| self.hash(&shelf.url, &shelf.host, shelf.trust);
+        let wanted = self.hash(endpoint.url, endpoint.host, endpoint.tls.number);
+        let mut shelves = lock(&self.shelves);
+        if let Some(shelf) = shelves.find(wanted, |shelf| shelf.is_of(endpoint)) {
+            return shelf.clone();
+        }
+        let shelf = Arc::new(Shelf {
+            url: endpoint.url.clone(),
+            host: endpoint.host.into(),
+            trust: endpoint.tls.number,
+            kept: Mutex::default(),
+        });
+        shelves.insert_unique(wanted, shelf.clone(), hash);
+        shelf
+    }
+
+    fn hash(&self, url: &OriginUrl, host: &str, trust: u64) -> u64 {
+        self.hasher.hash_one((url, host, trust))
+    }
+}
+
+/// Each critical section leaves what is behind the lock whole, even if it were to panic.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shelf {
+    fn is_of(&self, endpoint: &Endpoint<'_>) -> bool {
+        self.trust == endpoint.tls.number
+            && *self.host == *endpoint.host
+            && self.url == *endpoint.url
     }
 
     async fn fresh(
-        self: &Arc<Self>,
+        self: Arc<Self>,
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
-        key: ShelfKey,
     ) -> Result<Lease, Problem> {
         let sender = connect(endpoint, wanted).await?;
         if let Sender::Http2(sender) = &sender {
-            self.shelves().entry(key.clone()).or_default().http2 = Some(sender.clone());
+            lock(&self.kept).http2 = Some(sender.clone());
         }
         Ok(Lease {
             sender,
             reused: false,
-            key,
-            pool: self.clone(),
+            shelf: self,
         })
     }
 
-    fn shelves(&self) -> std::sync::MutexGuard<'_, HashMap<ShelfKey, Shelf>> {
-        // Each critical section leaves the shelves whole, even if it were to panic.
-        self.shelves.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn take(&self, key: &ShelfKey) -> Option<Sender> {
-        let mut shelves = self.shelves();
-        let shelf = shelves.get_mut(key)?;
-        if let Some(sender) = &shelf.http2 {
+    fn take(&self) -> Option<Sender> {
+        let mut kept = lock(&self.kept);
+        if let Some(sender) = &kept.http2 {
             if !sender.is_closed() {
                 return Some(Sender::Http2(sender.clone()));
             }
-            shelf.http2 = None;
+            kept.http2 = None;
         }
         let now = Instant::now();
-        while let Some((sender, since)) = shelf.http1.pop() {
+        while let Some((sender, since)) = kept.http1.pop() {
             if now.duration_since(since) > IDLE_FOR {
-                shelf.http1.clear(); // Those below are older still.
+                kept.http1.clear(); // Those below are older still.
                 return None;
             }
             if !sender.sender.is_closed() {
@@ -134,14 +164,13 @@ impl Pool {
         None
     }
 
-    fn put_back(&self, key: ShelfKey, sender: Http1) {
+    fn put_back(&self, sender: Http1) {
         if sender.sender.is_closed() {
             return;
         }
-        let mut shelves = self.shelves();
-        let shelf = shelves.entry(key).or_default();
-        if shelf.http1.len() < MOST_IDLE {
-            shelf.http1.push((sender, Instant::now()));
+        let mut kept = lock(&self.kept);
+        if kept.http1.len() < MOST_IDLE {
+            kept.http1.push((sender, Instant::now()));
         }
     }
 }
@@ -182,14 +211,12 @@ struct Exchange {
 
 impl Held for Exchange {
     fn ended(self: Box<Self>) {
-        let Lease {
-            sender, key, pool, ..
-        } = self.lease;
+        let Lease { sender, shelf, .. } = self.lease;
         match sender {
             // An origin may answer before it has read the whole request; whoever came next on this
             // connection would wait behind the rest of it.
             Sender::Http1(_) if self.activity.is_uploading() => {}
-            Sender::Http1(sender) => pool.put_back(key, sender),
+            Sender::Http1(sender) => shelf.put_back(sender),
             Sender::Http2(_) => {}
         }
     }

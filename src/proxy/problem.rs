@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::body::{Body, BodyError};
 use super::guard::Refusal;
-use super::headers::{X_REQUEST_ID, add_via};
+use super::headers::{Via, X_REQUEST_ID};
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;
@@ -238,7 +238,7 @@ impl Problem {
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(X_REQUEST_ID, id);
         }
-        add_via(headers, Version::HTTP_11, node);
+        Via::new(node).add(headers, Version::HTTP_11);
         let reason = status.canonical_reason().unwrap_or_default();
         let mut message = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
         for (name, value) in response.headers() {

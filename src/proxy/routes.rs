@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use http::HeaderValue;
 use metrics::Counter;
 
+use super::headers::Via;
 use super::tls::OriginTls;
 use super::witness::Witness;
 use crate::config::plan::{HostPattern, Plan};
@@ -74,6 +76,8 @@ pub struct Routes {
     probers: Table<ServiceId, Prober>,
     targets: Vec<Target>,
     pub(super) tls: OriginTls,
+    pub(super) via: Via,
+    region_names: Table<RegionId, HeaderValue>,
 }
 
 impl Routes {
@@ -105,6 +109,11 @@ impl Routes {
             probers,
             targets: targets(plan),
             tls,
+            via: Via::new(&plan.node.name),
+            region_names: Table::like(&plan.regions, |id| {
+                let name = HeaderValue::from_str(&plan.regions.of(id).name);
+                name.unwrap_or_else(|_| HeaderValue::from_static(""))
+            }),
         }
     }
 
@@ -126,6 +135,11 @@ impl Routes {
     /// An origin's URL as a text.
     pub(super) fn origin(&self, id: OriginId) -> &Arc<str> {
         self.origins.of(id)
+    }
+
+    /// A region's name as answers tell it.
+    pub(super) fn region_name(&self, id: RegionId) -> &HeaderValue {
+        self.region_names.of(id)
     }
 
     /// What a region of a service has of its own.

@@ -42,9 +42,6 @@ impl NextQuestion {
     }
 }
 
-/// Bytes that are read at once where each is looked at: most heads with a small body.
-const JUDGED_AT_ONCE: usize = 16 << 10;
-
 /// A connection to an origin whose bytes pass the guard.
 pub(super) struct Wary<S> {
     stream: S,
@@ -73,47 +70,24 @@ impl<S> Wary<S> {
         }
     }
 
-    /// Lets pass what may of these bytes.
-    fn judge(&mut self, bytes: &[u8]) {
+    /// Leaves in `buf` what may pass of the bytes that came behind the first `before`.
+    fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
         let was_within_body = self.guard.is_within_body();
-        self.guard.take(bytes);
-        self.refused = self.guard.release(&mut self.ready).err();
+        let new = buf.filled().get(before..).unwrap_or_default();
+        let (mut passed, judged) = self.guard.sift(new, &mut self.ready);
+        self.refused = judged.err();
         if self.refused.is_some() && !was_within_body && self.guard.is_within_body() {
             // Its head has not been passed on yet: there is time for a 502.
+            passed = 0;
             self.ready.clear();
         }
+        buf.set_filled(before + passed);
     }
 
     fn give_ready(&mut self, buf: &mut ReadBuf<'_>) {
         let length = self.ready.len().min(buf.remaining());
         buf.put_slice(self.ready.get(..length).unwrap_or_default());
         self.ready.drain(..length);
-    }
-}
-
-impl<S: AsyncRead + Unpin> Wary<S> {
-    /// Reads once: of a body straight into `buf`, else what passes into `ready`. None: the origin has ended.
-    fn poll_more(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<bool>> {
-        let unseen = usize::try_from(self.guard.unseen()).unwrap_or(usize::MAX);
-        if unseen >= buf.remaining() {
-            let before = buf.filled().len();
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            let read = buf.filled().len() - before;
-            self.guard.passed(read);
-            return Poll::Ready(Ok(read > 0));
-        }
-        let most = if unseen > 0 { unseen } else { JUDGED_AT_ONCE };
-        let most = most.min(buf.remaining());
-        let mut scratch = ReadBuf::new(buf.initialize_unfilled_to(most));
-        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut scratch))?;
-        let read = scratch.filled().len();
-        if unseen > 0 {
-            self.guard.passed(read);
-            buf.advance(read);
-        } else {
-            self.judge(scratch.filled());
-        }
-        Poll::Ready(Ok(read > 0))
     }
 }
 
@@ -133,8 +107,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wary<S> {
                 return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, refusal)));
             }
             let before = buf.filled().len();
-            let has_more = ready!(this.poll_more(cx, buf))?;
-            if !has_more || buf.filled().len() > before {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let has_ended = buf.filled().len() == before;
+            this.judge(buf, before);
+            if has_ended || buf.filled().len() > before {
                 return Poll::Ready(Ok(()));
             }
         }

@@ -257,8 +257,7 @@ mod tests {
         let (mut guard, mut out) = (Guard::new(Answers::default()), Vec::new());
         for _ in 0..3 {
             guard.heads_mut().expect(Question::Other);
-            guard.take(answer);
-            assert_eq!(guard.release(&mut out), Ok(()));
+            assert_eq!(guard.judge(answer, &mut out), Ok(()));
         }
         assert_eq!(out, answer.repeat(3));
     }

@@ -61,8 +61,7 @@ fn pass<H: pieces::Heads>(
 ) -> (Vec<u8>, Option<String>) {
     let mut out = Vec::new();
     for piece in bytes.chunks(piece.max(1)) {
-        guard.take(piece);
-        if let Err(refusal) = guard.release(&mut out) {
+        if let Err(refusal) = guard.judge(piece, &mut out) {
             return (out, Some(refusal.to_string()));
         }
     }

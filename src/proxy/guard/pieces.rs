@@ -36,6 +36,22 @@ impl Place {
             Self::Body(length)
         }
     }
+
+    /// Where the next byte stands after some of a body.
+    fn after(self, bytes: usize) -> Self {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        match self {
+            Self::Body(left) => Self::body(left.saturating_sub(bytes)),
+            Self::ChunkData(left) if left > bytes => Self::ChunkData(left - bytes),
+            Self::ChunkData(_) => Self::ChunkEnd,
+            Self::Head
+            | Self::ChunkSize
+            | Self::ChunkEnd
+            | Self::Trailers(_)
+            | Self::Undecided
+            | Self::Rest => self,
+        }
+    }
 }
 
 /// In what requests and answers differ: how they begin.
@@ -81,38 +97,6 @@ impl<H: Heads> Guard<H> {
         &mut self.heads
     }
 
-    /// How many bytes may pass unseen now: of a body or a tunnel.
-    pub(in crate::proxy) fn unseen(&self) -> u64 {
-        match self.place {
-            Place::Body(left) | Place::ChunkData(left) if self.held.is_empty() => left,
-            Place::Rest if self.held.is_empty() => u64::MAX,
-            Place::Head
-            | Place::Body(_)
-            | Place::ChunkSize
-            | Place::ChunkData(_)
-            | Place::ChunkEnd
-            | Place::Trailers(_)
-            | Place::Undecided
-            | Place::Rest => 0,
-        }
-    }
-
-    /// Bytes have passed unseen.
-    pub(in crate::proxy) fn passed(&mut self, bytes: usize) {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        self.place = match self.place {
-            Place::Body(left) => Place::body(left.saturating_sub(bytes)),
-            Place::ChunkData(left) if left > bytes => Place::ChunkData(left - bytes),
-            Place::ChunkData(_) => Place::ChunkEnd,
-            place @ (Place::Head
-            | Place::ChunkSize
-            | Place::ChunkEnd
-            | Place::Trailers(_)
-            | Place::Undecided
-            | Place::Rest) => place,
-        };
-    }
-
     /// Whether bytes of a head have come, and not yet all of it.
     pub(in crate::proxy) fn is_within_head(&self) -> bool {
         self.place == Place::Head && !self.held.is_empty()
@@ -145,37 +129,72 @@ impl<H: Heads> Guard<H> {
         self.searched == 0 && !self.held.is_empty()
     }
 
-    /// Takes bytes as they came.
-    pub(in crate::proxy) fn take(&mut self, bytes: &[u8]) {
-        self.held.extend_from_slice(bytes);
+    /// Judges bytes as they came. What was held before and may pass now goes to `out`, and of `bytes` as
+    /// many pass after it as are told; the others are held until more has come.
+    pub(in crate::proxy) fn sift(
+        &mut self,
+        bytes: &[u8],
+        out: &mut Vec<u8>,
+    ) -> (usize, Result<(), Refusal>) {
+        if self.held.is_empty() {
+            let (passed, judged) = self.walk(bytes);
+            let rest = bytes.get(passed..).unwrap_or_default();
+            self.held.extend_from_slice(rest);
+            (passed, judged)
+        } else {
+            self.held.extend_from_slice(bytes);
+            (0, self.release(out))
+        }
     }
 
-    /// Moves what may pass to `out`; more may pass once more has come.
+    /// As [`sift`](Self::sift), with all that passes in `out`.
+    pub(super) fn judge(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let (passed, judged) = self.sift(bytes, out);
+        out.extend_from_slice(bytes.get(..passed).unwrap_or_default());
+        judged
+    }
+
+    /// Moves what is held and may pass to `out`.
     pub(in crate::proxy) fn release(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        while let Some(length) = self.next_piece()? {
-            let rest = self.held.split_off(length);
-            let piece = std::mem::replace(&mut self.held, rest);
+        let mut held = std::mem::take(&mut self.held);
+        let (passed, judged) = self.walk(&held);
+        out.extend(held.drain(..passed));
+        self.held = held;
+        judged
+    }
+
+    /// Goes through whole pieces; returns how many bytes they are.
+    fn walk(&mut self, bytes: &[u8]) -> (usize, Result<(), Refusal>) {
+        let mut passed = 0;
+        loop {
+            let rest = bytes.get(passed..).unwrap_or_default();
+            let length = match self.next_piece(rest) {
+                Ok(Some(length)) => length,
+                Ok(None) => return (passed, Ok(())),
+                Err(refusal) => return (passed, Err(refusal)),
+            };
             self.searched = 0;
-            self.step(&piece)?;
-            out.extend_from_slice(&piece);
+            if let Err(refusal) = self.step(rest.get(..length).unwrap_or(rest)) {
+                return (passed, Err(refusal));
+            }
+            passed += length;
         }
-        Ok(())
     }
 
     /// How long the next head, line or stretch of body is, if it has come.
-    fn next_piece(&mut self) -> Result<Option<usize>, Refusal> {
-        if self.held.is_empty() {
+    fn next_piece(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
+        if held.is_empty() {
             return Ok(None);
         }
         match self.place {
             Place::Undecided => Ok(None),
-            Place::Rest => Ok(Some(self.held.len())),
+            Place::Rest => Ok(Some(held.len())),
             Place::Body(left) | Place::ChunkData(left) => {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
-                Ok(Some(left.min(self.held.len())))
+                Ok(Some(left.min(held.len())))
             }
-            Place::Head => self.head_end(),
-            Place::ChunkSize | Place::ChunkEnd | Place::Trailers(_) => self.line_end(),
+            Place::Head => self.head_end(held),
+            Place::ChunkSize | Place::ChunkEnd | Place::Trailers(_) => self.line_end(held),
         }
     }
 
@@ -201,21 +220,20 @@ impl<H: Heads> Guard<H> {
                 Place::Trailers(length + piece.len())
             }
             Place::Body(_) | Place::ChunkData(_) | Place::Undecided | Place::Rest => {
-                self.passed(piece.len());
-                self.place
+                self.place.after(piece.len())
             }
         };
         Ok(())
     }
 
     /// Where the head ends, if it has; a line before it that ends otherwise than in CRLF is refused.
-    fn head_end(&mut self) -> Result<Option<usize>, Refusal> {
+    fn head_end(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
         self.heads.begin()?;
-        if self.held.starts_with(b"\r\n") {
+        if held.starts_with(b"\r\n") {
             return Ok(Some(2));
         }
-        while let Some(end) = self.next_line_end()? {
-            let is_empty_line = self.held.get(end.saturating_sub(4)..end) == Some(b"\r\n\r\n");
+        while let Some(end) = self.next_line_end(held)? {
+            let is_empty_line = held.get(end.saturating_sub(4)..end) == Some(b"\r\n\r\n");
             if end > LONGEST_HEAD {
                 break;
             }
@@ -229,9 +247,9 @@ impl<H: Heads> Guard<H> {
         Ok(None)
     }
 
-    fn line_end(&mut self) -> Result<Option<usize>, Refusal> {
-        let end = self.next_line_end()?;
-        let length = end.unwrap_or(self.held.len());
+    fn line_end(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
+        let end = self.next_line_end(held)?;
+        let length = end.unwrap_or(held.len());
         match self.place {
             Place::Trailers(before) if before + length > LONGEST_HEAD => Err(Refusal::HeadTooLarge),
             Place::ChunkEnd if length > 2 => {
@@ -252,15 +270,15 @@ impl<H: Heads> Guard<H> {
     }
 
     /// The end of the next line that was not searched yet.
-    fn next_line_end(&mut self) -> Result<Option<usize>, Refusal> {
-        let unsearched = self.held.get(self.searched..).unwrap_or_default();
+    fn next_line_end(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
+        let unsearched = held.get(self.searched..).unwrap_or_default();
         let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
-            self.searched = self.held.len();
+            self.searched = held.len();
             return Ok(None);
         };
         let feed = self.searched + found;
         self.searched = feed + 1;
-        match feed.checked_sub(1).and_then(|at| self.held.get(at)) {
+        match feed.checked_sub(1).and_then(|at| held.get(at)) {
             Some(b'\r') => Ok(Some(feed + 1)),
             Some(_) | None => Err(Refusal::Malformed("a line ends in LF without CR")),
         }

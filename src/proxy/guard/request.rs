@@ -152,8 +152,7 @@ mod tests {
     fn pass(bytes: &[u8], size: usize) -> (Vec<u8>, Result<(), Refusal>) {
         let (mut guard, mut out) = (Guard::new(Requests::default()), Vec::new());
         for piece in bytes.chunks(size) {
-            guard.take(piece);
-            if let Err(refusal) = guard.release(&mut out) {
+            if let Err(refusal) = guard.judge(piece, &mut out) {
                 return (out, Err(refusal));
             }
         }
@@ -341,9 +340,8 @@ mod tests {
             ),
         ] {
             let (mut guard, mut out) = (Guard::new(Requests::default()), Vec::new());
-            guard.take(request);
-            guard.take(frames);
-            guard.release(&mut out).unwrap();
+            let bytes = [request.as_slice(), frames].concat();
+            guard.judge(&bytes, &mut out).unwrap();
             assert_eq!(out, request);
             assert!(guard.is_undecided());
             guard.decide(is_tunnel);
