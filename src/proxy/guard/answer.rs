@@ -1,7 +1,7 @@
 //! How an answer begins: its status line, and what of it and of the request frames it. RFC 9112 §4, §6.3.
 
 use super::Refusal;
-use super::field::{Framing, Version, is_text, read_fields, split_head};
+use super::field::{Framing, Version, are_text, read_fields, split_head};
 use super::pieces::{Heads, Place};
 
 /// Interim answers before the final one; honest origins send one or two.
@@ -118,7 +118,7 @@ fn read_status_line(text: &[u8]) -> Result<(Version, u16), Refusal> {
     if !is_status || !matches!(reason.first(), None | Some(b' ')) {
         return Err(refuse());
     }
-    if !reason.iter().copied().all(is_text) {
+    if !are_text(reason) {
         return Err(Refusal::Malformed("the reason has control characters"));
     }
     let status = digits

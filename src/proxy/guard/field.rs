@@ -13,9 +13,19 @@ pub(super) fn is_text(byte: u8) -> bool {
     byte == b'\t' || (byte >= b' ' && byte != 0x7f)
 }
 
+/// Whether all of this may stand in a field's value. Without a way out early, so that many bytes are looked
+/// at together.
+pub(super) fn are_text(text: &[u8]) -> bool {
+    text.iter().fold(true, |all, byte| all & is_text(*byte))
+}
+
 /// RFC 9110 §5.6.2.
 pub(super) fn is_token_character(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    matches!(
+        byte,
+        b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'!' | b'#'..=b'\'' | b'*' | b'+' | b'-' | b'.'
+            | b'^'..=b'`' | b'|' | b'~'
+    )
 }
 
 /// Whether this is a token.
@@ -27,10 +37,13 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 pub(super) fn split_head(
     head: &[u8],
 ) -> Result<(&[u8], impl Iterator<Item = &[u8]> + use<'_>), Refusal> {
-    let mut lines = head
-        .strip_suffix(b"\r\n")
-        .unwrap_or(head)
-        .split_inclusive(|byte| *byte == b'\n');
+    let mut rest = head.strip_suffix(b"\r\n").unwrap_or(head);
+    let mut lines = std::iter::from_fn(move || {
+        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
+        let (line, behind) = rest.split_at_checked(end)?;
+        rest = behind;
+        (!line.is_empty()).then_some(line)
+    });
     let first = line(lines.next().unwrap_or_default())?;
     Ok((first, lines))
 }
@@ -70,7 +83,7 @@ fn read_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
         return Err(Refusal::Malformed("the name of a field is no token"));
     }
     let value = value.get(1..).unwrap_or_default();
-    if !value.iter().copied().all(is_text) {
+    if !are_text(value) {
         return Err(Refusal::Malformed("a field's value has control characters"));
     }
     Ok((name, value.trim_ascii()))

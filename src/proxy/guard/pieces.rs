@@ -272,7 +272,7 @@ impl<H: Heads> Guard<H> {
     /// The end of the next line that was not searched yet.
     fn next_line_end(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
         let unsearched = held.get(self.searched..).unwrap_or_default();
-        let Some(found) = unsearched.iter().position(|byte| *byte == b'\n') else {
+        let Some(found) = memchr::memchr(b'\n', unsearched) else {
             self.searched = held.len();
             return Ok(None);
         };
