@@ -119,19 +119,8 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
         head.edns = find_opt(&mut cursor, &counts);
         return Message::bare(head, Rcode::NotImp);
     }
-    // RFC 7873 §5.4: who asks for a cookie needs no question.
-    if counts.questions == 0 {
-        let mut opt = None;
-        let is_fine = read_records(cursor, &counts, 0, &mut opt).is_ok();
-        if is_fine && opt.is_some_and(|edns| edns.cookie.is_some()) {
-            head.edns = opt;
-            return Message::bare(head, Rcode::NoError);
-        }
-    }
-    // RFC 9619 §4: any other query has exactly one question.
     if counts.questions != 1 {
-        head.edns = find_opt(&mut cursor, &counts);
-        return Message::bare(head, Rcode::FormErr);
+        return read_without_question(head, cursor, &counts);
     }
     let question = read_question(&mut cursor);
     let question = question.and_then(|(raw, qtype, qclass)| Some((name.set(raw)?, qtype, qclass)));
@@ -151,6 +140,25 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
         qclass,
     };
     Message::Heard(head, Content::Query(query))
+}
+
+/// RFC 9619 §4: a query has exactly one question.
+fn read_without_question<'q>(
+    mut head: Head<'q>,
+    mut cursor: Cursor<'q>,
+    counts: &Counts,
+) -> Message<'q> {
+    let mut opt = None;
+    // RFC 7873 §5.4: who asks for a cookie needs none.
+    if counts.questions == 0
+        && read_records(cursor, counts, 0, &mut opt).is_ok()
+        && opt.is_some_and(|edns| edns.cookie.is_some())
+    {
+        head.edns = opt;
+        return Message::bare(head, Rcode::NoError);
+    }
+    head.edns = find_opt(&mut cursor, counts);
+    Message::bare(head, Rcode::FormErr)
 }
 
 fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
