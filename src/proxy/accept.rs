@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 use super::calm::Calm;
 use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
+use super::gather::Gather;
 use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
 use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
@@ -276,7 +277,7 @@ impl Accepting {
             .keep_alive_interval(timeouts.idle)
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LARGEST_HEAD)
-            .serve_connection(TokioIo::new(Calm::new(stream)), service);
+            .serve_connection(TokioIo::new(Calm::new(Gather::new(stream))), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,

@@ -17,6 +17,7 @@ mod exchange;
 mod forward;
 mod frames;
 mod fresh_read;
+mod gather;
 mod guard;
 mod handle;
 mod headers;
