@@ -9,7 +9,7 @@ use tracing_subscriber::EnvFilter;
 
 use super::{Config, Done, Failed};
 use crate::admin::Metrics;
-use crate::edge::{Edge, Source, StartError};
+use crate::edge::{Edge, Source, Start, StartError};
 
 /// Runs the edge: DNS, health checks, proxy, admin
 ///
@@ -18,6 +18,12 @@ use crate::edge::{Edge, Source, StartError};
 pub(super) struct Serve {
     #[command(flatten)]
     config: Config,
+    /// Take over from the edge that runs with this configuration, without losing a request
+    ///
+    /// It hands over its sockets and all that it has learned, and finishes what it has begun. It is found by
+    /// `node.upgrade_socket` (default: upgrade.sock in `node.state_dir`); if none runs, this is a fresh start.
+    #[arg(long)]
+    upgrade: bool,
     #[command(flatten)]
     logs: Logs,
 }
@@ -66,7 +72,12 @@ impl Serve {
         self.logs.start();
         runtime()?.block_on(async {
             let signals = Signals::catch()?;
-            let edge = start(Source::paths(self.config.paths)).await?;
+            let whose_place = if self.upgrade {
+                Start::Upgrade
+            } else {
+                Start::Fresh
+            };
+            let edge = start(Source::paths(self.config.paths), whose_place).await?;
             tracing::info!("ready");
             signals.obey(edge).await
         })
@@ -83,16 +94,17 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Starts an edge with a thread per core.
-pub(super) async fn start(source: Source) -> Result<Edge, Failed> {
+pub(super) async fn start(source: Source, whose_place: Start) -> Result<Edge, Failed> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let metrics = Metrics::install()?;
-    Edge::start(source, metrics, threads)
+    Edge::start(source, metrics, threads, whose_place)
         .await
         .map_err(|error| match error {
             StartError::Config(problems) => Failed(problems.to_string()),
-            StartError::Listen(_) | StartError::Store(_) | StartError::System(_) => {
-                Failed::from(error)
-            }
+            StartError::Listen(_)
+            | StartError::Predecessor(_)
+            | StartError::Store(_)
+            | StartError::System(_) => Failed::from(error),
         })
 }
 
@@ -120,6 +132,7 @@ impl Signals {
                 _ = self.hangup.recv() => edge.reload(),
                 _ = self.terminate.recv() => break,
                 _ = self.interrupt.recv() => break,
+                () = edge.succeeded() => break,
             }
         }
         tracing::info!("draining");

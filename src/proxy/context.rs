@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::access_log::AccessLog;
@@ -51,6 +51,16 @@ impl Context {
             sticky: StickyTable::default(),
             tasks,
         }
+    }
+
+    /// Which clients without cookies are used to which region, for the process that takes this one's place.
+    pub fn bequeath_sticky(&self) -> Value {
+        self.sticky.bequeath()
+    }
+
+    /// Knows what [`bequeath_sticky`](Self::bequeath_sticky) told.
+    pub fn inherit_sticky(&self, bequest: &Value) {
+        self.sticky.inherit(bequest);
     }
 
     /// Runs what outlives its request, on the runtime of the caller.
