@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on should stop loudly"
 )]
 
@@ -11,7 +12,7 @@ mod support;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -354,7 +355,9 @@ fn receive(stream: &mut UnixStream) {
         u32::from_be_bytes(number)
     };
     let length = number() + number();
-    stream.read_exact(&mut vec![0; length as usize]).unwrap();
+    stream
+        .read_exact(&mut vec![0; usize::try_from(length).unwrap()])
+        .unwrap();
 }
 
 #[test]
@@ -602,4 +605,96 @@ fn sockets_that_systemd_opened_are_served() {
     edge.kill().unwrap();
     edge.wait().unwrap();
     assert_eq!(served, Some((Ok(true), Ok(()), Ok(()))), "{}", said());
+}
+
+#[test]
+fn systemd_is_told_of_readiness_reloads_upgrades_and_the_end() {
+    let origin = Origin::start("o");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("notify.sock");
+    let told = UnixDatagram::bind(&place).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    let next = || {
+        let mut text = [0; 100];
+        let length = told.recv(&mut text).expect("something is told");
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let text = yaml("state_dir: state", &origin.url(), "");
+    std::fs::write(folder.path().join("edge.yaml"), text).unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = meridian();
+        command
+            .arg("serve")
+            .args(arguments)
+            .arg("--config")
+            .arg(folder.path());
+        let mut process = Process::start(command.env("NOTIFY_SOCKET", &place));
+        process.wait_for(" ready");
+        process
+    };
+    let mut old = start(&[]);
+    let ready = next();
+    assert!(ready.starts_with("READY=1\nMAINPID="), "{ready}");
+    old.signal("HUP");
+    assert_eq!(next(), "RELOADING=1");
+    assert_eq!(next(), ready);
+    let mut new = start(&["--upgrade"]);
+    let taken_over = next();
+    assert!(taken_over.starts_with("READY=1\nMAINPID="), "{taken_over}");
+    assert_ne!(taken_over, ready, "another process");
+    assert_eq!(old.wait(), 0);
+    new.signal("TERM");
+    assert_eq!(next(), "STOPPING=1", "and nothing of the old one's end");
+    assert_eq!(new.wait(), 0);
+}
+
+#[test]
+fn sigusr2_starts_a_successor() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
+    let http = edge.address("http");
+    edge.process.signal("USR2");
+    edge.process.wait_for("another process took over");
+    // The successor says what it says where the old one did.
+    let said = edge.process.said();
+    let pid = said.split("started a successor pid=").nth(1).unwrap();
+    let pid = pid.split_whitespace().next().unwrap();
+    let is_served = get(&mut connect(http));
+    let ended = Command::new("kill").arg(pid).status().unwrap();
+    assert!(ended.success());
+    assert_eq!(is_served, Ok(true));
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_gone() {
+    let (chatty, other) = (raw_origin(echo), Origin::start("o"));
+    let with = |more: &str| {
+        yaml("drain_timeout: 1s", &other.url(), "")
+            .replace("services: {", &format!("services: {{ {more}"))
+            .replace(
+                "regions: {",
+                &format!("regions: {{ chat: {{ origins: ['http://{chatty}'] }}, "),
+            )
+            .replace(
+                "hosts: [www.example.com]",
+                "regions: [here], hosts: [web.example.com]",
+            )
+    };
+    let chat_route = "chat: { regions: [chat], hosts: [www.example.com] }, ";
+    let edge = Edge::start(&with(chat_route));
+    let mut client = chat(&edge);
+    let generation = || edge.admin("GET", "/api/v1/status", "").1["config"]["generation"].as_u64();
+    edge.write(&with(&format!(
+        "{chat_route} new: {{ hosts: [new.example.com] }}, "
+    )));
+    assert!(wait_until(|| generation() == Some(2)));
+    exchange_line(&mut client, "still here\n");
+    let began = Instant::now();
+    edge.write(&with(""));
+    assert!(wait_until(|| generation() == Some(3)));
+    exchange_line(&mut client, "and now\n");
+    assert_eq!(client.read_line(&mut String::new()).unwrap_or(0), 0);
+    assert!(began.elapsed() >= Duration::from_secs(1));
 }

@@ -7,13 +7,15 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::successor::Program;
 use super::{Config, Done, Failed};
 use crate::admin::Metrics;
-use crate::edge::{Edge, Source, Start, StartError};
+use crate::edge::{Edge, News, Source, Start, StartError, tell};
 
 /// Runs the edge: DNS, health checks, proxy, admin
 ///
 /// SIGHUP reloads the configuration, as a change of its files does; SIGTERM and SIGINT drain and end.
+/// SIGUSR2 starts the program anew with `--upgrade`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
@@ -71,7 +73,7 @@ impl Serve {
     pub(super) fn run(self) -> Done {
         self.logs.start();
         runtime()?.block_on(async {
-            let signals = Signals::catch()?;
+            let (signals, program) = (Signals::catch()?, Program::note()?);
             let whose_place = if self.upgrade {
                 Start::Upgrade
             } else {
@@ -79,7 +81,11 @@ impl Serve {
             };
             let edge = start(Source::paths(self.config.paths), whose_place).await?;
             tracing::info!("ready");
-            signals.obey(edge).await
+            tell(News::Ready);
+            tokio::select! {
+                done = signals.obey(edge) => done,
+                never = program.start_when_asked() => match never {},
+            }
         })
     }
 }
@@ -125,13 +131,15 @@ impl Signals {
         })
     }
 
-    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one.
+    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one, and when another process
+    /// has taken over.
     pub(super) async fn obey(mut self, edge: Edge) -> Done {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => edge.reload(),
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break tell(News::Stopping),
+                _ = self.interrupt.recv() => break tell(News::Stopping),
+                // Whoever supervises this process looks at the other one by now.
                 () = edge.succeeded() => break,
             }
         }

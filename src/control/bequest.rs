@@ -28,6 +28,7 @@ pub(super) fn bequeath(world: &World, steady_ms: u64) -> Value {
     let suspects: Vec<_> = world.suspects().collect();
     if let Some(state) = state.as_object_mut() {
         state.insert("round_trips".to_owned(), world.round_trips().collect());
+        state.insert("order".to_owned(), json!(world.order()));
         state.insert("suspects".to_owned(), json!(suspects));
         state.insert("ejections".to_owned(), Value::from(ejections));
     }
@@ -42,6 +43,8 @@ pub(super) fn inherit(world: &mut World, state: &Value, now_ms: u64, steady_ms: 
             world.remember_round_trip(region, ms);
         }
     }
+    let order = state["order"].as_array().into_iter().flatten();
+    world.remember_order(order.filter_map(Value::as_str));
     for suspect in state["suspects"].as_array().into_iter().flatten() {
         if let (Some(region), Some(until_ms)) = (suspect[0].as_str(), suspect[1].as_u64()) {
             world.remember_suspect(region, until_ms);

@@ -27,6 +27,16 @@ impl Ranking {
         measured.filter_map(|(region, round_trip)| Some((region, round_trip.ms()?)))
     }
 
+    /// The order in force, by name; near-equal regions keep it.
+    pub(super) fn order(&self) -> &[Arc<str>] {
+        &self.order
+    }
+
+    /// Goes on from an order that another process had.
+    pub(super) fn keep_order(&mut self, order: Vec<Arc<str>>) {
+        self.order = order;
+    }
+
     /// The regions as seen from here. `able` tells which regions' measurements must be in before
     /// measurements decide: until then the model does, so that the first probe to answer does not
     /// make its region the nearest.

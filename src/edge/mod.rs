@@ -10,6 +10,7 @@ mod reload;
 mod run;
 mod signatures;
 mod source;
+mod supervisor;
 mod watch;
 mod zone_keys;
 
@@ -17,4 +18,5 @@ pub use before::Start;
 pub use materials::{Materials, load_materials};
 pub use run::{Addresses, Edge, StartError};
 pub use source::Source;
+pub use supervisor::{News, tell};
 pub use zone_keys::MissingKeys;

@@ -13,6 +13,7 @@ use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::run::{Wiring, publish_generation};
 use super::source::Source;
+use super::supervisor::{News, tell};
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
 use crate::clock;
@@ -65,7 +66,9 @@ impl Reloading {
                     continue;
                 }
             };
+            tell(News::Reloading);
             let outcome = self.reload(&mut watch).await;
+            tell(News::Ready);
             if let Some(reply) = reply {
                 // Whoever asked may have gone; the event log and the page still tell.
                 let _ = reply.send(outcome);

@@ -33,7 +33,7 @@ pub struct Live {
 /// What every worker shares.
 pub struct Context {
     /// The published facts.
-    pub live: ArcSwap<Live>,
+    pub live: Arc<ArcSwap<Live>>,
     /// To tell of what traffic shows.
     pub control: Control,
     /// Which region clients without cookies are used to.
@@ -46,7 +46,7 @@ impl Context {
     /// A context that begins with these facts.
     pub fn new(live: Live, control: Control, tasks: TaskTracker) -> Self {
         Self {
-            live: ArcSwap::from_pointee(live),
+            live: Arc::new(ArcSwap::from_pointee(live)),
             control,
             sticky: StickyTable::default(),
             tasks,

@@ -13,6 +13,20 @@ impl World {
         measured.map(|(region, ms)| (region.to_string(), ms.into()))
     }
 
+    /// The regions in the order that they last had by round trip.
+    pub(in crate::control) fn order(&self) -> Vec<&str> {
+        self.ranking
+            .order()
+            .iter()
+            .map(|region| &**region)
+            .collect()
+    }
+
+    /// Takes over such an order.
+    pub(in crate::control) fn remember_order<'a>(&mut self, order: impl Iterator<Item = &'a str>) {
+        self.ranking.keep_order(order.map(Into::into).collect());
+    }
+
     /// Takes over a round trip as if it were measured.
     pub(in crate::control) fn remember_round_trip(&mut self, region: &str, ms: f64) {
         self.ranking.sample(&region.into(), ms);
