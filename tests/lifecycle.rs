@@ -284,13 +284,21 @@ fn what_outlasts_drain_timeout_is_cut_in_the_old_process() {
 
 #[test]
 fn an_answer_under_way_is_finished_by_the_old_process() {
-    let origin = Origin::start("o");
-    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
-    origin.set_pause(Duration::from_secs(2));
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (go_on, may_answer) = std::sync::mpsc::channel::<()>();
+    let may_answer = std::sync::Arc::new(std::sync::Mutex::new(may_answer));
+    let origin = raw_origin(move |mut stream, _| {
+        asked.send(()).unwrap();
+        may_answer.lock().unwrap().recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.get_mut().write_all(answer).unwrap();
+    });
+    let mut edge = Edge::start(&yaml("state_dir: state", &format!("http://{origin}"), ""));
     let mut client = connect(edge.address("http"));
     client.get_mut().write_all(GET.as_bytes()).unwrap();
-    assert!(wait_until(|| origin.is_asked()));
+    is_asked.recv().unwrap();
     let mut old = upgrade(&mut edge);
+    go_on.send(()).unwrap();
     let head = read_head(&mut client).to_ascii_lowercase();
     assert!(head.starts_with("http/1.1 200 "), "{head}");
     assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
@@ -497,9 +505,9 @@ fn an_upgrade_may_change_what_is_listened_on() {
 #[test]
 fn sigterm_says_not_ready_then_closes_then_waits_for_what_is_in_flight() {
     let origin = Origin::start("o");
-    let mut edge = Edge::start(&yaml("drain_delay: 2s", &origin.url(), ""));
+    let mut edge = Edge::start(&yaml("drain_delay: 4s", &origin.url(), ""));
     let (http, dns) = (edge.address("http"), edge.address("dns"));
-    origin.set_pause(Duration::from_secs(4));
+    origin.set_pause(Duration::from_secs(7));
     let mut slow = connect(http);
     slow.get_mut().write_all(GET.as_bytes()).unwrap();
     assert!(wait_until(|| origin.is_asked()));
@@ -510,9 +518,9 @@ fn sigterm_says_not_ready_then_closes_then_waits_for_what_is_in_flight() {
     // Listeners stay open for `drain_delay`.
     assert!(get(&mut connect(http)).is_ok());
     DnsClient::of(dns).ask(support::query("www.example.com", 1, &[]));
-    assert!(began.elapsed() < Duration::from_secs(2), "too late to tell");
+    assert!(began.elapsed() < Duration::from_secs(4), "too late to tell");
     assert!(wait_until(|| TcpStream::connect(http).is_err()));
-    assert!(began.elapsed() >= Duration::from_secs(2));
+    assert!(began.elapsed() >= Duration::from_secs(4));
     assert_eq!(edge.admin("GET", "/readyz", "").0, 503, "a drain is seen");
     let head = read_head(&mut slow);
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
@@ -672,14 +680,11 @@ fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_g
     let (chatty, other) = (raw_origin(echo), Origin::start("o"));
     let with = |more: &str| {
         yaml("drain_timeout: 1s", &other.url(), "")
+            .replace("hosts: [www.", "regions: [here], hosts: [web.")
             .replace("services: {", &format!("services: {{ {more}"))
             .replace(
-                "regions: {",
-                &format!("regions: {{ chat: {{ origins: ['http://{chatty}'] }}, "),
-            )
-            .replace(
-                "hosts: [www.example.com]",
-                "regions: [here], hosts: [web.example.com]",
+                "regions: { here",
+                &format!("regions: {{ chat: {{ origins: ['http://{chatty}'] }}, here"),
             )
     };
     let chat_route = "chat: { regions: [chat], hosts: [www.example.com] }, ";
