@@ -31,6 +31,9 @@ use crate::control::Event;
 /// How long a client of the admin may take for a request head.
 const HEADERS: std::time::Duration = std::time::Duration::from_secs(10);
 
+/// How long a client that has just connected gets for its request at the end, and for its answer.
+const LAST_REQUEST: std::time::Duration = std::time::Duration::from_millis(500);
+
 /// Serves until `stop`.
 pub async fn serve(
     listener: TcpListener,
@@ -55,10 +58,18 @@ pub async fn serve(
                 .timer(TokioTimer::new())
                 .header_read_timeout(HEADERS)
                 .serve_connection(TokioIo::new(stream), service);
+            let mut connection = std::pin::pin!(connection);
+            let over = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_REQUEST).await;
+            };
             tokio::select! {
                 // Whatever ends a client's connection is the client's business.
-                _ = connection => {}
-                () = stop.cancelled() => {}
+                _ = connection.as_mut() => {}
+                () = over => {
+                    connection.as_mut().graceful_shutdown();
+                    let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
+                }
             }
         });
     }

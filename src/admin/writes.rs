@@ -132,6 +132,9 @@ fn drain_refused(refused: &DrainRefused) -> Response {
         | DrainRefused::NotDrained(_) => {
             error(StatusCode::NOT_FOUND, refused.to_string()).into_response()
         }
+        DrainRefused::HandedOver => {
+            error(StatusCode::SERVICE_UNAVAILABLE, refused.to_string()).into_response()
+        }
         DrainRefused::Guard {
             service,
             min_regions,

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::serve::{Logs, Signals, runtime, start};
 use super::{Done, Failed};
 use crate::config::plan::{HostPattern, Plan, Region};
-use crate::edge::{Addresses, Source};
+use crate::edge::{Addresses, Source, Start};
 use crate::lab::{self, Command, DEFAULT_CONTROL, RegionConfig};
 use crate::latency::modelled_ms;
 use crate::units::parse_duration;
@@ -125,7 +125,7 @@ impl Lab {
             let servers = names
                 .map(|name| Ok((name.clone(), lab.address(&name)?)))
                 .collect::<Result<HashMap<_, _>, lab::LabError>>()?;
-            let edge = start(source.with_stand_ins(servers)).await?;
+            let edge = start(source.with_stand_ins(servers), Start::Fresh).await?;
             say!("{}", guide(&plan, &edge.addresses(), control_address));
             let done = signals.obey(edge).await;
             lab.stop().await;

@@ -11,6 +11,7 @@ mod completions;
 mod explain;
 mod lab;
 mod serve;
+mod successor;
 
 use std::io::Write;
 use std::path::PathBuf;

@@ -7,17 +7,25 @@ use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+use super::successor::Program;
 use super::{Config, Done, Failed};
 use crate::admin::Metrics;
-use crate::edge::{Edge, Source, StartError};
+use crate::edge::{Edge, News, Source, Start, StartError, tell};
 
 /// Runs the edge: DNS, health checks, proxy, admin
 ///
 /// SIGHUP reloads the configuration, as a change of its files does; SIGTERM and SIGINT drain and end.
+/// SIGUSR2 starts the program anew with `--upgrade`.
 #[derive(Debug, Args)]
 pub(super) struct Serve {
     #[command(flatten)]
     config: Config,
+    /// Take over from the edge that runs with this configuration, without losing a request
+    ///
+    /// It hands over its sockets and all that it has learned, and finishes what it has begun. It is found by
+    /// `node.upgrade_socket` (default: upgrade.sock in `node.state_dir`); if none runs, this is a fresh start.
+    #[arg(long)]
+    upgrade: bool,
     #[command(flatten)]
     logs: Logs,
 }
@@ -65,10 +73,19 @@ impl Serve {
     pub(super) fn run(self) -> Done {
         self.logs.start();
         runtime()?.block_on(async {
-            let signals = Signals::catch()?;
-            let edge = start(Source::paths(self.config.paths)).await?;
+            let (signals, program) = (Signals::catch()?, Program::note()?);
+            let whose_place = if self.upgrade {
+                Start::Upgrade
+            } else {
+                Start::Fresh
+            };
+            let edge = start(Source::paths(self.config.paths), whose_place).await?;
             tracing::info!("ready");
-            signals.obey(edge).await
+            tell(News::Ready);
+            tokio::select! {
+                done = signals.obey(edge) => done,
+                never = program.start_when_asked() => match never {},
+            }
         })
     }
 }
@@ -83,16 +100,17 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 }
 
 /// Starts an edge with a thread per core.
-pub(super) async fn start(source: Source) -> Result<Edge, Failed> {
+pub(super) async fn start(source: Source, whose_place: Start) -> Result<Edge, Failed> {
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let metrics = Metrics::install()?;
-    Edge::start(source, metrics, threads)
+    Edge::start(source, metrics, threads, whose_place)
         .await
         .map_err(|error| match error {
             StartError::Config(problems) => Failed(problems.to_string()),
-            StartError::Listen(_) | StartError::Store(_) | StartError::System(_) => {
-                Failed::from(error)
-            }
+            StartError::Listen(_)
+            | StartError::Predecessor(_)
+            | StartError::Store(_)
+            | StartError::System(_) => Failed::from(error),
         })
 }
 
@@ -113,13 +131,16 @@ impl Signals {
         })
     }
 
-    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one.
+    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one, and when another process
+    /// has taken over.
     pub(super) async fn obey(mut self, edge: Edge) -> Done {
         loop {
             tokio::select! {
                 _ = self.hangup.recv() => edge.reload(),
-                _ = self.terminate.recv() => break,
-                _ = self.interrupt.recv() => break,
+                _ = self.terminate.recv() => break tell(News::Stopping),
+                _ = self.interrupt.recv() => break tell(News::Stopping),
+                // Whoever supervises this process looks at the other one by now.
+                () = edge.succeeded() => break,
             }
         }
         tracing::info!("draining");

@@ -169,8 +169,12 @@ pub struct Node {
     pub location: Option<GeoPoint>,
     /// Where health, drains and positions outlive a restart.
     pub state_dir: Option<PathBuf>,
-    /// How long in-flight requests get after SIGTERM.
+    /// How long listeners stay open after SIGTERM, while `/readyz` says 503 already.
+    pub drain_delay: Duration,
+    /// How long in-flight requests get after that.
     pub drain_timeout: Duration,
+    /// Where a new process asks to take over; absent: it cannot.
+    pub upgrade_socket: Option<PathBuf>,
 }
 
 /// What the edge listens on.

@@ -167,9 +167,19 @@ static NODE: &[Field] = &[
         "health, drains and positions survive a restart here",
     ),
     field(
+        "drain_delay",
+        Shape::Scalar(&DURATION),
+        "after SIGTERM, listeners stay open this long while /readyz says 503 already; default 0s",
+    ),
+    field(
         "drain_timeout",
         Shape::Scalar(&DURATION),
-        "in-flight requests get this long after SIGTERM; default 30s",
+        "in-flight requests get this long after SIGTERM or an upgrade; default 30s",
+    ),
+    field(
+        "upgrade_socket",
+        Shape::Scalar(&TEXT),
+        "where `meridian serve --upgrade` takes over; default: upgrade.sock in state_dir, if there is one",
     ),
 ];
 

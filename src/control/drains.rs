@@ -56,6 +56,9 @@ pub enum DrainRefused {
         /// The healthy regions that would be left.
         left: Vec<Arc<str>>,
     },
+    /// What is known has been handed to the process that takes this one's place.
+    #[error("another process is taking over from this one: try again in a moment")]
+    HandedOver,
     /// There is nothing to undo.
     #[error("region `{0}` is not drained")]
     NotDrained(String),

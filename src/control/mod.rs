@@ -3,6 +3,7 @@
 //! `world`, `drains`, `ranking` and `events` are pure; `task` is the one writer, and the only one
 //! that holds a [`World`]. Knows no wire format.
 
+mod bequest;
 mod drains;
 mod events;
 mod lag;
@@ -20,7 +21,7 @@ pub use events::{Event, EventLog, Kind};
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
 pub use retired::Replaced;
 pub use store::{Store, StoreError};
-pub use task::{Adoption, Closed, Control, Inbox, Probers, Publish};
+pub use task::{Adoption, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use world::{
     EjectedStatus, Folded, Judged, LastProbe, TargetStatus, Witnessed, World, WorldStatus,
 };

@@ -21,6 +21,22 @@ impl Ranking {
         self.measured.entry(region.clone()).or_default().sample(ms);
     }
 
+    /// What was measured so far, in ms.
+    pub(super) fn measured(&self) -> impl Iterator<Item = (&Arc<str>, f64)> {
+        let measured = self.measured.iter();
+        measured.filter_map(|(region, round_trip)| Some((region, round_trip.ms()?)))
+    }
+
+    /// The order in force, by name; near-equal regions keep it.
+    pub(super) fn order(&self) -> &[Arc<str>] {
+        &self.order
+    }
+
+    /// Goes on from an order that another process had.
+    pub(super) fn keep_order(&mut self, order: Vec<Arc<str>>) {
+        self.order = order;
+    }
+
     /// The regions as seen from here. `able` tells which regions' measurements must be in before
     /// measurements decide: until then the model does, so that the first probe to answer does not
     /// make its region the nearest.

@@ -128,7 +128,7 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .collect()
 }
 
-fn restore(world: &mut World, state: &Value, now_ms: u64) {
+pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
     for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
         let verdict = match verdict.as_str() {
             Some("healthy") => Verdict::Healthy,

@@ -5,11 +5,13 @@ use std::iter;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::bequest::{bequeath, inherit};
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
 use super::retired::{Replaced, Retired};
@@ -69,6 +71,17 @@ enum Command {
     Suspect(Arc<str>, String),
     Republish,
     Tell(Event),
+    Bequeath(oneshot::Sender<Value>),
+    Resume,
+}
+
+/// What a writer knows from before it started.
+#[derive(Default)]
+pub struct Memory {
+    /// Where it is kept.
+    pub store: Option<Store>,
+    /// What the process before has handed on; it counts instead of what is kept.
+    pub bequest: Option<Value>,
 }
 
 /// What a writer that is yet to start will read.
@@ -99,15 +112,20 @@ impl Control {
         &self,
         Inbox(inbox): Inbox,
         first: Adoption,
-        store: Option<Store>,
+        memory: Memory,
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) {
         let (reports, report_inbox) = mpsc::channel(QUEUE);
         let look_every = look_every(&first.plan);
         let mut world = World::new(first.plan, first.clients);
-        if let Some(store) = &store {
-            store.restore(&mut world, clock::unix_ms());
+        let Memory { store, bequest } = memory;
+        match (&bequest, &store) {
+            (Some(bequest), _) => {
+                inherit(&mut world, bequest, clock::unix_ms(), clock::steady_ms());
+            }
+            (None, Some(store)) => store.restore(&mut world, clock::unix_ms()),
+            (None, None) => {}
         }
         let mut writer = Writer {
             world,
@@ -123,7 +141,8 @@ impl Control {
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             tasks: tasks.clone(),
             stop,
-            unsaved: false,
+            unsaved: bequest.is_some(),
+            is_bequeathed: false,
         };
         writer.publish();
         writer.run_checks(&first.probers);
@@ -158,6 +177,18 @@ impl Control {
     ) -> Result<Result<(), DrainRefused>, Closed> {
         self.ask(|reply| Command::Undrain(region, service, reply))
             .await
+    }
+
+    /// All that is known, for the process that takes this one's place. From now on no drain is changed and
+    /// nothing is saved.
+    pub async fn bequeath(&self) -> Result<Value, Closed> {
+        self.ask(Command::Bequeath).await
+    }
+
+    /// Nobody takes this process's place after all.
+    pub async fn resume(&self) {
+        // The writer has ended: so has the edge.
+        let _ = self.commands.send(Command::Resume).await;
     }
 
     /// What the status page shows beyond the snapshot.
@@ -227,6 +258,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    /// Whether another process has what there is to know, and may have begun to save it.
+    is_bequeathed: bool,
 }
 
 impl Writer {
@@ -285,6 +318,9 @@ impl Writer {
             Command::Adopt(adoption, reply) => {
                 let _ = reply.send(self.adopt(*adoption));
             }
+            Command::Drain(_, _, reply) | Command::Undrain(_, _, reply) if self.is_bequeathed => {
+                let _ = reply.send(Err(DrainRefused::HandedOver));
+            }
             Command::Drain(drain, force, reply) => {
                 let outcome = self.world.drain(drain, force);
                 let _ = reply.send(self.conclude(outcome));
@@ -308,6 +344,14 @@ impl Writer {
                 self.publish();
             }
             Command::Tell(event) => self.record([event]),
+            Command::Bequeath(reply) => {
+                self.is_bequeathed = true;
+                let _ = reply.send(bequeath(&self.world, clock::steady_ms()));
+            }
+            Command::Resume => {
+                self.is_bequeathed = false;
+                self.unsaved = true;
+            }
         }
     }
 
@@ -488,7 +532,7 @@ impl Writer {
 
     fn save(&mut self) {
         let Some(store) = &self.store else { return };
-        if !std::mem::take(&mut self.unsaved) {
+        if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
         if let Err(error) = store.save(&remember(&self.world)) {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -55,6 +56,34 @@ pub fn bind_beside(address: SocketAddr, threads: usize) -> io::Result<DnsSockets
     })
 }
 
+/// Serves an address with sockets that another process has bound: each of them, because queries may wait
+/// in any, and each thread with one.
+pub fn adopt(sockets: Vec<OwnedFd>, threads: usize) -> io::Result<DnsSockets> {
+    let (mut udp, mut tcp) = (Vec::new(), None);
+    for socket in sockets.into_iter().map(Socket::from) {
+        if socket.r#type()? == Type::DGRAM {
+            socket.set_nonblocking(false)?;
+            tell_local_address(&socket, local_address(&socket)?)?;
+            udp.push(UdpSocket::from(socket));
+        } else {
+            tcp = Some(TcpListener::from(socket));
+        }
+    }
+    let lacks = |what| io::Error::other(format!("no {what} socket was passed for it"));
+    let tcp = tcp.ok_or_else(|| lacks("TCP"))?;
+    let first = udp.first().ok_or_else(|| lacks("UDP"))?;
+    let address = first.local_addr()?;
+    let shared = (udp.len()..threads).map(|_| first.try_clone());
+    let shared = shared.collect::<io::Result<Vec<_>>>()?;
+    udp.extend(shared);
+    Ok(DnsSockets { udp, tcp, address })
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
 /// Binds a listener alone, as for DNS over TLS. A port that anybody uses is an error.
 pub fn bind_tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let probe = tcp_socket(address)?;
@@ -101,19 +130,24 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     // Best effort: a smaller queue is no reason not to serve.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    // RFC 2181 §4: an answer comes from the address that the query went to, which a socket for
-    // all addresses must be told of.
+    tell_local_address(&socket, address)?;
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+/// RFC 2181 §4: an answer comes from the address that the query went to, which a socket for all addresses must
+/// be told of.
+fn tell_local_address(socket: &Socket, address: SocketAddr) -> io::Result<()> {
     match address {
         SocketAddr::V4(v4) if v4.ip().is_unspecified() => {
-            setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)?;
+            setsockopt(socket, sockopt::Ipv4PacketInfo, &true)?;
         }
         SocketAddr::V6(v6) if v6.ip().is_unspecified() => {
-            setsockopt(&socket, sockopt::Ipv6RecvPacketInfo, &true)?;
+            setsockopt(socket, sockopt::Ipv6RecvPacketInfo, &true)?;
         }
         SocketAddr::V4(_) | SocketAddr::V6(_) => {}
     }
-    socket.bind(&address.into())?;
-    Ok(socket.into())
+    Ok(())
 }
 
 fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Socket> {

@@ -25,7 +25,7 @@ mod table;
 mod tcp;
 mod udp;
 
-pub use bind::{DnsSockets, bind, bind_beside, bind_tcp, bind_tcp_beside};
+pub use bind::{DnsSockets, adopt, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};

@@ -45,6 +45,10 @@ const WRITE_BUFFER: usize = 1 << 16;
 /// How long accepting rests when the process is out of sockets.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long connections without a query are kept open at the end: the first query of a client that has just
+/// connected is on its way.
+const LAST_QUERIES: Duration = Duration::from_secs(1);
+
 /// The length before a message, RFC 1035 §4.2.2.
 const LENGTH_BYTES: usize = 2;
 
@@ -85,6 +89,8 @@ pub async fn serve_tls(
 struct Shared {
     live: Arc<ArcSwap<Live>>,
     stop: CancellationToken,
+    /// Connections that ask nothing end.
+    ending: CancellationToken,
     counters: Counters,
     clients: Clients,
 }
@@ -101,24 +107,36 @@ where
     listener.set_nonblocking(true)?;
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let connections = TaskTracker::new();
-    while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
-        let Ok((stream, peer)) = accepted else {
-            sleep(ACCEPT_PAUSE).await;
-            continue;
-        };
-        let Some(seat) = shared.clients.admit(peer.ip()) else {
+    let begin = |stream: TcpStream, peer: IpAddr| {
+        let Some(seat) = shared.clients.admit(peer) else {
             shared.counters.refused_connection();
-            continue;
+            return;
         };
         // Responses are written whole, so that waiting to fill a segment gains nothing.
         let _ = stream.set_nodelay(true);
-        let conversation = serve(Arc::clone(&shared), stream, peer.ip());
+        let conversation = serve(Arc::clone(&shared), stream, peer);
         connections.spawn(async move {
             conversation.await;
             drop(seat);
         });
+    };
+    while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => begin(stream, peer.ip()),
+            Err(_) => sleep(ACCEPT_PAUSE).await,
+        }
     }
+    let listener = listener.into_std()?;
+    // Connections that wait in a listener are reset when it closes.
+    while let Ok((stream, peer)) = listener.accept() {
+        stream.set_nonblocking(true)?;
+        begin(TcpStream::from_std(stream)?, peer.ip());
+    }
+    drop(listener);
     connections.close();
+    // What is still connected then is told to end.
+    let _ = timeout(LAST_QUERIES, connections.wait()).await;
+    shared.ending.cancel();
     connections.wait().await;
     Ok(())
 }
@@ -128,6 +146,7 @@ impl Shared {
         Self {
             live,
             stop,
+            ending: CancellationToken::new(),
             counters: Counters::of(transport),
             clients: Clients::default(),
         }
@@ -214,7 +233,7 @@ impl Shared {
     ) -> bool {
         if input.is_empty() {
             let first = timeout(IDLE, stream.read_buf(input));
-            let first = self.stop.run_until_cancelled(first).await;
+            let first = self.ending.run_until_cancelled(first).await;
             if !matches!(first, Some(Ok(Ok(count))) if count > 0) {
                 return false;
             }

@@ -21,6 +21,7 @@ use nix::sys::socket::{
 };
 use smallvec::SmallVec;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::Live;
 use super::codec::name::WireName;
@@ -57,20 +58,30 @@ const LEAST_ROOM: usize = 8;
 /// How long a thread waits after an error of the socket that is not about one datagram.
 const ERROR_PAUSE: Duration = Duration::from_millis(10);
 
-/// Serves a socket on a thread of its own until `stop`. `limiter` is every socket's.
+/// Batches that are answered once a socket is to be closed: more than its queue holds of the smallest
+/// datagrams, so that only those who go on asking are cut off.
+const LAST_BATCHES: usize = 4096;
+
+/// Serves a socket on a thread of its own until `stop`, and then what waits in it; `tasks` count the thread.
+/// `limiter` is every socket's.
 pub fn serve_udp(
     socket: UdpSocket,
     live: Arc<ArcSwap<Live>>,
     limiter: Arc<RateLimiter>,
+    tasks: &TaskTracker,
     stop: CancellationToken,
 ) -> io::Result<JoinHandle<()>> {
     socket.set_read_timeout(Some(STOP_CHECK))?;
     let address = socket.local_addr()?;
+    let counted = tasks.token();
     std::thread::Builder::new()
         .name("dns-udp".to_owned())
-        .spawn(move || match address {
-            SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live, limiter).run(&stop),
-            SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live, limiter).run(&stop),
+        .spawn(move || {
+            match address {
+                SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live, limiter).run(&stop),
+                SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live, limiter).run(&stop),
+            }
+            drop(counted);
         })
 }
 
@@ -245,13 +256,28 @@ impl<S: Family> Worker<S> {
                 }
             }
             if stop.is_cancelled() {
+                return self.answer_the_rest();
+            }
+        }
+    }
+
+    /// Answers what waits in the socket.
+    fn answer_the_rest(&mut self) {
+        for _ in 0..LAST_BATCHES {
+            if self.receive_with(MsgFlags::MSG_DONTWAIT).is_err() {
                 return;
             }
+            self.answer();
+            self.send();
         }
     }
 
     /// Waits for one datagram and takes those that have come with it.
     fn receive(&mut self) -> Result<(), Errno> {
+        self.receive_with(MsgFlags::MSG_WAITFORONE)
+    }
+
+    fn receive_with(&mut self, flags: MsgFlags) -> Result<(), Errno> {
         let room = (2 * self.received.len()).clamp(LEAST_ROOM, BATCH);
         self.received.clear();
         let mut slices = self.queries.each_mut().map(|slot| {
@@ -259,7 +285,6 @@ impl<S: Family> Worker<S> {
             [IoSliceMut::new(query)]
         });
         let slices = slices.iter_mut().take(room);
-        let flags = MsgFlags::MSG_WAITFORONE;
         let messages = recvmmsg(self.fd, &mut self.incoming, slices, flags, None)?;
         for message in messages {
             if let Some(from) = message.address {

@@ -3,13 +3,16 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
+use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::inherited::{Inherited, local_address};
 use crate::admin::{self, AdminState};
 use crate::config::plan::Listen;
 use crate::dns;
@@ -35,6 +38,18 @@ impl Protocol {
             Self::Http => "http",
             Self::Admin => "admin",
         }
+    }
+
+    /// The inverse of [`as_str`](Self::as_str).
+    pub(super) fn named(name: &str) -> Option<Self> {
+        let all = [
+            Self::Dns,
+            Self::DnsTls,
+            Self::Https,
+            Self::Http,
+            Self::Admin,
+        ];
+        all.into_iter().find(|protocol| protocol.as_str() == name)
     }
 }
 
@@ -102,6 +117,47 @@ impl Socket {
         })
     }
 
+    /// Listens with sockets that another process has bound.
+    fn adopt(protocol: Protocol, sockets: Vec<OwnedFd>, threads: usize) -> io::Result<Self> {
+        let one = |mut sockets: Vec<OwnedFd>| match (sockets.pop(), sockets.is_empty()) {
+            (Some(socket), true) => {
+                let address = local_address(&socket)?;
+                let listener = std::net::TcpListener::from(socket);
+                listener.set_nonblocking(true)?;
+                Ok((listener, address))
+            }
+            (Some(_) | None, _) => Err(io::Error::other("one socket is to be passed for it")),
+        };
+        Ok(match protocol {
+            Protocol::Dns => Self::Dns(dns::adopt(sockets, threads)?),
+            Protocol::DnsTls => {
+                let (listener, address) = one(sockets)?;
+                Self::DnsTls(listener, address)
+            }
+            Protocol::Https => Self::Proxy(Face::Https, proxy::Listener::adopt(sockets, threads)?),
+            Protocol::Http => Self::Proxy(Face::Http, proxy::Listener::adopt(sockets, threads)?),
+            Protocol::Admin => {
+                let (listener, address) = one(sockets)?;
+                Self::Admin(listener, address)
+            }
+        })
+    }
+
+    /// Its sockets once more.
+    fn duplicates(&self) -> io::Result<Vec<OwnedFd>> {
+        let duplicate = |socket: std::os::fd::BorrowedFd<'_>| socket.try_clone_to_owned();
+        match self {
+            Self::Dns(sockets) => {
+                let udp = sockets.udp.iter().map(AsFd::as_fd);
+                udp.chain([sockets.tcp.as_fd()]).map(duplicate).collect()
+            }
+            Self::Proxy(_, listener) => listener.sockets().map(duplicate).collect(),
+            Self::DnsTls(listener, _) | Self::Admin(listener, _) => {
+                Ok(vec![duplicate(listener.as_fd())?])
+            }
+        }
+    }
+
     fn address(&self) -> SocketAddr {
         match self {
             Self::Dns(sockets) => sockets.address,
@@ -123,12 +179,24 @@ pub(super) struct Serving {
     pub(super) workers: Arc<Workers>,
     /// Requests and connections, which a drain waits for.
     pub(super) tasks: TaskTracker,
+    /// Those of the admin, which it does not wait for.
+    pub(super) admin_tasks: TaskTracker,
 }
 
 /// An open address.
 struct Open {
     address: SocketAddr,
+    /// Those that are served, to be handed to a successor.
+    sockets: Vec<OwnedFd>,
     stop: CancellationToken,
+}
+
+impl Open {
+    /// Ends it; what waits in its sockets is served by whoever holds them too.
+    fn close(&mut self) {
+        self.stop.cancel();
+        self.sockets.clear();
+    }
 }
 
 /// The open addresses.
@@ -138,19 +206,31 @@ pub(super) struct Listeners {
 }
 
 /// Sockets bound for addresses that are not open yet.
-pub(super) struct Bound(Vec<(Wanted, Socket)>);
+pub(super) struct Bound(Vec<(Wanted, Socket, Vec<OwnedFd>)>);
 
 impl Listeners {
-    /// Binds what is wanted and not open; nothing is served yet, nothing is closed.
-    pub(super) fn bind(&self, listen: &Listen, threads: usize) -> Result<Bound, Vec<ListenError>> {
+    /// Binds what is wanted and neither open nor inherited; nothing is served yet, nothing is closed.
+    pub(super) fn bind(
+        &self,
+        listen: &Listen,
+        inherited: &mut Inherited,
+        threads: usize,
+    ) -> Result<Bound, Vec<ListenError>> {
         let (mut bound, mut errors) = (Vec::new(), Vec::new());
-        for (protocol, address) in wanted(listen) {
-            if self.open.contains_key(&(protocol, address)) {
-                continue;
-            }
-            let taking = self.taking(address, listen);
-            match Socket::bind(protocol, address, threads, taking) {
-                Ok(socket) => bound.push(((protocol, address), socket)),
+        let lacking = wanted(listen).filter(|wanted| !self.open.contains_key(wanted));
+        let (passed, new): (Vec<_>, Vec<_>) = lacking
+            .map(|wanted| (wanted, inherited.take(wanted.0, wanted.1)))
+            .partition(|(_, sockets)| sockets.is_some());
+        for ((protocol, address), sockets) in passed.into_iter().chain(new) {
+            let socket = match sockets {
+                Some(sockets) => Socket::adopt(protocol, sockets, threads),
+                None => {
+                    let taking = self.taking(address, listen, inherited);
+                    Socket::bind(protocol, address, threads, taking)
+                }
+            };
+            match socket.and_then(|socket| Ok((socket.duplicates()?, socket))) {
+                Ok((duplicates, socket)) => bound.push(((protocol, address), socket, duplicates)),
                 Err(error) => errors.push(ListenError {
                     protocol,
                     address,
@@ -165,8 +245,9 @@ impl Listeners {
         }
     }
 
-    /// Whether an open listener that is no longer wanted stands in the way of an address.
-    fn taking(&self, address: SocketAddr, listen: &Listen) -> Taking {
+    /// Whether an open listener that is no longer wanted stands in the way of an address, be it this edge's or
+    /// its predecessor's.
+    fn taking(&self, address: SocketAddr, listen: &Listen, inherited: &Inherited) -> Taking {
         let still: Vec<Wanted> = wanted(listen).collect();
         let overlaps = |open: SocketAddr| {
             let (one, other) = (open.ip(), address.ip());
@@ -175,31 +256,49 @@ impl Listeners {
                 && one.is_ipv4() == other.is_ipv4()
                 && (one == other || one.is_unspecified() || other.is_unspecified())
         };
-        let mut going = self
+        let going = self
             .open
             .iter()
-            .filter(|(wanted, _)| !still.contains(wanted));
-        if going.any(|(_, open)| overlaps(open.address)) {
+            .filter(|(wanted, _)| !still.contains(wanted))
+            .map(|(_, open)| open.address);
+        if going.chain(inherited.left()).any(overlaps) {
             Taking::Over
         } else {
             Taking::New
         }
     }
 
+    /// Every socket once more, with a list of what they are for.
+    pub(super) fn duplicates(&self) -> io::Result<(Value, Vec<OwnedFd>)> {
+        let (mut list, mut sockets) = (Vec::new(), Vec::new());
+        for ((protocol, address), open) in &self.open {
+            for socket in &open.sockets {
+                list.push(Inherited::listed(*protocol, *address));
+                sockets.push(socket.try_clone()?);
+            }
+        }
+        Ok((Value::from(list), sockets))
+    }
+
     /// Serves what was bound, and closes what is no longer wanted: connections finish what they began.
     pub(super) fn apply(&mut self, listen: &Listen, Bound(bound): Bound, serving: &Serving) {
-        for (wanted, socket) in bound {
+        for (wanted, socket, sockets) in bound {
             let (address, stop) = (socket.address(), CancellationToken::new());
             serve(socket, serving, &stop);
             tracing::info!("listening {} {address}", wanted.0.as_str());
-            self.open.insert(wanted, Open { address, stop });
+            let open = Open {
+                address,
+                sockets,
+                stop,
+            };
+            self.open.insert(wanted, open);
         }
         let still: Vec<Wanted> = wanted(listen).collect();
         self.open.retain(|wanted, open| {
             let kept = still.contains(wanted);
             if !kept {
                 tracing::info!("closing {} {}", wanted.0.as_str(), open.address);
-                open.stop.cancel();
+                open.close();
             }
             kept
         });
@@ -207,17 +306,17 @@ impl Listeners {
 
     /// Closes all but the admin: a drain has begun, and must still be seen.
     pub(super) fn close_faces(&mut self) {
-        for ((protocol, _), open) in &self.open {
+        for ((protocol, _), open) in &mut self.open {
             if *protocol != Protocol::Admin {
-                open.stop.cancel();
+                open.close();
             }
         }
     }
 
     /// Closes all.
     pub(super) fn close(&mut self) {
-        for open in self.open.values() {
-            open.stop.cancel();
+        for open in self.open.values_mut() {
+            open.close();
         }
     }
 
@@ -268,13 +367,13 @@ fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
         dot,
         workers,
         tasks,
+        admin_tasks,
     } = serving;
     match socket {
         Socket::Dns(sockets) => {
             for udp in sockets.udp {
-                if let Err(error) =
-                    dns::serve_udp(udp, live.clone(), rate_limiter.clone(), stop.clone())
-                {
+                let (live, limiter) = (live.clone(), rate_limiter.clone());
+                if let Err(error) = dns::serve_udp(udp, live, limiter, tasks, stop.clone()) {
                     tracing::error!(%error, "a DNS thread did not start");
                 }
             }
@@ -294,7 +393,7 @@ fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
                     listener,
                     address,
                     admin.clone(),
-                    TaskTracker::new(),
+                    admin_tasks.clone(),
                     stop.clone(),
                 );
                 tokio::spawn(serving);

@@ -1,13 +1,22 @@
 //! The composition root: loads, binds, spawns, wires, drains. The only room that sees every other.
 
+mod before;
+mod handover;
+mod inherited;
 mod listeners;
 mod materials;
+mod passing;
 mod reload;
 mod run;
 mod signatures;
+mod source;
+mod supervisor;
 mod watch;
 mod zone_keys;
 
+pub use before::Start;
 pub use materials::{Materials, load_materials};
-pub use run::{Addresses, Edge, Source, StartError};
+pub use run::{Addresses, Edge, StartError};
+pub use source::Source;
+pub use supervisor::{News, tell};
 pub use zone_keys::MissingKeys;

@@ -1,17 +1,23 @@
 //! Reloads: all or nothing, one after the other, whoever asks for them.
 
+use std::io;
 use std::sync::Arc;
 
+use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
+use super::handover::{Door, Successor};
+use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
-use super::run::{Source, Wiring, publish_generation};
+use super::run::{Wiring, publish_generation};
+use super::source::Source;
+use super::supervisor::{News, tell};
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
 use crate::clock;
-use crate::config::plan::Plan;
+use crate::config::plan::{Node, Plan};
 use crate::config::{Loaded, Problem, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
 
@@ -24,6 +30,10 @@ pub(super) struct Reloading {
     pub(super) serving: Serving,
     pub(super) listeners: Listeners,
     pub(super) threads: usize,
+    /// Where another process asks to take over.
+    pub(super) door: Option<Door>,
+    /// To be cancelled when one has.
+    pub(super) succeeded: CancellationToken,
 }
 
 impl Reloading {
@@ -41,12 +51,57 @@ impl Reloading {
                 Some(reply) = requests.recv() => Some(reply),
                 Some(()) = hangups.recv() => None,
                 () = changed(&mut watch) => None,
+                successor = knocked(&self.door) => {
+                    let handed = stop.run_until_cancelled(self.hand_over(successor)).await;
+                    match handed {
+                        Some(Ok(())) => {
+                            self.succeeded.cancel();
+                            stop.cancelled().await;
+                            return self;
+                        }
+                        Some(Err(error)) => tracing::warn!(%error, "another process did not take over"),
+                        None => {}
+                    }
+                    self.serving.admin.control.resume().await;
+                    continue;
+                }
             };
+            tell(News::Reloading);
             let outcome = self.reload(&mut watch).await;
+            tell(News::Ready);
             if let Some(reply) = reply {
                 // Whoever asked may have gone; the event log and the page still tell.
                 let _ = reply.send(outcome);
             }
+        }
+    }
+
+    /// Lets another process take this one's place: from then on nothing is accepted here. After an error all is
+    /// as it was, once control resumes.
+    async fn hand_over(&mut self, mut successor: Successor) -> io::Result<()> {
+        tracing::info!("another process asks to take over");
+        let (list, sockets) = self.listeners.duplicates()?;
+        successor.give_sockets(list, sockets).await?;
+        let world = self.serving.admin.control.bequeath().await;
+        let state = json!({
+            "key": self.source.bequeath(),
+            "sticky": self.serving.proxy.bequeath_sticky(),
+            "world": world.map_err(io::Error::other)?,
+        });
+        successor.give_state(&state).await?;
+        self.listeners.close();
+        // Its path is the successor's now.
+        self.door = None;
+        successor.part().await;
+        tracing::info!("another process took over");
+        Ok(())
+    }
+
+    /// The edge ends: all but the admin closes, because a drain must still be seen.
+    pub(super) fn end_begins(&mut self) {
+        self.listeners.close_faces();
+        if let Some(door) = self.door.take() {
+            door.close();
         }
     }
 
@@ -90,7 +145,7 @@ impl Reloading {
             .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
         let bound = self
             .listeners
-            .bind(&loaded.plan.listen, self.threads)
+            .bind(&loaded.plan.listen, &mut Inherited::default(), self.threads)
             .map_err(|errors| {
                 errors
                     .iter()
@@ -102,8 +157,11 @@ impl Reloading {
         }
         let mut changes = diff(&self.plan, &loaded.plan).lines();
         changes.extend(materials.changes_since(&self.materials));
-        if self.plan.node.state_dir != loaded.plan.node.state_dir {
-            tracing::warn!("node.state_dir is read at the start only: restart to change it");
+        let at_start_only = |node: &Node| (node.state_dir.clone(), node.upgrade_socket.clone());
+        if at_start_only(&self.plan.node) != at_start_only(&loaded.plan.node) {
+            tracing::warn!(
+                "node.state_dir and node.upgrade_socket are read at the start only: restart to change them"
+            );
         }
         let plan = Arc::new(loaded.plan);
         self.serving.https.store(materials.https.clone());
@@ -132,6 +190,13 @@ impl Reloading {
             generation,
             changes,
         })
+    }
+}
+
+async fn knocked(door: &Option<Door>) -> Successor {
+    match door {
+        Some(door) => door.knocked().await,
+        None => std::future::pending().await,
     }
 }
 

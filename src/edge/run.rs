@@ -1,8 +1,6 @@
 //! One edge from start to end.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +10,21 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::before::{Before, Start};
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::{Materials, load_materials};
 use super::reload::Reloading;
 use super::signatures;
+use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
 use crate::admin::{AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
-use crate::config::{self, Loaded, Problem, Problems};
-use crate::control::{Adoption, ConfigStatus, Control, Reloader, Replaced, Store, StoreError};
+use crate::config::{Loaded, Problem, Problems};
+use crate::control::{
+    Adoption, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
+};
 use crate::dns;
 use crate::health::Traffic;
 use crate::positions::Keyring;
@@ -35,64 +37,8 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// How long the end waits for whoever reads the access log.
 const LAST_LINES_WITHIN: Duration = Duration::from_secs(1);
 
-/// Where the configuration comes from.
-#[derive(Clone, Debug)]
-pub struct Source {
-    text: Text,
-    /// Region → the server that stands in for its origins; none: the origins are the configured ones.
-    stand_ins: Option<Arc<HashMap<String, SocketAddr>>>,
-}
-
-#[derive(Clone, Debug)]
-enum Text {
-    /// Files and folders, watched.
-    Paths(Vec<PathBuf>),
-    /// What messages call it, and the YAML; nobody can change it.
-    Given(&'static str, String),
-}
-
-impl Source {
-    /// Files and folders, watched.
-    pub fn paths(paths: Vec<PathBuf>) -> Self {
-        let text = Text::Paths(paths);
-        Self {
-            text,
-            stand_ins: None,
-        }
-    }
-
-    /// One text, which messages call by this name and nobody can change.
-    pub fn text(name: &'static str, yaml: String) -> Self {
-        let text = Text::Given(name, yaml);
-        Self {
-            text,
-            stand_ins: None,
-        }
-    }
-
-    /// Puts servers in the place of the regions' origins, now and after every reload.
-    pub fn with_stand_ins(mut self, servers: HashMap<String, SocketAddr>) -> Self {
-        self.stand_ins = Some(Arc::new(servers));
-        self
-    }
-
-    fn is_watched(&self) -> bool {
-        matches!(self.text, Text::Paths(_))
-    }
-
-    /// Loads it.
-    pub fn load(&self) -> Result<Loaded, Problems> {
-        let environment = |name: &str| std::env::var(name).ok();
-        let mut loaded = match &self.text {
-            Text::Paths(paths) => config::load(paths, &environment),
-            Text::Given(name, yaml) => config::load_text(name, yaml, &environment),
-        }?;
-        if let Some(servers) = &self.stand_ins {
-            loaded.plan.stand_in(|region| servers.get(region).copied());
-        }
-        Ok(loaded)
-    }
-}
+/// How long the admin's last clients get once another process has taken over.
+const LAST_ADMIN: Duration = Duration::from_secs(2);
 
 /// Why an edge did not start.
 #[derive(Debug, thiserror::Error)]
@@ -103,6 +49,9 @@ pub enum StartError {
     /// Addresses.
     #[error("{0}")]
     Listen(String),
+    /// The edge that runs.
+    #[error("cannot take over: {0}")]
+    Predecessor(String),
     /// `state_dir`.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -117,7 +66,6 @@ pub(super) struct Wiring {
     pub(super) proxy: Option<Arc<proxy::Context>>,
     /// Told of every table that DNS answers from.
     published: Arc<Notify>,
-    random_keyring: Arc<Keyring>,
     in_flight: InFlightCounters,
     traffic: Arc<Traffic>,
 }
@@ -131,7 +79,7 @@ impl Wiring {
         summary: String,
     ) -> Adoption {
         let routes = self.routes(&plan, materials);
-        let keyring = self.keyring(&plan);
+        let keyring = Arc::new(Keyring::new(&plan.keys));
         let access_log = access_log(&plan, materials);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
         let published = self.published.clone();
@@ -179,14 +127,6 @@ impl Wiring {
             &self.traffic,
         ))
     }
-
-    fn keyring(&self, plan: &Plan) -> Arc<Keyring> {
-        if plan.keys.is_empty() {
-            self.random_keyring.clone()
-        } else {
-            Arc::new(Keyring::new(&plan.keys))
-        }
-    }
 }
 
 fn access_log(plan: &Plan, materials: &Materials) -> Option<Arc<AccessLog>> {
@@ -229,14 +169,36 @@ fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
 pub struct Edge {
     admin: Arc<AdminState>,
     workers: Arc<Workers>,
-    tasks: TaskTracker,
+    running: Running,
+    reloading: JoinHandle<Reloading>,
+    hangups: mpsc::Sender<()>,
+    addresses: Addresses,
+}
+
+/// What runs, and what ends it.
+#[derive(Default)]
+pub(super) struct Running {
+    /// Requests and connections, which a drain waits for.
+    pub(super) tasks: TaskTracker,
+    /// Those of the admin, which it does not wait for.
+    pub(super) admin_tasks: TaskTracker,
     /// Checks and the writer, which end when the edge does.
     housekeeping: TaskTracker,
     stop: CancellationToken,
     stop_reloads: CancellationToken,
-    reloading: JoinHandle<Reloading>,
-    hangups: mpsc::Sender<()>,
-    addresses: Addresses,
+    /// Another process has taken over.
+    succeeded: CancellationToken,
+}
+
+impl Running {
+    fn keep_house(&self, admin: &AdminState, wiring: &Wiring) {
+        let (house, stop) = (&self.housekeeping, &self.stop);
+        let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
+        house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
+        house.spawn(renewing);
+        house.spawn(signatures::make_ahead(dns, published, stop.clone()));
+    }
 }
 
 /// Where an edge listens; the first address of each protocol.
@@ -255,66 +217,50 @@ pub struct Addresses {
 }
 
 impl Edge {
-    /// Loads, binds and serves; returns once every listener accepts. Needs a tokio runtime.
+    /// Loads, binds and serves; returns once every listener accepts, and once the edge whose place it takes has
+    /// stopped. Needs a tokio runtime.
     pub async fn start(
-        source: Source,
+        mut source: Source,
         metrics: Metrics,
         threads: usize,
+        start: Start,
     ) -> Result<Self, StartError> {
-        let (loaded, materials) = load(&source)?;
-        let store = loaded
-            .plan
-            .node
-            .state_dir
-            .as_deref()
-            .map(Store::open)
-            .transpose()?;
-        let plan = Arc::new(loaded.plan.clone());
+        let (mut loaded, materials) = load(&source)?;
+        let store = loaded.plan.node.state_dir.as_deref();
+        let store = store.map(Store::open).transpose()?;
+        let mut before = Before::find(start, &loaded.plan).await?;
         let mut listeners = Listeners::default();
-        let bound = listeners.bind(&plan.listen, threads).map_err(|errors| {
-            let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
-            StartError::Listen(lines.join("\n"))
-        })?;
+        let bound = before.bind(&listeners, &loaded.plan, threads)?;
+        let bequest = before.ask().await?;
+        if let Some(bequest) = &bequest {
+            source.inherit(bequest, &mut loaded.plan);
+        }
+        let plan = Arc::new(loaded.plan.clone());
 
         let (control, inbox) = Control::new();
         let (reloader, requests) = Reloader::new();
-        let (stop, stop_reloads) = (CancellationToken::new(), CancellationToken::new());
-        let (tasks, housekeeping) = (TaskTracker::new(), TaskTracker::new());
+        let running = Running::default();
         let mut wiring = Wiring::first(&plan, &materials);
-        let context = wiring.context(&plan, &materials, control.clone(), tasks.clone());
+        let context = wiring.context(&plan, &materials, control.clone(), running.tasks.clone());
+        if let Some(bequest) = &bequest {
+            context.inherit_sticky(&bequest["sticky"]);
+        }
         let adoption = wiring.adoption(plan.clone(), &materials, "first load".to_owned());
-        control.start(inbox, adoption, store, &housekeeping, stop.clone());
+        let bequest = bequest.map(|bequest| bequest.get("world").cloned().unwrap_or_default());
+        let memory = Memory { store, bequest };
+        let (housekeeping, stop) = (&running.housekeeping, &running.stop);
+        control.start(inbox, adoption, memory, housekeeping, stop.clone());
 
-        let admin = Arc::new(AdminState {
-            proxy: context.clone(),
-            database: ArcSwap::new(materials.database.clone()),
-            control,
-            reloader,
-            config: ArcSwap::from_pointee(ConfigStatus {
-                loaded_at_ms: clock::unix_ms(),
-                generation: 1,
-                error: None,
-            }),
-            readiness: Readiness::default(),
-            metrics,
-        });
+        let admin = Arc::new(admin_state(context, &materials, control, reloader, metrics));
         let workers = Arc::new(Workers::start(threads)?);
-        let (serving_dns, published) = (wiring.dns.clone(), wiring.published.clone());
-        let serving = Serving {
-            dns: wiring.dns.clone(),
-            rate_limiter: Arc::new(dns::RateLimiter::new()),
-            proxy: context,
-            admin: admin.clone(),
-            https: Arc::new(ArcSwap::new(materials.https.clone())),
-            dot: Arc::new(ArcSwap::new(materials.dot.clone())),
-            workers: workers.clone(),
-            tasks: tasks.clone(),
-        };
+        let serving = Serving::new(&wiring, &admin, &materials, &workers, &running);
         listeners.apply(&plan.listen, bound, &serving);
         publish_generation(1);
         admin.readiness.set(true);
         let addresses = addresses(&listeners);
         let watch = source.is_watched().then(|| Watch::new(loaded.watched()));
+        let door = before.relieve(&plan).await?;
+        running.keep_house(&admin, &wiring);
         let (hangups, hangup_inbox) = mpsc::channel(1);
         let reloading = Reloading {
             source,
@@ -324,21 +270,16 @@ impl Edge {
             serving,
             listeners,
             threads,
+            door,
+            succeeded: running.succeeded.clone(),
         };
-        let reloading =
-            tokio::spawn(reloading.run(requests, hangup_inbox, watch, stop_reloads.clone()));
-        housekeeping.spawn(upkeep(admin.metrics.clone(), stop.clone()));
-        let (control, dns) = (admin.control.clone(), serving_dns);
-        housekeeping.spawn(signatures::renew(control, dns.clone(), stop.clone()));
-        housekeeping.spawn(signatures::make_ahead(dns, published, stop.clone()));
+        let stop_reloads = running.stop_reloads.clone();
+        let reloading = reloading.run(requests, hangup_inbox, watch, stop_reloads);
         Ok(Self {
             admin,
             workers,
-            tasks,
-            housekeeping,
-            stop,
-            stop_reloads,
-            reloading,
+            running,
+            reloading: tokio::spawn(reloading),
             hangups,
             addresses,
         })
@@ -360,31 +301,41 @@ impl Edge {
         let _ = self.hangups.try_send(());
     }
 
-    /// Drains and ends: readiness first, then listeners, then what is in flight, up to the limit.
+    /// Returns when another process has taken over; this one is to be drained then.
+    pub async fn succeeded(&self) {
+        self.running.succeeded.cancelled().await;
+    }
+
+    /// Drains and ends: readiness first, after `drain_delay` listeners, then what is in flight, up to the limit.
     pub async fn drain(self) {
-        self.admin.readiness.set(false);
-        let limit = self.admin.snapshot().plan.node.drain_timeout;
-        self.stop_reloads.cancel();
+        let node = self.admin.snapshot().plan.node.clone();
+        let running = self.running;
+        let is_succeeded = running.succeeded.is_cancelled();
+        if !is_succeeded {
+            self.admin.readiness.set(false);
+            tokio::time::sleep(node.drain_delay).await;
+        }
+        running.stop_reloads.cancel();
         let mut reloading = self.reloading.await.ok();
         if let Some(reloading) = &mut reloading {
-            reloading.listeners.close_faces();
+            reloading.end_begins();
         }
-        self.tasks.close();
-        if tokio::time::timeout(limit, self.tasks.wait())
-            .await
-            .is_err()
-        {
-            tracing::warn!(
-                left = self.tasks.len(),
-                "drain_timeout is over; connections are cut"
-            );
+        running.tasks.close();
+        let ended = tokio::time::timeout(node.drain_timeout, running.tasks.wait()).await;
+        if ended.is_err() {
+            let left = running.tasks.len();
+            tracing::warn!(left, "drain_timeout is over; connections are cut");
         }
         if let Some(reloading) = &mut reloading {
             reloading.listeners.close();
         }
-        self.stop.cancel();
-        self.housekeeping.close();
-        self.housekeeping.wait().await;
+        if is_succeeded {
+            running.admin_tasks.close();
+            let _ = tokio::time::timeout(LAST_ADMIN, running.admin_tasks.wait()).await;
+        }
+        running.stop.cancel();
+        running.housekeeping.close();
+        running.housekeeping.wait().await;
         let access_log = reloading.and_then(|reloading| reloading.materials.access_log.clone());
         if let Some(sink) = &access_log {
             sink.end_begins();
@@ -398,6 +349,50 @@ impl Edge {
             // After the workers: what they cut off is logged too.
             let closing = move || sink.close(LAST_LINES_WITHIN);
             let _ = tokio::task::spawn_blocking(closing).await;
+        }
+    }
+}
+
+fn admin_state(
+    context: Arc<proxy::Context>,
+    materials: &Materials,
+    control: Control,
+    reloader: Reloader,
+    metrics: Metrics,
+) -> AdminState {
+    AdminState {
+        proxy: context,
+        database: ArcSwap::new(materials.database.clone()),
+        control,
+        reloader,
+        config: ArcSwap::from_pointee(ConfigStatus {
+            loaded_at_ms: clock::unix_ms(),
+            generation: 1,
+            error: None,
+        }),
+        readiness: Readiness::default(),
+        metrics,
+    }
+}
+
+impl Serving {
+    fn new(
+        wiring: &Wiring,
+        admin: &Arc<AdminState>,
+        materials: &Materials,
+        workers: &Arc<Workers>,
+        running: &Running,
+    ) -> Self {
+        Self {
+            dns: wiring.dns.clone(),
+            rate_limiter: Arc::new(dns::RateLimiter::new()),
+            proxy: admin.proxy.clone(),
+            admin: admin.clone(),
+            https: Arc::new(ArcSwap::new(materials.https.clone())),
+            dot: Arc::new(ArcSwap::new(materials.dot.clone())),
+            workers: workers.clone(),
+            tasks: running.tasks.clone(),
+            admin_tasks: running.admin_tasks.clone(),
         }
     }
 }
@@ -423,7 +418,6 @@ impl Wiring {
             ))),
             proxy: None,
             published: Arc::default(),
-            random_keyring: Arc::new(Keyring::new(&[])),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
         }
@@ -440,7 +434,7 @@ impl Wiring {
             snapshot: self.dns.load().snapshot.clone(),
             routes: self.routes(plan, materials),
             access_log: access_log(plan, materials),
-            keyring: self.keyring(plan),
+            keyring: Arc::new(Keyring::new(&plan.keys)),
         };
         let context = Arc::new(proxy::Context::new(live, control, tasks));
         self.proxy = Some(context.clone());

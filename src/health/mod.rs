@@ -16,7 +16,7 @@ mod target;
 pub use checker::{Checker, Report};
 pub use ejection::{OriginStanding, RegionStanding, Spared, may_eject};
 pub use machine::{Machine, Outcome, Thresholds, Verdict};
-pub use passive::{Cause, Ejection, Lately, Passive, Seen, Word};
+pub use passive::{Cause, Ejection, Inherited, Lately, Passive, Seen, Word};
 pub use probe::{Failure, Phases, ProbeResult, Prober};
 pub use region::{Health, of_targets};
 pub use tally::{Tally, Traffic};

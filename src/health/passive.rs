@@ -100,6 +100,19 @@ pub struct Ejection {
     passes: u8,
 }
 
+/// An ejection that goes from one process to the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// Why.
+    pub cause: Cause,
+    /// For how long, from its beginning.
+    pub length: Duration,
+    /// What is left of that.
+    pub left: Duration,
+    /// How often the next one is doubled.
+    pub strikes: u32,
+}
+
 /// How requests to an origin have gone lately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lately {
@@ -166,6 +179,29 @@ impl Passive {
     /// The ejection in force.
     pub fn ejection(&self) -> Option<&Ejection> {
         self.ejection.as_ref()
+    }
+
+    /// The ejection in force, for the process that takes this one's place.
+    pub fn bequest(&self, now_ms: u64) -> Option<Inherited> {
+        let ejection = self.ejection.as_ref()?;
+        Some(Inherited {
+            cause: ejection.cause,
+            length: ejection.length,
+            left: Duration::from_millis(ejection.until_ms.saturating_sub(now_ms)),
+            strikes: self.strikes,
+        })
+    }
+
+    /// Goes on with an ejection that another process began.
+    pub fn inherit(&mut self, ejection: Inherited, now_ms: u64) {
+        self.strikes = ejection.strikes;
+        self.ejection = Some(Ejection {
+            cause: ejection.cause,
+            length: ejection.length,
+            since_ms: now_ms,
+            until_ms: now_ms.saturating_add(ms(ejection.left)),
+            passes: 0,
+        });
     }
 
     /// Takes in what was seen. The answers of an ejected origin to requests from before count for nothing, but

@@ -10,6 +10,6 @@ mod token;
 mod vector;
 
 pub use applied::{Applied, Report, Reported, Standing};
-pub use seal::{Keyring, SealError};
+pub use seal::{Keyring, SealError, random_key};
 pub use token::{Pin, Token, TokenError};
 pub use vector::{NotAPosition, Position, RegionName, Vector, parse_position, parse_vector};

@@ -8,6 +8,7 @@ use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::{constant_time, hmac, rand};
 
 use crate::config::plan::Key;
+use crate::units::Secret;
 
 /// Bytes of a signature: HMAC-SHA-256 cut to half, the least that RFC 2104 §5 allows.
 pub(super) const TAG_LEN: usize = 16;
@@ -35,24 +36,26 @@ pub struct Keyring {
     keys: Vec<Derived>,
 }
 
+/// A key that nobody else has.
+pub fn random_key() -> Key {
+    let mut secret = [0_u8; 32];
+    // The system's generator fails only before it is seeded, at boot.
+    let _ = rand::fill(&mut secret);
+    let digits: Vec<String> = secret.iter().map(|byte| format!("{byte:02x}")).collect();
+    Key {
+        id: 0,
+        secret: Secret::new(digits.concat()),
+    }
+}
+
 impl Keyring {
     /// Derives the ring; without any key, from a random secret that dies with the process.
     pub fn new(keys: &[Key]) -> Self {
-        let keys = if keys.is_empty() {
-            let mut secret = [0; 32];
-            // The system's generator fails only before it is seeded, at boot.
-            let _ = rand::fill(&mut secret);
-            vec![(0, secret.to_vec())]
-        } else {
-            keys.iter()
-                .map(|key| (key.id, key.secret.expose().as_bytes().to_vec()))
-                .collect()
-        };
+        let spare = [random_key()];
+        let keys = if keys.is_empty() { &spare } else { keys };
+        let derived = |key: &Key| Derived::new(key.id, key.secret.expose().as_bytes());
         Self {
-            keys: keys
-                .iter()
-                .filter_map(|(id, secret)| Derived::new(*id, secret))
-                .collect(),
+            keys: keys.iter().filter_map(derived).collect(),
         }
     }
 
@@ -149,7 +152,6 @@ impl std::fmt::Debug for Keyring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::units::Secret;
 
     fn key(id: u8, secret: &str) -> Key {
         Key {

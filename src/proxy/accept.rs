@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,10 @@ const LARGEST_HEAD: u32 = 256 << 10;
 
 /// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
+
+/// How long HTTP/1.1 connections without a request are kept open at the end: what is on its way to one that
+/// closes would be lost (RFC 9112 §9.5).
+const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,6 +96,28 @@ impl Listener {
         Ok(Self { sockets, address })
     }
 
+    /// Listens with sockets that another process has bound: with each of them, because connections may wait in
+    /// any, and each worker with one.
+    pub fn adopt(sockets: Vec<OwnedFd>, workers: usize) -> io::Result<Self> {
+        let sockets = sockets.into_iter().map(std::net::TcpListener::from);
+        let mut sockets: Vec<_> = sockets.collect();
+        let none = || io::Error::other("no socket was passed for it");
+        let first = sockets.first().ok_or_else(none)?;
+        let address = first.local_addr()?;
+        let shared = (sockets.len()..workers).map(|_| first.try_clone());
+        let shared = shared.collect::<io::Result<Vec<_>>>()?;
+        sockets.extend(shared);
+        for socket in &sockets {
+            socket.set_nonblocking(true)?;
+        }
+        Ok(Self { sockets, address })
+    }
+
+    /// Its sockets.
+    pub fn sockets(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.sockets.iter().map(AsFd::as_fd)
+    }
+
     /// Where it listens; the port that was picked if it was to pick one.
     pub fn address(&self) -> SocketAddr {
         self.address
@@ -106,7 +133,9 @@ impl Listener {
         tasks: &TaskTracker,
         stop: &CancellationToken,
     ) {
-        for (socket, (runtime, worker)) in self.sockets.into_iter().zip(workers.iter()) {
+        let workers: Vec<_> = workers.iter().collect();
+        let workers = workers.into_iter().cycle();
+        for (socket, (runtime, worker)) in self.sockets.into_iter().zip(workers) {
             let accepting = Accepting {
                 face,
                 context: context.clone(),
@@ -158,20 +187,35 @@ impl Accepting {
         };
         loop {
             let accepted = tokio::select! {
-                () = self.stop.cancelled() => return,
+                () = self.stop.cancelled() => break,
                 accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => {
-                    let connection = self.clone().serve(stream, peer);
-                    tokio::spawn(self.tasks.track_future(connection));
-                }
+                Ok((stream, peer)) => self.begin(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "accept failed");
                     tokio::time::sleep(BREATHER).await;
                 }
             }
         }
+        if let Err(error) = self.accept_the_rest(listener) {
+            tracing::warn!(%error, "connections that waited are lost");
+        }
+    }
+
+    fn begin(&self, stream: TcpStream, peer: SocketAddr) {
+        let connection = self.clone().serve(stream, peer);
+        tokio::spawn(self.tasks.track_future(connection));
+    }
+
+    /// Accepts what waits in the listener, which would be reset when it closes.
+    fn accept_the_rest(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        while let Ok((stream, peer)) = listener.accept() {
+            stream.set_nonblocking(true)?;
+            self.begin(TcpStream::from_std(stream)?, peer);
+        }
+        Ok(())
     }
 
     async fn serve(self, stream: TcpStream, peer: SocketAddr) {
@@ -232,6 +276,7 @@ impl Accepting {
         let plan = self.context.live.load().snapshot.plan.clone();
         let timeouts = plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
+        let ending = turns.clone();
         let node = plan.node.name.clone();
         let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
             .telling(self.refusals(&client));
@@ -249,9 +294,14 @@ impl Accepting {
             .serve_connection(TokioIo::new(patient), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
+        // A request may be on its way to a connection that is idle or new. It is answered, and told to be the last.
+        let quiet = async {
+            stop.cancelled().await;
+            ending.until_idle_from_now(LAST_REQUEST).await;
+        };
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
+            () = quiet => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
@@ -304,9 +354,15 @@ impl Accepting {
             connection: &connection,
             head,
         };
-        let response = handle(&self.context, &self.worker, arrival, request).await;
+        let is_http1 = request.version() < http::Version::HTTP_2;
+        let mut response = handle(&self.context, &self.worker, arrival, request).await;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();
+        } else if is_http1 && self.stop.is_cancelled() {
+            let close = http::HeaderValue::from_static("close");
+            response
+                .headers_mut()
+                .insert(http::header::CONNECTION, close);
         }
         Ok(response.map(|body| InTurn::new(body, turn)))
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
+use serde_json::{Value, json};
 
 use super::inbound::{cookies, header_value};
 use crate::chance;
@@ -144,6 +145,30 @@ pub(super) struct StickyTable {
 }
 
 impl StickyTable {
+    /// Whom it knows, for the process that takes this one's place: region → key and expiry of each client.
+    pub(super) fn bequeath(&self) -> Value {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut regions: HashMap<&str, Vec<(u64, u32)>> = HashMap::new();
+        for (key, (region, expires)) in entries.iter() {
+            regions.entry(region).or_default().push((*key, *expires));
+        }
+        json!(regions)
+    }
+
+    /// Knows whom the process before knew.
+    pub(super) fn inherit(&self, bequest: &Value) {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        for (region, clients) in bequest.as_object().into_iter().flatten() {
+            let region: Arc<str> = region.as_str().into();
+            let clients = clients.as_array().into_iter().flatten();
+            let clients = clients.filter_map(|client| {
+                let expires = u32::try_from(client[1].as_u64()?).ok()?;
+                Some((client[0].as_u64()?, (region.clone(), expires)))
+            });
+            entries.extend(clients.take(MOST_STICKY));
+        }
+    }
+
     fn find(&self, key: u64, now: u32) -> Option<Arc<str>> {
         let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         let (region, expires) = entries.get(&key)?;
@@ -165,5 +190,21 @@ impl StickyTable {
                 entry.insert((region.clone(), expires));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_next_process_knows_whom_this_one_knew() {
+        let (old, new) = (StickyTable::default(), StickyTable::default());
+        old.remember(u64::MAX, &"near".into(), 100, Duration::from_secs(60));
+        old.remember(7, &"far".into(), 100, Duration::from_secs(60));
+        new.inherit(&old.bequeath());
+        assert_eq!(new.find(u64::MAX, 159).as_deref(), Some("near"));
+        assert_eq!(new.find(7, 159).as_deref(), Some("far"));
+        assert_eq!(new.find(7, 160), None);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use arc_swap::ArcSwap;
-
+use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::access_log::AccessLog;
@@ -33,7 +33,7 @@ pub struct Live {
 /// What every worker shares.
 pub struct Context {
     /// The published facts.
-    pub live: ArcSwap<Live>,
+    pub live: Arc<ArcSwap<Live>>,
     /// To tell of what traffic shows.
     pub control: Control,
     /// Which region clients without cookies are used to.
@@ -46,11 +46,21 @@ impl Context {
     /// A context that begins with these facts.
     pub fn new(live: Live, control: Control, tasks: TaskTracker) -> Self {
         Self {
-            live: ArcSwap::from_pointee(live),
+            live: Arc::new(ArcSwap::from_pointee(live)),
             control,
             sticky: StickyTable::default(),
             tasks,
         }
+    }
+
+    /// Which clients without cookies are used to which region, for the process that takes this one's place.
+    pub fn bequeath_sticky(&self) -> Value {
+        self.sticky.bequeath()
+    }
+
+    /// Knows what [`bequeath_sticky`](Self::bequeath_sticky) told.
+    pub fn inherit_sticky(&self, bequest: &Value) {
+        self.sticky.inherit(bequest);
     }
 
     /// Runs what outlives its request, on the runtime of the caller.

@@ -473,6 +473,11 @@ impl<'a> Exchange<'a> {
                 client_side,
                 origin_side,
                 asked.service.timeouts.idle,
+                upgrade::Route {
+                    live: self.context.live.clone(),
+                    service: asked.service.name.clone(),
+                    region: name.clone(),
+                },
                 admitted,
                 self.journal.map(Journal::become_tunnel),
             );

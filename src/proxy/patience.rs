@@ -80,6 +80,12 @@ impl Turns {
         self.open.load(Ordering::Relaxed) > 0 || self.has_left.load(Ordering::Relaxed)
     }
 
+    /// Waits until there has been no request for `idle` from now on.
+    pub(super) async fn until_idle_from_now(&self, idle: Duration) {
+        self.activity.touch();
+        self.until_idle(idle).await;
+    }
+
     /// Waits until there has been no request for `idle`.
     pub(super) async fn until_idle(&self, idle: Duration) {
         loop {

@@ -1,8 +1,10 @@
 //! WebSockets and other upgrades: after 101 both sides are joined byte by byte.
 
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use http::Response;
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -12,10 +14,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::access_log::Line;
 use super::activity::Activity;
+use super::context::Live;
 use super::routes::Admitted;
 
 /// Bytes that are read from one side before they are written to the other.
 const CHUNK: usize = 16 << 10;
+
+/// How often a connection looks whether its route is still there.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What becomes the client's side once the answer is on its way; to be taken before the head is changed.
 pub(super) fn client_side(parts: &mut Parts) -> Option<OnUpgrade> {
@@ -31,12 +37,50 @@ enum Broken {
     Origin(io::Error),
 }
 
-/// Joins both sides until both have ended or neither has said anything for `idle` (zero: any time);
-/// counts as in flight as long as that lasts, and its line is written when it is over.
+/// What a connection was made by.
+pub(super) struct Route {
+    pub(super) live: Arc<ArcSwap<Live>>,
+    pub(super) service: Arc<str>,
+    pub(super) region: Arc<str>,
+}
+
+impl Route {
+    /// Returns when a reload has taken it away and `drain_timeout` has passed since.
+    async fn over(&self) {
+        loop {
+            tokio::time::sleep(LOOK_EVERY).await;
+            if !self.is_gone() {
+                continue;
+            }
+            let limit = self.live.load().snapshot.plan.node.drain_timeout;
+            tokio::time::sleep(limit).await;
+            // Another reload may have brought it back.
+            if self.is_gone() {
+                return;
+            }
+        }
+    }
+
+    fn is_gone(&self) -> bool {
+        let live = self.live.load();
+        let plan = &live.snapshot.plan;
+        let region = plan.region(&self.region);
+        let mut services = plan.services.values();
+        let service = services.find(|service| service.name == self.service);
+        !service.is_some_and(|service| {
+            let mut members = service.regions.iter();
+            members.any(|member| Some(member.region) == region)
+        })
+    }
+}
+
+/// Joins both sides until both have ended, neither has said anything for `idle` (zero: any time), or their route is
+/// over; counts as in flight as long as that lasts, and its line is written when it is over.
 pub(super) async fn join(
     client: OnUpgrade,
     response: Response<Incoming>,
     idle: Duration,
+    route: Route,
     admitted: Admitted,
     line: Option<Line>,
 ) {
@@ -75,12 +119,10 @@ pub(super) async fn join(
             ),
         )
     };
-    let (how, by, why) = ending(
-        activity
-            .unless_quiet(idle, both)
-            .await
-            .map(|both| both.err()),
-    );
+    let (how, by, why) = tokio::select! {
+        ended = activity.unless_quiet(idle, both) => ending(ended.map(|both| both.err())),
+        () = route.over() => ("drain-timeout", "edge", None),
+    };
     tracing::debug!(how, why, "upgraded connection ended");
     if let Some(journal) = journal {
         journal.ended(how, by, why);

@@ -24,6 +24,7 @@ use meridian::config::plan::Plan;
 use meridian::dns::{Live, RateLimiter, Signing, bind, serve_tcp, serve_udp};
 use meridian::steering::MemberState;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 /// A server that ends with the test.
 pub struct Server {
@@ -45,7 +46,7 @@ impl Server {
             .into_iter()
             .map(|socket| {
                 let (live, limiter) = (Arc::clone(&live), Arc::clone(&limiter));
-                serve_udp(socket, live, limiter, stop.clone()).unwrap()
+                serve_udp(socket, live, limiter, &TaskTracker::new(), stop.clone()).unwrap()
             })
             .collect();
         let tcp = serve_tcp(sockets.tcp, Arc::clone(&live), stop.clone());

@@ -196,6 +196,8 @@ pub fn plan() -> Plan {
     let steered = |text: &str, service: usize| (name(text), ServiceId::at(service));
     Plan {
         node: Node {
+            drain_delay: Duration::ZERO,
+            upgrade_socket: None,
             name: "fra-edge-1".into(),
             location: None,
             state_dir: None,

@@ -164,15 +164,22 @@ fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
     }
     let name = node.and_then(|node| node.read("name", |text| Some(text.to_owned())));
     let host_name = || nix::unistd::gethostname().ok()?.into_string().ok();
+    let state_dir = node.and_then(|node| file(node, "state_dir"));
+    let state_dir = state_dir.map(|file| file.path);
+    let upgrade_socket = node.and_then(|node| file(node, "upgrade_socket"));
     PlanNode {
         name: name
             .or_else(host_name)
             .unwrap_or_else(|| "meridian".to_owned())
             .into(),
         location: point.and_then(Result::ok),
-        state_dir: node
-            .and_then(|node| file(node, "state_dir"))
-            .map(|file| file.path),
+        upgrade_socket: upgrade_socket
+            .map(|file| file.path)
+            .or_else(|| Some(state_dir.as_ref()?.join("upgrade.sock"))),
+        state_dir,
+        drain_delay: node
+            .and_then(|node| node.read("drain_delay", duration))
+            .unwrap_or_default(),
         drain_timeout: node
             .and_then(|node| node.read("drain_timeout", duration))
             .unwrap_or(Duration::from_secs(30)),

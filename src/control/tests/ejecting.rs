@@ -5,6 +5,7 @@ use super::scene::{
     reload, see, told, world,
 };
 use crate::control::World;
+use crate::control::bequest::{bequeath, inherit};
 use crate::health::{Seen, Verdict, Word};
 use std::time::Duration;
 
@@ -234,4 +235,21 @@ fn an_ejected_region_is_no_choice_and_explained() {
         .collect();
     let ejected = "ejected for what its traffic showed, though its probes pass".to_owned();
     assert!(reasons.contains(&ejected), "{reasons:?}");
+}
+
+#[test]
+fn an_ejection_goes_on_in_the_process_that_takes_over_and_the_next_is_longer() {
+    let mut old = shop();
+    see(&mut old, "shop", EU, failures(7), 1_000);
+    let bequest = bequeath(&old, 11_000);
+    let mut new = world(YAML);
+    inherit(&mut new, &bequest, 11_000, 0); // Its steady clock has just begun.
+    check_states(&mut new, "shop", 11_000, "us=healthy eu=unhealthy");
+    see(&mut new, "shop", US_A, answers(1), 19_999);
+    check_states(&mut new, "shop", 19_999, "us=healthy eu=unhealthy");
+    see(&mut new, "shop", US_A, answers(1), 20_000);
+    check_states(&mut new, "shop", 20_000, "us=healthy eu=healthy");
+    let judged = see(&mut new, "shop", EU, failures(7), 21_000);
+    let told = told(&judged.folded.events);
+    assert!(told[0].contains("is ejected for 1m"), "{told:?}");
 }

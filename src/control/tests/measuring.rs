@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::scene::{AP, EU, US_A, YAML, drain, failed, fold, passed, reload, world};
 use crate::control::World;
+use crate::control::bequest::{bequeath, inherit};
 use crate::control::task::says_the_same;
 use crate::latency::Estimate;
 use crate::steering::Snapshot;
@@ -197,4 +198,24 @@ fn a_snapshot_that_says_anything_else_is_published() {
     measure(&mut measured, US_A, 1);
     let (after, _) = measured.snapshot(0);
     assert!(!says_the_same(&before, &after), "known, then unknown");
+}
+
+#[test]
+fn round_trips_and_their_order_go_on_in_the_process_that_takes_over() {
+    let mut old = world(&near_eu());
+    measure(&mut old, AP, 30);
+    measure(&mut old, EU, 40);
+    measure(&mut old, US_A, 90);
+    check(&mut old, "ap eu us", "eu us ap");
+    for _ in 0..50 {
+        measure(&mut old, AP, 41); // No longer the nearest, but near enough to stay first.
+    }
+    check(&mut old, "ap eu us", "eu us ap");
+    let mut new = world(&near_eu());
+    inherit(&mut new, &bequeath(&old, 0), 0, 0);
+    check(&mut new, "ap eu us", "eu us ap");
+    let Estimate::Measured(ms) = estimate(&mut new, "ap") else {
+        panic!("it was measured");
+    };
+    assert!((40.0..42.0).contains(&ms), "{ms}");
 }

@@ -16,7 +16,8 @@ use super::scene::{drain, member, plan, told};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{
-    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Probers, Publish, Replaced, Store,
+    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Memory, Probers, Publish,
+    Replaced, Store,
 };
 use crate::geo::ClientMap;
 use crate::health::{Health, Prober};
@@ -100,7 +101,11 @@ impl Running {
         let (publish, published) = publisher();
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let store = state_dir.map(|folder| Store::open(folder).unwrap());
-        control.start(inbox, adoption(plan, publish), store, &tasks, stop.clone());
+        let memory = Memory {
+            store,
+            bequest: None,
+        };
+        control.start(inbox, adoption(plan, publish), memory, &tasks, stop.clone());
         Self {
             control,
             published,
@@ -204,7 +209,7 @@ async fn reports_that_wait_together_are_published_once() {
     control.start(
         inbox,
         adoption(&plan(&yaml), publish),
-        None,
+        Memory::default(),
         &tasks,
         stop.clone(),
     );

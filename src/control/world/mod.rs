@@ -4,6 +4,7 @@
 //! by name.
 
 mod drained;
+mod inherited;
 mod reported;
 mod shown;
 mod snapshotted;

@@ -1,0 +1,199 @@
+//! How a new process takes the place of the running one on the same host without losing a request.
+//!
+//! ```text
+//!   the new one                          the running one
+//!   loads its configuration
+//!   connects            ─────────────▶  stops reloading
+//!                       ◀─────────────  its listening sockets, the very same, and what they are for
+//!   binds what is lacking
+//!   State               ─────────────▶  saves nothing any more, refuses drains
+//!                       ◀─────────────  health, positions, drains, learned state, its random key
+//!   serves, both do
+//!   Serving             ─────────────▶  stops accepting; what it has begun it finishes
+//!                       ◀─────────────  Done
+//! ```
+//!
+//! Until it is told `Serving`, the running one serves on as if nothing had happened when the other fails. No socket
+//! is ever closed by both, so no queue is lost.
+
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use nix::unistd::{Uid, geteuid};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{UnixListener, UnixStream};
+
+use super::inherited::Inherited;
+use super::passing::{receive, send};
+
+/// The form of the messages; nobody takes over from another one.
+const VERSION: u64 = 1;
+
+/// How long one waits for the other's next step.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What is said in one byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    State,
+    Serving,
+    Done,
+}
+
+impl Word {
+    fn as_byte(self) -> u8 {
+        match self {
+            Self::State => b's',
+            Self::Serving => b'r',
+            Self::Done => b'd',
+        }
+    }
+}
+
+async fn say(stream: &mut UnixStream, word: Word) -> io::Result<()> {
+    stream.write_u8(word.as_byte()).await
+}
+
+async fn hear(stream: &mut UnixStream, word: Word) -> io::Result<()> {
+    let heard = in_time(stream.read_u8()).await?;
+    if heard == word.as_byte() {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::InvalidData.into())
+    }
+}
+
+async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    let done = tokio::time::timeout(PATIENCE, step).await;
+    done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// The place where a new process asks to take over.
+pub(super) struct Door {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Door {
+    /// Opens it, in the place of whoever had it before; for this user and root alone.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut new = path.to_owned().into_os_string();
+        new.push(".new");
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        let listener = UnixListener::bind(&new)?;
+        std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
+        std::fs::rename(&new, path)?;
+        Ok(Self {
+            listener,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Waits for a process of this user that asks to take over.
+    pub(super) async fn knocked(&self) -> Successor {
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, _)) if is_trusted(&stream) => return Successor(stream),
+                Ok(_) => tracing::warn!("another user's process asked to take over"),
+                Err(error) => {
+                    tracing::warn!(%error, "nobody can take over for now");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Takes the path away; not to be called once a successor has put its own there.
+    pub(super) fn close(self) {
+        // Somebody else may have done so: nothing is lost.
+        let _ = std::fs::remove_file(self.path);
+    }
+}
+
+fn is_trusted(stream: &UnixStream) -> bool {
+    let peer = stream.peer_cred().map(|peer| Uid::from_raw(peer.uid()));
+    peer.is_ok_and(|peer| peer.is_root() || peer == geteuid())
+}
+
+/// A process that asks to take this one's place.
+pub(super) struct Successor(UnixStream);
+
+impl Successor {
+    /// Gives it the sockets and waits until it asks for what is known.
+    pub(super) async fn give_sockets(
+        &mut self,
+        list: Value,
+        sockets: Vec<std::os::fd::OwnedFd>,
+    ) -> io::Result<()> {
+        let message = json!({ "version": VERSION, "pid": std::process::id(), "sockets": list });
+        in_time(send(&mut self.0, &message, &sockets)).await?;
+        hear(&mut self.0, Word::State).await
+    }
+
+    /// Tells it what is known and waits until it serves.
+    pub(super) async fn give_state(&mut self, state: &Value) -> io::Result<()> {
+        in_time(send(&mut self.0, state, &[])).await?;
+        hear(&mut self.0, Word::Serving).await
+    }
+
+    /// Tells it that nothing is accepted here any more.
+    pub(super) async fn part(mut self) {
+        // It serves, whether it hears this or not.
+        let _ = say(&mut self.0, Word::Done).await;
+    }
+}
+
+/// The running process whose place this one takes.
+pub(super) struct Predecessor {
+    stream: UnixStream,
+    pid: u64,
+}
+
+impl Predecessor {
+    /// Asks whoever runs for its sockets; `None` if nobody does.
+    pub(super) async fn find(path: &Path) -> io::Result<Option<(Self, Inherited)>> {
+        let mut stream = match UnixStream::connect(path).await {
+            Ok(stream) => stream,
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused
+                ) =>
+            {
+                return Ok(None);
+            }
+            Err(error) => return Err(error),
+        };
+        let (message, sockets) = in_time(receive(&mut stream)).await?;
+        let message = &message;
+        if message["version"].as_u64() != Some(VERSION) {
+            return Err(io::Error::other("it hands over in another way"));
+        }
+        let inherited = Inherited::from_predecessor(&message["sockets"], sockets);
+        let inherited = inherited.ok_or(io::ErrorKind::InvalidData)?;
+        let pid = message["pid"].as_u64().unwrap_or(0);
+        Ok(Some((Self { stream, pid }, inherited)))
+    }
+
+    /// What it knows.
+    pub(super) async fn state(&mut self) -> io::Result<Value> {
+        say(&mut self.stream, Word::State).await?;
+        let (state, _) = in_time(receive(&mut self.stream)).await?;
+        Ok(state)
+    }
+
+    /// Tells it that this process serves, and waits until it has stopped accepting.
+    pub(super) async fn relieve(mut self) -> io::Result<()> {
+        say(&mut self.stream, Word::Serving).await?;
+        hear(&mut self.stream, Word::Done).await?;
+        tracing::info!(predecessor = self.pid, "took over");
+        Ok(())
+    }
+}

@@ -1,0 +1,705 @@
+//! The life of an edge: how it ends, and how another process takes its place, with nothing lost.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixDatagram, UnixStream};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use support::{DnsClient, Edge, Origin, Process, meridian, raw_origin, read_head, wait_until};
+
+const LISTEN: &str = "{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }";
+
+fn yaml(node: &str, origin: &str, service: &str) -> String {
+    format!(
+        "node: {{ {node} }}
+listen: {LISTEN}
+regions: {{ here: {{ addresses: [192.0.2.1], origins: ['{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], {service} }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
+"
+    )
+}
+
+fn successor_of(folder: &Path) -> Process {
+    Process::start(
+        meridian()
+            .args(["serve", "--upgrade", "--config"])
+            .arg(folder),
+    )
+}
+
+/// Has a new process take over; the old one.
+#[track_caller]
+fn upgrade(edge: &mut Edge) -> Process {
+    let mut successor = successor_of(edge.folder.path());
+    successor.wait_for(" ready");
+    successor.wait_for("took over");
+    std::mem::replace(&mut edge.process, successor)
+}
+
+fn connect(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    BufReader::new(stream)
+}
+
+const GET: &str = "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
+
+/// One GET; whether the connection is kept after it.
+fn get(stream: &mut BufReader<TcpStream>) -> Result<bool, String> {
+    let asked = stream.get_mut().write_all(GET.as_bytes());
+    asked.map_err(|error| error.to_string())?;
+    let head = read_head(stream).to_ascii_lowercase();
+    if !head.starts_with("http/1.1 200 ") {
+        return Err(format!("`{head}`"));
+    }
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    let read = stream.read_exact(&mut body);
+    read.map_err(|error| error.to_string())?;
+    Ok(!head.contains("\r\nconnection: close"))
+}
+
+/// What a load asks for, and how it went.
+struct Load {
+    name: &'static str,
+    done: AtomicU32,
+    failures: std::sync::Mutex<Vec<String>>,
+}
+
+impl Load {
+    fn of(name: &'static str) -> Self {
+        Self {
+            name,
+            done: AtomicU32::new(0),
+            failures: std::sync::Mutex::default(),
+        }
+    }
+
+    fn run(&self, over: &AtomicBool, mut ask: impl FnMut() -> Result<(), String>) {
+        while !over.load(Ordering::SeqCst) {
+            if let Err(failure) = ask() {
+                self.failures.lock().unwrap().push(failure);
+            }
+            self.done.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    /// Waits until this many more have been asked.
+    #[track_caller]
+    fn goes_on(&self, more: u32) {
+        let before = self.done.load(Ordering::SeqCst);
+        let goes_on = wait_until(|| self.done.load(Ordering::SeqCst) >= before + more);
+        assert!(goes_on, "{} stands still", self.name);
+    }
+
+    #[track_caller]
+    fn lost_nothing(&self) {
+        let failures = self.failures.lock().unwrap();
+        let done = self.done.load(Ordering::SeqCst);
+        assert!(failures.is_empty(), "{} of {done}: {failures:?}", self.name);
+    }
+}
+
+fn ask_over_udp(socket: &UdpSocket, id: u16) -> Result<(), String> {
+    let mut query = support::query("www.example.com", 1, &[]);
+    query[..2].copy_from_slice(&id.to_be_bytes());
+    let mut reply = [0; 2000];
+    let length = socket
+        .send(&query)
+        .and_then(|_| socket.recv(&mut reply))
+        .map_err(|error| error.to_string())?;
+    let is_it = length > 12 && reply[..2] == id.to_be_bytes() && reply[3] & 15 == 0;
+    is_it
+        .then_some(())
+        .ok_or_else(|| "not its reply".to_owned())
+}
+
+fn ask_over_tcp(server: SocketAddr) -> Result<(), String> {
+    let query = support::query("www.example.com", 1, &[]);
+    let length = u16::try_from(query.len()).unwrap();
+    let ask = || {
+        let mut stream = TcpStream::connect(server)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(&[&length.to_be_bytes(), &query[..]].concat())?;
+        let mut length = [0; 2];
+        stream.read_exact(&mut length)?;
+        stream.read_exact(&mut vec![0; usize::from(u16::from_be_bytes(length))])
+    };
+    ask().map_err(|error: std::io::Error| error.to_string())
+}
+
+fn udp_client(server: SocketAddr) -> UdpSocket {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
+    socket.connect(server).unwrap();
+    socket
+}
+
+#[test]
+fn two_upgrades_under_load_lose_no_request_and_no_dns_answer() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
+    let [dns, https, http, admin] = ["dns", "https", "http", "admin"].map(|p| edge.address(p));
+    let [udp, tcp, tls, new, kept, ready] =
+        ["UDP", "TCP", "HTTPS", "new", "kept", "readyz"].map(Load::of);
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                let (mut id, mut socket) = (0_u16, udp_client(dns));
+                udp.run(&over, || {
+                    id = id.wrapping_add(1);
+                    if id.is_multiple_of(50) {
+                        socket = udp_client(dns);
+                    }
+                    ask_over_udp(&socket, id)
+                });
+            });
+            scope.spawn(|| new.run(&over, || get(&mut connect(http)).map(|_| ())));
+            scope.spawn(|| {
+                let mut connection = connect(http);
+                kept.run(&over, || {
+                    if !get(&mut connection)? {
+                        connection = connect(http);
+                    }
+                    Ok(())
+                });
+            });
+        }
+        scope.spawn(|| tcp.run(&over, || ask_over_tcp(dns)));
+        scope.spawn(|| {
+            tls.run(&over, || {
+                let resolve = format!("www.example.com:{}:127.0.0.1", https.port());
+                let url = format!("https://www.example.com:{}/", https.port());
+                let mut curl = Command::new("curl");
+                curl.args(["-skf", "--max-time", "15", "--resolve", &resolve, &url]);
+                let status = curl.output().unwrap().status;
+                status.success().then_some(()).ok_or(status.to_string())
+            });
+        });
+        scope.spawn(|| {
+            ready.run(&over, || {
+                match support::admin(admin, "GET", "/readyz", "") {
+                    (200, _) => Ok(()),
+                    (status, _) => Err(status.to_string()),
+                }
+            });
+        });
+        let loads = [&udp, &tcp, &tls, &new, &kept, &ready];
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            for _ in 0..2 {
+                loads.iter().for_each(|load| load.goes_on(5));
+                let mut old = upgrade(&mut edge);
+                loads.iter().for_each(|load| load.goes_on(5));
+                assert_eq!(old.wait(), 0);
+                loads.iter().for_each(|load| load.goes_on(5));
+            }
+        }));
+        over.store(true, Ordering::SeqCst);
+        loads.iter().for_each(|load| load.lost_nothing());
+        ended.unwrap();
+    });
+    assert_eq!(edge.address("https"), https, "the very same sockets");
+}
+
+const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+
+/// Says 101 and echoes line by line.
+fn echo(mut stream: BufReader<TcpStream>, _: String) {
+    let head =
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.get_mut().write_all(head).unwrap();
+    let mut line = String::new();
+    while stream.read_line(&mut line).unwrap_or(0) > 0 {
+        stream.get_mut().write_all(line.as_bytes()).unwrap();
+        line.clear();
+    }
+}
+
+fn chat(edge: &Edge) -> BufReader<TcpStream> {
+    let mut client = connect(edge.address("http"));
+    client.get_mut().write_all(UPGRADE.as_bytes()).unwrap();
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    client
+}
+
+#[track_caller]
+fn exchange_line(client: &mut BufReader<TcpStream>, text: &str) {
+    client.get_mut().write_all(text.as_bytes()).unwrap();
+    let mut line = String::new();
+    client.read_line(&mut line).unwrap();
+    assert_eq!(line, text);
+}
+
+#[test]
+fn a_websocket_stays_with_the_old_process_to_its_end() {
+    let origin = raw_origin(echo);
+    let mut edge = Edge::start(&yaml("state_dir: state", &format!("http://{origin}"), ""));
+    let mut client = chat(&edge);
+    let mut old = upgrade(&mut edge);
+    exchange_line(&mut client, "still here\n");
+    exchange_line(&mut chat(&edge), "and new ones too\n");
+    assert!(!old.said().contains(" done"), "{}", old.said());
+    drop(client);
+    assert_eq!(old.wait(), 0);
+    assert!(
+        !old.said().contains("connections are cut"),
+        "{}",
+        old.said()
+    );
+}
+
+#[test]
+fn what_outlasts_drain_timeout_is_cut_in_the_old_process() {
+    let origin = raw_origin(echo);
+    let node = "state_dir: state, drain_timeout: 500ms";
+    let mut edge = Edge::start(&yaml(node, &format!("http://{origin}"), ""));
+    let mut client = chat(&edge);
+    let mut old = upgrade(&mut edge);
+    assert_eq!(old.wait(), 0);
+    assert!(old.said().contains("connections are cut"), "{}", old.said());
+    assert_eq!(client.read_line(&mut String::new()).unwrap_or(0), 0);
+}
+
+#[test]
+fn an_answer_under_way_is_finished_by_the_old_process() {
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (go_on, may_answer) = std::sync::mpsc::channel::<()>();
+    let may_answer = std::sync::Arc::new(std::sync::Mutex::new(may_answer));
+    let origin = raw_origin(move |mut stream, _| {
+        asked.send(()).unwrap();
+        may_answer.lock().unwrap().recv().unwrap();
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+        stream.get_mut().write_all(answer).unwrap();
+    });
+    let mut edge = Edge::start(&yaml("state_dir: state", &format!("http://{origin}"), ""));
+    let mut client = connect(edge.address("http"));
+    client.get_mut().write_all(GET.as_bytes()).unwrap();
+    is_asked.recv().unwrap();
+    let mut old = upgrade(&mut edge);
+    go_on.send(()).unwrap();
+    let head = read_head(&mut client).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
+    assert_eq!(old.wait(), 0);
+}
+
+#[test]
+fn an_upgrade_that_fails_leaves_the_old_process_as_it_was() {
+    let origin = Origin::start("o");
+    let folder = tempfile::tempdir().unwrap();
+    let door = folder.path().join("door.sock");
+    let node = format!("upgrade_socket: {}", door.display());
+    let mut edge = Edge::start(&yaml(&node, &origin.url(), ""));
+    let check = |edge: &mut Edge| {
+        assert!(get(&mut connect(edge.address("http"))).is_ok());
+        DnsClient::of(edge.address("dns")).ask(support::query("www.example.com", 1, &[]));
+    };
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let broken = [
+        (
+            yaml(&node, &origin.url(), "").replace("hosts", "hsots"),
+            "did you mean",
+        ),
+        (
+            yaml(&node, &origin.url(), "").replace("https: [", &format!("https: ['{taken}', ")),
+            "Address already in use",
+        ),
+    ];
+    for (yaml, says) in broken {
+        std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
+        let mut successor = successor_of(folder.path());
+        assert_eq!(successor.wait(), 1);
+        assert!(successor.said().contains(says), "{}", successor.said());
+        check(&mut edge);
+    }
+    // One that dies when it knows everything already.
+    let mut successor = UnixStream::connect(&door).unwrap();
+    receive(&mut successor);
+    successor.write_all(b"s").unwrap();
+    receive(&mut successor);
+    let refused = edge.admin("PUT", "/api/v1/drains/here", "{\"force\":true}");
+    assert_eq!(refused.0, 503, "{}", refused.1);
+    drop(successor);
+    let drained = || {
+        edge.admin("PUT", "/api/v1/drains/here", "{\"force\":true}")
+            .0
+            == 200
+    };
+    assert!(wait_until(drained), "a drain is possible again");
+    assert_eq!(edge.admin("POST", "/api/v1/reload", "").0, 200);
+    check(&mut edge);
+    let mut old = upgrade(&mut edge);
+    assert_eq!(old.wait(), 0);
+}
+
+/// Reads a message of the old process, without the sockets beside it.
+fn receive(stream: &mut UnixStream) {
+    let mut number = || {
+        let mut number = [0; 4];
+        stream.read_exact(&mut number).unwrap();
+        u32::from_be_bytes(number)
+    };
+    let length = number() + number();
+    stream
+        .read_exact(&mut vec![0; usize::try_from(length).unwrap()])
+        .unwrap();
+}
+
+#[test]
+fn what_is_known_is_handed_on() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let text = format!(
+        "node: {{ upgrade_socket: door.sock }}
+listen: {LISTEN}
+regions:
+  near: {{ addresses: [192.0.2.1], origins: ['{}'] }}
+  far: {{ addresses: [192.0.2.2], origins: ['{}'] }}
+services:
+  www:
+    hosts: [www.example.com]
+    steering: {{ policy: priority }}
+    health: {{ interval: 1s, recheck_interval: 1s, failure_threshold: 1, success_threshold: 100 }}
+  app:
+    hosts: [app.example.com]
+    steering: {{ policy: weighted }}
+    affinity: {{ by: cookie }}
+    health: {{ protocol: tcp }}
+  tenants:
+    hosts: [tenants.example.com]
+    steering: {{ policy: weighted }}
+    affinity: {{ by: {{ header: X-Tenant }} }}
+    health: {{ protocol: tcp }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
+",
+        near.url(),
+        far.url()
+    );
+    let mut edge = Edge::start(&text);
+    let nearest = |edge: &Edge| edge.kdig("www.example.com A +short").trim().to_owned();
+    near.set_healthy(false);
+    assert!(wait_until(|| nearest(&edge) == "192.0.2.2"));
+    near.set_healthy(true); // A hundred checks must pass: one that knows nothing would believe the first.
+    let first = edge.curl("app.example.com", "/", &[]);
+    let cookie = first.cookie("__Host-meridian_region_app");
+    let with_cookie = format!("Cookie: {cookie}");
+    let served = |edge: &Edge, host: &str, header: &str| {
+        let answer = edge.curl(host, "/", &["-H", header]);
+        assert!(answer.headers("set-cookie").is_empty(), "{}", answer.head);
+        answer.header("meridian-region").to_owned()
+    };
+    let tenants: Vec<String> = (0..8).map(|i| format!("X-Tenant: {i}")).collect();
+    let used_to = |edge: &Edge| -> Vec<String> {
+        let served = |tenant: &String| served(edge, "tenants.example.com", tenant);
+        tenants.iter().map(served).collect()
+    };
+    let before = used_to(&edge);
+    let drain = "{\"service\":\"app\",\"force\":true}";
+    let drained = if first.header("meridian-region") == "near" {
+        "far"
+    } else {
+        "near"
+    };
+    assert_eq!(
+        edge.admin("PUT", &format!("/api/v1/drains/{drained}"), drain)
+            .0,
+        200
+    );
+    let mut old = upgrade(&mut edge);
+    assert_eq!(nearest(&edge), "192.0.2.2");
+    assert_eq!(
+        served(&edge, "app.example.com", &with_cookie),
+        first.header("meridian-region")
+    );
+    assert_eq!(used_to(&edge), before);
+    let status = edge.admin("GET", "/api/v1/status", "").1;
+    let states = |region: &serde_json::Value| region["services"].as_array().unwrap().clone();
+    let all: Vec<_> = status["regions"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(states)
+        .collect();
+    assert!(
+        all.iter().all(|service| service["state"] != "unknown"),
+        "{all:#?}"
+    );
+    assert!(
+        all.iter().any(|service| service["state"] == "draining"),
+        "{all:#?}"
+    );
+    assert_eq!(old.wait(), 0);
+}
+
+#[test]
+fn upgrade_starts_afresh_if_nobody_runs_and_needs_a_place_to_ask() {
+    let origin = Origin::start("o");
+    let start = |node: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let text = yaml(node, &origin.url(), "");
+        std::fs::write(folder.path().join("edge.yaml"), text).unwrap();
+        (successor_of(folder.path()), folder)
+    };
+    let (mut alone, folder) = start("state_dir: state");
+    alone.wait_for(" ready");
+    assert!(folder.path().join("state/upgrade.sock").exists());
+    alone.signal("TERM");
+    assert_eq!(alone.wait(), 0);
+    assert!(!folder.path().join("state/upgrade.sock").exists());
+    let (mut lost, _folder) = start("name: a");
+    assert_eq!(lost.wait(), 1);
+    let needs = "it needs node.state_dir or node.upgrade_socket";
+    assert!(lost.said().contains(needs), "{}", lost.said());
+}
+
+#[test]
+fn an_upgrade_may_change_what_is_listened_on() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
+    let (http, https) = (edge.address("http"), edge.address("https"));
+    let moved = yaml("state_dir: state", &origin.url(), "")
+        .replace(
+            "http: ['127.0.0.1:0']",
+            &format!("http: ['0.0.0.0:{}']", http.port()),
+        )
+        .replace("https: ['127.0.0.1:0'], ", "");
+    let other = tempfile::tempdir().unwrap();
+    let state = edge.folder.path().join("state");
+    let moved = moved.replace(
+        "state_dir: state",
+        &format!("state_dir: {}", state.display()),
+    );
+    std::fs::write(other.path().join("edge.yaml"), moved).unwrap();
+    let mut successor = successor_of(other.path());
+    successor.wait_for(" ready");
+    assert_eq!(edge.process.wait(), 0);
+    assert!(get(&mut connect(http)).is_ok());
+    assert!(
+        TcpStream::connect(https).is_err(),
+        "nobody listens there any more"
+    );
+}
+
+#[test]
+fn sigterm_says_not_ready_then_closes_then_waits_for_what_is_in_flight() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("drain_delay: 4s", &origin.url(), ""));
+    let (http, dns) = (edge.address("http"), edge.address("dns"));
+    origin.set_pause(Duration::from_secs(7));
+    let mut slow = connect(http);
+    slow.get_mut().write_all(GET.as_bytes()).unwrap();
+    assert!(wait_until(|| origin.is_asked()));
+    origin.set_pause(Duration::ZERO);
+    let began = Instant::now();
+    edge.process.signal("TERM");
+    assert!(wait_until(|| edge.admin("GET", "/readyz", "").0 == 503));
+    // Listeners stay open for `drain_delay`.
+    assert!(get(&mut connect(http)).is_ok());
+    DnsClient::of(dns).ask(support::query("www.example.com", 1, &[]));
+    assert!(began.elapsed() < Duration::from_secs(4), "too late to tell");
+    assert!(wait_until(|| TcpStream::connect(http).is_err()));
+    assert!(began.elapsed() >= Duration::from_secs(4));
+    assert_eq!(edge.admin("GET", "/readyz", "").0, 503, "a drain is seen");
+    let head = read_head(&mut slow);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn a_second_sigterm_ends_at_once() {
+    let origin = raw_origin(echo);
+    let node = "drain_timeout: 10m";
+    let mut edge = Edge::start(&yaml(node, &format!("http://{origin}"), ""));
+    let mut client = chat(&edge);
+    edge.process.signal("TERM");
+    edge.process.wait_for("draining");
+    exchange_line(&mut client, "still here\n");
+    edge.process.signal("TERM");
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn a_request_on_its_way_to_a_connection_that_is_new_or_idle_is_answered_at_the_end() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("name: a", &origin.url(), ""));
+    let http = edge.address("http");
+    let (mut idle, mut new) = (connect(http), connect(http));
+    assert_eq!(get(&mut idle), Ok(true));
+    edge.process.signal("TERM");
+    edge.process.wait_for("draining");
+    assert!(wait_until(|| TcpStream::connect(http).is_err()));
+    for connection in [&mut idle, &mut new] {
+        assert_eq!(get(connection), Ok(false), "it is told to be the last");
+    }
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn what_waits_in_the_queue_of_a_dns_socket_is_answered_at_the_end() {
+    const BURST: u16 = 100;
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("name: a", &origin.url(), ""));
+    let client = udp_client(edge.address("dns"));
+    edge.process.signal("STOP");
+    for id in 0..BURST {
+        let mut query = support::query("www.example.com", 1, &[]);
+        query[..2].copy_from_slice(&id.to_be_bytes());
+        client.send(&query).unwrap();
+    }
+    edge.process.signal("TERM");
+    edge.process.signal("CONT");
+    let mut reply = [0; 2000];
+    for _ in 0..BURST {
+        client.recv(&mut reply).expect("an answer to each");
+    }
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn sockets_that_systemd_opened_are_served() {
+    let (web, names) = (
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+        TcpListener::bind("127.0.0.1:0").unwrap(),
+    );
+    let (http, dns) = (web.local_addr().unwrap(), names.local_addr().unwrap());
+    let udp = UdpSocket::bind(dns).unwrap();
+    let origin = Origin::start("o");
+    let folder = tempfile::tempdir().unwrap();
+    let listen = format!("{{ http: ['{http}'], http_mode: serve, dns: ['{dns}'] }}");
+    let text = yaml("name: a", &origin.url(), "").replace(LISTEN, &listen);
+    let (file, log) = (folder.path().join("edge.yaml"), folder.path().join("log"));
+    std::fs::write(&file, text).unwrap();
+    // The shell moves its first descriptors to where sd_listen_fds(3) has them.
+    let serve = "LISTEN_PID=$$ LISTEN_FDS=3 exec \"$0\" serve --config \"$1\" 5<&2 4<&1 3<&0 2>\"$2\" 1>&2 0</dev/null";
+    let mut edge = Command::new("sh")
+        .args(["-c", serve, env!("CARGO_BIN_EXE_meridian")])
+        .args([&file, &log])
+        .stdin(Stdio::from(OwnedFd::from(web)))
+        .stdout(Stdio::from(OwnedFd::from(names)))
+        .stderr(Stdio::from(OwnedFd::from(udp)))
+        .spawn()
+        .unwrap();
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    let is_ready = wait_until(|| said().contains(" ready"));
+    let served = is_ready.then(|| {
+        (
+            get(&mut connect(http)),
+            ask_over_udp(&udp_client(dns), 7),
+            ask_over_tcp(dns),
+        )
+    });
+    edge.kill().unwrap();
+    edge.wait().unwrap();
+    assert_eq!(served, Some((Ok(true), Ok(()), Ok(()))), "{}", said());
+}
+
+#[test]
+fn systemd_is_told_of_readiness_reloads_upgrades_and_the_end() {
+    let origin = Origin::start("o");
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("notify.sock");
+    let told = UnixDatagram::bind(&place).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(15)))
+        .unwrap();
+    let next = || {
+        let mut text = [0; 100];
+        let length = told.recv(&mut text).expect("something is told");
+        String::from_utf8(text[..length].to_vec()).unwrap()
+    };
+    let text = yaml("state_dir: state", &origin.url(), "");
+    std::fs::write(folder.path().join("edge.yaml"), text).unwrap();
+    let start = |arguments: &[&str]| {
+        let mut command = meridian();
+        command
+            .arg("serve")
+            .args(arguments)
+            .arg("--config")
+            .arg(folder.path());
+        let mut process = Process::start(command.env("NOTIFY_SOCKET", &place));
+        process.wait_for(" ready");
+        process
+    };
+    let mut old = start(&[]);
+    let ready = next();
+    assert!(ready.starts_with("READY=1\nMAINPID="), "{ready}");
+    old.signal("HUP");
+    assert_eq!(next(), "RELOADING=1");
+    assert_eq!(next(), ready);
+    let mut new = start(&["--upgrade"]);
+    let taken_over = next();
+    assert!(taken_over.starts_with("READY=1\nMAINPID="), "{taken_over}");
+    assert_ne!(taken_over, ready, "another process");
+    assert_eq!(old.wait(), 0);
+    new.signal("TERM");
+    assert_eq!(next(), "STOPPING=1", "and nothing of the old one's end");
+    assert_eq!(new.wait(), 0);
+}
+
+#[test]
+fn sigusr2_starts_a_successor() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
+    let http = edge.address("http");
+    edge.process.signal("USR2");
+    edge.process.wait_for("another process took over");
+    // The successor says what it says where the old one did.
+    let said = edge.process.said();
+    let pid = said.split("started a successor pid=").nth(1).unwrap();
+    let pid = pid.split_whitespace().next().unwrap();
+    let is_served = get(&mut connect(http));
+    let ended = Command::new("kill").arg(pid).status().unwrap();
+    assert!(ended.success());
+    assert_eq!(is_served, Ok(true));
+    assert_eq!(edge.process.wait(), 0);
+}
+
+#[test]
+fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_gone() {
+    let (chatty, other) = (raw_origin(echo), Origin::start("o"));
+    let with = |more: &str| {
+        yaml("drain_timeout: 1s", &other.url(), "")
+            .replace("hosts: [www.", "regions: [here], hosts: [web.")
+            .replace("services: {", &format!("services: {{ {more}"))
+            .replace(
+                "regions: { here",
+                &format!("regions: {{ chat: {{ origins: ['http://{chatty}'] }}, here"),
+            )
+    };
+    let chat_route = "chat: { regions: [chat], hosts: [www.example.com] }, ";
+    let edge = Edge::start(&with(chat_route));
+    let mut client = chat(&edge);
+    let generation = || edge.admin("GET", "/api/v1/status", "").1["config"]["generation"].as_u64();
+    edge.write(&with(&format!(
+        "{chat_route} new: {{ hosts: [new.example.com] }}, "
+    )));
+    assert!(wait_until(|| generation() == Some(2)));
+    exchange_line(&mut client, "still here\n");
+    let began = Instant::now();
+    edge.write(&with(""));
+    assert!(wait_until(|| generation() == Some(3)));
+    exchange_line(&mut client, "and now\n");
+    assert_eq!(client.read_line(&mut String::new()).unwrap_or(0), 0);
+    assert!(began.elapsed() >= Duration::from_secs(1));
+}
