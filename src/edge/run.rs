@@ -175,6 +175,7 @@ impl Wiring {
             plan,
             probers,
             tls,
+            materials.identities.clone(),
             &self.in_flight,
             &self.traffic,
         ))

@@ -4,6 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use http::HeaderValue;
+
 use super::accept::Face;
 use super::pool::Pool;
 use crate::proxy_protocol::Ends;
@@ -29,6 +31,8 @@ pub(super) struct Tls {
     pub(super) alpn: Option<String>,
     pub(super) is_resumed: bool,
     pub(super) handshake: Duration,
+    /// The client's certificate, which was verified, as origins are told of it.
+    pub(super) client_cert: Option<HeaderValue>,
 }
 
 impl Connection {

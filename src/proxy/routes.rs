@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics::Counter;
 
-use super::tls::OriginTls;
+use super::origin_tls::OriginTls;
+use super::tls::Identities;
 use super::witness::Witness;
 use crate::config::plan::{HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
@@ -74,6 +75,7 @@ pub struct Routes {
     probers: Table<ServiceId, Prober>,
     targets: Vec<Target>,
     pub(super) tls: OriginTls,
+    pub(super) identities: Arc<Identities>,
 }
 
 impl Routes {
@@ -82,6 +84,7 @@ impl Routes {
         plan: &Plan,
         probers: Table<ServiceId, Prober>,
         tls: OriginTls,
+        identities: Arc<Identities>,
         in_flight: &InFlightCounters,
         traffic: &Arc<Traffic>,
     ) -> Self {
@@ -105,6 +108,7 @@ impl Routes {
             probers,
             targets: targets(plan),
             tls,
+            identities,
         }
     }
 

@@ -4,7 +4,6 @@ use std::io;
 use std::time::Duration;
 
 use http::Response;
-use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -16,11 +15,6 @@ use super::routes::Admitted;
 
 /// Bytes that are read from one side before they are written to the other.
 const CHUNK: usize = 16 << 10;
-
-/// What becomes the client's side once the answer is on its way; to be taken before the head is changed.
-pub(super) fn client_side(parts: &mut Parts) -> Option<OnUpgrade> {
-    parts.extensions.remove::<OnUpgrade>()
-}
 
 /// Why a joined pair came apart before both sides had ended.
 #[derive(Debug, thiserror::Error)]
