@@ -221,3 +221,68 @@ fn an_origin_s_certificate_is_verified_unless_told_otherwise() {
     );
     assert_eq!(status("verify: false"), 200);
 }
+
+/// What openssl's client says of connections with these arguments, with a request on each.
+fn s_client(edge: &Edge, arguments: &[&str]) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-servername", "www.example.com"])
+        .args(["-connect", &edge.address("https").to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n";
+    client.stdin.take().unwrap().write_all(request).unwrap();
+    let said = client.wait_with_output().unwrap().stdout;
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+#[test]
+fn sessions_are_resumed_in_both_versions_of_tls() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "", ""));
+    let folder = tempfile::tempdir().unwrap();
+    for (version, name) in [("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")] {
+        let session = folder.path().join(name).display().to_string();
+        let first = s_client(&edge, &[version, "-sess_out", &session]);
+        assert!(first.contains(&format!("New, {name}")), "{first}");
+        let again = s_client(&edge, &[version, "-sess_in", &session]);
+        assert!(again.contains(&format!("Reused, {name}")), "{again}");
+        for said in [first, again] {
+            assert!(said.contains("HTTP/1.1 200 OK"), "{said}");
+        }
+    }
+    for older in ["-tls1", "-tls1_1"] {
+        let refused = s_client(&edge, &[older, "-cipher", "ALL:@SECLEVEL=0"]);
+        assert!(!refused.contains("HTTP/1.1"), "{refused}");
+    }
+}
+
+#[test]
+fn keys_are_exchanged_so_that_quantum_computers_cannot_read_along() {
+    use rustls::NamedGroup;
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "", ""));
+    let address = edge.address("https");
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let agreed = |offered: &[NamedGroup]| {
+        let connector = support::trusting_anybody_with(&[b"h2"], offered);
+        runtime.block_on(async {
+            let tcp = tokio::net::TcpStream::connect(address).await.unwrap();
+            let name = rustls_pki_types::ServerName::try_from("www.example.com").unwrap();
+            let stream = connector.connect(name, tcp).await.unwrap();
+            let group = stream.get_ref().1.negotiated_key_exchange_group();
+            group.unwrap().name()
+        })
+    };
+    let (hybrid, classical) = (NamedGroup::X25519MLKEM768, NamedGroup::X25519);
+    assert_eq!(agreed(&[hybrid, classical]), hybrid);
+    assert_eq!(
+        agreed(&[classical, hybrid]),
+        classical,
+        "it is the client's to begin"
+    );
+    assert_eq!(agreed(&[classical]), classical, "but serves who cannot");
+}

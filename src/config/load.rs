@@ -47,10 +47,7 @@ impl Loaded {
 /// The files that a Plan names and that must be there.
 fn files(plan: &Plan) -> impl Iterator<Item = &FileRef> {
     let tls = &plan.tls;
-    let certificates = tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
-    certificates
-        .chain(&tls.origins.ca)
-        .chain(&plan.geo.database)
+    tls.files().chain(&plan.geo.database)
 }
 
 /// A file that cannot be opened is told of with everything else; what it holds is read once the rest

@@ -249,6 +249,22 @@ static TLS: &[Field] = &[
         "chosen by SNI; none: a self-signed one",
     ),
     field(
+        "clients",
+        Shape::Map(&[
+            required(
+                "ca",
+                Shape::Scalar(&TEXT),
+                "the roots of clients' certificates, PEM",
+            ),
+            field(
+                "verify",
+                Shape::Word(&["required", "optional"]),
+                "whether clients must show a certificate; default required",
+            ),
+        ]),
+        "certificates of https clients; absent: none are asked for",
+    ),
+    field(
         "origins",
         Shape::Map(&[
             field(
@@ -266,6 +282,12 @@ static TLS: &[Field] = &[
                 Shape::Scalar(&NAME),
                 "the name to ask for; default: the request's host",
             ),
+            field(
+                "cert",
+                Shape::Scalar(&TEXT),
+                "the edge's own certificate for origins that ask for one, PEM",
+            ),
+            field("key", Shape::Scalar(&TEXT), "its private key, PEM"),
         ]),
         "towards https origins, probes too",
     ),

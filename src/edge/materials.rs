@@ -12,10 +12,15 @@ use crate::control::Probers;
 use crate::geo::{ClientMap, Database};
 use crate::health::Prober;
 use crate::ids::Table;
-use crate::proxy::{AccessLogSink, CertificateError, Identities, OriginTls, client_config, roots};
+use crate::proxy::{
+    AccessLogSink, CertificateError, Credentials, Identities, OriginTls, client_verifier,
+};
 
-/// What HTTPS listeners offer, best first.
-const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
+/// What HTTPS listeners offer, best first. curl asks for HTTP/1.0 by its name, and fails if that is refused.
+const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+
+/// What probes offer.
+const PROBE_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
 
 /// What DNS over TLS offers (RFC 7858 §3.1 needs none; clients that name one name this).
 const DOT_ALPN: &[&[u8]] = &[b"dot"];
@@ -27,6 +32,8 @@ pub struct Materials {
     pub database: Arc<Database>,
     /// The client map of this Plan.
     pub clients: Arc<ClientMap>,
+    /// The certificates of this edge.
+    pub identities: Arc<Identities>,
     /// For https listeners.
     pub https: Arc<rustls::ServerConfig>,
     /// For DNS over TLS.
@@ -64,17 +71,18 @@ struct Sources {
 impl Sources {
     fn of(plan: &Plan) -> Self {
         let (mut identities, mut trust) = (DefaultHasher::new(), DefaultHasher::new());
-        for file in plan.tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]) {
+        for file in plan.tls.own_files() {
             hash_file(file, &mut identities);
         }
+        let clients = plan.tls.clients.as_ref();
+        clients.map(|clients| clients.verify).hash(&mut identities);
         if plan.tls.certificates.is_empty() {
             hosts(plan).hash(&mut identities);
         }
+        for file in plan.tls.origin_files() {
+            hash_file(file, &mut trust);
+        }
         let origins = &plan.tls.origins;
-        origins
-            .ca
-            .iter()
-            .for_each(|file| hash_file(file, &mut trust));
         (origins.verify, &origins.server_name).hash(&mut trust);
         Self {
             identities: identities.finish(),
@@ -122,18 +130,14 @@ pub fn load_materials(
     let mut warnings = Vec::new();
     let made_of = Sources::of(plan);
     let database = keep(&mut problems, load_database(plan));
+    let told = |error: CertificateError| certificate_problem(plan, &error);
     let identities = keep_all(&mut problems, load_identities(plan, &mut warnings));
-    let dot_identities = keep_all(&mut problems, load_identities(plan, &mut Vec::new()));
-    let origin_tls = keep(
-        &mut problems,
-        OriginTls::load(&plan.tls.origins).map_err(|error| certificate_problem(plan, &error)),
-    );
-    let trust = keep(
-        &mut problems,
-        Trust::load(plan).map_err(|error| certificate_problem(plan, &error)),
-    );
-    let (Some(database), Some(identities), Some(dot_identities), Some(origin_tls), Some(trust)) =
-        (database, identities, dot_identities, origin_tls, trust)
+    let clients = plan.tls.clients.as_ref().map(client_verifier).transpose();
+    let clients = keep(&mut problems, clients.map_err(told));
+    let credentials = Credentials::load(&plan.tls.origins).map_err(told);
+    let credentials = keep(&mut problems, credentials);
+    let (Some(database), Some(identities), Some(clients), Some(credentials)) =
+        (database, identities, clients, credentials)
     else {
         return Err(problems);
     };
@@ -145,20 +149,29 @@ pub fn load_materials(
     let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
-    let (https, dot) = match same_identities {
-        Some(before) => (before.https.clone(), before.dot.clone()),
+    let (identities, https, dot) = match same_identities {
+        Some(before) => (
+            before.identities.clone(),
+            before.https.clone(),
+            before.dot.clone(),
+        ),
         None => (
-            identities.server_config(HTTPS_ALPN),
-            dot_identities.server_config(DOT_ALPN),
+            identities.clone(),
+            identities.server_config(HTTPS_ALPN, clients),
+            identities.server_config(DOT_ALPN, None),
         ),
     };
     let (origin_tls, trust) = match same_trust {
         Some(before) => (before.origin_tls.clone(), before.trust.clone()),
-        None => (origin_tls, trust),
+        None => (
+            OriginTls::new(&plan.tls.origins, &credentials),
+            Trust::new(plan, &credentials),
+        ),
     };
     Ok(Materials {
         clients: Arc::new(ClientMap::compile(plan, &database)),
         database,
+        identities,
         https,
         dot,
         origin_tls,
@@ -221,20 +234,24 @@ fn access_log_problem(target: &LogTarget, error: &std::io::Error) -> Problem {
     }
 }
 
-fn load_identities(plan: &Plan, warnings: &mut Vec<Problem>) -> Result<Identities, Vec<Problem>> {
+fn load_identities(
+    plan: &Plan,
+    warnings: &mut Vec<Problem>,
+) -> Result<Arc<Identities>, Vec<Problem>> {
     let told = |error: &CertificateError| certificate_problem(plan, error);
     if !plan.tls.certificates.is_empty() {
         let now = Duration::from_millis(clock::unix_ms());
         let (identities, expiring) = Identities::load(&plan.tls.certificates, now)
             .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
         warnings.extend(expiring.iter().map(told));
-        return Ok(identities);
+        return Ok(Arc::new(identities));
     }
     if !plan.listen.https.is_empty() || !plan.listen.dns_tls.is_empty() {
         let message = "tls.certificates is not set: a self-signed certificate is used, which clients will not trust";
         warnings.push(Problem::new(None, message.to_owned()));
     }
-    Identities::self_signed(&hosts(plan)).map_err(|error| {
+    let made = Identities::self_signed(&hosts(plan));
+    made.map(Arc::new).map_err(|error| {
         vec![Problem::new(
             None,
             format!("no self-signed certificate: {error}"),
@@ -249,21 +266,16 @@ fn hosts(plan: &Plan) -> Vec<String> {
 
 /// A certificate's problem at the place where the configuration names the file.
 fn certificate_problem(plan: &Plan, error: &CertificateError) -> Problem {
-    let certificates = plan.tls.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
-    let named = certificates
-        .chain(&plan.tls.origins.ca)
-        .find(|file: &&FileRef| file.path == error.path);
+    let named = plan.tls.files().find(|file| file.path == error.path);
     Problem::new(named.map(|file| file.at.clone()), error.to_string())
 }
 
 impl Trust {
-    fn load(plan: &Plan) -> Result<Self, CertificateError> {
-        let trust = &plan.tls.origins;
-        let roots = roots(trust)?;
-        Ok(Self {
-            verified: client_config(&roots, trust.verify, HTTPS_ALPN),
-            unverified: client_config(&roots, false, HTTPS_ALPN),
-        })
+    fn new(plan: &Plan, credentials: &Credentials) -> Self {
+        Self {
+            verified: credentials.client_config(plan.tls.origins.verify, PROBE_ALPN),
+            unverified: credentials.client_config(false, PROBE_ALPN),
+        }
     }
 }
 

@@ -123,6 +123,7 @@ impl Wiring {
             plan,
             probers,
             tls,
+            materials.identities.clone(),
             &self.in_flight,
             &self.traffic,
         ))

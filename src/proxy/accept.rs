@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Request;
 use http::uri::Scheme;
+use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -23,11 +23,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::calm::Calm;
+use super::client_cert;
 use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::gather::Gather;
 use super::guard::PARSED_FIELDS;
 use super::handle::{Arrival, handle};
+use super::interim::{Interim, Interims};
 use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
 use super::preread::preread;
 use super::workers::Workers;
@@ -278,10 +280,15 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let ending = turns.clone();
         let node = plan.node.name.clone();
+        let interims = Arc::<Interims>::default();
         let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
-            .telling(self.refusals(&client));
+            .telling(self.refusals(&client))
+            .hinting(interims.clone());
         let serving = Arc::new(self);
-        let service = service_fn(move |request: Request<Incoming>| {
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            if request.version() == Version::HTTP_11 {
+                request.extensions_mut().insert(interims.begin());
+            }
             let head = Some(turns.head_time());
             serving
                 .clone()
@@ -327,6 +334,7 @@ impl Accepting {
             .keep_alive_interval(timeouts.idle)
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LARGEST_HEAD)
+            .enable_connect_protocol()
             .serve_connection(TokioIo::new(Calm::new(Gather::new(stream))), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
@@ -355,7 +363,9 @@ impl Accepting {
             head,
         };
         let is_http1 = request.version() < http::Version::HTTP_2;
+        let interim = request.extensions().get::<Interim>().cloned();
         let mut response = handle(&self.context, &self.worker, arrival, request).await;
+        interim.inspect(Interim::close);
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();
         } else if is_http1 && self.stop.is_cancelled() {
@@ -383,6 +393,7 @@ fn agreed(tls: &rustls::ServerConnection, handshake: Duration) -> Tls {
             .map(|protocol| String::from_utf8_lossy(protocol).into_owned()),
         is_resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         handshake,
+        client_cert: client_cert::field_of(tls),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::access_log::Journal;
 use super::activity::Activity;
+use super::expect::{Gate, Wanted, Wish};
 use super::replay::Replayed;
 
 /// Why a body broke off.
@@ -28,6 +29,9 @@ pub(super) enum BodyError {
     /// Over `limits.body`.
     #[error("the body is longer than {0} bytes")]
     TooLong(u64),
+    /// The origin has answered without it, and the client waits to be asked for it.
+    #[error("the body was not wanted")]
+    Unwanted,
     /// Past `timeouts.request`.
     #[error("the request took too long")]
     Late,
@@ -56,6 +60,8 @@ pub(super) struct Whole {
 pub(super) struct Arriving {
     body: Option<Incoming>,
     lingers: bool,
+    /// Holds it back until it is wanted.
+    gate: Option<Gate>,
     /// Counts what comes.
     journal: Option<Arc<Journal>>,
 }
@@ -72,8 +78,20 @@ impl Arriving {
         Self {
             body: Some(body),
             lingers: true,
+            gate: None,
             journal: journal.cloned(),
         }
+    }
+
+    /// Asks for nothing of it until it is wanted.
+    pub(super) fn behind(mut self, wanted: Option<Wanted>) -> Self {
+        self.gate = wanted.map(Gate::new);
+        self
+    }
+
+    /// The body is wanted, whatever the origin says.
+    pub(super) fn want(&mut self) {
+        self.gate = None;
     }
 
     /// A response's body.
@@ -81,11 +99,23 @@ impl Arriving {
         Self {
             body: Some(body),
             lingers: false,
+            gate: None,
             journal: None,
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.gate.as_mut().map(|gate| gate.poll(cx)) {
+            None | Some(Poll::Ready(Wish::Send)) => {}
+            Some(Poll::Ready(Wish::BreakOff)) => {
+                return Poll::Ready(Some(Err(BodyError::Unwanted)));
+            }
+            Some(Poll::Ready(Wish::Keep)) => {
+                self.body = None; // So that the client's connection can end.
+                return Poll::Pending;
+            }
+            Some(Poll::Pending) => return Poll::Pending,
+        }
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -93,7 +123,7 @@ impl Arriving {
         if let (Some(journal), Poll::Ready(Some(Ok(frame)))) = (&self.journal, &polled) {
             journal.received(frame.data_ref().map_or(0, Bytes::len));
         }
-        polled
+        polled.map_err(BodyError::from)
     }
 
     fn is_at_end(&self) -> bool {
@@ -108,7 +138,12 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        let rest = self.body.take().filter(|body| !body.is_end_stream());
+        // A body that was never wanted does not come (RFC 9110 §10.1.1).
+        let is_coming = self.gate.as_ref().is_none_or(Gate::is_open);
+        let rest = self
+            .body
+            .take()
+            .filter(|body| is_coming && !body.is_end_stream());
         if let (Some(rest), true, Ok(runtime)) =
             (rest, self.lingers, tokio::runtime::Handle::try_current())
         {
@@ -391,7 +426,7 @@ impl Streamed {
                 self.end();
                 return Poll::Ready(None);
             }
-            Err(error) => return Poll::Ready(Some(Err(error.into()))),
+            Err(error) => return Poll::Ready(Some(Err(error))),
         };
         if let Some(Timer { pace, .. }) = &self.pace {
             pace.activity.touch();

@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::announced::{Announced, Announcing};
 use super::body::Body;
 use super::guard::PARSED_FIELDS;
 use super::pool::Endpoint;
@@ -31,13 +32,20 @@ pub(super) enum Sender {
     /// One exchange at a time.
     Http1(Http1),
     /// Many at once.
-    Http2(http2::SendRequest<Body>),
+    Http2(Http2),
 }
 
 /// An HTTP/1.1 connection.
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Body>,
     next: NextQuestion,
+}
+
+/// An HTTP/2 connection.
+#[derive(Clone)]
+pub(super) struct Http2 {
+    pub(super) sender: http2::SendRequest<Body>,
+    pub(super) takes_websockets: Announced,
 }
 
 impl Http1 {
@@ -187,6 +195,7 @@ async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let (stream, takes_websockets) = Announcing::new(stream);
     let (sender, connection) = http2::Builder::new(TokioExecutor::new())
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_EVERY)
@@ -196,7 +205,10 @@ where
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;
     tokio::spawn(connection);
-    Ok(Sender::Http2(sender))
+    Ok(Sender::Http2(Http2 {
+        sender,
+        takes_websockets,
+    }))
 }
 
 #[cfg(test)]

@@ -33,6 +33,8 @@ pub(super) struct Tls {
     pub(super) alpn: Option<String>,
     pub(super) is_resumed: bool,
     pub(super) handshake: Duration,
+    /// The client's certificate, which was verified, as origins are told of it.
+    pub(super) client_cert: Option<HeaderValue>,
 }
 
 impl Connection {

@@ -8,19 +8,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::{Request, Response, Uri, Version, uri};
+use http::{Request, Response, StatusCode, Uri, Version, uri};
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use super::activity::Activity;
 use super::body::{Body, BodyError};
-use super::connect::{Sender, Wanted};
+use super::connect::{self, Sender};
+use super::expect::Wanted;
 use super::headers::set_host;
 use super::http2::check_answer;
+use super::interim::Interim;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
 use super::wary::refusal_of;
+use super::websocket::{as_connect, as_switch, is_asked_for};
 use crate::config::plan::OriginScheme;
 
 /// Kept connections that may turn out closed before a new one is opened.
@@ -55,6 +58,9 @@ pub(super) struct Patience<'a> {
 /// takes no more of it.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
 
+/// How long an HTTP/2 origin's settings may take when a WebSocket waits for them.
+const SETTINGS_WITHIN: Duration = Duration::from_secs(2);
+
 impl Patience<'_> {
     /// Waits for an answer; what was too long otherwise.
     async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Duration> {
@@ -83,7 +89,7 @@ impl Patience<'_> {
 pub(super) async fn exchange(
     pool: &Arc<Pool>,
     endpoint: &Endpoint<'_>,
-    wanted: Wanted,
+    wanted: connect::Wanted,
     parts: &Parts,
     mut body: Body,
     patience: Patience<'_>,
@@ -119,23 +125,33 @@ async fn send(
     body: Body,
     patience: Patience<'_>,
 ) -> Exchanged {
-    let request = match address(endpoint, parts, body, &lease.sender) {
+    let opens_websocket = is_asked_for(&parts.headers);
+    if opens_websocket && let Err(problem) = announced(&lease.sender, endpoint).await {
+        return Exchanged::Unsent(problem, body);
+    }
+    let mut request = match address(endpoint, parts, body, &lease.sender) {
         Ok(request) => request,
         Err(problem) => return Exchanged::Lost(problem),
     };
+    hear_interim(parts, &mut request, &lease.sender);
     patience.activity.touch();
     let waited = {
         let sending = pin!(async {
             match &mut lease.sender {
                 Sender::Http1(http1) => http1.try_send(request).await,
-                Sender::Http2(sender) => sender.try_send_request(request).await,
+                Sender::Http2(http2) => http2.sender.try_send_request(request).await,
             }
         });
         patience.wait(sending).await
     };
     match waited {
-        Ok(Ok(response)) => match check_answer(&response) {
-            Ok(()) => Exchanged::Answered(response, lease),
+        Ok(Ok(mut response)) => match check_answer(&response) {
+            Ok(()) => {
+                if opens_websocket && matches!(lease.sender, Sender::Http2(_)) {
+                    as_switch(&parts.headers, &mut response);
+                }
+                Exchanged::Answered(response, lease)
+            }
             Err(why) => Exchanged::Lost(malformed(endpoint, why)),
         },
         Ok(Err(error)) => failed(endpoint, error),
@@ -145,6 +161,43 @@ async fn send(
             crate::units::show_duration(limit)
         ))),
     }
+}
+
+/// Passes on what the origin says before it answers. hyper's HTTP/2 client does not tell of it.
+fn hear_interim(parts: &Parts, request: &mut Request<Body>, sender: &Sender) {
+    let interim = parts.extensions.get::<Interim>().cloned();
+    let wanted = parts.extensions.get::<Wanted>().cloned();
+    match sender {
+        Sender::Http1(_) if interim.is_some() || wanted.is_some() => {
+            hyper::ext::on_informational(request, move |said| {
+                if said.status() == StatusCode::CONTINUE {
+                    wanted.iter().for_each(Wanted::open);
+                } else if let Some(interim) = &interim {
+                    interim.say(said.status(), said.headers());
+                }
+            });
+        }
+        Sender::Http1(_) => {}
+        Sender::Http2(_) => wanted.iter().for_each(Wanted::open),
+    }
+}
+
+/// Waits until an HTTP/2 origin has said that it takes WebSockets: its settings come with its first bytes, which
+/// a new connection has not read yet.
+async fn announced(sender: &Sender, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
+    let Sender::Http2(http2) = sender else {
+        return Ok(());
+    };
+    let mut announced = http2.takes_websockets.clone();
+    let said = announced.wait_for(Option::is_some);
+    let said = tokio::time::timeout(SETTINGS_WITHIN, said).await;
+    if let Ok(Ok(said)) = said
+        && *said == Some(true)
+    {
+        return Ok(());
+    }
+    let why = "it does not announce WebSockets over HTTP/2 (RFC 8441)";
+    Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)))
 }
 
 fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> Exchanged {
@@ -243,6 +296,9 @@ fn address(
                 .path_and_query(path)
                 .build()
                 .map_err(|error| Problem::Malformed(error.to_string()))?;
+            if is_asked_for(&parts.headers) {
+                as_connect(&mut request);
+            }
         }
     }
     Ok(request)

@@ -25,7 +25,7 @@ use super::problem::Problem;
 use super::retry::Trying;
 use super::routes::Admitted;
 use crate::clock;
-use crate::config::plan::{Access, Service, Writes};
+use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::steering::{Choice, Decision, Verdict};
 
@@ -326,7 +326,8 @@ impl<'a> Outbound<'a> {
                 None => connect,
             },
         };
-        let wanted = if self.upgrades {
+        // A WebSocket shares an HTTP/2 connection (RFC 8441), and takes one of HTTP/1.1 for itself.
+        let wanted = if self.upgrades && origin.url.scheme != OriginScheme::H2c {
             Wanted::Http1
         } else {
             Wanted::Any

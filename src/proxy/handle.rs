@@ -17,9 +17,11 @@ use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Pace};
+use super::client_cert;
 use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
+use super::expect::{UntilOver, Wanted};
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, ask_upgrade,
@@ -29,6 +31,7 @@ use super::outcome::count_problem;
 use super::problem::{self, Problem};
 use super::retry::covers;
 use super::upgrade;
+use super::websocket::{self, Handshake};
 use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
@@ -48,7 +51,7 @@ pub(super) async fn handle(
     context: &Context,
     worker: &Worker,
     arrival: Arrival<'_>,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Logged> {
     let _counted = worker.request();
     let live = context.live.load_full();
@@ -59,6 +62,7 @@ pub(super) async fn handle(
         log.begin(arrival.connection, arrival.head, &request, id)
     });
     let journal = line.as_ref().map(Line::journal);
+    let wanted = Wanted::of(&mut request);
     let has_connection = request.version() < Version::HTTP_2;
     let exchange = Exchange {
         context,
@@ -76,12 +80,15 @@ pub(super) async fn handle(
             let ends = has_connection && refused.problem.ends_connection();
             let mut response = refused.into_response(&live, &id);
             if ends {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+                close_after(&mut response);
             }
             response
         }
     };
+    // RFC 9110 §10.1.1: whether a body still comes that was not asked for, only the end of the connection tells.
+    if wanted.is_some_and(|wanted| wanted.answered()) {
+        close_after(&mut response);
+    }
     // What is sent on is the edge's own message (RFC 9110 §6.2), whatever it was received as.
     let version = std::mem::replace(response.version_mut(), Version::HTTP_11);
     let headers = response.headers_mut();
@@ -91,6 +98,11 @@ pub(super) async fn handle(
         journal.answered(response.status(), response.headers());
     }
     response.map(|body| Logged::new(body, line))
+}
+
+fn close_after(response: &mut Response<Body>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
 }
 
 /// A request that got no answer from an origin.
@@ -150,17 +162,16 @@ impl<'a> Exchange<'a> {
 
     async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
-        let incoming = Arriving::request(incoming, self.journal);
+        let wanted = parts.extensions.get::<Wanted>().cloned();
+        let incoming = Arriving::request(incoming, self.journal).behind(wanted);
+        let websocket = websocket::take(&mut parts)?;
         let asked = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
         }
         let decision = self.decide(&asked, &parts);
-        let upgrade = (parts.version == Version::HTTP_11)
-            .then(|| upgrade_of(&parts.headers))
-            .flatten();
-        let client_side = upgrade.is_some().then(|| upgrade::client_side(&mut parts));
-        self.prepare(&mut parts, &asked, upgrade.clone())?;
+        let protocol = websocket.as_ref().map(|asked| asked.protocol.clone());
+        self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
         let (whole, began) = (asked.service.timeouts.request, self.began);
         let body = within(whole, began, pin!(reading)).await?;
@@ -173,7 +184,7 @@ impl<'a> Exchange<'a> {
             host: &asked.host,
             parts,
             body: Some(body),
-            upgrades: upgrade.is_some(),
+            upgrades: websocket.is_some(),
             decision,
             store: asked.store,
             carried: asked.carried.clone(),
@@ -196,14 +207,15 @@ impl<'a> Exchange<'a> {
             outbound.ran_out_of_time(problem);
         }
         match forwarded {
-            Ok(forwarded) if is_unasked_switch(&forwarded, client_side.is_some()) => {
-                let why = "101 to a request that asked for no WebSocket".to_owned();
-                Err(self.refuse(&asked, &outbound, Problem::BrokenOrigin(why)))
-            }
-            Ok(forwarded) => {
-                self.note_served(&asked, &outbound.decision, &forwarded);
-                Ok(self.pass_on(&asked, forwarded, client_side.flatten()))
-            }
+            Ok(forwarded) => match check_switch(&forwarded, websocket.as_ref()) {
+                Ok(()) => {
+                    self.note_served(&asked, &outbound.decision, &forwarded);
+                    let wanted = outbound.parts.extensions.get::<Wanted>();
+                    let wanted = wanted.map(Wanted::until_over);
+                    Ok(self.pass_on(&asked, forwarded, websocket, wanted))
+                }
+                Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
+            },
             Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
         }
     }
@@ -213,7 +225,7 @@ impl<'a> Exchange<'a> {
         &self,
         asked: &Asked<'_>,
         method: &http::Method,
-        incoming: Arriving,
+        mut incoming: Arriving,
     ) -> Result<Body, Problem> {
         // What a whole request may take is bounded around the exchange.
         let pace = Pace {
@@ -221,9 +233,12 @@ impl<'a> Exchange<'a> {
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
-        let body = Body::streamed(incoming, asked.service.limits.body, pace, Some(upload));
         let is_asked_again = asked.access == Access::Read && asked.carried.valid;
         let is_covered = covers(&asked.service.retries, method, asked.access);
+        if is_asked_again || is_covered {
+            incoming.want();
+        }
+        let body = Body::streamed(incoming, asked.service.limits.body, pace, Some(upload));
         if body.is_empty() || !(is_asked_again || is_covered) {
             return Ok(body);
         }
@@ -235,17 +250,20 @@ impl<'a> Exchange<'a> {
     fn read_head(&self, parts: &Parts) -> Result<Asked<'a>, Problem> {
         let live: &'a Live = self.live;
         let plan = &live.snapshot.plan;
-        if parts.method == http::Method::CONNECT {
-            return Err(Problem::Malformed(
-                "this is no forward proxy: CONNECT".into(),
-            ));
-        }
         http2::check_request(parts)?;
         let host = inbound::host(parts)?;
         let service_id = live
             .routes
             .service(&host)
             .ok_or_else(|| Problem::UnknownHost(host.clone()))?;
+        let sni = self
+            .connection
+            .tls
+            .as_ref()
+            .and_then(|tls| tls.sni.as_deref());
+        if sni.is_some_and(|sni| live.routes.identities.is_misdirected(sni, &host)) {
+            return Err(Problem::Misdirected(host));
+        }
         let service = plan.services.of(service_id);
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
@@ -386,6 +404,9 @@ impl<'a> Exchange<'a> {
             request_id: self.id,
         };
         add_forwarding(headers, &hop);
+        let verified = self.connection.tls.as_ref();
+        let verified = verified.and_then(|tls| tls.client_cert.as_ref());
+        client_cert::tell(headers, verified, asked.trusted);
         self.journal.inspect(|journal| journal.traced(headers));
         if let Some(protocol) = upgrade {
             ask_upgrade(headers, protocol);
@@ -419,7 +440,8 @@ impl<'a> Exchange<'a> {
         &self,
         asked: &Asked<'_>,
         forwarded: Forwarded,
-        client_side: Option<hyper::upgrade::OnUpgrade>,
+        websocket: Option<Handshake>,
+        wanted: Option<UntilOver>,
     ) -> Response<Body> {
         let Forwarded {
             response,
@@ -437,7 +459,6 @@ impl<'a> Exchange<'a> {
             lane.count(parts.status);
         }
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let protocol = parts.headers.get(http::header::UPGRADE).cloned();
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
         let told = self.live.routes.region_name(region).clone();
@@ -466,8 +487,8 @@ impl<'a> Exchange<'a> {
                     .increment(1);
             }
         }
-        if switching && let (Some(client_side), Some(protocol)) = (client_side, protocol) {
-            ask_upgrade(headers, protocol);
+        let websocket = websocket.filter(|_| switching);
+        if let Some(client_side) = websocket.and_then(|asked| asked.answer(&mut parts)) {
             let origin_side = Response::from_parts(parts.clone(), incoming);
             let joined = upgrade::join(
                 client_side,
@@ -485,7 +506,7 @@ impl<'a> Exchange<'a> {
             return Response::from_parts(parts, Body::Empty);
         }
         let activity = asked.pace.activity.clone();
-        let held = lease.until_body_ends(activity, Box::new(admitted));
+        let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
         let body = Body::streamed(
             Arriving::response(incoming),
             0,
@@ -508,11 +529,20 @@ impl<'a> Exchange<'a> {
     }
 }
 
-/// Whether an origin leaves HTTP/1.1 for what nobody asked for.
-fn is_unasked_switch(forwarded: &Forwarded, is_asked: bool) -> bool {
+/// Refuses an origin that leaves HTTP for what nobody asked for.
+fn check_switch(forwarded: &Forwarded, websocket: Option<&Handshake>) -> Result<(), Problem> {
     let response = &forwarded.response;
-    response.status() == StatusCode::SWITCHING_PROTOCOLS
-        && !(is_asked && upgrade_of(response.headers()).is_some())
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        return Ok(());
+    }
+    let switched = upgrade_of(response.headers());
+    match websocket.filter(|_| switched.is_some()) {
+        Some(websocket) => websocket.check(response.headers()),
+        None => {
+            let why = "101 to a request that asked for no WebSocket";
+            Err(Problem::BrokenOrigin(why.to_owned()))
+        }
+    }
 }
 
 /// The authority that an HTTP/1.1 request names: its Host, else the service's.

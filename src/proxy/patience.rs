@@ -21,6 +21,7 @@ use super::access_log::Logged;
 use super::activity::Activity;
 use super::body::BodyError;
 use super::guard::{Guard, Refusal, Requests};
+use super::interim::Interims;
 use super::outcome::count_problem;
 use super::problem::Problem;
 use crate::chance;
@@ -173,6 +174,10 @@ pub(super) struct Patient<S> {
     last_words: Option<LastWords>,
     /// Is told what was refused.
     refusals: Option<Refusals>,
+    /// What origins say before they answer.
+    interims: Arc<Interims>,
+    /// Of that, what is being written, and how much of it was.
+    interim: (Vec<u8>, usize),
 }
 
 /// Is told of every head that was refused: why, how long it had been arriving, and the id of the answer.
@@ -205,7 +210,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             broken: None,
             last_words: None,
             refusals: None,
+            interims: Arc::default(),
+            interim: (Vec::new(), 0),
         }
+    }
+
+    /// Passes these interim answers on.
+    pub(super) fn hinting(self, interims: Arc<Interims>) -> Self {
+        Self { interims, ..self }
     }
 
     /// Tells of what is refused.
@@ -365,19 +377,46 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Patient<S> {
     }
 }
 
+impl<S: AsyncWrite + Unpin> Patient<S> {
+    /// Writes interim answers where none of hyper's messages is being written; whether there were any.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        if self.is_unflushed {
+            self.interims.drop_late();
+        } else if let Some(more) = self.interims.take() {
+            self.interim.0.extend_from_slice(&more);
+        }
+        let (text, written) = &mut self.interim;
+        while let Some(rest @ [_, ..]) = text.get(*written..) {
+            match ready!(Pin::new(&mut self.stream).poll_write(cx, rest))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                length => *written += length,
+            }
+        }
+        let has_written = *written > 0;
+        text.clear();
+        *written = 0;
+        Poll::Ready(Ok(has_written))
+    }
+}
+
 impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        self.interims.writer.register(cx.waker());
+        let mut flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
         self.is_unflushed = false;
+        if ready!(self.poll_interim(cx))? {
+            flushed = ready!(Pin::new(&mut self.stream).poll_flush(cx));
+        }
         if self.last_words.is_some() {
             self.turns.waiting.wake();
         }
@@ -397,6 +436,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Patient<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
         self.is_unflushed = true;
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }

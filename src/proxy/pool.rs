@@ -6,15 +6,14 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use hyper::client::conn::http2;
 use tokio::time::Instant;
 
 use super::access_log::Tried;
 use super::activity::Activity;
-use super::body::{Body, Held};
-use super::connect::{Http1, Sender, Wanted, connect};
+use super::body::Held;
+use super::connect::{Http1, Http2, Sender, Wanted, connect};
+use super::origin_tls::OriginTls;
 use super::problem::Problem;
-use super::tls::OriginTls;
 use crate::config::plan::OriginUrl;
 
 /// Idle HTTP/1.1 connections kept per origin and worker.
@@ -46,7 +45,7 @@ struct Shelf {
 struct Kept {
     /// The most recently used last.
     http1: Vec<(Http1, Instant)>,
-    http2: Option<http2::SendRequest<Body>>,
+    http2: Option<Http2>,
 }
 
 /// A connection in use.
@@ -145,9 +144,9 @@ impl Shelf {
 
     fn take(&self) -> Option<Sender> {
         let mut kept = lock(&self.kept);
-        if let Some(sender) = &kept.http2 {
-            if !sender.is_closed() {
-                return Some(Sender::Http2(sender.clone()));
+        if let Some(http2) = &kept.http2 {
+            if !http2.sender.is_closed() {
+                return Some(Sender::Http2(http2.clone()));
             }
             kept.http2 = None;
         }
@@ -180,7 +179,7 @@ async fn usable(mut sender: Sender) -> Option<Sender> {
     let ready = async {
         match &mut sender {
             Sender::Http1(http1) => http1.sender.ready().await,
-            Sender::Http2(sender) => sender.ready().await,
+            Sender::Http2(http2) => http2.sender.ready().await,
         }
     };
     let ready = tokio::time::timeout(READY_WITHIN, ready).await;

@@ -31,6 +31,9 @@ pub(super) enum Problem {
     /// The client's: nobody here by that name.
     #[error("no service answers for `{0}`")]
     UnknownHost(String),
+    /// The client's: the connection was made for another host.
+    #[error("`{0}` has a certificate of its own: it needs a connection of its own")]
+    Misdirected(String),
     /// The origins': none could be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -63,7 +66,7 @@ impl From<&BodyError> for Problem {
         match error {
             BodyError::TooLong(limit) => Self::BodyTooLong(*limit),
             BodyError::Stalled(_) => Self::Stalled,
-            BodyError::Broken(_) => Self::Malformed(error.to_string()),
+            BodyError::Broken(_) | BodyError::Unwanted => Self::Malformed(error.to_string()),
             BodyError::Late => Self::OriginTimeout(error.to_string()),
         }
     }
@@ -126,6 +129,12 @@ impl Problem {
                 "unknown-host",
                 "Unknown host",
                 "destination_not_found",
+            ),
+            Self::Misdirected(_) => (
+                StatusCode::MISDIRECTED_REQUEST,
+                "misdirected",
+                "Misdirected request",
+                "http_request_error",
             ),
             Self::Unreachable(_) => (
                 StatusCode::BAD_GATEWAY,
@@ -196,7 +205,8 @@ impl Problem {
             | Self::Stalled
             | Self::BodyTooLong(_)
             | Self::HeadersTooLarge(_)
-            | Self::UnknownHost(_) => "client",
+            | Self::UnknownHost(_)
+            | Self::Misdirected(_) => "client",
             Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
@@ -211,6 +221,7 @@ impl Problem {
             Self::Malformed(_) | Self::BodyTooLong(_) | Self::HeadersTooLarge(_) => true,
             Self::Stalled
             | Self::UnknownHost(_)
+            | Self::Misdirected(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)

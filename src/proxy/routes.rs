@@ -8,7 +8,8 @@ use http::HeaderValue;
 use metrics::Counter;
 
 use super::headers::Via;
-use super::tls::OriginTls;
+use super::origin_tls::OriginTls;
+use super::tls::Identities;
 use super::witness::Witness;
 use crate::config::plan::{HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
@@ -76,6 +77,7 @@ pub struct Routes {
     probers: Table<ServiceId, Prober>,
     targets: Vec<Target>,
     pub(super) tls: OriginTls,
+    pub(super) identities: Arc<Identities>,
     pub(super) via: Via,
     region_names: Table<RegionId, HeaderValue>,
 }
@@ -86,6 +88,7 @@ impl Routes {
         plan: &Plan,
         probers: Table<ServiceId, Prober>,
         tls: OriginTls,
+        identities: Arc<Identities>,
         in_flight: &InFlightCounters,
         traffic: &Arc<Traffic>,
     ) -> Self {
@@ -109,6 +112,7 @@ impl Routes {
             probers,
             targets: targets(plan),
             tls,
+            identities,
             via: Via::new(&plan.node.name),
             region_names: Table::like(&plan.regions, |id| {
                 let name = HeaderValue::from_str(&plan.regions.of(id).name);

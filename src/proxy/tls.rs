@@ -1,17 +1,16 @@
-//! Certificates by SNI, the self-signed default, and trust towards origins.
+//! Certificates by SNI, the self-signed default, and trust in clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
+use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::config::plan;
@@ -97,36 +96,72 @@ impl Identities {
         })
     }
 
-    /// What accepts TLS with these certificates and offers these protocols.
-    pub fn server_config(self, alpn: &[&[u8]]) -> Arc<ServerConfig> {
-        let mut config = ServerConfig::builder()
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(self));
+    /// What accepts TLS with these certificates, from these clients (none: anybody), and offers these protocols.
+    pub fn server_config(
+        self: &Arc<Self>,
+        alpn: &[&[u8]],
+        clients: Option<Arc<dyn ClientCertVerifier>>,
+    ) -> Arc<ServerConfig> {
+        let builder = ServerConfig::builder();
+        let builder = match clients {
+            Some(clients) => builder.with_client_cert_verifier(clients),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_cert_resolver(self.clone());
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        // Tickets: any number of clients can resume. Without randomness for their key, rustls remembers a few.
+        if let Ok(ticketer) = Ticketer::new() {
+            config.ticketer = ticketer;
+        }
         Arc::new(config)
     }
 
+    /// Whether a host has another certificate than the one that a connection began with, which is not for it
+    /// (RFC 9110 §7.4, RFC 9113 §9.1.1). A certificate that is for both may serve both.
+    pub(super) fn is_misdirected(&self, sni: &str, host: &str) -> bool {
+        if self.identities.len() < 2 || sni.eq_ignore_ascii_case(host) {
+            return false;
+        }
+        let (Some(shown), Some(wanted)) = (self.find(sni), self.find(host)) else {
+            return false;
+        };
+        !std::ptr::eq(shown, wanted) && !shown.is_for(host)
+    }
+
     /// The certificate of a name: exact, then a wildcard of one label (RFC 9525 §6.3), then the first.
-    fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+    fn find(&self, name: &str) -> Option<&Identity> {
         let name = name.to_ascii_lowercase();
-        let wildcard = name
-            .split_once('.')
-            .map(|(_, parent)| format!("*.{parent}"));
         let named = |wanted: &str| {
-            self.identities
-                .iter()
-                .find(|identity| identity.names.iter().any(|n| n == wanted))
+            let mut all = self.identities.iter();
+            all.find(|identity| identity.has(wanted))
         };
         named(&name)
-            .or_else(|| named(&wildcard?))
+            .or_else(|| named(&wildcard_of(&name)?))
             .or_else(|| self.identities.first())
-            .map(|identity| &identity.key)
     }
+}
+
+impl Identity {
+    fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|own| own == name)
+    }
+
+    fn is_for(&self, name: &str) -> bool {
+        let name = name.to_ascii_lowercase();
+        self.has(&name) || wildcard_of(&name).is_some_and(|wildcard| self.has(&wildcard))
+    }
+}
+
+/// The wildcard that a name falls under.
+fn wildcard_of(name: &str) -> Option<String> {
+    let (_, parent) = name.split_once('.')?;
+    Some(format!("*.{parent}"))
 }
 
 impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        self.find(hello.server_name().unwrap_or_default()).cloned()
+        let identity = self.find(hello.server_name().unwrap_or_default())?;
+        Some(identity.key.clone())
     }
 }
 
@@ -153,27 +188,37 @@ fn load_identity(
             format!("the certificate expires in {days} days"),
         ));
     }
+    Ok(Identity {
+        names,
+        key: Arc::new(with_key(chain, cert, key)?),
+    })
+}
+
+/// A certificate with its key.
+pub(super) fn load_key(files: &plan::Certificate) -> Result<CertifiedKey, CertificateError> {
+    let (cert, key) = (&files.cert.path, &files.key.path);
+    with_key(read_chain(cert)?, cert, key)
+}
+
+fn with_key(
+    chain: Vec<CertificateDer<'static>>,
+    cert: &Path,
+    key: &Path,
+) -> Result<CertifiedKey, CertificateError> {
     let private = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-        CertificateError::new(
-            key,
-            format!("no private key in PEM: {}", pem_problem(error)),
-        )
+        let message = format!("no private key in PEM: {}", pem_problem(error));
+        CertificateError::new(key, message)
     })?;
     let certified =
         certified(chain, private).map_err(|error| CertificateError::new(key, error.to_string()))?;
     certified.keys_match().map_err(|_| {
-        CertificateError::new(
-            key,
-            format!(
-                "the key does not belong to the certificate {}",
-                cert.display()
-            ),
-        )
+        let message = format!(
+            "the key does not belong to the certificate {}",
+            cert.display()
+        );
+        CertificateError::new(key, message)
     })?;
-    Ok(Identity {
-        names,
-        key: Arc::new(certified),
-    })
+    Ok(certified)
 }
 
 fn certified(
@@ -238,121 +283,29 @@ fn names_of(der: &[u8]) -> Option<(Vec<String>, Duration)> {
     Some((names, Duration::from_secs(not_after)))
 }
 
-/// TLS towards origins, for each way of speaking to them.
-#[derive(Clone)]
-pub struct OriginTls {
-    /// HTTP/2 or HTTP/1.1 by ALPN.
-    pub(super) any: Arc<ClientConfig>,
-    /// HTTP/1.1 only: what an upgrade needs.
-    pub(super) http1: Arc<ClientConfig>,
-    /// The name to ask for and verify, where it is not the request's host.
-    pub(super) server_name: Option<Arc<str>>,
-    /// Connections made under one are not used under another.
-    pub(super) number: u64,
-}
-
-impl OriginTls {
-    /// Loads the roots.
-    pub fn load(trust: &plan::OriginTls) -> Result<Self, CertificateError> {
-        let roots = roots(trust)?;
-        Ok(Self {
-            any: client_config(&roots, trust.verify, &[b"h2", b"http/1.1"]),
-            http1: client_config(&roots, trust.verify, &[b"http/1.1"]),
-            server_name: trust.server_name.clone(),
-            number: LOADED.fetch_add(1, Ordering::Relaxed),
-        })
-    }
-}
-
-/// How often trust towards origins was loaded: tells one from another.
-static LOADED: AtomicU64 = AtomicU64::new(0);
-
-/// The roots to trust: the operator's, or the public ones.
-pub fn roots(trust: &plan::OriginTls) -> Result<Arc<RootCertStore>, CertificateError> {
+/// The roots that a file holds.
+pub(super) fn read_roots(file: &plan::FileRef) -> Result<RootCertStore, CertificateError> {
     let mut roots = RootCertStore::empty();
-    match &trust.ca {
-        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
-        Some(file) => {
-            for certificate in read_chain(&file.path)? {
-                roots.add(certificate).map_err(|error| {
-                    CertificateError::new(&file.path, format!("not a CA certificate: {error}"))
-                })?;
-            }
-        }
+    for certificate in read_chain(&file.path)? {
+        roots.add(certificate).map_err(|error| {
+            CertificateError::new(&file.path, format!("not a CA certificate: {error}"))
+        })?;
     }
-    Ok(Arc::new(roots))
+    Ok(roots)
 }
 
-/// TLS towards origins and probes.
-pub fn client_config(
-    roots: &Arc<RootCertStore>,
-    verify: bool,
-    alpn: &[&[u8]],
-) -> Arc<ClientConfig> {
-    let mut config = if verify {
-        ClientConfig::builder()
-            .with_root_certificates(roots.clone())
-            .with_no_client_auth()
-    } else {
-        let provider = CryptoProvider::get_default()
-            .cloned()
-            .unwrap_or_else(|| Arc::new(rustls::crypto::aws_lc_rs::default_provider()));
-        ClientConfig::builder()
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-            .with_no_client_auth()
+/// What verifies clients.
+pub fn client_verifier(
+    clients: &plan::ClientTls,
+) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
+    let roots = Arc::new(read_roots(&clients.ca)?);
+    let builder = WebPkiClientVerifier::builder(roots);
+    let builder = match clients.verify {
+        plan::ClientVerify::Required => builder,
+        plan::ClientVerify::Optional => builder.allow_unauthenticated(),
     };
-    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-    Arc::new(config)
-}
-
-/// `verify: false`: takes any certificate, but still demands proof of its key.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls12_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        rustls::crypto::verify_tls13_signature(
-            message,
-            cert,
-            dss,
-            &self.0.signature_verification_algorithms,
-        )
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+    let built = builder.build();
+    built.map_err(|error| CertificateError::new(&clients.ca.path, error.to_string()))
 }
 
 #[cfg(test)]
@@ -374,7 +327,33 @@ mod tests {
             ("x.y.b.example", &first),
             ("", &first),
         ] {
-            assert!(Arc::ptr_eq(all.find(name).unwrap(), expected), "{name}");
+            assert!(
+                Arc::ptr_eq(&all.find(name).unwrap().key, expected),
+                "{name}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_connection_serves_the_hosts_of_its_certificate_and_those_without_another() {
+        let mut all = Identities::self_signed(&["a.example".into(), "*.c.example".into()]).unwrap();
+        let second = Identities::self_signed(&["b.example".into(), "x.c.example".into()]).unwrap();
+        let check = |all: &Identities, sni, host, expected| {
+            assert_eq!(all.is_misdirected(sni, host), expected, "{sni} {host}");
+        };
+        check(&all, "a.example", "b.example", false);
+        all.identities.extend(second.identities);
+        for (sni, host, expected) in [
+            ("a.example", "A.example", false),
+            ("a.example", "b.example", true),
+            ("b.example", "a.example", true),
+            ("a.example", "other.example", false),
+            ("b.example", "other.example", true),
+            ("other.example", "b.example", true),
+            ("a.example", "x.c.example", false),
+            ("b.example", "y.c.example", true),
+        ] {
+            check(&all, sni, host, expected);
         }
     }
 

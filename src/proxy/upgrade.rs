@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
-use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
@@ -22,11 +21,6 @@ const CHUNK: usize = 16 << 10;
 
 /// How often a connection looks whether its route is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// What becomes the client's side once the answer is on its way; to be taken before the head is changed.
-pub(super) fn client_side(parts: &mut Parts) -> Option<OnUpgrade> {
-    parts.extensions.remove::<OnUpgrade>()
-}
 
 /// Why a joined pair came apart before both sides had ended.
 #[derive(Debug, thiserror::Error)]

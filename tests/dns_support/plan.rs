@@ -220,10 +220,12 @@ pub fn plan() -> Plan {
         },
         tls: Tls {
             certificates: Vec::new(),
+            clients: None,
             origins: OriginTls {
                 ca: None,
                 verify: true,
                 server_name: None,
+                identity: None,
             },
         },
         admin_token: None,

@@ -31,9 +31,9 @@ use std::time::{Duration, Instant};
 pub use dns::{DnsClient, Reply, query, subnet};
 pub use haproxy::Haproxy;
 pub use lab::Lab;
-pub use origin::Origin;
+pub use origin::{Origin, Seen};
 pub use raw::{raw_origin, read_head, wire};
-pub use tls::trusting_anybody;
+pub use tls::{trusting_anybody, trusting_anybody_with};
 pub use unbound::Unbound;
 
 /// How long anything may take before a test gives up on it.
@@ -216,6 +216,14 @@ impl Edge {
         Answer::from(self.address("https"), host, path, arguments)
     }
 
+    /// The same; none: the connection failed.
+    pub fn try_curl(&self, host: &str, path: &str, arguments: &[&str]) -> Option<Answer> {
+        let output = Answer::command(self.address("https"), host, path, arguments)
+            .output()
+            .unwrap();
+        output.status.success().then(|| Answer::of(&output))
+    }
+
     /// Asks DNS with kdig.
     pub fn kdig(&self, words: &str) -> String {
         ask("kdig", self.address("dns"), words)
@@ -250,13 +258,17 @@ impl Answer {
     /// Runs curl against an https listener as if it were `host`.
     #[track_caller]
     fn from(address: SocketAddr, host: &str, path: &str, arguments: &[&str]) -> Self {
+        Self::of(&run(&mut Self::command(address, host, path, arguments)))
+    }
+
+    fn command(address: SocketAddr, host: &str, path: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("curl");
         command
             .args(["-sSk", "-D", "/dev/stderr", "--max-time", "15", "--resolve"])
             .arg(format!("{host}:{}:{}", address.port(), address.ip()))
             .arg(format!("https://{host}:{}{path}", address.port()))
             .args(arguments);
-        Self::of(&run(&mut command))
+        command
     }
 
     fn of(output: &Output) -> Self {

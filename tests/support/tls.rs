@@ -3,14 +3,30 @@
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+use rustls::crypto::CryptoProvider;
+use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
 
 /// Takes any certificate: the edge's own is self-signed here.
 pub fn trusting_anybody(alpn: &[&[u8]]) -> TlsConnector {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    connector(rustls::crypto::aws_lc_rs::default_provider(), alpn)
+}
+
+/// The same with these key exchange groups alone, in this order.
+pub fn trusting_anybody_with(alpn: &[&[u8]], groups: &[NamedGroup]) -> TlsConnector {
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    let all = provider.kx_groups.clone();
+    let wanted = groups.iter().map(|name| {
+        let mut all = all.iter();
+        *all.find(|group| group.name() == *name).unwrap()
+    });
+    provider.kx_groups = wanted.collect();
+    connector(provider, alpn)
+}
+
+fn connector(provider: CryptoProvider, alpn: &[&[u8]]) -> TlsConnector {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .unwrap()
         .dangerous()

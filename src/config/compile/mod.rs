@@ -4,6 +4,7 @@
 
 mod access_log;
 mod service;
+mod tls;
 mod traffic;
 mod zone;
 
@@ -14,8 +15,8 @@ use std::time::Duration;
 
 use crate::config::kinds::{parse_alias, parse_origin};
 use crate::config::plan::{
-    Certificate, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
-    OriginTls, Plan, ProxyHeader, RateLimit, Region, SourceAt, Tls,
+    ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin, Plan,
+    ProxyHeader, RateLimit, Region, SourceAt,
 };
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
@@ -119,7 +120,7 @@ pub(super) fn compile(
     let zones = zones(root, &services, &mut compiling);
     let plan = Plan {
         node: node(root, &mut compiling),
-        tls: tls(root),
+        tls: tls::tls(root, &mut compiling),
         admin_token: root
             .get("admin")
             .and_then(|admin| admin.read("token", secret)),
@@ -286,33 +287,6 @@ fn proxy_header(listen: Option<&Node>, compiling: &mut Compiling<'_>) -> ProxyHe
 
 fn prefix(node: &Node) -> Option<Prefix> {
     node.text()?.parse().ok()
-}
-
-fn tls(root: &Node) -> Tls {
-    let node = root.get("tls");
-    let certificates = node
-        .and_then(|node| node.get("certificates"))
-        .map_or(&[][..], Node::items);
-    let origins = node.and_then(|node| node.get("origins"));
-    Tls {
-        certificates: certificates
-            .iter()
-            .filter_map(|item| {
-                Some(Certificate {
-                    cert: file(item, "cert")?,
-                    key: file(item, "key")?,
-                })
-            })
-            .collect(),
-        origins: OriginTls {
-            ca: origins.and_then(|origins| file(origins, "ca")),
-            verify: origins
-                .and_then(|origins| origins.read("verify", |text| text.parse().ok()))
-                .unwrap_or(true),
-            server_name: origins
-                .and_then(|origins| origins.read("server_name", |text| Some(text.into()))),
-        },
-    }
 }
 
 /// Networks that are never limited unless the configuration says otherwise: nobody else is there.

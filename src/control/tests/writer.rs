@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use rustls::RootCertStore;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -22,7 +21,7 @@ use crate::control::{
 use crate::geo::ClientMap;
 use crate::health::{Health, Prober};
 use crate::ids::Table;
-use crate::proxy::client_config;
+use crate::proxy::Credentials;
 use crate::steering::{Admin, Snapshot};
 
 /// Far longer than anything here takes; a test that needs it has failed.
@@ -64,7 +63,7 @@ services:
 
 fn adoption(plan: &Arc<Plan>, publish: Publish) -> Adoption {
     let probers: Probers = Table::like(&plan.services, |id| Prober {
-        tls: client_config(&Arc::new(RootCertStore::empty()), false, &[]),
+        tls: Credentials::default().client_config(false, &[]),
         check: Arc::new(plan.services.of(id).health.clone()),
         server_name: None,
     });

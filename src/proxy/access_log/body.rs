@@ -67,7 +67,7 @@ fn note(line: &Line, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         }
         Some(Err(error)) => {
             let (how, by) = match error {
-                BodyError::Broken(_) => ("origin-closed", "origin"),
+                BodyError::Broken(_) | BodyError::Unwanted => ("origin-closed", "origin"),
                 BodyError::Stalled(_) => ("idle-timeout", "edge"),
                 BodyError::Late => ("request-timeout", "edge"),
                 // Answers have no such bound.

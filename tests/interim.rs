@@ -1,0 +1,219 @@
+//! What comes before the answer: 100 Continue, 103 Early Hints and their kin (RFC 9110 §15.2).
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::{BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use support::{Edge, raw_origin, read_head};
+use tokio::time::Instant;
+
+fn edge(origin: SocketAddr, service: &str) -> Edge {
+    Edge::start(&format!(
+        "listen: {{ http: ['127.0.0.1:0'], http_mode: serve, https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['http://{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], {service} }} }}
+"
+    ))
+}
+
+fn connect(edge: &Edge) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(edge.address("http")).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    BufReader::new(stream)
+}
+
+fn say(stream: &mut BufReader<TcpStream>, text: &str) {
+    stream.get_mut().write_all(text.as_bytes()).unwrap();
+}
+
+fn body(stream: &mut BufReader<TcpStream>, length: usize) -> String {
+    let mut bytes = vec![0; length];
+    stream.read_exact(&mut bytes).unwrap();
+    String::from_utf8(bytes).unwrap()
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+}
+
+const HINT: &str = "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nMeridian-Region: forged\r\nConnection: keep-alive\r\n\r\n";
+const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// An origin that says each of these when it is told to.
+fn prompted(parts: &'static [&'static str]) -> (SocketAddr, Sender<()>) {
+    let (prompt, prompts) = channel();
+    let prompts: Arc<Mutex<Receiver<()>>> = Arc::new(Mutex::new(prompts));
+    let origin = raw_origin(move |mut stream, _| {
+        for part in parts {
+            prompts.lock().unwrap().recv().unwrap();
+            say(&mut stream, part);
+        }
+        read_head(&mut stream);
+    });
+    (origin, prompt)
+}
+
+#[test]
+fn hints_reach_the_client_before_the_answer_is_made() {
+    let (origin, prompt) = prompted(&[HINT, "HTTP/1.1 102 Processing\r\n\r\n", ANSWER]);
+    let edge = edge(origin, "");
+    let mut client = connect(&edge);
+    say(&mut client, &get("/"));
+    prompt.send(()).unwrap();
+    let hint = read_head(&mut client);
+    assert_eq!(
+        hint,
+        "HTTP/1.1 103 Early Hints\r\nlink: </a.css>; rel=preload\r\n\r\n"
+    );
+    prompt.send(()).unwrap();
+    assert_eq!(
+        read_head(&mut client),
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "one after the other"
+    );
+    prompt.send(()).unwrap();
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+    assert_eq!(body(&mut client, 2), "ok");
+}
+
+/// An origin that says a hint and the answer in one breath, however often it is asked.
+fn hasty() -> SocketAddr {
+    raw_origin(|mut stream, mut head| {
+        while !head.is_empty() {
+            let path = head.split(' ').nth(1).unwrap();
+            let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: <{path}>\r\n\r\n");
+            let answer =
+                format!("HTTP/1.1 200 OK\r\nX-Path: {path}\r\nContent-Length: 2\r\n\r\nok");
+            say(&mut stream, &(hint + &answer));
+            head = read_head(&mut stream);
+        }
+    })
+}
+
+#[test]
+fn hints_of_pipelined_requests_come_each_before_its_own_answer() {
+    let edge = edge(hasty(), "");
+    let mut client = connect(&edge);
+    let paths: Vec<String> = (0..50).map(|number| format!("/{number}")).collect();
+    let requests: String = paths.iter().map(|path| get(path)).collect();
+    say(&mut client, &requests);
+    for path in &paths {
+        let hint = read_head(&mut client);
+        assert_eq!(
+            hint,
+            format!("HTTP/1.1 103 Early Hints\r\nlink: <{path}>\r\n\r\n")
+        );
+        let answer = read_head(&mut client);
+        assert!(answer.contains(&format!("x-path: {path}\r\n")), "{answer}");
+        assert_eq!(body(&mut client, 2), "ok");
+    }
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_the_answer_alone() {
+    let edge = edge(hasty(), "");
+    let mut client = connect(&edge);
+    say(
+        &mut client,
+        "GET / HTTP/1.0\r\nHost: www.example.com\r\n\r\n",
+    );
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+}
+
+#[test]
+fn curl_gets_hints_over_http_1_1_and_the_answer_over_http_2() {
+    let edge = edge(hasty(), "");
+    let one = edge.curl("www.example.com", "/a", &["--http1.1"]);
+    assert!(one.head.contains("103 Early Hints"), "{}", one.head);
+    assert_eq!((one.status, one.body.as_str()), (200, "ok"));
+    let two = edge.curl("www.example.com", "/a", &["--http2"]);
+    assert_eq!((two.status, two.body.as_str()), (200, "ok"));
+}
+
+const EXPECTING: &str = "POST /up HTTP/1.1\r\nHost: www.example.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
+
+#[test]
+fn the_client_is_told_to_go_on_when_the_origin_says_so() {
+    let (wanted, wants) = channel::<()>();
+    let wants = Arc::new(Mutex::new(wants));
+    let origin = raw_origin(move |mut stream, head| {
+        assert!(head.to_ascii_lowercase().contains("expect: 100-continue"));
+        wants.lock().unwrap().recv().unwrap();
+        say(&mut stream, "HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(body(&mut stream, 5), "hello");
+        say(&mut stream, ANSWER);
+        read_head(&mut stream);
+    });
+    let edge = edge(origin, "");
+    let mut client = connect(&edge);
+    say(&mut client, EXPECTING);
+    wanted.send(()).unwrap();
+    assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
+    say(&mut client, "hello");
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_body_that_the_origin_refuses_is_never_asked_for() {
+    let origin = raw_origin(move |mut stream, _| {
+        say(
+            &mut stream,
+            "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno",
+        );
+        read_head(&mut stream);
+    });
+    let edge = edge(origin, "");
+    let mut client = connect(&edge);
+    say(&mut client, EXPECTING);
+    let mut said = String::new();
+    client.read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("HTTP/1.1 417 "), "{said}");
+    assert!(!said.contains(" 100 ") && said.ends_with("no"), "{said}");
+}
+
+#[test]
+fn an_origin_that_cannot_say_100_gets_the_body_after_a_second() {
+    let origin = raw_origin(move |mut stream, _| {
+        assert_eq!(body(&mut stream, 5), "hello");
+        say(&mut stream, ANSWER);
+        read_head(&mut stream);
+    });
+    let edge = edge(origin, "");
+    let mut client = connect(&edge);
+    say(&mut client, EXPECTING);
+    let began = Instant::now();
+    assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(began.elapsed() >= Duration::from_millis(900));
+    say(&mut client, "hello");
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn a_body_that_is_kept_for_retries_is_taken_at_once() {
+    let origin = raw_origin(move |mut stream, _| {
+        assert_eq!(body(&mut stream, 5), "hello");
+        say(&mut stream, ANSWER);
+        read_head(&mut stream);
+    });
+    let edge = edge(origin, "retries: { methods: idempotent }");
+    let mut client = connect(&edge);
+    let began = Instant::now();
+    say(&mut client, &EXPECTING.replace("POST", "PUT"));
+    assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
+    assert!(began.elapsed() < Duration::from_millis(900));
+    say(&mut client, "hello");
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+}
