@@ -24,9 +24,9 @@ tidy:
 doc:
     cargo doc --no-deps --document-private-items --open
 
-# Side by side with real peers: dns/run or http; or start, or health.
-bench what:
-    python3 bench/{{what}}.py
+# Side by side with real peers: dns/run or http/run, with names of cases; or start, or health.
+bench what *cases:
+    python3 bench/{{what}}.py {{cases}}
 
 # The geography table, from its sources (see data/geo/README.md).
 geo package zone_tab="/usr/share/zoneinfo/zone.tab":

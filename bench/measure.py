@@ -2,6 +2,7 @@
 
 import glob
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -74,12 +75,18 @@ def cpu_seconds(parent):
     return user / TICKS, system / TICKS
 
 
+def memory(parent):
+    """Resident bytes of a process and all below it; what several share is counted once (Pss)."""
+    rollups = (Path(f"/proc/{pid}/smaps_rollup").read_text() for pid in processes(parent))
+    return sum(int(re.search(r"^Pss:\s+(\d+) kB", rollup, re.M)[1]) * 1024 for rollup in rollups)
+
+
 @contextmanager
-def server(command, ready, patience=20, **options):
+def server(command, ready, patience=20, cpu=SERVER_CPU, **options):
     """Runs a server on its own CPU until the block ends; `ready` says whether it answers within seconds."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
-            ["taskset", "-c", SERVER_CPU, *map(str, command)],
+            ["taskset", "-c", cpu, *map(str, command)],
             stdout=log,
             stderr=subprocess.STDOUT,
             **options,
@@ -100,13 +107,15 @@ def server(command, ready, patience=20, **options):
                 process.kill()
 
 
-def client(command):
-    """Runs a load generator on the other CPU; what it printed."""
-    done = subprocess.run(
-        ["taskset", "-c", CLIENT_CPU, *map(str, command)], capture_output=True, text=True
-    )
+def client(command, patience=None):
+    """Runs a load generator on the other CPU, for so many seconds at most; what it printed."""
+    words = ["taskset", "-c", CLIENT_CPU, *map(str, command)]
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, timeout=patience)
+    except subprocess.TimeoutExpired:
+        sys.exit(f"{' '.join(words)} did not end within {patience} s")
     if done.returncode:
-        sys.exit(f"{command[0]} failed:\n{done.stdout}{done.stderr}")
+        sys.exit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
