@@ -26,6 +26,7 @@ use super::headers::{
 use super::outcome::count_problem;
 use super::problem::{self, Problem};
 use super::retry::covers;
+use super::shared_cache::{Cookies, Question, keep_private};
 use super::upgrade;
 use super::{http2, inbound};
 use crate::clock;
@@ -138,6 +139,8 @@ struct Asked<'a> {
     store: Option<Store<'a>>,
     carried: Carried,
     known: Known,
+    /// What of the request tells whether shared caches may keep its answer.
+    question: Question,
     pace: Pace,
 }
 
@@ -267,6 +270,7 @@ impl<'a> Exchange<'a> {
         };
         Ok(Asked {
             pace,
+            question: Question::new(&parts.method, &parts.headers),
             service_id,
             service,
             trusted: inbound::is_trusted(self.connection.source(), trusted_proxies),
@@ -455,9 +459,16 @@ impl<'a> Exchange<'a> {
         // A region that only a write's target or a token's freshness led to is no habit.
         let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
             || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
+        let cookies = asked.question.cookies(parts.status, headers);
         let session = self.session(asked.service, &asked.host);
-        if !was_led && let Some(cookie) = session.remember(&asked.known, region) {
+        if !was_led
+            && let Some(cookie) = session.remember(&asked.known, region)
+            && cookies != Cookies::Spoil
+        {
             headers.append(SET_COOKIE, cookie);
+            if cookies == Cookies::FitIfPrivate {
+                keep_private(headers);
+            }
         }
         if let Some(store) = asked.store {
             if asked.access == Access::Write || Store::is_write(&said) {

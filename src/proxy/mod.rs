@@ -31,6 +31,7 @@ mod problem;
 mod replay;
 mod retry;
 mod routes;
+mod shared_cache;
 mod tls;
 mod upgrade;
 mod wary;
