@@ -299,6 +299,7 @@ impl Edge {
             metrics,
         });
         let workers = Arc::new(Workers::start(threads)?);
+        workers.watch(&context);
         let (serving_dns, published) = (wiring.dns.clone(), wiring.published.clone());
         let serving = Serving {
             dns: wiring.dns.clone(),

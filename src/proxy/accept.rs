@@ -11,7 +11,7 @@ use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -23,10 +23,13 @@ use tokio_util::task::TaskTracker;
 use super::calm::Calm;
 use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
-use super::guard::PARSED_FIELDS;
+use super::guard::{MOST_BUFFERED, PARSED_FIELDS};
 use super::handle::{Arrival, handle};
+use super::inbound::is_trusted;
 use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
 use super::preread::preread;
+use super::problem::Shed;
+use super::unread::{Moving, Streams};
 use super::workers::Workers;
 use crate::proxy_protocol::Ends;
 
@@ -35,6 +38,13 @@ const MOST_STREAMS: u32 = 256;
 
 /// The largest head of an HTTP/2 request, bytes.
 const LARGEST_HEAD: u32 = 256 << 10;
+
+/// What an HTTP/2 client may send ahead of its origin, of one request and of all on its connection, bytes.
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+
+/// What an answer over HTTP/2 may be ahead of its client, bytes.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -176,9 +186,20 @@ impl Accepting {
             destination: local,
         };
         let plan = self.context.live.load().snapshot.plan.clone();
+        let limits = &plan.listen.limits;
+        let Some(seat) = self.context.crowd.enter(limits).map(Arc::new) else {
+            return;
+        };
+        let stream = Moving::new(stream, plan.listen.timeouts.idle).holding(seat.clone());
         let Some((stream, ends)) = preread(stream, own, &plan.listen).await else {
             return;
         };
+        let client = ends.source.ip().to_canonical();
+        // A trusted proxy's own connections carry many clients.
+        let is_proxy = is_trusted(client, &plan.listen.trusted_proxies);
+        if !is_proxy && !seat.is_granted(client, limits) {
+            return;
+        }
         match self.face {
             Face::Http => {
                 let connection = Connection::new(self.face, peer, ends, None);
@@ -235,6 +256,7 @@ impl Accepting {
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.headers.max(timeouts.idle))
             .max_headers(PARSED_FIELDS)
+            .max_buf_size(MOST_BUFFERED)
             .serve_connection(TokioIo::new(patient), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
@@ -255,16 +277,20 @@ impl Accepting {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
+        let stream = Calm::new(stream, timeouts.headers);
         let service = service_fn(move |request: Request<Incoming>| {
             self.clone()
                 .answer(client.clone(), None, turns.begin(), request)
         });
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(Streams::new(timeouts.idle))
             .timer(TokioTimer::new())
             .keep_alive_interval(timeouts.idle)
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LARGEST_HEAD)
-            .serve_connection(TokioIo::new(Calm::new(stream)), service);
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -274,7 +300,11 @@ impl Accepting {
             }
             () = idle.until_idle(timeouts.idle) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    // What was sent last is not taken, or nothing was ever begun.
+                    () = idle.until_quiet(timeouts.idle) => Ok(()),
+                }
             }
         };
         note_end(ended);
@@ -287,15 +317,23 @@ impl Accepting {
         turn: Turn,
         request: Request<Incoming>,
     ) -> Result<http::Response<InTurn>, Infallible> {
+        let limits = self.context.live.load().snapshot.plan.listen.limits;
+        let in_flight = self.context.crowd.begin(&limits);
         let arrival = Arrival {
             connection: &connection,
             head,
+            shed: match &in_flight {
+                None => Some(Shed::InFlight),
+                Some(_) if self.worker.strain.sheds(fastrand::u32(..1000)) => Some(Shed::Late),
+                Some(_) => None,
+            },
         };
-        let response = handle(&self.context, &self.worker, arrival, request).await;
+        // Boxed: hyper keeps room for a request's future as long as the connection is open.
+        let response = Box::pin(handle(&self.context, &self.worker, arrival, request)).await;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();
         }
-        Ok(response.map(|body| InTurn::new(body, turn)))
+        Ok(response.map(|body| InTurn::new(body, turn, in_flight)))
     }
 }
 

@@ -143,7 +143,7 @@ pub(super) struct StickyTable(Mutex<Sticky>);
 #[derive(Debug, Default)]
 struct Sticky {
     entries: HashMap<u64, (Arc<str>, u32)>,
-    /// When there may be something to forget again; a full table is not searched for each new client.
+    /// Until when it counts as full, seconds since 1970: a full table is not searched for each new client.
     full_until: u32,
 }
 

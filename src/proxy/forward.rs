@@ -104,7 +104,8 @@ impl<'a> Outbound<'a> {
         let ranked = self.decision.ranked.clone();
         let outcome = match self.store {
             Some(store) if self.carried.valid && self.access == Access::Read => {
-                self.forward_marked(&store, &ranked).await
+                // Boxed, as below: what is rare must not make every request's future larger.
+                Box::pin(self.forward_marked(&store, &ranked)).await
             }
             Some(_) | None => self.forward_in_order(&ranked).await,
         };
@@ -129,7 +130,7 @@ impl<'a> Outbound<'a> {
     ) -> Result<Forwarded, Problem> {
         match ranked {
             [first, rest @ ..] if !rest.is_empty() && self.may_be_hedged() => {
-                self.forward_hedged(first, rest).await
+                Box::pin(self.forward_hedged(first, rest)).await
             }
             _ => self.forward_each(ranked).await,
         }

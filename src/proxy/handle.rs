@@ -14,17 +14,18 @@ use super::accept::Face;
 use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::body::{Arriving, Body, Pace};
+use super::body::{Arriving, Body};
 use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
     Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, add_via, ask_upgrade,
-    remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
+    is_grpc, remove_hop_by_hop, remove_own, remove_own_cookies, request_id, upgrade_of,
 };
 use super::outcome::count_problem;
-use super::problem::{self, Problem};
+use super::pace::Pace;
+use super::problem::{self, Problem, Shed};
 use super::retry::covers;
 use super::shared_cache::{Cookies, Question, keep_private};
 use super::upgrade;
@@ -40,6 +41,8 @@ pub(super) struct Arrival<'a> {
     pub(super) connection: &'a Arc<Connection>,
     /// How long its head was arriving, where that can be told.
     pub(super) head: Option<Duration>,
+    /// Why nothing is to be done for it.
+    pub(super) shed: Option<Shed>,
 }
 
 /// Answers a request; never fails, because every failure has an answer of its own.
@@ -68,7 +71,11 @@ pub(super) async fn handle(
         id: &id,
         journal,
     };
-    let mut response = match exchange.answer(request).await {
+    let answered = match arrival.shed {
+        Some(shed) => Err(Problem::Shedding(shed).into()),
+        None => exchange.answer(request).await,
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(refused) => {
             journal.inspect(|journal| journal.refused(&refused.problem));
@@ -142,6 +149,8 @@ struct Asked<'a> {
     /// What of the request tells whether shared caches may keep its answer.
     question: Question,
     pace: Pace,
+    /// The least bytes of its body in a second; 0: any.
+    body_rate: u64,
 }
 
 impl<'a> Exchange<'a> {
@@ -216,6 +225,7 @@ impl<'a> Exchange<'a> {
         // What a whole request may take is bounded around the exchange.
         let pace = Pace {
             deadline: None,
+            rate: asked.body_rate,
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
@@ -267,9 +277,16 @@ impl<'a> Exchange<'a> {
             activity: Arc::new(Activity::new()),
             idle: service.timeouts.idle,
             deadline: (!whole.is_zero()).then(|| self.began + whole),
+            rate: 0,
         };
         Ok(Asked {
             pace,
+            // Its messages come when there is something to say.
+            body_rate: if is_grpc(&parts.headers) {
+                0
+            } else {
+                service.limits.body_rate
+            },
             question: Question::new(&parts.method, &parts.headers),
             service_id,
             service,
@@ -495,6 +512,7 @@ impl<'a> Exchange<'a> {
             return Response::from_parts(parts, Body::Empty);
         }
         let activity = asked.pace.activity.clone();
+        activity.answer();
         let held = lease.until_body_ends(activity, Box::new(admitted));
         let body = Body::streamed(
             Arriving::response(incoming),

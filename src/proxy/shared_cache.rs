@@ -80,10 +80,7 @@ fn expires_later(answer: &HeaderMap) -> bool {
         return false;
     };
     let time = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
-    match (
-        time(expires),
-        answer.get(DATE).and_then(time),
-    ) {
+    match (time(expires), answer.get(DATE).and_then(time)) {
         (Some(expires), Some(date)) => expires > date,
         (Some(_), None) => true,
         (None, _) => false,
@@ -197,11 +194,19 @@ mod tests {
 
     #[test]
     fn what_no_shared_cache_keeps_takes_a_cookie_as_it_is() {
-        for said in ["private", "PRIVATE, max-age=60", "no-store", "public, no-store"] {
+        for said in [
+            "private",
+            "PRIVATE, max-age=60",
+            "no-store",
+            "public, no-store",
+        ] {
             check(READ, &[("cache-control", said)], Cookies::Fit);
         }
         check(WRITE, &[], Cookies::Fit);
-        let in_two = [("cache-control", "max-age=60"), ("cache-control", "private")];
+        let in_two = [
+            ("cache-control", "max-age=60"),
+            ("cache-control", "private"),
+        ];
         check(READ, &in_two, Cookies::Fit);
     }
 
@@ -209,13 +214,22 @@ mod tests {
     fn what_may_be_kept_by_default_takes_a_cookie_once_it_is_private() {
         let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
         check(READ, &[], Cookies::FitIfPrivate);
-        for said in ["no-cache", "max-age=0", "private=\"set-cookie\"", "must-revalidate"] {
+        for said in [
+            "no-cache",
+            "max-age=0",
+            "private=\"set-cookie\"",
+            "must-revalidate",
+        ] {
             check(READ, &[("cache-control", said)], Cookies::FitIfPrivate);
         }
         for said in ["0", "-1", "Sun, 06 Nov 1994 08:49:37 GMT"] {
             check(READ, &[date, ("expires", said)], Cookies::FitIfPrivate);
         }
-        check(WRITE, &[("cache-control", "max-age=0")], Cookies::FitIfPrivate);
+        check(
+            WRITE,
+            &[("cache-control", "max-age=0")],
+            Cookies::FitIfPrivate,
+        );
     }
 
     #[test]
@@ -237,7 +251,11 @@ mod tests {
         let private = ("cache-control", "private");
         let shared = ("cdn-cache-control", "max-age=60");
         check(READ, &[private, shared], Cookies::Spoil);
-        check(READ, &[private, ("surrogate-control", "max-age=60")], Cookies::Spoil);
+        check(
+            READ,
+            &[private, ("surrogate-control", "max-age=60")],
+            Cookies::Spoil,
+        );
         let both = [private, ("cdn-cache-control", "no-store")];
         check(READ, &both, Cookies::Fit);
     }
