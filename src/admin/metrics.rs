@@ -114,6 +114,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Lines of the access log by outcome: written, dropped (no room) or failed (not written)",
     ),
     (
+        "meridian_http_connections",
+        Kind::Gauge,
+        "Open connections of clients over https and http",
+    ),
+    (
+        "meridian_http_connections_refused_total",
+        Kind::Counter,
+        "Connections of clients that were closed at once, by the limit that they were over",
+    ),
+    (
         "meridian_http2_floods_total",
         Kind::Counter,
         "HTTP/2 connections of clients that were ended for a flood of frames",

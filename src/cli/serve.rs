@@ -101,6 +101,7 @@ pub(super) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 /// Starts an edge with a thread per core.
 pub(super) async fn start(source: Source, whose_place: Start) -> Result<Edge, Failed> {
+    crate::proxy::raise_descriptors();
     let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     let metrics = Metrics::install()?;
     Edge::start(source, metrics, threads, whose_place)

@@ -194,6 +194,8 @@ pub struct Listen {
     pub admin: Option<SocketAddr>,
     /// How long clients may take.
     pub timeouts: ClientTimeouts,
+    /// What clients may take at once.
+    pub limits: ClientLimits,
     /// Networks whose `X-Forwarded-*` and PROXY headers are believed.
     pub trusted_proxies: Vec<Prefix>,
     /// Whether they send PROXY headers.
@@ -229,6 +231,19 @@ pub struct ClientTimeouts {
     pub headers: Duration,
     /// Between requests.
     pub idle: Duration,
+}
+
+/// What clients may take at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Connections; none: as many as the system's limit of open files allows; 0: any number.
+    pub connections: Option<u32>,
+    /// Connections of one network; 0: any number.
+    pub connections_per_client: u32,
+    /// Requests in flight; none: as many as the system's limit of open files allows; 0: any number.
+    pub requests: Option<u32>,
+    /// How late a worker may be, on and on, before it sheds requests; zero: it never does.
+    pub delay: Duration,
 }
 
 /// A place in a configuration file, counted from 1.
@@ -864,6 +879,8 @@ pub struct Limits {
     pub headers: u64,
     /// Requests in flight to one region.
     pub in_flight_per_region: u32,
+    /// The least bytes of a request's body in a second.
+    pub body_rate: u64,
 }
 
 /// What DNS answers for a service.

@@ -228,6 +228,32 @@ static LISTENERS: &[Field] = &[
         "how long clients may take",
     ),
     field(
+        "limits",
+        Shape::Map(&[
+            field(
+                "connections",
+                Shape::Scalar(&COUNT),
+                "of clients at once, over https and http; default: half of the open files that the system allows; 0: unlimited",
+            ),
+            field(
+                "connections_per_client",
+                Shape::Scalar(&COUNT),
+                "of one IPv4 address or one IPv6 /64; default 0: unlimited",
+            ),
+            field(
+                "requests",
+                Shape::Scalar(&COUNT),
+                "in flight at once, then 503; default: half of the open files that the system allows; 0: unlimited",
+            ),
+            field(
+                "delay",
+                Shape::Scalar(&DURATION),
+                "a worker that is later than this for a second sheds requests with 503; default 500ms; 0s: never",
+            ),
+        ]),
+        "what clients may take at once",
+    ),
+    field(
         "trusted_proxies",
         Shape::List(&NETWORKS),
         "networks whose X-Forwarded-* and PROXY headers are believed",
@@ -506,6 +532,11 @@ static SERVICE: &[Field] = &[
                 "in_flight_per_region",
                 Shape::Scalar(&COUNT),
                 "spills to the next region, then 503; default 0: unlimited",
+            ),
+            field(
+                "body_rate",
+                Shape::Scalar(&SIZE),
+                "the least bytes a second of a request's body, beyond timeouts.idle; default 500; 0: none",
             ),
         ]),
         "of requests",

@@ -254,6 +254,7 @@ impl Edge {
 
         let admin = Arc::new(admin_state(context, &materials, control, reloader, metrics));
         let workers = Arc::new(Workers::start(threads)?);
+        workers.watch(&admin.proxy);
         let serving = Serving::new(&wiring, &admin, &materials, &workers, &running);
         listeners.apply(&plan.listen, bound, &serving);
         publish_generation(1);

@@ -13,7 +13,7 @@ use http::{Request, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
@@ -27,11 +27,14 @@ use super::client_cert;
 use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::gather::Gather;
-use super::guard::PARSED_FIELDS;
+use super::guard::{MOST_BUFFERED, PARSED_FIELDS};
 use super::handle::{Arrival, handle};
+use super::inbound::is_trusted;
 use super::interim::{Interim, Interims};
 use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
 use super::preread::preread;
+use super::problem::Shed;
+use super::unread::{Moving, Streams};
 use super::workers::Workers;
 use crate::proxy_protocol::Ends;
 
@@ -40,6 +43,13 @@ const MOST_STREAMS: u32 = 256;
 
 /// The largest head of an HTTP/2 request, bytes.
 const LARGEST_HEAD: u32 = 256 << 10;
+
+/// What an HTTP/2 client may send ahead of its origin, of one request and of all on its connection, bytes.
+const STREAM_WINDOW: u32 = 512 << 10;
+const CONNECTION_WINDOW: u32 = 2 << 20;
+
+/// What an answer over HTTP/2 may be ahead of its client, bytes.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -231,9 +241,20 @@ impl Accepting {
             destination: local,
         };
         let plan = self.context.live.load().snapshot.plan.clone();
+        let limits = &plan.listen.limits;
+        let Some(seat) = self.context.crowd.enter(limits).map(Arc::new) else {
+            return;
+        };
+        let stream = Moving::new(stream, plan.listen.timeouts.idle).holding(seat.clone());
         let Some((stream, ends)) = preread(stream, own, &plan.listen).await else {
             return;
         };
+        let client = ends.source.ip().to_canonical();
+        // A trusted proxy's own connections carry many clients.
+        let is_proxy = is_trusted(client, &plan.listen.trusted_proxies);
+        if !is_proxy && !seat.is_granted(client, limits) {
+            return;
+        }
         match self.face {
             Face::Http => {
                 let connection = Connection::new(self.face, peer, ends, None);
@@ -298,6 +319,7 @@ impl Accepting {
             .timer(TokioTimer::new())
             .header_read_timeout(timeouts.headers.max(timeouts.idle))
             .max_headers(PARSED_FIELDS)
+            .max_buf_size(MOST_BUFFERED)
             .serve_connection(TokioIo::new(patient), service)
             .with_upgrades();
         let mut connection = std::pin::pin!(connection);
@@ -323,19 +345,23 @@ impl Accepting {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
+        let stream = Gather::new(Calm::new(stream, timeouts.headers));
         let serving = Arc::new(self);
         // Boxed: a stream's task moves its future several times before it is at rest.
         let service = service_fn(move |request: Request<Incoming>| {
             let serving = serving.clone();
             Box::pin(serving.answer(client.clone(), None, turns.begin(), request))
         });
-        let connection = http2::Builder::new(TokioExecutor::new())
+        let connection = http2::Builder::new(Streams::new(timeouts.idle))
             .timer(TokioTimer::new())
             .keep_alive_interval(timeouts.idle)
             .max_concurrent_streams(MOST_STREAMS)
             .max_header_list_size(LARGEST_HEAD)
             .enable_connect_protocol()
-            .serve_connection(TokioIo::new(Calm::new(Gather::new(stream))), service);
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(STREAM_BUFFER)
+            .serve_connection(TokioIo::new(stream), service);
         let mut connection = std::pin::pin!(connection);
         let ended = tokio::select! {
             ended = connection.as_mut() => ended,
@@ -345,7 +371,11 @@ impl Accepting {
             }
             () = idle.until_idle(timeouts.idle) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                tokio::select! {
+                    ended = connection => ended,
+                    // What was sent last is not taken, or nothing was ever begun.
+                    () = idle.until_idle_from_now(timeouts.idle) => Ok(()),
+                }
             }
         };
         note_end(ended);
@@ -358,13 +388,21 @@ impl Accepting {
         turn: Turn,
         request: Request<Incoming>,
     ) -> Result<http::Response<InTurn>, Infallible> {
+        let limits = self.context.live.load().snapshot.plan.listen.limits;
+        let in_flight = self.context.crowd.begin(&limits);
         let arrival = Arrival {
             connection: &connection,
             head,
+            shed: match &in_flight {
+                None => Some(Shed::InFlight),
+                Some(_) if self.worker.strain.sheds(fastrand::u32(..1000)) => Some(Shed::Late),
+                Some(_) => None,
+            },
         };
         let is_http1 = request.version() < http::Version::HTTP_2;
         let interim = request.extensions().get::<Interim>().cloned();
-        let mut response = handle(&self.context, &self.worker, arrival, request).await;
+        // Boxed: hyper keeps room for a request's future as long as the connection is open.
+        let mut response = Box::pin(handle(&self.context, &self.worker, arrival, request)).await;
         interim.inspect(Interim::close);
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
             turn.leave_http();
@@ -374,7 +412,7 @@ impl Accepting {
                 .headers_mut()
                 .insert(http::header::CONNECTION, close);
         }
-        Ok(response.map(|body| InTurn::new(body, turn)))
+        Ok(response.map(|body| InTurn::new(body, turn, in_flight)))
     }
 }
 

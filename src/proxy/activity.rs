@@ -15,6 +15,8 @@ pub(super) struct Activity {
     last_ms: AtomicU64,
     /// Whether some of the request has still to be sent.
     uploads: AtomicBool,
+    /// Whether the answer has begun.
+    is_answered: AtomicBool,
 }
 
 /// Sending a request's body; to be held by it.
@@ -33,6 +35,7 @@ impl Activity {
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
+            is_answered: AtomicBool::new(false),
         }
     }
 
@@ -45,6 +48,16 @@ impl Activity {
     /// Whether some of the request has still to be sent: then its connection takes no other.
     pub(super) fn is_uploading(&self) -> bool {
         self.uploads.load(Ordering::Relaxed)
+    }
+
+    /// The answer begins: what the client still sends is its part of a conversation.
+    pub(super) fn answer(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the answer has begun.
+    pub(super) fn is_answered(&self) -> bool {
+        self.is_answered.load(Ordering::Relaxed)
     }
 
     /// A byte passes.

@@ -1,7 +1,6 @@
 //! What keeps a client on its region: the sealed cookie, or a bounded table for those without one.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -140,16 +139,24 @@ impl Session<'_> {
 
 /// Which region clients without cookies are used to.
 #[derive(Debug, Default)]
-pub(super) struct StickyTable {
-    entries: Mutex<HashMap<u64, (Arc<str>, u32)>>,
+pub(super) struct StickyTable(Mutex<Sticky>);
+
+#[derive(Debug, Default)]
+struct Sticky {
+    entries: HashMap<u64, (Arc<str>, u32)>,
+    /// Until when it counts as full, seconds since 1970: a full table is not searched for each new client.
+    full_until: u32,
 }
+
+/// How often a full table is searched for what has expired, seconds.
+const SWEPT_EVERY: u32 = 5;
 
 impl StickyTable {
     /// Whom it knows, for the process that takes this one's place: region → key and expiry of each client.
     pub(super) fn bequeath(&self) -> Value {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut regions: HashMap<&str, Vec<(u64, u32)>> = HashMap::new();
-        for (key, (region, expires)) in entries.iter() {
+        for (key, (region, expires)) in &sticky.entries {
             regions.entry(region).or_default().push((*key, *expires));
         }
         json!(regions)
@@ -157,7 +164,7 @@ impl StickyTable {
 
     /// Knows whom the process before knew.
     pub(super) fn inherit(&self, bequest: &Value) {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for (region, clients) in bequest.as_object().into_iter().flatten() {
             let region: Arc<str> = region.as_str().into();
             let clients = clients.as_array().into_iter().flatten();
@@ -165,31 +172,36 @@ impl StickyTable {
                 let expires = u32::try_from(client[1].as_u64()?).ok()?;
                 Some((client[0].as_u64()?, (region.clone(), expires)))
             });
-            entries.extend(clients.take(MOST_STICKY));
+            sticky.entries.extend(clients.take(MOST_STICKY));
         }
     }
 
     fn find(&self, key: u64, now: u32) -> Option<Arc<str>> {
-        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        let (region, expires) = entries.get(&key)?;
+        let sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (region, expires) = sticky.entries.get(&key)?;
         (*expires > now).then(|| region.clone())
     }
 
     fn remember(&self, key: u64, region: &Arc<str>, now: u32, ttl: Duration) {
         let expires = now.saturating_add(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= MOST_STICKY && !entries.contains_key(&key) {
-            entries.retain(|_, (_, expires)| *expires > now);
-            if entries.len() >= MOST_STICKY {
-                return;
-            }
+        let mut sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if sticky.entries.contains_key(&key) || sticky.has_room(now) {
+            sticky.entries.insert(key, (region.clone(), expires));
         }
-        match entries.entry(key) {
-            Entry::Occupied(mut entry) => *entry.get_mut() = (region.clone(), expires),
-            Entry::Vacant(entry) => {
-                entry.insert((region.clone(), expires));
-            }
+    }
+}
+
+impl Sticky {
+    fn has_room(&mut self, now: u32) -> bool {
+        if self.entries.len() < MOST_STICKY {
+            return true;
         }
+        if now < self.full_until {
+            return false;
+        }
+        self.full_until = now.saturating_add(SWEPT_EVERY);
+        self.entries.retain(|_, (_, expires)| *expires > now);
+        self.entries.len() < MOST_STICKY
     }
 }
 
@@ -206,5 +218,37 @@ mod tests {
         assert_eq!(new.find(u64::MAX, 159).as_deref(), Some("near"));
         assert_eq!(new.find(7, 159).as_deref(), Some("far"));
         assert_eq!(new.find(7, 160), None);
+    }
+
+    #[test]
+    fn a_full_table_takes_no_new_client_keeps_the_old_and_has_room_once_they_expire() {
+        let (table, ttl) = (StickyTable::default(), Duration::from_secs(60));
+        let [here, there]: [Arc<str>; 2] = ["here".into(), "there".into()];
+        let most = u64::try_from(MOST_STICKY).unwrap();
+        for client in 0..most {
+            table.remember(client, &here, 100, ttl);
+        }
+        table.remember(most, &here, 100, ttl);
+        assert_eq!(table.find(most, 100), None);
+        table.remember(7, &there, 101, ttl);
+        assert_eq!(table.find(7, 101), Some(there));
+        assert_eq!(table.find(8, 159), Some(here.clone()));
+        assert_eq!(table.find(8, 160), None, "its time is over");
+        table.remember(most, &here, 160, ttl);
+        assert_eq!(table.find(most, 160), Some(here));
+    }
+
+    #[test]
+    fn a_full_table_is_searched_every_few_seconds_and_not_for_every_client() {
+        let (table, here): (_, Arc<str>) = (StickyTable::default(), "here".into());
+        let most = u64::try_from(MOST_STICKY).unwrap();
+        for client in 0..most {
+            table.remember(client, &here, 100, Duration::from_secs(2));
+        }
+        table.remember(most, &here, 100, Duration::from_secs(2));
+        table.remember(most, &here, 104, Duration::from_secs(2));
+        assert_eq!(table.find(most, 104), None, "it has just been searched");
+        table.remember(most, &here, 105, Duration::from_secs(2));
+        assert_eq!(table.find(most, 105), Some(here));
     }
 }

@@ -3,18 +3,17 @@
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use tokio::time::{Instant, Sleep};
 
 use super::access_log::Journal;
-use super::activity::Activity;
 use super::expect::{Gate, Wanted, Wish};
+use super::pace::{Pace, Timer};
 use super::replay::Replayed;
 
 /// Why a body broke off.
@@ -26,6 +25,9 @@ pub(super) enum BodyError {
     /// No byte for too long.
     #[error("no byte of the body for {}", crate::units::show_duration(*.0))]
     Stalled(Duration),
+    /// Slower than `limits.body_rate`.
+    #[error("less than {0} bytes of the body a second")]
+    Slow(u64),
     /// Over `limits.body`.
     #[error("the body is longer than {0} bytes")]
     TooLong(u64),
@@ -179,56 +181,6 @@ pub(super) struct Streamed {
 pub(super) trait Held: Send + Sync {
     /// The whole body has been passed on.
     fn ended(self: Box<Self>);
-}
-
-/// How long a body may take.
-#[derive(Clone)]
-pub(super) struct Pace {
-    /// When a byte last passed, either way.
-    pub(super) activity: Arc<Activity>,
-    /// The longest time without one; zero: any.
-    pub(super) idle: Duration,
-    /// When it must have ended; none: never.
-    pub(super) deadline: Option<Instant>,
-}
-
-struct Timer {
-    pace: Pace,
-    sleep: Pin<Box<Sleep>>,
-}
-
-impl Pace {
-    fn timer(self) -> Option<Timer> {
-        let wake = self.wake()?;
-        let sleep = Box::pin(tokio::time::sleep_until(wake));
-        Some(Timer { pace: self, sleep })
-    }
-
-    /// When to look next whether it has taken too long.
-    fn wake(&self) -> Option<Instant> {
-        let quiet = (!self.idle.is_zero()).then(|| self.activity.last() + self.idle);
-        match (quiet, self.deadline) {
-            (Some(quiet), Some(deadline)) => Some(quiet.min(deadline)),
-            (quiet, deadline) => quiet.or(deadline),
-        }
-    }
-}
-
-impl Timer {
-    /// Ready only when it has taken too long.
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
-        loop {
-            ready!(self.sleep.as_mut().poll(cx));
-            let now = Instant::now();
-            if self.pace.deadline.is_some_and(|deadline| deadline <= now) {
-                return Poll::Ready(BodyError::Late);
-            }
-            match self.pace.wake() {
-                Some(wake) if wake > now => self.sleep.as_mut().reset(wake),
-                Some(_) | None => return Poll::Ready(BodyError::Stalled(self.pace.idle)),
-            }
-        }
-    }
 }
 
 impl Body {
@@ -428,8 +380,8 @@ impl Streamed {
             }
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
-        if let Some(Timer { pace, .. }) = &self.pace {
-            pace.activity.touch();
+        if let Some(pace) = &mut self.pace {
+            pace.passed(frame.data_ref().map_or(0, Bytes::len));
         }
         if let Err(too_long) = self.count(&frame) {
             return Poll::Ready(Some(Err(too_long)));

@@ -1,10 +1,12 @@
-//! A client's HTTP/2 connection as hyper sees it: a flood of frames ends it.
+//! A client's HTTP/2 connection as hyper sees it: a flood of frames ends it, and so does a head that does not end.
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::frames::Frames;
 
@@ -17,24 +19,46 @@ const GOAWAY: [u8; 17] = [
 pub(super) struct Calm<S> {
     stream: S,
     frames: Frames,
-    is_flooded: bool,
+    /// How long the preface, and each head, may take.
+    limit: Duration,
+    /// The frame that is arriving, and when it must have come.
+    arriving: Option<(u32, Pin<Box<Sleep>>)>,
+    /// Why nothing more is read.
+    ended: Option<&'static str>,
 }
 
 impl<S> Calm<S> {
-    pub(super) fn new(stream: S) -> Self {
+    /// The preface, and each head, take at most `limit`.
+    pub(super) fn new(stream: S, limit: Duration) -> Self {
         Self {
             stream,
             frames: Frames::new(),
-            is_flooded: false,
+            limit,
+            arriving: None,
+            ended: None,
+        }
+    }
+
+    /// Ready when the frame that is arriving has taken too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(frame) = self.frames.unfinished() else {
+            self.arriving = None;
+            return Poll::Pending;
+        };
+        if self.arriving.as_ref().is_none_or(|(of, _)| *of != frame) {
+            self.arriving = Some((frame, Box::pin(tokio::time::sleep(self.limit))));
+        }
+        match &mut self.arriving {
+            Some((_, sleep)) => sleep.as_mut().poll(cx),
+            None => Poll::Pending,
         }
     }
 }
 
 impl<S: AsyncWrite + Unpin> Calm<S> {
     /// Says why the connection ends, if that can be said at once.
-    fn end(&mut self, cx: &mut Context<'_>) {
-        self.is_flooded = true;
-        metrics::counter!("meridian_http2_floods_total").increment(1);
+    fn end(&mut self, cx: &mut Context<'_>, why: &'static str) {
+        self.ended = Some(why);
         if self.frames.is_between_frames() {
             let _ = Pin::new(&mut self.stream).poll_write(cx, &GOAWAY);
             let _ = Pin::new(&mut self.stream).poll_flush(cx);
@@ -50,16 +74,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Calm<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         let before = buf.filled().len();
-        if !this.is_flooded {
-            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+        if this.ended.is_none() {
+            match Pin::new(&mut this.stream).poll_read(cx, buf) {
+                Poll::Ready(read) => read?,
+                Poll::Pending => {
+                    ready!(this.poll_late(cx));
+                    this.end(cx, "a head that does not end");
+                }
+            }
+        }
+        if this.ended.is_none() {
             let new = buf.filled().get(before..).unwrap_or_default();
             if this.frames.receive(new) {
                 return Poll::Ready(Ok(()));
             }
             buf.set_filled(before);
-            this.end(cx);
+            metrics::counter!("meridian_http2_floods_total").increment(1);
+            this.end(cx, "a flood of frames");
         }
-        let why = "a flood of frames";
+        let why = this.ended.unwrap_or_default();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, why)))
     }
 }

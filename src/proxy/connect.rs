@@ -18,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::announced::{Announced, Announcing};
 use super::body::Body;
-use super::guard::PARSED_FIELDS;
+use super::guard::{MOST_BUFFERED, PARSED_FIELDS};
 use super::pool::Endpoint;
 use super::problem::Problem;
 use super::wary::{NextQuestion, Wary};
@@ -26,6 +26,17 @@ use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// What an HTTP/2 origin may send of one answer ahead of its client, bytes: at 100 ms of round trip that is
+/// 5 MB/s.
+const STREAM_WINDOW: u32 = 512 << 10;
+
+/// The same of all answers on a connection: so much that clients which do not read, each of which holds a stream's
+/// window, hold up nobody else.
+const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// What of a request may be ahead of an HTTP/2 origin, bytes.
+const STREAM_BUFFER: usize = 64 << 10;
 
 /// What a request is sent on.
 pub(super) enum Sender {
@@ -183,6 +194,7 @@ where
     let next = NextQuestion::default();
     let (sender, connection) = http1::Builder::new()
         .max_headers(PARSED_FIELDS)
+        .max_buf_size(MOST_BUFFERED)
         .handshake(TokioIo::new(Wary::new(stream, next.clone())))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;
@@ -200,7 +212,9 @@ where
         .timer(TokioTimer::new())
         .keep_alive_interval(KEEP_ALIVE_EVERY)
         .keep_alive_while_idle(true)
-        .adaptive_window(true)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_BUFFER)
         .handshake(TokioIo::new(stream))
         .await
         .map_err(|error| unreachable(url, &error.to_string()))?;

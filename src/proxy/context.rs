@@ -9,8 +9,10 @@ use tokio_util::task::TaskTracker;
 
 use super::access_log::AccessLog;
 use super::affinity::StickyTable;
+use super::crowd::Crowd;
 use super::pool::Pool;
 use super::routes::Routes;
+use super::strain::Strain;
 use crate::control::Control;
 use crate::positions::Keyring;
 use crate::steering::Snapshot;
@@ -38,6 +40,8 @@ pub struct Context {
     pub control: Control,
     /// Which region clients without cookies are used to.
     pub(super) sticky: StickyTable,
+    /// What clients have at present.
+    pub(super) crowd: Arc<Crowd>,
     /// Connections, requests and upgrades, which a drain waits for.
     tasks: TaskTracker,
 }
@@ -49,6 +53,7 @@ impl Context {
             live: Arc::new(ArcSwap::from_pointee(live)),
             control,
             sticky: StickyTable::default(),
+            crowd: Arc::default(),
             tasks,
         }
     }
@@ -73,6 +78,7 @@ impl Context {
 #[derive(Default)]
 pub(super) struct Worker {
     pub(super) pool: Arc<Pool>,
+    pub(super) strain: Strain,
     in_flight: AtomicU32,
     retrying: AtomicU32,
 }

@@ -104,7 +104,8 @@ impl<'a> Outbound<'a> {
         let ranked = self.decision.ranked.clone();
         let outcome = match self.store {
             Some(store) if self.carried.valid && self.access == Access::Read => {
-                self.forward_marked(&store, &ranked).await
+                // Boxed, as below: what is rare must not make every request's future larger.
+                Box::pin(self.forward_marked(&store, &ranked)).await
             }
             Some(_) | None => self.forward_in_order(&ranked).await,
         };

@@ -26,6 +26,7 @@ const PREFACE: u32 = 24;
 
 const HEADER: usize = 9;
 const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 const PADDED: u8 = 8;
 
 /// RFC 9113 §6.1: its length is a byte.
@@ -56,6 +57,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
 
 /// Walks over the bytes of one direction from frame to frame.
 #[derive(Debug, Default)]
@@ -95,6 +97,12 @@ impl Walk {
                 });
             }
         }
+    }
+
+    /// Of the frame whose payload is passing.
+    fn kind(&self) -> u8 {
+        let [_, _, _, kind, ..] = self.header;
+        kind
     }
 
     fn is_between_frames(&self) -> bool {
@@ -145,6 +153,10 @@ pub(super) struct Frames {
     control: Allowance,
     /// For WINDOW_UPDATE; the bytes that were sent pay for them.
     windows: Allowance,
+    /// Whether a head goes on in a CONTINUATION.
+    is_head_open: bool,
+    /// Frames of the client that begin something: all but CONTINUATION.
+    begun: u32,
 }
 
 impl Frames {
@@ -158,13 +170,29 @@ impl Frames {
             to_client: Walk::default(),
             control: Allowance::new(now),
             windows: Allowance::new(now),
+            is_head_open: false,
+            begun: 0,
         }
+    }
+
+    /// Which frame of the client is still to come, if it is one that should come whole: the preface, a
+    /// head (RFC 9113 §4.3), or any other that is no DATA. A number of its own for each.
+    pub(super) fn unfinished(&self) -> Option<u32> {
+        let client = &self.from_client;
+        let is_data = self.begun > 0 && client.have == 0 && client.kind() == DATA;
+        let is_arriving = !client.is_between_frames() && !is_data;
+        (self.is_head_open || is_arriving).then_some(self.begun)
     }
 
     /// Takes what came from the client; whether it is still no flood.
     pub(super) fn receive(&mut self, bytes: &[u8]) -> bool {
         let (mut is_bearable, control, windows) = (true, &mut self.control, &mut self.windows);
+        let (is_head_open, begun) = (&mut self.is_head_open, &mut self.begun);
         self.from_client.over(bytes, |frame| {
+            if matches!(frame.kind, HEADERS | CONTINUATION) {
+                *is_head_open = frame.flags & END_HEADERS == 0;
+            }
+            *begun = begun.wrapping_add(u32::from(frame.kind != CONTINUATION));
             is_bearable &= match frame.kind {
                 HEADERS => true,
                 DATA => !frame.is_empty_data() || control.spend(1),

@@ -16,7 +16,7 @@ use super::accept::Face;
 use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::body::{Arriving, Body, Pace};
+use super::body::{Arriving, Body};
 use super::client_cert;
 use super::connection::Connection;
 use super::consistency::{self, Carried, Mark, Store};
@@ -24,12 +24,14 @@ use super::context::{Context, Live, Worker};
 use super::expect::{UntilOver, Wanted};
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
-    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, ask_upgrade,
+    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, ask_upgrade, is_grpc,
     remove_own_cookies, remove_what_ends_here, request_id, upgrade_of,
 };
 use super::outcome::count_problem;
-use super::problem::{self, Problem};
+use super::pace::Pace;
+use super::problem::{self, Problem, Shed};
 use super::retry::covers;
+use super::shared_cache::{Cookies, Question, keep_private};
 use super::upgrade;
 use super::websocket::{self, Handshake};
 use super::{http2, inbound};
@@ -44,6 +46,8 @@ pub(super) struct Arrival<'a> {
     pub(super) connection: &'a Arc<Connection>,
     /// How long its head was arriving, where that can be told.
     pub(super) head: Option<Duration>,
+    /// Why nothing is to be done for it.
+    pub(super) shed: Option<Shed>,
 }
 
 /// Answers a request; never fails, because every failure has an answer of its own.
@@ -73,7 +77,11 @@ pub(super) async fn handle(
         id: &id,
         journal,
     };
-    let mut response = match exchange.answer(request).await {
+    let answered = match arrival.shed {
+        Some(shed) => Err(Problem::Shedding(shed).into()),
+        None => exchange.answer(request).await,
+    };
+    let mut response = match answered {
         Ok(response) => response,
         Err(refused) => {
             journal.inspect(|journal| journal.refused(&refused.problem));
@@ -152,7 +160,11 @@ struct Asked<'a> {
     store: Option<Store<'a>>,
     carried: Carried,
     known: Known,
+    /// What of the request tells whether shared caches may keep its answer.
+    question: Question,
     pace: Pace,
+    /// The least bytes of its body in a second; 0: any.
+    body_rate: u64,
 }
 
 impl<'a> Exchange<'a> {
@@ -230,6 +242,7 @@ impl<'a> Exchange<'a> {
         // What a whole request may take is bounded around the exchange.
         let pace = Pace {
             deadline: None,
+            rate: asked.body_rate,
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
@@ -287,9 +300,17 @@ impl<'a> Exchange<'a> {
             activity: Arc::new(Activity::new()),
             idle: service.timeouts.idle,
             deadline: (!whole.is_zero()).then(|| self.began + whole),
+            rate: 0,
         };
         Ok(Asked {
             pace,
+            // Its messages come when there is something to say.
+            body_rate: if is_grpc(&parts.headers) {
+                0
+            } else {
+                service.limits.body_rate
+            },
+            question: Question::new(&parts.method, &parts.headers),
             service_id,
             service,
             trusted: inbound::is_trusted(self.connection.source(), trusted_proxies),
@@ -472,9 +493,16 @@ impl<'a> Exchange<'a> {
         // A region that only a write's target or a token's freshness led to is no habit.
         let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
             || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
+        let cookies = asked.question.cookies(parts.status, headers);
         let session = self.session(asked.service, &asked.host);
-        if !was_led && let Some(cookie) = session.remember(&asked.known, region) {
+        if !was_led
+            && let Some(cookie) = session.remember(&asked.known, region)
+            && cookies != Cookies::Spoil
+        {
             headers.append(SET_COOKIE, cookie);
+            if cookies == Cookies::FitIfPrivate {
+                keep_private(headers);
+            }
         }
         if let Some(store) = asked.store {
             if asked.access == Access::Write || Store::is_write(&said) {
@@ -506,6 +534,7 @@ impl<'a> Exchange<'a> {
             return Response::from_parts(parts, Body::Empty);
         }
         let activity = asked.pace.activity.clone();
+        activity.answer();
         let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
         let body = Body::streamed(
             Arriving::response(incoming),

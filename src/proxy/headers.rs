@@ -304,6 +304,12 @@ pub(super) fn set_host(headers: &mut HeaderMap, authority: &str) {
     }
 }
 
+/// Whether a request is a call of gRPC, or of its form for browsers.
+pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+    let media = headers.get(http::header::CONTENT_TYPE);
+    media.is_some_and(|media| media.as_bytes().starts_with(b"application/grpc"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

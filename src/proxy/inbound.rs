@@ -226,6 +226,7 @@ mod tests {
             body: 0,
             headers: 0,
             in_flight_per_region: 0,
+            body_rate: 0,
         };
         let mut headers = HeaderMap::new();
         for i in 0..100 {
@@ -244,6 +245,7 @@ mod tests {
             body: 0,
             headers: bytes,
             in_flight_per_region: 0,
+            body_rate: 0,
         };
         assert_eq!(check_size(&headers, &limits(12)), Ok(()));
         assert!(check_size(&headers, &limits(11)).is_err());

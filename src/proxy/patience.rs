@@ -20,10 +20,12 @@ use tokio::time::{Instant, Sleep};
 use super::access_log::Logged;
 use super::activity::Activity;
 use super::body::BodyError;
+use super::crowd::InFlight;
 use super::guard::{Guard, Refusal, Requests};
 use super::interim::Interims;
 use super::outcome::count_problem;
 use super::problem::Problem;
+use super::unread::{self, Waiting};
 use crate::chance;
 
 /// The requests of one connection.
@@ -124,12 +126,22 @@ impl Drop for Turn {
 /// An answer's body, which keeps its turn until it has been sent.
 pub(super) struct InTurn {
     body: Logged,
+    /// Told whether it is the client that is waited for; only over HTTP/2.
+    waiting: Option<Arc<Waiting>>,
     _turn: Turn,
+    _in_flight: Option<InFlight>,
 }
 
 impl InTurn {
-    pub(super) fn new(body: Logged, turn: Turn) -> Self {
-        Self { body, _turn: turn }
+    pub(super) fn new(body: Logged, turn: Turn, in_flight: Option<InFlight>) -> Self {
+        let waiting = unread::waiting();
+        waiting.as_deref().inspect(|waiting| waiting.begin());
+        Self {
+            body,
+            waiting,
+            _turn: turn,
+            _in_flight: in_flight,
+        }
     }
 }
 
@@ -141,7 +153,15 @@ impl HttpBody for InTurn {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        if let Some(waiting) = &self.waiting {
+            if polled.is_ready() {
+                waiting.begin();
+            } else {
+                waiting.end();
+            }
+        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {

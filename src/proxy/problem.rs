@@ -55,9 +55,23 @@ pub(super) enum Problem {
     /// Ours: every region is full.
     #[error("every region is at its limit of requests in flight")]
     Overloaded,
+    /// Ours: this edge has more to do than it can.
+    #[error("{0}")]
+    Shedding(Shed),
     /// Ours: no region has caught up with the client's writes.
     #[error("no region has caught up with what this client has written")]
     NotCaughtUp,
+}
+
+/// Why a request is shed before anything is done for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Shed {
+    /// `listen.limits.requests`.
+    #[error("this edge is at its limit of requests in flight")]
+    InFlight,
+    /// `listen.limits.delay`.
+    #[error("this edge has more to do than it can")]
+    Late,
 }
 
 /// What is wrong with a request whose body did not arrive.
@@ -65,7 +79,7 @@ impl From<&BodyError> for Problem {
     fn from(error: &BodyError) -> Self {
         match error {
             BodyError::TooLong(limit) => Self::BodyTooLong(*limit),
-            BodyError::Stalled(_) => Self::Stalled,
+            BodyError::Stalled(_) | BodyError::Slow(_) => Self::Stalled,
             BodyError::Broken(_) | BodyError::Unwanted => Self::Malformed(error.to_string()),
             BodyError::Late => Self::OriginTimeout(error.to_string()),
         }
@@ -178,6 +192,12 @@ impl Problem {
                 "Overloaded",
                 "connection_limit_reached",
             ),
+            Self::Shedding(_) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "shedding",
+                "Edge overloaded",
+                "proxy_internal_response",
+            ),
             Self::NotCaughtUp => (
                 StatusCode::SERVICE_UNAVAILABLE,
                 "not-caught-up",
@@ -211,7 +231,11 @@ impl Problem {
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
             | Self::OriginTimeout(_) => "origin",
-            Self::Isolated(_) | Self::NoRegion(_) | Self::Overloaded | Self::NotCaughtUp => "edge",
+            Self::Isolated(_)
+            | Self::NoRegion(_)
+            | Self::Overloaded
+            | Self::Shedding(_)
+            | Self::NotCaughtUp => "edge",
         }
     }
 
@@ -229,6 +253,7 @@ impl Problem {
             | Self::Isolated(_)
             | Self::NoRegion(_)
             | Self::Overloaded
+            | Self::Shedding(_)
             | Self::NotCaughtUp => false,
         }
     }

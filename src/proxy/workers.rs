@@ -6,7 +6,8 @@ use std::thread::JoinHandle;
 use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
-use super::context::Worker;
+use super::context::{Context, Worker};
+use super::strain;
 
 /// The worker threads of the proxy.
 pub struct Workers {
@@ -39,6 +40,13 @@ impl Workers {
     /// How many there are.
     pub fn count(&self) -> usize {
         self.workers.len()
+    }
+
+    /// Lets every worker see whether it keeps up, from now on.
+    pub fn watch(&self, context: &Arc<Context>) {
+        for (runtime, worker) in self.iter() {
+            runtime.spawn(strain::watch(worker.clone(), context.clone()));
+        }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Handle, &Arc<Worker>)> {

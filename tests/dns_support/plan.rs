@@ -118,6 +118,7 @@ fn service(name: &str, policy: Policy, when_none_healthy: WhenNoneHealthy) -> Se
             body: 0,
             headers: 65_536,
             in_flight_per_region: 0,
+            body_rate: 0,
         },
         dns: ServiceDns {
             ttl: Ttl::from_secs(30),
@@ -214,6 +215,12 @@ pub fn plan() -> Plan {
                 handshake: Duration::from_secs(10),
                 headers: Duration::from_secs(10),
                 idle: Duration::from_secs(60),
+            },
+            limits: ClientLimits {
+                connections: None,
+                connections_per_client: 0,
+                requests: None,
+                delay: Duration::ZERO,
             },
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Optional,

@@ -138,6 +138,14 @@ pub struct FrameClient {
 impl FrameClient {
     /// Connects, and sends the preface and no settings.
     pub fn connect(address: SocketAddr) -> Self {
+        let mut client = Self::silent(address);
+        let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+        client.send(&hello).unwrap();
+        client
+    }
+
+    /// Connects, and sends nothing.
+    pub fn silent(address: SocketAddr) -> Self {
         let tcp = TcpStream::connect(address).unwrap();
         tcp.set_read_timeout(Some(Duration::from_secs(15))).unwrap();
         tcp.set_write_timeout(Some(Duration::from_secs(15)))
@@ -145,12 +153,9 @@ impl FrameClient {
         let config = trusting_anybody(&[b"h2"]).config().clone();
         let name = "www.example.com".try_into().unwrap();
         let tls = ClientConnection::new(config, name).unwrap();
-        let mut client = Self {
+        Self {
             stream: StreamOwned::new(tls, tcp),
-        };
-        let hello = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
-        client.send(&hello).unwrap();
-        client
+        }
     }
 
     /// Sends; an error if the edge has ended the connection.

@@ -15,8 +15,8 @@ use std::time::Duration;
 
 use crate::config::kinds::{parse_alias, parse_origin};
 use crate::config::plan::{
-    ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin, Plan,
-    ProxyHeader, RateLimit, Region, SourceAt,
+    ClientLimits, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
+    Plan, ProxyHeader, RateLimit, Region, SourceAt,
 };
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
@@ -261,12 +261,25 @@ fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
             headers: timeout("headers", 10),
             idle: timeout("idle", 60),
         },
+        limits: client_limits(node.and_then(|node| node.get("limits"))),
         trusted_proxies: trusted
             .map_or(&[][..], Node::items)
             .iter()
             .filter_map(prefix)
             .collect(),
         proxy_header: proxy_header(node, compiling),
+    }
+}
+
+fn client_limits(node: Option<&Node>) -> ClientLimits {
+    let count = |key: &str| node.and_then(|node| node.read(key, |text| text.parse().ok()));
+    ClientLimits {
+        connections: count("connections"),
+        connections_per_client: count("connections_per_client").unwrap_or(0),
+        requests: count("requests"),
+        delay: node
+            .and_then(|node| node.read("delay", duration))
+            .unwrap_or(Duration::from_millis(500)),
     }
 }
 

@@ -569,6 +569,7 @@ fn limits(node: Option<&Node>) -> Limits {
         in_flight_per_region: node
             .and_then(|node| node.read("in_flight_per_region", |text| text.parse().ok()))
             .unwrap_or(0),
+        body_rate: size("body_rate", 500),
     }
 }
 

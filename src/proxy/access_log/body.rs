@@ -68,7 +68,7 @@ fn note(line: &Line, frame: Option<&Result<Frame<Bytes>, BodyError>>) {
         Some(Err(error)) => {
             let (how, by) = match error {
                 BodyError::Broken(_) | BodyError::Unwanted => ("origin-closed", "origin"),
-                BodyError::Stalled(_) => ("idle-timeout", "edge"),
+                BodyError::Stalled(_) | BodyError::Slow(_) => ("idle-timeout", "edge"),
                 BodyError::Late => ("request-timeout", "edge"),
                 // Answers have no such bound.
                 BodyError::TooLong(_) => ("body-too-long", "origin"),

@@ -20,6 +20,10 @@ const LONGEST_HEAD: usize = 256 << 10;
 /// The most fields that reach hyper's parser; the contract's 100 are checked behind it.
 pub(super) const PARSED_FIELDS: usize = 256;
 
+/// The most that is read of a connection, or is to be written to it, before it is passed on, bytes: a head and
+/// a little of what follows.
+pub(super) const MOST_BUFFERED: usize = LONGEST_HEAD + (16 << 10);
+
 /// Why a connection's bytes go no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Refusal {

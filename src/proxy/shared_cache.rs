@@ -1,0 +1,280 @@
+//! Whether a cache that many clients share may keep an answer (RFC 9111 §3), and so may not see a cookie of
+//! one of them. Pure.
+//!
+//! `Set-Cookie` does not keep caches from storing an answer (RFC 9111 §7.3), and whoever is answered from there gets
+//! the cookie too.
+
+use http::header::{AUTHORIZATION, CACHE_CONTROL, DATE, EXPIRES};
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
+
+/// How a cookie of one client goes with an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cookies {
+    /// No shared cache keeps the answer: it may be set.
+    Fit,
+    /// Shared caches may keep it, though its origin does not ask for that: it may be set once the answer says
+    /// `private`.
+    FitIfPrivate,
+    /// Its origin wants shared caches to keep it, or to renew with it what they have.
+    Spoil,
+}
+
+/// What of a request decides whether shared caches may keep its answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Question {
+    /// RFC 9110 §9.2.3: the answer may be kept without being asked to.
+    is_safe: bool,
+    /// RFC 9111 §3.5: the answer may be kept only if it is allowed by name.
+    is_authorized: bool,
+}
+
+impl Question {
+    pub(super) fn new(method: &Method, headers: &HeaderMap) -> Self {
+        Self {
+            is_safe: super::inbound::is_safe(method),
+            is_authorized: headers.contains_key(AUTHORIZATION),
+        }
+    }
+
+    /// How cookies go with this answer.
+    pub(super) fn cookies(self, status: StatusCode, answer: &HeaderMap) -> Cookies {
+        if status == StatusCode::NOT_MODIFIED {
+            // RFC 9111 §3.2: its fields become those of the stored answer, whose own directives nobody here knows.
+            return Cookies::Spoil;
+        }
+        let targeted = answer.keys().filter(|name| is_targeted(name.as_str()));
+        let targeted = targeted.flat_map(|name| answer.get_all(name));
+        let targeted: Vec<Asks> = targeted.map(|line| Asks::of([line])).collect();
+        if targeted.iter().any(|asks| !asks.is_forbidden) {
+            return Cookies::Spoil;
+        }
+        let asks = Asks::of(answer.get_all(CACHE_CONTROL));
+        if asks.is_forbidden {
+            return Cookies::Fit;
+        }
+        let is_wanted = asks.is_public || asks.is_fresh || (!asks.has_age && expires_later(answer));
+        let may_be_kept = if self.is_authorized {
+            asks.is_allowed
+        } else {
+            // RFC 9110 §9.3.3: answers to other methods are kept only if they say how long.
+            self.is_safe || is_wanted || asks.has_age
+        };
+        match (may_be_kept, is_wanted) {
+            (false, _) => Cookies::Fit,
+            (true, false) => Cookies::FitIfPrivate,
+            (true, true) => Cookies::Spoil,
+        }
+    }
+}
+
+/// RFC 9213 §2.1, and the older field of the same use: what these say, the caches that they mean put before
+/// `Cache-Control`.
+fn is_targeted(name: &str) -> bool {
+    name.ends_with("-cache-control") || name == "surrogate-control"
+}
+
+/// A time in the future, as far as can be told without asking a clock: RFC 9111 §5.3 has servers say `0` or `Date`
+/// itself for what is not to be used again.
+fn expires_later(answer: &HeaderMap) -> bool {
+    let Some(expires) = answer.get(EXPIRES) else {
+        return false;
+    };
+    let time = |value: &HeaderValue| httpdate::parse_http_date(value.to_str().ok()?).ok();
+    match (time(expires), answer.get(DATE).and_then(time)) {
+        (Some(expires), Some(date)) => expires > date,
+        (Some(_), None) => true,
+        (None, _) => false,
+    }
+}
+
+/// What `Cache-Control` asks of shared caches.
+#[derive(Clone, Copy, Debug, Default)]
+struct Asks {
+    /// `no-store`, or `private` for the whole answer.
+    is_forbidden: bool,
+    /// `public`.
+    is_public: bool,
+    /// `public`, `s-maxage` or `must-revalidate`: also an answer to credentials (RFC 9111 §3.5).
+    is_allowed: bool,
+    /// A time, longer than none, for which the answer may be used.
+    is_fresh: bool,
+    /// Such a time, which then counts for more than `Expires` (RFC 9111 §4.2.1).
+    has_age: bool,
+}
+
+impl Asks {
+    fn of<'a>(lines: impl IntoIterator<Item = &'a HeaderValue>) -> Self {
+        let mut asks = Self::default();
+        for line in lines {
+            let text = String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase();
+            for directive in text.split(',') {
+                asks.add(directive.trim());
+            }
+        }
+        asks
+    }
+
+    fn add(&mut self, directive: &str) {
+        let (name, value) = match directive.split_once('=') {
+            Some((name, value)) => (name.trim(), value.trim().trim_matches('"')),
+            None => (directive, ""),
+        };
+        let lasts = value != "0";
+        match name {
+            // RFC 9111 §5.2.2.7: with names of fields it forbids no more than these.
+            "private" if value.is_empty() => self.is_forbidden = true,
+            "no-store" => self.is_forbidden = true,
+            "public" => (self.is_public, self.is_allowed) = (true, true),
+            "must-revalidate" => self.is_allowed = true,
+            "max-age" | "s-maxage" => {
+                self.has_age = true;
+                self.is_fresh |= lasts;
+                self.is_allowed |= name == "s-maxage";
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Keeps an answer out of shared caches.
+pub(super) fn keep_private(answer: &mut HeaderMap) {
+    let lines = answer.get_all(CACHE_CONTROL).iter();
+    let mut said: Vec<&str> = lines.filter_map(|line| line.to_str().ok()).collect();
+    said.push("private");
+    if let Ok(value) = HeaderValue::from_str(&said.join(", ")) {
+        answer.insert(CACHE_CONTROL, value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(question: Question, answer: &[(&'static str, &str)], expected: Cookies) {
+        let mut headers = HeaderMap::new();
+        for (name, value) in answer {
+            headers.append(*name, value.parse().unwrap());
+        }
+        let found = question.cookies(StatusCode::OK, &headers);
+        assert_eq!(found, expected, "{answer:?}");
+    }
+
+    const READ: Question = Question {
+        is_safe: true,
+        is_authorized: false,
+    };
+    const WRITE: Question = Question {
+        is_safe: false,
+        is_authorized: false,
+    };
+    const WITH_CREDENTIALS: Question = Question {
+        is_safe: true,
+        is_authorized: true,
+    };
+
+    #[test]
+    fn what_its_origin_wants_shared_is_spoiled_by_a_cookie() {
+        for said in [
+            "public",
+            "Public, no-cache",
+            "max-age=60",
+            "s-maxage=60",
+            "s-maxage=60, max-age=0",
+            "max-age=\"60\"",
+            "public, private=\"set-cookie\"",
+        ] {
+            check(READ, &[("cache-control", said)], Cookies::Spoil);
+        }
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let later = ("expires", "Sun, 06 Nov 1994 08:49:38 GMT");
+        check(READ, &[date, later], Cookies::Spoil);
+        check(WRITE, &[("cache-control", "max-age=60")], Cookies::Spoil);
+    }
+
+    #[test]
+    fn what_no_shared_cache_keeps_takes_a_cookie_as_it_is() {
+        for said in [
+            "private",
+            "PRIVATE, max-age=60",
+            "no-store",
+            "public, no-store",
+        ] {
+            check(READ, &[("cache-control", said)], Cookies::Fit);
+        }
+        check(WRITE, &[], Cookies::Fit);
+        let in_two = [
+            ("cache-control", "max-age=60"),
+            ("cache-control", "private"),
+        ];
+        check(READ, &in_two, Cookies::Fit);
+    }
+
+    #[test]
+    fn what_may_be_kept_by_default_takes_a_cookie_once_it_is_private() {
+        let date = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        check(READ, &[], Cookies::FitIfPrivate);
+        for said in [
+            "no-cache",
+            "max-age=0",
+            "private=\"set-cookie\"",
+            "must-revalidate",
+        ] {
+            check(READ, &[("cache-control", said)], Cookies::FitIfPrivate);
+        }
+        for said in ["0", "-1", "Sun, 06 Nov 1994 08:49:37 GMT"] {
+            check(READ, &[date, ("expires", said)], Cookies::FitIfPrivate);
+        }
+        check(
+            WRITE,
+            &[("cache-control", "max-age=0")],
+            Cookies::FitIfPrivate,
+        );
+    }
+
+    #[test]
+    fn an_answer_to_credentials_is_shared_only_by_name() {
+        for (said, expected) in [
+            ("max-age=60", Cookies::Fit),
+            ("no-cache", Cookies::Fit),
+            ("max-age=60, public", Cookies::Spoil),
+            ("s-maxage=60", Cookies::Spoil),
+            ("max-age=60, must-revalidate", Cookies::Spoil),
+            ("must-revalidate", Cookies::FitIfPrivate),
+        ] {
+            check(WITH_CREDENTIALS, &[("cache-control", said)], expected);
+        }
+    }
+
+    #[test]
+    fn what_a_cdn_is_told_apart_counts_more_than_what_all_are_told() {
+        let private = ("cache-control", "private");
+        let shared = ("cdn-cache-control", "max-age=60");
+        check(READ, &[private, shared], Cookies::Spoil);
+        check(
+            READ,
+            &[private, ("surrogate-control", "max-age=60")],
+            Cookies::Spoil,
+        );
+        let both = [private, ("cdn-cache-control", "no-store")];
+        check(READ, &both, Cookies::Fit);
+    }
+
+    #[test]
+    fn a_304_renews_what_a_cache_has_and_takes_no_cookie() {
+        let mut headers = HeaderMap::new();
+        headers.insert(CACHE_CONTROL, "private".parse().unwrap());
+        let found = READ.cookies(StatusCode::NOT_MODIFIED, &headers);
+        assert_eq!(found, Cookies::Spoil);
+    }
+
+    #[test]
+    fn private_is_said_beside_what_the_origin_says() {
+        let mut headers = HeaderMap::new();
+        headers.append(CACHE_CONTROL, "no-cache".parse().unwrap());
+        headers.append(CACHE_CONTROL, "max-age=0".parse().unwrap());
+        keep_private(&mut headers);
+        let said: Vec<_> = headers.get_all(CACHE_CONTROL).iter().collect();
+        assert_eq!(said, ["no-cache, max-age=0, private"]);
+    }
+}
