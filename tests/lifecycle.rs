@@ -15,10 +15,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use support::{DnsClient, Edge, Origin, Process, meridian, raw_origin, read_head, wait_until};
+use support::{
+    DnsClient, Edge, GET, Load, Origin, Process, connect, get, meridian, raw_origin, read_head,
+    wait_until,
+};
 
 const LISTEN: &str = "{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }";
 
@@ -48,74 +51,6 @@ fn upgrade(edge: &mut Edge) -> Process {
     successor.wait_for(" ready");
     successor.wait_for("took over");
     std::mem::replace(&mut edge.process, successor)
-}
-
-fn connect(address: SocketAddr) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect(address).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(15)))
-        .unwrap();
-    BufReader::new(stream)
-}
-
-const GET: &str = "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
-
-/// One GET; whether the connection is kept after it.
-fn get(stream: &mut BufReader<TcpStream>) -> Result<bool, String> {
-    let asked = stream.get_mut().write_all(GET.as_bytes());
-    asked.map_err(|error| error.to_string())?;
-    let head = read_head(stream).to_ascii_lowercase();
-    if !head.starts_with("http/1.1 200 ") {
-        return Err(format!("`{head}`"));
-    }
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "));
-    let mut body = vec![0; length.unwrap().parse().unwrap()];
-    let read = stream.read_exact(&mut body);
-    read.map_err(|error| error.to_string())?;
-    Ok(!head.contains("\r\nconnection: close"))
-}
-
-/// What a load asks for, and how it went.
-struct Load {
-    name: &'static str,
-    done: AtomicU32,
-    failures: std::sync::Mutex<Vec<String>>,
-}
-
-impl Load {
-    fn of(name: &'static str) -> Self {
-        Self {
-            name,
-            done: AtomicU32::new(0),
-            failures: std::sync::Mutex::default(),
-        }
-    }
-
-    fn run(&self, over: &AtomicBool, mut ask: impl FnMut() -> Result<(), String>) {
-        while !over.load(Ordering::SeqCst) {
-            if let Err(failure) = ask() {
-                self.failures.lock().unwrap().push(failure);
-            }
-            self.done.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Waits until this many more have been asked.
-    #[track_caller]
-    fn goes_on(&self, more: u32) {
-        let before = self.done.load(Ordering::SeqCst);
-        let goes_on = wait_until(|| self.done.load(Ordering::SeqCst) >= before + more);
-        assert!(goes_on, "{} stands still", self.name);
-    }
-
-    #[track_caller]
-    fn lost_nothing(&self) {
-        let failures = self.failures.lock().unwrap();
-        let done = self.done.load(Ordering::SeqCst);
-        assert!(failures.is_empty(), "{} of {done}: {failures:?}", self.name);
-    }
 }
 
 fn ask_over_udp(socket: &UdpSocket, id: u16) -> Result<(), String> {
@@ -479,25 +414,20 @@ fn an_upgrade_may_change_what_is_listened_on() {
     let origin = Origin::start("o");
     let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
     let (http, https) = (edge.address("http"), edge.address("https"));
-    let moved = yaml("state_dir: state", &origin.url(), "")
-        .replace(
-            "http: ['127.0.0.1:0']",
-            &format!("http: ['0.0.0.0:{}']", http.port()),
-        )
+    let state = edge.folder.path().join("state");
+    let node = format!("state_dir: {}", state.display());
+    // HTTP moves to where HTTPS was, of which there is none any more.
+    let moved = yaml(&node, &origin.url(), "")
+        .replace("http: ['127.0.0.1:0']", &format!("http: ['{https}']"))
         .replace("https: ['127.0.0.1:0'], ", "");
     let other = tempfile::tempdir().unwrap();
-    let state = edge.folder.path().join("state");
-    let moved = moved.replace(
-        "state_dir: state",
-        &format!("state_dir: {}", state.display()),
-    );
     std::fs::write(other.path().join("edge.yaml"), moved).unwrap();
     let mut successor = successor_of(other.path());
     successor.wait_for(" ready");
     assert_eq!(edge.process.wait(), 0);
-    assert!(get(&mut connect(http)).is_ok());
+    assert_eq!(get(&mut connect(https)), Ok(true));
     assert!(
-        TcpStream::connect(https).is_err(),
+        TcpStream::connect(http).is_err(),
         "nobody listens there any more"
     );
 }

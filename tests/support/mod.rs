@@ -16,6 +16,7 @@ mod dns;
 pub mod frames;
 mod haproxy;
 mod lab;
+mod load;
 mod origin;
 mod raw;
 mod tls;
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 pub use dns::{DnsClient, Reply, query, subnet};
 pub use haproxy::Haproxy;
 pub use lab::Lab;
+pub use load::{GET, Load, connect, get};
 pub use origin::{Origin, Seen};
 pub use raw::{raw_origin, read_head, wire};
 pub use tls::{trusting_anybody, trusting_anybody_with};
@@ -122,6 +124,12 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.unwrap().split_whitespace().next().unwrap();
         number.parse().unwrap()
+    }
+
+    /// How many descriptors it has open at present.
+    pub fn descriptors(&self) -> usize {
+        let folder = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(folder).unwrap().count()
     }
 
     /// Sends a signal.
