@@ -182,7 +182,7 @@ def meridian(folder, port, back, more=""):
     config = folder / "edge.yaml"
     config.write_text(
         f"""node: {{ name: bench }}
-listen: {{ https: ["127.0.0.1:{port}"] }}
+listen: {{ https: ["127.0.0.1:{port}"], limits: {{ connections: 12000 }} }}
 tls: {{ certificates: [{{ cert: {cert}, key: {key} }}] }}
 keys: [{{ id: 1, secret: 0123456789abcdef0123456789abcdef }}]
 regions: {{ us-east-1: {{ origins: ["http://127.0.0.1:{back}"] }} }}
