@@ -10,6 +10,11 @@ pub fn uniform() -> f64 {
     fastrand::f64()
 }
 
+/// Uniform over the numbers below one that is not zero: a place among so many.
+pub fn below(bound: usize) -> usize {
+    fastrand::usize(..bound)
+}
+
 /// Sixteen random bytes as a W3C trace id or a request id has them: not all zero.
 pub fn id_128() -> u128 {
     fastrand::u128(1..)

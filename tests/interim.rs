@@ -8,13 +8,13 @@
 
 mod support;
 
-use std::io::{BufReader, Read, Write};
+use std::io::{BufReader, Read};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::{Edge, raw_origin, read_head};
+use support::{Edge, connect, raw_origin, read_head, say};
 use tokio::time::Instant;
 
 fn edge(origin: SocketAddr, service: &str) -> Edge {
@@ -24,18 +24,6 @@ regions: {{ here: {{ origins: ['http://{origin}'] }} }}
 services: {{ www: {{ hosts: [www.example.com], {service} }} }}
 "
     ))
-}
-
-fn connect(edge: &Edge) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect(edge.address("http")).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    BufReader::new(stream)
-}
-
-fn say(stream: &mut BufReader<TcpStream>, text: &str) {
-    stream.get_mut().write_all(text.as_bytes()).unwrap();
 }
 
 fn body(stream: &mut BufReader<TcpStream>, length: usize) -> String {
@@ -69,7 +57,7 @@ fn prompted(parts: &'static [&'static str]) -> (SocketAddr, Sender<()>) {
 fn hints_reach_the_client_before_the_answer_is_made() {
     let (origin, prompt) = prompted(&[HINT, "HTTP/1.1 102 Processing\r\n\r\n", ANSWER]);
     let edge = edge(origin, "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(&mut client, &get("/"));
     prompt.send(()).unwrap();
     let hint = read_head(&mut client);
@@ -105,7 +93,7 @@ fn hasty() -> SocketAddr {
 #[test]
 fn hints_of_pipelined_requests_come_each_before_its_own_answer() {
     let edge = edge(hasty(), "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     let paths: Vec<String> = (0..50).map(|number| format!("/{number}")).collect();
     let requests: String = paths.iter().map(|path| get(path)).collect();
     say(&mut client, &requests);
@@ -124,7 +112,7 @@ fn hints_of_pipelined_requests_come_each_before_its_own_answer() {
 #[test]
 fn a_client_of_http_1_0_gets_the_answer_alone() {
     let edge = edge(hasty(), "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "GET / HTTP/1.0\r\nHost: www.example.com\r\n\r\n",
@@ -158,7 +146,7 @@ fn the_client_is_told_to_go_on_when_the_origin_says_so() {
         read_head(&mut stream);
     });
     let edge = edge(origin, "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(&mut client, EXPECTING);
     wanted.send(()).unwrap();
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -176,7 +164,7 @@ fn a_body_that_the_origin_refuses_is_never_asked_for() {
         read_head(&mut stream);
     });
     let edge = edge(origin, "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(&mut client, EXPECTING);
     let mut said = String::new();
     client.read_to_string(&mut said).unwrap();
@@ -192,7 +180,7 @@ fn an_origin_that_cannot_say_100_gets_the_body_after_a_second() {
         read_head(&mut stream);
     });
     let edge = edge(origin, "");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(&mut client, EXPECTING);
     let began = Instant::now();
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -209,7 +197,7 @@ fn a_body_that_is_kept_for_retries_is_taken_at_once() {
         read_head(&mut stream);
     });
     let edge = edge(origin, "retries: { methods: idempotent }");
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     let began = Instant::now();
     say(&mut client, &EXPECTING.replace("POST", "PUT"));
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");

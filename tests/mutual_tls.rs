@@ -11,12 +11,12 @@ mod support;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use support::{Answer, Edge, Origin, certificate, wait_until};
+use support::{Answer, Edge, Origin, TlsOrigin, certificate, wait_until};
 
 fn yaml(origin: &str, tls: &str, listen: &str) -> String {
     format!(
@@ -205,42 +205,12 @@ fn another_authority_is_believed_after_a_reload_and_the_old_one_no_more() {
     assert!(ask(&edge, Some(&anna), &[]).is_none());
 }
 
-/// An origin that serves nobody without a certificate of this authority: openssl's own server.
-struct StrictOrigin(Child, u16);
-
-impl StrictOrigin {
-    fn start(folder: &Path, ca: &Path) -> Self {
-        let (cert, key) = certificate(folder, "origin", "www.example.com");
-        let port = {
-            let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            probe.local_addr().unwrap().port()
-        };
-        let server = Command::new("openssl")
-            .args(["s_server", "-www", "-quiet", "-Verify", "2"])
-            .args(["-verify_return_error", "-accept"])
-            .arg(format!("127.0.0.1:{port}"))
-            .arg("-CAfile")
-            .arg(ca)
-            .arg("-cert")
-            .arg(cert)
-            .arg("-key")
-            .arg(key)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        assert!(wait_until(up));
-        Self(server, port)
-    }
-}
-
-impl Drop for StrictOrigin {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
+/// An origin that serves nobody without a certificate of this authority.
+fn strict_origin(folder: &Path, ca: &Path) -> TlsOrigin {
+    let (cert, key) = certificate(folder, "origin", "www.example.com");
+    let ca = ca.to_str().unwrap();
+    let strict = ["-Verify", "2", "-verify_return_error", "-CAfile", ca];
+    TlsOrigin::start(&cert, &key, &strict)
 }
 
 #[test]
@@ -248,8 +218,8 @@ fn origins_that_ask_for_a_certificate_get_the_edge_s_with_requests_and_probes() 
     let folder = tempfile::tempdir().unwrap();
     let ours = Authority::new(folder.path(), "ours");
     let edge_s = ours.client(folder.path(), "edge");
-    let origin = StrictOrigin::start(folder.path(), &ours.ca);
-    let url = format!("https://127.0.0.1:{}", origin.1);
+    let origin = strict_origin(folder.path(), &ours.ca);
+    let url = format!("https://127.0.0.1:{}", origin.port);
     let outcome = |more: &str, state: &str| {
         let edge = Edge::start(&yaml(
             &url,

@@ -13,7 +13,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::{Edge, Origin, raw_origin, read_head, wait_until};
+use support::{Edge, Origin, connect, raw_origin, read_head, say, wait_until};
 
 fn yaml(origin: &str, listen: &str, service: &str) -> String {
     format!(
@@ -24,18 +24,6 @@ regions: {{ here: {{ origins: ['{origin}'] }} }}
 services: {{ www: {{ hosts: [www.example.com], {service} }} }}
 "
     )
-}
-
-fn connect(edge: &Edge) -> BufReader<TcpStream> {
-    let stream = TcpStream::connect(edge.address("http")).unwrap();
-    stream
-        .set_read_timeout(Some(Duration::from_secs(10)))
-        .unwrap();
-    BufReader::new(stream)
-}
-
-fn say(stream: &mut BufReader<TcpStream>, text: &str) {
-    stream.get_mut().write_all(text.as_bytes()).unwrap();
 }
 
 /// What comes until the other side ends.
@@ -66,7 +54,7 @@ fn echo(mut stream: BufReader<TcpStream>, head: String) {
 }
 
 fn chat(edge: &Edge) -> BufReader<TcpStream> {
-    let mut client = connect(edge);
+    let mut client = connect(edge.address("http"));
     say(&mut client, UPGRADE);
     let head = read_head(&mut client);
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
@@ -124,7 +112,7 @@ fn a_client_that_pauses_within_its_body_is_a_408() {
     let origin = Origin::start("o");
     let timeouts = "timeouts: { first_byte: 200ms, idle: 400ms }";
     let edge = Edge::start(&yaml(&origin.url(), "", timeouts));
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 8\r\n\r\nx",
@@ -158,7 +146,7 @@ fn an_answer_reaches_the_client_while_it_is_still_being_made() {
         say(&mut stream, "4\r\nlast\r\n0\r\n\r\n");
     });
     let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
@@ -193,7 +181,7 @@ fn trailers_pass_both_ways() {
         );
     });
     let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close, TE\r\nTE: trailers\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n\r\n",
@@ -212,11 +200,11 @@ fn a_head_that_stalls_is_a_408_and_a_pause_between_requests_is_none() {
         "timeouts: { headers: 300ms, idle: 10s }",
         "",
     ));
-    let mut stalled = connect(&edge);
+    let mut stalled = connect(edge.address("http"));
     say(&mut stalled, "GET / HTTP/1.1\r\nHost: www.exam");
     let said = rest(&mut stalled);
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
-    let mut patient = connect(&edge);
+    let mut patient = connect(edge.address("http"));
     for _ in 0..2 {
         say(
             &mut patient,
@@ -235,7 +223,7 @@ fn a_head_that_stalls_is_a_408_and_a_pause_between_requests_is_none() {
 fn an_upload_that_goes_on_longer_than_first_byte_is_no_time_out() {
     let origin = Origin::start("o");
     let edge = Edge::start(&yaml(&origin.url(), "", "timeouts: { first_byte: 1s }"));
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nContent-Length: 8\r\n\r\n",
@@ -264,7 +252,7 @@ fn a_request_that_takes_too_long_as_a_whole_is_cut_off() {
         "",
         "timeouts: { request: 400ms }",
     ));
-    let mut client = connect(&edge);
+    let mut client = connect(edge.address("http"));
     say(
         &mut client,
         "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
@@ -322,7 +310,7 @@ fn many_slow_readers_get_all_of_it() {
     let edge = Edge::start(&yaml(&origin.url(), "", ""));
     let readers: Vec<JoinHandle<usize>> = (0..16)
         .map(|_| {
-            let mut client = connect(&edge);
+            let mut client = connect(edge.address("http"));
             std::thread::spawn(move || {
                 say(
                     &mut client,

@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Edge, Origin, certificate, wait_until};
+use support::{Edge, Origin, TlsOrigin, certificate, wait_until};
 
 fn yaml(origin: &str, certificates: &str, more: &str) -> String {
     format!(
@@ -150,51 +150,12 @@ fn dns_over_tls_uses_the_same_certificates() {
     assert_eq!(answer.trim(), "192.0.2.1");
 }
 
-/// An origin that speaks TLS: openssl's own server, which answers every GET with a page of its own.
-struct TlsOrigin(std::process::Child, u16);
-
-impl TlsOrigin {
-    fn start(cert: &Path, key: &Path) -> Self {
-        let port = {
-            let probe = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-            probe.local_addr().unwrap().port()
-        };
-        let server = Command::new("openssl")
-            .args([
-                "s_server",
-                "-www",
-                "-quiet",
-                "-accept",
-                &format!("127.0.0.1:{port}"),
-            ])
-            .arg("-cert")
-            .arg(cert)
-            .arg("-key")
-            .arg(key)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let up = || std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
-        assert!(wait_until(up));
-        Self(server, port)
-    }
-}
-
-impl Drop for TlsOrigin {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn an_origin_s_certificate_is_verified_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path(), "origin", "api.internal");
-    let origin = TlsOrigin::start(&cert, &key);
-    let url = format!("https://127.0.0.1:{}", origin.1);
+    let origin = TlsOrigin::start(&cert, &key, &[]);
+    let url = format!("https://127.0.0.1:{}", origin.port);
     let status = |trust: &str| {
         let edge = Edge::start(&yaml(&url, &format!("origins: {{ {trust} }}"), ""));
         let answer = edge.curl("www.example.com", "/", &[]);

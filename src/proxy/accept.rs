@@ -36,6 +36,7 @@ use super::preread::preread;
 use super::problem::Shed;
 use super::unread::{Moving, Streams};
 use super::workers::Workers;
+use crate::chance;
 use crate::proxy_protocol::Ends;
 
 /// Requests at once on one HTTP/2 connection.
@@ -347,10 +348,10 @@ impl Accepting {
         let idle = turns.clone();
         let stream = Gather::new(Calm::new(stream, timeouts.headers));
         let serving = Arc::new(self);
-        // Boxed: a stream's task moves its future several times before it is at rest.
         let service = service_fn(move |request: Request<Incoming>| {
-            let serving = serving.clone();
-            Box::pin(serving.answer(client.clone(), None, turns.begin(), request))
+            serving
+                .clone()
+                .answer(client.clone(), None, turns.begin(), request)
         });
         let connection = http2::Builder::new(Streams::new(timeouts.idle))
             .timer(TokioTimer::new())
@@ -395,13 +396,14 @@ impl Accepting {
             head,
             shed: match &in_flight {
                 None => Some(Shed::InFlight),
-                Some(_) if self.worker.strain.sheds(fastrand::u32(..1000)) => Some(Shed::Late),
+                Some(_) if self.worker.strain.sheds(chance::below(1000)) => Some(Shed::Late),
                 Some(_) => None,
             },
         };
         let is_http1 = request.version() < http::Version::HTTP_2;
         let interim = request.extensions().get::<Interim>().cloned();
-        // Boxed: hyper keeps room for a request's future as long as the connection is open.
+        // Boxed: hyper keeps room for it as long as an HTTP/1.1 connection is open, and moves it several times
+        // for a stream of HTTP/2.
         let mut response = Box::pin(handle(&self.context, &self.worker, arrival, request)).await;
         interim.inspect(Interim::close);
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {

@@ -24,6 +24,7 @@ use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
 use super::retry::Trying;
 use super::routes::Admitted;
+use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
@@ -180,7 +181,7 @@ impl<'a> Outbound<'a> {
         let all = &snapshot.plan.regions.of(region).origins;
         let mut origins = if able.is_empty() { all.clone() } else { able };
         if origins.len() > 1 {
-            let spread = fastrand::usize(..origins.len());
+            let spread = chance::below(origins.len());
             origins.rotate_left(spread);
             if let Some(store) = self.store {
                 let (name, required) = (

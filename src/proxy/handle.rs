@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, LOCATION, SET_COOKIE};
+use http::header::{CONNECTION, HOST, LOCATION};
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
@@ -19,20 +19,19 @@ use super::affinity::{Known, Session};
 use super::body::{Arriving, Body};
 use super::client_cert;
 use super::connection::Connection;
-use super::consistency::{self, Carried, Mark, Store};
+use super::consistency::{Carried, Mark, Store};
 use super::context::{Context, Live, Worker};
-use super::expect::{UntilOver, Wanted};
+use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
-    Hop, MERIDIAN_REGION, X_REQUEST_ID, add_forwarding, add_server_timing, ask_upgrade, is_grpc,
-    remove_own_cookies, remove_what_ends_here, request_id, upgrade_of,
+    Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, remove_own_cookies,
+    remove_what_ends_here, request_id, upgrade_of,
 };
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{self, Problem, Shed};
 use super::retry::covers;
-use super::shared_cache::{Cookies, Question, keep_private};
-use super::upgrade;
+use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
 use super::{http2, inbound};
 use crate::clock;
@@ -139,30 +138,31 @@ impl Refused {
     }
 }
 
-struct Exchange<'a> {
-    context: &'a Context,
-    worker: &'a Worker,
-    live: &'a Arc<Live>,
-    connection: &'a Connection,
-    began: Instant,
-    id: &'a HeaderValue,
-    journal: Option<&'a Arc<Journal>>,
+/// A request under way.
+pub(super) struct Exchange<'a> {
+    pub(super) context: &'a Context,
+    pub(super) worker: &'a Worker,
+    pub(super) live: &'a Arc<Live>,
+    pub(super) connection: &'a Connection,
+    pub(super) began: Instant,
+    pub(super) id: &'a HeaderValue,
+    pub(super) journal: Option<&'a Arc<Journal>>,
 }
 
 /// Who asks for what, as far as the head of the request tells.
-struct Asked<'a> {
-    service_id: ServiceId,
-    service: &'a Service,
-    host: String,
+pub(super) struct Asked<'a> {
+    pub(super) service_id: ServiceId,
+    pub(super) service: &'a Service,
+    pub(super) host: String,
     client: IpAddr,
     trusted: bool,
-    access: Access,
-    store: Option<Store<'a>>,
-    carried: Carried,
-    known: Known,
+    pub(super) access: Access,
+    pub(super) store: Option<Store<'a>>,
+    pub(super) carried: Carried,
+    pub(super) known: Known,
     /// What of the request tells whether shared caches may keep its answer.
-    question: Question,
-    pace: Pace,
+    pub(super) question: Question,
+    pub(super) pace: Pace,
     /// The least bytes of its body in a second; 0: any.
     body_rate: u64,
 }
@@ -323,7 +323,7 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    fn session<'s>(&'s self, service: &'s Service, host: &'s str) -> Session<'s> {
+    pub(super) fn session<'s>(&'s self, service: &'s Service, host: &'s str) -> Session<'s> {
         Session {
             service,
             plan: &self.live.snapshot.plan,
@@ -454,95 +454,6 @@ impl<'a> Exchange<'a> {
         let name = &self.live.snapshot.plan.regions.of(region).name;
         let consistency = forwarded.mark.map(Mark::as_str);
         journal.served(decision, (region, name), consistency, affinity);
-    }
-
-    /// Makes the origin's head the client's.
-    fn pass_on(
-        &self,
-        asked: &Asked<'_>,
-        forwarded: Forwarded,
-        websocket: Option<Handshake>,
-        wanted: Option<UntilOver>,
-    ) -> Response<Body> {
-        let Forwarded {
-            response,
-            lease,
-            admitted,
-            region,
-            said,
-            mark,
-            tried_elsewhere,
-            origin_time,
-        } = forwarded;
-        let (mut parts, incoming) = response.into_parts();
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status);
-        }
-        let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
-        let headers = &mut parts.headers;
-        remove_what_ends_here(headers);
-        let told = self.live.routes.region_name(region).clone();
-        headers.insert(MERIDIAN_REGION, told);
-        if let Some(details) = tried_elsewhere {
-            let node = &self.live.snapshot.plan.node.name;
-            problem::add_received_status(headers, node, parts.status, &details);
-        }
-        let edge_time = self.began.elapsed().saturating_sub(origin_time);
-        add_server_timing(headers, edge_time, origin_time);
-        // A region that only a write's target or a token's freshness led to is no habit.
-        let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
-            || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
-        let cookies = asked.question.cookies(parts.status, headers);
-        let session = self.session(asked.service, &asked.host);
-        if !was_led
-            && let Some(cookie) = session.remember(&asked.known, region)
-            && cookies != Cookies::Spoil
-        {
-            headers.append(SET_COOKIE, cookie);
-            if cookies == Cookies::FitIfPrivate {
-                keep_private(headers);
-            }
-        }
-        if let Some(store) = asked.store {
-            if asked.access == Access::Write || Store::is_write(&said) {
-                if let Some(token) = store.mint(&asked.carried, name, parts.status, &said) {
-                    store.issue(&asked.carried, token, name, headers);
-                }
-            } else if let Some(mark) = mark {
-                consistency::mark(headers, mark);
-                metrics::counter!("meridian_reads_total", "consistency" => mark.as_str())
-                    .increment(1);
-            }
-        }
-        let websocket = websocket.filter(|_| switching);
-        if let Some(client_side) = websocket.and_then(|asked| asked.answer(&mut parts)) {
-            let origin_side = Response::from_parts(parts.clone(), incoming);
-            let joined = upgrade::join(
-                client_side,
-                origin_side,
-                asked.service.timeouts.idle,
-                upgrade::Route {
-                    live: self.context.live.clone(),
-                    service: asked.service.name.clone(),
-                    region: name.clone(),
-                },
-                admitted,
-                self.journal.map(Journal::become_tunnel),
-            );
-            self.context.spawn(joined);
-            return Response::from_parts(parts, Body::Empty);
-        }
-        let activity = asked.pace.activity.clone();
-        activity.answer();
-        let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
-        let body = Body::streamed(
-            Arriving::response(incoming),
-            0,
-            asked.pace.clone(),
-            Some(held),
-        );
-        Response::from_parts(parts, body)
     }
 
     /// A write that was sent and not answered may have happened: its client is pinned there.

@@ -33,6 +33,7 @@ mod interim;
 mod origin_tls;
 mod outcome;
 mod pace;
+mod pass_on;
 mod patience;
 mod pool;
 mod preread;
@@ -49,6 +50,7 @@ mod wary;
 mod websocket;
 mod witness;
 mod workers;
+mod write_through;
 
 pub use accept::{Face, Listener};
 pub use access_log::{AccessLog, Sink as AccessLogSink};

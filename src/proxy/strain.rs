@@ -31,8 +31,8 @@ pub(super) struct Strain(AtomicU32);
 
 impl Strain {
     /// Whether a request of this draw, out of 1,000, is shed.
-    pub(super) fn sheds(&self, draw: u32) -> bool {
-        draw < self.0.load(Ordering::Relaxed)
+    pub(super) fn sheds(&self, draw: usize) -> bool {
+        u32::try_from(draw).is_ok_and(|draw| draw < self.0.load(Ordering::Relaxed))
     }
 }
 

@@ -17,6 +17,11 @@ pub fn connect(address: SocketAddr) -> BufReader<TcpStream> {
     BufReader::new(stream)
 }
 
+/// Says these bytes.
+pub fn say(stream: &mut BufReader<TcpStream>, text: &str) {
+    stream.get_mut().write_all(text.as_bytes()).unwrap();
+}
+
 /// What [`get`] says.
 pub const GET: &str = "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n";
 

@@ -20,6 +20,7 @@ mod load;
 mod origin;
 mod raw;
 mod tls;
+mod tls_origin;
 mod unbound;
 
 use std::io::{BufRead, BufReader};
@@ -32,10 +33,11 @@ use std::time::{Duration, Instant};
 pub use dns::{DnsClient, Reply, query, subnet};
 pub use haproxy::Haproxy;
 pub use lab::Lab;
-pub use load::{GET, Load, connect, get};
+pub use load::{GET, Load, connect, get, say};
 pub use origin::{Origin, Seen};
 pub use raw::{raw_origin, read_head, wire};
 pub use tls::{trusting_anybody, trusting_anybody_with};
+pub use tls_origin::TlsOrigin;
 pub use unbound::Unbound;
 
 /// How long anything may take before a test gives up on it.

@@ -1,0 +1,143 @@
+//! From the head of an origin's answer to the head of the client's.
+
+use std::sync::Arc;
+
+use http::header::SET_COOKIE;
+use http::response::Parts;
+use http::{HeaderMap, Response, StatusCode};
+use hyper::body::Incoming;
+
+use super::access_log::Journal;
+use super::body::{Arriving, Body};
+use super::consistency::{self, Mark, Said, Store};
+use super::expect::UntilOver;
+use super::forward::Forwarded;
+use super::handle::{Asked, Exchange};
+use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
+use super::problem;
+use super::routes::Admitted;
+use super::shared_cache::{Cookies, keep_private};
+use super::upgrade;
+use super::websocket::Handshake;
+use crate::config::plan::{Access, Writes};
+use crate::ids::RegionId;
+
+impl Exchange<'_> {
+    /// Makes the origin's head the client's.
+    pub(super) fn pass_on(
+        &self,
+        asked: &Asked<'_>,
+        forwarded: Forwarded,
+        websocket: Option<Handshake>,
+        wanted: Option<UntilOver>,
+    ) -> Response<Body> {
+        let Forwarded {
+            response,
+            lease,
+            admitted,
+            region,
+            said,
+            mark,
+            tried_elsewhere,
+            origin_time,
+        } = forwarded;
+        let (mut parts, incoming) = response.into_parts();
+        if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
+            lane.count(parts.status);
+        }
+        let headers = &mut parts.headers;
+        remove_what_ends_here(headers);
+        let told = self.live.routes.region_name(region).clone();
+        headers.insert(MERIDIAN_REGION, told);
+        if let Some(details) = tried_elsewhere {
+            let node = &self.live.snapshot.plan.node.name;
+            problem::add_received_status(headers, node, parts.status, &details);
+        }
+        let edge_time = self.began.elapsed().saturating_sub(origin_time);
+        add_server_timing(headers, edge_time, origin_time);
+        self.remember(asked, region, mark, parts.status, headers);
+        self.tell_consistency(asked, region, &said, mark, &mut parts);
+        let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
+        if let Some(websocket) = websocket.filter(|_| switching)
+            && let Some(client_side) = websocket.answer(&mut parts)
+        {
+            let origin_side = Response::from_parts(parts.clone(), incoming);
+            self.join(asked, region, client_side, origin_side, admitted);
+            return Response::from_parts(parts, Body::Empty);
+        }
+        let activity = asked.pace.activity.clone();
+        activity.answer();
+        let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
+        let incoming = Arriving::response(incoming);
+        let body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+        Response::from_parts(parts, body)
+    }
+
+    /// Gives the client its region for the next time.
+    fn remember(
+        &self,
+        asked: &Asked<'_>,
+        region: RegionId,
+        mark: Option<Mark>,
+        status: StatusCode,
+        headers: &mut HeaderMap,
+    ) {
+        // A region that only a write's target or a token's freshness led to is no habit.
+        let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
+            || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
+        if was_led {
+            return;
+        }
+        let cookies = asked.question.cookies(status, headers);
+        let session = self.session(asked.service, &asked.host);
+        if let Some(cookie) = session.remember(&asked.known, region)
+            && cookies != Cookies::Spoil
+        {
+            headers.append(SET_COOKIE, cookie);
+            if cookies == Cookies::FitIfPrivate {
+                keep_private(headers);
+            }
+        }
+    }
+
+    /// Gives a writer its token, and marks how a read with one was served.
+    fn tell_consistency(
+        &self,
+        asked: &Asked<'_>,
+        region: RegionId,
+        said: &Said,
+        mark: Option<Mark>,
+        parts: &mut Parts,
+    ) {
+        let Some(store) = asked.store else { return };
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        if asked.access == Access::Write || Store::is_write(said) {
+            if let Some(token) = store.mint(&asked.carried, name, parts.status, said) {
+                store.issue(&asked.carried, token, name, &mut parts.headers);
+            }
+        } else if let Some(mark) = mark {
+            consistency::mark(&mut parts.headers, mark);
+            metrics::counter!("meridian_reads_total", "consistency" => mark.as_str()).increment(1);
+        }
+    }
+
+    /// Joins the two sides of a WebSocket.
+    fn join(
+        &self,
+        asked: &Asked<'_>,
+        region: RegionId,
+        client_side: hyper::upgrade::OnUpgrade,
+        origin_side: Response<Incoming>,
+        admitted: Admitted,
+    ) {
+        let route = upgrade::Route {
+            live: self.context.live.clone(),
+            service: asked.service.name.clone(),
+            region: Arc::clone(&self.live.snapshot.plan.regions.of(region).name),
+        };
+        let idle = asked.service.timeouts.idle;
+        let line = self.journal.map(Journal::become_tunnel);
+        let joined = upgrade::join(client_side, origin_side, idle, route, admitted, line);
+        self.context.spawn(joined);
+    }
+}
