@@ -2,7 +2,7 @@
 # Installs what the tests talk to, and runs them all.
 #
 # The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
-# HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, nginx and HAProxy as judges of what is HTTP,
+# HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, Schemathesis for the admin API, nginx and HAProxy as judges of what is HTTP,
 # Chromium for the dashboard and for WebSockets, Prometheus for the metrics.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
 # elsewhere the missing ones are named.
