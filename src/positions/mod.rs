@@ -5,11 +5,19 @@
 //! makes a read slow, never wrong.
 
 mod applied;
+mod fit;
+mod fork;
+mod marks;
 mod seal;
+mod sift;
 mod token;
 mod vector;
 
-pub use applied::{Applied, Report, Reported, Standing};
+pub use applied::{Applied, Membership, Report, Reported, Standing};
+pub use fork::Forks;
 pub use seal::{Keyring, SealError, random_key};
+pub use sift::Sifted;
 pub use token::{Pin, Token, TokenError};
-pub use vector::{NotAPosition, Position, RegionName, Vector, parse_position, parse_vector};
+pub use vector::{
+    Entry, NotAPosition, Position, RegionName, Vector, parse_entry, parse_position, parse_vector,
+};

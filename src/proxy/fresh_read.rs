@@ -125,7 +125,7 @@ impl Outbound<'_> {
         };
         let forwarded = self.try_region(region, require).await?;
         let dominates = match &forwarded.said.applied {
-            Some(applied) => applied.dominates(&self.carried.token.vector),
+            Some(applied) => store.applied.shows(applied, &self.carried.token.vector),
             // It says nothing of itself: what is known of it has to do.
             None => self.is_known_to_show_all(store, region),
         };
