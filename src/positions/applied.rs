@@ -87,6 +87,8 @@ pub(super) struct State {
     lag_ms: BTreeMap<(RegionName, RegionName), f64>,
     /// What every region has had at some time.
     pub(super) floor: Vector,
+    /// Region that writes → the newest epoch whose losses were told.
+    pub(super) told_losses: BTreeMap<RegionName, u64>,
     /// When it was last looked whether regions may be read from.
     pub(super) reviewed_ms: u64,
 }
@@ -160,6 +162,16 @@ impl Applied {
         seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
     }
 
+    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all.
+    pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
+        let state = self.state();
+        let origins = state.regions.get(region);
+        let seen = origins.and_then(|origins| origins.get(origin));
+        let none = Vector::default();
+        let applied = seen.map_or(&none, |seen| &seen.applied);
+        state.missing_at(region, applied, required).is_empty()
+    }
+
     /// What the region as a whole has applied: the least of its origins. Empty if it never said.
     pub fn region(&self, region: &str) -> Vector {
         self.state().region(region)
@@ -211,6 +223,7 @@ impl Applied {
         let is_member = |region: &str| members.regions.contains_key(region);
         state.forks.retain(is_member);
         state.newest.retain(|region, _| is_member(region));
+        state.told_losses.retain(|region, _| is_member(region));
         state.members = members;
     }
 }

@@ -15,7 +15,7 @@ use super::vector::Vector;
 const REVIEW_EVERY_MS: u64 = 1_000;
 
 impl Applied {
-    /// Whether some region was unfit when it was last looked; cheap, for requests without a token.
+    /// Whether some origin was unfit when it was last looked; cheap, for requests without a token.
     pub fn has_unfit(&self) -> bool {
         self.has_unfit.load(Ordering::Relaxed)
     }
@@ -42,8 +42,12 @@ impl State {
         }
         self.reviewed_ms = now_ms;
         self.raise_floor();
-        let mut regions = self.members.regions.keys();
-        Some(regions.any(|region| !self.is_fit(region, now_ms)))
+        let origins = self.regions.iter().flat_map(|(region, origins)| {
+            let seen = origins.values();
+            seen.map(move |seen| (region, seen))
+        });
+        let mut fit = origins.map(|(region, seen)| self.origin_is_fit(region, seen, now_ms));
+        Some(!fit.all(|fit| fit))
     }
 
     /// Takes in what all have, and drops what all have lost.

@@ -39,6 +39,31 @@ impl Applied {
         }
         sifted
     }
+
+    /// Whether some entry of `older` gives way to one of `newer` in a later epoch that does not include it.
+    pub fn leaves_behind(&self, newer: &Vector, older: &Vector) -> bool {
+        let mut later = older.iter().filter_map(|(writer, position)| {
+            let entry = newer.entry(writer)?;
+            (entry.position.epoch > position.epoch).then_some((writer, entry, position))
+        });
+        let Some(first) = later.next() else {
+            return false;
+        };
+        let state = self.state();
+        let mut later = [first].into_iter().chain(later);
+        later.any(|(writer, entry, position)| !state.forks.includes(writer, entry, position))
+    }
+
+    /// Whether this is the first time that writes of an epoch turn out to be lost: it is told once.
+    pub fn is_first_loss(&self, writer: &RegionName, epoch: u64) -> bool {
+        let mut state = self.state();
+        let told = state.told_losses.get(writer).copied();
+        if told.is_some_and(|told| told >= epoch) {
+            return false;
+        }
+        state.told_losses.insert(writer.clone(), epoch);
+        true
+    }
 }
 
 impl State {

@@ -178,7 +178,7 @@ impl Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vector {
     /// Sorted by region; one entry each.
-    entries: SmallVec<[(RegionName, Entry); 4]>,
+    entries: SmallVec<[(RegionName, Entry); 3]>,
 }
 
 impl Vector {
