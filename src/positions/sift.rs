@@ -83,9 +83,13 @@ impl State {
         };
         let own_origins = self.regions.get(writer);
         own_origins.is_some_and(|origins| origins.values().any(has_left))
-            && self.all_have_spoken(|_, seen| {
-                let is_current = has_left(seen) || seen.asked_at_ms > *left_at_ms;
-                is_current && !self.has(seen, writer, position)
+            && self.all_have_spoken(|_, seen| match seen.applied.entry(writer) {
+                Some(have) if have.position.epoch > position.epoch => {
+                    self.forks.is_past(writer, have, position)
+                }
+                Some(_) | None => {
+                    seen.asked_at_ms > *left_at_ms && !self.has(seen, writer, position)
+                }
             })
     }
 
