@@ -1,0 +1,283 @@
+//! One request's turn with its client's token: what a read must see, and what its answer gives back.
+//!
+//! A read must see what its client carries and what its session was issued lately, without what every region
+//! has or none has any more. A write's answer adds to that and takes nothing away. A read's answer gives the
+//! client what is left, if that differs from what it carries: more after an answer was lost, less once
+//! entries are retired or lost, nothing at all in the end.
+
+use super::applied::Applied;
+use super::mint::Minted;
+use super::session::{Glance, Sessions};
+use super::token::{Pin, Token};
+use super::vector::Vector;
+
+/// The time, by both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Unix seconds: what tokens and pins expire by.
+    pub unix_secs: u32,
+    /// The edge's steady clock.
+    pub steady_ms: u64,
+}
+
+/// How long what is issued lasts, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of a token.
+    pub ttl: u32,
+    /// Of a pin.
+    pub pin: u32,
+}
+
+/// How a read with a token was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// By the best-ranked region, without waiting.
+    Fresh,
+    /// After a wait.
+    Waited,
+    /// By another region, without waiting.
+    Routed,
+    /// Without what the client had written.
+    Stale,
+    /// Rightly, but for writes that no region has any more.
+    Lost,
+}
+
+impl Mark {
+    /// As the header and the metric call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Waited => "waited",
+            Self::Routed => "routed",
+            Self::Stale => "stale",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What an answer does to the token that its client carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reissue {
+    /// Nothing.
+    Keep,
+    /// Replaces it.
+    Token(Box<Token>),
+    /// Takes it back: it asks for nothing any more.
+    TakeBack,
+}
+
+/// What a request carries and must see.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    /// What a read must see now. Of a write: what its client carries and was issued lately.
+    pub token: Token,
+    /// Whether the client carries any valid token.
+    pub valid: bool,
+    /// Apart, because most requests have none.
+    brought: Option<Box<Brought>>,
+}
+
+/// What a client brings along.
+#[derive(Clone, Debug, Default)]
+struct Brought {
+    /// Its valid tokens, merged, as it carries them.
+    carried: Token,
+    /// Entries that nobody has any more, of which it was not told.
+    lost: Vector,
+    glance: Glance,
+}
+
+impl Visit {
+    /// The turn of a request that carries these valid tokens.
+    pub fn begin(
+        tokens: impl IntoIterator<Item = Token>,
+        sessions: &Sessions,
+        applied: &Applied,
+        now: Now,
+    ) -> Self {
+        let mut visit = Self::default();
+        for token in tokens {
+            let recalled = sessions.recall(token.session, now.steady_ms);
+            if let Some(brought) = &mut visit.brought {
+                brought.carried.merge(&token);
+            } else {
+                (visit.valid, visit.token.session) = (true, token.session);
+                visit.brought = Some(Box::new(Brought {
+                    carried: token.clone(),
+                    lost: Vector::default(),
+                    glance: recalled.glance,
+                }));
+            }
+            let mut wanted = token;
+            wanted.drop_lost(&recalled.told);
+            visit.take(&wanted, applied);
+            if let Some(issued) = recalled.issued {
+                visit.take(&issued, applied);
+            }
+        }
+        visit.token.drop_spent_pin(now.unix_secs);
+        visit
+    }
+
+    /// Takes in what a token asks for. An entry that gives way to one of a newer epoch which does not include
+    /// it is lost to this client.
+    fn take(&mut self, other: &Token, applied: &Applied) {
+        let is_left = applied.leaves_behind(&other.vector, &self.token.vector)
+            || applied.leaves_behind(&self.token.vector, &other.vector);
+        self.token.merge(other);
+        self.token.lost |= is_left;
+    }
+
+    /// Lets go of what every region has, or none has any more, as is known by now. Only for reads.
+    pub fn sift(&mut self, applied: &Applied) {
+        let sifted = applied.sift(&self.token.vector);
+        self.token.vector = sifted.needed;
+        if let Some(brought) = &mut self.brought {
+            brought.lost.merge(&sifted.lost);
+        }
+    }
+
+    /// Entries that nobody has any more, of which the client is told with this answer, if it is not stale.
+    pub fn lost(&self) -> Vector {
+        let brought = self.brought.as_deref();
+        brought.map_or_else(Vector::default, |brought| brought.lost.clone())
+    }
+
+    /// The end of a read that was served so: how it is marked, and what becomes of the token.
+    pub fn served(
+        &mut self,
+        served: Mark,
+        sessions: &Sessions,
+        applied: &Applied,
+        now: Now,
+    ) -> (Mark, Reissue) {
+        self.take_what_was_issued_meanwhile(sessions, applied, now);
+        let Some(brought) = &self.brought else {
+            return (served, Reissue::Keep);
+        };
+        let Brought {
+            carried,
+            lost,
+            glance,
+        } = &**brought;
+        let may_shrink = sessions.may_shrink(self.token.session, *glance);
+        let tells = served != Mark::Stale && (self.token.lost || !lost.is_empty());
+        let mark = if tells { Mark::Lost } else { served };
+        let mut next = self.token.clone();
+        if tells {
+            sessions.tell_lost(next.session, lost, now.steady_ms);
+        } else {
+            next.vector.merge(lost);
+        }
+        if !may_shrink {
+            next.merge(carried);
+        }
+        next.lost &= !tells;
+        let same = |other: &Token| {
+            (&next.vector, &next.pin, next.lost) == (&other.vector, &other.pin, other.lost)
+        };
+        let reissue = match (same(carried), next.is_empty()) {
+            (true, false) => Reissue::Keep,
+            (_, true) => Reissue::TakeBack,
+            (false, false) => Reissue::Token(Box::new(next)),
+        };
+        (mark, reissue)
+    }
+
+    /// What was issued to the session since the request came.
+    fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
+        let recalled = sessions.recall(self.token.session, now.steady_ms);
+        if let Some(brought) = &mut self.brought {
+            brought.lost = without(&brought.lost, &recalled.told);
+        }
+        if let Some(issued) = recalled.issued {
+            self.take(&issued, applied);
+            self.token.drop_spent_pin(now.unix_secs);
+            self.sift(applied);
+        }
+    }
+
+    /// The end of a write: the token to issue, if anything was written. `session` is for a client that has none.
+    pub fn wrote(
+        &mut self,
+        minted: Minted,
+        lifetimes: Lifetimes,
+        session: u64,
+        (sessions, applied): (&Sessions, &Applied),
+        now: Now,
+    ) -> Option<Token> {
+        let mut written = Token {
+            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            ..Token::default()
+        };
+        match minted {
+            Minted::Nothing => return None,
+            Minted::At(writer, position) => written.vector.set(&writer, position),
+            Minted::Pin(region) => written.pin = Some(lifetimes.pin_to(region, now)),
+        }
+        if !self.valid {
+            self.token.session = session;
+        }
+        if let Some(issued) = sessions.recall(self.token.session, now.steady_ms).issued {
+            self.take(&issued, applied);
+        }
+        // A read's answer may turn out to be a write's, and that takes nothing away.
+        if let Some(brought) = &self.brought {
+            self.token.merge(&brought.carried);
+        }
+        self.take(&written, applied);
+        // A pin that is newly set is the newest, even if an older one lasts longer.
+        self.token.pin = written.pin.or_else(|| self.token.pin.take());
+        self.token.drop_spent_pin(now.unix_secs);
+        if self.valid {
+            sessions.issue(&self.token, now.steady_ms);
+        }
+        Some(self.token.clone())
+    }
+
+    /// A position of a write that came too late for its answer's head: the session has it from now on.
+    pub fn wrote_late(
+        session: u64,
+        minted: Minted,
+        lifetimes: Lifetimes,
+        sessions: &Sessions,
+        now: Now,
+    ) {
+        let Minted::At(writer, position) = minted else {
+            return;
+        };
+        let mut token = Token {
+            session,
+            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            ..Token::default()
+        };
+        token.vector.set(&writer, position);
+        sessions.issue(&token, now.steady_ms);
+    }
+}
+
+impl Lifetimes {
+    /// A pin from now on. It ends on a whole second, never before its time is over.
+    pub fn pin_to(self, region: super::vector::RegionName, now: Now) -> Pin {
+        Pin {
+            region,
+            until: now.unix_secs.saturating_add(self.pin).saturating_add(1),
+        }
+    }
+}
+
+/// The entries that are not among those told.
+fn without(lost: &Vector, told: &Vector) -> Vector {
+    let mut token = Token {
+        vector: lost.clone(),
+        ..Token::default()
+    };
+    token.drop_lost(told);
+    token.vector
+}
+
+#[cfg(test)]
+#[path = "visit_tests.rs"]
+mod tests;
