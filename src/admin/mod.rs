@@ -3,6 +3,8 @@
 //! Shows Decisions and Snapshots; decides nothing itself.
 
 mod access;
+mod attempts;
+mod caller;
 mod explain;
 mod metrics;
 mod page;
@@ -11,6 +13,7 @@ mod state;
 mod status;
 mod writes;
 
+pub use access::Access;
 pub use explain::{Explanation, Question, QuestionError, explain};
 pub use metrics::{Metrics, describe};
 pub use serve::serve;

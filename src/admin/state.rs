@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::access::Access;
 use super::metrics::Metrics;
 use crate::control::{ConfigStatus, Control, Reloader};
 use crate::geo::Database;
@@ -41,6 +42,8 @@ pub struct AdminState {
     pub config: ArcSwap<ConfigStatus>,
     /// Whether traffic should be sent here.
     pub readiness: Readiness,
+    /// Who is let in, and how.
+    pub access: Access,
     /// The numbers.
     pub metrics: Metrics,
 }

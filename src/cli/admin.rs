@@ -4,12 +4,16 @@
     reason = "a JSON value indexed by a key it lacks gives null"
 )]
 
+use std::path::Path;
+
 use clap::Args;
 use futures_util::StreamExt;
 use reqwest::{Method, RequestBuilder};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::{Done, Failed, Running, runtime};
+use super::{Credentials, Done, Failed, Running, runtime};
 
 /// A client of the admin API.
 pub(super) struct Client {
@@ -19,15 +23,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(base: &str, token: Option<String>) -> Result<Self, Failed> {
+    pub(super) fn new(base: &str, credentials: Credentials) -> Result<Self, Failed> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
         Ok(Self {
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: http.build()?,
             base: if base.contains("://") {
                 base.trim_end_matches('/').to_owned()
             } else {
                 format!("http://{}", base.trim_end_matches('/'))
             },
-            token,
+            token: credentials.admin_token,
         })
     }
 
@@ -46,8 +53,30 @@ impl Client {
 
 impl Running {
     fn client(self) -> Result<Client, Failed> {
-        Client::new(&self.admin, self.token)
+        Client::new(&self.admin, self.credentials)
     }
+}
+
+/// Whom a client of an encrypted admin believes: the public roots, or those of a file.
+fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, Failed> {
+    let mut roots = rustls::RootCertStore::empty();
+    match ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let failed =
+                |why: String| Failed(format!("error: --admin-ca {}: {why}", path.display()));
+            let found = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|e| failed(e.to_string()))?;
+                roots.add(certificate).map_err(|e| failed(e.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(failed("no certificate in PEM in it".to_owned()));
+            }
+        }
+    }
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Ok(config.with_no_client_auth())
 }
 
 /// Sends and reads JSON; an error of the edge is told in its own words.

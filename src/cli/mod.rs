@@ -129,14 +129,24 @@ struct Running {
         default_value = "http://127.0.0.1:9090"
     )]
     admin: String,
-    /// The bearer token for calls that change something
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// What a running edge asks for, and whether it is the right one.
+#[derive(Clone, Debug, Args)]
+struct Credentials {
+    /// The bearer token, for calls that change something and where seeing needs one too
     #[arg(
         long = "admin-token",
         value_name = "TOKEN",
         env = "MERIDIAN_ADMIN_TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    admin_token: Option<String>,
+    /// The roots of an https admin's certificate, PEM; default: the public ones
+    #[arg(long = "admin-ca", value_name = "PATH", env = "MERIDIAN_ADMIN_CA")]
+    admin_ca: Option<PathBuf>,
 }
 
 /// A runtime for a command that does one thing.

@@ -18,7 +18,7 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{AdminState, Metrics, Readiness};
+use crate::admin::{Access, AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
@@ -373,6 +373,7 @@ fn admin_state(
             error: None,
         }),
         readiness: Readiness::default(),
+        access: Access::new(materials.admin_tls.clone()),
         metrics,
     }
 }

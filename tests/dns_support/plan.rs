@@ -235,7 +235,7 @@ pub fn plan() -> Plan {
                 identity: None,
             },
         },
-        admin_token: None,
+        admin: AdminAccess::default(),
         access_log: None,
         rate_limit: None,
         geo: Geo {
