@@ -10,6 +10,7 @@ mod lag;
 mod ranking;
 mod reload;
 mod retired;
+mod sealed;
 mod store;
 mod task;
 #[cfg(test)]

@@ -1,21 +1,28 @@
-//! What survives a restart: verdicts, drains and positions, in one JSON file of `state_dir`.
+//! What survives a restart: verdicts, drains and positions, in one file of `state_dir` ([`sealed`] has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
-//! other. A file that cannot be read is set aside, never a reason not to start.
+//! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
+//! besides gets a section of its own in [`remember`] and [`restore`], and is keyed by name.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::drains::Drain;
+use super::sealed::{Unsealed, seal, unseal};
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
 use crate::positions::parse_vector;
 
-/// The form of the file; another one is set aside.
-const VERSION: u64 = 1;
+/// A state is written at most once in a second for so many bytes, so that a large one does not keep the disk busy.
+const BYTES_PER_SECOND: usize = 1 << 18;
+
+/// The longest that a change waits for that. What an operator does never waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What went wrong with the state file.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +62,19 @@ impl Store {
 
     /// Restores what the file remembers; nothing, if there is none.
     pub fn restore(&self, world: &mut World, now_ms: u64) {
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let file = match std::fs::read(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.set_aside(&error.to_string()),
         };
-        match serde_json::from_str::<Value>(&text) {
-            Ok(state) if state.get("version").and_then(Value::as_u64) == Some(VERSION) => {
-                restore(world, &state, now_ms)
+        match unseal(&file) {
+            Ok(Unsealed { state, is_earlier }) => {
+                if is_earlier {
+                    tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
+                }
+                restore(world, &state, now_ms);
             }
-            Ok(_) => self.set_aside("it is of another version"),
-            Err(error) => self.set_aside(&error.to_string()),
+            Err(why) => self.set_aside(&why.to_string()),
         }
     }
 
@@ -77,18 +86,30 @@ impl Store {
         }
     }
 
-    /// Writes what is to be remembered.
-    pub fn save(&self, state: &Value) -> Result<(), StoreError> {
+    /// Writes what is to be remembered; it is on the disk when this returns. How long to wait before what is no
+    /// operator's doing is written again.
+    pub fn save(&self, state: &Value) -> Result<Duration, StoreError> {
+        let file = seal(state);
+        self.write(file.as_bytes())
+            .map_err(|error| StoreError::Write {
+                path: self.path.clone(),
+                error,
+            })?;
+        let seconds = u64::try_from(file.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
+        Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    }
+
+    /// The folder is synced too: a name that only the cache knows is lost with the power.
+    fn write(&self, file: &[u8]) -> io::Result<()> {
         let new = self.path.with_extension("json.new");
-        let write = || {
-            std::fs::write(&new, state.to_string())?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &self.path)
-        };
-        write().map_err(|error| StoreError::Write {
-            path: self.path.clone(),
-            error,
-        })
+        let mut writing = File::create(&new)?;
+        writing.write_all(file)?;
+        writing.sync_all()?;
+        std::fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -112,7 +133,7 @@ pub(super) fn remember(world: &World) -> Value {
             })
         })
         .collect();
-    json!({ "version": VERSION, "verdicts": verdicts, "drains": drains, "positions": remember_positions(world) })
+    json!({ "verdicts": verdicts, "drains": drains, "positions": remember_positions(world) })
 }
 
 fn remember_positions(world: &World) -> Vec<Value> {

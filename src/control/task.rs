@@ -142,6 +142,7 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
+            save_from: Instant::now(),
             is_bequeathed: false,
         };
         writer.publish();
@@ -258,6 +259,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    /// When a change that is no operator's may be saved.
+    save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
     is_bequeathed: bool,
 }
@@ -284,7 +287,9 @@ impl Writer {
                 _ = tick.tick() => {
                     self.retired.tick();
                     self.publish(); // Round trips move without stirring anything.
-                    self.save();
+                    if Instant::now() >= self.save_from {
+                        self.save();
+                    }
                 }
                 () = traffic.called() => self.witness(),
                 () = tokio::time::sleep_until(look_at) => {
@@ -535,8 +540,12 @@ impl Writer {
         if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
-        if let Err(error) = store.save(&remember(&self.world)) {
-            tracing::warn!(%error, "state not saved");
+        match store.save(&remember(&self.world)) {
+            Ok(wait) => self.save_from = Instant::now() + wait,
+            Err(error) => {
+                tracing::warn!(%error, "state not saved");
+                self.unsaved = true;
+            }
         }
     }
 }
