@@ -14,17 +14,20 @@ use axum::response::{IntoResponse, Response};
 use rustls::ServerConfig;
 
 use super::attempts::Attempts;
+use super::audit;
 use super::caller::{Caller, Who};
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
 use crate::config::plan::{AdminAccess, AdminToken, Role};
+use crate::control::Strangers;
 
 /// Who is let in, and how.
 #[derive(Default)]
 pub struct Access {
     tls: ArcSwapOption<ServerConfig>,
     attempts: Mutex<Attempts>,
+    strangers: Mutex<Strangers>,
 }
 
 impl Access {
@@ -33,12 +36,22 @@ impl Access {
         Self {
             tls: ArcSwapOption::new(tls),
             attempts: Mutex::default(),
+            strangers: Mutex::default(),
         }
     }
 
     /// From now on new connections are encrypted as given, or in clear.
     pub fn encrypt_with(&self, tls: Option<Arc<ServerConfig>>) {
         self.tls.store(tls);
+    }
+
+    /// Whether a refusal is told, and how many were not before it.
+    pub(super) fn admit_stranger(&self, now_ms: u64) -> Option<u64> {
+        let mut strangers = self
+            .strangers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        strangers.admit(now_ms)
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
@@ -136,7 +149,13 @@ pub(super) async fn guard(
             request.extensions_mut().insert(Caller { who, from });
             next.run(request).await
         }
-        Err(denied) => denied.into_response(),
+        Err(denied) => {
+            // Without the query: it may hold a client's token.
+            let what = format!("{} {}", request.method(), request.uri().path());
+            let outcome = (denied.status, denied.why);
+            audit::tell_of_refusal(&state, from, what, outcome).await;
+            denied.into_response()
+        }
     }
 }
 

@@ -22,7 +22,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::access::{ListensOn, Peer, guard};
+use super::audit;
 use super::explain::{Question, QuestionError, explain};
+use super::force;
 use super::page;
 use super::state::AdminState;
 use super::status::status;
@@ -122,12 +124,17 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
             "/api/v1/drains/{region}",
             put(writes::drain).delete(writes::undrain),
         )
+        .route(
+            "/api/v1/forced/{region}",
+            put(force::put).delete(force::delete),
+        )
         .route("/api/v1/reload", post(writes::reload))
         .route("/api/v1/positions/{region}", put(writes::positions))
         .method_not_allowed_fallback(|| async {
             error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(middleware::from_fn_with_state(state.clone(), audit::tell))
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(state)
 }

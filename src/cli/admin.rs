@@ -13,7 +13,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::{Credentials, Done, Failed, Running, runtime};
+use super::{Credentials, Done, Failed, Running, foreseen, runtime};
 
 /// A client of the admin API.
 pub(super) struct Client {
@@ -42,7 +42,7 @@ impl Client {
         self.request(Method::GET, path)
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
@@ -52,7 +52,7 @@ impl Client {
 }
 
 impl Running {
-    fn client(self) -> Result<Client, Failed> {
+    pub(super) fn client(self) -> Result<Client, Failed> {
         Client::new(&self.admin, self.credentials)
     }
 }
@@ -120,7 +120,7 @@ fn unreachable(error: &reqwest::Error) -> Failed {
 
 /// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded
 /// (RFC 3986 §2.1). Dots alone would climb.
-fn segment(name: &str) -> String {
+pub(super) fn segment(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let climbs = name.bytes().all(|byte| byte == b'.');
     name.bytes()
@@ -185,9 +185,10 @@ fn show(status: &Value) -> String {
         for service in list(&region["services"]) {
             let since = text(&service["since"]);
             out.push_str(&format!(
-                "  {:18} {:10} since {since}\n",
+                "  {:18} {:10} since {since}{}\n",
                 text(&service["name"]),
-                text(&service["state"])
+                text(&service["state"]),
+                said_by_operators(&service)
             ));
             for origin in list(&service["origins"]) {
                 let last = &origin["last_check"];
@@ -211,6 +212,16 @@ fn show(status: &Value) -> String {
     out
 }
 
+/// What an operator said of a region of a service, if anything.
+fn said_by_operators(service: &Value) -> String {
+    let forced = service["forced"].as_str();
+    let forced = forced.map_or(String::new(), |state| format!(", forced {state}"));
+    match service["share"].as_u64() {
+        Some(share @ 1..100) => format!("{forced}, takes {share} % of clients"),
+        Some(_) | None => forced,
+    }
+}
+
 /// Takes a region out of service
 ///
 /// DNS stops answering with it at once; HTTP clients with affinity to it stay until the service's
@@ -225,17 +236,26 @@ pub(super) struct Drain {
     /// For how long, such as 30m
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasts: Option<String>,
+    /// Little by little: so long until it takes no new client, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    over: Option<String>,
     /// Why, for whoever looks at the page later
     #[arg(long)]
     reason: Option<String>,
     /// Even if guards.min_regions forbids it
     #[arg(long)]
     force: bool,
+    /// Show whose traffic would move, and where to, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     running: Running,
 }
 
-fn duration(text: &str) -> Result<String, String> {
+pub(super) fn duration(text: &str) -> Result<String, String> {
     crate::units::parse_duration(text)
         .map(|_| text.to_owned())
         .map_err(|error| error.to_string())
@@ -246,10 +266,24 @@ impl Drain {
         let client = self.running.client()?;
         let path = format!("/api/v1/drains/{}", segment(&self.region));
         let body = json!({
-            "service": self.service, "for": self.lasts, "reason": self.reason, "force": self.force,
+            "service": self.service, "for": self.lasts, "over": self.over, "reason": self.reason,
+            "force": self.force,
         });
-        runtime()?.block_on(fetch_json(client.request(Method::PUT, &path).json(&body)))?;
-        say!("region {} is drained", self.region);
+        let mut request = client.request(Method::PUT, &path).json(&body);
+        if self.dry_run {
+            request = request.query(&[("dry_run", "true")]);
+        }
+        let answer = runtime()?.block_on(fetch_json(request))?;
+        if self.json {
+            say!("{answer:#}");
+        } else if self.dry_run {
+            say!("{}", foreseen::show(&answer));
+        } else {
+            let over = self
+                .over
+                .map_or(String::new(), |over| format!(" over {over}"));
+            say!("region {} is drained{over}", self.region);
+        }
         Ok(())
     }
 }

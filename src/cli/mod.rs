@@ -9,6 +9,8 @@ mod admin;
 mod check;
 mod completions;
 mod explain;
+mod force;
+mod foreseen;
 mod lab;
 mod serve;
 mod successor;
@@ -53,6 +55,8 @@ enum Command {
     Status(admin::Status),
     Drain(admin::Drain),
     Undrain(admin::Undrain),
+    Force(force::Force),
+    Unforce(force::Unforce),
     Reload(admin::Reload),
     Events(admin::Events),
     Healthcheck(admin::Healthcheck),
@@ -71,6 +75,8 @@ impl Cli {
             Command::Status(command) => command.run(),
             Command::Drain(command) => command.run(),
             Command::Undrain(command) => command.run(),
+            Command::Force(command) => command.run(),
+            Command::Unforce(command) => command.run(),
             Command::Reload(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Healthcheck(command) => command.run(),

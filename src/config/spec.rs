@@ -587,6 +587,11 @@ static SERVICE: &[Field] = &[
         "what DNS answers",
     ),
     field(
+        "ramp",
+        Shape::Scalar(&DURATION),
+        "a region that comes back is given its clients little by little over this; default 0s: at once",
+    ),
+    field(
         "guards",
         Shape::Map(&[field(
             "min_regions",

@@ -12,11 +12,13 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::drains::Drain;
+use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
 use crate::positions::parse_vector;
+use crate::steering::Forced;
 
 /// A state is written at most once in a second for so many bytes, so that a large one does not keep the disk busy.
 const BYTES_PER_SECOND: usize = 1 << 18;
@@ -129,11 +131,21 @@ pub(super) fn remember(world: &World) -> Value {
                 "service": drain.service.as_deref(),
                 "since_ms": drain.since_ms,
                 "until_ms": drain.until_ms,
+                "over_ms": drain.over_ms,
                 "reason": drain.reason,
             })
         })
         .collect();
-    json!({ "verdicts": verdicts, "drains": drains, "positions": remember_positions(world) })
+    json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
+        "positions": remember_positions(world) })
+}
+
+fn remember_forced(world: &World) -> Vec<Value> {
+    let all = world.forced().map(|forced| {
+        json!({ "region": &*forced.region, "service": forced.service.as_deref(), "state": forced.state.as_str(),
+            "since_ms": forced.since_ms, "until_ms": forced.until_ms, "reason": forced.reason })
+    });
+    all.collect()
 }
 
 fn remember_positions(world: &World) -> Vec<Value> {
@@ -163,6 +175,11 @@ pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
             world.remember_drain(drain);
         }
     }
+    for forced in state["forced"].as_array().into_iter().flatten() {
+        if let Some(forced) = forced_from(forced) {
+            world.remember_forced(forced);
+        }
+    }
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
     }
@@ -174,7 +191,23 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         service: drain["service"].as_str().map(Into::into),
         since_ms: drain["since_ms"].as_u64()?,
         until_ms: drain["until_ms"].as_u64(),
+        over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         reason: drain["reason"].as_str().map(str::to_owned),
+    })
+}
+
+fn forced_from(forced: &Value) -> Option<ForcedState> {
+    Some(ForcedState {
+        region: forced["region"].as_str()?.into(),
+        service: forced["service"].as_str().map(Into::into),
+        state: match forced["state"].as_str()? {
+            "up" => Forced::Up,
+            "down" => Forced::Down,
+            _ => return None,
+        },
+        since_ms: forced["since_ms"].as_u64()?,
+        until_ms: forced["until_ms"].as_u64(),
+        reason: forced["reason"].as_str().map(str::to_owned),
     })
 }
 

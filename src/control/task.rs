@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::bequest::{bequeath, inherit};
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
+use super::forced::ForcedState;
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
 use super::world::{Witnessed, World, WorldStatus};
@@ -63,6 +64,12 @@ enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
     Drain(Drain, bool, oneshot::Sender<Result<(), DrainRefused>>),
     Undrain(
+        String,
+        Option<String>,
+        oneshot::Sender<Result<(), DrainRefused>>,
+    ),
+    Force(ForcedState, bool, oneshot::Sender<Result<(), DrainRefused>>),
+    Unforce(
         String,
         Option<String>,
         oneshot::Sender<Result<(), DrainRefused>>,
@@ -177,6 +184,26 @@ impl Control {
         service: Option<String>,
     ) -> Result<Result<(), DrainRefused>, Closed> {
         self.ask(|reply| Command::Undrain(region, service, reply))
+            .await
+    }
+
+    /// Has a region count as healthy or unhealthy.
+    pub async fn force(
+        &self,
+        forced: ForcedState,
+        anyway: bool,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Force(forced, anyway, reply))
+            .await
+    }
+
+    /// Leaves a region to its probes again.
+    pub async fn unforce(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Unforce(region, service, reply))
             .await
     }
 
@@ -323,7 +350,12 @@ impl Writer {
             Command::Adopt(adoption, reply) => {
                 let _ = reply.send(self.adopt(*adoption));
             }
-            Command::Drain(_, _, reply) | Command::Undrain(_, _, reply) if self.is_bequeathed => {
+            Command::Drain(_, _, reply)
+            | Command::Undrain(_, _, reply)
+            | Command::Force(_, _, reply)
+            | Command::Unforce(_, _, reply)
+                if self.is_bequeathed =>
+            {
                 let _ = reply.send(Err(DrainRefused::HandedOver));
             }
             Command::Drain(drain, force, reply) => {
@@ -334,6 +366,15 @@ impl Writer {
                 let outcome = self
                     .world
                     .undrain(&region, service.as_deref(), clock::unix_ms());
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Force(forced, anyway, reply) => {
+                let outcome = self.world.force(forced, anyway);
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Unforce(region, service, reply) => {
+                let now_ms = clock::unix_ms();
+                let outcome = self.world.unforce(&region, service.as_deref(), now_ms);
                 let _ = reply.send(self.conclude(outcome));
             }
             Command::Status(reply) => {
@@ -394,7 +435,7 @@ impl Writer {
                     kind: Kind::Drain,
                     region: None,
                     service: None,
-                    message: format!("a drain was refused: {refused}"),
+                    message: format!("a drain or forced state was refused: {refused}"),
                 }]);
                 return Err(refused);
             }

@@ -126,6 +126,7 @@ fn service(name: &str, policy: Policy, when_none_healthy: WhenNoneHealthy) -> Se
             answers: 1,
         },
         min_regions: 1,
+        ramp: Duration::ZERO,
     }
 }
 
@@ -289,6 +290,7 @@ pub fn snapshot(plan: Arc<Plan>, change: impl Fn(ServiceId, &mut MemberState)) -
                 weight: member.weight,
                 health: Health::Healthy,
                 admin: Admin::Enabled,
+                forced: None,
             };
             change(id, &mut state);
             state

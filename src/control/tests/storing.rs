@@ -11,7 +11,8 @@ use super::scene::{
 };
 use crate::control::sealed::seal;
 use crate::control::store::remember;
-use crate::control::{Drain, Store, StoreError, World};
+use crate::control::{Drain, ForcedState, Store, StoreError, World};
+use crate::steering::Forced;
 
 /// A world in which something has happened.
 fn lived() -> World {
@@ -22,10 +23,20 @@ fn lived() -> World {
     fold(&mut world, passed("api", AP), 10);
     let full = Drain {
         until_ms: Some(9_000),
+        over_ms: 60_000,
         reason: Some("new \"disks\"\n".into()),
         ..drain("eu", Some("api"), 20)
     };
     world.drain(full, false).unwrap();
+    let forced = ForcedState {
+        region: "ap".into(),
+        service: Some("api".into()),
+        state: Forced::Up,
+        since_ms: 40,
+        until_ms: None,
+        reason: Some("its probe lies".into()),
+    };
+    world.force(forced, false).unwrap();
     world.drain(drain("us", None, 30), true).unwrap();
     world
 }
