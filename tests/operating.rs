@@ -200,7 +200,7 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
         edge.call("GET", "/api/v1/status", "").1["drains"],
         json!([])
     );
-    assert_eq!(ground.audit(), [] as [Value; 0]);
+    assert_eq!(ground.audit(), Vec::<Value>::new());
 }
 
 #[test]
