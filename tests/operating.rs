@@ -214,10 +214,13 @@ fn a_dry_run_tells_what_a_guard_would_refuse() {
     let (code, said) = edge.command(&["drain", "near", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("would be refused"), "{said}");
-    assert_eq!(
-        edge.call("PUT", "/api/v1/drains/mars?dry_run=true", "").0,
-        404
-    );
+    for (path, expected) in [
+        ("/api/v1/drains/mars?dry_run=true", 404),
+        ("/api/v1/drains/near?dry_run=yes", 400),
+        ("/api/v1/drains/near?dryrun=true", 400),
+    ] {
+        assert_eq!(edge.call("PUT", path, "").0, expected, "{path}");
+    }
     assert_eq!(
         edge.call(
             "PUT",
@@ -389,6 +392,23 @@ fn forced_states_and_gradual_drains_survive_a_restart() {
     edge.process.wait();
     let edge = ground.start(LISTED, "");
     assert_eq!(kept(&edge), before);
+}
+
+#[test]
+fn nothing_is_done_past_the_audit_log_by_calling_it_a_dry_run() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let down = "{\"state\":\"down\"}";
+    edge.call("PUT", "/api/v1/forced/near?dry_run=true", down);
+    edge.call("DELETE", "/api/v1/forced/near?dry_run=true", "");
+    edge.call("POST", "/api/v1/reload?dry_run=true", "");
+    edge.call("PUT", "/api/v1/drains/near?dry_run=true&dry_run=false", "");
+    let told = ground.audit();
+    let whats: Vec<&str> = told
+        .iter()
+        .map(|line| line["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(whats.len(), 4, "{whats:?}");
 }
 
 #[test]

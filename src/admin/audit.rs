@@ -21,6 +21,9 @@ use crate::control::Kind;
 /// No call that an operator makes has a longer body.
 const MOST_BODY: usize = 64 << 10;
 
+/// Characters of a call that are told.
+const MOST_CALL: usize = 512;
+
 /// Answers to them are of one object.
 const MOST_ANSWER: usize = 4 << 20;
 
@@ -46,7 +49,7 @@ pub(super) async fn tell(
     let act = Act {
         who: caller.who.to_string(),
         from: caller.from.to_string(),
-        what: format!("{method} {uri}"),
+        what: shortened(format!("{method} {uri}")),
         with: told_body(&body),
         status: parts.status,
         why: told_error(&answer),
@@ -62,7 +65,15 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
     let is_act = ["/api/v1/drains/", "/api/v1/forced/", "/api/v1/reload"]
         .iter()
         .any(|begins| path.starts_with(begins));
-    is_change && is_act && !super::foresee::is_dry(uri)
+    let is_dry = *method == Method::PUT
+        && path.starts_with("/api/v1/drains/")
+        && super::foresee::is_dry(uri) == Ok(true);
+    is_change && is_act && !is_dry
+}
+
+/// The beginning of what somebody called: names are shorter than this.
+fn shortened(what: String) -> String {
+    what.chars().take(MOST_CALL).collect()
 }
 
 /// What was sent: as JSON, else that it was none.
@@ -93,7 +104,7 @@ pub(super) async fn tell_of_refusal(
     let act = Act {
         who: "(unknown)".to_owned(),
         from: from.to_string(),
-        what,
+        what: shortened(what),
         with: Value::Null,
         status,
         why: json!(why),

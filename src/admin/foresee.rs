@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use axum::extract::Query;
 use axum::http::Uri;
 use serde_json::{Value, json};
 
@@ -18,12 +19,19 @@ use crate::steering::{Admin, Ask, Draw, Snapshot, Vantage, steer};
 /// Draws that stand for all where a draw decides.
 const DRAWS: u64 = 1_000;
 
-/// Whether a call asks for a dry run.
-pub(super) fn is_dry(uri: &Uri) -> bool {
-    let query = uri.query().unwrap_or_default();
+/// Whether the query of a drain asks for a dry run; an error for anything that it does not know, since who
+/// asks for a look ahead must not get a drain.
+pub(super) fn is_dry(uri: &Uri) -> Result<bool, String> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let Query(query) = query.map_err(|error| error.to_string())?;
     query
-        .split('&')
-        .any(|pair| matches!(pair, "dry_run=true" | "dry_run"))
+        .iter()
+        .try_fold(false, |_, (key, value)| match (&**key, &**value) {
+            ("dry_run", "true") => Ok(true),
+            ("dry_run", "false") => Ok(false),
+            ("dry_run", _) => Err("`dry_run` must be true or false".to_owned()),
+            (key, _) => Err(format!("unknown parameter `{key}`: expected dry_run")),
+        })
 }
 
 /// Who goes from where to where: shares of the clients that count, by IPv4 and by IPv6 addresses.

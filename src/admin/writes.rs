@@ -97,7 +97,7 @@ pub(super) async fn drain(
         over_ms: length(&asked, "over")?.unwrap_or(0),
         reason: text(&asked, "reason")?.map(str::to_owned),
     };
-    if is_dry(&uri) {
+    if is_dry(&uri).map_err(bad)? {
         return dry_run(&state, &drain);
     }
     let answer = json!({
