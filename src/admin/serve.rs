@@ -9,24 +9,31 @@ use axum::http::StatusCode;
 use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router, middleware};
+use axum::{Extension, Json, Router, middleware};
 use futures_util::stream::{self, Stream, StreamExt};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::{ListensOn, guard};
+use super::access::{ListensOn, Peer, guard};
+use super::audit;
 use super::explain::{Question, QuestionError, explain};
+use super::force;
 use super::page;
 use super::state::AdminState;
 use super::status::status;
 use super::writes::{self, error};
 use crate::clock;
 use crate::control::Event;
+
+/// How long a client of the admin may take for TLS.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long a client of the admin may take for a request head.
 const HEADERS: std::time::Duration = std::time::Duration::from_secs(10);
@@ -42,36 +49,62 @@ pub async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let router = router(state, address);
+    let router = router(state.clone(), address);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
-        let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
+        let router = router.clone().layer(Extension(Peer(peer.ip())));
+        let (tls, stop) = (state.access.tls(), stop.clone());
         tasks.spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let over = async {
-                stop.cancelled().await;
-                tokio::time::sleep(LAST_REQUEST).await;
-            };
-            tokio::select! {
-                // Whatever ends a client's connection is the client's business.
-                _ = connection.as_mut() => {}
-                () = over => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
+            match tls {
+                None => converse(stream, router, stop).await,
+                Some(tls) => {
+                    if let Some(stream) = shake_hands(TlsAcceptor::from(tls), stream).await {
+                        converse(stream, router, stop).await;
+                    }
                 }
             }
         });
+    }
+}
+
+/// TLS; `None` if the client does not come to it in time.
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+    shaken.ok()?.ok()
+}
+
+/// Answers one client's requests until it leaves, or the edge ends.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let over = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_REQUEST).await;
+    };
+    tokio::select! {
+        // Whatever ends a client's connection is the client's business.
+        _ = connection.as_mut() => {}
+        () = over => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
+        }
     }
 }
 
@@ -92,12 +125,17 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
             "/api/v1/drains/{region}",
             put(writes::drain).delete(writes::undrain),
         )
+        .route(
+            "/api/v1/forced/{region}",
+            put(force::put).delete(force::delete),
+        )
         .route("/api/v1/reload", post(writes::reload))
         .route("/api/v1/positions/{region}", put(writes::positions))
         .method_not_allowed_fallback(|| async {
             error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(middleware::from_fn_with_state(state.clone(), audit::tell))
         .layer(middleware::from_fn_with_state(guarded, guard))
         .with_state(state)
 }

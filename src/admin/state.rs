@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::access::Access;
 use super::metrics::Metrics;
-use crate::control::{ConfigStatus, Control, Reloader};
+use super::traffic::RecentTraffic;
+use crate::clock;
+use crate::control::{Audit, ConfigStatus, Control, Reloader};
 use crate::geo::Database;
 use crate::proxy;
 use crate::steering::Snapshot;
@@ -41,11 +44,23 @@ pub struct AdminState {
     pub config: ArcSwap<ConfigStatus>,
     /// Whether traffic should be sent here.
     pub readiness: Readiness,
+    /// Who is let in, and how.
+    pub access: Access,
+    /// Where what operators do is kept; none: without a `state_dir`.
+    pub audit: Option<Arc<Audit>>,
+    /// The traffic of the last minute.
+    pub traffic: RecentTraffic,
     /// The numbers.
     pub metrics: Metrics,
 }
 
 impl AdminState {
+    /// Takes in how much traffic there has been.
+    pub fn sample_traffic(&self) {
+        self.traffic
+            .sample(&self.metrics.render(), clock::steady_ms());
+    }
+
     /// The facts now in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.proxy.live.load().snapshot.clone()

@@ -11,7 +11,7 @@ use crate::control::{TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::Vector;
-use crate::steering::{Admin, MemberState, Snapshot};
+use crate::steering::{Admin, Forced, MemberState, Percent, Snapshot};
 
 /// The whole status.
 pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
@@ -46,7 +46,16 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
             "service": drain.service.as_deref(),
             "since": clock::rfc3339(drain.since_ms),
             "until": drain.until_ms.map(clock::rfc3339),
+            "over_ms": drain.over_ms,
             "reason": drain.reason,
+        })).collect::<Vec<_>>(),
+        "forced": world.forced.iter().map(|forced| json!({
+            "region": &*forced.region,
+            "service": forced.service.as_deref(),
+            "state": forced.state.as_str(),
+            "since": clock::rfc3339(forced.since_ms),
+            "until": forced.until_ms.map(clock::rfc3339),
+            "reason": forced.reason,
         })).collect::<Vec<_>>(),
         "services": snapshot.plan.services.iter().map(|(id, service)| view.service(id, service)).collect::<Vec<_>>(),
         "regions": regions,
@@ -112,6 +121,8 @@ impl View<'_> {
             "name": &*service.name,
             "state": state_of(member),
             "health": member.health.as_str(),
+            "forced": member.forced.map(Forced::as_str),
+            "share": share_of(member.admin).get(),
             "since": since.map(|since| clock::rfc3339(*since)),
             "origins": targets,
             "applied": applied,
@@ -169,12 +180,21 @@ fn target(status: &TargetStatus) -> Value {
     json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
 }
 
+/// The share of clients without affinity to it that a region takes, were it the best for all of them.
+fn share_of(admin: Admin) -> Percent {
+    match admin {
+        Admin::Enabled => Percent::ALL,
+        Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
+        Admin::Draining | Admin::Drained => Percent::NONE,
+    }
+}
+
 /// A region's state for a service: a drain says more than health, but not more than its failing.
 fn state_of(member: &MemberState) -> &'static str {
     match (member.admin, member.health) {
         (_, Health::Unhealthy | Health::Ejected) => "unhealthy",
-        (Admin::Draining | Admin::Drained, _) => "draining",
-        (Admin::Enabled, health) => health.as_str(),
+        (Admin::Leaving { .. } | Admin::Draining | Admin::Drained, _) => "draining",
+        (Admin::Enabled | Admin::Returning(_), health) => health.as_str(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use super::bequest::{bequeath, inherit};
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
+use super::forced::ForcedState;
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
 use super::world::{Witnessed, World, WorldStatus};
@@ -63,6 +64,12 @@ enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
     Drain(Drain, bool, oneshot::Sender<Result<(), DrainRefused>>),
     Undrain(
+        String,
+        Option<String>,
+        oneshot::Sender<Result<(), DrainRefused>>,
+    ),
+    Force(ForcedState, bool, oneshot::Sender<Result<(), DrainRefused>>),
+    Unforce(
         String,
         Option<String>,
         oneshot::Sender<Result<(), DrainRefused>>,
@@ -142,6 +149,7 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
+            save_from: Instant::now(),
             is_bequeathed: false,
         };
         writer.publish();
@@ -176,6 +184,26 @@ impl Control {
         service: Option<String>,
     ) -> Result<Result<(), DrainRefused>, Closed> {
         self.ask(|reply| Command::Undrain(region, service, reply))
+            .await
+    }
+
+    /// Has a region count as healthy or unhealthy.
+    pub async fn force(
+        &self,
+        forced: ForcedState,
+        anyway: bool,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Force(forced, anyway, reply))
+            .await
+    }
+
+    /// Leaves a region to its probes again.
+    pub async fn unforce(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Unforce(region, service, reply))
             .await
     }
 
@@ -271,6 +299,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    /// When a change that is no operator's may be saved.
+    save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
     is_bequeathed: bool,
 }
@@ -297,7 +327,9 @@ impl Writer {
                 _ = tick.tick() => {
                     self.retired.tick();
                     self.publish(); // Round trips move without stirring anything.
-                    self.save();
+                    if Instant::now() >= self.save_from {
+                        self.save();
+                    }
                 }
                 () = traffic.called() => self.witness(),
                 () = tokio::time::sleep_until(look_at) => {
@@ -331,7 +363,12 @@ impl Writer {
             Command::Adopt(adoption, reply) => {
                 let _ = reply.send(self.adopt(*adoption));
             }
-            Command::Drain(_, _, reply) | Command::Undrain(_, _, reply) if self.is_bequeathed => {
+            Command::Drain(_, _, reply)
+            | Command::Undrain(_, _, reply)
+            | Command::Force(_, _, reply)
+            | Command::Unforce(_, _, reply)
+                if self.is_bequeathed =>
+            {
                 let _ = reply.send(Err(DrainRefused::HandedOver));
             }
             Command::Drain(drain, force, reply) => {
@@ -342,6 +379,15 @@ impl Writer {
                 let outcome = self
                     .world
                     .undrain(&region, service.as_deref(), clock::unix_ms());
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Force(forced, anyway, reply) => {
+                let outcome = self.world.force(forced, anyway);
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Unforce(region, service, reply) => {
+                let now_ms = clock::unix_ms();
+                let outcome = self.world.unforce(&region, service.as_deref(), now_ms);
                 let _ = reply.send(self.conclude(outcome));
             }
             Command::Status(reply) => {
@@ -402,7 +448,7 @@ impl Writer {
                     kind: Kind::Drain,
                     region: None,
                     service: None,
-                    message: format!("a drain was refused: {refused}"),
+                    message: format!("a drain or forced state was refused: {refused}"),
                 }]);
                 return Err(refused);
             }
@@ -548,8 +594,12 @@ impl Writer {
         if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
-        if let Err(error) = store.save(&remember(&self.world)) {
-            tracing::warn!(%error, "state not saved");
+        match store.save(&remember(&self.world)) {
+            Ok(wait) => self.save_from = Instant::now() + wait,
+            Err(error) => {
+                tracing::warn!(%error, "state not saved");
+                self.unsaved = true;
+            }
         }
     }
 }

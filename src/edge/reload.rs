@@ -168,6 +168,10 @@ impl Reloading {
         self.serving.dot.store(materials.dot.clone());
         self.serving
             .admin
+            .access
+            .encrypt_with(materials.admin_tls.clone());
+        self.serving
+            .admin
             .database
             .store(materials.database.clone());
         let summary = if changes.is_empty() {

@@ -18,12 +18,12 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{AdminState, Metrics, Readiness};
+use crate::admin::{Access, AdminState, Metrics, Readiness, RecentTraffic, watch_traffic};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
 use crate::control::{
-    Adoption, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
+    Adoption, Audit, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
 };
 use crate::dns;
 use crate::health::Traffic;
@@ -193,10 +193,11 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn keep_house(&self, admin: &AdminState, wiring: &Wiring) {
+    fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring) {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        house.spawn(watch_traffic(admin.clone(), stop.clone()));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -363,6 +364,8 @@ fn admin_state(
     reloader: Reloader,
     metrics: Metrics,
 ) -> AdminState {
+    let snapshot = context.live.load().snapshot.clone();
+    let state_dir = snapshot.plan.node.state_dir.as_deref();
     AdminState {
         proxy: context,
         database: ArcSwap::new(materials.database.clone()),
@@ -374,6 +377,9 @@ fn admin_state(
             error: None,
         }),
         readiness: Readiness::default(),
+        access: Access::new(materials.admin_tls.clone()),
+        audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
+        traffic: RecentTraffic::default(),
         metrics,
     }
 }

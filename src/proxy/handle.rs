@@ -381,6 +381,7 @@ impl<'a> Exchange<'a> {
         let ask = Ask {
             service: asked.service_id,
             place,
+            spread: asked.known.spread(asked.client),
             vantage: Vantage::Edge,
             access: asked.access,
             affinity: asked.known.region,

@@ -194,13 +194,32 @@ function refreshSoon() {
   soon ??= setTimeout(() => { soon = null; refresh(); }, SOON_MS);
 }
 
-function followEvents() {
-  const source = new EventSource("api/v1/events?since=0");
-  for (const kind of ["health", "reload", "drain", "position"]) {
-    source.addEventListener(kind, (message) => {
-      showEvent(JSON.parse(message.data));
+let lastEvent = 0;
+
+/** Shows the events of one stream until it ends. EventSource cannot bear a token, so it is read by hand. */
+async function readEvents() {
+  const token = $("token").value;
+  const headers = token ? { Authorization: `Bearer ${token}` } : {};
+  const response = await fetch(`api/v1/events?since=${lastEvent}`, { headers });
+  if (!response.ok) throw new Error(response.statusText);
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  for (let text = "", next = await reader.read(); !next.done; next = await reader.read()) {
+    const lines = (text + next.value).split("\n");
+    text = lines.pop();
+    for (const line of lines.filter((known) => known.startsWith("data:"))) {
+      const event = JSON.parse(line.slice("data:".length));
+      lastEvent = event.id;
+      showEvent(event);
       refreshSoon();
-    });
+    }
+  }
+}
+
+/** Follows for good: whatever ends a stream, the next begins where it ended. */
+async function followEvents() {
+  for (;;) {
+    await readEvents().catch(() => {});
+    await new Promise((resolve) => { setTimeout(resolve, REFRESH_MS); });
   }
 }
 
