@@ -1,9 +1,11 @@
 //! What the admin's routes share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::watch;
 
 use super::metrics::Metrics;
 use crate::control::{ConfigStatus, Control, Reloader};
@@ -43,9 +45,16 @@ pub struct AdminState {
     pub readiness: Readiness,
     /// The numbers.
     pub metrics: Metrics,
+    /// What the lab around this edge has to tell; none: this edge is no lab's.
+    pub lab: OnceLock<watch::Receiver<Value>>,
 }
 
 impl AdminState {
+    /// This edge is a lab's, which tells of itself here. Only the first one is heard.
+    pub fn show_lab(&self, told: watch::Receiver<Value>) {
+        let _ = self.lab.set(told);
+    }
+
     /// The facts now in force.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.proxy.live.load().snapshot.clone()

@@ -1,7 +1,7 @@
 //! One edge from start to end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -374,6 +374,7 @@ fn admin_state(
         }),
         readiness: Readiness::default(),
         metrics,
+        lab: OnceLock::new(),
     }
 }
 
