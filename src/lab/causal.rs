@@ -8,9 +8,11 @@
 //! often they have seen it (Shapiro, Preguiça, Baquero and Zawirski, "Conflict-free Replicated Data
 //! Types", 2011).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
+
+use litemap::LiteMap;
 
 use super::name::Name;
 use super::position::{NotAVector, Position};
@@ -34,10 +36,10 @@ pub(super) struct Dot {
 }
 
 /// A set of dots.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Dots {
     /// The version vector: all of an actor's dots up to this one.
-    pub(super) upto: BTreeMap<Actor, u64>,
+    pub(super) upto: LiteMap<Actor, u64>,
     /// Dots after a gap.
     pub(super) beyond: BTreeSet<Dot>,
 }
@@ -141,8 +143,8 @@ impl FromStr for Dots {
             let region = region.parse().map_err(|_| refuse())?;
             let Position { epoch, seq } = position.parse().map_err(|_| refuse())?;
             if seq > 0 {
-                let known = dots.upto.entry(Actor { region, epoch }).or_default();
-                *known = seq.max(*known);
+                let actor = Actor { region, epoch };
+                dots.upto.insert(actor.clone(), seq.max(dots.upto(&actor)));
             }
         }
         Ok(dots)
@@ -158,14 +160,14 @@ pub(super) trait Payload: Clone + Ord {
 /// The versions that are present, and the dots of all that have ever been.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Causal<T> {
-    pub(super) present: BTreeMap<Dot, T>,
+    pub(super) present: LiteMap<Dot, T>,
     pub(super) seen: Dots,
 }
 
 impl<T> Default for Causal<T> {
     fn default() -> Self {
         Self {
-            present: BTreeMap::new(),
+            present: LiteMap::new(),
             seen: Dots::default(),
         }
     }
@@ -178,7 +180,7 @@ impl<T: Payload> Causal<T> {
         let mut seen = replaced;
         seen.insert(dot.clone());
         Self {
-            present: BTreeMap::from([(dot, payload)]),
+            present: [(dot, payload)].into_iter().collect(),
             seen,
         }
     }
@@ -186,7 +188,7 @@ impl<T: Payload> Causal<T> {
     /// What changes when these are removed.
     pub(super) fn removed(dots: Dots) -> Self {
         Self {
-            present: BTreeMap::new(),
+            present: LiteMap::new(),
             seen: dots,
         }
     }
@@ -194,7 +196,13 @@ impl<T: Payload> Causal<T> {
     /// Takes the later state of every dot. Where a store that ran backwards gave one dot to two versions,
     /// the greater one stays.
     pub(super) fn merge(&mut self, other: &Self) {
-        self.drop_gone(other);
+        if *self == Self::default() {
+            // A copy has room for what it holds and no more.
+            *self = other.clone();
+            return;
+        }
+        let is_gone = |dot: &Dot| other.seen.contains(dot) && !other.present.contains_key(dot);
+        self.present.retain(|dot, _| !is_gone(dot));
         for (dot, payload) in &other.present {
             match self.present.get_mut(dot) {
                 Some(own) if *own < *payload => *own = payload.clone(),
@@ -204,22 +212,6 @@ impl<T: Payload> Causal<T> {
             }
         }
         self.seen.merge(&other.seen);
-    }
-
-    /// Drops what the other has seen and has no more. Goes by what the other has seen, which for one change is little
-    /// however much is present here.
-    fn drop_gone(&mut self, other: &Self) {
-        let seen = other.seen.upto.iter().flat_map(|(actor, upto)| {
-            let range = dot(actor, 0)..=dot(actor, *upto);
-            self.present.range(range).map(|(dot, _)| dot.clone())
-        });
-        let beyond = other.seen.beyond.iter().cloned();
-        let gone = seen
-            .chain(beyond)
-            .filter(|dot| !other.present.contains_key(dot));
-        for dot in gone.collect::<Vec<_>>() {
-            self.present.remove(&dot);
-        }
     }
 
     /// What it costs to hold, roughly.
@@ -265,6 +257,7 @@ pub(super) mod tests {
                 .keys()
                 .chain(&gone)
                 .for_each(|dot| seen.insert(dot.clone()));
+            let present = present.into_iter().collect();
             Causal { present, seen }
         })
     }

@@ -1,8 +1,9 @@
 //! Changes as JSON, between regions. Pure. What does not read is no change of a lab's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use litemap::LiteMap;
 use serde_json::{Value, json};
 
 use super::causal::{Actor, Causal, Dot, Dots, Payload};
@@ -90,7 +91,7 @@ fn dots_from_json(dots: &Value) -> Option<Dots> {
     let upto = upto.map(|dot| dot.map(|dot| (dot.actor, dot.number)));
     let beyond = dots.get("beyond")?.as_array()?.iter().map(dot_from_json);
     let mut read = Dots {
-        upto: upto.collect::<Option<BTreeMap<_, _>>>()?,
+        upto: upto.collect::<Option<LiteMap<_, _>>>()?,
         beyond: BTreeSet::new(),
     };
     // One by one, because a set of dots has one form whatever was sent.
@@ -118,7 +119,7 @@ fn causal_from_json<T: Payload>(
         _ => None,
     };
     let present = state.get("present")?.as_array()?.iter().map(version);
-    let present = present.collect::<Option<BTreeMap<_, _>>>()?;
+    let present = present.collect::<Option<LiteMap<_, _>>>()?;
     let mut seen = dots_from_json(state.get("seen")?)?;
     // A version that is present has been seen, whatever was sent.
     present.keys().for_each(|dot| seen.insert(dot.clone()));
@@ -171,7 +172,7 @@ fn counter_from_json(counter: &Value) -> Option<Counter> {
     let totals = |totals: &Value| {
         let totals = totals.as_array()?.iter().map(dot_from_json);
         let totals = totals.map(|dot| dot.map(|dot| (dot.actor, dot.number)));
-        totals.collect::<Option<BTreeMap<_, _>>>().map(GCounter)
+        totals.collect::<Option<LiteMap<_, _>>>().map(GCounter)
     };
     Some(Counter {
         added: totals(counter.get("added")?)?,
