@@ -132,6 +132,8 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
     page.evaluate(&format!("{japan}.querySelector('button').click()"));
     page.wait_for("document.querySelector('#explanation').textContent.includes('by round trip from the client')");
 
+    page.wait_for("/^Stale reads: naive [1-9]\\d* of \\d+, through Meridian 0 of \\d+$/.test(document.querySelector('#stale-reads').textContent)");
+
     lab.command("kill ap-northeast-1");
     page.wait_for(&shows("ap-northeast-1", "unhealthy"));
     page.wait_for("document.querySelector('#events').textContent.includes('Connection refused')");

@@ -21,6 +21,13 @@ pub(super) async fn script() -> Response {
     )
 }
 
+pub(super) async fn lab_script() -> Response {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("dashboard/lab.js"),
+    )
+}
+
 pub(super) async fn style() -> Response {
     file(
         "text/css; charset=utf-8",

@@ -113,6 +113,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
     Router::new()
         .route("/", get(page::html))
         .route("/dashboard.js", get(page::script))
+        .route("/lab.js", get(page::lab_script))
         .route("/dashboard.css", get(page::style))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
@@ -121,6 +122,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/lab", get(lab_json))
         .route(
             "/api/v1/drains/{region}",
             put(writes::drain).delete(writes::undrain),
@@ -207,6 +209,13 @@ async fn explain_json(
         Err(
             problem @ (QuestionError::Type(_) | QuestionError::Method(_) | QuestionError::Token(_)),
         ) => error(StatusCode::BAD_REQUEST, problem.to_string()).into_response(),
+    }
+}
+
+async fn lab_json(State(state): State<Arc<AdminState>>) -> Response {
+    match state.lab.get() {
+        Some(told) => Json(told.borrow().clone()).into_response(),
+        None => error(StatusCode::NOT_FOUND, "this edge runs in no lab").into_response(),
     }
 }
 

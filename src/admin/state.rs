@@ -1,9 +1,11 @@
 //! What the admin's routes share.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
+use serde_json::Value;
+use tokio::sync::watch;
 
 use super::access::Access;
 use super::metrics::Metrics;
@@ -52,6 +54,8 @@ pub struct AdminState {
     pub traffic: RecentTraffic,
     /// The numbers.
     pub metrics: Metrics,
+    /// What the lab around this edge has to tell; none: this edge is no lab's.
+    pub lab: OnceLock<watch::Receiver<Value>>,
 }
 
 impl AdminState {
@@ -59,6 +63,11 @@ impl AdminState {
     pub fn sample_traffic(&self) {
         self.traffic
             .sample(&self.metrics.render(), clock::steady_ms());
+    }
+
+    /// This edge is a lab's, which tells of itself here. Only the first one is heard.
+    pub fn show_lab(&self, told: watch::Receiver<Value>) {
+        let _ = self.lab.set(told);
     }
 
     /// The facts now in force.

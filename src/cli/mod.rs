@@ -9,6 +9,7 @@ mod admin;
 mod check;
 mod completions;
 mod explain;
+mod fault;
 mod force;
 mod foreseen;
 mod lab;

@@ -1,7 +1,7 @@
 //! One edge from start to end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -381,6 +381,7 @@ fn admin_state(
         audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
         traffic: RecentTraffic::default(),
         metrics,
+        lab: OnceLock::new(),
     }
 }
 
