@@ -4,6 +4,7 @@
 //! by name.
 
 mod drained;
+mod history;
 mod inherited;
 mod reported;
 mod shown;
@@ -15,6 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use history::TargetProbes;
 use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
 pub use witnessed::{Judged, Witnessed};
