@@ -9,7 +9,8 @@ Reads package/countries-110m.json, a TopoJSON file of Natural Earth's country bo
 writes world.json into the last folder: for each country's ISO 3166 code the `d` of an SVG path.
 
 The projection is the plate carrée: x is the longitude and y the latitude southwards, both in fifths of a degree, so that
-a page needs no formula to place a point. Points that the rounding brings together are dropped, and Antarctica is left out.
+a page needs no formula to place a point. Points that the rounding brings together are dropped, and Antarctica is left out. What crosses the antimeridian is drawn at both
+edges, and reaches over them.
 """
 
 import json
@@ -51,6 +52,22 @@ def ring(indices, decoded):
     return points
 
 
+def unwrapped(points):
+    """A ring that crosses the antimeridian without the jump, and once more at the other edge of the map."""
+    turn = 360 * SCALE
+    shift, rings, before = 0, [[]], points[0][0]
+    for x, y in points:
+        if abs(x - before) > turn / 2:
+            shift += turn if x < before else -turn
+        before = x
+        rings[0].append((x + shift, y))
+    beyond = [x for x, _ in rings[0] if abs(x) > turn / 2]
+    if beyond:
+        back = -turn if beyond[0] > 0 else turn
+        rings.append([(x + back, y) for x, y in rings[0]])
+    return rings
+
+
 def number(n):
     """As it follows another: a sign separates as well as a space."""
     return str(n) if n < 0 else f" {n}"
@@ -85,8 +102,9 @@ def main(package, folder):
     world = {}
     for country in topology["objects"]["countries"]["geometries"]:
         polygons = country["arcs"] if country["type"] == "MultiPolygon" else [country["arcs"]]
-        rings = [path(ring(indices, decoded)) for polygon in polygons for indices in polygon]
-        world[code(country)] = world.get(code(country), "") + "".join(rings)
+        rings = [ring(indices, decoded) for polygon in polygons for indices in polygon]
+        shape = "".join(path(part) for points in rings for part in unwrapped(points))
+        world[code(country)] = world.get(code(country), "") + shape
     kept = {name: shape for name, shape in sorted(world.items()) if shape and name not in LEFT_OUT}
     text = ",\n".join(f"{json.dumps(name)}:{json.dumps(shape)}" for name, shape in kept.items())
     (pathlib.Path(folder) / "world.json").write_text("{\n" + text + "\n}\n")

@@ -3,15 +3,24 @@
 //! Shows Decisions and Snapshots; decides nothing itself.
 
 mod access;
+mod countries;
+mod desk;
 mod explain;
+mod files;
+mod follow;
+mod live_traffic;
 mod metrics;
 mod page;
+mod probes;
+mod recent;
 mod serve;
 mod state;
 mod status;
 mod writes;
 
+pub use countries::Atlas;
 pub use explain::{Explanation, Question, QuestionError, explain};
+pub use live_traffic::{TrafficBoard, watch_traffic};
 pub use metrics::{Metrics, describe};
 pub use serve::serve;
 pub use state::{AdminState, Readiness};

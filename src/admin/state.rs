@@ -5,6 +5,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arc_swap::ArcSwap;
 
+use super::countries::Atlas;
+use super::live_traffic::TrafficBoard;
 use super::metrics::Metrics;
 use crate::control::{ConfigStatus, Control, Reloader};
 use crate::geo::Database;
@@ -43,6 +45,10 @@ pub struct AdminState {
     pub readiness: Readiness,
     /// The numbers.
     pub metrics: Metrics,
+    /// What traffic did in the last seconds.
+    pub traffic: TrafficBoard,
+    /// Whereto countries are sent.
+    pub atlas: Atlas,
 }
 
 impl AdminState {

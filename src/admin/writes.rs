@@ -64,8 +64,15 @@ fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
     body: Bytes,
 ) -> Result<Response, Refused> {
+    // Whoever asks for what there is not, such as a dry run, must not get a drain instead.
+    if let Some((key, _)) = query.first() {
+        return Err(bad(format!(
+            "unknown parameter `{key}`: a drain takes what it is told from its body"
+        )));
+    }
     let asked = object(&body, &["service", "for", "reason", "force"])?;
     let force = match asked.get("force") {
         None | Some(Value::Null) => false,

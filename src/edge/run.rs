@@ -18,7 +18,7 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{AdminState, Metrics, Readiness};
+use crate::admin::{self, AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
@@ -28,7 +28,7 @@ use crate::control::{
 use crate::dns;
 use crate::health::Traffic;
 use crate::positions::Keyring;
-use crate::proxy::{self, AccessLog, InFlightCounters, Routes, Workers};
+use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters, Workers};
 use crate::steering::Snapshot;
 
 /// How often histograms are kept from growing.
@@ -68,6 +68,7 @@ pub(super) struct Wiring {
     published: Arc<Notify>,
     in_flight: InFlightCounters,
     traffic: Arc<Traffic>,
+    served: Arc<ServedCounters>,
 }
 
 impl Wiring {
@@ -126,6 +127,7 @@ impl Wiring {
             materials.identities.clone(),
             &self.in_flight,
             &self.traffic,
+            &self.served,
         ))
     }
 }
@@ -192,10 +194,15 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn keep_house(&self, admin: &AdminState, wiring: &Wiring) {
+    fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring) {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        house.spawn(admin::watch_traffic(
+            admin.clone(),
+            dns.clone(),
+            stop.clone(),
+        ));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -371,9 +378,12 @@ fn admin_state(
             loaded_at_ms: clock::unix_ms(),
             generation: 1,
             error: None,
+            changes: Vec::new(),
         }),
         readiness: Readiness::default(),
         metrics,
+        traffic: admin::TrafficBoard::default(),
+        atlas: admin::Atlas::default(),
     }
 }
 
@@ -422,6 +432,7 @@ impl Wiring {
             published: Arc::default(),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
+            served: Arc::default(),
         }
     }
 
