@@ -144,9 +144,11 @@ pub(super) async fn guard(
         let mut attempts = attempts.unwrap_or_else(PoisonError::into_inner);
         asked.judge(&snapshot.plan.admin, &mut attempts, clock::steady_ms())
     };
+    let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
     match who {
         Ok(who) => {
-            request.extensions_mut().insert(Caller { who, from });
+            let caller = Caller { who, from, may_see };
+            request.extensions_mut().insert(caller);
             next.run(request).await
         }
         Err(denied) => {
@@ -176,9 +178,7 @@ impl Asked<'_> {
     ) -> Result<Who, Denied> {
         match self.need {
             Need::Nothing => return Ok(Who::Anybody),
-            Need::Read if admin.is_open_to_readers() && self.is_no_rebound_page() => {
-                return Ok(Who::Anybody);
-            }
+            Need::Read if self.is_open(admin) => return Ok(Who::Anybody),
             Need::Read => {}
             Need::Operate => {
                 refuse_other_pages(self.headers)?;
@@ -198,6 +198,11 @@ impl Asked<'_> {
             ));
         }
         Ok(Who::Bearer(token.name.clone()))
+    }
+
+    /// Whether it may see without a token.
+    fn is_open(&self, admin: &AdminAccess) -> bool {
+        admin.is_open_to_readers() && self.is_no_rebound_page()
     }
 
     /// Without tokens changes are trusted to whoever is on this machine.

@@ -11,6 +11,8 @@ pub(super) struct Caller {
     pub(super) who: Who,
     /// The other end of the connection.
     pub(super) from: IpAddr,
+    /// Whether it may see what the API shows, whatever it asked for.
+    pub(super) may_see: bool,
 }
 
 /// Who calls.

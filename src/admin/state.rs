@@ -8,6 +8,8 @@ use serde_json::Value;
 use tokio::sync::watch;
 
 use super::access::Access;
+use super::countries::Atlas;
+use super::live_traffic::TrafficBoard;
 use super::metrics::Metrics;
 use super::traffic::RecentTraffic;
 use crate::clock;
@@ -51,17 +53,21 @@ pub struct AdminState {
     /// Where what operators do is kept; none: without a `state_dir`.
     pub audit: Option<Arc<Audit>>,
     /// The traffic of the last minute.
-    pub traffic: RecentTraffic,
+    pub recent: RecentTraffic,
     /// The numbers.
     pub metrics: Metrics,
     /// What the lab around this edge has to tell; none: this edge is no lab's.
     pub lab: OnceLock<watch::Receiver<Value>>,
+    /// What traffic did in the last seconds.
+    pub traffic: TrafficBoard,
+    /// Whereto countries are sent.
+    pub atlas: Atlas,
 }
 
 impl AdminState {
     /// Takes in how much traffic there has been.
     pub fn sample_traffic(&self) {
-        self.traffic
+        self.recent
             .sample(&self.metrics.render(), clock::steady_ms());
     }
 

@@ -1,17 +1,21 @@
 //! `GET /api/v1/status`: every region, service and origin, with what is known of them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::{Region, Service};
-use crate::control::{TargetStatus, WorldStatus};
+use crate::control::{LastProbe, TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::Vector;
 use crate::steering::{Admin, Forced, MemberState, Percent, Snapshot};
+
+/// Lines of what the last reload changed.
+const MOST_CHANGES: usize = 100;
 
 /// The whole status.
 pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
@@ -39,7 +43,9 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
             "generation": config.generation,
             "error": config.error.as_ref().map(|error| json!({
                 "file": error.file, "line": error.line, "column": error.column, "message": error.message,
+                "source": error.source,
             })),
+            "changes": config.changes.iter().take(MOST_CHANGES).collect::<Vec<_>>(),
         },
         "drains": world.drains.iter().map(|drain| json!({
             "region": &*drain.region,
@@ -155,20 +161,25 @@ impl View<'_> {
     }
 }
 
+/// A probe, passed or not.
+pub(super) fn probe(probe: &LastProbe) -> Value {
+    let (ok, latency_ms, detail, phases) = match &probe.outcome {
+        Ok(phases) => {
+            let ms = |duration: Duration| (duration.as_secs_f64() * 1e5).round() / 100.0;
+            let split = json!({
+                "connect": ms(phases.connect), "tls": ms(phases.tls), "first_byte": ms(phases.first_byte),
+            });
+            (true, Some(ms(phases.total())), "ok".to_owned(), Some(split))
+        }
+        Err(failure) => (false, None, failure.to_string(), None),
+    };
+    json!({
+        "at": clock::rfc3339(probe.at_ms), "ok": ok, "latency_ms": latency_ms, "detail": detail, "phases_ms": phases,
+    })
+}
+
 fn target(status: &TargetStatus) -> Value {
-    let last = status.last.as_ref().map(|last| {
-        let (ok, latency_ms, detail, phases) = match &last.outcome {
-            Ok(phases) => {
-                let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e5).round() / 100.0;
-                let split = json!({
-                    "connect": ms(phases.connect), "tls": ms(phases.tls), "first_byte": ms(phases.first_byte),
-                });
-                (true, Some(ms(phases.total())), "ok".to_owned(), Some(split))
-            }
-            Err(failure) => (false, None, failure.to_string(), None),
-        };
-        json!({ "at": clock::rfc3339(last.at_ms), "ok": ok, "latency_ms": latency_ms, "detail": detail, "phases_ms": phases })
-    });
+    let last = status.last.as_ref().map(probe);
     let state = match status.verdict {
         Verdict::Unknown => "unknown",
         Verdict::Healthy => "healthy",

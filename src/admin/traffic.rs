@@ -63,7 +63,7 @@ impl RecentTraffic {
 }
 
 /// Reads the numbers until `stop`.
-pub async fn watch_traffic(state: Arc<AdminState>, stop: CancellationToken) {
+pub async fn sample_traffic(state: Arc<AdminState>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(Duration::from_millis(EVERY_MS));
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         state.sample_traffic();

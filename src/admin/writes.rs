@@ -142,7 +142,7 @@ fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
     state.sample_traffic();
-    let foreseen = foresee(&snapshot, region, &services, &state.traffic.of_late());
+    let foreseen = foresee(&snapshot, region, &services, &state.recent.of_late());
     Ok(Json(foreseen).into_response())
 }
 

@@ -30,5 +30,6 @@ pub use retired::Replaced;
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use world::{
-    EjectedStatus, Folded, Judged, LastProbe, TargetStatus, Witnessed, World, WorldStatus,
+    EjectedStatus, Folded, Judged, LastProbe, TargetProbes, TargetStatus, Witnessed, World,
+    WorldStatus,
 };

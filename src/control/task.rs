@@ -17,7 +17,7 @@ use super::events::{Event, EventLog, Kind};
 use super::forced::ForcedState;
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
-use super::world::{Witnessed, World, WorldStatus};
+use super::world::{TargetProbes, Witnessed, World, WorldStatus};
 use crate::config::plan::Plan;
 use crate::geo::ClientMap;
 use crate::health::{Checker, Prober, Report, Target, TargetKey, Traffic, Verdict};
@@ -75,6 +75,7 @@ enum Command {
         oneshot::Sender<Result<(), DrainRefused>>,
     ),
     Status(oneshot::Sender<WorldStatus>),
+    Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),
     Republish,
     Tell(Event),
@@ -222,6 +223,16 @@ impl Control {
     /// What the status page shows beyond the snapshot.
     pub async fn status(&self) -> Result<WorldStatus, Closed> {
         self.ask(Command::Status).await
+    }
+
+    /// The last probes of a region's targets, of one service or of all.
+    pub async fn probes(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Vec<TargetProbes>, Closed> {
+        self.ask(|reply| Command::Probes(region, service, reply))
+            .await
     }
 
     /// Notes that a region's positions ran backwards. Lost if the writer is overwhelmed: the next
@@ -392,6 +403,9 @@ impl Writer {
             }
             Command::Status(reply) => {
                 let _ = reply.send(self.world.status());
+            }
+            Command::Probes(region, service, reply) => {
+                let _ = reply.send(self.world.probes(&region, service.as_deref()));
             }
             Command::Suspect(region, message) => {
                 let event = self.world.suspect(&region, message, clock::unix_ms());

@@ -18,7 +18,7 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{Access, AdminState, Metrics, Readiness, RecentTraffic, watch_traffic};
+use crate::admin::{self, Access, AdminState, Metrics, Readiness, RecentTraffic, sample_traffic};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
@@ -28,7 +28,7 @@ use crate::control::{
 use crate::dns;
 use crate::health::Traffic;
 use crate::positions::Keyring;
-use crate::proxy::{self, AccessLog, InFlightCounters, Routes, Workers};
+use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters, Workers};
 use crate::steering::Snapshot;
 
 /// How often histograms are kept from growing.
@@ -68,6 +68,7 @@ pub(super) struct Wiring {
     published: Arc<Notify>,
     in_flight: InFlightCounters,
     traffic: Arc<Traffic>,
+    served: Arc<ServedCounters>,
 }
 
 impl Wiring {
@@ -126,6 +127,7 @@ impl Wiring {
             materials.identities.clone(),
             &self.in_flight,
             &self.traffic,
+            &self.served,
         ))
     }
 }
@@ -197,7 +199,12 @@ impl Running {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
-        house.spawn(watch_traffic(admin.clone(), stop.clone()));
+        house.spawn(sample_traffic(admin.clone(), stop.clone()));
+        house.spawn(admin::watch_traffic(
+            admin.clone(),
+            dns.clone(),
+            stop.clone(),
+        ));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -375,13 +382,16 @@ fn admin_state(
             loaded_at_ms: clock::unix_ms(),
             generation: 1,
             error: None,
+            changes: Vec::new(),
         }),
         readiness: Readiness::default(),
         access: Access::new(materials.admin_tls.clone()),
         audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
-        traffic: RecentTraffic::default(),
+        recent: RecentTraffic::default(),
         metrics,
         lab: OnceLock::new(),
+        traffic: admin::TrafficBoard::default(),
+        atlas: admin::Atlas::default(),
     }
 }
 
@@ -430,6 +440,7 @@ impl Wiring {
             published: Arc::default(),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
+            served: Arc::default(),
         }
     }
 

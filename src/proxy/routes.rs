@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::HeaderValue;
 use metrics::Counter;
 
 use super::headers::Via;
 use super::origin_tls::OriginTls;
+use super::served::{Served, ServedCounters};
 use super::tls::Identities;
 use super::witness::Witness;
 use crate::config::plan::{HostPattern, Plan};
@@ -43,6 +45,7 @@ pub(super) struct Lane {
     /// Responses by the hundreds of their status.
     responses: [Counter; 5],
     witnesses: Vec<Witness>,
+    served: Arc<Served>,
 }
 
 impl Lane {
@@ -51,8 +54,14 @@ impl Lane {
         self.witnesses.iter().find(|witness| witness.is_of(origin))
     }
 
-    /// Counts a response.
-    pub(super) fn count(&self, status: http::StatusCode) {
+    /// Counts a try that got no answer.
+    pub(super) fn count_failure(&self) {
+        self.served.failed();
+    }
+
+    /// Counts a response that begins this long after its request came.
+    pub(super) fn count(&self, status: http::StatusCode, after: Duration) {
+        self.served.answered(status, after);
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(counter) = self.responses.get(class) {
             counter.increment(1);
@@ -80,6 +89,7 @@ pub struct Routes {
     pub(super) identities: Arc<Identities>,
     pub(super) via: Via,
     region_names: Table<RegionId, HeaderValue>,
+    served: Arc<ServedCounters>,
 }
 
 impl Routes {
@@ -91,7 +101,9 @@ impl Routes {
         identities: Arc<Identities>,
         in_flight: &InFlightCounters,
         traffic: &Arc<Traffic>,
+        served: &Arc<ServedCounters>,
     ) -> Self {
+        let regions = served.of(plan);
         let mut exact = HashMap::new();
         let mut wildcards = HashMap::new();
         for (id, service) in plan.services.iter() {
@@ -108,7 +120,9 @@ impl Routes {
             origins: Table::like(&plan.origins, |id| {
                 plan.origins.of(id).url.to_string().into()
             }),
-            lanes: Table::like(&plan.services, |id| lanes(plan, id, in_flight, traffic)),
+            lanes: Table::like(&plan.services, |id| {
+                lanes(plan, id, in_flight, traffic, &regions)
+            }),
             probers,
             targets: targets(plan),
             tls,
@@ -118,6 +132,7 @@ impl Routes {
                 let name = HeaderValue::from_str(&plan.regions.of(id).name);
                 name.unwrap_or_else(|_| HeaderValue::from_static(""))
             }),
+            served: served.clone(),
         }
     }
 
@@ -134,6 +149,11 @@ impl Routes {
             below = parent;
         }
         None
+    }
+
+    /// What regions answered.
+    pub fn served(&self) -> &ServedCounters {
+        &self.served
     }
 
     /// An origin's URL as a text.
@@ -174,6 +194,7 @@ fn lanes(
     id: ServiceId,
     in_flight: &InFlightCounters,
     traffic: &Arc<Traffic>,
+    served: &Table<RegionId, Arc<Served>>,
 ) -> HashMap<RegionId, Lane> {
     let service = plan.services.of(id);
     let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -190,6 +211,7 @@ fn lanes(
                         "service" => service.name.to_string(), "region" => region.to_string(), "class" => class)
                 }),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
+                served: served.of(member.region).clone(),
             };
             (member.region, lane)
         })

@@ -1,21 +1,20 @@
-// What the lab's own clients miss, straight at the regions and through this edge. Other edges have no lab:
-// they say 404, and the section stays hidden.
-"use strict";
+// What the lab's own clients miss, straight at the regions and through this edge. Other edges have no lab: they say
+// 404, and the section stays hidden.
 
-(() => {
-  const EVERY_MS = 1000;
+import { get } from "./api.js";
+import { $ } from "./page.js";
 
-  const missed = ({ stale, reads, marked }) => `${stale} of ${reads}` + (marked ? ` (${marked} of them marked)` : "");
+let isLab = true;
 
-  async function show() {
-    const response = await fetch("api/v1/lab");
-    if (!response.ok) return;
-    const { naive, meridian } = (await response.json()).stale_reads;
-    document.getElementById("lab").hidden = false;
-    document.getElementById("stale-reads").textContent =
-      `Stale reads: naive ${missed(naive)}, through Meridian ${missed(meridian)}`;
-    setTimeout(() => show().catch(() => {}), EVERY_MS);
+const missed = ({ stale, reads, marked }) => `${stale} of ${reads}${marked ? ` (${marked} of them marked)` : ""}`;
+
+export async function showStatus() {
+  if (!isLab) return;
+  try {
+    const { naive, meridian } = (await get("api/v1/lab")).stale_reads;
+    $("lab").hidden = false;
+    $("stale-reads").textContent = `Stale reads: naive ${missed(naive)}, through Meridian ${missed(meridian)}`;
+  } catch (error) {
+    isLab = error.status !== 404;
   }
-
-  show().catch(() => {});
-})();
+}

@@ -5,6 +5,7 @@
 
 mod drained;
 mod forced;
+mod history;
 mod inherited;
 mod ramped;
 mod reported;
@@ -17,6 +18,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use history::TargetProbes;
 use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
 pub use witnessed::{Judged, Witnessed};
