@@ -1,0 +1,298 @@
+"""Starts all of the example, loads it, lets its primary die, and checks what Meridian promises. `run` calls it.
+
+Ends with 1 as soon as something is not as it should be, and says what.
+"""
+
+import argparse
+import http.client
+import os
+import random
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+
+from cluster import DELAY, Server, eventually, unprivileged
+
+HERE = Path(__file__).parent
+REGIONS = ["us-east-1", "eu-west-1", "ap-northeast-1"]
+EDGES = {"frankfurt": (50.11, 8.68), "tokyo": (35.68, 139.69)}
+LOG = "us-east-1"  # what vectors call the cluster's one log: where it began, also after it has moved
+CLIENTS = 12
+PAUSES = [0, 0.05, 0.2, 0.45]  # seconds before each of the reads that follow a write
+
+
+def check(true, what):
+    if not true:
+        raise AssertionError(what)
+    print(f"  ok: {what}", flush=True)
+
+
+class Process:
+    """A program of ours, and what it says."""
+
+    def __init__(self, name, folder, command, **environment):
+        self.path = f"{folder}/{name}.log"
+        with open(self.path, "wb") as log:
+            environment = os.environ | environment | {"NO_COLOR": "1"}
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+        self.name = name
+
+    def said(self, pattern):
+        """What it says, as soon as it does."""
+        def found():
+            if self.process.poll() is not None:
+                raise RuntimeError(f"{self.name} has ended:\n{Path(self.path).read_text()}")
+            return re.search(pattern, Path(self.path).read_text())
+
+        return eventually(found, f"{self.name} says {pattern}")
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()
+
+
+def start_app(server, folder):
+    command = [sys.executable, HERE / "app.py", "--database", server.conninfo("app"), "--log", LOG]
+    app = Process(f"app-{server.name}", folder, command)
+    app.port = int(app.said(r"listening on (\d+)")[1])
+    return app
+
+
+def start_edge(name, folder, meridian, apps, key):
+    latitude, longitude = EDGES[name]
+    origins = {region.upper().replace("-", "_"): f"http://127.0.0.1:{app.port}" for region, app in apps.items()}
+    command = [meridian, "serve", "--config", f"{folder}/edge.yaml"]
+    places = {"LATITUDE": str(latitude), "LONGITUDE": str(longitude)}
+    edge = Process(name, folder, command, EDGE=name, MERIDIAN_KEY=key, **places, **origins)
+    edge.said(r" ready")
+    edge.port = int(edge.said(r"listening http \S*:(\d+)")[1])
+    return edge
+
+
+def request(port, method, path, headers=None, body=None):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    try:
+        connection.request(method, path, body, {"Host": "kv.example.com"} | (headers or {}))
+        answer = connection.getresponse()
+        answer.text = answer.read().decode()
+        return answer
+    finally:
+        connection.close()
+
+
+class Client:
+    """One user, who comes by any edge and carries a token from one to the other."""
+
+    def __init__(self, edges, token=None):
+        self.edges, self.token = edges, token
+
+    def ask(self, method, path, body=None):
+        headers = {"Meridian-Token": self.token} if self.token else {}
+        answer = request(random.choice(self.edges).port, method, path, headers, body)
+        if (token := answer.getheader("Meridian-Token")) is not None:
+            self.token = token  # empty: taken back
+        return answer
+
+    def put(self, path, value):
+        return self.ask("PUT", path, value)
+
+    def get(self, path):
+        return self.ask("GET", path)
+
+
+class Load:
+    """Clients that write and then read what they wrote."""
+
+    def __init__(self):
+        self.lock, self.writes, self.stale, self.failed = threading.Lock(), 0, [], []
+        self.marks, self.regions, self.times = Counter(), Counter(), []
+
+    def run(self, edges, writes, seconds):
+        until = time.monotonic() + seconds
+        threads = [threading.Thread(target=self.client, args=(Client(edges), n, writes, until)) for n in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    def client(self, client, number, writes, until):
+        try:
+            value = 0
+            while self.writes < writes and time.monotonic() < until:
+                value += 1
+                answer = client.put(f"/kv/client-{number}", str(value))
+                with self.lock:
+                    self.writes += 1
+                    if answer.status != 200:
+                        self.failed.append(f"PUT {answer.status} {answer.text}")
+                        continue
+                for pause in PAUSES:
+                    time.sleep(pause * random.uniform(0.5, 1.5))
+                    self.read(client, number, value)
+        except Exception as error:
+            self.failed.append(repr(error))
+
+    def read(self, client, number, value):
+        began = time.monotonic()
+        answer = client.get(f"/kv/client-{number}")
+        took = time.monotonic() - began
+        with self.lock:
+            self.times.append(took)
+            self.marks[answer.getheader("Meridian-Consistency", "without a mark")] += 1
+            self.regions[answer.getheader("Meridian-Region", "none")] += 1
+            if answer.status != 200:
+                self.stale.append(f"GET {answer.status} {answer.text}")
+            elif int(answer.text) < value:
+                self.stale.append(f"{answer.text} after {value} was written, from {answer.getheader('Meridian-Region')}")
+
+    def report(self, primary):
+        reads = len(self.times)
+        share = lambda count: f"{100 * count / reads:.1f} %"
+        times = sorted(self.times)
+        percentile = lambda p: f"{1000 * times[min(reads - 1, int(reads * p / 100))]:.1f} ms"
+        standbys = reads - self.regions[primary]
+        print(f"  {self.writes} writes, {reads} reads, each with its client's token")
+        print(f"  stale reads: {len(self.stale)}")
+        print(f"  served by standbys: {share(standbys)}   ({', '.join(f'{r} {n}' for r, n in self.regions.most_common())})")
+        print("  " + "   ".join(f"{mark}: {share(count)}" for mark, count in self.marks.most_common()))
+        print(f"  reads: p50 {percentile(50)}, p95 {percentile(95)}")
+        check(not self.failed, f"every write was answered {self.failed[:3] or ''}".rstrip())
+        check(not self.stale, f"no read missed its client's own write {self.stale[:3] or ''}".rstrip())
+        check(set(self.marks) <= {"fresh", "routed", "waited"}, "every read was marked, and none stale or lost")
+        check(standbys > 0, "standbys served reads")
+
+
+class Example:
+    def __init__(self, folder, meridian):
+        self.folder = folder
+        self.servers = {region: Server(region, folder, 5432 + number) for number, region in enumerate(REGIONS)}
+        self.apps, self.edges, self.meridian = {}, [], meridian
+
+    def start(self):
+        primary, *standbys = self.servers.values()
+        primary.create()
+        primary.ask((HERE / "meridian.sql").read_text())
+        primary.ask("CREATE TABLE kv (key text PRIMARY KEY, value text NOT NULL)")
+        primary.ask("CREATE ROLE app LOGIN")
+        primary.ask("GRANT SELECT, INSERT, UPDATE ON kv TO app")
+        for standby in standbys:
+            standby.copy(primary)
+        self.apps = {region: start_app(server, self.folder) for region, server in self.servers.items()}
+        shutil.copy(HERE / "edge.yaml", self.folder)
+        key = secrets.token_hex(16)
+        for name in EDGES:
+            self.edges.append(start_edge(name, self.folder, self.meridian, self.apps, key))
+
+    def stop(self):
+        for process in [*self.edges, *self.apps.values(), *self.servers.values()]:
+            process.stop()
+
+    def applied(self, region):
+        """What a region says of itself."""
+        return request(self.apps[region].port, "GET", "/health").getheader("Meridian-Applied", "nothing")
+
+    def name_primary(self, region):
+        """What an operator does after a promotion: says where writes go, and reloads the edges."""
+        path = Path(self.folder) / "edge.yaml"
+        path.write_text(re.sub(r"primary: [\w-]+", f"primary: {region}", path.read_text()))
+        for edge in self.edges:
+            edge.process.send_signal(signal.SIGHUP)
+
+    def load(self, writes, seconds):
+        load = Load()
+        load.run(self.edges, writes, seconds)
+        load.report(REGIONS[0])
+
+    def fail_over(self):
+        old, new, other = self.servers.values()
+        kept, lost = Client(self.edges), Client(self.edges)
+        kept.put("/kv/kept", "1")
+        lost.put("/kv/lost", "old")
+        flushed = old.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
+        for standby in (new, other):
+            eventually(lambda: standby.received() >= flushed, f"{standby.name} has received both writes")
+            standby.follow(None)
+        check(lost.put("/kv/lost", "new").status == 200, "a write is acknowledged that no standby will ever receive")
+        old.stop()
+        self.reads_without_a_primary(kept, lost)
+        check(new.received() >= other.received(), f"{new.name} has received as much as the other, and is promoted")
+        new.promote()
+        other.follow(new)
+        self.name_primary(new.name)
+        self.reads_of_the_new_timeline(kept, lost, new)
+        self.old_primary_returns(lost, old, new)
+
+    def reads_without_a_primary(self, kept, lost):
+        print(f"the primary is dead; {REGIONS[1]} and {REGIONS[2]} go on reading")
+        answer = eventually(lambda: self.answered(kept, "/kv/kept"), "a standby has what was replicated")
+        check(answer.text == "1", f"a token minted before is served by {answer.getheader('Meridian-Region')}")
+        answer = lost.get("/kv/lost")
+        mark = answer.getheader("Meridian-Consistency")
+        check((answer.text, mark) == ("old", "stale"), "a read of what was not replicated is marked stale")
+
+    def reads_of_the_new_timeline(self, kept, lost, new):
+        announced = eventually(lambda: re.search(rf"{LOG}=2:\S+@1:\S+", self.applied(new.name)), "timeline 2 is announced")
+        print(f"{new.name} is promoted and says: {announced[0]}")
+        eventually(lambda: self.answered(kept, "/kv/kept"), "regions of the new timeline answer")
+        answer = kept.get("/kv/kept")
+        check(answer.text == "1", "the token survives: what it requires lies before the fork")
+        writer = Client(self.edges)
+        eventually(lambda: writer.put("/kv/after", "1").status == 200, "the new primary takes writes through every edge")
+        check(writer.get("/kv/after").text == "1", "a write on the new timeline is read back")
+
+    def old_primary_returns(self, lost, old, new):
+        old.copy(new)
+        eventually(lambda: "2:" in self.applied(old.name), f"{old.name} is on the new timeline")
+        print(f"{old.name} is back as a standby and says: {self.applied(old.name)}")
+        marks = Counter()
+
+        def read():
+            marks[lost.get("/kv/lost").getheader("Meridian-Consistency")] += 1
+            return marks["lost"] and sum(marks.values()) > marks["lost"] + marks["stale"]
+
+        eventually(read, "the lost write is reported")
+        check(marks["lost"] == 1, f"the lost write is reported once {dict(marks)}")
+
+    @staticmethod
+    def answered(client, path):
+        """An answer that has what its client needs; None: not yet."""
+        answer = client.get(path)
+        good = answer.status == 200 and answer.getheader("Meridian-Consistency") in ("fresh", "routed", "waited")
+        return answer if good else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--meridian", required=True, help="the built program")
+    parser.add_argument("--writes", type=int, default=300)
+    parser.add_argument("--seconds", type=float, default=20)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="meridian-postgres-") as folder:
+        if user := unprivileged():
+            os.chown(folder, user["user"], user["group"])
+        example = Example(folder, arguments.meridian)
+        try:
+            print(f"starting a primary and two standbys that keep {DELAY} behind, three apps and two edges", flush=True)
+            example.start()
+            print("writing and reading", flush=True)
+            example.load(arguments.writes, arguments.seconds)
+            print("failing over", flush=True)
+            example.fail_over()
+        except (AssertionError, TimeoutError) as error:
+            print(f"UNTRUE: {error}", flush=True)
+            sys.exit(1)
+        finally:
+            example.stop()
+    print("all is well")
+
+
+if __name__ == "__main__":
+    main()
