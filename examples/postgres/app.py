@@ -12,7 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
-PATIENCE = 0.1  # seconds that a read waits here for the standby; then 409, and the edge decides
+PATIENCE = 0.02  # seconds that a read waits here for the standby; then 409, and the edge decides
 POLL = 0.01  # seconds between looks at the standby's position
 
 
