@@ -53,9 +53,12 @@ def entry(vector):
 
 
 def includes(applied, wanted):
-    """Whether all up to `wanted` is applied: on this timeline, or on its parent up to the fork."""
-    reached = (position(text) for text in applied.split("@"))
-    return wanted is None or any(wanted[0] == timeline and wanted[1] <= lsn for timeline, lsn in reached)
+    """Whether all up to `wanted` is applied: on this timeline, or on its parent up to the fork.
+
+    What lies on older timelines is left to the edge, which remembers every fork.
+    """
+    reached = dict(position(text) for text in applied.split("@"))
+    return wanted is None or wanted[0] <= max(reached) and wanted[1] <= reached.get(wanted[0], wanted[1])
 
 
 class App(BaseHTTPRequestHandler):
@@ -104,11 +107,10 @@ class App(BaseHTTPRequestHandler):
         self.answer(200, "ok", database.applied())
 
     def follow(self):
-        """The edge's long poll: answers once there is more than `after`, or when `wait` is over."""
+        """The edge's long poll: answers once the position is another than `after`, or when `wait` is over."""
         after = entry(self.query.get("after", [""])[0])
-        seconds = float(self.query.get("wait", ["0s"])[0].removesuffix("s"))
-        more = lambda applied: after is None or position(applied.partition("@")[0]) > after
-        self.answer(200, "ok", self.wait(seconds, more))
+        seconds = min(60, float(self.query.get("wait", ["0s"])[0].removesuffix("s")))
+        self.answer(200, "ok", self.wait(seconds, lambda applied: position(applied.partition("@")[0]) != after))
 
     def wait(self, seconds, enough):
         """What is applied, as soon as that is enough or the time is over."""

@@ -226,6 +226,8 @@ class Example:
 
     def fail_over(self):
         old, new, other = self.servers.values()
+        refused = request(self.apps[new.name].port, "PUT", "/kv/kept", body="0")
+        check(refused.status == 421, "a standby refuses a write by a status that pins nobody")
         kept, lost = Client(self.edges), Client(self.edges)
         kept.put("/kv/kept", "1")
         lost.put("/kv/lost", "old")
