@@ -100,17 +100,31 @@ class Server:
             cursor = connection.execute(query, values or None)
             return cursor.fetchone()[0] if cursor.description else None
 
-    def follow(self, source):
-        """Streams from another server, or from none at all: then it is cut off."""
+    def turn_to(self, source):
+        """Asks another server for its log, or none at all: then this one is cut off."""
         conninfo = source.conninfo("postgres") if source else ""
         self.ask(f"ALTER SYSTEM SET primary_conninfo = '{conninfo}'")
         self.ask("SELECT pg_reload_conf()")
+
+    def follow(self, source):
+        """The same, and waits until it streams, or does not any more."""
+        self.turn_to(source)
         streaming = "SELECT count(*) = %s FROM pg_stat_wal_receiver WHERE status = 'streaming'"
         eventually(lambda: self.ask(streaming, 1 if source else 0), f"{self.name} follows {source and source.name}")
 
+    def flushed(self):
+        """How long a primary's log is."""
+        return self.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
+
     def received(self):
-        """How much of the log has arrived here, replayed or not."""
+        """How much of the log has arrived at a standby, replayed or not."""
         return self.ask("SELECT pg_last_wal_receive_lsn() - '0/0'")
+
+    def has_received(self, length):
+        eventually(lambda: self.received() >= length, f"{self.name} has received all")
+
+    def applied(self):
+        return self.ask("SELECT meridian.applied()")
 
     def promote(self):
         self.ask("SELECT pg_promote(true)")

@@ -203,10 +203,6 @@ class Example:
         for name in EDGES:
             self.edges.append(start_edge(self.stack, name, self.folder, self.meridian, self.apps, key))
 
-    def applied(self, region):
-        """What a region says of itself."""
-        return request(self.apps[region].port, "GET", "/health").getheader("Meridian-Applied", "nothing")
-
     def name_primary(self, region):
         """What an operator does after a promotion: says where writes go, and reloads the edges."""
         path = Path(self.folder) / "edge.yaml"
@@ -231,19 +227,22 @@ class Example:
         kept, lost = Client(self.edges), Client(self.edges)
         kept.put("/kv/kept", "1")
         lost.put("/kv/lost", "old")
-        flushed = old.ask("SELECT pg_current_wal_flush_lsn() - '0/0'")
+        length = old.flushed()
         for standby in (new, other):
-            eventually(lambda: standby.received() >= flushed, f"{standby.name} has received both writes")
+            standby.has_received(length)
             standby.follow(None)
         check(lost.put("/kv/lost", "new").status == 200, "a write is acknowledged that no standby will ever receive")
         old.stop()
         self.reads_without_a_primary(kept, lost)
         check(new.received() >= other.received(), f"{new.name} has received as much as the other, and is promoted")
         new.promote()
+        print(f"{new.name} is promoted and says: {new.applied()}")
+        check(re.fullmatch(r"2:\S+@1:\S+", new.applied()), "it says at once that it is on timeline 2, and where that began")
         other.follow(new)
         self.name_primary(new.name)
-        self.reads_of_the_new_timeline(kept, lost, new)
+        self.reads_of_the_new_timeline(kept, new)
         self.old_primary_returns(lost, old, new)
+        self.wrong_standby_is_promoted(new, behind=other, ahead=old)
 
     def reads_without_a_primary(self, kept, lost):
         print(f"the primary is dead; {REGIONS[1]} and {REGIONS[2]} go on reading")
@@ -253,20 +252,17 @@ class Example:
         said = answer.text, answer.getheader("Meridian-Consistency")
         check(said == ("old", "stale"), f"a read of what was not replicated is marked: {said}")
 
-    def reads_of_the_new_timeline(self, kept, lost, new):
-        announced = eventually(lambda: re.search(rf"{LOG}=2:\S+@1:\S+", self.applied(new.name)), "timeline 2 is announced")
-        print(f"{new.name} is promoted and says: {announced[0]}")
-        eventually(lambda: self.answered(kept, "/kv/kept"), "regions of the new timeline answer")
-        answer = kept.get("/kv/kept")
-        check(answer.text == "1", "the token survives: what it requires lies before the fork")
+    def reads_of_the_new_timeline(self, kept, new):
+        answer = eventually(lambda: self.answered(kept, "/kv/kept"), "regions of the new timeline answer")
+        check(answer.text == "1", f"the token survives in {answer.getheader('Meridian-Region')}: it lies before the fork")
         writer = Client(self.edges)
         eventually(lambda: writer.put("/kv/after", "1").status == 200, "the new primary takes writes through every edge")
         check(writer.get("/kv/after").text == "1", "a write on the new timeline is read back")
 
     def old_primary_returns(self, lost, old, new):
         old.copy(new)
-        eventually(lambda: "2:" in self.applied(old.name), f"{old.name} is on the new timeline")
-        print(f"{old.name} is back as a standby and says: {self.applied(old.name)}")
+        eventually(lambda: old.applied().startswith("2:"), f"{old.name} is on the new timeline")
+        print(f"{old.name} is back as a standby and says: {old.applied()}")
         marks = Counter()
 
         def read():
@@ -275,6 +271,21 @@ class Example:
 
         eventually(read, "the lost write is reported")
         check(marks["lost"] == 1, f"the lost write is reported once {dict(marks)}")
+
+    def wrong_standby_is_promoted(self, primary, behind, ahead):
+        """The one that has received less: then the other may show what the new timeline does not have."""
+        behind.follow(None)
+        primary.ask("INSERT INTO kv VALUES ('ahead', '1')")
+        length = primary.flushed()
+        ahead.has_received(length)
+        eventually(lambda: ahead.ask("SELECT count(*) FROM kv WHERE key = 'ahead'"), f"{ahead.name} shows the write")
+        primary.stop()
+        behind.promote()
+        ahead.turn_to(behind)
+        fork = behind.applied().partition("@")[2]
+        print(f"{primary.name} dies, and {behind.name}, which has received less, says: {behind.applied()}")
+        said = eventually(lambda: ahead.applied().startswith(f"{fork}@") and ahead.applied(), f"{ahead.name} says {fork}")
+        print(f"  ok: {ahead.name}, which cannot follow, says: {said}, nothing past the fork")
 
     @staticmethod
     def answered(client, path):
