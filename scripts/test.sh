@@ -2,14 +2,14 @@
 # Installs what the tests talk to, and runs them all.
 #
 # The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
-# HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, nginx and HAProxy as judges of what is HTTP,
-# Chromium for the dashboard and for WebSockets, PostgreSQL for its example.
+# HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, Schemathesis for the admin API, nginx and HAProxy as judges of what is HTTP,
+# Chromium for the dashboard and for WebSockets, Prometheus for the metrics, PostgreSQL for its example.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
 # elsewhere the missing ones are named.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [python3]=python3)
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [promtool]=prometheus [python3]=python3)
 
 # Installs packages whose services stay stopped: the tests start nginx, HAProxy and unbound themselves, on ports of their own.
 install() {

@@ -149,9 +149,9 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "1 if the region may be chosen for the service, else 0",
     ),
     (
-        "meridian_region_round_trip_ms",
+        "meridian_region_round_trip_seconds",
         Kind::Gauge,
-        "Round trip from this edge in ms, measured or modelled",
+        "Round trip from this edge in seconds, measured or modelled",
     ),
 ];
 

@@ -84,6 +84,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/v1/openapi.yaml", get(openapi))
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/events", get(events))
@@ -112,6 +113,11 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> (StatusCode, &'static s
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     let content_type = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, state.metrics.render()).into_response()
+}
+
+async fn openapi() -> Response {
+    let content_type = [("content-type", "application/yaml")];
+    (content_type, include_str!("../../docs/openapi.yaml")).into_response()
 }
 
 async fn status_json(State(state): State<Arc<AdminState>>) -> Response {

@@ -161,7 +161,8 @@ fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
     for (id, estimate) in snapshot.edge.round_trips.iter() {
         if let Some(ms) = estimate.ms() {
             let region = snapshot.plan.regions.of(id).name.to_string();
-            metrics::gauge!("meridian_region_round_trip_ms", "region" => region).set(ms);
+            metrics::gauge!("meridian_region_round_trip_seconds", "region" => region)
+                .set(ms / 1000.0);
         }
     }
 }
