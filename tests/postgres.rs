@@ -17,7 +17,7 @@ fn nobody_misses_a_write_behind_postgresql_and_tokens_survive_a_promotion() {
     let run = Command::new(python)
         .arg(root.join("examples/postgres/drive.py"))
         .args(["--meridian", env!("CARGO_BIN_EXE_meridian")])
-        .args(["--writes", "200", "--seconds", "20"])
+        .args(["--writes", "120", "--seconds", "15"])
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&run.stdout);

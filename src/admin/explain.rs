@@ -105,7 +105,7 @@ pub fn explain(
     let client = question.client.address();
     let (place, scope) = snapshot.clients.locate(service_id, client);
     let token = open_token(
-        plan,
+        snapshot,
         service.consistency.as_ref(),
         keyring,
         question,
@@ -169,7 +169,7 @@ fn is_safe(method: &Method) -> bool {
 }
 
 fn open_token(
-    plan: &Plan,
+    snapshot: &Snapshot,
     consistency: Option<&Consistency>,
     keyring: &Keyring,
     question: &Question,
@@ -178,10 +178,12 @@ fn open_token(
     let (Some(text), Some(consistency)) = (&question.token, consistency) else {
         return Ok(None);
     };
-    let domain = &plan.domains.of(consistency.domain).name;
+    let domain = &snapshot.plan.domains.of(consistency.domain).name;
     let mut token = Token::open(text, keyring, domain, now_secs)
         .map_err(|error| QuestionError::Token(error.to_string()))?;
     token.pin = token.pin.filter(|pin| pin.until > now_secs);
+    let applied = snapshot.positions.of(consistency.domain);
+    token.vector = applied.sift(&token.vector).needed;
     Ok(Some(token))
 }
 

@@ -94,6 +94,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Tokens that did not fit and became pins",
     ),
     (
+        "meridian_lost_entries_total",
+        Kind::Counter,
+        "Entries of tokens that no region has any more, of which a client was told, by the region that wrote",
+    ),
+    (
         "meridian_position_rejected_total",
         Kind::Counter,
         "Positions of origins that could not be read, by header",

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{Drain, DrainRefused};
 use crate::ids::DomainId;
-use crate::positions::{Report, Reported, Vector, parse_position};
+use crate::positions::{Report, Reported, Vector, parse_entry};
 use crate::units::parse_duration;
 
 /// An error as JSON.
@@ -249,7 +249,7 @@ fn applied(plan: &Plan, domain: DomainId, given: Option<&Value>) -> Result<Vecto
                 return Err(bad(format!("`{other}` is not a position")));
             }
         };
-        let position = parse_position(&position, form).map_err(|error| bad(error.to_string()))?;
+        let position = parse_entry(&position, form).map_err(|error| bad(error.to_string()))?;
         vector.set(&region.as_str().into(), position);
     }
     Ok(vector)

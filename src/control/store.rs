@@ -12,7 +12,7 @@ use super::drains::Drain;
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
-use crate::positions::parse_vector;
+use crate::positions::{Entry, Position, RegionName, parse_position, parse_vector};
 
 /// The form of the file; another one is set aside.
 const VERSION: u64 = 1;
@@ -112,7 +112,23 @@ pub(super) fn remember(world: &World) -> Value {
             })
         })
         .collect();
-    json!({ "version": VERSION, "verdicts": verdicts, "drains": drains, "positions": remember_positions(world) })
+    json!({ "version": VERSION, "verdicts": verdicts, "drains": drains, "positions": remember_positions(world),
+        "forks": remember_forks(world) })
+}
+
+/// Where epochs began: older ones than the positions tell.
+fn remember_forks(world: &World) -> Vec<Value> {
+    let domains = world.plan().domains.values();
+    domains
+        .filter_map(|domain| Some((domain, world.applied(&domain.name)?.forks())))
+        .flat_map(|(domain, forks)| {
+            let entry = |(region, epoch, began): (&RegionName, u64, Position)| {
+                json!({ "domain": &*domain.name, "region": &**region, "epoch": epoch,
+                    "began": began.show(VersionForm::Integer) })
+            };
+            forks.iter().map(entry).collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 fn remember_positions(world: &World) -> Vec<Value> {
@@ -145,6 +161,9 @@ pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
     }
+    for fork in state["forks"].as_array().into_iter().flatten() {
+        restore_fork(world, fork);
+    }
 }
 
 fn drain_from(drain: &Value) -> Option<Drain> {
@@ -155,6 +174,19 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         until_ms: drain["until_ms"].as_u64(),
         reason: drain["reason"].as_str().map(str::to_owned),
     })
+}
+
+fn restore_fork(world: &World, fork: &Value) -> Option<()> {
+    let field = |name: &str| fork[name].as_str();
+    let began = parse_position(field("began")?, VersionForm::Integer).ok()?;
+    let epoch = fork["epoch"].as_u64()?;
+    let entry = Entry {
+        position: Position { epoch, seq: 0 },
+        began: Some(began),
+    };
+    let applied = world.applied(field("domain")?)?;
+    applied.remember_fork(&field("region")?.into(), entry);
+    Some(())
 }
 
 fn restore_position(world: &World, position: &Value) -> Option<()> {

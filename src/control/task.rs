@@ -202,6 +202,19 @@ impl Control {
         let _ = self.commands.try_send(Command::Suspect(region, message));
     }
 
+    /// Tells of what befell a region's positions. Lost if the writer is overwhelmed.
+    pub fn note_position(&self, region: Arc<str>, message: String) {
+        let event = Event {
+            id: 0,
+            at_ms: clock::unix_ms(),
+            kind: Kind::Position,
+            region: Some(region.to_string()),
+            service: None,
+            message,
+        };
+        let _ = self.commands.try_send(Command::Tell(event));
+    }
+
     /// Publishes again although nothing was reported: what is compiled from snapshots is due.
     pub async fn republish(&self) {
         // Nobody is left to publish once the writer has ended.

@@ -5,14 +5,14 @@
 //! that the region ran backwards, and is believed at once. All times are milliseconds of the
 //! edge's own steady clock: replication lag is measured here, never taken from a remote clock.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::vector::{Position, RegionName, Vector};
-
-/// Recent writes remembered per region, to tell how long others take to apply them.
-const MOST_MARKS: usize = 64;
+use super::fork::Forks;
+use super::marks::Marks;
+use super::vector::{Entry, Position, RegionName, Vector};
 
 /// The share of a new lag sample in the moving average.
 const LAG_WEIGHT: f64 = 0.25;
@@ -59,61 +59,65 @@ pub enum Standing {
 #[derive(Debug, Default)]
 pub struct Applied {
     state: Mutex<State>,
+    /// Whether some region must not be read from; kept apart, because every read asks.
+    pub(super) has_unfit: AtomicBool,
+}
+
+/// Whose regions and origins have to do with a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Membership {
+    /// Region → its origins.
+    pub regions: BTreeMap<RegionName, Vec<Arc<str>>>,
+    /// How long the shortest-lived of its tokens lives.
+    pub ttl: Duration,
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
+    pub(super) members: Membership,
     /// Region → origin → what it sees.
-    regions: BTreeMap<RegionName, BTreeMap<Arc<str>, Seen>>,
-    /// Region that writes → its recent writes, oldest first.
-    marks: BTreeMap<RegionName, VecDeque<Mark>>,
+    pub(super) regions: BTreeMap<RegionName, BTreeMap<Arc<str>, Seen>>,
+    /// Where epochs began, by the writers' own word.
+    pub(super) forks: Forks,
+    /// Region that writes → the newest epoch that it has named, and when it first did.
+    pub(super) newest: BTreeMap<RegionName, (u64, u64)>,
+    /// Region that writes → its recent writes.
+    marks: BTreeMap<RegionName, Marks>,
     /// (who applies, whose writes) → usual lag in ms.
     lag_ms: BTreeMap<(RegionName, RegionName), f64>,
+    /// What every region has had at some time.
+    pub(super) floor: Vector,
+    /// Region that writes → the newest epoch whose losses were told.
+    pub(super) told_losses: BTreeMap<RegionName, u64>,
+    /// When it was last looked whether regions may be read from.
+    pub(super) reviewed_ms: u64,
 }
 
+/// What an origin sees.
 #[derive(Clone, Debug, Default)]
-struct Seen {
-    applied: Vector,
-    at_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    position: Position,
-    at_ms: u64,
+pub(super) struct Seen {
+    pub(super) applied: Vector,
+    pub(super) asked_at_ms: u64,
+    pub(super) at_ms: u64,
 }
 
 impl Applied {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        // Every critical section below leaves the maps consistent, even if it were to panic.
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        // Every critical section leaves the maps consistent, even if it were to panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what an origin says of itself.
     pub fn report(&self, report: Report<'_>) -> Reported {
         let mut state = self.state();
-        let own = report.applied.get(report.region);
-        if let Some(position) = own {
-            state.mark(report.region, position, report.now_ms);
+        if let Some(own) = report.applied.entry(report.region) {
+            state.take_own_word(report.region, own, report.now_ms);
         }
-        let origins = state.regions.entry(report.region.clone()).or_default();
-        let seen = origins.entry(report.origin.into()).or_default();
-        let before = seen.applied.clone();
-        if report.asked_at_ms < seen.at_ms {
-            return Reported::Known;
+        let reported = state.take(report);
+        if let Some(has_unfit) = state.review(report.now_ms) {
+            self.has_unfit.store(has_unfit, Ordering::Relaxed);
         }
-        seen.applied = report.applied.clone();
-        seen.at_ms = report.now_ms;
-        let less = before
-            .iter()
-            .any(|(region, position)| report.applied.get(region).is_none_or(|now| now < position));
-        let after = seen.applied.clone();
-        state.sample_lag(report.region, &before, &after, report.now_ms);
-        match (less, after == before) {
-            (true, _) => Reported::Regressed,
-            (false, true) => Reported::Known,
-            (false, false) => Reported::Advanced,
-        }
+        reported
     }
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
@@ -125,20 +129,12 @@ impl Applied {
     pub fn standing(&self, region: &str, required: &Vector, now_ms: u64) -> Standing {
         let state = self.state();
         let origins = state.regions.get(region);
-        // What a region has committed itself, it has applied (the contract's "only missing entry").
-        let missing_at = |seen: &Seen| -> Vec<(RegionName, Position)> {
-            seen.applied
-                .missing(required)
-                .filter(|(writer, _)| ***writer != *region)
-                .map(|(r, p)| (r.clone(), p))
-                .collect()
-        };
         let missing = origins
             .into_iter()
             .flat_map(BTreeMap::values)
-            .map(missing_at)
+            .map(|seen| state.missing_at(region, &seen.applied, required))
             .min_by_key(Vec::len)
-            .unwrap_or_else(|| missing_at(&Seen::default()));
+            .unwrap_or_else(|| state.missing_at(region, &Vector::default(), required));
         if missing.is_empty() {
             return Standing::Dominates;
         }
@@ -151,56 +147,42 @@ impl Applied {
         }
     }
 
+    /// Whether whoever says that its readers see `applied` shows all of `required`.
+    pub fn shows(&self, applied: &Vector, required: &Vector) -> bool {
+        self.state().forks.dominates(applied, required)
+    }
+
     /// Whether an origin is known to have applied all of `required`, or never said anything.
     pub fn origin_may_answer(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
-        state
+        let seen = state
             .regions
             .get(region)
-            .and_then(|origins| origins.get(origin))
-            .is_none_or(|seen| {
-                seen.applied
-                    .missing(required)
-                    .all(|(writer, _)| **writer == *region)
-            })
+            .and_then(|origins| origins.get(origin));
+        seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
+    }
+
+    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all.
+    pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
+        let state = self.state();
+        let origins = state.regions.get(region);
+        let seen = origins.and_then(|origins| origins.get(origin));
+        let none = Vector::default();
+        let applied = seen.map_or(&none, |seen| &seen.applied);
+        state.missing_at(region, applied, required).is_empty()
     }
 
     /// What the region as a whole has applied: the least of its origins. Empty if it never said.
     pub fn region(&self, region: &str) -> Vector {
-        let state = self.state();
-        let mut origins = state
-            .regions
-            .get(region)
-            .into_iter()
-            .flat_map(BTreeMap::values);
-        let Some(first) = origins.next() else {
-            return Vector::default();
-        };
-        origins.fold(first.applied.clone(), |least, seen| {
-            least.least(&seen.applied)
-        })
+        self.state().region(region)
     }
 
     /// How far the region's replication lags now, over all writers; `None` if it never said.
     pub fn lag(&self, region: &str, now_ms: u64) -> Option<Duration> {
-        let applied = self.region(region);
         let state = self.state();
         state.regions.get(region)?;
-        let oldest_missing_ms = state
-            .marks
-            .iter()
-            .filter(|(writer, _)| ***writer != *region)
-            .filter_map(|(writer, marks)| {
-                // Nothing reported is nothing applied, and 0 is nothing written.
-                let have = applied.get(writer).unwrap_or_default();
-                marks
-                    .iter()
-                    .find(|mark| have < mark.position)
-                    .map(|mark| now_ms.saturating_sub(mark.at_ms))
-            })
-            .max()
-            .unwrap_or(0);
-        Some(Duration::from_millis(oldest_missing_ms))
+        let lag_ms = state.lag_of(region, &state.region(region), now_ms);
+        Some(Duration::from_millis(lag_ms))
     }
 
     /// What every region has applied, for `state_dir` and the status page.
@@ -217,44 +199,134 @@ impl Applied {
             .collect()
     }
 
-    /// Forgets the origins that a reload has taken away.
-    pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
+    /// Where epochs began.
+    pub fn forks(&self) -> Forks {
+        self.state().forks.clone()
+    }
+
+    /// Restores where an epoch of a region began.
+    pub fn remember_fork(&self, writer: &RegionName, entry: Entry) {
         let mut state = self.state();
-        for (region, origins) in &mut state.regions {
-            origins.retain(|origin, _| keep(region, origin));
+        if state.members.regions.contains_key(writer) {
+            state.forks.learn(writer, entry);
         }
-        state.regions.retain(|_, origins| !origins.is_empty());
+    }
+
+    /// Takes over whose regions there are, and forgets origins that are no longer among them.
+    pub fn adopt(&self, members: Membership) {
+        let mut state = self.state();
+        state.regions.retain(|region, origins| {
+            let still = members.regions.get(region);
+            origins.retain(|origin, _| still.is_some_and(|still| still.contains(origin)));
+            !origins.is_empty()
+        });
+        let is_member = |region: &str| members.regions.contains_key(region);
+        state.forks.retain(is_member);
+        state.newest.retain(|region, _| is_member(region));
+        state.told_losses.retain(|region, _| is_member(region));
+        state.members = members;
     }
 }
 
 impl State {
+    /// What a region says of its own log: how far it is, and where its epoch began.
+    fn take_own_word(&mut self, region: &RegionName, own: Entry, now_ms: u64) {
+        self.mark(region, own.position, now_ms);
+        self.forks.learn(region, own);
+        let epoch = own.position.epoch;
+        let newest = self.newest.entry(region.clone()).or_insert((epoch, now_ms));
+        if newest.0 < epoch {
+            *newest = (epoch, now_ms);
+        }
+    }
+
+    fn take(&mut self, report: Report<'_>) -> Reported {
+        let origins = self.regions.entry(report.region.clone()).or_default();
+        let seen = origins.entry(report.origin.into()).or_default();
+        if report.asked_at_ms < seen.at_ms {
+            return Reported::Known;
+        }
+        let before = std::mem::replace(&mut seen.applied, report.applied.clone());
+        (seen.asked_at_ms, seen.at_ms) = (report.asked_at_ms, report.now_ms);
+        self.sample_lag(report.region, &before, report.applied, report.now_ms);
+        let ran_backwards = |region: &str, position| {
+            let now = report.applied.get(region);
+            now.is_none_or(|now| now < position)
+        };
+        if let Some(own) = before.get(report.region)
+            && ran_backwards(report.region, own)
+        {
+            let own = report.applied.get(report.region).unwrap_or_default();
+            self.marks
+                .entry(report.region.clone())
+                .or_default()
+                .cut(own);
+        }
+        let less = before
+            .iter()
+            .any(|(region, position)| ran_backwards(region, position));
+        match (less, *report.applied == before) {
+            (true, _) => Reported::Regressed,
+            (false, true) => Reported::Known,
+            (false, false) => Reported::Advanced,
+        }
+    }
+
+    /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
+    /// contract's "only missing entry"), unless it says that it has left that epoch.
+    fn missing_at(
+        &self,
+        region: &str,
+        applied: &Vector,
+        required: &Vector,
+    ) -> Vec<(RegionName, Position)> {
+        self.forks
+            .missing(applied, required)
+            .filter(|(writer, wanted)| {
+                let has_left = |own: Position| own.epoch > wanted.epoch;
+                ***writer != *region || applied.get(region).is_some_and(has_left)
+            })
+            .map(|(writer, wanted)| (writer.clone(), wanted))
+            .collect()
+    }
+
+    /// The least of a region's origins; empty if none ever spoke.
+    pub(super) fn region(&self, region: &str) -> Vector {
+        let origins = self.regions.get(region);
+        let seen = origins.into_iter().flat_map(BTreeMap::values);
+        let least = seen.map(|seen| seen.applied.clone());
+        least
+            .reduce(|least, applied| least.least(&applied))
+            .unwrap_or_default()
+    }
+
+    /// How long ago the first write was made that `region` lacks, whose readers see `applied`; in ms.
+    pub(super) fn lag_of(&self, region: &str, applied: &Vector, now_ms: u64) -> u64 {
+        self.marks
+            .iter()
+            .filter(|(writer, _)| ***writer != *region)
+            .filter_map(|(writer, marks)| {
+                // Nothing reported is nothing applied, and 0 is nothing written.
+                marks.first_missing_ms(applied.get(writer).unwrap_or_default())
+            })
+            .map(|at_ms| now_ms.saturating_sub(at_ms))
+            .max()
+            .unwrap_or(0)
+    }
+
     /// Remembers when a writer was first seen at a position.
     fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
         let marks = self.marks.entry(writer.clone()).or_default();
-        if marks.back().is_some_and(|last| last.position >= position) {
-            return;
-        }
-        if marks.len() == MOST_MARKS {
-            marks.pop_front();
-        }
-        marks.push_back(Mark {
-            position,
-            at_ms: now_ms,
-        });
+        marks.add(position, now_ms);
     }
 
     /// Samples the lag of the newest write that `region` has just come to see.
     fn sample_lag(&mut self, region: &RegionName, before: &Vector, after: &Vector, now_ms: u64) {
         for (writer, position) in after.iter().filter(|(writer, _)| *writer != region) {
-            let crossed = self.marks.get(writer).and_then(|marks| {
-                marks
-                    .iter()
-                    .rev()
-                    .find(|mark| mark.position <= position)
-                    .filter(|mark| before.get(writer).is_none_or(|had| had < mark.position))
-            });
-            let Some(mark) = crossed else { continue };
-            let sample = millis(now_ms.saturating_sub(mark.at_ms));
+            let marks = self.marks.get(writer);
+            let crossed = marks.and_then(|marks| marks.crossed_ms(before.get(writer), position));
+            let Some(at_ms) = crossed else { continue };
+            let sample = millis(now_ms.saturating_sub(at_ms));
             self.lag_ms
                 .entry((region.clone(), writer.clone()))
                 .and_modify(|lag| *lag += LAG_WEIGHT * (sample - *lag))
@@ -275,11 +347,9 @@ impl State {
             .iter()
             .find(|((who, whose), _)| **who == *region && whose == writer)
             .map(|(_, lag)| *lag)?;
-        let since = self
-            .marks
-            .get(writer)
-            .and_then(|marks| marks.iter().find(|mark| mark.position >= position))
-            .map_or(0, |mark| now_ms.saturating_sub(mark.at_ms));
+        let written = self.marks.get(writer);
+        let written = written.and_then(|marks| marks.written_ms(position));
+        let since = written.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
         Some((usual - millis(since)).max(1.0))
     }
 }
@@ -287,19 +357,6 @@ impl State {
 /// Milliseconds as a float; exact far past any lag.
 fn millis(ms: u64) -> f64 {
     u32::try_from(ms).map_or(f64::from(u32::MAX), f64::from)
-}
-
-impl Vector {
-    /// The entries that both have, each the smaller.
-    fn least(&self, other: &Self) -> Self {
-        let mut least = Self::default();
-        for (region, position) in self.iter() {
-            if let Some(theirs) = other.get(region) {
-                least.set(region, position.min(theirs));
-            }
-        }
-        least
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 1 version   1 key id   4 expiry, Unix seconds   8 session
-//! 1 flags (1: a pin follows)   [4 pin expiry  1 length  name]
+//! 1 flags (1: a pin follows, 2: a loss is to be told)   [4 pin expiry  1 length  name]
 //! 1 entries   each: 1 length  name  varint epoch  varint seq
 //! 16 HMAC-SHA-256 over "token", the domain's name and all of the above, cut to 16 bytes
 //! ```
@@ -20,6 +20,7 @@ pub(super) const MOST_TOKEN_BYTES: usize = 512;
 
 const VERSION: u8 = 1;
 const FLAG_PIN: u8 = 1;
+const FLAG_LOST: u8 = 2;
 
 /// Keeps a client on the region of a write whose position is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct Token {
     pub vector: Vector,
     /// The newest write of unknown position.
     pub pin: Option<Pin>,
+    /// An entry gave way to one of a newer epoch that does not include it, and its client has not been told.
+    pub lost: bool,
 }
 
 /// Why a token counts as absent.
@@ -68,17 +71,60 @@ impl TokenError {
 impl Token {
     /// Whether it asks for nothing.
     pub fn is_empty(&self) -> bool {
-        self.vector.is_empty() && self.pin.is_none()
+        self.vector.is_empty() && self.pin.is_none() && !self.lost
     }
 
     /// Takes over what another token of the same client asks for: the larger entries, the newer pin.
     pub fn merge(&mut self, other: &Self) {
         self.vector.merge(&other.vector);
         self.expires = self.expires.max(other.expires);
-        let newer = |pin: &Pin| self.pin.as_ref().is_none_or(|own| own.until < pin.until);
+        self.lost |= other.lost;
+        let newer = |pin: &Pin| {
+            let order = |pin: &Pin| (pin.until, pin.region.clone());
+            self.pin.as_ref().is_none_or(|own| order(own) < order(pin))
+        };
         if other.pin.as_ref().is_some_and(newer) {
             self.pin.clone_from(&other.pin);
         }
+    }
+
+    /// Drops the entries that are lost.
+    pub(super) fn drop_lost(&mut self, lost: &Vector) {
+        let is_lost = |region: &str, position: Position| {
+            let lost = lost.get(region);
+            lost.is_some_and(|lost| lost.epoch == position.epoch && lost.seq >= position.seq)
+        };
+        self.vector
+            .retain(|region, position| !is_lost(region, position));
+    }
+
+    /// Drops what has run out.
+    pub(super) fn drop_spent_pin(&mut self, now: u32) {
+        self.pin.take_if(|pin| pin.until <= now);
+    }
+
+    /// Signs for a domain, and gives up what does not fit: `pin` then stands for it, or the pin that it has
+    /// already, and as many entries as fit stay, first of regions other than the pin's. How many were given up
+    /// comes second; `None` only where not even a pin fits.
+    pub fn seal_or_waive(
+        mut self,
+        keyring: &Keyring,
+        domain: &str,
+        pin: Pin,
+    ) -> Option<(String, usize)> {
+        if let Some(text) = self.seal(keyring, domain) {
+            return Some((text, 0));
+        }
+        let pinned = self.pin.get_or_insert(pin).region.clone();
+        let mut order: Vec<RegionName> = self.vector.iter().map(|(name, _)| name.clone()).collect();
+        order.sort_by_key(|name| (*name != pinned, name.len()));
+        for (waived, name) in (1..).zip(order) {
+            self.vector.retain(|region, _| *region != name);
+            if let Some(text) = self.seal(keyring, domain) {
+                return Some((text, waived));
+            }
+        }
+        None
     }
 
     /// Signs for a domain; `None` when it would not fit: over 512 bytes or 16 entries.
@@ -89,13 +135,11 @@ impl Token {
         let mut body = vec![VERSION, keyring.sign(&[])?.0];
         body.extend(self.expires.to_be_bytes());
         body.extend(self.session.to_be_bytes());
-        match &self.pin {
-            None => body.push(0),
-            Some(pin) => {
-                body.push(FLAG_PIN);
-                body.extend(pin.until.to_be_bytes());
-                put_name(&mut body, &pin.region)?;
-            }
+        let flags = self.pin.as_ref().map_or(0, |_| FLAG_PIN);
+        body.push(flags | if self.lost { FLAG_LOST } else { 0 });
+        if let Some(pin) = &self.pin {
+            body.extend(pin.until.to_be_bytes());
+            put_name(&mut body, &pin.region)?;
         }
         body.push(u8::try_from(self.vector.len()).ok()?);
         for (region, position) in self.vector.iter() {
@@ -156,13 +200,17 @@ impl Reader<'_> {
         let _key_id = self.byte()?;
         let expires = u32::from_be_bytes(self.array()?);
         let session = u64::from_be_bytes(self.array()?);
-        let pin = match self.byte()? {
-            0 => None,
-            FLAG_PIN => Some(Pin {
+        let flags = self.byte()?;
+        if flags > FLAG_PIN | FLAG_LOST {
+            return None;
+        }
+        let pin = if flags & FLAG_PIN == 0 {
+            None
+        } else {
+            Some(Pin {
                 until: u32::from_be_bytes(self.array()?),
                 region: self.name()?,
-            }),
-            _ => return None,
+            })
         };
         let entries = usize::from(self.byte()?);
         if entries > MOST_VECTOR_ENTRIES {
@@ -179,6 +227,7 @@ impl Reader<'_> {
             session,
             vector,
             pin,
+            lost: flags & FLAG_LOST != 0,
         })
     }
 
@@ -232,6 +281,7 @@ mod tests {
             session: 7,
             vector: parse_vector(vector, VersionForm::Integer).unwrap(),
             pin: None,
+            lost: false,
         }
     }
 
@@ -266,18 +316,70 @@ mod tests {
     }
 
     #[test]
-    fn a_changed_character_anywhere_is_noticed() {
+    fn a_flipped_bit_anywhere_makes_a_token_absent() {
         let ring = Keyring::new(&[]);
-        let text = token("us-east-1=1042").seal(&ring, "orders").unwrap();
-        for at in 0..text.len() {
-            let mut changed = text.clone().into_bytes();
-            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
-            let changed = String::from_utf8(changed).unwrap();
-            assert!(
-                Token::open(&changed, &ring, "orders", 0).is_err(),
-                "at {at}"
-            );
+        let pin = Some(Pin {
+            region: "eu-west-1".into(),
+            until: 1_000,
+        });
+        let pinned = Token {
+            pin,
+            ..token("us-east-1=4:1042")
+        };
+        for text in [token("").seal(&ring, "d"), pinned.seal(&ring, "d")] {
+            let text = text.unwrap().into_bytes();
+            for bit in 0..text.len() * 8 {
+                let mut flipped = text.clone();
+                flipped[bit / 8] ^= 1 << (bit % 8);
+                // What is no text is no header and no cookie either.
+                if let Ok(flipped) = String::from_utf8(flipped) {
+                    assert!(Token::open(&flipped, &ring, "d", 0).is_err(), "bit {bit}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn a_token_of_two_regions_is_below_a_hundred_bytes() {
+        let text = token("us-east-1=18446744,eu-west-1=3:977000");
+        let text = text.seal(&Keyring::new(&[]), "orders").unwrap();
+        assert!(text.len() < 100, "{}", text.len());
+    }
+
+    #[test]
+    fn what_does_not_fit_becomes_a_pin_and_as_much_as_fits_stays() {
+        let (ring, pin) = (Keyring::new(&[]), pinned("r3", 9).unwrap());
+        let of = |n: u64| {
+            let entries: Vec<String> = (0..n).map(|i| format!("r{i}={i}")).collect();
+            let mut vector = Vector::default();
+            for entry in entries {
+                vector.merge(&parse_vector(&entry, VersionForm::Integer).unwrap());
+            }
+            Token {
+                vector,
+                ..token("")
+            }
+        };
+        let opened = |token: Token| {
+            let (text, waived) = token.seal_or_waive(&ring, "d", pin.clone()).unwrap();
+            (Token::open(&text, &ring, "d", 0).unwrap(), waived)
+        };
+        assert_eq!(opened(of(16)), (of(16), 0));
+        let (left, waived) = opened(of(18));
+        assert_eq!((left.vector.len(), waived), (16, 2));
+        assert_eq!((left.vector.get("r3"), left.pin), (None, pinned("r3", 9)));
+        let (kept, _) = opened(Token {
+            pin: pinned("r5", 1),
+            ..of(17)
+        });
+        assert_eq!((kept.vector.get("r5"), kept.pin), (None, pinned("r5", 1)));
+    }
+
+    fn pinned(region: &str, until: u32) -> Option<Pin> {
+        Some(Pin {
+            region: region.into(),
+            until,
+        })
     }
 
     #[test]
@@ -291,12 +393,6 @@ mod tests {
 
     #[test]
     fn merging_keeps_the_larger_entries_and_the_newer_pin() {
-        let pinned = |region: &str, until| {
-            Some(Pin {
-                region: region.into(),
-                until,
-            })
-        };
         let mut one = Token {
             pin: pinned("a", 10),
             ..token("us=5,eu=1")
@@ -309,7 +405,40 @@ mod tests {
         assert_eq!(one.pin, pinned("b", 11));
     }
 
+    fn any_token() -> impl Strategy<Value = Token> {
+        let entries = prop::collection::btree_map("[a-c]", (0u64..3, 0u64..4), 0..3);
+        let pin = prop::option::of(("[a-c]", 0u32..3));
+        (entries, pin, 0u32..3, any::<bool>()).prop_map(|(entries, pin, expires, lost)| {
+            let mut vector = Vector::default();
+            for (region, (epoch, seq)) in entries {
+                vector.set(&region.into(), Position { epoch, seq });
+            }
+            let pin = pin.and_then(|(region, until)| pinned(&region, until));
+            Token {
+                expires,
+                session: 7,
+                vector,
+                pin,
+                lost,
+            }
+        })
+    }
+
     proptest! {
+        #[test]
+        fn merging_tokens_is_commutative_associative_and_idempotent(
+            a in any_token(), b in any_token(), c in any_token()
+        ) {
+            let merged = |a: &Token, b: &Token| {
+                let mut merged = a.clone();
+                merged.merge(b);
+                merged
+            };
+            prop_assert_eq!(merged(&a, &b), merged(&b, &a));
+            prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
+            prop_assert_eq!(merged(&a, &a), a);
+        }
+
         #[test]
         fn any_text_is_a_token_or_is_refused(text in "[A-Za-z0-9_-]{0,200}") {
             prop_assert!(Token::open(&text, &Keyring::new(&[]), "orders", 0).is_err());
@@ -320,7 +449,7 @@ mod tests {
             let ring = Keyring::new(&[]);
             let mut vector = Vector::default();
             vector.set(&"us-east-1".into(), Position { epoch, seq });
-            let token = Token { expires: 1, session, vector, pin: None };
+            let token = Token { expires: 1, session, vector, pin: None, lost: seq % 2 == 1 };
             let text = token.seal(&ring, "orders").unwrap();
             prop_assert_eq!(Token::open(&text, &ring, "orders", 0), Ok(token));
         }

@@ -1,9 +1,10 @@
 //! Positions and vectors: what they are, how they are ordered and merged, and how they are written.
 //!
-//! A vector maps regions to positions; an absent entry means nothing. Merging takes the larger
-//! entry of each region: commutative, associative and idempotent. Regions go by name, because
-//! tokens outlive reloads and are shared between edges.
+//! A vector maps regions to positions; an absent entry means nothing. An entry may say where its epoch
+//! began. Merging takes the larger entry of each region: commutative, associative and idempotent. Regions
+//! go by name, because tokens outlive reloads and are shared between edges.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
 
@@ -27,13 +28,7 @@ pub struct Position {
 }
 
 impl Position {
-    /// Whether what is applied up to here includes `required`. Epochs do not compare: a later epoch
-    /// may have left the required write behind.
-    pub fn includes(self, required: Self) -> bool {
-        self.epoch == required.epoch && self.seq >= required.seq
-    }
-
-    /// `SEQ`, `EPOCH:SEQ`, or with [`VersionForm::PgLsn`] `HI/LO` and `TIMELINE:HI/LO`.
+    /// How one position reads, in the form of its domain: `SEQ`, `EPOCH:SEQ`, or with [`VersionForm::PgLsn`] `HI/LO` and `TIMELINE:HI/LO`.
     pub fn show(self, form: VersionForm) -> String {
         match (form, self.epoch) {
             (VersionForm::Integer, 0) => self.seq.to_string(),
@@ -61,6 +56,11 @@ pub enum NotAPosition {
         "`{0}` is not a position: expected an LSN such as 16/B374D848, with or without TIMELINE:"
     )]
     PgLsn(String),
+    /// It began no earlier than itself.
+    #[error(
+        "`{0}` says where its epoch began: after the `@` a position of an earlier epoch is expected"
+    )]
+    Fork(String),
     /// Not `region=position`.
     #[error("`{0}` is not a vector entry: expected REGION=POSITION")]
     Entry(String),
@@ -94,6 +94,25 @@ pub fn parse_position(text: &str, form: VersionForm) -> Result<Position, NotAPos
     }
 }
 
+/// Parses what a region has applied of a log: a position, and behind an `@` where its epoch began: the last
+/// position of an earlier epoch that is still in it.
+pub fn parse_entry(text: &str, form: VersionForm) -> Result<Entry, NotAPosition> {
+    let Some((position, began)) = text.split_once('@') else {
+        return Ok(parse_position(text, form)?.into());
+    };
+    let (position, began) = (
+        parse_position(position, form)?,
+        parse_position(began, form)?,
+    );
+    if began.epoch >= position.epoch {
+        return Err(NotAPosition::Fork(text.to_owned()));
+    }
+    Ok(Entry {
+        position,
+        began: Some(began),
+    })
+}
+
 /// Digits alone: no sign, no blank, not empty.
 fn digits(text: &str, radix: u32) -> Option<u64> {
     if text.is_empty() || !text.chars().all(|c| c.is_digit(radix)) {
@@ -102,11 +121,64 @@ fn digits(text: &str, radix: u32) -> Option<u64> {
     u64::from_str_radix(text, radix).ok()
 }
 
+/// A region's part of a vector.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Entry {
+    /// How far.
+    pub position: Position,
+    /// The last position of an earlier epoch that is in this epoch too, if the region says so.
+    pub began: Option<Position>,
+}
+
+impl From<Position> for Entry {
+    fn from(position: Position) -> Self {
+        Self {
+            position,
+            began: None,
+        }
+    }
+}
+
+impl Entry {
+    /// The larger of two. Of equal ones that whose epoch includes less of earlier ones, so that no more is
+    /// believed than both say.
+    fn larger(self, other: Self) -> Self {
+        match self.position.cmp(&other.position) {
+            Ordering::Greater => self,
+            Ordering::Less => other,
+            Ordering::Equal => Self {
+                began: self.began.min(other.began),
+                ..self
+            },
+        }
+    }
+
+    /// The smaller of two, as with [`larger`](Self::larger).
+    pub(super) fn smaller(self, other: Self) -> Self {
+        if self.position == other.position {
+            return self.larger(other);
+        }
+        if self.position < other.position {
+            self
+        } else {
+            other
+        }
+    }
+
+    fn show(self, form: VersionForm) -> String {
+        let position = self.position.show(form);
+        match self.began {
+            None => position,
+            Some(began) => format!("{position}@{}", began.show(form)),
+        }
+    }
+}
+
 /// What has been written or applied, region by region.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vector {
     /// Sorted by region; one entry each.
-    entries: SmallVec<[(RegionName, Position); 4]>,
+    entries: SmallVec<[(RegionName, Entry); 3]>,
 }
 
 impl Vector {
@@ -120,17 +192,26 @@ impl Vector {
         self.entries.len()
     }
 
-    /// Its entries in the order of their names.
+    /// Its positions in the order of their regions' names.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = (&RegionName, Position)> {
-        self.entries
-            .iter()
-            .map(|(region, position)| (region, *position))
+        self.entries()
+            .map(|(region, entry)| (region, entry.position))
     }
 
-    /// A region's entry.
+    /// The same with where epochs began.
+    pub fn entries(&self) -> impl ExactSizeIterator<Item = (&RegionName, Entry)> {
+        self.entries.iter().map(|(region, entry)| (region, *entry))
+    }
+
+    /// A region's position.
     pub fn get(&self, region: &str) -> Option<Position> {
+        self.entry(region).map(|entry| entry.position)
+    }
+
+    /// A region's position with where its epoch began.
+    pub fn entry(&self, region: &str) -> Option<Entry> {
         let at = self.find(region).ok()?;
-        self.entries.get(at).map(|(_, position)| *position)
+        self.entries.get(at).map(|(_, entry)| *entry)
     }
 
     fn find(&self, region: &str) -> Result<usize, usize> {
@@ -139,51 +220,54 @@ impl Vector {
     }
 
     /// Replaces a region's entry, whatever it was.
-    pub fn set(&mut self, region: &RegionName, position: Position) {
+    pub fn set(&mut self, region: &RegionName, entry: impl Into<Entry>) {
+        let entry = entry.into();
         match self.find(region) {
             Ok(at) => {
-                if let Some(entry) = self.entries.get_mut(at) {
-                    entry.1 = position;
+                if let Some(known) = self.entries.get_mut(at) {
+                    known.1 = entry;
                 }
             }
-            Err(at) => self.entries.insert(at, (region.clone(), position)),
+            Err(at) => self.entries.insert(at, (region.clone(), entry)),
         }
     }
 
-    /// Raises a region's entry to at least `position`.
-    pub fn raise(&mut self, region: &RegionName, position: Position) {
-        if self.get(region).is_none_or(|known| known < position) {
-            self.set(region, position);
-        }
+    /// Raises a region's entry to at least this one.
+    pub fn raise(&mut self, region: &RegionName, entry: impl Into<Entry>) {
+        let entry = entry.into();
+        let known = self.entry(region);
+        self.set(region, known.map_or(entry, |known| known.larger(entry)));
     }
 
     /// Raises every entry to at least the other's.
     pub fn merge(&mut self, other: &Self) {
-        for (region, position) in other.iter() {
-            self.raise(region, position);
+        for (region, entry) in other.entries() {
+            self.raise(region, entry);
         }
     }
 
-    /// The entries of `required` that this vector does not include.
-    pub fn missing<'a>(
-        &self,
-        required: &'a Self,
-    ) -> impl Iterator<Item = (&'a RegionName, Position)> {
-        required
-            .iter()
-            .filter(|(region, wanted)| !self.get(region).is_some_and(|have| have.includes(*wanted)))
+    /// Drops the entries that `keep` does not want.
+    pub(super) fn retain(&mut self, mut keep: impl FnMut(&RegionName, Position) -> bool) {
+        self.entries
+            .retain(|(region, entry)| keep(region, entry.position));
     }
 
-    /// Whether every entry of `required` is included.
-    pub fn dominates(&self, required: &Self) -> bool {
-        self.missing(required).next().is_none()
+    /// The entries that both have, each the smaller.
+    pub(super) fn least(&self, other: &Self) -> Self {
+        let mut least = Self::default();
+        for (region, entry) in self.entries() {
+            if let Some(theirs) = other.entry(region) {
+                least.set(region, entry.smaller(theirs));
+            }
+        }
+        least
     }
 
     /// `us-east-1=1042,eu-west-1=3:977`.
     pub fn show(&self, form: VersionForm) -> String {
         let entries: Vec<String> = self
-            .iter()
-            .map(|(region, position)| format!("{region}={}", position.show(form)))
+            .entries()
+            .map(|(region, entry)| format!("{region}={}", entry.show(form)))
             .collect();
         entries.join(",")
     }
@@ -195,8 +279,7 @@ impl fmt::Display for Vector {
     }
 }
 
-/// Parses `us-east-1=1042,eu-west-1=3:977`; an empty text is the empty vector. What follows an `@`
-/// in an entry says where its epoch began, and is not needed to compare within an epoch.
+/// Parses `us-east-1=1042,eu-west-1=4:12@3:977`; an empty text is the empty vector.
 pub fn parse_vector(text: &str, form: VersionForm) -> Result<Vector, NotAPosition> {
     let mut vector = Vector::default();
     for entry in text
@@ -208,16 +291,13 @@ pub fn parse_vector(text: &str, form: VersionForm) -> Result<Vector, NotAPositio
             .split_once('=')
             .filter(|(region, _)| !region.is_empty())
             .ok_or_else(|| NotAPosition::Entry(entry.to_owned()))?;
-        let position = position
-            .split_once('@')
-            .map_or(position, |(position, _)| position);
         if vector.get(region).is_some() {
             return Err(NotAPosition::Twice(region.to_owned()));
         }
         if vector.len() == MOST_VECTOR_ENTRIES {
             return Err(NotAPosition::TooMany);
         }
-        vector.set(&region.into(), parse_position(position, form)?);
+        vector.set(&region.into(), parse_entry(position, form)?);
     }
     Ok(vector)
 }
@@ -285,8 +365,9 @@ mod tests {
         let text = "eu-west-1=3:977,us-east-1=1042";
         assert_eq!(vector(text).to_string(), text);
         assert_eq!(vector(""), Vector::default());
-        assert_eq!(vector("us-east-1=4:12@3:977").to_string(), "us-east-1=4:12");
-        for text in ["us-east-1", "=1", "a=1,a=2", "a=x"] {
+        let forked = "us-east-1=4:12@3:977";
+        assert_eq!(vector(forked).to_string(), forked);
+        for text in ["us-east-1", "=1", "a=1,a=2", "a=x", "a=4:1@", "a=@3:1"] {
             assert!(parse_vector(text, VersionForm::Integer).is_err(), "{text}");
         }
     }
@@ -307,19 +388,42 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_is_satisfied_within_its_epoch_only() {
-        assert!(vector("a=3:5").dominates(&vector("a=3:5")));
-        assert!(!vector("a=3:4").dominates(&vector("a=3:5")));
-        assert!(!vector("a=4:9").dominates(&vector("a=3:5")));
-        assert!(!vector("b=9").dominates(&vector("a=1")));
-        assert!(vector("").dominates(&vector("")));
+    fn an_epoch_begins_in_an_earlier_one() {
+        let parse = |text| parse_entry(text, VersionForm::Integer);
+        let entry = parse("4:12@3:977").unwrap();
+        assert_eq!(entry.position, Position { epoch: 4, seq: 12 });
+        assert_eq!(entry.began, Some(Position { epoch: 3, seq: 977 }));
+        assert_eq!(parse("1:0@5").unwrap().began.unwrap().epoch, 0);
+        for text in ["4:12@4:1", "4:12@5:1", "12@3", "4:12@3:977@2:1", "4:12@x"] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_timeline_begins_at_an_lsn_of_an_earlier_one() {
+        let text = "us-east-1=2:16/B374D848@1:16/B0000000";
+        let vector = parse_vector(text, VersionForm::PgLsn).unwrap();
+        let began = vector.entry("us-east-1").unwrap().began.unwrap();
+        assert_eq!((began.epoch, began.seq), (1, 0x16_B000_0000));
+        assert_eq!(vector.show(VersionForm::PgLsn), text);
+        assert!(parse_vector("a=16/0@16/0", VersionForm::PgLsn).is_err());
+    }
+
+    fn any_entry() -> impl Strategy<Value = Entry> {
+        (0u64..3, 0u64..5, prop::option::of(0u64..5)).prop_map(|(epoch, seq, began)| Entry {
+            position: Position { epoch, seq },
+            began: began.filter(|_| epoch > 0).map(|seq| Position {
+                epoch: epoch - 1,
+                seq,
+            }),
+        })
     }
 
     fn any_vector() -> impl Strategy<Value = Vector> {
-        prop::collection::btree_map("[a-d]", (0u64..3, 0u64..5), 0..4).prop_map(|entries| {
+        prop::collection::btree_map("[a-d]", any_entry(), 0..4).prop_map(|entries| {
             let mut vector = Vector::default();
-            for (region, (epoch, seq)) in entries {
-                vector.set(&region.into(), Position { epoch, seq });
+            for (region, entry) in entries {
+                vector.set(&region.into(), entry);
             }
             vector
         })
@@ -342,17 +446,12 @@ mod tests {
         }
 
         #[test]
-        fn within_one_epoch_a_merge_dominates_both(a in any_vector(), b in any_vector()) {
-            let flat = |v: &Vector| {
-                let mut flat = Vector::default();
-                for (region, p) in v.iter() {
-                    flat.set(region, Position { epoch: 0, seq: p.seq });
-                }
-                flat
-            };
-            let (a, b) = (flat(&a), flat(&b));
-            let both = merged(&a, &b);
-            prop_assert!(both.dominates(&a) && both.dominates(&b));
+        fn the_least_is_commutative_and_no_more_than_either(a in any_vector(), b in any_vector()) {
+            let least = a.least(&b);
+            prop_assert_eq!(&least, &b.least(&a));
+            for (region, position) in least.iter() {
+                prop_assert!(position <= a.get(region).unwrap() && position <= b.get(region).unwrap());
+            }
         }
 
         #[test]

@@ -13,6 +13,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 
 use super::access_log::Journal;
 use super::expect::{Gate, Wanted, Wish};
+use super::headers::remove_own;
 use super::pace::{Pace, Timer};
 use super::replay::Replayed;
 
@@ -175,6 +176,14 @@ pub(super) struct Streamed {
     pace: Option<Timer>,
     /// Dropped when the body has ended: gives back what the exchange holds.
     held: Option<Box<dyn Held>>,
+    /// Told of the trailers.
+    heed: Option<Box<dyn Heed>>,
+}
+
+/// Told of a body's trailers, before the edge's own are taken out of them.
+pub(super) trait Heed: Send + Sync {
+    /// They have come.
+    fn heed(self: Box<Self>, trailers: &HeaderMap);
 }
 
 /// What lives as long as a body: told whether the body ended well, then dropped.
@@ -211,7 +220,15 @@ impl Body {
             left: (limit > 0).then_some((limit, limit)),
             pace: pace.timer(),
             held,
+            heed: None,
         }))
+    }
+
+    /// Has somebody told of the trailers, if it streams; dropped when it ends without any.
+    pub(super) fn heed(&mut self, heed: Box<dyn Heed>) {
+        if let Self::Streamed(streamed) = self {
+            streamed.heed = Some(heed);
+        }
     }
 
     /// Whether there is nothing to send.
@@ -372,7 +389,7 @@ impl Streamed {
                 None => Poll::Pending,
             };
         };
-        let frame = match frame.transpose() {
+        let mut frame = match frame.transpose() {
             Ok(Some(frame)) => frame,
             Ok(None) => {
                 self.end();
@@ -386,6 +403,12 @@ impl Streamed {
         if let Err(too_long) = self.count(&frame) {
             return Poll::Ready(Some(Err(too_long)));
         }
+        if let Some(trailers) = frame.trailers_mut() {
+            if let Some(heed) = self.heed.take() {
+                heed.heed(trailers);
+            }
+            remove_own(trailers);
+        }
         if self.inner.is_at_end() {
             self.end();
         }
@@ -393,6 +416,7 @@ impl Streamed {
     }
 
     fn end(&mut self) {
+        self.heed = None;
         if let Some(held) = self.held.take() {
             held.ended();
         }

@@ -7,14 +7,16 @@ use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metrics::counter;
 
+use super::context::Live;
 use super::inbound::cookies;
 use crate::chance;
 use crate::clock;
-use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
+use crate::config::plan::{Access, Consistency, Domain, Plan, VersionForm};
 use crate::control::Control;
+use crate::ids::ServiceId;
 use crate::positions::{
-    Applied, Keyring, Pin, Position, RegionName, Report, Reported, Token, Vector, parse_position,
-    parse_vector,
+    Applied, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, RegionName, Reissue, Report,
+    Reported, Said, Sessions, Token, Vector, Visit, mint, parse_position, parse_vector,
 };
 
 pub(super) const MERIDIAN_REQUIRE: HeaderName = HeaderName::from_static("meridian-require");
@@ -27,30 +29,6 @@ const EXPOSE_HEADERS: HeaderName = HeaderName::from_static("access-control-expos
 /// The most tokens that are merged from one request; more are ignored.
 const MOST_TOKENS: usize = 8;
 
-/// How a read with a token was served.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// By the best-ranked region, without waiting.
-    Fresh,
-    /// After a wait.
-    Waited,
-    /// By another region, without waiting.
-    Routed,
-    /// Without what the client had written.
-    Stale,
-}
-
-impl Mark {
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Fresh => "fresh",
-            Self::Waited => "waited",
-            Self::Routed => "routed",
-            Self::Stale => "stale",
-        }
-    }
-}
-
 /// One service's domain as a request needs it.
 #[derive(Clone, Copy)]
 pub(super) struct Store<'a> {
@@ -58,29 +36,40 @@ pub(super) struct Store<'a> {
     pub(super) domain: &'a Domain,
     pub(super) applied: &'a Arc<Applied>,
     pub(super) keyring: &'a Keyring,
+    pub(super) sessions: &'a Sessions,
     pub(super) plan: &'a Plan,
     pub(super) control: &'a Control,
     pub(super) secure: bool,
 }
 
-/// What a client carries.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Carried {
-    /// All its valid tokens, merged.
-    pub(super) token: Token,
-    /// Whether any was valid.
-    pub(super) valid: bool,
-    in_cookie: bool,
-    in_header: bool,
+/// Where a request carries tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carriers {
+    cookie: bool,
+    header: bool,
 }
 
-/// What an answer says of positions.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Said {
-    /// Where this response's write is.
-    committed: Option<(RegionName, Position)>,
-    /// What the answering replica's readers see.
-    pub(super) applied: Option<Vector>,
+impl<'a> Store<'a> {
+    /// Of a service, over plain http; none: its reads need not see its clients' writes.
+    pub(super) fn of(
+        live: &'a Live,
+        control: &'a Control,
+        sessions: &'a Sessions,
+        service: ServiceId,
+    ) -> Option<Self> {
+        let plan = &live.snapshot.plan;
+        let consistency = plan.services.of(service).consistency.as_ref()?;
+        Some(Self {
+            consistency,
+            domain: plan.domains.of(consistency.domain),
+            applied: live.snapshot.positions.of(consistency.domain),
+            keyring: &live.keyring,
+            sessions,
+            plan,
+            control,
+            secure: false,
+        })
+    }
 }
 
 impl Store<'_> {
@@ -97,10 +86,15 @@ impl Store<'_> {
     }
 
     /// Reads every token that the client carries; what is not genuine counts as absent.
-    pub(super) fn read(&self, headers: &HeaderMap) -> Carried {
-        let now = clock::unix_secs();
-        let mut carried = Carried::default();
+    pub(super) fn read(&self, headers: &HeaderMap, access: Access) -> (Visit, Carriers) {
         let mut in_cookies = cookies(headers, self.cookie_name()).peekable();
+        let carriers = Carriers {
+            cookie: in_cookies.peek().is_some(),
+            header: headers.contains_key(MERIDIAN_TOKEN),
+        };
+        if !carriers.cookie && !carriers.header {
+            return (Visit::default(), carriers);
+        }
         let in_headers = headers
             .get_all(MERIDIAN_TOKEN)
             .iter()
@@ -108,30 +102,23 @@ impl Store<'_> {
             .flat_map(|line| line.split(','))
             .map(str::trim)
             .filter(|text| !text.is_empty());
-        carried.in_header = headers.contains_key(MERIDIAN_TOKEN);
-        carried.in_cookie = in_cookies.peek().is_some();
-        for text in in_cookies.chain(in_headers).take(MOST_TOKENS) {
-            match Token::open(text, self.keyring, &self.domain.name, now) {
-                Ok(token) if carried.valid => carried.token.merge(&token),
-                Ok(token) => {
-                    carried.token = token;
-                    carried.valid = true;
-                }
-                Err(error) => {
-                    counter!("meridian_token_rejected_total", "reason" => error.label())
-                        .increment(1);
-                }
-            }
+        let now = now();
+        let texts = in_cookies.chain(in_headers).take(MOST_TOKENS);
+        let tokens = texts.filter_map(|text| self.open(text, now));
+        let mut visit = Visit::begin(tokens, self.sessions, self.applied, now);
+        if access == Access::Read {
+            visit.sift(self.applied);
         }
-        if carried
-            .token
-            .pin
-            .as_ref()
-            .is_some_and(|pin| pin.until <= now)
-        {
-            carried.token.pin = None;
-        }
-        carried
+        (visit, carriers)
+    }
+
+    fn open(&self, text: &str, now: Now) -> Option<Token> {
+        let opened = Token::open(text, self.keyring, &self.domain.name, now.unix_secs);
+        opened
+            .inspect_err(|error| {
+                counter!("meridian_token_rejected_total", "reason" => error.label()).increment(1);
+            })
+            .ok()
     }
 
     /// Takes in what an origin's answer says, and tells the control of a region that ran backwards.
@@ -216,92 +203,91 @@ impl Store<'_> {
         HeaderValue::from_str(&vector.show(self.form())).ok()
     }
 
-    /// The token after an answer to a write: best what the region committed, else how far it has
-    /// applied its own log, else a pin. `None`: nothing was written.
-    pub(super) fn mint(
-        &self,
-        carried: &Carried,
-        region: &RegionName,
-        status: StatusCode,
-        said: &Said,
-    ) -> Option<Token> {
-        let own_applied = || {
-            said.applied
-                .as_ref()?
-                .get(region)
-                .map(|position| (region.clone(), position))
+    /// What a write adds to its client's token.
+    pub(super) fn minted(region: &RegionName, status: StatusCode, said: &Said) -> Minted {
+        let outcome = if status.is_client_error() {
+            Outcome::Refused
+        } else if status.is_server_error() {
+            Outcome::Unknown
+        } else {
+            Outcome::Accepted
         };
-        let may_have_written = !status.is_client_error();
-        let written = said
-            .committed
-            .clone()
-            .or_else(|| own_applied().filter(|_| may_have_written && !status.is_server_error()));
-        match written {
-            Some((writer, position)) => {
-                let mut token = self.renewed(carried);
-                token.vector.raise(&writer, position);
-                Some(token)
+        mint(region, outcome, said)
+    }
+
+    pub(super) fn lifetimes(&self) -> Lifetimes {
+        let pin = Duration::from_secs_f64(self.consistency.pin.as_secs_f64().ceil());
+        let secs = |time: Duration| u32::try_from(time.as_secs()).unwrap_or(u32::MAX);
+        Lifetimes {
+            ttl: secs(self.consistency.ttl),
+            pin: secs(pin),
+        }
+    }
+
+    /// The end of a write.
+    pub(super) fn wrote(&self, visit: &mut Visit, minted: Minted) -> Reissue {
+        let memory = (self.sessions, &**self.applied);
+        visit
+            .wrote(minted, self.lifetimes(), chance::draw(), memory, now())
+            .map_or(Reissue::Keep, |token| Reissue::Token(Box::new(token)))
+    }
+
+    /// The end of a write whose position came behind its answer's body.
+    pub(super) fn wrote_late(&self, session: u64, minted: Minted) {
+        Visit::wrote_late(session, minted, self.lifetimes(), self.sessions, now());
+    }
+
+    /// The end of a read that came with a token.
+    pub(super) fn served(&self, visit: &mut Visit, served: Mark) -> (Mark, Reissue) {
+        let (mark, reissue) = visit.served(served, self.sessions, self.applied, now());
+        counter!("meridian_reads_total", "consistency" => mark.as_str()).increment(1);
+        if mark == Mark::Lost {
+            self.tell_losses(&visit.lost());
+        }
+        (mark, reissue)
+    }
+
+    fn tell_losses(&self, lost: &Vector) {
+        for (writer, position) in lost.iter() {
+            counter!("meridian_lost_entries_total", "region" => writer.to_string()).increment(1);
+            if self.applied.is_first_loss(writer, position.epoch) {
+                let (domain, position) = (&self.domain.name, position.show(self.form()));
+                let message = format!(
+                    "writes of {writer} in domain {domain} are lost, {position} among them: it has left \
+                     their epoch, and no region has them"
+                );
+                self.control.note_position(writer.clone(), message);
             }
-            None if may_have_written => Some(self.pinned(carried, region)),
-            None => None,
         }
     }
 
-    /// Whether an answer is one to a write whatever the request's method says.
-    pub(super) fn is_write(said: &Said) -> bool {
-        said.committed.is_some()
-    }
-
-    /// The token after a write whose outcome nobody knows.
-    pub(super) fn pinned(&self, carried: &Carried, region: &RegionName) -> Token {
-        let mut token = self.renewed(carried);
-        token.pin = Some(self.pin(region));
-        token
-    }
-
-    /// A pin from now on. It ends on a whole second, never before its time is over.
-    fn pin(&self, region: &RegionName) -> Pin {
-        let lasts = self.consistency.pin.as_secs_f64().ceil();
-        let lasts = u32::try_from(Duration::from_secs_f64(lasts).as_secs()).unwrap_or(u32::MAX);
-        Pin {
-            region: region.clone(),
-            until: clock::unix_secs().saturating_add(lasts).saturating_add(1),
-        }
-    }
-
-    fn renewed(&self, carried: &Carried) -> Token {
-        let mut token = carried.token.clone();
-        let ttl = u32::try_from(self.consistency.ttl.as_secs()).unwrap_or(u32::MAX);
-        token.expires = clock::unix_secs().saturating_add(ttl);
-        if !carried.valid {
-            token.session = chance::draw();
-        }
-        token
-    }
-
-    /// Puts a token on the carriers that the request used, both if none. `region` took the write.
+    /// Puts a token on the carriers that the request used, both if none, or takes it back there. `region`
+    /// answered: what does not fit becomes a pin to it.
     pub(super) fn issue(
         &self,
-        carried: &Carried,
-        mut token: Token,
+        carriers: Carriers,
+        reissue: Reissue,
         region: &RegionName,
         headers: &mut HeaderMap,
     ) {
-        let sealed = token.seal(self.keyring, &self.domain.name).or_else(|| {
-            // What does not fit becomes a pin to the region of the newest write (the contract).
-            counter!("meridian_token_oversized_total").increment(1);
-            token.vector = Vector::default();
-            token.pin.get_or_insert_with(|| self.pin(region));
-            token.seal(self.keyring, &self.domain.name)
-        });
-        let Some(sealed) = sealed else { return };
-        let neither = !carried.in_cookie && !carried.in_header;
-        if (carried.in_cookie || neither)
-            && let Ok(value) = HeaderValue::from_str(&self.set_cookie(&sealed))
+        let (sealed, max_age) = match reissue {
+            Reissue::Keep => return,
+            Reissue::TakeBack => (String::new(), 0),
+            Reissue::Token(token) => {
+                let max_age = token.expires.saturating_sub(now().unix_secs);
+                match self.seal(*token, region) {
+                    Some(sealed) => (sealed, max_age),
+                    None => return,
+                }
+            }
+        };
+        let neither = !carriers.cookie && !carriers.header;
+        if (carriers.cookie || neither)
+            && let Ok(value) = HeaderValue::from_str(&self.set_cookie(&sealed, max_age))
         {
             headers.append(SET_COOKIE, value);
         }
-        if (carried.in_header || neither)
+        if (carriers.header || neither)
             && let Ok(value) = HeaderValue::from_str(&sealed)
         {
             headers.insert(MERIDIAN_TOKEN, value);
@@ -309,8 +295,16 @@ impl Store<'_> {
         }
     }
 
-    fn set_cookie(&self, sealed: &str) -> String {
-        let max_age = self.consistency.ttl.as_secs();
+    fn seal(&self, token: Token, region: &RegionName) -> Option<String> {
+        let pin = self.lifetimes().pin_to(region.clone(), now());
+        let (sealed, waived) = token.seal_or_waive(self.keyring, &self.domain.name, pin)?;
+        if waived > 0 {
+            counter!("meridian_token_oversized_total").increment(1);
+        }
+        Some(sealed)
+    }
+
+    fn set_cookie(&self, sealed: &str, max_age: u32) -> String {
         let secure = if self.secure { "; Secure" } else { "" };
         format!(
             "{}={sealed}; Path=/; Max-Age={max_age}{secure}; HttpOnly; SameSite=Lax",
@@ -327,5 +321,17 @@ pub(super) fn mark(headers: &mut HeaderMap, mark: Mark) {
     );
     if mark == Mark::Stale {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    }
+}
+
+/// Whether an answer is one to a write whatever the request's method says.
+pub(super) fn is_write(said: &Said) -> bool {
+    said.committed.is_some()
+}
+
+fn now() -> Now {
+    Now {
+        unix_secs: clock::unix_secs(),
+        steady_ms: clock::steady_ms(),
     }
 }

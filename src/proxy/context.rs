@@ -14,7 +14,7 @@ use super::pool::Pool;
 use super::routes::Routes;
 use super::strain::Strain;
 use crate::control::Control;
-use crate::positions::Keyring;
+use crate::positions::{Keyring, Sessions};
 use crate::steering::Snapshot;
 
 /// Retries that are always allowed at once, however few requests there are (the contract).
@@ -40,6 +40,8 @@ pub struct Context {
     pub control: Control,
     /// Which region clients without cookies are used to.
     pub(super) sticky: StickyTable,
+    /// What was issued to sessions lately.
+    pub(super) sessions: Arc<Sessions>,
     /// What clients have at present.
     pub(super) crowd: Arc<Crowd>,
     /// Connections, requests and upgrades, which a drain waits for.
@@ -53,6 +55,7 @@ impl Context {
             live: Arc::new(ArcSwap::from_pointee(live)),
             control,
             sticky: StickyTable::default(),
+            sessions: Arc::default(),
             crowd: Arc::default(),
             tasks,
         }

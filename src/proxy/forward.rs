@@ -17,7 +17,7 @@ use super::activity::Activity;
 use super::body::Body;
 use super::connect::Wanted;
 use super::connection::Connection;
-use super::consistency::{Carried, MERIDIAN_REQUIRE, Mark, Said, Store};
+use super::consistency::{MERIDIAN_REQUIRE, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
 use super::pool::{Endpoint, Lease};
@@ -28,6 +28,7 @@ use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
+use crate::positions::{Mark, Reissue, Said, Visit};
 use crate::steering::{Choice, Decision, Verdict};
 
 /// Origins of one region that are tried before the next region.
@@ -47,7 +48,7 @@ pub(super) struct Outbound<'a> {
     pub(super) upgrades: bool,
     pub(super) decision: Decision,
     pub(super) store: Option<Store<'a>>,
-    pub(super) carried: Carried,
+    pub(super) carried: Visit,
     pub(super) access: Access,
     pub(super) activity: Arc<Activity>,
     /// A copy of the body that is being sent, if it is held whole.
@@ -72,8 +73,13 @@ pub(super) struct Forwarded {
     pub(super) lease: Lease,
     pub(super) admitted: Admitted,
     pub(super) region: RegionId,
+    pub(super) origin: OriginId,
+    /// When the origin was asked, on the edge's steady clock.
+    pub(super) asked_at_ms: u64,
     pub(super) said: Said,
     pub(super) mark: Option<Mark>,
+    /// What becomes of the client's token.
+    pub(super) reissue: Reissue,
     /// What other regions said when they were asked for a better answer.
     pub(super) tried_elsewhere: Option<String>,
     /// From sending to the head of the answer.
@@ -188,6 +194,7 @@ impl<'a> Outbound<'a> {
                     &snapshot.plan.regions.of(region).name,
                     &self.carried.token.vector,
                 );
+                self.leave_out_unfit(store, name, &mut origins);
                 origins.sort_by_key(|origin| {
                     !store.applied.origin_may_answer(
                         name,
@@ -199,6 +206,22 @@ impl<'a> Outbound<'a> {
         }
         origins.truncate(MOST_ORIGINS);
         origins
+    }
+
+    /// Leaves out replicas that have fallen too far behind to be read from, unless all have.
+    fn leave_out_unfit(&self, store: Store<'_>, region: &str, origins: &mut Vec<OriginId>) {
+        if self.access == Access::Write || !store.applied.has_unfit() {
+            return;
+        }
+        let now_ms = clock::steady_ms();
+        let fit = origins.iter().copied().filter(|origin| {
+            let origin = self.live.routes.origin(*origin);
+            store.applied.origin_is_fit(region, origin, now_ms)
+        });
+        let fit: Vec<OriginId> = fit.collect();
+        if !fit.is_empty() {
+            *origins = fit;
+        }
     }
 
     async fn try_origin(
@@ -233,7 +256,10 @@ impl<'a> Outbound<'a> {
                     lease,
                     admitted,
                     region,
+                    origin,
+                    asked_at_ms,
                     mark: None,
+                    reissue: Reissue::Keep,
                     tried_elsewhere: None,
                     origin_time: trying.began.elapsed(),
                 })

@@ -7,13 +7,13 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::consistency::{Mark, Store};
+use super::consistency::Store;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use crate::clock;
 use crate::config::plan::WhenUnsatisfiable;
 use crate::ids::RegionId;
-use crate::positions::Standing;
+use crate::positions::{Judged, Mark, Standing, Vector, judge};
 use crate::steering::Choice;
 
 /// How often a waiting read asks whether the region has caught up (the contract).
@@ -98,10 +98,26 @@ impl Outbound<'_> {
                 by_rank.sort_by_key(|choice| choice.rank);
                 let forwarded = self.forward_in_order(&by_rank).await?;
                 Ok(Forwarded {
-                    mark: Some(Mark::Stale),
+                    mark: Some(self.mark_of_last_try(store, &by_rank, &forwarded)),
                     ..forwarded
                 })
             }
+        }
+    }
+
+    /// An answer that was taken for want of a better one is stale, unless it shows all the same what is needed.
+    fn mark_of_last_try(
+        &mut self,
+        store: &Store<'_>,
+        by_rank: &[Choice],
+        forwarded: &Forwarded,
+    ) -> Mark {
+        let is_right = !self.cannot_catch_up(forwarded.region)
+            && self.judge(store, forwarded) == Judged::Shows;
+        match by_rank.first() {
+            Some(best) if is_right && best.region == forwarded.region => Mark::Fresh,
+            Some(_) if is_right => Mark::Routed,
+            Some(_) | None => Mark::Stale,
         }
     }
 
@@ -124,20 +140,35 @@ impl Outbound<'_> {
             store.require(vector)
         };
         let forwarded = self.try_region(region, require).await?;
-        let dominates = match &forwarded.said.applied {
-            Some(applied) => applied.dominates(&self.carried.token.vector),
-            // It says nothing of itself: what is known of it has to do.
-            None => self.is_known_to_show_all(store, region),
-        };
-        match (forwarded.response.status(), dominates) {
-            (StatusCode::CONFLICT, false) => Ok(Read::NotYet),
-            (_, true) => Ok(Read::Fresh(Box::new(forwarded))),
-            (_, false) => {
+        match self.judge(store, &forwarded) {
+            Judged::NotYet => Ok(Read::NotYet),
+            Judged::Shows => Ok(Read::Fresh(Box::new(forwarded))),
+            Judged::Behind => {
                 if self.body.is_none() {
                     self.last_resort = Some(Box::new(forwarded));
                 }
                 Ok(Read::Behind)
             }
+        }
+    }
+
+    /// What an answer is worth. One that seems too old may have told that what it lacks is lost.
+    fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
+        let region = &self.live.snapshot.plan.regions.of(forwarded.region).name;
+        let origin: &str = self.live.routes.origin(forwarded.origin);
+        let from = (&**region, origin);
+        let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
+        let judged =
+            |required: &Vector| judge(store.applied, from, &forwarded.said, required, is_conflict);
+        let first = judged(&self.carried.token.vector);
+        if first == Judged::Shows {
+            return first;
+        }
+        self.carried.sift(store.applied);
+        match first {
+            // It said so to the whole vector: what is left of that is for it to be asked again.
+            Judged::NotYet => Judged::NotYet,
+            Judged::Shows | Judged::Behind => judged(&self.carried.token.vector),
         }
     }
 

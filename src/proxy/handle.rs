@@ -19,7 +19,7 @@ use super::affinity::{Known, Session};
 use super::body::{Arriving, Body};
 use super::client_cert;
 use super::connection::Connection;
-use super::consistency::{Carried, Mark, Store};
+use super::consistency::{Carriers, Store};
 use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
@@ -37,6 +37,7 @@ use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
+use crate::positions::{Mark, Minted, Visit};
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
 
 /// How a request arrived.
@@ -158,7 +159,8 @@ pub(super) struct Asked<'a> {
     trusted: bool,
     pub(super) access: Access,
     pub(super) store: Option<Store<'a>>,
-    pub(super) carried: Carried,
+    pub(super) carried: Visit,
+    pub(super) carriers: Carriers,
     pub(super) known: Known,
     /// What of the request tells whether shared caches may keep its answer.
     pub(super) question: Question,
@@ -168,7 +170,7 @@ pub(super) struct Asked<'a> {
 }
 
 impl<'a> Exchange<'a> {
-    fn is_secure(&self) -> bool {
+    pub(super) fn is_secure(&self) -> bool {
         self.connection.face == Face::Https
     }
 
@@ -181,6 +183,7 @@ impl<'a> Exchange<'a> {
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
         }
+        let under_way = self.begin_write(&asked);
         let decision = self.decide(&asked, &parts);
         let protocol = websocket.as_ref().map(|asked| asked.protocol.clone());
         self.prepare(&mut parts, &asked, protocol)?;
@@ -219,16 +222,17 @@ impl<'a> Exchange<'a> {
             outbound.ran_out_of_time(problem);
         }
         match forwarded {
-            Ok(forwarded) => match check_switch(&forwarded, websocket.as_ref()) {
+            Ok(mut forwarded) => match check_switch(&forwarded, websocket.as_ref()) {
                 Ok(()) => {
+                    self.settle(&asked, &mut outbound.carried, &mut forwarded);
                     self.note_served(&asked, &outbound.decision, &forwarded);
                     let wanted = outbound.parts.extensions.get::<Wanted>();
                     let wanted = wanted.map(Wanted::until_over);
-                    Ok(self.pass_on(&asked, forwarded, websocket, wanted))
+                    Ok(self.pass_on(&asked, forwarded, websocket, (wanted, under_way)))
                 }
-                Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
+                Err(problem) => Err(self.refuse(&asked, &mut outbound, problem)),
             },
-            Err(problem) => Err(self.refuse(&asked, &outbound, problem)),
+            Err(problem) => Err(self.refuse(&asked, &mut outbound, problem)),
         }
     }
 
@@ -284,16 +288,9 @@ impl<'a> Exchange<'a> {
         let access = inbound::access(service, &parts.method, parts.uri.path());
         self.journal
             .inspect(|journal| journal.asked(client, &service.name, access));
-        let store = service.consistency.as_ref().map(|consistency| Store {
-            consistency,
-            domain: plan.domains.of(consistency.domain),
-            applied: live.snapshot.positions.of(consistency.domain),
-            keyring: &live.keyring,
-            plan,
-            control: &self.context.control,
-            secure: self.is_secure(),
-        });
-        let carried = store.map_or_else(Carried::default, |store| store.read(&parts.headers));
+        let store = self.store(service_id);
+        let (carried, carriers) =
+            store.map_or_else(Default::default, |store| store.read(&parts.headers, access));
         let known = self.session(service, &host).find(&parts.headers, client);
         let whole = service.timeouts.request;
         let pace = Pace {
@@ -319,6 +316,7 @@ impl<'a> Exchange<'a> {
             client,
             store,
             carried,
+            carriers,
             known,
         })
     }
@@ -457,13 +455,14 @@ impl<'a> Exchange<'a> {
     }
 
     /// A write that was sent and not answered may have happened: its client is pinned there.
-    fn refuse(&self, asked: &Asked<'_>, outbound: &Outbound<'_>, problem: Problem) -> Refused {
+    fn refuse(&self, asked: &Asked<'_>, outbound: &mut Outbound<'_>, problem: Problem) -> Refused {
         let mut headers = HeaderMap::new();
         if let (Some(store), Access::Write, Some(region)) =
             (asked.store, asked.access, outbound.sent_to_name())
         {
-            let token = store.pinned(&asked.carried, region);
-            store.issue(&asked.carried, token, region, &mut headers);
+            let pin = Minted::Pin(region.clone());
+            let reissue = store.wrote(&mut outbound.carried, pin);
+            store.issue(asked.carriers, reissue, region, &mut headers);
         }
         Refused { problem, headers }
     }

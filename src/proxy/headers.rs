@@ -74,6 +74,17 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
     }
 }
 
+/// Removes every header of Meridian's own, as from trailers.
+pub(super) fn remove_own(headers: &mut HeaderMap) {
+    let own = headers
+        .keys()
+        .filter(|name| name.as_str().starts_with(OWN_PREFIX));
+    let own: SmallVec<[HeaderName; 4]> = own.cloned().collect();
+    for name in own {
+        headers.remove(name);
+    }
+}
+
 fn ends_here(name: &str) -> bool {
     matches!(
         name,

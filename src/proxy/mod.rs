@@ -41,6 +41,7 @@ mod problem;
 mod replay;
 mod retry;
 mod routes;
+mod settle;
 mod shared_cache;
 mod strain;
 mod tls;

@@ -9,18 +9,20 @@ use hyper::body::Incoming;
 
 use super::access_log::Journal;
 use super::body::{Arriving, Body};
-use super::consistency::{self, Mark, Said, Store};
+use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
 use super::handle::{Asked, Exchange};
 use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
 use super::problem;
 use super::routes::Admitted;
+use super::settle::UnderWay;
 use super::shared_cache::{Cookies, keep_private};
 use super::upgrade;
 use super::websocket::Handshake;
 use crate::config::plan::{Access, Writes};
 use crate::ids::RegionId;
+use crate::positions::{Mark, Reissue};
 
 impl Exchange<'_> {
     /// Makes the origin's head the client's.
@@ -29,17 +31,20 @@ impl Exchange<'_> {
         asked: &Asked<'_>,
         forwarded: Forwarded,
         websocket: Option<Handshake>,
-        wanted: Option<UntilOver>,
+        (wanted, under_way): (Option<UntilOver>, Option<UnderWay>),
     ) -> Response<Body> {
+        let trailers = self.trailers(asked, &forwarded, under_way);
+        let is_write = asked.access == Access::Write || is_write(&forwarded.said);
         let Forwarded {
             response,
             lease,
             admitted,
             region,
-            said,
             mark,
+            reissue,
             tried_elsewhere,
             origin_time,
+            ..
         } = forwarded;
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
@@ -56,7 +61,10 @@ impl Exchange<'_> {
         let edge_time = self.began.elapsed().saturating_sub(origin_time);
         add_server_timing(headers, edge_time, origin_time);
         self.remember(asked, region, mark, parts.status, headers);
-        self.tell_consistency(asked, region, &said, mark, &mut parts);
+        if let Some(mark) = mark {
+            consistency::mark(&mut parts.headers, mark);
+        }
+        self.reissue(asked, region, reissue, is_write, &mut parts);
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(websocket) = websocket.filter(|_| switching)
             && let Some(client_side) = websocket.answer(&mut parts)
@@ -69,7 +77,10 @@ impl Exchange<'_> {
         activity.answer();
         let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
         let incoming = Arriving::response(incoming);
-        let body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+        let mut body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+        if let Some(trailers) = trailers {
+            body.heed(trailers);
+        }
         Response::from_parts(parts, body)
     }
 
@@ -84,7 +95,10 @@ impl Exchange<'_> {
     ) {
         // A region that only a write's target or a token's freshness led to is no habit.
         let was_led = (asked.access == Access::Write && asked.service.writes != Writes::Nearest)
-            || matches!(mark, Some(Mark::Routed | Mark::Waited | Mark::Stale));
+            || matches!(
+                mark,
+                Some(Mark::Routed | Mark::Waited | Mark::Stale | Mark::Lost)
+            );
         if was_led {
             return;
         }
@@ -100,24 +114,26 @@ impl Exchange<'_> {
         }
     }
 
-    /// Gives a writer its token, and marks how a read with one was served.
-    fn tell_consistency(
+    /// Gives the client what has become of its token; not beside what its origin wants shared caches to keep.
+    fn reissue(
         &self,
         asked: &Asked<'_>,
         region: RegionId,
-        said: &Said,
-        mark: Option<Mark>,
+        reissue: Reissue,
+        is_write: bool,
         parts: &mut Parts,
     ) {
-        let Some(store) = asked.store else { return };
+        let (Some(store), false) = (asked.store, reissue == Reissue::Keep) else {
+            return;
+        };
+        let cookies = asked.question.cookies(parts.status, &parts.headers);
+        if !is_write && cookies == Cookies::Spoil {
+            return;
+        }
         let name = &self.live.snapshot.plan.regions.of(region).name;
-        if asked.access == Access::Write || Store::is_write(said) {
-            if let Some(token) = store.mint(&asked.carried, name, parts.status, said) {
-                store.issue(&asked.carried, token, name, &mut parts.headers);
-            }
-        } else if let Some(mark) = mark {
-            consistency::mark(&mut parts.headers, mark);
-            metrics::counter!("meridian_reads_total", "consistency" => mark.as_str()).increment(1);
+        store.issue(asked.carriers, reissue, name, &mut parts.headers);
+        if !is_write && cookies == Cookies::FitIfPrivate {
+            keep_private(&mut parts.headers);
         }
     }
 

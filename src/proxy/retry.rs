@@ -6,13 +6,13 @@ use http::{Method, StatusCode};
 use tokio::time::Instant;
 
 use super::body::Body;
-use super::consistency::Mark;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use super::replay::{Back, Replayed};
 use crate::chance;
 use crate::config::plan::{Access, OriginScheme, Retries, RetryMethods};
 use crate::ids::{OriginId, RegionId};
+use crate::positions::Mark;
 
 /// The origin that is being asked.
 #[derive(Clone, Copy)]

@@ -213,6 +213,8 @@ pub enum Reason {
     },
     /// The client's newest write went there, at a position that nobody knows.
     Pinned,
+    /// It has been behind or silent for longer than tokens live, or has lost what all had.
+    Unfit,
     /// It has no address of the type asked for.
     NoSuchAddress,
 }
@@ -239,7 +241,7 @@ impl Reason {
             | Self::EdgeDistance { .. }
             | Self::RoundTrip { .. }
             | Self::ClientRoundTrip { .. } => Rule::Policy,
-            Self::Dominates | Self::Behind { .. } | Self::Pinned => Rule::Fresh,
+            Self::Dominates | Self::Behind { .. } | Self::Pinned | Self::Unfit => Rule::Fresh,
             Self::NoSuchAddress => Rule::Address,
         }
     }
@@ -306,6 +308,9 @@ impl fmt::Display for Reason {
                 f.write_str("behind the client's writes, nobody knows how far")
             }
             Self::Pinned => f.write_str("the client's newest write went there"),
+            Self::Unfit => f.write_str(
+                "behind or silent for longer than tokens live, or without what all had: not read from",
+            ),
             Self::NoSuchAddress => f.write_str("has no address of this type"),
         }
     }

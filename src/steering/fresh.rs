@@ -7,13 +7,49 @@ use smallvec::SmallVec;
 use super::decision::{Choice, Reason};
 use super::rank::Ranking;
 use super::snapshot::whole_ms;
-use super::steer::{Candidates, Steps, choice, keep_for};
+use super::steer::{Candidates, Steps, choice, drop_for, keep_for};
 use crate::ids::RegionId;
 use crate::latency;
-use crate::positions::Standing;
+use crate::positions::{Applied, Standing};
 
 /// A region that is behind costs at least this: who asks too soon asks again after 20 ms.
 const LEAST_LAG: Duration = Duration::from_millis(20);
+
+/// Leaves out regions that nobody may read from, unless that would leave none: an edge that has lost sight of
+/// positions must not be an outage. Costs a branch while all are fit.
+pub(super) fn leave_out_unfit(
+    ranking: &Ranking<'_>,
+    ranked: &mut SmallVec<[Choice; 8]>,
+    steps: &mut Steps,
+) {
+    let Some(applied) = applied(ranking).filter(|applied| applied.has_unfit()) else {
+        return;
+    };
+    let is_unfit = |region: RegionId| !is_fit(ranking, applied, region);
+    if ranked.iter().all(|choice| is_unfit(choice.region)) {
+        return;
+    }
+    ranked.retain(|choice| {
+        let leaves = is_unfit(choice.region);
+        if leaves {
+            steps.push(drop_for(choice.region, Reason::Unfit));
+        }
+        !leaves
+    });
+    for (place, choice) in (0..=u8::MAX).zip(ranked.iter_mut()) {
+        choice.rank = place;
+    }
+}
+
+fn applied<'a>(ranking: &Ranking<'a>) -> Option<&'a Applied> {
+    let consistency = ranking.service.consistency.as_ref()?;
+    Some(ranking.snapshot.positions.of(consistency.domain))
+}
+
+fn is_fit(ranking: &Ranking<'_>, applied: &Applied, region: RegionId) -> bool {
+    let name = &ranking.snapshot.plan.regions.of(region).name;
+    applied.is_fit(name, ranking.ask.require.now_ms)
+}
 
 /// Reorders by the expected time to a right answer: round trip plus remaining lag. Times that differ by
 /// no real gain are ties, and go by rank.
@@ -34,10 +70,10 @@ pub(super) fn by_freshness(
         .all(|candidate| candidate.standing != Standing::Dominates)
     {
         let after = u8::try_from(ranked.len()).unwrap_or(u8::MAX);
-        let rescuers = drained
-            .iter()
-            .map(|member| member.region)
-            .filter(|region| standing(ranking, *region) == Standing::Dominates);
+        let rescuers = drained.iter().map(|member| member.region).filter(|region| {
+            standing(ranking, *region) == Standing::Dominates
+                && applied(ranking).is_none_or(|applied| is_fit(ranking, applied, *region))
+        });
         ranked.extend(rescuers.map(|region| choice(region, after)));
     }
     let farthest_ms = farthest_ms(ranking);
@@ -58,15 +94,11 @@ fn standing(ranking: &Ranking<'_>, region: RegionId) -> Standing {
     {
         return Standing::Behind { expected: None };
     }
-    let (Some(vector), Some(consistency)) = (require.vector, &ranking.service.consistency) else {
+    let (Some(vector), Some(applied)) = (require.vector, applied(ranking)) else {
         return Standing::Dominates;
     };
     let name = &ranking.snapshot.plan.regions.of(region).name;
-    ranking
-        .snapshot
-        .positions
-        .of(consistency.domain)
-        .standing(name, vector, require.now_ms)
+    applied.standing(name, vector, require.now_ms)
 }
 
 fn reason(ranking: &Ranking<'_>, candidate: &Choice) -> Reason {

@@ -2,10 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::ask::Ask;
+use super::ask::{Ask, Vantage};
 use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict};
 use super::draw::Draw;
-use super::fresh::by_freshness;
+use super::fresh::{by_freshness, leave_out_unfit};
 use super::rank::{Ranking, rank};
 use super::snapshot::{Admin, MemberState, Snapshot};
 use crate::config::plan::{Access, Failover, ResidencyBy, Service, WhenNoneHealthy, Writes};
@@ -49,6 +49,9 @@ pub fn steer(snapshot: &Snapshot, ask: &Ask<'_>, draw: Draw) -> Decision {
         Verdict::FailOpen(_) => rank_fail_open(&ranking, &able, &mut steps),
         Verdict::Steered | Verdict::Refused(_) => rank(&ranking, &able, &mut steps),
     };
+    if is_read_through_here(service, ask) {
+        leave_out_unfit(&ranking, &mut ranked, &mut steps);
+    }
     if asks_for_freshness(service, ask) {
         by_freshness(&ranking, &mut ranked, &drained_able, &mut steps);
     }
@@ -65,6 +68,11 @@ fn refused(refusal: Refusal, steps: Steps) -> Decision {
         verdict: Verdict::Refused(refusal),
         steps,
     }
+}
+
+/// DNS does not know who reads.
+fn is_read_through_here(service: &Service, ask: &Ask<'_>) -> bool {
+    service.consistency.is_some() && ask.access == Access::Read && ask.vantage == Vantage::Edge
 }
 
 fn asks_for_freshness(service: &Service, ask: &Ask<'_>) -> bool {

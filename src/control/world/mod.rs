@@ -19,14 +19,15 @@ use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
 pub use witnessed::{Judged, Witnessed};
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, Region, Service};
 use crate::control::drains::{Drain, Drains};
 use crate::control::events::{Event, Kind};
 use crate::control::lag::Laggards;
 use crate::control::ranking::Ranking;
 use crate::geo::ClientMap;
 use crate::health::{Cause, Failure, Health, Passive, Phases, Target, TargetKey, Verdict};
-use crate::positions::{self, Applied, Vector};
+use crate::ids::{DomainId, OriginId};
+use crate::positions::{self, Applied, Membership, Vector};
 
 /// How long a region whose positions ran backwards is shown as degraded.
 const SUSPECT_MS: u64 = 60_000;
@@ -150,13 +151,11 @@ impl World {
         self.targets = Targets::of(&plan, std::mem::take(&mut self.targets));
         let members: HashSet<(Arc<str>, Arc<str>)> = members(&plan).collect();
         self.health.retain(|key, _| members.contains(key));
-        for domain in plan.domains.values() {
-            self.positions.entry(domain.name.clone()).or_default();
-        }
         self.positions
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
-        for applied in self.positions.values() {
-            applied.retain(|region, url| has_origin(&plan, region, url));
+        for (id, domain) in plan.domains.iter() {
+            let applied = self.positions.entry(domain.name.clone()).or_default();
+            applied.adopt(membership(&plan, id));
         }
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()
@@ -270,6 +269,33 @@ fn members(plan: &Plan) -> impl Iterator<Item = (Arc<str>, Arc<str>)> {
             (service.name.clone(), region.clone())
         })
     })
+}
+
+/// Whose regions and origins a domain's services have. A region without origins is never read from here.
+fn membership(plan: &Plan, id: DomainId) -> Membership {
+    let of_domain = |service: &Service| {
+        let consistency = service.consistency.as_ref();
+        consistency.is_some_and(|consistency| consistency.domain == id)
+    };
+    let services = || plan.services.values().filter(|service| of_domain(service));
+    let regions = services().flat_map(|service| &service.regions);
+    let regions = regions.map(|member| plan.regions.of(member.region));
+    let origins = |region: &Region| -> Vec<Arc<str>> {
+        let origins = region.origins.iter();
+        let url = |origin: &OriginId| plan.origins.of(*origin).url.to_string().into();
+        origins.map(url).collect()
+    };
+    let ttls = services().filter_map(|service| service.consistency.as_ref());
+    Membership {
+        regions: regions
+            .filter(|region| !region.origins.is_empty())
+            .map(|region| (region.name.clone(), origins(region)))
+            .collect(),
+        ttl: ttls
+            .map(|consistency| consistency.ttl)
+            .min()
+            .unwrap_or_default(),
+    }
 }
 
 fn has_origin(plan: &Plan, region: &str, url: &str) -> bool {

@@ -1,0 +1,170 @@
+//! Which regions may be read from at all, by whomever.
+//!
+//! A token lives for `ttl`, and its entries are dropped once every region has them. Both are safe only if
+//! afterwards nobody reads from a region that has fallen further behind: one that lacks a write older than
+//! `ttl`, one that has not said for so long what it has, or one that has lost what all had. Such a region is
+//! unfit. One that has never said anything of positions is none of this rule's: pins protect its writers.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::applied::{Applied, Seen, State};
+use super::vector::Vector;
+
+/// How often it is looked; a region stays fit this much longer than it should.
+const REVIEW_EVERY_MS: u64 = 1_000;
+
+impl Applied {
+    /// Whether some origin was unfit when it was last looked; cheap, for requests without a token.
+    pub fn has_unfit(&self) -> bool {
+        self.has_unfit.load(Ordering::Relaxed)
+    }
+
+    /// Whether a region may be read from: one of its origins may, or none has ever spoken.
+    pub fn is_fit(&self, region: &str, now_ms: u64) -> bool {
+        self.state().is_fit(region, now_ms)
+    }
+
+    /// Whether an origin may be read from.
+    pub fn origin_is_fit(&self, region: &str, origin: &str, now_ms: u64) -> bool {
+        let state = self.state();
+        let origins = state.regions.get(region);
+        let seen = origins.and_then(|origins| origins.get(origin));
+        seen.is_none_or(|seen| state.origin_is_fit(region, seen, now_ms))
+    }
+}
+
+impl State {
+    /// Looks at every region, if it is time; whether any is unfit.
+    pub(super) fn review(&mut self, now_ms: u64) -> Option<bool> {
+        if now_ms.saturating_sub(self.reviewed_ms) < REVIEW_EVERY_MS {
+            return None;
+        }
+        self.reviewed_ms = now_ms;
+        self.raise_floor();
+        let origins = self.regions.iter().flat_map(|(region, origins)| {
+            let seen = origins.values();
+            seen.map(move |seen| (region, seen))
+        });
+        let mut fit = origins.map(|(region, seen)| self.origin_is_fit(region, seen, now_ms));
+        Some(!fit.all(|fit| fit))
+    }
+
+    /// Takes in what all have, and drops what all have lost.
+    fn raise_floor(&mut self) {
+        let mut floor = std::mem::take(&mut self.floor);
+        if let Some(least) = self.least_of_all() {
+            floor.merge(&least);
+        }
+        floor.retain(|writer, position| !self.is_lost(writer, position));
+        self.floor = floor;
+    }
+
+    /// What every origin of every region has; none: some have never spoken.
+    fn least_of_all(&self) -> Option<Vector> {
+        let mut least: Option<Vector> = None;
+        for (region, origins) in &self.members.regions {
+            let known = self.regions.get(region)?;
+            for origin in origins {
+                let applied = &known.get(origin)?.applied;
+                least = Some(match least {
+                    None => applied.clone(),
+                    Some(least) => least.least(applied),
+                });
+            }
+        }
+        least
+    }
+
+    fn is_fit(&self, region: &str, now_ms: u64) -> bool {
+        let Some(origins) = self.regions.get(region) else {
+            return true;
+        };
+        let mut seen = origins.values();
+        seen.any(|seen| self.origin_is_fit(region, seen, now_ms))
+    }
+
+    fn origin_is_fit(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
+        let age_ms = now_ms.saturating_sub(seen.at_ms);
+        let lag_ms = self.lag_of(region, &seen.applied, now_ms);
+        Duration::from_millis(age_ms.max(lag_ms)) <= self.members.ttl
+            && self.forks.dominates(&seen.applied, &self.floor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::VersionForm;
+    use crate::positions::{Membership, Report, parse_vector};
+
+    /// Regions `eu` and `us` with an origin each; tokens live for 10 s.
+    fn domain() -> Applied {
+        let applied = Applied::default();
+        let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
+        applied.adopt(Membership {
+            regions: regions.into(),
+            ttl: Duration::from_secs(10),
+        });
+        applied
+    }
+
+    fn says(applied: &Applied, region: &str, text: &str, now_ms: u64) {
+        applied.report(Report {
+            region: &region.into(),
+            origin: "a",
+            applied: &parse_vector(text, VersionForm::Integer).unwrap(),
+            asked_at_ms: now_ms,
+            now_ms,
+        });
+    }
+
+    #[test]
+    fn a_region_that_lacks_a_write_for_longer_than_a_token_lives_is_unfit() {
+        let applied = domain();
+        says(&applied, "us", "us=1", 1_000);
+        says(&applied, "eu", "us=0", 11_000);
+        assert!(applied.is_fit("eu", 11_000) && !applied.has_unfit());
+        says(&applied, "eu", "us=0", 12_001);
+        assert!(!applied.is_fit("eu", 12_001) && applied.has_unfit());
+        assert!(!applied.origin_is_fit("eu", "a", 12_001));
+        says(&applied, "us", "us=1", 13_001);
+        says(&applied, "eu", "us=1", 14_002);
+        assert!(applied.is_fit("eu", 14_002) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn a_region_that_falls_silent_is_unfit_and_one_that_never_spoke_is_not() {
+        let applied = domain();
+        says(&applied, "us", "us=1", 1_000);
+        assert!(applied.is_fit("us", 11_000));
+        assert!(!applied.is_fit("us", 11_001));
+        assert!(applied.is_fit("eu", 99_000));
+    }
+
+    #[test]
+    fn a_region_that_has_lost_what_all_had_is_unfit_until_it_has_it_again() {
+        let applied = domain();
+        says(&applied, "us", "us=5,eu=5", 1_000);
+        says(&applied, "eu", "us=5,eu=5", 2_000);
+        says(&applied, "eu", "us=5,eu=5", 3_000);
+        says(&applied, "eu", "us=3,eu=1:0@0:5", 4_000);
+        assert!(!applied.is_fit("eu", 4_000) && applied.has_unfit());
+        assert!(applied.is_fit("us", 4_000));
+        says(&applied, "eu", "us=5,eu=1:0@0:5", 5_000);
+        assert!(applied.is_fit("eu", 5_000) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn what_all_have_lost_makes_nobody_unfit() {
+        let applied = domain();
+        says(&applied, "us", "us=5", 1_000);
+        says(&applied, "eu", "us=5", 2_000);
+        says(&applied, "eu", "us=5", 3_000);
+        says(&applied, "us", "us=1:1@0:3", 4_000);
+        assert!(!applied.is_fit("us", 4_000));
+        says(&applied, "eu", "us=1:1", 5_000);
+        says(&applied, "us", "us=1:1@0:3", 6_001);
+        assert!(applied.is_fit("us", 6_001) && applied.is_fit("eu", 6_001));
+    }
+}

@@ -1,0 +1,545 @@
+//! One request's turn with its client's token: what a read must see, and what its answer gives back.
+//!
+//! A read must see what its client carries and what its session was issued lately, without what every region
+//! has or none has any more. A write's answer adds to that and takes nothing away. A read's answer gives the
+//! client what is left, if that differs from what it carries: more after an answer was lost, less once
+//! entries are retired or lost, nothing at all in the end.
+
+use super::applied::Applied;
+use super::mint::Minted;
+use super::session::{Glance, Sessions};
+use super::token::{Pin, Token};
+use super::vector::Vector;
+
+/// The time, by both clocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Now {
+    /// Unix seconds: what tokens and pins expire by.
+    pub unix_secs: u32,
+    /// The edge's steady clock.
+    pub steady_ms: u64,
+}
+
+/// How long what is issued lasts, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Lifetimes {
+    /// Of a token.
+    pub ttl: u32,
+    /// Of a pin.
+    pub pin: u32,
+}
+
+/// How a read with a token was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mark {
+    /// By the best-ranked region, without waiting.
+    Fresh,
+    /// After a wait.
+    Waited,
+    /// By another region, without waiting.
+    Routed,
+    /// Without what the client had written.
+    Stale,
+    /// Rightly, but for writes that no region has any more.
+    Lost,
+}
+
+impl Mark {
+    /// As the header and the metric call it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fresh => "fresh",
+            Self::Waited => "waited",
+            Self::Routed => "routed",
+            Self::Stale => "stale",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What an answer does to the token that its client carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reissue {
+    /// Nothing.
+    Keep,
+    /// Replaces it.
+    Token(Box<Token>),
+    /// Takes it back: it asks for nothing any more.
+    TakeBack,
+}
+
+/// What a request carries and must see.
+#[derive(Clone, Debug, Default)]
+pub struct Visit {
+    /// What a read must see now. Of a write: what its client carries and was issued lately.
+    pub token: Token,
+    /// Whether the client carries any valid token.
+    pub valid: bool,
+    /// Apart, because most requests have none.
+    brought: Option<Box<Brought>>,
+}
+
+/// What a client brings along.
+#[derive(Clone, Debug, Default)]
+struct Brought {
+    /// Its valid tokens, merged, as it carries them.
+    carried: Token,
+    /// Entries that nobody has any more, of which it was not told.
+    lost: Vector,
+    glance: Glance,
+}
+
+impl Visit {
+    /// The turn of a request that carries these valid tokens.
+    pub fn begin(
+        tokens: impl IntoIterator<Item = Token>,
+        sessions: &Sessions,
+        applied: &Applied,
+        now: Now,
+    ) -> Self {
+        let mut visit = Self::default();
+        for token in tokens {
+            let recalled = sessions.recall(token.session, now.steady_ms);
+            if let Some(brought) = &mut visit.brought {
+                brought.carried.merge(&token);
+            } else {
+                (visit.valid, visit.token.session) = (true, token.session);
+                visit.brought = Some(Box::new(Brought {
+                    carried: token.clone(),
+                    lost: Vector::default(),
+                    glance: recalled.glance,
+                }));
+            }
+            let mut wanted = token;
+            wanted.drop_lost(&recalled.told);
+            visit.take(&wanted, applied);
+            if let Some(issued) = recalled.issued {
+                visit.take(&issued, applied);
+            }
+        }
+        visit.token.drop_spent_pin(now.unix_secs);
+        visit
+    }
+
+    /// Takes in what a token asks for. An entry that gives way to one of a newer epoch which does not include
+    /// it is lost to this client.
+    fn take(&mut self, other: &Token, applied: &Applied) {
+        let is_left = applied.leaves_behind(&other.vector, &self.token.vector)
+            || applied.leaves_behind(&self.token.vector, &other.vector);
+        self.token.merge(other);
+        self.token.lost |= is_left;
+    }
+
+    /// Lets go of what every region has, or none has any more, as is known by now. Only for reads.
+    pub fn sift(&mut self, applied: &Applied) {
+        let sifted = applied.sift(&self.token.vector);
+        self.token.vector = sifted.needed;
+        if let Some(brought) = &mut self.brought {
+            brought.lost.merge(&sifted.lost);
+        }
+    }
+
+    /// Entries that nobody has any more, of which the client is told with this answer, if it is not stale.
+    pub fn lost(&self) -> Vector {
+        let brought = self.brought.as_deref();
+        brought.map_or_else(Vector::default, |brought| brought.lost.clone())
+    }
+
+    /// The end of a read that was served so: how it is marked, and what becomes of the token.
+    pub fn served(
+        &mut self,
+        served: Mark,
+        sessions: &Sessions,
+        applied: &Applied,
+        now: Now,
+    ) -> (Mark, Reissue) {
+        self.take_what_was_issued_meanwhile(sessions, applied, now);
+        let Some(brought) = &self.brought else {
+            return (served, Reissue::Keep);
+        };
+        let Brought {
+            carried,
+            lost,
+            glance,
+        } = &**brought;
+        let may_shrink = sessions.may_shrink(self.token.session, *glance);
+        let tells = served != Mark::Stale && (self.token.lost || !lost.is_empty());
+        let mark = if tells { Mark::Lost } else { served };
+        let mut next = self.token.clone();
+        if tells {
+            sessions.tell_lost(next.session, lost, now.steady_ms);
+        } else {
+            next.vector.merge(lost);
+        }
+        if !may_shrink {
+            next.merge(carried);
+        }
+        next.lost &= !tells;
+        let same = |other: &Token| {
+            (&next.vector, &next.pin, next.lost) == (&other.vector, &other.pin, other.lost)
+        };
+        let reissue = match (same(carried), next.is_empty()) {
+            (true, false) => Reissue::Keep,
+            (_, true) => Reissue::TakeBack,
+            (false, false) => Reissue::Token(Box::new(next)),
+        };
+        (mark, reissue)
+    }
+
+    /// What was issued to the session since the request came.
+    fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
+        let recalled = sessions.recall(self.token.session, now.steady_ms);
+        if let Some(brought) = &mut self.brought {
+            brought.lost = without(&brought.lost, &recalled.told);
+        }
+        if let Some(issued) = recalled.issued {
+            self.take(&issued, applied);
+            self.token.drop_spent_pin(now.unix_secs);
+            self.sift(applied);
+        }
+    }
+
+    /// The end of a write: the token to issue, if anything was written. `session` is for a client that has none.
+    pub fn wrote(
+        &mut self,
+        minted: Minted,
+        lifetimes: Lifetimes,
+        session: u64,
+        (sessions, applied): (&Sessions, &Applied),
+        now: Now,
+    ) -> Option<Token> {
+        let mut written = Token {
+            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            ..Token::default()
+        };
+        match minted {
+            Minted::Nothing => return None,
+            Minted::At(writer, position) => written.vector.set(&writer, position),
+            Minted::Pin(region) => written.pin = Some(lifetimes.pin_to(region, now)),
+        }
+        if !self.valid {
+            self.token.session = session;
+        }
+        if let Some(issued) = sessions.recall(self.token.session, now.steady_ms).issued {
+            self.take(&issued, applied);
+        }
+        // A read's answer may turn out to be a write's, and that takes nothing away.
+        if let Some(brought) = &self.brought {
+            self.token.merge(&brought.carried);
+        }
+        self.take(&written, applied);
+        // A pin that is newly set is the newest, even if an older one lasts longer.
+        self.token.pin = written.pin.or_else(|| self.token.pin.take());
+        self.token.drop_spent_pin(now.unix_secs);
+        if self.valid {
+            sessions.issue(&self.token, now.steady_ms);
+        }
+        Some(self.token.clone())
+    }
+
+    /// A position of a write that came too late for its answer's head: the session has it from now on.
+    pub fn wrote_late(
+        session: u64,
+        minted: Minted,
+        lifetimes: Lifetimes,
+        sessions: &Sessions,
+        now: Now,
+    ) {
+        let Minted::At(writer, position) = minted else {
+            return;
+        };
+        let mut token = Token {
+            session,
+            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            ..Token::default()
+        };
+        token.vector.set(&writer, position);
+        sessions.issue(&token, now.steady_ms);
+    }
+}
+
+impl Lifetimes {
+    /// A pin from now on. It ends on a whole second, never before its time is over.
+    pub fn pin_to(self, region: super::vector::RegionName, now: Now) -> Pin {
+        Pin {
+            region,
+            until: now.unix_secs.saturating_add(self.pin).saturating_add(1),
+        }
+    }
+}
+
+/// The entries that are not among those told.
+fn without(lost: &Vector, told: &Vector) -> Vector {
+    let mut token = Token {
+        vector: lost.clone(),
+        ..Token::default()
+    };
+    token.drop_lost(told);
+    token.vector
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::VersionForm;
+    use crate::positions::{Membership, Report, parse_position, parse_vector};
+
+    const LIFETIMES: Lifetimes = Lifetimes { ttl: 300, pin: 5 };
+
+    /// One edge before the regions `eu` and `us`, and one client's session.
+    #[derive(Default)]
+    struct Scene {
+        applied: Applied,
+        sessions: Sessions,
+        now: Now,
+    }
+
+    fn vector(text: &str) -> Vector {
+        parse_vector(text, VersionForm::Integer).unwrap()
+    }
+
+    fn token(text: &str) -> Token {
+        Token {
+            session: 7,
+            vector: vector(text),
+            ..Token::default()
+        }
+    }
+
+    fn at(text: &str) -> Minted {
+        let (writer, position) = text.split_once('=').unwrap();
+        let position = parse_position(position, VersionForm::Integer).unwrap();
+        Minted::At(writer.into(), position)
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let scene = Self::default();
+            let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
+            scene.applied.adopt(Membership {
+                regions: regions.into(),
+                ttl: std::time::Duration::from_secs(300),
+            });
+            scene
+        }
+
+        fn later(&mut self) -> Now {
+            self.now.steady_ms += 1_000;
+            self.now.unix_secs += 1;
+            self.now
+        }
+
+        fn says(&mut self, region: &str, text: &str) {
+            let now_ms = self.later().steady_ms;
+            self.applied.report(Report {
+                region: &region.into(),
+                origin: "a",
+                applied: &vector(text),
+                asked_at_ms: now_ms,
+                now_ms,
+            });
+        }
+
+        fn visit(&mut self, carried: &Token) -> Visit {
+            let now = self.later();
+            Visit::begin([carried.clone()], &self.sessions, &self.applied, now)
+        }
+
+        /// A write from beginning to end.
+        fn write(&mut self, carried: &Token, minted: Minted) -> Token {
+            let mut visit = self.visit(carried);
+            self.end_write(&mut visit, minted)
+        }
+
+        fn end_write(&mut self, visit: &mut Visit, minted: Minted) -> Token {
+            let now = self.later();
+            let memory = (&self.sessions, &self.applied);
+            visit.wrote(minted, LIFETIMES, 7, memory, now).unwrap()
+        }
+
+        fn begin_read(&mut self, carried: &Token) -> Visit {
+            let mut visit = self.visit(carried);
+            visit.sift(&self.applied);
+            visit
+        }
+
+        fn end_read(&mut self, visit: &mut Visit, served: Mark) -> (Mark, Reissue) {
+            let now = self.later();
+            visit.served(served, &self.sessions, &self.applied, now)
+        }
+
+        /// A read from beginning to end: how it is marked, and what the client has then.
+        fn read(&mut self, carried: &Token, served: Mark) -> (Mark, Reissue) {
+            let mut visit = self.begin_read(carried);
+            self.end_read(&mut visit, served)
+        }
+    }
+
+    fn reissued(reissue: Reissue) -> String {
+        match reissue {
+            Reissue::Keep => "kept".to_owned(),
+            Reissue::TakeBack => "taken back".to_owned(),
+            Reissue::Token(token) => token.vector.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_write_adds_to_what_its_client_carries() {
+        let mut scene = Scene::new();
+        assert_eq!(
+            scene.write(&token("us=5"), at("eu=2")).vector,
+            vector("eu=2,us=5")
+        );
+        assert_eq!(
+            scene.write(&token("us=5"), at("us=4")).vector,
+            vector("eu=2,us=5")
+        );
+    }
+
+    #[test]
+    fn two_tabs_that_race_lose_no_write() {
+        let mut scene = Scene::new();
+        let carried = token("us=1");
+        let (mut one, mut two) = (scene.visit(&carried), scene.visit(&carried));
+        scene.end_write(&mut one, at("us=5"));
+        // The answer that comes last decides what the cookie holds.
+        let last = scene.end_write(&mut two, at("eu=2"));
+        assert_eq!(last.vector, vector("eu=2,us=5"));
+    }
+
+    #[test]
+    fn a_lost_set_cookie_loses_no_write_and_the_next_answer_repairs_it() {
+        let mut scene = Scene::new();
+        let carried = token("us=1");
+        scene.write(&carried, at("us=5"));
+        let mut read = scene.begin_read(&carried);
+        assert_eq!(read.token.vector, vector("us=5"));
+        let (mark, reissue) = scene.end_read(&mut read, Mark::Fresh);
+        assert_eq!((mark, reissued(reissue).as_str()), (Mark::Fresh, "us=5"));
+    }
+
+    #[test]
+    fn a_position_that_came_behind_its_answer_is_required_of_the_next_read() {
+        let mut scene = Scene::new();
+        let pinned = scene.write(&token("us=1"), Minted::Pin("us".into()));
+        let now = scene.later();
+        Visit::wrote_late(7, at("us=5"), LIFETIMES, &scene.sessions, now);
+        assert_eq!(scene.begin_read(&pinned).token.vector, vector("us=5"));
+    }
+
+    #[test]
+    fn a_token_of_which_all_is_everywhere_is_taken_back_by_a_read() {
+        let mut scene = Scene::new();
+        let carried = token("us=5");
+        scene.says("us", "us=5");
+        assert_eq!(
+            scene.read(&carried, Mark::Fresh),
+            (Mark::Fresh, Reissue::Keep)
+        );
+        scene.says("eu", "us=5");
+        assert_eq!(
+            scene.read(&carried, Mark::Fresh),
+            (Mark::Fresh, Reissue::TakeBack)
+        );
+        let more = scene.read(&token("us=5,eu=1"), Mark::Fresh).1;
+        assert_eq!(reissued(more), "eu=1");
+    }
+
+    #[test]
+    fn a_pin_that_has_run_out_is_taken_back_and_one_that_has_not_is_kept() {
+        let mut scene = Scene::new();
+        let pinned = scene.write(&token(""), Minted::Pin("us".into()));
+        assert_eq!(scene.read(&pinned, Mark::Fresh).1, Reissue::Keep);
+        scene.now.unix_secs += 60;
+        assert_eq!(scene.read(&pinned, Mark::Fresh).1, Reissue::TakeBack);
+    }
+
+    #[test]
+    fn nothing_is_taken_away_in_an_answer_around_a_write_of_the_session() {
+        let mut scene = Scene::new();
+        let carried = token("us=5");
+        let mut early = scene.begin_read(&carried);
+        scene.sessions.begin_write(7, scene.now.steady_ms);
+        let mut during = scene.begin_read(&carried);
+        scene.says("us", "us=5");
+        scene.says("eu", "us=5");
+        assert_eq!(scene.end_read(&mut during, Mark::Fresh).1, Reissue::Keep);
+        let ended = scene.later();
+        scene.sessions.end_write(7, ended.steady_ms);
+        assert_eq!(scene.end_read(&mut early, Mark::Fresh).1, Reissue::Keep);
+        assert_eq!(scene.read(&carried, Mark::Fresh).1, Reissue::TakeBack);
+    }
+
+    /// `us` was restored: it has left epoch 3 at 975, and `eu` has not got more either.
+    fn restored() -> Scene {
+        let mut scene = Scene::new();
+        scene.says("us", "us=4:1@3:975");
+        scene.says("eu", "us=3:970,eu=1");
+        scene
+    }
+
+    #[test]
+    fn a_lost_entry_is_told_once_and_leaves_the_token() {
+        let mut scene = restored();
+        let carried = token("us=3:980,eu=1");
+        let read = scene.begin_read(&carried);
+        assert_eq!(read.token.vector, vector("eu=1"));
+        let (mark, reissue) = scene.read(&carried, Mark::Fresh);
+        assert_eq!((mark, reissued(reissue).as_str()), (Mark::Lost, "eu=1"));
+        let (mark, reissue) = scene.read(&carried, Mark::Fresh);
+        let told = (mark, reissued(reissue));
+        assert_eq!(
+            told,
+            (Mark::Fresh, "eu=1".to_owned()),
+            "its answer was lost"
+        );
+    }
+
+    #[test]
+    fn a_stale_read_tells_of_no_loss_and_a_write_drops_none() {
+        let mut scene = restored();
+        let carried = token("us=3:980");
+        assert_eq!(
+            scene.read(&carried, Mark::Stale),
+            (Mark::Stale, Reissue::Keep)
+        );
+        let written = scene.write(&carried, at("eu=1"));
+        assert_eq!(written.vector, vector("eu=1,us=3:980"));
+        assert_eq!(scene.read(&written, Mark::Fresh).0, Mark::Lost);
+    }
+
+    #[test]
+    fn a_write_in_a_new_epoch_does_not_hide_that_an_earlier_one_is_lost() {
+        let mut scene = restored();
+        let written = scene.write(&token("us=3:980"), at("us=4:2"));
+        assert_eq!(
+            (written.vector.clone(), written.lost),
+            (vector("us=4:2"), true)
+        );
+        let (mark, reissue) = scene.read(&written, Mark::Fresh);
+        assert_eq!((mark, reissued(reissue).as_str()), (Mark::Lost, "us=4:2"));
+        let kept = scene.write(&token("us=3:975"), at("us=4:2"));
+        assert!(!kept.lost, "the new epoch includes it");
+    }
+
+    #[test]
+    fn a_loss_that_could_not_be_taken_away_around_a_write_is_still_told_once() {
+        let mut scene = restored();
+        let carried = token("us=3:980");
+        scene.sessions.begin_write(7, scene.now.steady_ms);
+        assert_eq!(
+            scene.read(&carried, Mark::Fresh),
+            (Mark::Lost, Reissue::Keep)
+        );
+        assert_eq!(
+            scene.read(&carried, Mark::Fresh),
+            (Mark::Fresh, Reissue::Keep)
+        );
+        let ended = scene.later();
+        scene.sessions.end_write(7, ended.steady_ms);
+        assert_eq!(
+            scene.read(&carried, Mark::Fresh),
+            (Mark::Fresh, Reissue::TakeBack)
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! What an exchange comes to for its client's token: in the head of the answer, in its trailers, and while it
+//! lasts.
+
+use std::sync::Arc;
+
+use http::header::TRAILER;
+use http::{HeaderMap, Version};
+
+use super::body::Heed;
+use super::consistency::{Store, is_write};
+use super::context::Live;
+use super::forward::Forwarded;
+use super::handle::{Asked, Exchange};
+use crate::clock;
+use crate::config::plan::Access;
+use crate::control::Control;
+use crate::ids::{OriginId, RegionId, ServiceId};
+use crate::positions::{Minted, Reissue, Sessions, Visit};
+
+/// A write of a session that is under way, until this is dropped.
+pub(super) struct UnderWay {
+    sessions: Arc<Sessions>,
+    session: u64,
+}
+
+impl UnderWay {
+    fn begin(sessions: &Arc<Sessions>, session: u64) -> Self {
+        sessions.begin_write(session, clock::steady_ms());
+        Self {
+            sessions: sessions.clone(),
+            session,
+        }
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.sessions.end_write(self.session, clock::steady_ms());
+    }
+}
+
+/// Waits for an answer's trailers: positions of a streamed answer, which its head could not have.
+pub(super) struct Trailers {
+    live: Arc<Live>,
+    control: Control,
+    sessions: Arc<Sessions>,
+    service: ServiceId,
+    region: RegionId,
+    origin: OriginId,
+    asked_at_ms: u64,
+    /// Who is given what they say; none: nobody carries a token.
+    session: Option<u64>,
+    /// Whether the head had no position yet.
+    is_open: bool,
+    /// Ends with the body, after the trailers.
+    _under_way: Option<UnderWay>,
+}
+
+impl Heed for Trailers {
+    fn heed(self: Box<Self>, trailers: &HeaderMap) {
+        let Some(store) = Store::of(&self.live, &self.control, &self.sessions, self.service) else {
+            return;
+        };
+        let name = &self.live.snapshot.plan.regions.of(self.region).name;
+        let origin = self.live.routes.origin(self.origin);
+        let said = store.learn(name, origin, trailers, self.asked_at_ms);
+        let own = said.applied.as_ref().and_then(|applied| applied.get(name));
+        let minted = match (said.committed, own.filter(|_| self.is_open)) {
+            (Some((writer, position)), _) => Minted::At(writer, position),
+            (None, Some(own)) => Minted::At(name.clone(), own),
+            (None, None) => Minted::Nothing,
+        };
+        if let Some(session) = self.session {
+            store.wrote_late(session, minted);
+        }
+    }
+}
+
+impl<'a> Exchange<'a> {
+    pub(super) fn store(&self, service: ServiceId) -> Option<Store<'a>> {
+        let store = Store::of(
+            self.live,
+            &self.context.control,
+            &self.context.sessions,
+            service,
+        )?;
+        Some(Store {
+            secure: self.is_secure(),
+            ..store
+        })
+    }
+
+    /// Notes that a write of a session is under way.
+    pub(super) fn begin_write(&self, asked: &Asked<'_>) -> Option<UnderWay> {
+        let is_write = asked.access == Access::Write && asked.carried.valid;
+        let sessions = &self.context.sessions;
+        is_write.then(|| UnderWay::begin(sessions, asked.carried.token.session))
+    }
+
+    /// Settles what becomes of the client's token, and how the answer is marked.
+    pub(super) fn settle(&self, asked: &Asked<'_>, visit: &mut Visit, forwarded: &mut Forwarded) {
+        let Some(store) = asked.store else { return };
+        if asked.access == Access::Write || is_write(&forwarded.said) {
+            let name = &self.live.snapshot.plan.regions.of(forwarded.region).name;
+            let minted = Store::minted(name, forwarded.response.status(), &forwarded.said);
+            forwarded.reissue = store.wrote(visit, minted);
+        } else if let Some(served) = forwarded.mark {
+            let (mark, reissue) = store.served(visit, served);
+            (forwarded.mark, forwarded.reissue) = (Some(mark), reissue);
+        }
+    }
+
+    /// To be told of an answer's trailers, and to hold its write under way until then.
+    pub(super) fn trailers(
+        &self,
+        asked: &Asked<'_>,
+        forwarded: &Forwarded,
+        under_way: Option<UnderWay>,
+    ) -> Option<Box<Trailers>> {
+        asked.store?;
+        let response = &forwarded.response;
+        let issued = match &forwarded.reissue {
+            Reissue::Token(token) => Some(token.session),
+            Reissue::Keep | Reissue::TakeBack => None,
+        };
+        let carried = asked.carried.valid.then_some(asked.carried.token.session);
+        let session = issued.or(carried);
+        let may_come =
+            response.version() == Version::HTTP_2 || response.headers().contains_key(TRAILER);
+        if session.is_none() && !may_come {
+            return None;
+        }
+        let is_accepted = response.status().as_u16() < 400;
+        Some(Box::new(Trailers {
+            live: self.live.clone(),
+            control: self.context.control.clone(),
+            sessions: self.context.sessions.clone(),
+            service: asked.service_id,
+            region: forwarded.region,
+            origin: forwarded.origin,
+            asked_at_ms: forwarded.asked_at_ms,
+            session,
+            is_open: asked.access == Access::Write
+                && is_accepted
+                && forwarded.said.committed.is_none(),
+            _under_way: under_way,
+        }))
+    }
+}
