@@ -6,6 +6,7 @@ mod access;
 mod explain;
 mod metrics;
 mod page;
+mod round_trip;
 mod serve;
 mod state;
 mod status;

@@ -5,6 +5,7 @@ mod handover;
 mod inherited;
 mod listeners;
 mod materials;
+mod measured;
 mod passing;
 mod reload;
 mod run;

@@ -2,10 +2,24 @@
 //!
 //! Pure. A ranking changes only when the gain is real ([`rank`]), so that near-equal regions do not
 //! swap with every sample. Knows nothing of health.
+//!
+//! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
+//! show · `settled` when a figure gives way · `store` the one file that does I/O.
+
+mod measurement;
+mod plausible;
+mod samples;
+mod settled;
+mod store;
+
+pub use measurement::{LONGEST_MS, Measurement, Network, NotANetwork, Row, Source, is_round_trip};
+pub use plausible::{all_plausible, go_together, reaches};
+pub use samples::{Above, Enough, Figures, Sample, Samples, Taken};
+pub use store::{Store, StoreError};
 
 /// Round trip at no distance, ms; with [`MS_PER_KM`] the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).
-const MODEL_BASE_MS: f64 = 26.0;
+pub const MODEL_BASE_MS: f64 = 26.0;
 
 /// Round trip per km of great circle, ms.
 const MS_PER_KM: f64 = 0.0143;
@@ -43,6 +57,16 @@ impl RoundTrip {
             self.ms += SAMPLE_WEIGHT * (ms - self.ms);
         }
         self.samples = self.samples.saturating_add(1);
+    }
+
+    /// An average that another process had.
+    pub(crate) fn known(ms: f64, samples: u32) -> Self {
+        Self { ms, samples }
+    }
+
+    /// Of how many samples.
+    pub fn samples(self) -> u32 {
+        self.samples
     }
 
     /// The average in ms; `None` before the first sample.
