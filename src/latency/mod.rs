@@ -4,14 +4,16 @@
 //! swap with every sample. Knows nothing of health.
 //!
 //! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
-//! show · `settled` when a figure gives way · `store` the one file that does I/O.
+//! show · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
+mod inbox;
 mod measurement;
 mod plausible;
 mod samples;
 mod settled;
 mod store;
 
+pub use inbox::{Inbox, Report};
 pub use measurement::{LONGEST_MS, Measurement, Network, NotANetwork, Row, Source, is_round_trip};
 pub use plausible::{all_plausible, go_together, reaches};
 pub use samples::{Above, Enough, Figures, Sample, Samples, Taken};
