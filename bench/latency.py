@@ -25,8 +25,8 @@ from pathlib import Path
 
 from measure import MERIDIAN, build
 
-CLIENTS = 1_000
-DRAWS = 20
+CLIENTS = 500
+DRAWS = 8
 OWN_REGION_MS = 1.0
 
 COUNTRY = {

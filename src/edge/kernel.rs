@@ -39,11 +39,13 @@ pub(super) fn round_trips(listeners: &[SocketAddr]) -> io::Result<Vec<(IpAddr, f
 }
 
 fn least_ms(response: &InetResponse) -> Option<f64> {
-    response.nlas.iter().find_map(|nla| match nla {
-        Nla::TcpInfo(info) if (1..u32::MAX).contains(&info.min_rtt) => {
-            Some(f64::from(info.min_rtt) / 1_000.0)
-        }
-        _ => None,
+    response.nlas.iter().find_map(|nla| {
+        let Nla::TcpInfo(info) = nla else {
+            return None;
+        };
+        // Nothing measured yet is told as the greatest number.
+        let is_measured = (1..u32::MAX).contains(&info.min_rtt);
+        is_measured.then(|| f64::from(info.min_rtt) / 1_000.0)
     })
 }
 
@@ -59,15 +61,17 @@ fn dump(family: u8, mut take: impl FnMut(&InetResponse) -> bool) -> io::Result<(
             let message = NetlinkMessage::<SockDiagMessage>::deserialize(rest);
             let message = message.map_err(io::Error::other)?;
             let length = usize::try_from(message.header.length).unwrap_or(0);
-            match message.payload {
-                NetlinkPayload::Done(_) => return Ok(()),
-                NetlinkPayload::Error(error) => return Err(error.to_io()),
-                NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(response)) => {
-                    if !take(&response) {
-                        return Ok(());
-                    }
-                }
-                _ => {}
+            let payload = message.payload;
+            if let NetlinkPayload::Error(error) = &payload {
+                return Err(error.to_io());
+            }
+            if let NetlinkPayload::InnerMessage(SockDiagMessage::InetResponse(found)) = &payload
+                && !take(found)
+            {
+                return Ok(());
+            }
+            if matches!(payload, NetlinkPayload::Done(_)) {
+                return Ok(());
             }
             // Messages are aligned to 4 bytes; a length of none would never end.
             let next = length.max(1).next_multiple_of(4);

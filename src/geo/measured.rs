@@ -21,12 +21,15 @@ use crate::prefix::Prefix;
 /// region, and not to the others.
 const MOST_SHARED_MS: f64 = 30.0;
 
+/// A figure, and whose clients it is of.
+type Known = (Network, Measurement);
+
 /// The figures of one network by region.
 #[derive(Debug, Default)]
 struct Figures(Vec<(RegionId, Network, Measurement)>);
 
 impl Figures {
-    fn of(&self, region: RegionId) -> Option<(Network, Measurement)> {
+    fn of(&self, region: RegionId) -> Option<Known> {
         let found = self.0.iter().find(|(known, ..)| *known == region)?;
         Some((found.1, found.2))
     }
@@ -140,7 +143,7 @@ impl Measured {
         location: &Location,
         found: Found,
     ) -> Vec<ClientEstimate> {
-        let known: Vec<(Option<(Network, Measurement)>, Option<f64>)> = regions
+        let known: Vec<(Option<Known>, Option<f64>)> = regions
             .iter()
             .map(|region| {
                 let measured = self.measured(*region, location, found);
@@ -173,7 +176,7 @@ impl Measured {
         region: RegionId,
         location: &Location,
         (own, of_asn): Found,
-    ) -> Option<(Network, Measurement)> {
+    ) -> Option<Known> {
         let figures = |id: Option<FiguresId>| self.figures.get(usize::try_from(id?).ok()?);
         let of = |id| figures(id).and_then(|figures| figures.of(region));
         of(own)
@@ -183,7 +186,7 @@ impl Measured {
 
     /// What clients of a country measured together says nothing of one whose place is known better; what
     /// the operator says of it does.
-    fn of_country(&self, region: RegionId, location: &Location) -> Option<(Network, Measurement)> {
+    fn of_country(&self, region: RegionId, location: &Location) -> Option<Known> {
         let country = location.country?;
         let found = self.countries.get(&country)?.of(region)?;
         let is_coarse = location.point == self.points.get(&country).copied();
