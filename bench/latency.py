@@ -11,6 +11,7 @@ with a client subnet. Excess is the true round trip to the region in the answer,
 """
 
 import csv
+import http.server
 import ipaddress
 import json
 import os
@@ -20,13 +21,14 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import urllib.request
 from pathlib import Path
 
 from measure import MERIDIAN, build
 
 CLIENTS = 1_000
-DRAWS = 12
+DRAWS = 20
 OWN_REGION_MS = 1.0
 
 COUNTRY = {
@@ -62,6 +64,23 @@ def world(folder):
     # A region without a full row can be no client's place.
     whole = [name for name in names if all((name, to) in ms for to in names)]
     return names, whole, ms, {slug(name): places[slug(name)] for name in names}
+
+
+class Healthy(http.server.BaseHTTPRequestHandler):
+    """What every region's health check finds."""
+
+    def do_GET(self):
+        self.send_response(204)
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def start_origin():
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Healthy)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return f"'http://127.0.0.1:{server.server_port}'"
 
 
 class Edge:
@@ -106,17 +125,17 @@ class Edge:
         return str(ipaddress.IPv4Address(answer[after + 12 : after + 16]))
 
 
-def config(places, draws, imports):
+def config(places, draws, origin, imports):
     lines = ['listen: { dns: ["127.0.0.1:0"], admin: "127.0.0.1:0" }', f"latency: {{ import: [{imports}] }}", "regions:"]
     for number, (name, place) in enumerate(places.items(), 1):
-        lines.append(f"  {name}: {{ location: [{place['lat']}, {place['lon']}], addresses: [192.0.2.{number}] }}")
+        lines.append(f"  {name}: {{ location: [{place['lat']}, {place['lon']}], addresses: [192.0.2.{number}], origins: [{origin}] }}")
     lines.append("services:")
     for number, regions in enumerate(draws):
         listed = ", ".join(slug(region) for region in regions)
         for mark, policy in (("g", "geo"), ("l", "latency")):
             lines.append(
                 f"  {mark}{number}: {{ hosts: [{mark}{number}.example.com], regions: [{listed}], "
-                f"steering: {{ policy: {policy} }}, health: {{ interval: 1h }} }}"
+                f"steering: {{ policy: {policy} }}, health: {{ path: / }} }}"
             )
     lines.append("zones: { example.com: { nameservers: { ns1: [192.0.2.253] } } }")
     return "\n".join(lines) + "\n"
@@ -189,7 +208,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         (folder / "measured.csv").write_text("network,region,ms\n")
-        yaml = config(places, draws, "measured.csv")
+        yaml = config(places, draws, start_origin(), "measured.csv")
         with Edge(folder, yaml) as edge:
             clients = find_clients(edge, whole)
             show("geo: distance alone", excesses(edge, "g", draws, clients, ms, names))
