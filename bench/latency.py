@@ -28,7 +28,7 @@ from pathlib import Path
 from measure import MERIDIAN, build
 
 CLIENTS = 1_000
-DRAWS = 20
+DRAWS = 24
 OWN_REGION_MS = 1.0
 
 COUNTRY = {
@@ -135,7 +135,7 @@ def config(places, draws, origin, imports):
         for mark, policy in (("g", "geo"), ("l", "latency")):
             lines.append(
                 f"  {mark}{number}: {{ hosts: [{mark}{number}.example.com], regions: [{listed}], "
-                f"steering: {{ policy: {policy} }}, health: {{ path: / }} }}"
+                f"steering: {{ policy: {policy} }}, health: {{ path: /, interval: 1h }} }}"
             )
     lines.append("zones: { example.com: { nameservers: { ns1: [192.0.2.253] } } }")
     return "\n".join(lines) + "\n"

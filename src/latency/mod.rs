@@ -98,25 +98,31 @@ impl Estimate {
     }
 }
 
-/// Orders by time, starting from `order`: one overtakes the one before it only when it is sooner by a
-/// real gain. Those of unknown time keep to the end.
+/// The share of a time that a real gain is; of an unknown time any gain is real.
+fn gain_share(ms: f64) -> f64 {
+    if ms.is_finite() {
+        ms * LEAST_GAIN_SHARE
+    } else {
+        0.0
+    }
+}
+
+/// Orders by time, starting from `order`: whoever is first of those that are left keeps the place unless
+/// the quickest of them is sooner by a real gain. Those of unknown time keep to the end.
 pub fn rank<T>(order: &mut [T], time_ms: impl Fn(&T) -> Option<f64>) {
-    let overtakes = |later: &T, earlier: &T| match (time_ms(earlier), time_ms(later)) {
-        (Some(earlier), Some(later)) => {
-            earlier - later > LEAST_GAIN_MS.max(earlier * LEAST_GAIN_SHARE)
+    let time_ms = |one: &T| time_ms(one).unwrap_or(f64::INFINITY);
+    let mut left = order;
+    while let [first, ..] = left {
+        let first_ms = time_ms(first);
+        let times = left.iter().map(&time_ms).enumerate();
+        let quickest = times.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        if let Some((at, ms)) = quickest
+            && first_ms - ms > LEAST_GAIN_MS.max(gain_share(first_ms))
+            && let Some(passed) = left.get_mut(..=at)
+        {
+            passed.rotate_right(1);
         }
-        (None, Some(_)) => true,
-        (Some(_) | None, None) => false,
-    };
-    // Bubble sort, because "is sooner by a real gain" is no total order; each pass settles one place.
-    for _ in 0..order.len() {
-        for at in 1..order.len() {
-            if let Some([earlier, later]) = order.get_mut(at - 1..=at)
-                && overtakes(later, earlier)
-            {
-                std::mem::swap(earlier, later);
-            }
-        }
+        left = left.split_at_mut(1).1;
     }
 }
 
@@ -148,6 +154,15 @@ mod tests {
         check(&[1, 0], &[Some(10.0), Some(14.9)], &[1, 0]);
         check(&[0, 1], &[Some(200.0), Some(181.0)], &[0, 1]);
         check(&[0, 1], &[Some(200.0), Some(179.0)], &[1, 0]);
+    }
+
+    #[test]
+    fn near_equals_in_between_keep_no_region_back() {
+        check(
+            &[0, 1, 2],
+            &[Some(151.0), Some(138.0), Some(131.0)],
+            &[2, 0, 1],
+        );
     }
 
     #[test]
