@@ -108,6 +108,14 @@ class Edge:
         self.process.kill()
         self.process.wait()
 
+    def check_all_healthy(self):
+        """A region that is out would be measured as a detour."""
+        with urllib.request.urlopen(f"http://{':'.join(self.address['admin'])}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        out = [line for line in lines if line.startswith("meridian_region_healthy{") and not line.endswith(" 1")]
+        if out:
+            sys.exit(f"not a measurement: {out[0]}")
+
     def country(self, address):
         url = f"http://{':'.join(self.address['admin'])}/api/v1/explain?name=l0.example.com&client={address}"
         with urllib.request.urlopen(url) as answer:
@@ -135,7 +143,7 @@ def config(places, draws, origin, imports):
         for mark, policy in (("g", "geo"), ("l", "latency")):
             lines.append(
                 f"  {mark}{number}: {{ hosts: [{mark}{number}.example.com], regions: [{listed}], "
-                f"steering: {{ policy: {policy} }}, health: {{ path: /, interval: 1h }} }}"
+                f"steering: {{ policy: {policy} }}, health: {{ path: /, interval: 1h, timeout: 1m }} }}"
             )
     lines.append("zones: { example.com: { nameservers: { ns1: [192.0.2.253] } } }")
     return "\n".join(lines) + "\n"
@@ -168,6 +176,7 @@ def excesses(edge, mark, draws, clients, ms, names):
             chosen = names[int(answer.rsplit(".", 1)[1]) - 1]
             best = min(ms[home, region] for region in regions)
             found[len(regions)].append(ms[home, chosen] - best)
+    edge.check_all_healthy()
     return found
 
 
