@@ -50,13 +50,17 @@ impl State {
         Some(!fit.all(|fit| fit))
     }
 
-    /// Takes in what all have, and drops what all have lost.
+    /// Takes in what all have, and goes back to the fork where all have lost what was past it.
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(least) = self.least_of_all() {
             floor.merge(&least);
         }
-        floor.retain(|writer, position| !self.is_lost(writer, position));
+        for (writer, position) in floor.clone().iter() {
+            if self.is_lost(writer, position) {
+                floor.set(writer, self.rest(writer, position));
+            }
+        }
         self.floor = floor;
     }
 

@@ -11,7 +11,8 @@ use super::vector::{Position, RegionName, Vector};
 /// A client's entries by what has become of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sifted {
-    /// Which reads must still see.
+    /// Which reads must still see. Of a lost entry, what was before the fork: earlier writes of the client may
+    /// be there.
     pub needed: Vector,
     /// Which every region has.
     pub retired: Vector,
@@ -28,16 +29,29 @@ impl Applied {
         }
         let state = self.state();
         for (writer, position) in vector.iter() {
-            let kind = if state.is_everywhere(writer, position) {
+            let mut left = position;
+            if state.is_lost(writer, position) {
+                sifted.lost.set(writer, position);
+                left = state.rest(writer, position);
+            }
+            let kind = if state.is_everywhere(writer, left) {
                 &mut sifted.retired
-            } else if state.is_lost(writer, position) {
-                &mut sifted.lost
             } else {
                 &mut sifted.needed
             };
-            kind.set(writer, position);
+            kind.set(writer, left);
         }
         sifted
+    }
+
+    /// What is left of lost entries: where their epochs forked.
+    pub fn rest(&self, lost: &Vector) -> Vector {
+        let state = self.state();
+        let mut rest = Vector::default();
+        for (writer, position) in lost.iter() {
+            rest.set(writer, state.rest(writer, position));
+        }
+        rest
     }
 
     /// Whether some entry of `older` gives way to one of `newer` in a later epoch that does not include it.
@@ -67,6 +81,13 @@ impl Applied {
 }
 
 impl State {
+    /// What is left of an entry past a fork.
+    pub(super) fn rest(&self, writer: &RegionName, position: Position) -> Position {
+        let newest = self.newest.get(writer).map(|(epoch, _)| *epoch);
+        let newest = newest.unwrap_or(position.epoch);
+        self.forks.rest(writer, newest, position.epoch)
+    }
+
     /// Whether every origin of every region is known to have applied it.
     pub(super) fn is_everywhere(&self, writer: &RegionName, position: Position) -> bool {
         self.all_have_spoken(|_, seen| self.has(seen, writer, position))

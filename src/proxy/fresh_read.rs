@@ -161,14 +161,17 @@ impl Outbound<'_> {
         let judged =
             |required: &Vector| judge(store.applied, from, &forwarded.said, required, is_conflict);
         let first = judged(&self.carried.token.vector);
-        if first == Judged::Shows {
-            return first;
-        }
-        self.carried.sift(store.applied);
         match first {
+            Judged::Shows => first,
             // It said so to the whole vector: what is left of that is for it to be asked again.
-            Judged::NotYet => Judged::NotYet,
-            Judged::Shows | Judged::Behind => judged(&self.carried.token.vector),
+            Judged::NotYet => {
+                self.carried.sift(store.applied);
+                first
+            }
+            Judged::Behind => {
+                self.carried.give_up_lost(store.applied);
+                judged(&self.carried.token.vector)
+            }
         }
     }
 
