@@ -5,14 +5,14 @@
 //! that the region ran backwards, and is believed at once. All times are milliseconds of the
 //! edge's own steady clock: replication lag is measured here, never taken from a remote clock.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use super::marks::Marks;
 use super::vector::{Position, RegionName, Vector};
-
-/// Recent writes remembered per region, to tell how long others take to apply them.
-const MOST_MARKS: usize = 64;
+use super::wait::Waiting;
+use super::waiters::Need;
 
 /// The share of a new lag sample in the moving average.
 const LAG_WEIGHT: f64 = 0.25;
@@ -62,58 +62,36 @@ pub struct Applied {
 }
 
 #[derive(Debug, Default)]
-struct State {
+pub(super) struct State {
     /// Region → origin → what it sees.
-    regions: BTreeMap<RegionName, BTreeMap<Arc<str>, Seen>>,
-    /// Region that writes → its recent writes, oldest first.
-    marks: BTreeMap<RegionName, VecDeque<Mark>>,
+    pub(super) regions: BTreeMap<RegionName, BTreeMap<Arc<str>, Seen>>,
+    /// Region that writes → when it was first seen how far.
+    pub(super) marks: BTreeMap<RegionName, Marks>,
     /// (who applies, whose writes) → usual lag in ms.
-    lag_ms: BTreeMap<(RegionName, RegionName), f64>,
+    pub(super) lag_ms: BTreeMap<(RegionName, RegionName), f64>,
+    /// Region → the reads that wait for it.
+    pub(super) waiting: BTreeMap<RegionName, Waiting>,
 }
 
+/// What an origin said last.
 #[derive(Clone, Debug, Default)]
-struct Seen {
+pub(super) struct Seen {
     applied: Vector,
-    at_ms: u64,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Mark {
-    position: Position,
-    at_ms: u64,
+    /// When that arrived.
+    pub(super) at_ms: u64,
+    /// Whether it tells by itself as soon as it has applied more: a long poll is out.
+    followed: bool,
 }
 
 impl Applied {
-    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> std::sync::MutexGuard<'_, State> {
         // Every critical section below leaves the maps consistent, even if it were to panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes in what an origin says of itself.
     pub fn report(&self, report: Report<'_>) -> Reported {
-        let mut state = self.state();
-        let own = report.applied.get(report.region);
-        if let Some(position) = own {
-            state.mark(report.region, position, report.now_ms);
-        }
-        let origins = state.regions.entry(report.region.clone()).or_default();
-        let seen = origins.entry(report.origin.into()).or_default();
-        let before = seen.applied.clone();
-        if report.asked_at_ms < seen.at_ms {
-            return Reported::Known;
-        }
-        seen.applied = report.applied.clone();
-        seen.at_ms = report.now_ms;
-        let less = before
-            .iter()
-            .any(|(region, position)| report.applied.get(region).is_none_or(|now| now < position));
-        let after = seen.applied.clone();
-        state.sample_lag(report.region, &before, &after, report.now_ms);
-        match (less, after == before) {
-            (true, _) => Reported::Regressed,
-            (false, true) => Reported::Known,
-            (false, false) => Reported::Advanced,
-        }
+        self.state().take(report)
     }
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
@@ -124,21 +102,7 @@ impl Applied {
     /// How `region` stands: by its furthest origin, since the proxy may choose that one.
     pub fn standing(&self, region: &str, required: &Vector, now_ms: u64) -> Standing {
         let state = self.state();
-        let origins = state.regions.get(region);
-        // What a region has committed itself, it has applied (the contract's "only missing entry").
-        let missing_at = |seen: &Seen| -> Vec<(RegionName, Position)> {
-            seen.applied
-                .missing(required)
-                .filter(|(writer, _)| ***writer != *region)
-                .map(|(r, p)| (r.clone(), p))
-                .collect()
-        };
-        let missing = origins
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .map(missing_at)
-            .min_by_key(Vec::len)
-            .unwrap_or_else(|| missing_at(&Seen::default()));
+        let missing = state.region_misses(region, required);
         if missing.is_empty() {
             return Standing::Dominates;
         }
@@ -158,49 +122,42 @@ impl Applied {
             .regions
             .get(region)
             .and_then(|origins| origins.get(origin))
-            .is_none_or(|seen| {
-                seen.applied
-                    .missing(required)
-                    .all(|(writer, _)| **writer == *region)
-            })
+            .is_none_or(|seen| lacks(region, &seen.applied, required).is_none())
+    }
+
+    /// Whether an origin is known to have applied all of `required`; what it never spoke of it lacks.
+    pub fn origin_shows(&self, region: &str, origin: &str, required: &Vector) -> bool {
+        lacks(region, &self.origin(region, origin), required).is_none()
+    }
+
+    /// What an origin has applied. Empty if it never said.
+    pub fn origin(&self, region: &str, origin: &str) -> Vector {
+        let state = self.state();
+        let origins = state.regions.get(region);
+        let seen = origins.and_then(|origins| origins.get(origin));
+        seen.map_or_else(Vector::default, |seen| seen.applied.clone())
+    }
+
+    /// Notes whether an origin tells by itself as soon as it has applied more.
+    pub fn set_followed(&self, region: &str, origin: &str, followed: bool) {
+        let mut state = self.state();
+        let origins = state.regions.get_mut(region);
+        if let Some(seen) = origins.and_then(|origins| origins.get_mut(origin)) {
+            seen.followed = followed;
+        }
+    }
+
+    /// Whether an origin tells by itself as soon as it has applied more.
+    pub fn is_followed(&self, region: &str, origin: &str) -> bool {
+        let state = self.state();
+        let origins = state.regions.get(region);
+        let seen = origins.and_then(|origins| origins.get(origin));
+        seen.is_some_and(|seen| seen.followed)
     }
 
     /// What the region as a whole has applied: the least of its origins. Empty if it never said.
     pub fn region(&self, region: &str) -> Vector {
-        let state = self.state();
-        let mut origins = state
-            .regions
-            .get(region)
-            .into_iter()
-            .flat_map(BTreeMap::values);
-        let Some(first) = origins.next() else {
-            return Vector::default();
-        };
-        origins.fold(first.applied.clone(), |least, seen| {
-            least.least(&seen.applied)
-        })
-    }
-
-    /// How far the region's replication lags now, over all writers; `None` if it never said.
-    pub fn lag(&self, region: &str, now_ms: u64) -> Option<Duration> {
-        let applied = self.region(region);
-        let state = self.state();
-        state.regions.get(region)?;
-        let oldest_missing_ms = state
-            .marks
-            .iter()
-            .filter(|(writer, _)| ***writer != *region)
-            .filter_map(|(writer, marks)| {
-                // Nothing reported is nothing applied, and 0 is nothing written.
-                let have = applied.get(writer).unwrap_or_default();
-                marks
-                    .iter()
-                    .find(|mark| have < mark.position)
-                    .map(|mark| now_ms.saturating_sub(mark.at_ms))
-            })
-            .max()
-            .unwrap_or(0);
-        Some(Duration::from_millis(oldest_missing_ms))
+        self.state().region(region)
     }
 
     /// What every region has applied, for `state_dir` and the status page.
@@ -217,44 +174,117 @@ impl Applied {
             .collect()
     }
 
-    /// Forgets the origins that a reload has taken away.
-    pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) {
+    /// Forgets the origins that a reload has taken away, and the writes of regions that are gone.
+    pub fn retain(&self, keep: impl Fn(&str, &str) -> bool, is_region: impl Fn(&str) -> bool) {
         let mut state = self.state();
+        state.forget_writers(is_region);
         for (region, origins) in &mut state.regions {
             origins.retain(|origin, _| keep(region, origin));
         }
         state.regions.retain(|_, origins| !origins.is_empty());
+        let State {
+            regions, waiting, ..
+        } = &mut *state;
+        waiting.retain(|region, waiting| regions.contains_key(region) || !waiting.is_idle());
     }
 }
 
 impl State {
+    fn forget_writers(&mut self, keep: impl Fn(&str) -> bool) {
+        self.marks.retain(|writer, _| keep(writer));
+        self.lag_ms
+            .retain(|(region, writer), _| keep(region) && keep(writer));
+    }
+
+    fn take(&mut self, report: Report<'_>) -> Reported {
+        let Report {
+            region, applied, ..
+        } = report;
+        if let Some(waiting) = self.waiting.get_mut(region) {
+            waiting.wake(region, applied);
+        }
+        let origins = self.regions.entry(region.clone()).or_default();
+        let seen = origins.entry(report.origin.into()).or_default();
+        if report.asked_at_ms < seen.at_ms {
+            return Reported::Known;
+        }
+        let before = std::mem::replace(&mut seen.applied, applied.clone());
+        seen.at_ms = report.now_ms;
+        let less = before
+            .iter()
+            .any(|(writer, position)| applied.get(writer).is_none_or(|now| now < position));
+        if less {
+            self.forget_marks_past_what_is_left(region);
+        }
+        if let Some(position) = applied.get(region) {
+            self.mark(region, position, report.now_ms);
+        }
+        self.sample_lag(region, &before, applied, report.now_ms);
+        match (less, *applied == before) {
+            (true, _) => Reported::Regressed,
+            (false, true) => Reported::Known,
+            (false, false) => Reported::Advanced,
+        }
+    }
+
+    /// What a region that ran backwards had written is not written any more.
+    fn forget_marks_past_what_is_left(&mut self, region: &RegionName) {
+        let origins = self.regions.get(region).into_iter();
+        let seen = origins.flat_map(BTreeMap::values);
+        let left = seen.filter_map(|seen| seen.applied.get(region)).max();
+        if let (Some(marks), Some(left)) = (self.marks.get_mut(region), left) {
+            marks.forget_past(left);
+        }
+    }
+
     /// Remembers when a writer was first seen at a position.
     fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
-        let marks = self.marks.entry(writer.clone()).or_default();
-        if marks.back().is_some_and(|last| last.position >= position) {
-            return;
-        }
-        if marks.len() == MOST_MARKS {
-            marks.pop_front();
-        }
-        marks.push_back(Mark {
-            position,
-            at_ms: now_ms,
-        });
+        self.marks
+            .entry(writer.clone())
+            .or_default()
+            .add(position, now_ms);
+    }
+
+    /// What the region as a whole has applied: the least of its origins.
+    pub(super) fn region(&self, region: &str) -> Vector {
+        let origins = self.regions.get(region).into_iter();
+        let mut origins = origins.flat_map(BTreeMap::values);
+        let Some(first) = origins.next() else {
+            return Vector::default();
+        };
+        origins.fold(first.applied.clone(), |least, seen| {
+            least.least(&seen.applied)
+        })
+    }
+
+    /// What the origin that lacks the fewest entries lacks of `required`.
+    fn region_misses(&self, region: &str, required: &Vector) -> Vec<Need> {
+        let misses = |applied: &Vector| misses(region, applied, required).collect::<Vec<Need>>();
+        let origins = self.regions.get(region).into_iter();
+        origins
+            .flat_map(BTreeMap::values)
+            .map(|seen| misses(&seen.applied))
+            .min_by_key(Vec::len)
+            .unwrap_or_else(|| misses(&Vector::default()))
+    }
+
+    /// The first entry of `required` that the region is not known to show.
+    pub(super) fn region_lacks(&self, region: &str, required: &Vector) -> Option<Need> {
+        self.region_misses(region, required).into_iter().next()
     }
 
     /// Samples the lag of the newest write that `region` has just come to see.
     fn sample_lag(&mut self, region: &RegionName, before: &Vector, after: &Vector, now_ms: u64) {
         for (writer, position) in after.iter().filter(|(writer, _)| *writer != region) {
             let crossed = self.marks.get(writer).and_then(|marks| {
-                marks
-                    .iter()
-                    .rev()
-                    .find(|mark| mark.position <= position)
-                    .filter(|mark| before.get(writer).is_none_or(|had| had < mark.position))
+                let mark = marks.last_up_to(position)?;
+                before
+                    .get(writer)
+                    .is_none_or(|had| had < mark.position)
+                    .then_some(mark.at_ms)
             });
-            let Some(mark) = crossed else { continue };
-            let sample = millis(now_ms.saturating_sub(mark.at_ms));
+            let Some(at_ms) = crossed else { continue };
+            let sample = millis(now_ms.saturating_sub(at_ms));
             self.lag_ms
                 .entry((region.clone(), writer.clone()))
                 .and_modify(|lag| *lag += LAG_WEIGHT * (sample - *lag))
@@ -278,10 +308,28 @@ impl State {
         let since = self
             .marks
             .get(writer)
-            .and_then(|marks| marks.iter().find(|mark| mark.position >= position))
+            .and_then(|marks| marks.first_from(position))
             .map_or(0, |mark| now_ms.saturating_sub(mark.at_ms));
         Some((usual - millis(since)).max(1.0))
     }
+}
+
+/// What `applied` lacks of `required` in a region. What a region has committed itself, it has applied
+/// (the contract's "only missing entry").
+fn misses<'a>(
+    region: &'a str,
+    applied: &'a Vector,
+    required: &'a Vector,
+) -> impl Iterator<Item = Need> + 'a {
+    applied
+        .missing(required)
+        .filter(move |(writer, _)| ***writer != *region)
+        .map(|(writer, position)| (writer.clone(), position))
+}
+
+/// The first entry that `applied` lacks of `required` in a region.
+pub(super) fn lacks(region: &str, applied: &Vector, required: &Vector) -> Option<Need> {
+    misses(region, applied, required).next()
 }
 
 /// Milliseconds as a float; exact far past any lag.

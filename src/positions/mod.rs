@@ -5,11 +5,17 @@
 //! makes a read slow, never wrong.
 
 mod applied;
+mod lag;
+mod marks;
 mod seal;
 mod token;
 mod vector;
+mod wait;
+mod waiters;
 
 pub use applied::{Applied, Report, Reported, Standing};
+pub use lag::{Lag, RegionLag};
 pub use seal::{Keyring, SealError, random_key};
 pub use token::{Pin, Token, TokenError};
 pub use vector::{NotAPosition, Position, RegionName, Vector, parse_position, parse_vector};
+pub use wait::{Turn, Wait};

@@ -72,6 +72,7 @@ pub(super) struct Forwarded {
     pub(super) lease: Lease,
     pub(super) admitted: Admitted,
     pub(super) region: RegionId,
+    pub(super) origin: OriginId,
     pub(super) said: Said,
     pub(super) mark: Option<Mark>,
     /// What other regions said when they were asked for a better answer.
@@ -233,6 +234,7 @@ impl<'a> Outbound<'a> {
                     lease,
                     admitted,
                     region,
+                    origin,
                     mark: None,
                     tried_elsewhere: None,
                     origin_time: trying.began.elapsed(),

@@ -40,6 +40,7 @@ impl Exchange<'_> {
             mark,
             tried_elsewhere,
             origin_time,
+            origin: _,
         } = forwarded;
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {

@@ -156,7 +156,8 @@ impl World {
         self.positions
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
         for applied in self.positions.values() {
-            applied.retain(|region, url| has_origin(&plan, region, url));
+            let is_region = |region: &str| plan.region(region).is_some();
+            applied.retain(|region, url| has_origin(&plan, region, url), is_region);
         }
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()
