@@ -492,6 +492,8 @@ pub struct Domain {
     pub name: Arc<str>,
     /// How positions are written.
     pub version: VersionForm,
+    /// The path of its origins that tells when they have applied more.
+    pub follow: Option<Arc<str>>,
 }
 
 /// Hosts that are steered together.
@@ -722,6 +724,8 @@ pub struct Consistency {
     pub ttl: Duration,
     /// Over this a region's replication is reported as behind.
     pub max_lag: Duration,
+    /// The path of its origins that tells when they have applied more.
+    pub follow: Option<Arc<str>>,
     /// Requests that read or write in spite of their method; the first match wins.
     pub intents: Vec<Intent>,
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use super::marks::Marks;
-use super::vector::{Position, RegionName, Vector};
+use super::vector::{MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 use super::wait::Waiting;
 use super::waiters::Need;
 
@@ -239,6 +239,12 @@ impl State {
 
     /// Remembers when a writer was first seen at a position.
     fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
+        let is_known = self.marks.contains_key(writer);
+        // 0 is nothing written: a region that takes no writes is nobody's lag.
+        if position == Position::default() || (!is_known && self.marks.len() >= MOST_VECTOR_ENTRIES)
+        {
+            return;
+        }
         self.marks
             .entry(writer.clone())
             .or_default()

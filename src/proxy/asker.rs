@@ -18,7 +18,7 @@ use super::routes::Lane;
 use crate::clock;
 use crate::health::Target;
 use crate::ids::{OriginId, RegionId};
-use crate::positions::{Turn, Wait};
+use crate::positions::{Source, Turn, Wait};
 
 /// How often a region is asked while somebody waits for it (the contract).
 pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -120,11 +120,11 @@ impl Asker<'_, '_> {
         let asked_at_ms = clock::steady_ms();
         let prober = live.routes.prober(self.outbound.service_id);
         let result = prober.probe(target).await;
-        let text = result.applied;
-        let Some(applied) = text.and_then(|text| self.store.parse_applied(&text)) else {
+        let name = &live.snapshot.plan.regions.of(self.region).name;
+        let parse = |text: String| self.store.parse_applied(Source::Check, name, &text);
+        let Some(applied) = result.applied.and_then(parse) else {
             return false;
         };
-        let name = &live.snapshot.plan.regions.of(self.region).name;
         let origin = live.routes.origin(origin);
         self.store.report(name, origin, &applied, asked_at_ms);
         true

@@ -5,6 +5,7 @@
 
 mod drained;
 mod inherited;
+mod lagging;
 mod reported;
 mod shown;
 mod snapshotted;
@@ -15,6 +16,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(in crate::control) use lagging::DomainLag;
 use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
 pub use witnessed::{Judged, Witnessed};

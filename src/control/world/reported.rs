@@ -8,7 +8,7 @@ use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
 use crate::health::{Report, Target};
-use crate::positions::{self, Reported, parse_vector};
+use crate::positions::{self, Reason, Reported, Source, parse_vector, reject};
 
 impl World {
     /// Folds what a check says. `steady_ms` is when the probe was sent and when it ended on the
@@ -132,7 +132,7 @@ impl World {
         let applied = match parse_vector(applied, domain.version) {
             Ok(applied) => applied,
             Err(error) => {
-                tracing::debug!(%region, %error, "Meridian-Applied ignored");
+                reject(Source::Check, region, Reason::from(&error), &error);
                 return None;
             }
         };
