@@ -75,6 +75,10 @@ impl Plan {
                 .collect();
             region.proxy_protocol = None;
         }
+        for id in self.domains.ids().collect::<Vec<_>>() {
+            let follow = &mut self.domains.of_mut(id).follow;
+            *follow = follow.take().map(|_| "/follow".into());
+        }
         for id in self.services.ids().collect::<Vec<_>>() {
             let health = &mut self.services.of_mut(id).health;
             health.protocol = None;

@@ -224,5 +224,9 @@ async fn a_poll_is_answered_as_soon_as_there_is_news_and_no_later_than_it_waits(
     });
     assert_eq!(header(&news, "meridian-applied"), "eu=0,us=1");
     let less = bench.get("eu", "/follow?after=eu=9,us=1&wait=60s").await;
-    assert_eq!(header(&less, "meridian-applied"), "eu=0,us=1", "it never had that");
+    assert_eq!(
+        header(&less, "meridian-applied"),
+        "eu=0,us=1",
+        "it never had that"
+    );
 }
