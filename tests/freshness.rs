@@ -3,6 +3,7 @@
 
 #![allow(
     clippy::unwrap_used,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     reason = "a test that cannot go on should stop loudly"
 )]
@@ -160,6 +161,30 @@ fn a_client_that_leaves_ends_its_wait() {
         std::thread::park_timeout(Duration::from_millis(200));
         store.near.probes() == before
     }));
+}
+
+#[test]
+fn a_read_that_waits_goes_on_through_a_reload() {
+    let mut store = store("wait: 10s, follow: /follow", ONCE);
+    let token = store.write_and_lose_far();
+    // Whoever asks by himself gets no answer; only the long poll can tell.
+    store.near.set_health_pause(Duration::from_secs(60));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            assert!(wait_until(|| store.near.reads() >= 1));
+            let yaml = yaml(
+                &store.near,
+                &store.far,
+                "wait: 9s, follow: /follow?new",
+                ONCE,
+            );
+            store.edge.write(&yaml);
+            let (status, outcome) = store.edge.admin("POST", "/api/v1/reload", "");
+            assert_eq!(status, 200, "{outcome}");
+            store.near.apply(1);
+        });
+        assert_eq!(outcome(&store.read(&token)), ("near", "waited"));
+    });
 }
 
 #[test]

@@ -208,9 +208,16 @@ pub(super) async fn positions(
             asked_at_ms,
             now_ms: clock::steady_ms(),
         };
-        if snapshot.positions.of(domain).report(report) == Reported::Regressed {
-            let message = format!("positions of {name} ran backwards, to {applied}");
-            state.control.suspect(name.clone(), message);
+        match snapshot.positions.of(domain).push(report) {
+            Some(Reported::Regressed) => {
+                let message = format!("positions of {name} ran backwards, to {applied}");
+                state.control.suspect(name.clone(), message);
+            }
+            Some(Reported::Known | Reported::Advanced) => {}
+            None => {
+                let why = "it ran backwards, and this may be of before";
+                reject(Source::Push, &name, Reason::Doubtful, &why);
+            }
         }
     }
     Ok(Json(json!({ "region": region, "domain": &*plan.domains.of(domain).name })).into_response())

@@ -14,6 +14,10 @@ use super::vector::{MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 use super::wait::Waiting;
 use super::waiters::Need;
 
+/// How long pushes do not raise what is known of an origin that ran backwards; longer than any push is
+/// under way, and as long as its region shows as degraded.
+const DOUBTED_FOR_MS: u64 = 60_000;
+
 /// The share of a new lag sample in the moving average.
 const LAG_WEIGHT: f64 = 0.25;
 
@@ -81,6 +85,26 @@ pub(super) struct Seen {
     pub(super) at_ms: u64,
     /// Whether it tells by itself as soon as it has applied more: a long poll is out.
     followed: bool,
+    /// When an answer last showed that it ran backwards.
+    lowered_at_ms: Option<u64>,
+}
+
+/// Whether this edge asked for a report, and so knows the earliest that it may be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    Asked,
+    Unasked,
+}
+
+impl Seen {
+    /// Whether a push may be of before the origin ran backwards.
+    fn doubts(&self, pushed: &Vector, now_ms: u64) -> bool {
+        let is_recent = |at_ms| now_ms < at_ms + DOUBTED_FOR_MS;
+        self.lowered_at_ms.is_some_and(is_recent)
+            && pushed
+                .iter()
+                .any(|(writer, position)| self.applied.get(writer).is_none_or(|has| has < position))
+    }
 }
 
 impl Applied {
@@ -91,7 +115,20 @@ impl Applied {
 
     /// Takes in what an origin says of itself.
     pub fn report(&self, report: Report<'_>) -> Reported {
-        self.state().take(report)
+        self.state().take(report, Trust::Asked)
+    }
+
+    /// Takes in what a region says unasked. Nobody knows how long that was under way: for a while after
+    /// an answer showed that the origin ran backwards, it does not raise what is known; `None`: it did
+    /// not.
+    pub fn push(&self, report: Report<'_>) -> Option<Reported> {
+        let mut state = self.state();
+        let origins = state.regions.get(report.region);
+        let seen = origins.and_then(|origins| origins.get(report.origin));
+        if seen.is_some_and(|seen| seen.doubts(report.applied, report.now_ms)) {
+            return None;
+        }
+        Some(state.take(report, Trust::Unasked))
     }
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
@@ -196,7 +233,7 @@ impl State {
             .retain(|(region, writer), _| keep(region) && keep(writer));
     }
 
-    fn take(&mut self, report: Report<'_>) -> Reported {
+    fn take(&mut self, report: Report<'_>, trust: Trust) -> Reported {
         let Report {
             region, applied, ..
         } = report;
@@ -213,6 +250,9 @@ impl State {
         let less = before
             .iter()
             .any(|(writer, position)| applied.get(writer).is_none_or(|now| now < position));
+        if less && trust == Trust::Asked {
+            seen.lowered_at_ms = Some(report.now_ms);
+        }
         if less {
             self.forget_marks_past_what_is_left(region);
         }
@@ -358,6 +398,8 @@ impl Vector {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::config::plan::VersionForm;
     use crate::positions::parse_vector;
@@ -422,6 +464,44 @@ mod tests {
     }
 
     #[test]
+    fn a_push_does_not_raise_what_an_answer_has_just_lowered() {
+        let applied = Applied::default();
+        let eu = "eu".into();
+        let push = |text: &str, now_ms| {
+            let applied_there = &vector(text);
+            applied.push(Report {
+                region: &eu,
+                origin: "a",
+                applied: applied_there,
+                asked_at_ms: now_ms,
+                now_ms,
+            })
+        };
+        assert_eq!(push("us=9", 10), Some(Reported::Advanced));
+        report(&applied, "a", "us=5", 20, 30);
+        assert_eq!(push("us=9", 60_029), None, "it may be of before");
+        assert_eq!(applied.region("eu"), vector("us=5"));
+        assert_eq!(push("us=4", 60_029), Some(Reported::Regressed));
+        assert_eq!(push("us=9", 60_030), Some(Reported::Advanced));
+    }
+
+    #[test]
+    fn marks_of_what_ran_backwards_are_nobody_s_lag() {
+        let applied = Applied::default();
+        report(&applied, "a", "eu=9", 0, 0);
+        report(&applied, "a", "eu=5", 1, 1);
+        let us = "us".into();
+        applied.report(Report {
+            region: &us,
+            origin: "b",
+            applied: &vector("eu=5"),
+            asked_at_ms: 2,
+            now_ms: 2,
+        });
+        assert_eq!(applied.lag("us", 9_000), Some(Duration::ZERO));
+    }
+
+    #[test]
     fn a_region_has_applied_what_the_least_of_its_origins_has() {
         let applied = Applied::default();
         report(&applied, "a", "us=6,ap=2", 0, 1);
@@ -451,5 +531,39 @@ mod tests {
             panic!("eu cannot have it yet");
         };
         assert_eq!(expected, Duration::from_millis(150));
+    }
+
+    /// What an origin has at a time, and the reports of it that arrive in any order, some twice.
+    fn any_history() -> impl Strategy<Value = (Vec<u64>, Vec<(usize, usize, usize)>)> {
+        let history = prop::collection::vec(0u64..20, 40);
+        let reports = prop::collection::vec((0usize..40, 0usize..10, 0usize..10), 1..40);
+        (history, reports)
+    }
+
+    proptest! {
+        /// Reports are asked for, then read, then arrive; the store may run backwards at any time.
+        #[test]
+        fn late_repeated_and_reordered_reports_leave_what_the_last_moment_known_had(
+            (history, reports) in any_history()
+        ) {
+            let applied = Applied::default();
+            let mut arrivals: Vec<_> = reports
+                .iter()
+                .map(|(asked, held, under_way)| (asked + held + under_way, *asked, asked + held))
+                .collect();
+            arrivals.sort_unstable();
+            let mut newest_read = 0;
+            for (arrived, asked, read) in arrivals {
+                let text = format!("us={}", history[read.min(39)]);
+                let at = |moment: usize| u64::try_from(moment).unwrap() * 2;
+                let before = applied.region("eu");
+                // A moment's answers arrive after its questions were asked.
+                report(&applied, "a", &text, at(asked), at(arrived) + 1);
+                if applied.region("eu") != before {
+                    prop_assert!(read >= newest_read, "of an earlier moment than what was known");
+                    newest_read = read;
+                }
+            }
+        }
     }
 }

@@ -30,6 +30,8 @@ pub enum Reason {
     TooMany,
     /// There is no such region.
     UnknownRegion,
+    /// Nobody asked for it, and it may be of before the region ran backwards.
+    Doubtful,
 }
 
 impl Source {
@@ -51,6 +53,7 @@ impl Reason {
             Self::Twice => "twice",
             Self::TooMany => "too_many",
             Self::UnknownRegion => "unknown_region",
+            Self::Doubtful => "doubtful",
         }
     }
 }

@@ -169,9 +169,12 @@ impl Outbound<'_> {
         loop {
             let began = Instant::now();
             let old = match self.read_by(store, region, deadline).await? {
-                Read::Old(old) if self.body.is_some() && Instant::now() < deadline => old,
-                done => return Ok(done),
+                Read::Old(old) => old,
+                fresh @ Read::Fresh(_) => return Ok(fresh),
             };
+            if self.body.is_none() || Instant::now() >= deadline {
+                return Ok(Read::Old(old));
+            }
             drop(turn.take());
             let asker = Asker {
                 outbound: self,

@@ -55,7 +55,7 @@ impl World {
 }
 
 /// The shortest of a domain's services.
-fn max_lag(plan: &Plan, domain: DomainId) -> Option<Duration> {
+pub(super) fn max_lag(plan: &Plan, domain: DomainId) -> Option<Duration> {
     let services = plan.services.values();
     services
         .filter_map(|service| service.consistency.as_ref())

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lagging::max_lag;
 use super::shown::Stale;
 use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
@@ -113,9 +114,8 @@ impl World {
     ) -> Option<Event> {
         let domain = &self.plan.domains.of(consistency.domain).name;
         let lag = self.positions.get(domain)?.lag(region, steady_now_ms)?;
-        let message = self
-            .laggards
-            .note(domain, region, lag, consistency.max_lag)?;
+        let most = max_lag(&self.plan, consistency.domain)?;
+        let message = self.laggards.note(domain, region, lag, most)?;
         Some(event(Kind::Position, now_ms, Some(region), None, message))
     }
 
