@@ -57,10 +57,10 @@ impl Asker<'_, '_> {
             return None;
         }
         let mut turn = wait.turn().await;
-        if !lane.is_silent() && self.ask_health_paths().await == Ended::Silent {
+        let before = turn.read_at.map_or(self.began, |read| read.max(self.began));
+        if !lane.is_silent() && self.ask_health_paths(before).await == Ended::Silent {
             lane.note_silence();
         }
-        let before = turn.read_at.unwrap_or(self.began);
         tokio::time::sleep_until(before + ASK_EVERY).await;
         turn.read_at = Some(Instant::now());
         Some(turn)
@@ -71,15 +71,15 @@ impl Asker<'_, '_> {
         routes.lane(self.outbound.service_id, self.region)
     }
 
-    /// Asks every origin again and again.
-    async fn ask_health_paths(&self) -> Ended {
+    /// Asks every origin again and again. `before` is when the region was last asked with a read.
+    async fn ask_health_paths(&self, before: Instant) -> Ended {
         let targets = self
             .outbound
             .live
             .routes
             .probes(self.outbound.service_id, self.region);
         let mut asking: FuturesUnordered<_> = targets
-            .map(|(origin, target)| self.ask_health_path(origin, target))
+            .map(|(origin, target)| self.ask_health_path(origin, target, before))
             .collect();
         while let Some(ended) = asking.next().await {
             if ended == Ended::OwnRead {
@@ -89,13 +89,13 @@ impl Asker<'_, '_> {
         Ended::Silent
     }
 
-    async fn ask_health_path(&self, origin: OriginId, target: &Target) -> Ended {
+    async fn ask_health_path(&self, origin: OriginId, target: &Target, before: Instant) -> Ended {
         loop {
             let began = Instant::now();
             if !self.learn_from_health_path(origin, target).await {
                 return Ended::Silent;
             }
-            if self.last.is_not_yet && self.began.elapsed() >= ASK_SELDOM {
+            if self.last.is_not_yet && before.elapsed() >= ASK_SELDOM {
                 return Ended::OwnRead;
             }
             let pause = if self.is_followed(origin) {
