@@ -421,7 +421,13 @@ fn the_page_and_all_it_loads_are_served_from_here() {
         !page.contains("http://") && !page.contains("https://"),
         "nothing from elsewhere"
     );
-    for path in ["/dashboard.js", "/dashboard.css", "/healthz", "/readyz"] {
+    for path in [
+        "/dashboard.js",
+        "/lag.js",
+        "/dashboard.css",
+        "/healthz",
+        "/readyz",
+    ] {
         assert_eq!(pair.get(path).0, 200, "{path}");
     }
 }

@@ -132,6 +132,12 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
     page.evaluate(&format!("{japan}.querySelector('button').click()"));
     page.wait_for("document.querySelector('#explanation').textContent.includes('by round trip from the client')");
 
+    lab.curl("/kv/hello", &["-X", "PUT", "-d", "world"]);
+    page.wait_for("document.querySelector('#lag caption')?.textContent === 'www'");
+    page.wait_for(
+        "document.querySelector('#lag [data-lag-of=\"us-east-1\"]').textContent.includes('heard')",
+    );
+
     lab.command("kill ap-northeast-1");
     page.wait_for(&shows("ap-northeast-1", "unhealthy"));
     page.wait_for("document.querySelector('#events').textContent.includes('Connection refused')");

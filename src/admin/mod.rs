@@ -4,6 +4,7 @@
 
 mod access;
 mod explain;
+mod lag;
 mod metrics;
 mod page;
 mod serve;

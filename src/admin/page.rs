@@ -1,4 +1,4 @@
-//! The dashboard: one page with its script and style, served from the binary.
+//! The dashboard: one page with its scripts and style, served from the binary.
 
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
@@ -18,6 +18,13 @@ pub(super) async fn script() -> Response {
     file(
         "text/javascript; charset=utf-8",
         include_str!("dashboard/dashboard.js"),
+    )
+}
+
+pub(super) async fn lag_script() -> Response {
+    file(
+        "text/javascript; charset=utf-8",
+        include_str!("dashboard/lag.js"),
     )
 }
 

@@ -80,6 +80,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
     Router::new()
         .route("/", get(page::html))
         .route("/dashboard.js", get(page::script))
+        .route("/lag.js", get(page::lag_script))
         .route("/dashboard.css", get(page::style))
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

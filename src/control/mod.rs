@@ -1,11 +1,12 @@
 //! Folds probe reports, drains and reloads into snapshots, and publishes them.
 //!
 //! `world`, `drains`, `ranking` and `events` are pure; `task` is the one writer, and the only one
-//! that holds a [`World`]. Knows no wire format.
+//! that holds a [`World`]; `follow` are the tasks that hear of positions beside it. Knows no wire format.
 
 mod bequest;
 mod drains;
 mod events;
+mod follow;
 mod lag;
 mod ranking;
 mod reload;

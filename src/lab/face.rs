@@ -17,6 +17,7 @@ use serde_json::json;
 use tokio::time::sleep;
 
 use super::demo;
+use super::follow::follow;
 use super::region::Region;
 use super::replica::{Effect, Full};
 use super::store::Store;
@@ -39,6 +40,7 @@ pub(super) fn router(region: Arc<Region>) -> Router {
     Router::new()
         .route("/", get(demo::home))
         .route("/health", get(health))
+        .route("/follow", get(follow))
         .route("/kv", get(list))
         .route(
             "/kv/{*key}",

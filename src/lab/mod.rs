@@ -5,7 +5,7 @@
 //! and parts regions from each other. This room speaks HTTP and knows nothing of the edge.
 //!
 //! Pure: `name`, `vector`, `log`, `store`, `replica`, `conditions`, `state`. Around them on tokio:
-//! `region` (one server, `face` and `demo` being its pages), `link` (replication), `emulation` (all
+//! `region` (one server, `face`, `follow` and `demo` being its pages), `link` (replication), `emulation` (all
 //! regions), `control` and `control_api` (commands from another terminal).
 
 mod berth;
@@ -16,6 +16,7 @@ mod demo;
 mod emulation;
 mod error;
 mod face;
+mod follow;
 mod life;
 mod link;
 mod log;

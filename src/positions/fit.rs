@@ -90,8 +90,8 @@ impl State {
 
     fn origin_is_fit(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
         let age_ms = now_ms.saturating_sub(seen.at_ms);
-        let lag_ms = self.lag_of(region, &seen.applied, now_ms);
-        Duration::from_millis(age_ms.max(lag_ms)) <= self.members.ttl
+        let lag = self.longest_lag(region, &seen.applied, now_ms);
+        Duration::from_millis(age_ms).max(lag) <= self.members.ttl
             && self.forks.dominates(&seen.applied, &self.floor)
     }
 }
@@ -106,10 +106,11 @@ mod tests {
     fn domain() -> Applied {
         let applied = Applied::default();
         let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
-        applied.adopt(Membership {
+        let members = Membership {
             regions: regions.into(),
             ttl: Duration::from_secs(10),
-        });
+        };
+        applied.adopt(members, |_| true);
         applied
     }
 

@@ -149,10 +149,11 @@ mod tests {
             let origins = origins.iter().map(|origin| (*origin).into()).collect();
             (region.into(), origins)
         });
-        applied.adopt(Membership {
+        let members = Membership {
             regions: regions.into(),
             ttl: std::time::Duration::from_secs(300),
-        });
+        };
+        applied.adopt(members, |_| true);
         applied
     }
 
@@ -225,6 +226,28 @@ mod tests {
         check(&applied, "us=3:980", "us=3:980", "", "");
         says(&applied, "eu", "b", "us=4:1", 12);
         check(&applied, "us=3:980", "", "", "us=3:980");
+    }
+
+    #[test]
+    fn a_push_is_no_proof_that_nobody_has_an_entry() {
+        let applied = domain();
+        says(&applied, "eu", "a", "us=3:970", 1);
+        says(&applied, "eu", "b", "us=3:970", 1);
+        says(&applied, "us", "a", "us=4:1@3:975", 10);
+        let eu = "eu".into();
+        for origin in ["a", "b"] {
+            applied.push(Report {
+                region: &eu,
+                origin,
+                applied: &vector("us=3:970"),
+                asked_at_ms: 11,
+                now_ms: 11,
+            });
+        }
+        check(&applied, "us=3:980", "us=3:980", "", "");
+        says(&applied, "eu", "a", "us=3:970", 12);
+        says(&applied, "eu", "b", "us=3:970", 12);
+        check(&applied, "us=3:980", "us=3:975", "", "us=3:980");
     }
 
     #[test]

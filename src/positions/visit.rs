@@ -329,10 +329,11 @@ mod tests {
         fn new() -> Self {
             let scene = Self::default();
             let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
-            scene.applied.adopt(Membership {
+            let members = Membership {
                 regions: regions.into(),
                 ttl: std::time::Duration::from_secs(300),
-            });
+            };
+            scene.applied.adopt(members, |_| true);
             scene
         }
 

@@ -59,10 +59,10 @@ impl Terms {
         }
         let when = if self.fails { "fail" } else { "stale" };
         let (wait, ttl, pin) = (self.wait_ms, self.ttl_secs, self.pin_secs);
-        write!(
+        writeln!(
             yaml,
             "services: {{ api: {{ hosts: [api.example.com], consistency: {{ read_your_writes: true, \
-             wait: {wait}ms, ttl: {ttl}s, pin: {pin}s, when_unsatisfiable: {when} }} }} }}\n"
+             wait: {wait}ms, ttl: {ttl}s, pin: {pin}s, when_unsatisfiable: {when} }} }} }}"
         )
         .unwrap();
         yaml

@@ -31,7 +31,7 @@ fn number(name: &str) -> Option<u64> {
 fn play(seed: u64) -> Result<Seen, String> {
     let played = catch_unwind(AssertUnwindSafe(|| {
         let mut run = Run::new(seed, false);
-        run.to_the_end();
+        run.play_out();
         run.seen
     }));
     played.map_err(|panic| {
@@ -44,7 +44,7 @@ fn play(seed: u64) -> Result<Seen, String> {
 fn no_client_misses_its_own_writes_whatever_fails() {
     if let Some(seed) = number("MERIDIAN_SIMULATOR_SEED") {
         let mut run = Run::new(seed, true);
-        run.to_the_end();
+        run.play_out();
         println!("{run:?}{:?}", run.seen);
         return;
     }
@@ -75,7 +75,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
 fn a_seed_plays_the_same_run_again() {
     let play = || {
         let mut run = Run::new(7, true);
-        run.to_the_end();
+        run.play_out();
         run.trace
     };
     assert_eq!(play(), play());

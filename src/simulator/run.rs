@@ -296,7 +296,7 @@ impl Run {
     }
 
     /// Runs until nothing is under way any more.
-    pub(super) fn to_the_end(&mut self) {
+    pub(super) fn play_out(&mut self) {
         while let Some(((at_ms, _), event)) = self.events.pop_first() {
             self.now_ms = at_ms;
             self.happen(event);

@@ -107,6 +107,7 @@ function showStatus(status) {
   const drained = new Set(status.drains.filter((drain) => !drain.service).map((drain) => drain.region));
   $("regions").replaceChildren(...status.regions.map((region) => regionCard(region, drained.has(region.name))));
   $("drains").replaceChildren(...status.drains.map(drainRow));
+  showLag(status.lag);
   $("geo").textContent = `Geography: ${status.geo}`;
   services = status.services;
   const name = document.forms.explain.elements.name;
