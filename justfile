@@ -32,6 +32,10 @@ bench what *cases:
 geo package zone_tab="/usr/share/zoneinfo/zone.tab":
     python3 scripts/build-geo.py {{package}} {{zone_tab}} data/geo
 
+# The map of the dashboard, from its source (see data/map/README.md).
+map package:
+    python3 scripts/build-map.py {{package}} data/map
+
 # A fuzz target for a minute.
 fuzz target:
     cargo +nightly fuzz run {{target}} -- -max_total_time=60

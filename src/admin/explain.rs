@@ -13,8 +13,8 @@ use crate::ids::{RegionId, ServiceId};
 use crate::positions::{Keyring, Token};
 use crate::prefix::Prefix;
 use crate::steering::{
-    Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Step, Vantage, Verdict, stable_hash,
-    steer,
+    Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Spread, Step, Vantage, Verdict,
+    stable_hash, steer,
 };
 
 /// What is asked.
@@ -112,10 +112,21 @@ pub fn explain(
         now_secs,
     )?;
     let method = parse_method(question)?;
-    let dns = Ask::dns(service_id, place);
+    let (spread, narrowest) = Spread::of_network(client);
+    let is_shared_out = snapshot.services.of(service_id).is_shared_out();
+    let scope = if is_shared_out {
+        scope.max(narrowest)
+    } else {
+        scope
+    };
+    let dns = Ask {
+        spread,
+        ..Ask::dns(service_id, place)
+    };
     let ask = match &method {
         None => dns,
         Some(method) => Ask {
+            spread: Spread::of_client(client),
             vantage: Vantage::Edge,
             access: if is_safe(method) {
                 Access::Read

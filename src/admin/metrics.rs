@@ -169,14 +169,19 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Origins that were not ejected because too little would be left, by service, region and rule",
     ),
     (
+        "meridian_admin_status_renderings_total",
+        Kind::Counter,
+        "Times that the status was made for those who asked for it, once for all who waited",
+    ),
+    (
         "meridian_region_healthy",
         Kind::Gauge,
         "1 if the region may be chosen for the service, else 0",
     ),
     (
-        "meridian_region_round_trip_ms",
+        "meridian_region_round_trip_seconds",
         Kind::Gauge,
-        "Round trip from this edge in ms, measured or modelled",
+        "Round trip from this edge in seconds, measured or modelled",
     ),
 ];
 

@@ -3,16 +3,33 @@
 //! Shows Decisions and Snapshots; decides nothing itself.
 
 mod access;
+mod attempts;
+mod audit;
+mod caller;
+mod countries;
+mod desk;
 mod explain;
+mod files;
+mod follow;
+mod force;
+mod foresee;
 mod lag;
+mod live_traffic;
 mod metrics;
 mod page;
+mod probes;
+mod recent;
 mod serve;
 mod state;
 mod status;
+mod traffic;
 mod writes;
 
+pub use access::Access;
+pub use countries::Atlas;
 pub use explain::{Explanation, Question, QuestionError, explain};
+pub use live_traffic::{TrafficBoard, watch_traffic};
 pub use metrics::{Metrics, describe};
 pub use serve::serve;
 pub use state::{AdminState, Readiness};
+pub use traffic::{RecentTraffic, sample_traffic};

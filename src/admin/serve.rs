@@ -1,32 +1,38 @@
 //! The admin's routes and its listener.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
-use axum::response::sse::{KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
-use axum::{Json, Router, middleware};
-use futures_util::stream::{self, Stream, StreamExt};
+use axum::{Extension, Json, Router, middleware};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::broadcast;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::access::{ListensOn, guard};
+use super::access::{ListensOn, Peer, guard};
+use super::audit;
+use super::countries::countries;
+use super::desk::Desk;
 use super::explain::{Question, QuestionError, explain};
+use super::files;
+use super::follow::events;
+use super::force;
+use super::live_traffic::traffic;
 use super::page;
+use super::probes::probes;
 use super::state::AdminState;
-use super::status::status;
 use super::writes::{self, error};
 use crate::clock;
-use crate::control::Event;
+
+/// How long a client of the admin may take for TLS.
+const HANDSHAKE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How long a client of the admin may take for a request head.
 const HEADERS: std::time::Duration = std::time::Duration::from_secs(10);
@@ -42,55 +48,89 @@ pub async fn serve(
     tasks: TaskTracker,
     stop: CancellationToken,
 ) {
-    let router = router(state, address);
+    let desk = Desk::open(state.clone(), &tasks);
+    let router = router(state.clone(), address, desk);
     loop {
         let accepted = tokio::select! {
             () = stop.cancelled() => return,
             accepted = listener.accept() => accepted,
         };
-        let Ok((stream, _)) = accepted else {
+        let Ok((stream, peer)) = accepted else {
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
             continue;
         };
-        let (service, stop) = (TowerToHyperService::new(router.clone()), stop.clone());
+        let router = router.clone().layer(Extension(Peer(peer.ip())));
+        let (tls, stop) = (state.access.tls(), stop.clone());
         tasks.spawn(async move {
-            let connection = hyper::server::conn::http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(HEADERS)
-                .serve_connection(TokioIo::new(stream), service);
-            let mut connection = std::pin::pin!(connection);
-            let over = async {
-                stop.cancelled().await;
-                tokio::time::sleep(LAST_REQUEST).await;
-            };
-            tokio::select! {
-                // Whatever ends a client's connection is the client's business.
-                _ = connection.as_mut() => {}
-                () = over => {
-                    connection.as_mut().graceful_shutdown();
-                    let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
+            match tls {
+                None => converse(stream, router, stop).await,
+                Some(tls) => {
+                    if let Some(stream) = shake_hands(TlsAcceptor::from(tls), stream).await {
+                        converse(stream, router, stop).await;
+                    }
                 }
             }
         });
     }
 }
 
-fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
+/// TLS; `None` if the client does not come to it in time.
+async fn shake_hands(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
+    shaken.ok()?.ok()
+}
+
+/// Answers one client's requests until it leaves, or the edge ends.
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    router: Router,
+    stop: CancellationToken,
+) {
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADERS)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut connection = std::pin::pin!(connection);
+    let over = async {
+        stop.cancelled().await;
+        tokio::time::sleep(LAST_REQUEST).await;
+    };
+    tokio::select! {
+        // Whatever ends a client's connection is the client's business.
+        _ = connection.as_mut() => {}
+        () = over => {
+            connection.as_mut().graceful_shutdown();
+            let _ = tokio::time::timeout(LAST_REQUEST, connection).await;
+        }
+    }
+}
+
+fn router(state: Arc<AdminState>, address: SocketAddr, desk: Desk) -> Router {
     let guarded = (state.clone(), ListensOn(address));
     Router::new()
         .route("/", get(page::html))
-        .route("/dashboard.js", get(page::script))
-        .route("/lag.js", get(page::lag_script))
-        .route("/dashboard.css", get(page::style))
+        .merge(files::routes())
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/api/v1/openapi.yaml", get(openapi))
         .route("/api/v1/status", get(status_json))
         .route("/api/v1/explain", get(explain_json))
         .route("/api/v1/events", get(events))
+        .route("/api/v1/lab", get(lab_json))
+        .route("/api/v1/probes", get(probes))
+        .route("/api/v1/traffic", get(traffic))
+        .route("/api/v1/countries", get(countries))
         .route(
             "/api/v1/drains/{region}",
             put(writes::drain).delete(writes::undrain),
+        )
+        .route(
+            "/api/v1/forced/{region}",
+            put(force::put).delete(force::delete),
         )
         .route("/api/v1/reload", post(writes::reload))
         .route("/api/v1/positions/{region}", put(writes::positions))
@@ -98,7 +138,9 @@ fn router(state: Arc<AdminState>, address: SocketAddr) -> Router {
             error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
+        .layer(middleware::from_fn_with_state(state.clone(), audit::tell))
         .layer(middleware::from_fn_with_state(guarded, guard))
+        .layer(Extension(desk))
         .with_state(state)
 }
 
@@ -115,9 +157,17 @@ async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     (content_type, state.metrics.render()).into_response()
 }
 
-async fn status_json(State(state): State<Arc<AdminState>>) -> Response {
-    match state.control.status().await {
-        Ok(world) => Json(status(&state, &world)).into_response(),
+async fn openapi() -> Response {
+    let content_type = [("content-type", "application/yaml")];
+    (content_type, include_str!("../../docs/openapi.yaml")).into_response()
+}
+
+async fn status_json(Extension(desk): Extension<Desk>) -> Response {
+    match desk.status().await {
+        Ok(rendered) => {
+            let json = [("content-type", "application/json")];
+            (json, rendered.json.clone()).into_response()
+        }
         Err(closed) => error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string()).into_response(),
     }
 }
@@ -167,55 +217,9 @@ async fn explain_json(
     }
 }
 
-/// Server-Sent Events: first what is kept since `?since=ID` (or `Last-Event-ID`), then what comes.
-async fn events(
-    State(state): State<Arc<AdminState>>,
-    headers: axum::http::HeaderMap,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Response {
-    let asked = query
-        .iter()
-        .find(|(key, _)| key == "since")
-        .map(|(_, value)| value.as_str());
-    let resumed = headers
-        .get("last-event-id")
-        .and_then(|value| value.to_str().ok());
-    let since = match asked.or(resumed).map(str::parse::<u64>) {
-        None => 0,
-        Some(Ok(since)) => since,
-        Some(Err(_)) => {
-            return error(StatusCode::BAD_REQUEST, "`since` must be an event's number")
-                .into_response();
-        }
-    };
-    let (past, follower) = state.control.events().follow(since);
-    let past = stream::iter(past);
-    let all = past
-        .chain(following(follower))
-        .map(|event| Ok::<_, Infallible>(sse(&event)));
-    Sse::new(all)
-        .keep_alive(KeepAlive::default())
-        .into_response()
-}
-
-/// What comes, until the follower falls behind: it then comes back with the last id that it saw.
-fn following(follower: broadcast::Receiver<Event>) -> impl Stream<Item = Event> {
-    stream::unfold(follower, |mut follower| async move {
-        follower.recv().await.ok().map(|event| (event, follower))
-    })
-}
-
-fn sse(event: &Event) -> axum::response::sse::Event {
-    let data = json!({
-        "id": event.id,
-        "at": clock::rfc3339(event.at_ms),
-        "kind": event.kind.as_str(),
-        "region": event.region,
-        "service": event.service,
-        "message": event.message,
-    });
-    axum::response::sse::Event::default()
-        .id(event.id.to_string())
-        .event(event.kind.as_str())
-        .data(data.to_string())
+async fn lab_json(State(state): State<Arc<AdminState>>) -> Response {
+    match state.lab.get() {
+        Some(told) => Json(told.borrow().clone()).into_response(),
+        None => error(StatusCode::NOT_FOUND, "this edge runs in no lab").into_response(),
+    }
 }

@@ -1,6 +1,7 @@
 //! `GET /api/v1/status`: every region, service and origin, with what is known of them.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -8,11 +9,14 @@ use super::lag;
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::{Region, Service};
-use crate::control::{TargetStatus, WorldStatus};
+use crate::control::{LastProbe, TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::Vector;
-use crate::steering::{Admin, MemberState, Snapshot};
+use crate::steering::{Admin, Forced, MemberState, Percent, Snapshot};
+
+/// Lines of what the last reload changed.
+const MOST_CHANGES: usize = 100;
 
 /// The whole status.
 pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
@@ -40,14 +44,25 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
             "generation": config.generation,
             "error": config.error.as_ref().map(|error| json!({
                 "file": error.file, "line": error.line, "column": error.column, "message": error.message,
+                "source": error.source,
             })),
+            "changes": config.changes.iter().take(MOST_CHANGES).collect::<Vec<_>>(),
         },
         "drains": world.drains.iter().map(|drain| json!({
             "region": &*drain.region,
             "service": drain.service.as_deref(),
             "since": clock::rfc3339(drain.since_ms),
             "until": drain.until_ms.map(clock::rfc3339),
+            "over_ms": drain.over_ms,
             "reason": drain.reason,
+        })).collect::<Vec<_>>(),
+        "forced": world.forced.iter().map(|forced| json!({
+            "region": &*forced.region,
+            "service": forced.service.as_deref(),
+            "state": forced.state.as_str(),
+            "since": clock::rfc3339(forced.since_ms),
+            "until": forced.until_ms.map(clock::rfc3339),
+            "reason": forced.reason,
         })).collect::<Vec<_>>(),
         "services": snapshot.plan.services.iter().map(|(id, service)| view.service(id, service)).collect::<Vec<_>>(),
         "regions": regions,
@@ -114,6 +129,8 @@ impl View<'_> {
             "name": &*service.name,
             "state": state_of(member),
             "health": member.health.as_str(),
+            "forced": member.forced.map(Forced::as_str),
+            "share": share_of(member.admin).get(),
             "since": since.map(|since| clock::rfc3339(*since)),
             "origins": targets,
             "applied": applied,
@@ -146,20 +163,25 @@ impl View<'_> {
     }
 }
 
+/// A probe, passed or not.
+pub(super) fn probe(probe: &LastProbe) -> Value {
+    let (ok, latency_ms, detail, phases) = match &probe.outcome {
+        Ok(phases) => {
+            let ms = |duration: Duration| (duration.as_secs_f64() * 1e5).round() / 100.0;
+            let split = json!({
+                "connect": ms(phases.connect), "tls": ms(phases.tls), "first_byte": ms(phases.first_byte),
+            });
+            (true, Some(ms(phases.total())), "ok".to_owned(), Some(split))
+        }
+        Err(failure) => (false, None, failure.to_string(), None),
+    };
+    json!({
+        "at": clock::rfc3339(probe.at_ms), "ok": ok, "latency_ms": latency_ms, "detail": detail, "phases_ms": phases,
+    })
+}
+
 fn target(status: &TargetStatus) -> Value {
-    let last = status.last.as_ref().map(|last| {
-        let (ok, latency_ms, detail, phases) = match &last.outcome {
-            Ok(phases) => {
-                let ms = |duration: std::time::Duration| (duration.as_secs_f64() * 1e5).round() / 100.0;
-                let split = json!({
-                    "connect": ms(phases.connect), "tls": ms(phases.tls), "first_byte": ms(phases.first_byte),
-                });
-                (true, Some(ms(phases.total())), "ok".to_owned(), Some(split))
-            }
-            Err(failure) => (false, None, failure.to_string(), None),
-        };
-        json!({ "at": clock::rfc3339(last.at_ms), "ok": ok, "latency_ms": latency_ms, "detail": detail, "phases_ms": phases })
-    });
+    let last = status.last.as_ref().map(probe);
     let state = match status.verdict {
         Verdict::Unknown => "unknown",
         Verdict::Healthy => "healthy",
@@ -171,12 +193,21 @@ fn target(status: &TargetStatus) -> Value {
     json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
 }
 
+/// The share of clients without affinity to it that a region takes, were it the best for all of them.
+fn share_of(admin: Admin) -> Percent {
+    match admin {
+        Admin::Enabled => Percent::ALL,
+        Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
+        Admin::Draining | Admin::Drained => Percent::NONE,
+    }
+}
+
 /// A region's state for a service: a drain says more than health, but not more than its failing.
 fn state_of(member: &MemberState) -> &'static str {
     match (member.admin, member.health) {
         (_, Health::Unhealthy | Health::Ejected) => "unhealthy",
-        (Admin::Draining | Admin::Drained, _) => "draining",
-        (Admin::Enabled, health) => health.as_str(),
+        (Admin::Leaving { .. } | Admin::Draining | Admin::Drained, _) => "draining",
+        (Admin::Enabled | Admin::Returning(_), health) => health.as_str(),
     }
 }
 

@@ -1,20 +1,20 @@
 //! The calls that change something: drains, reload, positions.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::foresee::{foresee, is_dry};
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{Drain, DrainRefused};
-use crate::ids::DomainId;
+use crate::ids::{DomainId, ServiceId};
 use crate::positions::{
     Reason, Report, Reported, Source, Vector, parse_entry, parse_vector, reject,
 };
@@ -25,18 +25,18 @@ pub(super) fn error(status: StatusCode, message: impl Into<String>) -> (StatusCo
     (status, Json(json!({ "error": message.into() })))
 }
 
-type Refused = (StatusCode, Json<Value>);
+pub(super) type Refused = (StatusCode, Json<Value>);
 
-fn bad(message: impl Into<String>) -> Refused {
+pub(super) fn bad(message: impl Into<String>) -> Refused {
     error(StatusCode::BAD_REQUEST, message)
 }
 
-fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
+pub(super) fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
     error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string())
 }
 
 /// An object from a body; an empty body is an empty object. Unknown keys are refused.
-fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
+pub(super) fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
     }
@@ -54,7 +54,7 @@ fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
     }
 }
 
-fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {
+pub(super) fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {
     match object.get(key) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text)),
@@ -62,37 +62,51 @@ fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {
     }
 }
 
+/// A duration in milliseconds.
+pub(super) fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> {
+    let Some(given) = text(object, key)? else {
+        return Ok(None);
+    };
+    let length = parse_duration(given).map_err(|error| bad(format!("`{key}`: {error}")))?;
+    Ok(Some(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)))
+}
+
+/// Whether guards are to be passed over.
+pub(super) fn force(asked: &Value) -> Result<bool, Refused> {
+    match asked.get("force") {
+        None | Some(Value::Null) => Ok(false),
+        Some(force) => force
+            .as_bool()
+            .ok_or_else(|| bad("`force` must be true or false")),
+    }
+}
+
 /// `PUT /api/v1/drains/REGION`.
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
+    uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let asked = object(&body, &["service", "for", "reason", "force"])?;
-    let force = match asked.get("force") {
-        None | Some(Value::Null) => false,
-        Some(force) => force
-            .as_bool()
-            .ok_or_else(|| bad("`force` must be true or false"))?,
-    };
-    let lasts = text(&asked, "for")?
-        .map(parse_duration)
-        .transpose()
-        .map_err(|error| bad(format!("`for`: {error}")))?;
+    let asked = object(&body, &["service", "for", "over", "reason", "force"])?;
+    let force = force(&asked)?;
     let now_ms = clock::unix_ms();
     let drain = Drain {
         region: region.into(),
         service: text(&asked, "service")?.map(Into::into),
         since_ms: now_ms,
-        until_ms: lasts.map(|lasts: Duration| {
-            now_ms.saturating_add(u64::try_from(lasts.as_millis()).unwrap_or(u64::MAX))
-        }),
+        until_ms: length(&asked, "for")?.map(|lasts_ms| now_ms.saturating_add(lasts_ms)),
+        over_ms: length(&asked, "over")?.unwrap_or(0),
         reason: text(&asked, "reason")?.map(str::to_owned),
     };
+    if is_dry(&uri).map_err(bad)? {
+        return dry_run(&state, &drain);
+    }
     let answer = json!({
         "region": &*drain.region,
         "service": drain.service.as_deref(),
         "until": drain.until_ms.map(clock::rfc3339),
+        "over_ms": drain.over_ms,
         "reason": drain.reason,
     });
     match state
@@ -106,19 +120,49 @@ pub(super) async fn drain(
     }
 }
 
+/// What a drain would do, from the facts now in force.
+fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
+    let snapshot = state.snapshot();
+    let plan = &snapshot.plan;
+    let not_found = |refused: DrainRefused| error(StatusCode::NOT_FOUND, refused.to_string());
+    let region = plan
+        .region(&drain.region)
+        .ok_or_else(|| not_found(DrainRefused::UnknownRegion(drain.region.to_string())))?;
+    let services: Vec<ServiceId> = plan
+        .services
+        .iter()
+        .filter(|(_, service)| service.regions.iter().any(|member| member.region == region))
+        .filter(|(_, service)| {
+            drain
+                .service
+                .as_ref()
+                .is_none_or(|name| *name == service.name)
+        })
+        .map(|(id, _)| id)
+        .collect();
+    if let (Some(name), true) = (&drain.service, services.is_empty()) {
+        return Err(not_found(DrainRefused::UnknownService(name.to_string())));
+    }
+    state.sample_traffic();
+    let foreseen = foresee(&snapshot, region, &services, &state.recent.of_late());
+    Ok(Json(foreseen).into_response())
+}
+
+/// The service that a query names.
+pub(super) fn service_of(query: Vec<(String, String)>) -> Option<String> {
+    let mut named = query.into_iter().filter(|(key, _)| key == "service");
+    named.next().map(|(_, value)| value)
+}
+
 /// `DELETE /api/v1/drains/REGION`.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
-    let service = query
-        .into_iter()
-        .find(|(key, _)| key == "service")
-        .map(|(_, value)| value);
     let undone = state
         .control
-        .undrain(region.clone(), service)
+        .undrain(region.clone(), service_of(query))
         .await
         .map_err(shutting_down)?;
     match undone {
@@ -127,11 +171,12 @@ pub(super) async fn undrain(
     }
 }
 
-fn drain_refused(refused: &DrainRefused) -> Response {
+pub(super) fn drain_refused(refused: &DrainRefused) -> Response {
     match refused {
         DrainRefused::UnknownRegion(_)
         | DrainRefused::UnknownService(_)
-        | DrainRefused::NotDrained(_) => {
+        | DrainRefused::NotDrained(_)
+        | DrainRefused::NotForced(_) => {
             error(StatusCode::NOT_FOUND, refused.to_string()).into_response()
         }
         DrainRefused::HandedOver => {

@@ -4,12 +4,16 @@
     reason = "a JSON value indexed by a key it lacks gives null"
 )]
 
+use std::path::Path;
+
 use clap::Args;
 use futures_util::StreamExt;
 use reqwest::{Method, RequestBuilder};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::{Done, Failed, Running, runtime};
+use super::{Credentials, Done, Failed, Running, foreseen, runtime};
 
 /// A client of the admin API.
 pub(super) struct Client {
@@ -19,15 +23,18 @@ pub(super) struct Client {
 }
 
 impl Client {
-    pub(super) fn new(base: &str, token: Option<String>) -> Result<Self, Failed> {
+    pub(super) fn new(base: &str, credentials: Credentials) -> Result<Self, Failed> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
         Ok(Self {
-            http: reqwest::Client::builder().no_proxy().build()?,
+            http: http.build()?,
             base: if base.contains("://") {
                 base.trim_end_matches('/').to_owned()
             } else {
                 format!("http://{}", base.trim_end_matches('/'))
             },
-            token,
+            token: credentials.admin_token,
         })
     }
 
@@ -35,7 +42,7 @@ impl Client {
         self.request(Method::GET, path)
     }
 
-    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.token {
             Some(token) => request.bearer_auth(token),
@@ -45,9 +52,31 @@ impl Client {
 }
 
 impl Running {
-    fn client(self) -> Result<Client, Failed> {
-        Client::new(&self.admin, self.token)
+    pub(super) fn client(self) -> Result<Client, Failed> {
+        Client::new(&self.admin, self.credentials)
     }
+}
+
+/// Whom a client of an encrypted admin believes: the public roots, or those of a file.
+fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, Failed> {
+    let mut roots = rustls::RootCertStore::empty();
+    match ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let failed =
+                |why: String| Failed(format!("error: --admin-ca {}: {why}", path.display()));
+            let found = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|e| failed(e.to_string()))?;
+                roots.add(certificate).map_err(|e| failed(e.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(failed("no certificate in PEM in it".to_owned()));
+            }
+        }
+    }
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Ok(config.with_no_client_auth())
 }
 
 /// Sends and reads JSON; an error of the edge is told in its own words.
@@ -91,7 +120,7 @@ fn unreachable(error: &reqwest::Error) -> Failed {
 
 /// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded
 /// (RFC 3986 §2.1). Dots alone would climb.
-fn segment(name: &str) -> String {
+pub(super) fn segment(name: &str) -> String {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
     let climbs = name.bytes().all(|byte| byte == b'.');
     name.bytes()
@@ -156,9 +185,10 @@ fn show(status: &Value) -> String {
         for service in list(&region["services"]) {
             let since = text(&service["since"]);
             out.push_str(&format!(
-                "  {:18} {:10} since {since}\n",
+                "  {:18} {:10} since {since}{}\n",
                 text(&service["name"]),
-                text(&service["state"])
+                text(&service["state"]),
+                said_by_operators(&service)
             ));
             for origin in list(&service["origins"]) {
                 let last = &origin["last_check"];
@@ -182,6 +212,16 @@ fn show(status: &Value) -> String {
     out
 }
 
+/// What an operator said of a region of a service, if anything.
+fn said_by_operators(service: &Value) -> String {
+    let forced = service["forced"].as_str();
+    let forced = forced.map_or(String::new(), |state| format!(", forced {state}"));
+    match service["share"].as_u64() {
+        Some(share @ 1..100) => format!("{forced}, takes {share} % of clients"),
+        Some(_) | None => forced,
+    }
+}
+
 /// Takes a region out of service
 ///
 /// DNS stops answering with it at once; HTTP clients with affinity to it stay until the service's
@@ -196,17 +236,26 @@ pub(super) struct Drain {
     /// For how long, such as 30m
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasts: Option<String>,
+    /// Little by little: so long until it takes no new client, such as 10m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    over: Option<String>,
     /// Why, for whoever looks at the page later
     #[arg(long)]
     reason: Option<String>,
     /// Even if guards.min_regions forbids it
     #[arg(long)]
     force: bool,
+    /// Show whose traffic would move, and where to, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     running: Running,
 }
 
-fn duration(text: &str) -> Result<String, String> {
+pub(super) fn duration(text: &str) -> Result<String, String> {
     crate::units::parse_duration(text)
         .map(|_| text.to_owned())
         .map_err(|error| error.to_string())
@@ -217,10 +266,24 @@ impl Drain {
         let client = self.running.client()?;
         let path = format!("/api/v1/drains/{}", segment(&self.region));
         let body = json!({
-            "service": self.service, "for": self.lasts, "reason": self.reason, "force": self.force,
+            "service": self.service, "for": self.lasts, "over": self.over, "reason": self.reason,
+            "force": self.force,
         });
-        runtime()?.block_on(fetch_json(client.request(Method::PUT, &path).json(&body)))?;
-        say!("region {} is drained", self.region);
+        let mut request = client.request(Method::PUT, &path).json(&body);
+        if self.dry_run {
+            request = request.query(&[("dry_run", "true")]);
+        }
+        let answer = runtime()?.block_on(fetch_json(request))?;
+        if self.json {
+            say!("{answer:#}");
+        } else if self.dry_run {
+            say!("{}", foreseen::show(&answer));
+        } else {
+            let over = self
+                .over
+                .map_or(String::new(), |over| format!(" over {over}"));
+            say!("region {} is drained{over}", self.region);
+        }
         Ok(())
     }
 }

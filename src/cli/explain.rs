@@ -10,7 +10,7 @@ use clap::Args;
 use http::Method;
 
 use super::admin::{Client, fetch_json};
-use super::{Config, Done, Failed, runtime};
+use super::{Config, Credentials, Done, Failed, runtime};
 use crate::admin::{Question, explain};
 use crate::clock;
 use crate::control::World;
@@ -46,6 +46,8 @@ pub(super) struct Explain {
     /// Ask the running edge at this URL instead
     #[arg(long, value_name = "URL")]
     admin: Option<String>,
+    #[command(flatten)]
+    credentials: Credentials,
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
@@ -108,7 +110,7 @@ impl Explain {
         query.extend(question.record_type.map(|value| ("type", value)));
         query.extend(question.method.map(|value| ("method", value)));
         query.extend(question.token.map(|value| ("token", value)));
-        let client = Client::new(admin, None)?;
+        let client = Client::new(admin, self.credentials)?;
         let explanation =
             runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;
         if self.json {

@@ -5,23 +5,26 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Subcommand};
+use clap::Args;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::fault::Fault;
 use super::serve::{Logs, Signals, runtime, start};
 use super::{Done, Failed};
 use crate::config::plan::{HostPattern, Plan, Region};
 use crate::edge::{Addresses, Source, Start};
-use crate::lab::{self, Command, DEFAULT_CONTROL, RegionConfig};
+use crate::lab::{self, DEFAULT_CONTROL, RegionConfig, Sample};
 use crate::latency::modelled_ms;
-use crate::units::parse_duration;
 
 /// How long a write takes to reach the other regions at first.
 const LAG: Duration = Duration::from_millis(300);
 
 /// The round trip to a region of unknown place.
 const ROUND_TRIP: Duration = Duration::from_millis(50);
+
+/// Where a client's writes go in the lab's own configuration.
+const HOME_HEADER: &str = "lab-home";
 
 /// The configuration of the lab's edge; the ports are put in.
 const TEMPLATE: &str = include_str!("lab.yaml");
@@ -31,7 +34,11 @@ const TEMPLATE: &str = include_str!("lab.yaml");
 /// Each region is a small key-value store that takes writes and replicates them to the others with a
 /// lag. The edge runs on exactly the code path of `meridian serve`. From another terminal, take a
 /// region down (`meridian lab kill eu-west-1`), bring it back (`restore`), slow its replication
-/// (`lag eu-west-1 2s`) or part two regions (`partition us-east-1 eu-west-1`, `heal`).
+/// (`lag eu-west-1 2s`), part two regions (`partition us-east-1 eu-west-1`, `heal`), set a clock
+/// wrong (`skew eu-west-1 +2s`) or go back to an old backup (`backup eu-west-1`, `rewind eu-west-1`).
+///
+/// A few clients write and read all the time; the dashboard shows how many of their reads miss what
+/// they wrote, straight at the regions and through the edge.
 ///
 /// With --config it rehearses a configuration of your own: emulated regions take the place of every
 /// region's origins, and health checks become a plain GET of /health.
@@ -54,52 +61,18 @@ pub(super) struct Lab {
         conflicts_with = "paths"
     )]
     port: u16,
+    /// Leave out the clients that count stale reads
+    #[arg(long, conflicts_with = "paths")]
+    no_sample: bool,
     /// Log what happens, as `serve` does
     #[arg(long)]
     verbose: bool,
 }
 
-#[derive(Debug, Subcommand)]
-enum Fault {
-    /// Takes a region down: its connections are cut and refused
-    Kill {
-        /// The region
-        region: String,
-    },
-    /// Brings a killed region back, with its data
-    Restore {
-        /// The region
-        region: String,
-    },
-    /// Sets how long the others' writes take to reach a region
-    Lag {
-        /// The region
-        region: String,
-        /// Such as 500ms
-        #[arg(value_parser = duration)]
-        lag: Duration,
-    },
-    /// Stops replication between two regions
-    Partition {
-        /// One of them
-        one: String,
-        /// The other
-        other: String,
-    },
-    /// Ends every partition
-    Heal,
-    /// Shows every region's log, lag and partitions
-    State,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    parse_duration(text).map_err(|error| error.to_string())
-}
-
 impl Lab {
     pub(super) fn run(self) -> Done {
         match self.fault {
-            Some(fault) => command(self.control, fault),
+            Some(fault) => fault.send(self.control),
             None => self.run_lab(),
         }
     }
@@ -126,10 +99,29 @@ impl Lab {
                 .map(|name| Ok((name.clone(), lab.address(&name)?)))
                 .collect::<Result<HashMap<_, _>, lab::LabError>>()?;
             let edge = start(source.with_stand_ins(servers), Start::Fresh).await?;
+            if let Some(sample) = self.sample(&plan, edge.addresses()) {
+                edge.admin().show_lab(lab.sample(sample)?);
+            }
             say!("{}", guide(&plan, &edge.addresses(), control_address));
             let done = signals.obey(edge).await;
             lab.stop().await;
             done
+        })
+    }
+
+    /// Clients whose home is not the region where the edge reads: those that are nearest to theirs miss nothing anyway.
+    fn sample(&self, plan: &Plan, addresses: Addresses) -> Option<Sample> {
+        if self.no_sample || !self.paths.is_empty() {
+            return None;
+        }
+        let mut regions = regions(plan);
+        regions.sort_by_key(|region| region.round_trip);
+        let homes = regions.into_iter().skip(1).map(|region| region.name);
+        Some(Sample {
+            edge: addresses.http?,
+            host: host(plan)?,
+            home_header: HOME_HEADER,
+            homes: homes.collect(),
         })
     }
 
@@ -166,20 +158,6 @@ fn regions(plan: &Plan) -> Vec<RegionConfig> {
         .collect()
 }
 
-fn command(control: SocketAddr, fault: Fault) -> Done {
-    let command = match fault {
-        Fault::Kill { region } => Command::Kill(region),
-        Fault::Restore { region } => Command::Restore(region),
-        Fault::Lag { region, lag } => Command::Lag(region, lag),
-        Fault::Partition { one, other } => Command::Partition(one, other),
-        Fault::Heal => Command::Heal,
-        Fault::State => Command::State,
-    };
-    let said = super::runtime()?.block_on(lab::send(control, command))?;
-    say!("{}", said.trim_end());
-    Ok(())
-}
-
 /// What to try, with the addresses in it.
 fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
     let names: Vec<&str> = plan.regions.values().map(|region| &*region.name).collect();
@@ -188,11 +166,7 @@ fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
         [only] => (*only, *only),
         [] => ("REGION", "REGION"),
     };
-    let hosts = plan.services.values().flat_map(|service| &service.hosts);
-    let host = hosts
-        .into_iter()
-        .find(|host| matches!(host, HostPattern::Exact(_)))
-        .map_or_else(|| "HOST".to_owned(), HostPattern::to_string);
+    let host = host(plan).unwrap_or_else(|| "HOST".to_owned());
     let control = if control == DEFAULT_CONTROL {
         String::new()
     } else {
@@ -234,6 +208,13 @@ fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
     }
     lines.push("\nCtrl-C stops it all.".to_owned());
     lines.join("\n")
+}
+
+/// A name that a service answers for.
+fn host(plan: &Plan) -> Option<String> {
+    let mut hosts = plan.services.values().flat_map(|service| &service.hosts);
+    let exact = hosts.find(|host| matches!(host, HostPattern::Exact(_)));
+    exact.map(HostPattern::to_string)
 }
 
 fn listening(addresses: &Addresses) -> String {

@@ -9,6 +9,9 @@ mod admin;
 mod check;
 mod completions;
 mod explain;
+mod fault;
+mod force;
+mod foreseen;
 mod lab;
 mod serve;
 mod successor;
@@ -53,6 +56,8 @@ enum Command {
     Status(admin::Status),
     Drain(admin::Drain),
     Undrain(admin::Undrain),
+    Force(force::Force),
+    Unforce(force::Unforce),
     Reload(admin::Reload),
     Events(admin::Events),
     Healthcheck(admin::Healthcheck),
@@ -71,6 +76,8 @@ impl Cli {
             Command::Status(command) => command.run(),
             Command::Drain(command) => command.run(),
             Command::Undrain(command) => command.run(),
+            Command::Force(command) => command.run(),
+            Command::Unforce(command) => command.run(),
             Command::Reload(command) => command.run(),
             Command::Events(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
@@ -129,14 +136,24 @@ struct Running {
         default_value = "http://127.0.0.1:9090"
     )]
     admin: String,
-    /// The bearer token for calls that change something
+    #[command(flatten)]
+    credentials: Credentials,
+}
+
+/// What a running edge asks for, and whether it is the right one.
+#[derive(Clone, Debug, Args)]
+struct Credentials {
+    /// The bearer token, for calls that change something and where seeing needs one too
     #[arg(
         long = "admin-token",
         value_name = "TOKEN",
         env = "MERIDIAN_ADMIN_TOKEN",
         hide_env_values = true
     )]
-    token: Option<String>,
+    admin_token: Option<String>,
+    /// The roots of an https admin's certificate, PEM; default: the public ones
+    #[arg(long = "admin-ca", value_name = "PATH", env = "MERIDIAN_ADMIN_CA")]
+    admin_ca: Option<PathBuf>,
 }
 
 /// A runtime for a command that does one thing.

@@ -47,7 +47,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.section("node", &old.node, &new.node);
     diff.section("listen", &old.listen, &new.listen);
     diff.section("tls", &old.tls, &new.tls);
-    diff.section("admin", &old.admin_token, &new.admin_token);
+    diff.section("admin", &old.admin, &new.admin);
     diff.section("access_log", &old.access_log, &new.access_log);
     diff.section("dns", &old.rate_limit, &new.rate_limit);
     diff.section("geo", &named_networks(old), &named_networks(new));

@@ -47,7 +47,9 @@ impl Loaded {
 /// The files that a Plan names and that must be there.
 fn files(plan: &Plan) -> impl Iterator<Item = &FileRef> {
     let tls = &plan.tls;
-    tls.files().chain(&plan.geo.database)
+    tls.files()
+        .chain(plan.admin.files())
+        .chain(&plan.geo.database)
 }
 
 /// A file that cannot be opened is told of with everything else; what it holds is read once the rest

@@ -13,6 +13,10 @@ use std::time::Duration;
 use hickory_proto::rr::{Name, RData};
 use http::HeaderName;
 
+mod admin;
+
+pub use admin::{AdminAccess, AdminTls, AdminToken, Role};
+
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{DomainId, OriginId, RegionId, ServiceId, Table};
 use crate::prefix::Prefix;
@@ -28,8 +32,8 @@ pub struct Plan {
     pub listen: Listen,
     /// Certificates, and trust towards origins.
     pub tls: Tls,
-    /// Bearer token of the admin API; none: changes are allowed only if admin listens on loopback.
-    pub admin_token: Option<Secret>,
+    /// Access to the admin API.
+    pub admin: AdminAccess,
     /// A line for every request; none: no log.
     pub access_log: Option<AccessLog>,
     /// Response rate limiting.
@@ -535,6 +539,8 @@ pub struct Service {
     pub dns: ServiceDns,
     /// A drain that would leave fewer healthy regions is refused.
     pub min_regions: u16,
+    /// How long a region that comes back takes to be given all of its clients; zero: at once.
+    pub ramp: Duration,
 }
 
 /// A region of a service.

@@ -82,6 +82,13 @@ impl Problems {
         self.problems.iter()
     }
 
+    /// The line that a problem is about; none where there is none, or it is too long or may hold a secret.
+    pub fn line(&self, problem: &Problem) -> Option<String> {
+        let line = self.sources.line(problem.at.as_ref()?)?;
+        let is_short = line.chars().count() <= LONGEST_QUOTE;
+        is_short.then(|| self.sources.blotted(&line))
+    }
+
     /// As a text of warnings.
     pub fn as_warnings(&self) -> String {
         let shown: Vec<String> = self

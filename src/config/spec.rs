@@ -44,15 +44,7 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         Shape::Map(TLS),
         "certificates, and trust towards origins",
     ),
-    field(
-        "admin",
-        Shape::Map(&[field(
-            "token",
-            Shape::Scalar(&TOKEN),
-            "bearer token for calls that change something",
-        )]),
-        "the admin API",
-    ),
+    field("admin", Shape::Map(ADMIN), "the admin API"),
     field(
         "access_log",
         Shape::Map(ACCESS_LOG),
@@ -107,6 +99,42 @@ pub(super) static ROOT: Shape = Shape::Map(&[
         "what DNS is authoritative for",
     ),
 ]);
+
+static ADMIN: &[Field] = &[
+    field(
+        "token",
+        Shape::Scalar(&TOKEN),
+        "bearer token for calls that change something",
+    ),
+    field(
+        "tokens",
+        Shape::List(&Shape::Map(&[
+            required(
+                "name",
+                Shape::Scalar(&TEXT),
+                "whose it is, for the audit log",
+            ),
+            required("token", Shape::Scalar(&SECRET), "at least 16 bytes"),
+            required(
+                "role",
+                Shape::Word(&["read", "operate"]),
+                "see, or change too; once there is one of role read, seeing needs a token",
+            ),
+        ])),
+        "bearer tokens of several people",
+    ),
+    field(
+        "tls",
+        Shape::WordOrMap(
+            &["edge"],
+            &[
+                required("cert", Shape::Scalar(&TEXT), "the chain, PEM"),
+                required("key", Shape::Scalar(&TEXT), "the private key, PEM"),
+            ],
+        ),
+        "a certificate of its own, or edge: those of tls.certificates; absent: in clear",
+    ),
+];
 
 static ACCESS_LOG: &[Field] = &[
     required(
@@ -557,6 +585,11 @@ static SERVICE: &[Field] = &[
             ),
         ]),
         "what DNS answers",
+    ),
+    field(
+        "ramp",
+        Shape::Scalar(&DURATION),
+        "a region that comes back is given its clients little by little over this; default 0s: at once",
     ),
     field(
         "guards",

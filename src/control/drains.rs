@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::slope::Slope;
 use crate::config::plan::Plan;
 use crate::ids::{RegionId, ServiceId};
-use crate::steering::Admin;
+use crate::steering::{Admin, Percent};
 
 /// A region taken out, for one service or for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +20,8 @@ pub struct Drain {
     pub since_ms: u64,
     /// Until when; none: until it is undone.
     pub until_ms: Option<u64>,
+    /// How long it takes from its beginning until no new client is taken; 0: at once.
+    pub over_ms: u64,
     /// Why.
     pub reason: Option<String>,
 }
@@ -28,9 +31,39 @@ impl Drain {
         self.until_ms.is_some_and(|until| until <= now_ms)
     }
 
-    /// When the sessions of services with these times end.
-    fn sessions_end(&self, session_times: &BTreeSet<Duration>) -> impl Iterator<Item = u64> {
-        session_times.iter().map(|time| after(self.since_ms, *time))
+    /// How much of it is done.
+    fn slope(&self) -> Slope {
+        Slope {
+            from_ms: self.since_ms,
+            length_ms: self.over_ms,
+        }
+    }
+
+    /// The same for sessions, each of which ends so long after its client would no longer be taken anew.
+    fn slope_of_sessions(&self, time: Duration) -> Slope {
+        Slope {
+            from_ms: after(self.since_ms, time),
+            length_ms: self.over_ms,
+        }
+    }
+
+    /// When it is more than before for new clients or for sessions of services with these times.
+    fn turns(&self, session_times: &BTreeSet<Duration>) -> impl Iterator<Item = u64> {
+        let sessions = session_times
+            .iter()
+            .map(|time| self.slope_of_sessions(*time));
+        let gradual = (self.over_ms > 0).then(|| self.slope());
+        let slopes = gradual.into_iter().chain(sessions);
+        slopes.flat_map(Slope::turns)
+    }
+
+    /// What is left of a region: of new clients, and of sessions that last so long.
+    pub(super) fn leaves(&self, time: Duration, now_ms: u64) -> (Percent, Percent) {
+        let fresh = match self.over_ms {
+            0 => Percent::NONE,
+            _ => self.slope().done(now_ms).rest(),
+        };
+        (fresh, self.slope_of_sessions(time).done(now_ms).rest())
     }
 }
 
@@ -45,7 +78,7 @@ pub enum DrainRefused {
     UnknownService(String),
     /// `guards.min_regions` forbids it.
     #[error(
-        "the drain would leave service `{service}` with {} healthy region(s), and guards.min_regions is {min_regions}",
+        "this would leave service `{service}` with {} healthy region(s), and guards.min_regions is {min_regions}",
         left.len()
     )]
     Guard {
@@ -62,6 +95,9 @@ pub enum DrainRefused {
     /// There is nothing to undo.
     #[error("region `{0}` is not drained")]
     NotDrained(String),
+    /// There is nothing to undo.
+    #[error("region `{0}` is not forced")]
+    NotForced(String),
 }
 
 /// All drains in force.
@@ -107,8 +143,8 @@ impl Drains {
         self.drains
             .iter()
             .flat_map(|drain| {
-                let sessions = drain.sessions_end(session_times);
-                sessions.filter(|at| *at > since_ms).chain(drain.until_ms)
+                let turns = drain.turns(session_times);
+                turns.filter(|at| *at > since_ms).chain(drain.until_ms)
             })
             .min()
     }
@@ -123,7 +159,7 @@ impl Drains {
         // The clock may have been set back.
         let (first, last) = (one_ms.min(other_ms), one_ms.max(other_ms));
         self.drains.iter().any(|drain| {
-            let ends = drain.sessions_end(session_times).chain(drain.until_ms);
+            let ends = drain.turns(session_times).chain(drain.until_ms);
             let mut turns = ends.chain([drain.since_ms]);
             turns.any(|at| first < at && at <= last)
         })
@@ -132,7 +168,7 @@ impl Drains {
     /// How a region of a service stands.
     pub fn admin(&self, plan: &Plan, service: ServiceId, region: RegionId, now_ms: u64) -> Admin {
         let (region, service) = (&plan.regions.of(region).name, plan.services.of(service));
-        let began = self
+        let drains = self
             .drains
             .iter()
             .filter(|drain| drain.region == *region && !drain.is_over(now_ms))
@@ -141,17 +177,18 @@ impl Drains {
                     .service
                     .as_ref()
                     .is_none_or(|name| *name == service.name)
-            })
-            .map(|drain| drain.since_ms)
-            .min();
+            });
         let grace = service
             .affinity
             .as_ref()
             .map_or(Duration::ZERO, |affinity| affinity.drain);
-        match began {
+        let left = drains.map(|drain| drain.leaves(grace, now_ms));
+        let least = left.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1)));
+        match least {
             None => Admin::Enabled,
-            Some(since) if now_ms < after(since, grace) => Admin::Draining,
-            Some(_) => Admin::Drained,
+            Some((Percent::NONE, Percent::NONE)) => Admin::Drained,
+            Some((Percent::NONE, Percent::ALL)) => Admin::Draining,
+            Some((fresh, sessions)) => Admin::Leaving { fresh, sessions },
         }
     }
 }
@@ -170,6 +207,7 @@ mod tests {
             service: service.map(Into::into),
             since_ms,
             until_ms,
+            over_ms: 0,
             reason: None,
         }
     }

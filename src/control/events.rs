@@ -20,6 +20,10 @@ pub enum Kind {
     Reload,
     /// A drain, its end, or the refusal of one.
     Drain,
+    /// An operator forced a region up or down, or no longer does.
+    Forced,
+    /// What somebody did by the admin API, or was refused.
+    Audit,
     /// A region's positions ran backwards or fell behind.
     Position,
 }
@@ -31,6 +35,8 @@ impl Kind {
             Self::Health => "health",
             Self::Reload => "reload",
             Self::Drain => "drain",
+            Self::Forced => "forced",
+            Self::Audit => "audit",
             Self::Position => "position",
         }
     }

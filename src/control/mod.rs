@@ -3,26 +3,34 @@
 //! `world`, `drains`, `ranking` and `events` are pure; `task` is the one writer, and the only one
 //! that holds a [`World`]; `follow` are the tasks that hear of positions beside it. Knows no wire format.
 
+mod audit;
 mod bequest;
 mod drains;
 mod events;
 mod follow;
+mod forced;
 mod lag;
+mod ramps;
 mod ranking;
 mod reload;
 mod retired;
+mod sealed;
+mod slope;
 mod store;
 mod task;
 #[cfg(test)]
 mod tests;
 mod world;
 
+pub use audit::{Audit, Strangers};
 pub use drains::{Drain, DrainRefused, Drains};
 pub use events::{Event, EventLog, Kind};
+pub use forced::ForcedState;
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
 pub use retired::Replaced;
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use world::{
-    EjectedStatus, Folded, Judged, LastProbe, TargetStatus, Witnessed, World, WorldStatus,
+    EjectedStatus, Folded, Judged, LastProbe, TargetProbes, TargetStatus, Witnessed, World,
+    WorldStatus,
 };

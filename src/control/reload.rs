@@ -15,6 +15,8 @@ pub struct ConfigProblem {
     pub column: u32,
     /// What, and what would be right.
     pub message: String,
+    /// The line of the file, with secrets blotted out; none where there is no line, or it is too long to show.
+    pub source: Option<String>,
 }
 
 /// What is shown of the configuration.
@@ -26,6 +28,8 @@ pub struct ConfigStatus {
     pub generation: u64,
     /// Why the last attempt to load a newer one failed.
     pub error: Option<ConfigProblem>,
+    /// What the last load changed, a line each; none: nothing, or it was the first.
+    pub changes: Vec<String>,
 }
 
 /// What a reload came to.

@@ -1,21 +1,30 @@
-//! What survives a restart: verdicts, drains and positions, in one JSON file of `state_dir`.
+//! What survives a restart: verdicts, drains and positions, in one file of `state_dir` ([`sealed`] has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
-//! other. A file that cannot be read is set aside, never a reason not to start.
+//! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
+//! besides gets a section of its own in [`remember`] and [`restore`], and is keyed by name.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::drains::Drain;
+use super::forced::ForcedState;
+use super::sealed::{Unsealed, seal, unseal};
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
 use crate::positions::{Entry, Position, RegionName, parse_position, parse_vector};
+use crate::steering::Forced;
 
-/// The form of the file; another one is set aside.
-const VERSION: u64 = 1;
+/// A state is written at most once in a second for so many bytes, so that a large one does not keep the disk busy.
+const BYTES_PER_SECOND: usize = 1 << 18;
+
+/// The longest that a change waits for that. What an operator does never waits.
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
 /// What went wrong with the state file.
 #[derive(Debug, thiserror::Error)]
@@ -55,17 +64,19 @@ impl Store {
 
     /// Restores what the file remembers; nothing, if there is none.
     pub fn restore(&self, world: &mut World, now_ms: u64) {
-        let text = match std::fs::read_to_string(&self.path) {
-            Ok(text) => text,
+        let file = match std::fs::read(&self.path) {
+            Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
             Err(error) => return self.set_aside(&error.to_string()),
         };
-        match serde_json::from_str::<Value>(&text) {
-            Ok(state) if state.get("version").and_then(Value::as_u64) == Some(VERSION) => {
-                restore(world, &state, now_ms)
+        match unseal(&file) {
+            Ok(Unsealed { state, is_earlier }) => {
+                if is_earlier {
+                    tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
+                }
+                restore(world, &state, now_ms);
             }
-            Ok(_) => self.set_aside("it is of another version"),
-            Err(error) => self.set_aside(&error.to_string()),
+            Err(why) => self.set_aside(&why.to_string()),
         }
     }
 
@@ -77,18 +88,30 @@ impl Store {
         }
     }
 
-    /// Writes what is to be remembered.
-    pub fn save(&self, state: &Value) -> Result<(), StoreError> {
+    /// Writes what is to be remembered; it is on the disk when this returns. How long to wait before what is no
+    /// operator's doing is written again.
+    pub fn save(&self, state: &Value) -> Result<Duration, StoreError> {
+        let file = seal(state);
+        self.write(file.as_bytes())
+            .map_err(|error| StoreError::Write {
+                path: self.path.clone(),
+                error,
+            })?;
+        let seconds = u64::try_from(file.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
+        Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
+    }
+
+    /// The folder is synced too: a name that only the cache knows is lost with the power.
+    fn write(&self, file: &[u8]) -> io::Result<()> {
         let new = self.path.with_extension("json.new");
-        let write = || {
-            std::fs::write(&new, state.to_string())?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &self.path)
-        };
-        write().map_err(|error| StoreError::Write {
-            path: self.path.clone(),
-            error,
-        })
+        let mut writing = File::create(&new)?;
+        writing.write_all(file)?;
+        writing.sync_all()?;
+        std::fs::rename(&new, &self.path)?;
+        match self.path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
     }
 }
 
@@ -108,12 +131,13 @@ pub(super) fn remember(world: &World) -> Value {
                 "service": drain.service.as_deref(),
                 "since_ms": drain.since_ms,
                 "until_ms": drain.until_ms,
+                "over_ms": drain.over_ms,
                 "reason": drain.reason,
             })
         })
         .collect();
-    json!({ "version": VERSION, "verdicts": verdicts, "drains": drains, "positions": remember_positions(world),
-        "forks": remember_forks(world) })
+    json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
+        "positions": remember_positions(world), "forks": remember_forks(world) })
 }
 
 /// Where epochs began: older ones than the positions tell.
@@ -129,6 +153,14 @@ fn remember_forks(world: &World) -> Vec<Value> {
             forks.iter().map(entry).collect::<Vec<_>>()
         })
         .collect()
+}
+
+fn remember_forced(world: &World) -> Vec<Value> {
+    let all = world.forced().map(|forced| {
+        json!({ "region": &*forced.region, "service": forced.service.as_deref(), "state": forced.state.as_str(),
+            "since_ms": forced.since_ms, "until_ms": forced.until_ms, "reason": forced.reason })
+    });
+    all.collect()
 }
 
 fn remember_positions(world: &World) -> Vec<Value> {
@@ -158,6 +190,11 @@ pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
             world.remember_drain(drain);
         }
     }
+    for forced in state["forced"].as_array().into_iter().flatten() {
+        if let Some(forced) = forced_from(forced) {
+            world.remember_forced(forced);
+        }
+    }
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
     }
@@ -172,6 +209,7 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         service: drain["service"].as_str().map(Into::into),
         since_ms: drain["since_ms"].as_u64()?,
         until_ms: drain["until_ms"].as_u64(),
+        over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         reason: drain["reason"].as_str().map(str::to_owned),
     })
 }
@@ -187,6 +225,21 @@ fn restore_fork(world: &World, fork: &Value) -> Option<()> {
     let applied = world.applied(field("domain")?)?;
     applied.remember_fork(&field("region")?.into(), entry);
     Some(())
+}
+
+fn forced_from(forced: &Value) -> Option<ForcedState> {
+    Some(ForcedState {
+        region: forced["region"].as_str()?.into(),
+        service: forced["service"].as_str().map(Into::into),
+        state: match forced["state"].as_str()? {
+            "up" => Forced::Up,
+            "down" => Forced::Down,
+            _ => return None,
+        },
+        since_ms: forced["since_ms"].as_u64()?,
+        until_ms: forced["until_ms"].as_u64(),
+        reason: forced["reason"].as_str().map(str::to_owned),
+    })
 }
 
 fn restore_position(world: &World, position: &Value) -> Option<()> {

@@ -15,10 +15,11 @@ use super::bequest::{bequeath, inherit};
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
 use super::follow::Follows;
+use super::forced::ForcedState;
 use super::lag::publish_lags;
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
-use super::world::{Witnessed, World, WorldStatus};
+use super::world::{TargetProbes, Witnessed, World, WorldStatus};
 use crate::config::plan::Plan;
 use crate::geo::ClientMap;
 use crate::health::{Checker, Prober, Report, Target, TargetKey, Traffic, Verdict};
@@ -69,7 +70,14 @@ enum Command {
         Option<String>,
         oneshot::Sender<Result<(), DrainRefused>>,
     ),
+    Force(ForcedState, bool, oneshot::Sender<Result<(), DrainRefused>>),
+    Unforce(
+        String,
+        Option<String>,
+        oneshot::Sender<Result<(), DrainRefused>>,
+    ),
     Status(oneshot::Sender<WorldStatus>),
+    Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),
     Republish,
     Tell(Event),
@@ -145,6 +153,7 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
+            save_from: Instant::now(),
             is_bequeathed: false,
         };
         writer.publish();
@@ -183,6 +192,26 @@ impl Control {
             .await
     }
 
+    /// Has a region count as healthy or unhealthy.
+    pub async fn force(
+        &self,
+        forced: ForcedState,
+        anyway: bool,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Force(forced, anyway, reply))
+            .await
+    }
+
+    /// Leaves a region to its probes again.
+    pub async fn unforce(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Result<(), DrainRefused>, Closed> {
+        self.ask(|reply| Command::Unforce(region, service, reply))
+            .await
+    }
+
     /// All that is known, for the process that takes this one's place. From now on no drain is changed and
     /// nothing is saved.
     pub async fn bequeath(&self) -> Result<Value, Closed> {
@@ -198,6 +227,16 @@ impl Control {
     /// What the status page shows beyond the snapshot.
     pub async fn status(&self) -> Result<WorldStatus, Closed> {
         self.ask(Command::Status).await
+    }
+
+    /// The last probes of a region's targets, of one service or of all.
+    pub async fn probes(
+        &self,
+        region: String,
+        service: Option<String>,
+    ) -> Result<Vec<TargetProbes>, Closed> {
+        self.ask(|reply| Command::Probes(region, service, reply))
+            .await
     }
 
     /// Notes that a region's positions ran backwards. Lost if the writer is overwhelmed: the next
@@ -276,6 +315,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    /// When a change that is no operator's may be saved.
+    save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
     is_bequeathed: bool,
 }
@@ -303,7 +344,9 @@ impl Writer {
                     self.retired.tick();
                     self.look_at_lags();
                     self.publish(); // Round trips move without stirring anything.
-                    self.save();
+                    if Instant::now() >= self.save_from {
+                        self.save();
+                    }
                 }
                 () = traffic.called() => self.witness(),
                 () = tokio::time::sleep_until(look_at) => {
@@ -337,7 +380,12 @@ impl Writer {
             Command::Adopt(adoption, reply) => {
                 let _ = reply.send(self.adopt(*adoption));
             }
-            Command::Drain(_, _, reply) | Command::Undrain(_, _, reply) if self.is_bequeathed => {
+            Command::Drain(_, _, reply)
+            | Command::Undrain(_, _, reply)
+            | Command::Force(_, _, reply)
+            | Command::Unforce(_, _, reply)
+                if self.is_bequeathed =>
+            {
                 let _ = reply.send(Err(DrainRefused::HandedOver));
             }
             Command::Drain(drain, force, reply) => {
@@ -350,8 +398,20 @@ impl Writer {
                     .undrain(&region, service.as_deref(), clock::unix_ms());
                 let _ = reply.send(self.conclude(outcome));
             }
+            Command::Force(forced, anyway, reply) => {
+                let outcome = self.world.force(forced, anyway);
+                let _ = reply.send(self.conclude(outcome));
+            }
+            Command::Unforce(region, service, reply) => {
+                let now_ms = clock::unix_ms();
+                let outcome = self.world.unforce(&region, service.as_deref(), now_ms);
+                let _ = reply.send(self.conclude(outcome));
+            }
             Command::Status(reply) => {
                 let _ = reply.send(self.world.status());
+            }
+            Command::Probes(region, service, reply) => {
+                let _ = reply.send(self.world.probes(&region, service.as_deref()));
             }
             Command::Suspect(region, message) => {
                 let event = self.world.suspect(&region, message, clock::unix_ms());
@@ -409,7 +469,7 @@ impl Writer {
                     kind: Kind::Drain,
                     region: None,
                     service: None,
-                    message: format!("a drain was refused: {refused}"),
+                    message: format!("a drain or forced state was refused: {refused}"),
                 }]);
                 return Err(refused);
             }
@@ -562,8 +622,12 @@ impl Writer {
         if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
-        if let Err(error) = store.save(&remember(&self.world)) {
-            tracing::warn!(%error, "state not saved");
+        match store.save(&remember(&self.world)) {
+            Ok(wait) => self.save_from = Instant::now() + wait,
+            Err(error) => {
+                tracing::warn!(%error, "state not saved");
+                self.unsaved = true;
+            }
         }
     }
 }

@@ -16,7 +16,8 @@ use super::codec::name::WireName;
 use super::codec::query::{DropReason, Message, read};
 use super::cookie::Standing;
 use super::rate_limit::Pace;
-use super::respond::{Arrival, Outcome, Transport, respond_to};
+use super::respond::{Arrival, Outcome, Transport, client, respond_to};
+use super::samples::Sample;
 use super::table::{Ahead, Chosen};
 use crate::chance;
 use crate::ids::ServiceId;
@@ -127,6 +128,7 @@ impl Counters {
                 }
                 if let Some(steered) = steered {
                     tally.count_steered(steered);
+                    tally.sample(message, arrival.peer, steered);
                 }
                 true
             }
@@ -157,8 +159,17 @@ impl Counters {
         for (counter, number) in responses.chain(dropped).chain(cookies) {
             add(counter, number);
         }
+        let mut answers = 0;
         for ((service, chosen), number) in tally.steered {
             live.answers.count(service, chosen, number);
+            answers += number;
+        }
+        if let Some((client, chosen)) = tally.sample {
+            live.samples.note(Sample {
+                client,
+                region: live.snapshot.plan.regions.of(chosen.region).name.clone(),
+                answers,
+            });
         }
     }
 
@@ -183,6 +194,8 @@ pub(super) struct Tally {
     slipped: u64,
     panicked: u64,
     steered: SmallVec<[((ServiceId, Chosen), u64); 8]>,
+    /// The first client that was steered, and whereto.
+    sample: Option<(IpAddr, Chosen)>,
 }
 
 impl Tally {
@@ -190,6 +203,12 @@ impl Tally {
     pub(super) fn count_unanswerable(&mut self) {
         let reason = DropReason::Unanswerable;
         count(&DropReason::ALL, &mut self.dropped, &reason);
+    }
+
+    fn sample(&mut self, message: &Message<'_>, peer: IpAddr, (_, chosen): (ServiceId, Chosen)) {
+        if let (None, Message::Heard(head, _)) = (self.sample, message) {
+            self.sample = Some((client(head, peer), chosen));
+        }
     }
 
     fn count_steered(&mut self, steered: (ServiceId, Chosen)) {

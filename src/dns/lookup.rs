@@ -15,7 +15,7 @@ use super::table::{
     SteeredService, SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
-use crate::steering::{Draw, Refusal, Verdict};
+use crate::steering::{Draw, Refusal, Spread, Verdict};
 
 /// The priority of the first HTTPS record is 1 (RFC 9460 §2.4.1: lower ones come first).
 const SECOND_PRIORITY: u16 = 2;
@@ -329,7 +329,13 @@ impl<'a> Search<'a, '_, '_, '_> {
             None => self.live.snapshot.clients.locate(id, self.asker.client),
         };
         self.reply.scope = self.reply.scope.max(scope);
-        service.choose(&self.live.snapshot, place, self.asker.draw)
+        let mut spread = Spread::default();
+        if service.is_shared_out() {
+            let (own, scope) = Spread::of_network(self.asker.client);
+            spread = own;
+            self.reply.scope = self.reply.scope.max(scope);
+        }
+        service.choose(&self.live.snapshot, (place, spread), self.asker.draw)
     }
 
     /// What the service answers for the client's place: records of the first of the types that the

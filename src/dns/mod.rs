@@ -7,7 +7,7 @@
 //!
 //! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`
 //! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
-//! `count` the metrics.
+//! `count` the metrics · `samples` where clients are sent.
 
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ mod presign;
 mod proof;
 mod rate_limit;
 mod respond;
+mod samples;
 mod table;
 mod tcp;
 mod udp;
@@ -33,6 +34,7 @@ pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load
 pub use presign::presign;
 pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
+pub use samples::{Sample, Samples};
 pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
@@ -48,6 +50,8 @@ pub struct Live {
     pub answers: Arc<AnswerTable>,
     /// Of the Plan's keys.
     pub cookies: Arc<Cookies>,
+    /// Where its clients are sent; the same as of every Live before.
+    pub samples: Arc<Samples>,
 }
 
 impl Live {
@@ -65,6 +69,7 @@ impl Live {
             snapshot,
             answers,
             cookies,
+            samples: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.samples)),
         }
     }
 }

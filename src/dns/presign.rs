@@ -54,7 +54,7 @@ pub fn presign(
 /// before it.
 fn rankings(service: &SteeredService) -> impl Iterator<Item = (Chosen, Choice)> {
     let mut known = HashSet::new();
-    service.choices().iter().filter_map(move |choice| {
+    service.choices().filter_map(move |choice| {
         let chosen = choice.https_of_several()?;
         let behind: Vec<usize> = choice.alternatives().collect();
         let is_new = known.insert((chosen.member, behind));

@@ -20,7 +20,7 @@ use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
 use crate::prefix::Prefix;
-use crate::steering::{Admin, Draw};
+use crate::steering::{Admin, Draw, Percent};
 
 /// What the test's database knows of: its only borders.
 const KNOWN: [&str; 5] = [
@@ -327,6 +327,37 @@ proptest! {
                 } else {
                     prop_assert!(!scope.contains(other.address()), "{} and {}", scope, other);
                 }
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn while_a_region_leaves_little_by_little_whoever_is_within_a_scope_gets_the_same(
+        rules in rules(),
+        leaving in 0usize..3,
+        fresh in 1u8..100,
+        asked in prop::collection::vec((any::<u32>(), any::<u128>()), 8),
+    ) {
+        let plan = Arc::new(rules.plan());
+        let clients = Arc::new(ClientMap::compile(&plan, &DATABASE));
+        let mut snapshot = snapshot(plan, |_, member| {
+            if member.region.index() == leaving {
+                let (fresh, sessions) = (Percent::new(fresh), Percent::ALL);
+                member.admin = Admin::Leaving { fresh, sessions };
+            }
+        });
+        snapshot.clients = clients;
+        let live = Live::compile(Arc::new(snapshot), &Signing::default(), None);
+        let v4 = asked.iter().map(|(bits, _)| IpAddr::from(Ipv4Addr::from_bits(*bits)));
+        let v6 = asked.iter().map(|(_, bits)| IpAddr::from(Ipv6Addr::from_bits(*bits)));
+        for client in v4.chain(v6) {
+            let (answer, length) = ask(&live, client, 0);
+            let scope = Prefix::around(client, length);
+            for other in [scope.address(), scope.last()] {
+                prop_assert_eq!(ask(&live, other, 0), (answer.clone(), length), "{} {}", scope, other);
             }
         }
     }

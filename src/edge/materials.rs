@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
 use crate::clock;
-use crate::config::plan::{FileRef, HostPattern, LogTarget, Plan};
+use crate::config::plan::{AdminTls, FileRef, HostPattern, LogTarget, Plan};
 use crate::config::{Loaded, Problem};
 use crate::control::Probers;
 use crate::geo::{ClientMap, Database};
@@ -18,6 +18,9 @@ use crate::proxy::{
 
 /// What HTTPS listeners offer, best first. curl asks for HTTP/1.0 by its name, and fails if that is refused.
 const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
+
+/// What the admin offers.
+const ADMIN_ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// What probes offer.
 const PROBE_ALPN: &[&[u8]] = &[b"h2", b"http/1.1"];
@@ -38,6 +41,8 @@ pub struct Materials {
     pub https: Arc<rustls::ServerConfig>,
     /// For DNS over TLS.
     pub dot: Arc<rustls::ServerConfig>,
+    /// For the admin; none: in clear.
+    pub admin_tls: Option<Arc<rustls::ServerConfig>>,
     /// Towards origins.
     pub origin_tls: OriginTls,
     /// How targets are probed.
@@ -132,12 +137,18 @@ pub fn load_materials(
     let database = keep(&mut problems, load_database(plan));
     let told = |error: CertificateError| certificate_problem(plan, &error);
     let identities = keep_all(&mut problems, load_identities(plan, &mut warnings));
+    let admin_identities = keep_all(&mut problems, load_admin_identities(plan, &mut warnings));
     let clients = plan.tls.clients.as_ref().map(client_verifier).transpose();
     let clients = keep(&mut problems, clients.map_err(told));
     let credentials = Credentials::load(&plan.tls.origins).map_err(told);
     let credentials = keep(&mut problems, credentials);
-    let (Some(database), Some(identities), Some(clients), Some(credentials)) =
-        (database, identities, clients, credentials)
+    let (
+        Some(database),
+        Some(identities),
+        Some(admin_identities),
+        Some(clients),
+        Some(credentials),
+    ) = (database, identities, admin_identities, clients, credentials)
     else {
         return Err(problems);
     };
@@ -161,6 +172,12 @@ pub fn load_materials(
             identities.server_config(DOT_ALPN, None),
         ),
     };
+    let admin_tls = match plan.admin.tls {
+        None => None,
+        Some(AdminTls::Edge) => Some(&identities),
+        Some(AdminTls::Own(_)) => admin_identities.as_ref(),
+    };
+    let admin_tls = admin_tls.map(|identities| identities.server_config(ADMIN_ALPN, None));
     let (origin_tls, trust) = match same_trust {
         Some(before) => (before.origin_tls.clone(), before.trust.clone()),
         None => (
@@ -174,6 +191,7 @@ pub fn load_materials(
         identities,
         https,
         dot,
+        admin_tls,
         origin_tls,
         probers: probers(plan, &trust),
         access_log,
@@ -246,7 +264,8 @@ fn load_identities(
         warnings.extend(expiring.iter().map(told));
         return Ok(Arc::new(identities));
     }
-    if !plan.listen.https.is_empty() || !plan.listen.dns_tls.is_empty() {
+    let is_shown_by_admin = plan.admin.tls == Some(AdminTls::Edge);
+    if !plan.listen.https.is_empty() || !plan.listen.dns_tls.is_empty() || is_shown_by_admin {
         let message = "tls.certificates is not set: a self-signed certificate is used, which clients will not trust";
         warnings.push(Problem::new(None, message.to_owned()));
     }
@@ -259,6 +278,22 @@ fn load_identities(
     })
 }
 
+/// The certificate of the admin's own, if it has one.
+fn load_admin_identities(
+    plan: &Plan,
+    warnings: &mut Vec<Problem>,
+) -> Result<Option<Arc<Identities>>, Vec<Problem>> {
+    let Some(AdminTls::Own(certificate)) = &plan.admin.tls else {
+        return Ok(None);
+    };
+    let told = |error: &CertificateError| certificate_problem(plan, error);
+    let now = Duration::from_millis(clock::unix_ms());
+    let (identities, expiring) = Identities::load(std::slice::from_ref(certificate), now)
+        .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
+    warnings.extend(expiring.iter().map(told));
+    Ok(Some(Arc::new(identities)))
+}
+
 fn hosts(plan: &Plan) -> Vec<String> {
     let hosts = plan.services.values().flat_map(|service| &service.hosts);
     hosts.map(HostPattern::to_string).collect()
@@ -266,7 +301,8 @@ fn hosts(plan: &Plan) -> Vec<String> {
 
 /// A certificate's problem at the place where the configuration names the file.
 fn certificate_problem(plan: &Plan, error: &CertificateError) -> Problem {
-    let named = plan.tls.files().find(|file| file.path == error.path);
+    let mut files = plan.tls.files().chain(plan.admin.files());
+    let named = files.find(|file| file.path == error.path);
     Problem::new(named.map(|file| file.at.clone()), error.to_string())
 }
 

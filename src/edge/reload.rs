@@ -18,7 +18,7 @@ use super::watch::Watch;
 use super::zone_keys::MissingKeys;
 use crate::clock;
 use crate::config::plan::{Node, Plan};
-use crate::config::{Loaded, Problem, diff};
+use crate::config::{Loaded, Problem, Problems, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
 
 /// What carries out reloads.
@@ -116,6 +116,7 @@ impl Reloading {
                     loaded_at_ms: clock::unix_ms(),
                     generation: reloaded.generation,
                     error: None,
+                    changes: reloaded.changes.clone(),
                 }));
             }
             Err(problems) => {
@@ -168,6 +169,10 @@ impl Reloading {
         self.serving.dot.store(materials.dot.clone());
         self.serving
             .admin
+            .access
+            .encrypt_with(materials.admin_tls.clone());
+        self.serving
+            .admin
             .database
             .store(materials.database.clone());
         let summary = if changes.is_empty() {
@@ -209,15 +214,24 @@ async fn changed(watch: &mut Option<Watch>) {
 
 /// Loads the configuration and all that it names.
 fn load(source: &Source, before: &Materials) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
-    let loaded = source
-        .load()
-        .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+    let loaded = source.load().map_err(|problems| quoted(&problems))?;
     let materials = load_materials(&loaded, Some(before), MissingKeys::Create)
-        .map_err(|problems| problems.iter().map(ConfigProblem::from).collect::<Vec<_>>())?;
+        .map_err(|problems| quoted(&loaded.problems(problems)))?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", show(&ConfigProblem::from(warning)));
     }
     Ok((loaded, materials))
+}
+
+/// With the lines that they are about.
+fn quoted(problems: &Problems) -> Vec<ConfigProblem> {
+    problems
+        .iter()
+        .map(|problem| ConfigProblem {
+            source: problems.line(problem),
+            ..problem.into()
+        })
+        .collect()
 }
 
 impl ConfigProblem {
@@ -227,6 +241,7 @@ impl ConfigProblem {
             line: 0,
             column: 0,
             message,
+            source: None,
         }
     }
 }
@@ -239,6 +254,7 @@ impl From<&Problem> for ConfigProblem {
             line: at.map_or(0, |at| at.line),
             column: at.map_or(0, |at| at.column),
             message: problem.message.clone(),
+            source: None,
         }
     }
 }
@@ -250,6 +266,7 @@ fn show(problem: &ConfigProblem) -> String {
         line,
         column,
         message,
+        source: _,
     } = problem;
     if file.is_empty() {
         message.clone()

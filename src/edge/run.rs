@@ -1,7 +1,7 @@
 //! One edge from start to end.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -18,17 +18,17 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{AdminState, Metrics, Readiness};
+use crate::admin::{self, Access, AdminState, Metrics, Readiness, RecentTraffic, sample_traffic};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
 use crate::control::{
-    Adoption, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
+    Adoption, Audit, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
 };
 use crate::dns;
 use crate::health::Traffic;
 use crate::positions::Keyring;
-use crate::proxy::{self, AccessLog, InFlightCounters, Routes, Workers};
+use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters, Workers};
 use crate::steering::Snapshot;
 
 /// How often histograms are kept from growing.
@@ -68,6 +68,7 @@ pub(super) struct Wiring {
     published: Arc<Notify>,
     in_flight: InFlightCounters,
     traffic: Arc<Traffic>,
+    served: Arc<ServedCounters>,
 }
 
 impl Wiring {
@@ -126,6 +127,7 @@ impl Wiring {
             materials.identities.clone(),
             &self.in_flight,
             &self.traffic,
+            &self.served,
         ))
     }
 }
@@ -161,7 +163,8 @@ fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
     for (id, estimate) in snapshot.edge.round_trips.iter() {
         if let Some(ms) = estimate.ms() {
             let region = snapshot.plan.regions.of(id).name.to_string();
-            metrics::gauge!("meridian_region_round_trip_ms", "region" => region).set(ms);
+            metrics::gauge!("meridian_region_round_trip_seconds", "region" => region)
+                .set(ms / 1000.0);
         }
     }
 }
@@ -192,10 +195,16 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn keep_house(&self, admin: &AdminState, wiring: &Wiring) {
+    fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring) {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
+        house.spawn(sample_traffic(admin.clone(), stop.clone()));
+        house.spawn(admin::watch_traffic(
+            admin.clone(),
+            dns.clone(),
+            stop.clone(),
+        ));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -362,6 +371,8 @@ fn admin_state(
     reloader: Reloader,
     metrics: Metrics,
 ) -> AdminState {
+    let snapshot = context.live.load().snapshot.clone();
+    let state_dir = snapshot.plan.node.state_dir.as_deref();
     AdminState {
         proxy: context,
         database: ArcSwap::new(materials.database.clone()),
@@ -371,9 +382,16 @@ fn admin_state(
             loaded_at_ms: clock::unix_ms(),
             generation: 1,
             error: None,
+            changes: Vec::new(),
         }),
         readiness: Readiness::default(),
+        access: Access::new(materials.admin_tls.clone()),
+        audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
+        recent: RecentTraffic::default(),
         metrics,
+        lab: OnceLock::new(),
+        traffic: admin::TrafficBoard::default(),
+        atlas: admin::Atlas::default(),
     }
 }
 
@@ -422,6 +440,7 @@ impl Wiring {
             published: Arc::default(),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
+            served: Arc::default(),
         }
     }
 

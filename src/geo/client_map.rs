@@ -126,6 +126,12 @@ impl ClientMap {
         self.class(service).map_or(&[], |class| &class.places)
     }
 
+    /// The shares of all IPv4 and of all IPv6 addresses that are of a place.
+    pub fn share(&self, service: ServiceId, place: PlaceId) -> [f64; 2] {
+        self.class(service)
+            .map_or([0.0; 2], |class| class.prefixes.share(place))
+    }
+
     /// How many prefixes all maps hold together.
     pub fn prefixes(&self) -> usize {
         self.classes.iter().map(|class| class.prefixes.len()).sum()

@@ -6,6 +6,7 @@
 mod built_in;
 mod client_map;
 mod clouds;
+mod countries;
 mod database;
 mod mmdb;
 mod prefix_map;
@@ -15,4 +16,5 @@ mod trie;
 pub use built_in::is_country;
 pub use client_map::{ClientMap, Place, PlaceId};
 pub use clouds::well_known;
+pub use countries::CountryClient;
 pub use database::{Database, DatabaseInfo, GeoError, Location};

@@ -19,15 +19,19 @@ const MAPPED_BITS: u8 = 96;
 pub(super) struct PrefixMap<V> {
     v4: Trie,
     v6: Trie,
+    /// By value, the shares of the addresses of each family.
+    shares: [Vec<f64>; 2],
     value: PhantomData<fn(V)>,
 }
 
 impl<V: Id + PartialEq> PrefixMap<V> {
     /// Builds.
     pub(super) fn new(ranges: &Ranges<V>) -> Self {
+        let (v4, v6) = (leaves(&ranges.v4), leaves(&ranges.v6));
         Self {
-            v4: compile(&ranges.v4),
-            v6: compile(&ranges.v6),
+            v4: Trie::new(&v4),
+            v6: Trie::new(&v6),
+            shares: [shares(&v4), shares(&v6)],
             value: PhantomData,
         }
     }
@@ -61,19 +65,40 @@ impl<V: Id + PartialEq> PrefixMap<V> {
         }
     }
 
+    /// The shares of all IPv4 and of all IPv6 addresses that have a value.
+    pub(super) fn share(&self, value: V) -> [f64; 2] {
+        let of = |family: &Vec<f64>| family.get(value.index()).copied().unwrap_or(0.0);
+        let [v4, v6] = &self.shares;
+        [of(v4), of(v6)]
+    }
+
     /// How many leaves there are.
     pub(super) fn len(&self) -> usize {
         self.v4.len() + self.v6.len()
     }
 }
 
-fn compile<A: Address, V: Id + PartialEq>(family: &Family<A, V>) -> Trie {
+fn leaves<A: Address, V: Id + PartialEq>(family: &Family<A, V>) -> Vec<trie::Leaf> {
     let leaves = join(family).into_iter().map(|(start, length, value)| {
         let value = u16::try_from(value.index()).unwrap_or(0);
         (aligned(start), length, value)
     });
-    let leaves: Vec<trie::Leaf> = leaves.collect();
-    Trie::new(&leaves)
+    leaves.collect()
+}
+
+/// By value, the share of a family's addresses.
+fn shares(leaves: &[trie::Leaf]) -> Vec<f64> {
+    let mut shares = Vec::new();
+    for (_, length, value) in leaves {
+        let index = usize::from(*value);
+        if shares.len() <= index {
+            shares.resize(index + 1, 0.0);
+        }
+        if let Some(share) = shares.get_mut(index) {
+            *share += 0.5_f64.powi(i32::from(*length));
+        }
+    }
+    shares
 }
 
 /// The address with its first bit as the highest of 128.

@@ -6,8 +6,10 @@ use std::time::Duration;
 use reqwest::{Method, Url};
 use serde_json::Value;
 
+use super::conditions::Skew;
 use super::control_api::Reply;
 use super::error::LabError;
+use super::replica::Rewind;
 use super::state::LabState;
 
 /// Where a lab listens for commands unless it is told otherwise.
@@ -26,6 +28,14 @@ pub enum Command {
     Restore(String),
     /// Let this region apply its peers' writes so long after their commit; whole milliseconds.
     Lag(String, Duration),
+    /// Let the first region's writes reach the second so long after their commit; whole milliseconds.
+    LagOf(String, String, Duration),
+    /// Set how far this region's clock is from the time of day; whole milliseconds.
+    Skew(String, Skew),
+    /// Keep this region's data as it is.
+    Backup(String),
+    /// Put this region's data back to its backup.
+    Rewind(String, Rewind),
     /// Stop replication between these two regions.
     Partition(String, String),
     /// End every partition.
@@ -38,9 +48,15 @@ impl Command {
     fn method(&self) -> Method {
         match self {
             Self::State => Method::GET,
-            Self::Kill(_) | Self::Restore(_) | Self::Lag(..) | Self::Partition(..) | Self::Heal => {
-                Method::POST
-            }
+            Self::Kill(_)
+            | Self::Restore(_)
+            | Self::Lag(..)
+            | Self::LagOf(..)
+            | Self::Skew(..)
+            | Self::Backup(_)
+            | Self::Rewind(..)
+            | Self::Partition(..)
+            | Self::Heal => Method::POST,
         }
     }
 
@@ -49,9 +65,27 @@ impl Command {
             Self::Kill(region) => vec!["kill", region],
             Self::Restore(region) => vec!["restore", region],
             Self::Lag(region, _) => vec!["lag", region],
+            Self::LagOf(from, to, _) => vec!["lag", from, to],
+            Self::Skew(region, _) => vec!["skew", region],
+            Self::Backup(region) => vec!["backup", region],
+            Self::Rewind(region, _) => vec!["rewind", region],
             Self::Partition(one, other) => vec!["partition", one, other],
             Self::Heal => vec!["heal"],
             Self::State => vec!["state"],
+        }
+    }
+
+    fn argument(&self) -> Option<(&str, String)> {
+        match self {
+            Self::Lag(_, lag) | Self::LagOf(_, _, lag) => Some(("ms", lag.as_millis().to_string())),
+            Self::Skew(_, skew) => Some(("ms", skew.ms().to_string())),
+            Self::Rewind(_, rewind) => Some(("silently", (*rewind == Rewind::Silent).to_string())),
+            Self::Kill(_)
+            | Self::Restore(_)
+            | Self::Backup(_)
+            | Self::Partition(..)
+            | Self::Heal
+            | Self::State => None,
         }
     }
 
@@ -62,9 +96,8 @@ impl Command {
         if let Ok(mut path) = url.path_segments_mut() {
             path.extend(self.path());
         }
-        if let Self::Lag(_, lag) = self {
-            url.query_pairs_mut()
-                .append_pair("ms", &lag.as_millis().to_string());
+        if let Some((key, value)) = self.argument() {
+            url.query_pairs_mut().append_pair(key, &value);
         }
         Ok(url)
     }

@@ -3,6 +3,7 @@
 //! Commands are POSTs and answer with a sentence for people in `message`, or with what was wrong
 //! in `error`; `GET /state` answers with [`LabState`](super::LabState).
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use axum::extract::{Path, Query, State};
@@ -12,8 +13,10 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde_json::{Value, json};
 
+use super::conditions::Skew;
 use super::emulation::Lab;
 use super::error::{Change, LabError};
+use super::replica::Rewind;
 
 /// What a command answers with.
 #[derive(Debug)]
@@ -49,6 +52,10 @@ pub(super) fn router(lab: Lab) -> Router {
         .route("/kill/{region}", post(kill))
         .route("/restore/{region}", post(restore))
         .route("/lag/{region}", post(lag))
+        .route("/lag/{from}/{to}", post(lag_of))
+        .route("/skew/{region}", post(skew))
+        .route("/backup/{region}", post(backup))
+        .route("/rewind/{region}", post(rewind))
         .route("/partition/{one}/{other}", post(partition))
         .route("/heal", post(heal))
         .fallback(no_such_command)
@@ -81,14 +88,68 @@ async fn lag(
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>, LabError> {
-    let ms = query.iter().find(|(key, _)| key == "ms");
-    let ms = ms
-        .and_then(|(_, ms)| ms.parse().ok())
-        .ok_or(LabError::NoLag)?;
+    let ms = argument(&query, "ms").ok_or(LabError::NoLag)?;
     lab.lag(&region, Duration::from_millis(ms))?;
     Ok(told(format!(
         "{region} applies the other regions' writes {ms} ms after their commit"
     )))
+}
+
+async fn lag_of(
+    State(lab): State<Lab>,
+    Path((from, to)): Path<(String, String)>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let ms = argument(&query, "ms").ok_or(LabError::NoLag)?;
+    lab.lag_of(&to, &from, Duration::from_millis(ms))?;
+    Ok(told(format!(
+        "{to} applies the writes of {from} {ms} ms after their commit"
+    )))
+}
+
+async fn skew(
+    State(lab): State<Lab>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let ms = argument(&query, "ms").ok_or(LabError::NoSkew)?;
+    lab.skew(&region, Skew::of_ms(ms))?;
+    Ok(told(match ms {
+        0 => format!("the clock of {region} is right"),
+        ms => format!("the clock of {region} is {ms:+} ms from the time of day"),
+    }))
+}
+
+async fn backup(
+    State(lab): State<Lab>,
+    Path(region): Path<String>,
+) -> Result<Json<Value>, LabError> {
+    let applied = lab.back_up(&region)?;
+    Ok(told(format!(
+        "{region} is backed up at {applied}; `meridian lab rewind {region}` goes back to it"
+    )))
+}
+
+async fn rewind(
+    State(lab): State<Lab>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let rewind = match argument(&query, "silently") {
+        Some(true) => Rewind::Silent,
+        Some(false) => Rewind::NewEpoch,
+        None => return Err(LabError::NoRewind),
+    };
+    let applied = lab.rewind(&region, rewind).await?;
+    Ok(told(match rewind {
+        Rewind::NewEpoch => format!("{region} is back at its backup in a new epoch: {applied}"),
+        Rewind::Silent => format!("{region} is back at its backup and does not say so: {applied}"),
+    }))
+}
+
+fn argument<T: FromStr>(query: &[(String, String)], key: &str) -> Option<T> {
+    let (_, value) = query.iter().find(|(name, _)| name == key)?;
+    value.parse().ok()
 }
 
 async fn partition(
@@ -112,7 +173,8 @@ async fn heal(State(lab): State<Lab>) -> Json<Value> {
 
 async fn no_such_command() -> (StatusCode, Json<Value>) {
     let commands = "no such command; there are GET /state and POST /kill/REGION, \
-                    /restore/REGION, /lag/REGION?ms=N, /partition/A/B, /heal";
+                    /restore/REGION, /lag/REGION?ms=N, /lag/FROM/TO?ms=N, /skew/REGION?ms=N, \
+                    /backup/REGION, /rewind/REGION?silently=false, /partition/A/B, /heal";
     (
         StatusCode::NOT_FOUND,
         Reply::Error(commands.to_owned()).to_json(),
@@ -127,7 +189,12 @@ impl IntoResponse for LabError {
     fn into_response(self) -> Response {
         let status = match self {
             Self::UnknownRegion { .. } => StatusCode::NOT_FOUND,
-            Self::SameRegion { .. } | Self::TooLong { .. } | Self::NoLag => StatusCode::BAD_REQUEST,
+            Self::SameRegion { .. }
+            | Self::TooLong { .. }
+            | Self::NoLag
+            | Self::NoSkew
+            | Self::NoRewind => StatusCode::BAD_REQUEST,
+            Self::NoBackup { .. } => StatusCode::CONFLICT,
             Self::NoRegions
             | Self::Name(_)
             | Self::Twice { .. }

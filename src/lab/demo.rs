@@ -27,6 +27,9 @@ pub(super) async fn home(State(region): State<Arc<Region>>) -> Response {
         "{} answers.\n\n\
          PUT, POST, GET, DELETE /kv/KEY  a store that replicates to the other regions\n\
          GET /kv                         its keys\n\
+         GET /kv/KEY?siblings            what was written at the same time elsewhere\n\
+         POST, GET /counters/KEY         counts by the number in the body\n\
+         PUT, DELETE /sets/KEY/MEMBER    a set; GET /sets/KEY lists it\n\
          GET /health                     ok\n\
          /echo                           your request as it arrived here\n\
          GET /slow?ms=200&chunks=5       an answer that takes its time\n",

@@ -1,21 +1,26 @@
 //! The lab as a whole: its regions, and the faults that an operator sets between them.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::berth::Berth;
-use super::conditions::{Conditions, DELAY_MAX};
+use super::conditions::{Conditions, DELAY_MAX, Skew};
 use super::control_api;
 use super::error::{Change, LabError};
 use super::life::Life;
 use super::link::{ANSWER_TIMEOUT, Peer};
 use super::name::Name;
 use super::region::{Parts, Region};
+use super::replica::Rewind;
+use super::sample::Sample;
 use super::state::LabState;
 use super::watched::Watched;
 
@@ -142,6 +147,57 @@ impl Lab {
             .change(|conditions| conditions.set_lag(name, lag))
     }
 
+    /// Sets the same for one peer's writes alone, until the next [`lag`](Self::lag) of the region.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region, the two are one, or the lag is too long.
+    pub fn lag_of(&self, region: &str, peer: &str, lag: Duration) -> Result<(), LabError> {
+        let region = self.region(region)?.name().clone();
+        let peer = self.region(peer)?.name().clone();
+        self.0
+            .conditions
+            .change(|conditions| conditions.set_lag_of(region, peer, lag))
+    }
+
+    /// Sets how far a region's clock is from the time of day.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region, or the skew is too large.
+    pub fn skew(&self, region: &str, skew: Skew) -> Result<(), LabError> {
+        let name = self.region(region)?.name().clone();
+        self.0
+            .conditions
+            .change(|conditions| conditions.set_skew(name, skew))
+    }
+
+    /// Keeps a region's data as it is now, in the place of an earlier backup. Returns what that has
+    /// applied, as `Meridian-Applied` has it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region.
+    pub fn back_up(&self, region: &str) -> Result<String, LabError> {
+        Ok(self.region(region)?.back_up().to_string())
+    }
+
+    /// Puts a region's data back to its backup. Returns what it has applied then.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region, it has no backup, or the system refuses to listen again.
+    pub async fn rewind(&self, region: &str, rewind: Rewind) -> Result<String, LabError> {
+        let region = self.region(region)?;
+        let rewound = region.rewind(rewind, &self.0.shutdown).await;
+        let rewound = rewound.map_err(|source| cannot_bind(region, source))?;
+        tracing::info!(region = %region.name(), ?rewind, "rewound");
+        let applied = rewound.ok_or_else(|| LabError::NoBackup {
+            region: region.name().to_string(),
+        })?;
+        Ok(applied.to_string())
+    }
+
     /// Sets how long a region's answers take.
     ///
     /// # Errors
@@ -172,6 +228,29 @@ impl Lab {
     /// Ends every partition; what was held up flows.
     pub fn heal(&self) -> Change {
         self.0.conditions.change(Conditions::heal)
+    }
+
+    /// Lets a few clients write and read until the lab ends, about four requests a second, and tells as JSON how
+    /// often they missed what they wrote.
+    ///
+    /// # Errors
+    ///
+    /// When the HTTP client cannot be built.
+    pub fn sample(&self, sample: Sample) -> Result<watch::Receiver<Value>, LabError> {
+        sample.begin(self)
+    }
+
+    /// Runs a task until the lab ends.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.control.spawn(task);
+    }
+
+    /// Where the nearest region that is up serves; none: all are down.
+    pub(super) fn nearest(&self) -> Option<SocketAddr> {
+        let regions = self.state().regions.into_iter();
+        let up = regions.filter(|region| region.up);
+        up.min_by_key(|region| region.round_trip_ms)
+            .map(|region| region.address)
     }
 
     /// How things are now.
@@ -210,11 +289,15 @@ impl Lab {
     fn raise(&self, region: &Arc<Region>) -> Result<Change, LabError> {
         region
             .restore(&self.0.shutdown)
-            .map_err(|source| LabError::Bind {
-                region: region.name().to_string(),
-                address: region.address(),
-                source,
-            })
+            .map_err(|source| cannot_bind(region, source))
+    }
+}
+
+fn cannot_bind(region: &Region, source: io::Error) -> LabError {
+    LabError::Bind {
+        region: region.name().to_string(),
+        address: region.address(),
+        source,
     }
 }
 

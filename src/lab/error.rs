@@ -58,13 +58,19 @@ pub enum LabError {
         /// What there is, in the order given.
         known: Vec<String>,
     },
-    /// Operator: a partition needs two regions.
+    /// Operator: a partition or a link needs two regions.
     #[error("`{region}` cannot be parted from itself; give two regions")]
     SameRegion {
         /// The region that was given twice.
         region: String,
     },
-    /// Operator: a lag or round trip past [`DELAY_MAX`].
+    /// Operator: nothing to go back to.
+    #[error("there is no backup of `{region}`; make one with `meridian lab backup {region}`")]
+    NoBackup {
+        /// The region.
+        region: String,
+    },
+    /// Operator: a lag, round trip or skew past [`DELAY_MAX`].
     #[error("{delay:?} is too long a delay; the longest is {DELAY_MAX:?}")]
     TooLong {
         /// What was asked for.
@@ -73,6 +79,12 @@ pub enum LabError {
     /// Operator: the lag in a request to the control listener is no number.
     #[error("say the lag as a number of milliseconds: POST /lag/REGION?ms=500")]
     NoLag,
+    /// Operator: the skew in a request to the control listener is no number.
+    #[error("say the skew as a number of milliseconds: POST /skew/REGION?ms=-500")]
+    NoSkew,
+    /// Operator: a rewind in a request to the control listener that is none.
+    #[error("say how to rewind: POST /rewind/REGION?silently=true or =false")]
+    NoRewind,
     /// Operator: nobody listens on the control address.
     #[error("no lab is running at {control}; start one with `meridian lab`")]
     NotRunning {

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::face;
 use super::region::Region;
+use super::vector::Applied;
 use crate::units::parse_duration;
 
 /// The longest that a poll is held.
@@ -23,9 +24,18 @@ pub(super) async fn follow(
     let after = field("after").map_or("", |(_, value)| value);
     let wait = field("wait").and_then(|(_, value)| parse_duration(value).ok());
     let mut replica = region.watch_replica();
-    let news = replica.wait_for(|replica| replica.applied().to_string() != after);
+    let news = replica.wait_for(|replica| positions(replica.applied()) != after);
     let most = wait.unwrap_or_default().min(WAIT_MAX);
     // Over or not, the answer says what is applied now.
     let _in_time = timeout(most, news).await.is_ok();
     face::answer(&region, "")
+}
+
+/// As `after` says it: how far, and not where epochs began.
+fn positions(applied: &Applied) -> String {
+    let applied = applied.to_string();
+    let entries = applied
+        .split(',')
+        .filter_map(|entry| entry.split('@').next());
+    entries.collect::<Vec<_>>().join(",")
 }

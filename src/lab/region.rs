@@ -1,8 +1,9 @@
 //! One emulated region: its data, which outlives it, and its server, which can be killed.
 //!
 //! A killed region is a machine that lost its network: it refuses connections, what was under way
-//! is cut, nothing leaves it, and it keeps its log and store. All it knows of the other regions is
-//! their names and addresses, and what [`Conditions`] says lies between.
+//! is cut, nothing leaves it, and it keeps its log and store. A region that is rewound is one whose store was restored
+//! from a backup. All it knows of the other regions is their names and addresses, and what [`Conditions`] says
+//! lies between.
 
 use std::io;
 use std::net::SocketAddr;
@@ -17,9 +18,9 @@ use super::berth::Berth;
 use super::conditions::Conditions;
 use super::error::Change;
 use super::life::Life;
-use super::link::{Batch, Link, Peer};
+use super::link::{Batch, Link, Part, Peer, Receipt};
 use super::name::Name;
-use super::replica::{Bounds, Commit, Full, Replica};
+use super::replica::{Bounds, Commit, Refused, Replica, Rewind, Write};
 use super::state::RegionState;
 use super::vector::{Applied, Required};
 use super::watched::Watched;
@@ -35,6 +36,7 @@ pub(super) struct Region {
     /// How long a read may wait for what it requires.
     require_wait: Duration,
     replica: Watched<Replica>,
+    backup: Mutex<Option<Replica>>,
     conditions: watch::Receiver<Conditions>,
     client: reqwest::Client,
     /// The running server's tasks; none while the region is killed.
@@ -62,6 +64,7 @@ impl Region {
             peers: parts.peers,
             require_wait: parts.require_wait,
             replica: Watched::new(replica),
+            backup: Mutex::new(None),
             conditions: parts.conditions,
             client: parts.client,
             life: Mutex::new(None),
@@ -111,32 +114,92 @@ impl Region {
         self.replica.read(read)
     }
 
-    /// Takes a client's write; the vector returned includes it.
-    pub(super) fn commit(&self, key: &str, value: Option<&str>) -> Result<(Commit, Applied), Full> {
+    /// Takes a client's write; `then` sees the data and its vector right after it.
+    pub(super) fn commit<R>(
+        &self,
+        key: &str,
+        write: Write,
+        then: impl FnOnce(Commit, &Replica) -> R,
+    ) -> Result<R, Refused> {
+        let (now, unix_ms) = (Instant::now().into_std(), self.unix_ms());
         self.replica.change(|replica| {
-            let now = Instant::now().into_std();
-            let commit =
-                replica.commit(key.into(), value.map(Into::into), now, clock::unix_ms())?;
-            Ok((commit, replica.applied().clone()))
+            let commit = replica.commit(key.into(), write, now, unix_ms)?;
+            Ok(then(commit, replica))
         })
     }
 
-    /// Applies a peer's entries, unless a partition lies between; returns how far that peer's log
-    /// is applied.
-    pub(super) fn receive(&self, batch: Batch) -> Option<u64> {
-        let known = self.peers.iter().any(|peer| peer.name == batch.from);
-        if !known || self.parted(&batch.from) {
-            return None;
-        }
-        Some(
-            self.replica
-                .change(|replica| replica.receive(&batch.from, batch.entries)),
-        )
+    /// Applies a peer's entries, unless a partition lies between.
+    pub(super) fn receive(&self, batch: Batch) -> Option<Receipt> {
+        self.admit(&batch.from)?;
+        let Batch {
+            from,
+            forks,
+            entries,
+        } = batch;
+        let unix_ms = self.unix_ms();
+        Some(self.replica.change(|replica| {
+            replica.receive(&from, &forks, entries, unix_ms);
+            receipt(replica)
+        }))
     }
 
-    pub(super) fn acknowledge(&self, peer: &Name, seq: u64) {
+    /// Merges a part of a peer's state that was meant for this incarnation, unless a partition lies between.
+    pub(super) fn take_over(&self, part: &Part) -> Option<Receipt> {
+        self.admit(&part.from)?;
+        let unix_ms = self.unix_ms();
+        self.replica.change(|replica| {
+            let meant = part.incarnation == replica.incarnation();
+            let taken = meant && replica.take_over(&part.states, part.applied.as_ref(), unix_ms);
+            // Whoever was too late learns which incarnation there is now.
+            (taken || !meant).then(|| receipt(replica))
+        })
+    }
+
+    fn admit(&self, peer: &Name) -> Option<()> {
+        let known = self.peers.iter().any(|known| known.name == *peer);
+        (known && !self.parted(peer)).then_some(())
+    }
+
+    pub(super) fn acknowledge(&self, peer: &Name, applied: &Applied) {
         self.replica
-            .change(|replica| replica.acknowledge(peer, seq));
+            .change(|replica| replica.acknowledge(peer, applied));
+    }
+
+    /// Keeps everything as it is now, in the place of an earlier backup; returns what that has applied.
+    pub(super) fn back_up(&self) -> Applied {
+        let replica = self.replica.read(Replica::clone);
+        let applied = replica.applied().clone();
+        *self.backup() = Some(replica);
+        applied
+    }
+
+    /// Puts everything back to the backup, and cuts connections as a restore does; up again if it was up. Returns
+    /// what it has applied then; `None`: there is no backup.
+    pub(super) async fn rewind(
+        self: &Arc<Self>,
+        rewind: Rewind,
+        shutdown: &CancellationToken,
+    ) -> io::Result<Option<Applied>> {
+        if self.backup().is_none() {
+            return Ok(None);
+        }
+        let was_up = self.kill().await == Change::Made;
+        let applied = self.backup().as_ref().map(|backup| {
+            self.replica.change(|replica| {
+                replica.rewind(backup, rewind);
+                replica.applied().clone()
+            })
+        });
+        if was_up {
+            self.restore(shutdown)?;
+        }
+        Ok(applied)
+    }
+
+    /// What this region's clock shows.
+    fn unix_ms(&self) -> u64 {
+        let skew = self.conditions.borrow().skew(self.name.as_str());
+        skew.shown(clock::unix_ms())
     }
 
     /// Waits until all of `required` is applied, but no longer than this region lets a read wait.
@@ -167,28 +230,46 @@ impl Region {
 
     pub(super) fn state(&self) -> RegionState {
         let parted = self.peers.iter().filter(|peer| self.parted(&peer.name));
-        let (lag, round_trip) = {
-            let conditions = self.conditions.borrow();
-            (
-                conditions.lag(self.name.as_str()),
-                conditions.round_trip(self.name.as_str()),
-            )
-        };
-        let (log, applied) =
-            self.read(|replica| (replica.log().length(), replica.applied().clone()));
+        let parted_from = parted.map(|peer| peer.name.to_string()).collect();
+        let backup = self.backup();
+        let backup = backup.as_ref().map(|backup| backup.applied().to_string());
+        let (log, applied) = self.read(|replica| (replica.last().seq, replica.applied().clone()));
+        let (conditions, name) = (self.conditions.borrow(), self.name.as_str());
+        let lags = conditions.lags_of(name);
         RegionState {
             name: self.name.to_string(),
             up: self.life().is_some(),
             address: self.address(),
             log,
+            positions: applied.to_string(),
             applied: applied.into(),
-            lag_ms: lag.as_millis().try_into().unwrap_or(u64::MAX),
-            round_trip_ms: round_trip.as_millis().try_into().unwrap_or(u64::MAX),
-            parted_from: parted.map(|peer| peer.name.to_string()).collect(),
+            lag_ms: ms(conditions.lag(name)),
+            lag_from_ms: lags
+                .map(|(peer, lag)| (peer.to_string(), ms(lag)))
+                .collect(),
+            skew_ms: conditions.skew(name).ms(),
+            backup,
+            round_trip_ms: ms(conditions.round_trip(name)),
+            parted_from,
         }
+    }
+
+    fn backup(&self) -> MutexGuard<'_, Option<Replica>> {
+        self.backup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn life(&self) -> MutexGuard<'_, Option<Life>> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn receipt(replica: &Replica) -> Receipt {
+    Receipt {
+        applied: replica.applied().clone(),
+        incarnation: replica.incarnation(),
+    }
+}
+
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap_or(u64::MAX)
 }

@@ -22,12 +22,20 @@ pub struct RegionState {
     pub up: bool,
     /// Where it serves, also while it is down.
     pub address: SocketAddr,
-    /// How many writes it has taken itself.
+    /// How many writes it has taken itself in this epoch.
     pub log: u64,
-    /// The last entry applied of every region's log.
+    /// The last entry applied of every region's log, in the latest epoch.
     pub applied: BTreeMap<String, u64>,
+    /// The same as `Meridian-Applied` has it, with epochs.
+    pub positions: String,
     /// How long after their commit it applies its peers' writes.
     pub lag_ms: u64,
+    /// The same of peers that have a lag of their own.
+    pub lag_from_ms: BTreeMap<String, u64>,
+    /// How far its clock is from the time of day.
+    pub skew_ms: i64,
+    /// What its backup has applied, as `Meridian-Applied` has it; none: there is no backup.
+    pub backup: Option<String>,
     /// How long its answers take.
     pub round_trip_ms: u64,
     /// The regions that a partition keeps from it.
@@ -54,25 +62,32 @@ impl RegionState {
     fn to_json(&self) -> Value {
         json!({
             "name": self.name, "up": self.up, "address": self.address.to_string(), "log": self.log,
-            "applied": self.applied, "lag_ms": self.lag_ms, "round_trip_ms": self.round_trip_ms,
-            "parted_from": self.parted_from,
+            "applied": self.applied, "positions": self.positions, "lag_ms": self.lag_ms,
+            "lag_from_ms": self.lag_from_ms, "skew_ms": self.skew_ms, "backup": self.backup,
+            "round_trip_ms": self.round_trip_ms, "parted_from": self.parted_from,
         })
     }
 
     fn from_json(region: &Value) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let number = |key: &str| region.get(key)?.as_u64();
-        let applied = region.get("applied")?.as_object()?.iter();
+        let numbers = |key: &str| {
+            let numbers = region.get(key)?.as_object()?.iter();
+            let numbers = numbers.map(|(region, number)| Some((region.clone(), number.as_u64()?)));
+            numbers.collect::<Option<BTreeMap<_, _>>>()
+        };
         let parted_from = region.get("parted_from")?.as_array()?.iter();
         Some(Self {
             name: text(region.get("name")?)?,
             up: region.get("up")?.as_bool()?,
             address: region.get("address")?.as_str()?.parse().ok()?,
             log: number("log")?,
-            applied: applied
-                .map(|(region, seq)| Some((region.clone(), seq.as_u64()?)))
-                .collect::<Option<_>>()?,
+            applied: numbers("applied")?,
+            positions: text(region.get("positions")?)?,
             lag_ms: number("lag_ms")?,
+            lag_from_ms: numbers("lag_from_ms")?,
+            skew_ms: region.get("skew_ms")?.as_i64()?,
+            backup: text(region.get("backup")?),
             round_trip_ms: number("round_trip_ms")?,
             parted_from: parted_from.map(text).collect::<Option<_>>()?,
         })
@@ -100,20 +115,35 @@ impl fmt::Display for RegionState {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = if self.up { "up" } else { "down" };
         let (address, lag) = (self.address.to_string(), format!("{}ms", self.lag_ms));
-        let applied = self
-            .applied
-            .iter()
-            .map(|(region, seq)| format!("{region}={seq}"));
-        let applied = applied.collect::<Vec<_>>().join(",");
         write!(
             out,
-            "{state:5}  {address:21}  {:6}  {lag:>6}  {applied}",
-            self.log
+            "{state:5}  {address:21}  {:6}  {lag:>6}  {}",
+            self.log, self.positions
         )?;
-        if !self.parted_from.is_empty() {
-            write!(out, "  (parted from {})", self.parted_from.join(", "))?;
+        for note in self.notes() {
+            write!(out, "  ({note})")?;
         }
         Ok(())
+    }
+}
+
+impl RegionState {
+    /// What is out of the ordinary.
+    fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if !self.parted_from.is_empty() {
+            notes.push(format!("parted from {}", self.parted_from.join(", ")));
+        }
+        for (peer, lag_ms) in &self.lag_from_ms {
+            notes.push(format!("{lag_ms}ms from {peer}"));
+        }
+        if self.skew_ms != 0 {
+            notes.push(format!("clock {:+}ms", self.skew_ms));
+        }
+        if let Some(backup) = &self.backup {
+            notes.push(format!("backup {backup}"));
+        }
+        notes
     }
 }
 
@@ -129,7 +159,11 @@ mod tests {
             address: "127.0.0.1:7101".parse().unwrap(),
             log: 12,
             applied: BTreeMap::from([("eu-west-1".to_owned(), 3), ("us-east-1".to_owned(), 12)]),
+            positions: "eu-west-1=3,us-east-1=12".to_owned(),
             lag_ms: 500,
+            lag_from_ms: BTreeMap::new(),
+            skew_ms: 0,
+            backup: None,
             round_trip_ms: 80,
             parted_from: parted_from.iter().map(|&name| name.to_owned()).collect(),
         };

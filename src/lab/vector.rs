@@ -1,61 +1,114 @@
 //! How much of every region's log a replica has applied, and what a reader asks for. Pure.
 //!
-//! The written forms are those of `Meridian-Applied` and `Meridian-Require`. An emulated region
-//! never loses its log, so it never leaves epoch 0; a reader that asks for a point in another
-//! epoch is never satisfied here.
+//! The written forms are those of `Meridian-Applied` and `Meridian-Require`.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use super::name::Name;
+use serde_json::{Map, Value};
 
-/// The last entry applied of every region's log; entries never run backwards.
+use super::name::Name;
+use super::position::{Lineage, NotAVector, Position};
+
+/// How much of every region's log is applied; entries never run backwards.
 ///
 /// Its owner always has an entry, even at 0, so that the header of a replica without writes still
 /// says "I report positions, and nothing is applied".
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Applied(BTreeMap<Name, u64>);
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied(BTreeMap<Name, Lineage>);
 
 impl Applied {
     pub(super) fn of(owner: Name) -> Self {
-        Self(BTreeMap::from([(owner, 0)]))
+        Self(BTreeMap::from([(owner, Lineage::default())]))
     }
 
-    /// The last applied entry of that region's log; 0 means none.
-    pub(super) fn seq(&self, region: &str) -> u64 {
-        self.0.get(region).copied().unwrap_or(0)
+    /// How much of that region's log is applied.
+    pub(super) fn lineage(&self, region: &str) -> Lineage {
+        self.0.get(region).cloned().unwrap_or_default()
+    }
+
+    /// Begins an epoch of that region whose fork is applied. Says whether that was news.
+    pub(super) fn enter(&mut self, region: &Name, epoch: u64, fork: Position) -> bool {
+        let mut lineage = self.lineage(region.as_str());
+        let news = lineage.enter(epoch, fork);
+        if news {
+            self.0.insert(region.clone(), lineage);
+        }
+        news
     }
 
     /// Takes note of an applied entry; one that is older than what is known changes nothing.
-    pub(super) fn advance(&mut self, region: &Name, seq: u64) {
-        let known = self.0.entry(region.clone()).or_insert(0);
-        *known = seq.max(*known);
+    pub(super) fn advance(&mut self, region: &Name, position: Position) {
+        self.0.entry(region.clone()).or_default().advance(position);
+    }
+
+    /// All that `other` has applied is applied here too. Of `owner`'s own writes only those of its
+    /// earlier lives: nobody knows better than itself how far it is in this one.
+    pub(super) fn merge(&mut self, other: &Self, owner: &Name) {
+        for (region, lineage) in &other.0 {
+            let own = self.0.entry(region.clone()).or_default();
+            if region == owner {
+                own.merge_before(own.current().epoch, lineage);
+            } else {
+                own.merge(lineage);
+            }
+        }
+    }
+
+    /// Whether something is applied here that its writer can pass on no more, and that a peer lacks which
+    /// would take it over: see [`merge`](Self::merge).
+    pub(super) fn holds_stranded_without(&self, other: &Self, peer: &Name) -> bool {
+        let mut lineages = self.0.iter();
+        lineages.any(|(region, lineage)| {
+            let theirs = other.lineage(region.as_str());
+            let before = if region == peer {
+                theirs.current().epoch
+            } else {
+                u64::MAX
+            };
+            lineage.holds_stranded_without(&theirs, before)
+        })
     }
 
     pub(super) fn satisfies(&self, required: &Required) -> bool {
         let held = |demand: &Demand| {
-            demand.seq == 0 || (demand.epoch == 0 && self.seq(&demand.region) >= demand.seq)
+            let lineage = self.0.get(demand.region.as_str());
+            demand.position.seq == 0 || lineage.is_some_and(|held| held.holds(demand.position))
         };
         required.0.iter().all(held)
     }
+
+    pub(super) fn to_json(&self) -> Value {
+        let lineages = self.0.iter();
+        let lineages = lineages.map(|(region, held)| (region.to_string(), held.to_json()));
+        Value::Object(lineages.collect::<Map<_, _>>())
+    }
+
+    pub(super) fn from_json(applied: &Value) -> Option<Self> {
+        let lineages = applied.as_object()?.iter();
+        lineages
+            .map(|(region, held)| Some((region.parse().ok()?, Lineage::from_json(held)?)))
+            .collect::<Option<_>>()
+            .map(Self)
+    }
 }
 
+/// Each region's last entry in its latest epoch.
 impl From<Applied> for BTreeMap<String, u64> {
     fn from(applied: Applied) -> Self {
-        applied
-            .0
-            .into_iter()
-            .map(|(region, seq)| (region.as_str().to_owned(), seq))
+        let lineages = applied.0.into_iter();
+        lineages
+            .map(|(region, held)| (region.as_str().to_owned(), held.current().seq))
             .collect()
     }
 }
 
 impl fmt::Display for Applied {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, (region, seq)) in self.0.iter().enumerate() {
+        for (index, (region, lineage)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(out, "{comma}{region}={seq}")?;
+            write!(out, "{comma}{region}={lineage}")?;
         }
         Ok(())
     }
@@ -69,14 +122,8 @@ pub(super) struct Required(Vec<Demand>);
 struct Demand {
     /// Not a [`Name`]: a region that this lab does not have may be asked for, in vain.
     region: String,
-    epoch: u64,
-    seq: u64,
+    position: Position,
 }
-
-/// A text that is no vector.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no position: expected REGION=SEQ or REGION=EPOCH:SEQ")]
-pub(super) struct NotAVector(String);
 
 impl Required {
     /// Both must be seen, as with a header that came twice.
@@ -105,32 +152,28 @@ impl FromStr for Demand {
     fn from_str(text: &str) -> Result<Self, NotAVector> {
         let refuse = || NotAVector(text.to_owned());
         let (region, position) = text.split_once('=').ok_or_else(refuse)?;
-        let (epoch, seq) = position.split_once(':').unwrap_or(("0", position));
         if region.is_empty() {
             return Err(refuse());
         }
         Ok(Self {
             region: region.to_owned(),
-            epoch: number(epoch).ok_or_else(refuse)?,
-            seq: number(seq).ok_or_else(refuse)?,
+            position: position.parse().map_err(|_| refuse())?,
         })
     }
-}
-
-/// Digits only: `u64::from_str` would take a sign too.
-fn number(text: &str) -> Option<u64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    if digits { text.parse().ok() } else { None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(text: &str) -> Position {
+        text.parse().unwrap()
+    }
+
     fn applied() -> Applied {
         let mut applied = Applied::of("us".parse().unwrap());
-        applied.advance(&"us".parse().unwrap(), 10);
-        applied.advance(&"eu".parse().unwrap(), 5);
+        applied.advance(&"us".parse().unwrap(), at("10"));
+        applied.advance(&"eu".parse().unwrap(), at("5"));
         applied
     }
 
@@ -182,8 +225,8 @@ mod tests {
     #[test]
     fn never_runs_backwards() {
         let mut applied = applied();
-        applied.advance(&"us".parse().unwrap(), 9);
-        assert_eq!(applied.seq("us"), 10);
+        applied.advance(&"us".parse().unwrap(), at("9"));
+        assert_eq!(applied.to_string(), "eu=5,us=10");
     }
 
     #[test]
@@ -193,5 +236,23 @@ mod tests {
             .unwrap()
             .and("eu=6".parse().unwrap());
         assert!(!applied().satisfies(&both));
+    }
+
+    #[test]
+    fn nobody_tells_a_region_how_far_it_is_itself() {
+        let (us, eu) = ("us".parse().unwrap(), "eu".parse().unwrap());
+        let mut restored = Applied::of(us);
+        restored.merge(&applied(), &"us".parse().unwrap());
+        assert_eq!(restored.to_string(), "eu=5,us=0");
+        restored.enter(&"us".parse().unwrap(), 1, Position::default());
+        restored.merge(&applied(), &"us".parse().unwrap());
+        assert_eq!(restored.to_string(), "eu=5,us=1:0@0:10");
+        restored.merge(&applied(), &eu);
+        assert_eq!(restored.to_string(), "eu=5,us=1:0@0:10");
+    }
+
+    #[test]
+    fn reads_back_from_json() {
+        assert_eq!(Applied::from_json(&applied().to_json()), Some(applied()));
     }
 }

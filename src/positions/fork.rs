@@ -49,24 +49,34 @@ impl Forks {
 
     /// Whether whoever has applied `have` of a writer's log has applied `wanted`.
     pub fn includes(&self, writer: &str, have: Entry, wanted: Position) -> bool {
+        let earliest = self.earliest(writer, have, wanted.epoch);
+        earliest.epoch == wanted.epoch && earliest.seq >= wanted.seq
+    }
+
+    /// Whether whoever is at `have`, in a later epoch, has left `wanted` behind. Where nobody says where its
+    /// epoch began, it has. Of an epoch between that nobody tells of, nothing is known, so it may have it.
+    pub fn is_past(&self, writer: &str, have: Entry, wanted: Position) -> bool {
+        let earliest = self.earliest(writer, have, wanted.epoch);
+        let is_gap = earliest.epoch > wanted.epoch && earliest != have.position;
+        !is_gap && !self.includes(writer, have, wanted)
+    }
+
+    /// The last position that is included in `have` of `epoch`, or of the nearest epoch to it that is known:
+    /// a later one if nobody says where that began, an earlier one if `epoch` is not on the way.
+    fn earliest(&self, writer: &str, have: Entry, epoch: u64) -> Position {
         let Entry {
             mut position,
             mut began,
         } = have;
         // Every step leads to an earlier epoch, so this ends.
-        loop {
-            if position.epoch == wanted.epoch {
-                return position.seq >= wanted.seq;
-            }
-            if position.epoch < wanted.epoch {
-                return false;
-            }
+        while position.epoch > epoch {
             let told = self.began_at(writer, position.epoch);
             match began.into_iter().chain(told).min() {
                 Some(fork) if fork.epoch < position.epoch => (position, began) = (fork, None),
-                Some(_) | None => return false,
+                Some(_) | None => break,
             }
         }
+        position
     }
 
     /// What a writer's newest epoch has of an earlier one: where it, or one between, forked off.
@@ -178,6 +188,23 @@ mod tests {
     fn of_two_words_the_one_that_claims_less_counts() {
         check(&["4:1@3:977", "4:2@3:500"], "a=4:12", "a=3:600", false);
         check(&["4:1@3:500"], "a=4:12@3:977", "a=3:600", false);
+    }
+
+    #[test]
+    fn past_a_fork_is_only_what_is_known_to_be() {
+        let is_past = |told: &[&str], have: &str, wanted: &str| {
+            let have = parse_entry(have, VersionForm::Integer).unwrap();
+            let wanted = parse_entry(wanted, VersionForm::Integer).unwrap().position;
+            forks(told).is_past("a", have, wanted)
+        };
+        assert!(is_past(&[], "4:12", "3:1"));
+        assert!(is_past(&[], "4:12@3:977", "3:978") && !is_past(&[], "4:12@3:977", "3:977"));
+        assert!(
+            !is_past(&[], "4:12@3:977", "2:1"),
+            "nobody told where epoch 3 began"
+        );
+        assert!(is_past(&["3:1@2:0"], "4:12@3:977", "2:1"));
+        assert!(is_past(&[], "4:12@2:9", "3:1"), "epoch 3 was given up");
     }
 
     #[test]

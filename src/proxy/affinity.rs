@@ -15,7 +15,7 @@ use crate::chance;
 use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
 use crate::ids::RegionId;
 use crate::positions::Keyring;
-use crate::steering::{Draw, stable_hash};
+use crate::steering::{Draw, Spread, stable_hash};
 
 /// Clients without cookies remembered per edge; more are steered anew each time.
 const MOST_STICKY: usize = 200_000;
@@ -31,6 +31,16 @@ pub(super) struct Known {
     renew: bool,
     /// Its key in the sticky table.
     key: Option<u64>,
+}
+
+impl Known {
+    /// The client's place among a hundred: by what tells it apart, else by its address.
+    pub(super) fn spread(&self, client: IpAddr) -> Spread {
+        match self.key {
+            Some(_) => Spread::of_hash(self.draw.0),
+            None => Spread::of_client(client),
+        }
+    }
 }
 
 /// What affinity is looked up and remembered with.

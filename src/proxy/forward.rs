@@ -316,6 +316,9 @@ impl<'a> Outbound<'a> {
         if let Some(witness) = lane.and_then(|lane| lane.witness(trying.origin)) {
             witness.note(&exchanged);
         }
+        if let (Some(lane), Exchanged::Unsent(..) | Exchanged::Lost(_)) = (lane, &exchanged) {
+            lane.count_failure();
+        }
         exchanged
     }
 

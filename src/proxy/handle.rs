@@ -221,17 +221,18 @@ impl<'a> Exchange<'a> {
         if let Err(problem) = &forwarded {
             outbound.ran_out_of_time(problem);
         }
-        match forwarded {
-            Ok(mut forwarded) => match check_switch(&forwarded, websocket.as_ref()) {
-                Ok(()) => {
-                    self.settle(&asked, &mut outbound.carried, &mut forwarded);
-                    self.note_served(&asked, &outbound.decision, &forwarded);
-                    let wanted = outbound.parts.extensions.get::<Wanted>();
-                    let wanted = wanted.map(Wanted::until_over);
-                    Ok(self.pass_on(&asked, forwarded, websocket, (wanted, under_way)))
-                }
-                Err(problem) => Err(self.refuse(&asked, &mut outbound, problem)),
-            },
+        let switched = forwarded.and_then(|forwarded| {
+            check_switch(&forwarded, websocket.as_ref())?;
+            Ok(forwarded)
+        });
+        match switched {
+            Ok(mut forwarded) => {
+                self.settle(&asked, &mut outbound.carried, &mut forwarded);
+                self.note_served(&asked, &outbound.decision, &forwarded);
+                let wanted = outbound.parts.extensions.get::<Wanted>();
+                let wanted = wanted.map(Wanted::until_over);
+                Ok(self.pass_on(&asked, forwarded, websocket, (wanted, under_way)))
+            }
             Err(problem) => Err(self.refuse(&asked, &mut outbound, problem)),
         }
     }
@@ -380,6 +381,7 @@ impl<'a> Exchange<'a> {
         let ask = Ask {
             service: asked.service_id,
             place,
+            spread: asked.known.spread(asked.client),
             vantage: Vantage::Edge,
             access: asked.access,
             affinity: asked.known.region,

@@ -8,7 +8,7 @@ use http::{HeaderMap, Response, StatusCode};
 use hyper::body::Incoming;
 
 use super::access_log::Journal;
-use super::body::{Arriving, Body};
+use super::body::{Arriving, Body, Held};
 use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
@@ -16,7 +16,7 @@ use super::handle::{Asked, Exchange};
 use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
 use super::problem;
 use super::routes::Admitted;
-use super::settle::UnderWay;
+use super::settle::{Trailers, UnderWay};
 use super::shared_cache::{Cookies, keep_private};
 use super::upgrade;
 use super::websocket::Handshake;
@@ -48,7 +48,7 @@ impl Exchange<'_> {
         } = forwarded;
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status);
+            lane.count(parts.status, self.began.elapsed());
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
@@ -76,11 +76,7 @@ impl Exchange<'_> {
         let activity = asked.pace.activity.clone();
         activity.answer();
         let held = lease.until_body_ends(activity, Box::new((admitted, wanted)));
-        let incoming = Arriving::response(incoming);
-        let mut body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
-        if let Some(trailers) = trailers {
-            body.heed(trailers);
-        }
+        let body = stream(asked, incoming, held, trailers);
         Response::from_parts(parts, body)
     }
 
@@ -156,4 +152,19 @@ impl Exchange<'_> {
         let joined = upgrade::join(client_side, origin_side, idle, route, admitted, line);
         self.context.spawn(joined);
     }
+}
+
+/// An answer's body as it streams to the client.
+fn stream(
+    asked: &Asked<'_>,
+    incoming: Incoming,
+    held: Box<dyn Held>,
+    trailers: Option<Box<Trailers>>,
+) -> Body {
+    let incoming = Arriving::response(incoming);
+    let mut body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+    if let Some(trailers) = trailers {
+        body.heed(trailers);
+    }
+    body
 }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use http::HeaderValue;
 use metrics::Counter;
 
 use super::headers::Via;
 use super::origin_tls::OriginTls;
+use super::served::{Served, ServedCounters};
 use super::tls::Identities;
 use super::witness::Witness;
 use crate::clock;
@@ -49,6 +51,7 @@ pub(super) struct Lane {
     witnesses: Vec<Witness>,
     /// Until when its health paths are taken to say nothing of positions, on the steady clock.
     silent_until_ms: AtomicU64,
+    served: Arc<Served>,
 }
 
 impl Lane {
@@ -68,8 +71,14 @@ impl Lane {
         clock::steady_ms() < self.silent_until_ms.load(Ordering::Relaxed)
     }
 
-    /// Counts a response.
-    pub(super) fn count(&self, status: http::StatusCode) {
+    /// Counts a try that got no answer.
+    pub(super) fn count_failure(&self) {
+        self.served.failed();
+    }
+
+    /// Counts a response that begins this long after its request came.
+    pub(super) fn count(&self, status: http::StatusCode, after: Duration) {
+        self.served.answered(status, after);
         let class = usize::from(status.as_u16() / 100).saturating_sub(1);
         if let Some(counter) = self.responses.get(class) {
             counter.increment(1);
@@ -97,6 +106,7 @@ pub struct Routes {
     pub(super) identities: Arc<Identities>,
     pub(super) via: Via,
     region_names: Table<RegionId, HeaderValue>,
+    served: Arc<ServedCounters>,
 }
 
 impl Routes {
@@ -108,7 +118,9 @@ impl Routes {
         identities: Arc<Identities>,
         in_flight: &InFlightCounters,
         traffic: &Arc<Traffic>,
+        served: &Arc<ServedCounters>,
     ) -> Self {
+        let regions = served.of(plan);
         let mut exact = HashMap::new();
         let mut wildcards = HashMap::new();
         for (id, service) in plan.services.iter() {
@@ -125,7 +137,9 @@ impl Routes {
             origins: Table::like(&plan.origins, |id| {
                 plan.origins.of(id).url.to_string().into()
             }),
-            lanes: Table::like(&plan.services, |id| lanes(plan, id, in_flight, traffic)),
+            lanes: Table::like(&plan.services, |id| {
+                lanes(plan, id, in_flight, traffic, &regions)
+            }),
             probers,
             targets: targets(plan),
             tls,
@@ -135,6 +149,7 @@ impl Routes {
                 let name = HeaderValue::from_str(&plan.regions.of(id).name);
                 name.unwrap_or_else(|_| HeaderValue::from_static(""))
             }),
+            served: served.clone(),
         }
     }
 
@@ -151,6 +166,11 @@ impl Routes {
             below = parent;
         }
         None
+    }
+
+    /// What regions answered.
+    pub fn served(&self) -> &ServedCounters {
+        &self.served
     }
 
     /// An origin's URL as a text.
@@ -191,6 +211,7 @@ fn lanes(
     id: ServiceId,
     in_flight: &InFlightCounters,
     traffic: &Arc<Traffic>,
+    served: &Table<RegionId, Arc<Served>>,
 ) -> HashMap<RegionId, Lane> {
     let service = plan.services.of(id);
     let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -208,6 +229,7 @@ fn lanes(
                 }),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
                 silent_until_ms: AtomicU64::new(0),
+                served: served.of(member.region).clone(),
             };
             (member.region, lane)
         })

@@ -1,5 +1,6 @@
 //! What a face asks of steering: who, for which service, under which constraints.
 
+use super::share::Spread;
 use crate::config::plan::Access;
 use crate::geo::PlaceId;
 use crate::ids::{RegionId, ServiceId};
@@ -32,6 +33,8 @@ pub struct Ask<'a> {
     pub service: ServiceId,
     /// Where the client is, in the service's class of the client map.
     pub place: PlaceId,
+    /// The client's place among a hundred, for regions that leave or come back little by little.
+    pub spread: Spread,
     /// From where round trips count.
     pub vantage: Vantage,
     /// Read or write.
@@ -52,6 +55,7 @@ impl Ask<'_> {
         Self {
             service,
             place,
+            spread: Spread::default(),
             vantage: Vantage::Client,
             access: Access::Read,
             affinity: None,

@@ -7,6 +7,7 @@ use std::fmt;
 
 use smallvec::SmallVec;
 
+use super::share::Percent;
 use crate::ids::RegionId;
 use crate::latency::Estimate;
 use crate::positions::Standing;
@@ -94,8 +95,12 @@ pub enum Rule {
     Residency,
     /// Health.
     Health,
+    /// What an operator says of health.
+    Forced,
     /// Drains.
     Drain,
+    /// `ramp`.
+    Ramp,
     /// `when_none_healthy`.
     WhenNoneHealthy,
     /// `writes.to`.
@@ -119,7 +124,9 @@ impl Rule {
             Self::Service => "service",
             Self::Residency => "residency",
             Self::Health => "health",
+            Self::Forced => "forced",
             Self::Drain => "drain",
+            Self::Ramp => "ramp",
             Self::WhenNoneHealthy => "when_none_healthy",
             Self::Writes => "writes",
             Self::Affinity => "affinity",
@@ -148,8 +155,24 @@ pub enum Reason {
     Unhealthy,
     /// Its probes pass, but traffic has shown that it fails.
     Ejected,
+    /// An operator says that it is up.
+    ForcedUp,
+    /// An operator says that it is down.
+    ForcedDown,
     /// Drained.
     Drained,
+    /// It is being drained, and this client is no longer of those that stay.
+    Leaving {
+        /// Those that stay.
+        share: Percent,
+    },
+    /// It is coming back, and this client is not yet of those that it takes.
+    Returning {
+        /// Those that it takes.
+        share: Percent,
+    },
+    /// It takes this client only because no other region is able.
+    NobodyElse,
     /// Drained, but this client has affinity to it.
     DrainedWithAffinity,
     /// Nobody is able, so it is back.
@@ -228,7 +251,9 @@ impl Reason {
             Self::Healthy | Self::Degraded | Self::Unchecked | Self::Unhealthy | Self::Ejected => {
                 Rule::Health
             }
-            Self::Drained | Self::DrainedWithAffinity => Rule::Drain,
+            Self::ForcedUp | Self::ForcedDown => Rule::Forced,
+            Self::Drained | Self::DrainedWithAffinity | Self::Leaving { .. } => Rule::Drain,
+            Self::Returning { .. } | Self::NobodyElse => Rule::Ramp,
             Self::BackUnhealthy | Self::BackDrained => Rule::WhenNoneHealthy,
             Self::Primary | Self::PrimaryFailover | Self::NotPrimary | Self::Home { .. } => {
                 Rule::Writes
@@ -259,7 +284,24 @@ impl fmt::Display for Reason {
             Self::Ejected => {
                 f.write_str("ejected for what its traffic showed, though its probes pass")
             }
+            Self::ForcedUp => {
+                f.write_str("an operator says that it is up, whatever its probes say")
+            }
+            Self::ForcedDown => {
+                f.write_str("an operator says that it is down, whatever its probes say")
+            }
             Self::Drained => f.write_str("drained"),
+            Self::Leaving { share } => write!(
+                f,
+                "being drained: {} % of clients stay so far, and this one is not of them",
+                share.get()
+            ),
+            Self::Returning { share } => write!(
+                f,
+                "coming back: it takes {} % of clients so far, and this one is not of them",
+                share.get()
+            ),
+            Self::NobodyElse => f.write_str("no other region is able, so it takes everybody"),
             Self::DrainedWithAffinity => {
                 f.write_str("drained, but this client stays until the drain time has passed")
             }

@@ -13,7 +13,7 @@ pub fn stable_hash(text: &str) -> u64 {
 }
 
 /// Spreads every bit of the input over all of the output (the finaliser of SplitMix64).
-fn mix(mut x: u64) -> u64 {
+pub(super) fn mix(mut x: u64) -> u64 {
     x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     x ^ (x >> 31)

@@ -9,6 +9,7 @@ mod decision;
 mod draw;
 mod fresh;
 mod rank;
+mod share;
 mod snapshot;
 mod steer;
 #[cfg(test)]
@@ -17,5 +18,6 @@ mod tests;
 pub use ask::{Ask, Require, Vantage};
 pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
 pub use draw::{Draw, stable_hash};
-pub use snapshot::{Admin, Edge, MemberState, ServiceState, Snapshot};
+pub use share::{Percent, Spread};
+pub use snapshot::{Admin, Edge, Forced, MemberState, ServiceState, Snapshot};
 pub use steer::steer;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::share::Percent;
 use crate::config::plan::{Plan, Service};
 use crate::geo::ClientMap;
 use crate::health::Health;
@@ -79,19 +80,78 @@ pub struct MemberState {
     pub weight: u32,
     /// What its probes say.
     pub health: Health,
-    /// What the operator says.
+    /// What the operator says of its traffic.
     pub admin: Admin,
+    /// What the operator says of its health; `health` says the same.
+    pub forced: Option<Forced>,
 }
 
-/// What the operator says of a region.
+impl ServiceState {
+    /// Whether clients of one place are told apart by their spread.
+    pub fn is_shared_out(&self) -> bool {
+        self.members.iter().any(|member| match member.admin {
+            Admin::Returning(_) => true,
+            Admin::Leaving { fresh, .. } => fresh > Percent::NONE,
+            Admin::Enabled | Admin::Draining | Admin::Drained => false,
+        })
+    }
+
+    /// The able regions that would be left to take traffic without one.
+    pub fn left_without(&self, region: RegionId) -> impl Iterator<Item = RegionId> {
+        let left = self.members.iter().filter(move |member| {
+            member.region != region && member.admin.takes_traffic() && member.health.is_able()
+        });
+        left.map(|member| member.region)
+    }
+}
+
+/// As what a region counts, whatever its probes say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Forced {
+    /// Healthy.
+    Up,
+    /// Unhealthy.
+    Down,
+}
+
+impl Forced {
+    /// As the API calls it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Down => "down",
+        }
+    }
+}
+
+/// What the operator says of a region's traffic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Admin {
     /// It takes traffic.
     Enabled,
+    /// It has come back, and takes this share of clients so far.
+    Returning(Percent),
+    /// It is being drained little by little.
+    Leaving {
+        /// Of clients without affinity to it, those that it still takes.
+        fresh: Percent,
+        /// Of clients with affinity to it, those that stay.
+        sessions: Percent,
+    },
     /// Drained; clients with affinity to it stay for now.
     Draining,
     /// Drained; the service's drain time has passed.
     Drained,
+}
+
+impl Admin {
+    /// Whether it is there for whoever comes, be it little by little; not drained, nor on the way to it.
+    pub fn takes_traffic(self) -> bool {
+        match self {
+            Self::Enabled | Self::Returning(_) => true,
+            Self::Leaving { .. } | Self::Draining | Self::Drained => false,
+        }
+    }
 }
 
 /// Milliseconds of a duration, as reasons and labels show them.

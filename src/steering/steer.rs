@@ -7,7 +7,8 @@ use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict
 use super::draw::Draw;
 use super::fresh::{by_freshness, leave_out_unfit};
 use super::rank::{Ranking, rank};
-use super::snapshot::{Admin, MemberState, Snapshot};
+use super::share::Percent;
+use super::snapshot::{Admin, Forced, MemberState, Snapshot};
 use crate::config::plan::{Access, Failover, ResidencyBy, Service, WhenNoneHealthy, Writes};
 use crate::geo::Place;
 use crate::health::Health;
@@ -129,7 +130,7 @@ fn enable(
     let mut able = Candidates::new();
     let mut drained_able = Candidates::new();
     for member in members {
-        let (kept, reason) = ability(ask, member);
+        let (kept, reason) = ability(service, ask, member);
         steps.push(Step {
             region: member.region,
             kept,
@@ -141,17 +142,22 @@ fn enable(
             drained_able.push(*member);
         }
     }
+    if able.is_empty() {
+        (able, drained_able) = drained_able.into_iter().partition(|m| takes_some(m.admin));
+        let back = able.iter();
+        steps.extend(back.map(|member| keep_for(member.region, Reason::NobodyElse)));
+    }
     if !able.is_empty() {
         return Ok((able, drained_able, Verdict::Steered));
     }
     if service.when_none_healthy == WhenNoneHealthy::None {
         return Err(Refusal::NoneHealthy);
     }
-    let only_drained = members.iter().all(|member| member.admin != Admin::Enabled);
+    let only_drained = !members.iter().any(|member| member.admin.takes_traffic());
     for member in members {
         let reason = match member.admin {
-            Admin::Enabled => Reason::BackUnhealthy,
-            Admin::Draining | Admin::Drained => Reason::BackDrained,
+            Admin::Enabled | Admin::Returning(_) => Reason::BackUnhealthy,
+            Admin::Leaving { .. } | Admin::Draining | Admin::Drained => Reason::BackDrained,
         };
         steps.push(Step {
             region: member.region,
@@ -167,21 +173,58 @@ fn enable(
     Ok((members.clone(), Candidates::new(), Verdict::FailOpen(who)))
 }
 
-fn ability(ask: &Ask<'_>, member: &MemberState) -> (bool, Reason) {
-    match (member.health, member.admin) {
-        (Health::Unhealthy, Admin::Enabled | Admin::Draining | Admin::Drained) => {
-            (false, Reason::Unhealthy)
+fn ability(service: &Service, ask: &Ask<'_>, member: &MemberState) -> (bool, Reason) {
+    let (is_able, health) = health(member);
+    if !is_able {
+        return (false, health);
+    }
+    let is_used_to = ask.affinity == Some(member.region);
+    let is_shared = is_shared(service, ask);
+    match member.admin {
+        Admin::Enabled => (true, health),
+        Admin::Returning(share) if is_shared && !is_used_to && !ask.spread.is_of(share) => {
+            (false, Reason::Returning { share })
         }
-        (Health::Ejected, Admin::Enabled | Admin::Draining | Admin::Drained) => {
-            (false, Reason::Ejected)
-        }
-        (_, Admin::Draining) if ask.affinity == Some(member.region) => {
+        Admin::Returning(_) => (true, health),
+        Admin::Leaving { sessions, .. } if is_used_to && ask.spread.is_of(sessions) => {
             (true, Reason::DrainedWithAffinity)
         }
-        (_, Admin::Draining | Admin::Drained) => (false, Reason::Drained),
-        (Health::Healthy, Admin::Enabled) => (true, Reason::Healthy),
-        (Health::Degraded, Admin::Enabled) => (true, Reason::Degraded),
-        (Health::Unknown, Admin::Enabled) => (true, Reason::Unchecked),
+        Admin::Leaving { fresh, .. } if is_shared && !ask.spread.is_of(fresh) => {
+            (false, Reason::Leaving { share: fresh })
+        }
+        Admin::Leaving { fresh, .. } if fresh == Percent::NONE => (false, Reason::Drained),
+        Admin::Leaving { .. } => (true, health),
+        Admin::Draining if is_used_to => (true, Reason::DrainedWithAffinity),
+        Admin::Draining | Admin::Drained => (false, Reason::Drained),
+    }
+}
+
+fn health(member: &MemberState) -> (bool, Reason) {
+    match (member.forced, member.health) {
+        (Some(Forced::Up), _) => (true, Reason::ForcedUp),
+        (Some(Forced::Down), _) => (false, Reason::ForcedDown),
+        (None, Health::Unhealthy) => (false, Reason::Unhealthy),
+        (None, Health::Ejected) => (false, Reason::Ejected),
+        (None, Health::Healthy) => (true, Reason::Healthy),
+        (None, Health::Degraded) => (true, Reason::Degraded),
+        (None, Health::Unknown) => (true, Reason::Unchecked),
+    }
+}
+
+/// Writes that must not go to two regions at once are not shared out: they move whole.
+fn is_shared(service: &Service, ask: &Ask<'_>) -> bool {
+    match (ask.access, &service.writes) {
+        (Access::Read, _) | (Access::Write, Writes::Nearest) => true,
+        (Access::Write, Writes::Primary { .. } | Writes::Home { .. }) => false,
+    }
+}
+
+/// Whether a region is there for some clients.
+fn takes_some(admin: Admin) -> bool {
+    match admin {
+        Admin::Enabled | Admin::Returning(_) => true,
+        Admin::Leaving { fresh, .. } => fresh > Percent::NONE,
+        Admin::Draining | Admin::Drained => false,
     }
 }
 
@@ -207,7 +250,7 @@ fn fenced(
     }
     for member in able {
         let reason = if member.region == region {
-            ability(ask, member).1 // It came back, failing open: not for writes.
+            ability(service, ask, member).1 // It came back, failing open: not for writes.
         } else {
             Reason::NotPrimary
         };
@@ -225,7 +268,7 @@ fn rank_fail_open(
     let group = |drained: bool| -> Candidates {
         members
             .iter()
-            .filter(|member| (member.admin != Admin::Enabled) == drained)
+            .filter(|member| member.admin.takes_traffic() != drained)
             .copied()
             .collect()
     };

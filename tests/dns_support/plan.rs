@@ -126,6 +126,7 @@ fn service(name: &str, policy: Policy, when_none_healthy: WhenNoneHealthy) -> Se
             answers: 1,
         },
         min_regions: 1,
+        ramp: Duration::ZERO,
     }
 }
 
@@ -235,7 +236,7 @@ pub fn plan() -> Plan {
                 identity: None,
             },
         },
-        admin_token: None,
+        admin: AdminAccess::default(),
         access_log: None,
         rate_limit: None,
         geo: Geo {
@@ -289,6 +290,7 @@ pub fn snapshot(plan: Arc<Plan>, change: impl Fn(ServiceId, &mut MemberState)) -
                 weight: member.weight,
                 health: Health::Healthy,
                 admin: Admin::Enabled,
+                forced: None,
             };
             change(id, &mut state);
             state

@@ -13,8 +13,14 @@ impl Lab {
     /// Starts it; returns once it has said how to reach it and every region is known to be healthy.
     #[track_caller]
     pub fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// The same with further options.
+    #[track_caller]
+    pub fn start_with(options: &[&str]) -> Self {
         let arguments = ["lab", "--port", "0", "--control", "127.0.0.1:0"];
-        let mut process = Process::start(meridian().args(arguments));
+        let mut process = Process::start(meridian().args(arguments).args(options));
         process.wait_for("Ctrl-C stops it all.");
         let lab = Self { process };
         assert!(super::wait_until(|| lab.states() == ["healthy"; 3]));
@@ -69,6 +75,26 @@ impl Lab {
     pub fn steers(&self, network: &str) -> String {
         let words = format!("www.lab.example A +subnet={network} +short");
         ask("kdig", self.address("dns"), &words).trim().to_owned()
+    }
+
+    /// Runs curl straight against a region.
+    #[track_caller]
+    pub fn at(&self, region: &str, path: &str, arguments: &[&str]) -> Answer {
+        let (_, state) = admin(self.control(), "GET", "/state", "");
+        let regions = state["regions"].as_array().unwrap();
+        let found = regions.iter().find(|state| state["name"] == region);
+        let address = found.unwrap()["address"].as_str().unwrap();
+        let mut command = std::process::Command::new("curl");
+        command
+            .args(["-sS", "-D", "/dev/stderr", "--max-time", "15"])
+            .arg(format!("http://{address}{path}"))
+            .args(arguments);
+        Answer::of(&run(&mut command))
+    }
+
+    /// KiB of memory that it holds at present.
+    pub fn resident_kib(&self) -> u64 {
+        self.process.resident_kib()
     }
 
     /// Runs curl against the lab's host.

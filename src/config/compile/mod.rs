@@ -3,6 +3,7 @@
 //! A value of the wrong form has been told of by its shape already and reads as absent here.
 
 mod access_log;
+mod admin;
 mod service;
 mod tls;
 mod traffic;
@@ -121,9 +122,7 @@ pub(super) fn compile(
     let plan = Plan {
         node: node(root, &mut compiling),
         tls: tls::tls(root, &mut compiling),
-        admin_token: root
-            .get("admin")
-            .and_then(|admin| admin.read("token", secret)),
+        admin: admin::admin(root, &mut compiling),
         access_log: access_log(root, &mut compiling),
         rate_limit: rate_limit(root),
         geo: geo(root, &mut compiling),
@@ -503,13 +502,7 @@ fn doubts(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
             "`listen` opens no face: nobody can ask this edge".to_owned(),
         ));
     }
-    if let (Some(admin), None) = (listen.admin, &plan.admin_token)
-        && !admin.ip().is_loopback()
-    {
-        let message =
-            "admin listens beyond loopback without `admin.token`: every change will be refused";
-        compiling.warnings.push(anywhere(None, message.to_owned()));
-    }
+    admin::doubts(plan, compiling);
     if plan.keys.is_empty() {
         let message = "`keys` is not set: cookies and tokens are signed with a random key, which no other edge knows and no restart keeps";
         compiling.warnings.push(anywhere(None, message.to_owned()));

@@ -25,7 +25,7 @@ pub(super) fn tls(root: &Node, compiling: &mut Compiling<'_>) -> Tls {
     }
 }
 
-fn certificate(node: &Node) -> Option<Certificate> {
+pub(super) fn certificate(node: &Node) -> Option<Certificate> {
     Some(Certificate {
         cert: file(node, "cert")?,
         key: file(node, "key")?,

@@ -1,7 +1,8 @@
 //! Drains: whom they concern, what refuses them, and how they end.
 
-use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, told, world};
-use crate::control::{Drain, DrainRefused, World};
+use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, passed, told, world};
+use crate::control::{Drain, DrainRefused, ForcedState, World};
+use crate::steering::Forced;
 
 const TEN_MINUTES_MS: u64 = 600_000;
 
@@ -274,5 +275,168 @@ fn of_two_drains_of_a_region_the_older_counts() {
         "api",
         TEN_MINUTES_MS,
         "us=unknown eu=unknown+draining ap=unknown",
+    );
+}
+
+fn over(over_ms: u64, drain: Drain) -> Drain {
+    Drain { over_ms, ..drain }
+}
+
+#[test]
+fn a_gradual_drain_takes_clients_step_by_step_and_sessions_as_much_later() {
+    let mut world = world(YAML);
+    let event = world
+        .drain(over(TEN_MINUTES_MS, drain("us", None, 0)), false)
+        .unwrap();
+    assert_eq!(
+        told(&[event]),
+        ["drain us -: region us is drained over 10m"]
+    );
+    for (now_ms, api, shop) in [
+        (0, "leaving100/100", "leaving100/100"),
+        (300_000, "leaving50/100", "leaving50/50"),
+        (600_000, "draining", "drained"),
+        (900_000, "leaving0/50", "drained"),
+        (1_200_000, "drained", "drained"),
+    ] {
+        let others = "eu=unknown ap=unknown";
+        check_states(
+            &mut world,
+            "api",
+            now_ms,
+            &format!("us=unknown+{api} {others}"),
+        );
+        check_states(
+            &mut world,
+            "shop",
+            now_ms,
+            &format!("us=unknown+{shop} eu=unknown"),
+        );
+    }
+}
+
+#[test]
+fn the_writer_wakes_for_every_step_of_a_gradual_drain() {
+    let mut world = world(YAML);
+    world
+        .drain(over(4_000, drain("us", Some("shop"), 10)), false)
+        .unwrap();
+    let mut steps = Vec::new();
+    while let Some(at) = world.next_change_ms().filter(|at| *at < 100_000) {
+        steps.push(at);
+        world.expire(at);
+    }
+    assert_eq!(steps, [1_010, 2_010, 3_010, 4_010]);
+}
+
+const RAMPED: &str = "ramp: 100s\n    regions: [us, eu]";
+
+fn ramped() -> World {
+    world(&YAML.replace("regions: [us, eu]", RAMPED))
+}
+
+#[test]
+fn whoever_comes_back_from_a_drain_is_given_its_clients_little_by_little() {
+    let mut world = ramped();
+    world.drain(drain("us", None, 0), false).unwrap();
+    check_states(&mut world, "shop", 500_000, "us=unknown+drained eu=unknown");
+    world.undrain("us", None, 500_000).unwrap();
+    for (now_ms, us) in [
+        (500_000, "unknown+returning1"),
+        (530_000, "unknown+returning30"),
+        (599_999, "unknown+returning99"),
+        (600_000, "unknown"),
+    ] {
+        world.expire(now_ms);
+        check_states(&mut world, "shop", now_ms, &format!("us={us} eu=unknown"));
+    }
+    check_states(
+        &mut world,
+        "api",
+        530_000,
+        "us=unknown eu=unknown ap=unknown",
+    );
+}
+
+#[test]
+fn a_gradual_drain_that_is_undone_half_way_gives_back_the_other_half() {
+    let mut world = ramped();
+    world
+        .drain(over(TEN_MINUTES_MS, drain("us", None, 0)), false)
+        .unwrap();
+    world.undrain("us", None, 300_000).unwrap();
+    check_states(
+        &mut world,
+        "shop",
+        300_000,
+        "us=unknown+returning50 eu=unknown",
+    );
+    check_states(&mut world, "shop", 350_000, "us=unknown eu=unknown");
+}
+
+#[test]
+fn whoever_recovers_is_given_what_it_lost_little_by_little() {
+    let mut world = ramped();
+    check_states(&mut world, "shop", 1_000_000, "us=unknown eu=unknown");
+    fold(&mut world, failed("shop", EU), 1_001_000);
+    check_states(&mut world, "shop", 1_001_000, "us=unknown eu=unhealthy");
+    fold(&mut world, passed("shop", EU), 1_041_000);
+    check_states(
+        &mut world,
+        "shop",
+        1_041_000,
+        "us=unknown eu=healthy+returning60",
+    );
+    check_states(&mut world, "shop", 1_081_000, "us=unknown eu=healthy");
+}
+
+fn forced(region: &str, state: Forced, until_ms: Option<u64>) -> ForcedState {
+    ForcedState {
+        region: region.into(),
+        service: None,
+        state,
+        since_ms: 5,
+        until_ms,
+        reason: Some("the probe lies".into()),
+    }
+}
+
+#[test]
+fn a_forced_state_counts_before_probes_until_its_time_is_over() {
+    let mut world = world(YAML);
+    fold(&mut world, failed("shop", EU), 1);
+    let event = world
+        .force(forced("eu", Forced::Up, Some(100)), false)
+        .unwrap();
+    assert_eq!(
+        told(&[event]),
+        ["forced eu -: region eu is forced up: the probe lies"]
+    );
+    check_states(&mut world, "shop", 99, "us=unknown eu=healthy");
+    assert_eq!(world.next_change_ms(), Some(100));
+    let over = world.expire(100);
+    assert_eq!(
+        told(&over),
+        ["forced eu -: region eu is left to its probes again: its time is over"]
+    );
+    check_states(&mut world, "shop", 100, "us=unknown eu=unhealthy");
+}
+
+#[test]
+fn guards_hold_for_forcing_down_too() {
+    let mut world = world(YAML);
+    world
+        .force(forced("eu", Forced::Down, None), false)
+        .unwrap();
+    check_states(&mut world, "shop", 6, "us=unknown eu=unhealthy");
+    let refused = world
+        .force(forced("us", Forced::Down, None), false)
+        .unwrap_err();
+    assert!(matches!(refused, DrainRefused::Guard { .. }), "{refused}");
+    world.force(forced("us", Forced::Down, None), true).unwrap();
+    world.unforce("us", None, 7).unwrap();
+    assert_eq!(
+        world.unforce("us", None, 8),
+        Err(DrainRefused::NotForced("us".into()))
     );
 }

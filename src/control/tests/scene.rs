@@ -133,6 +133,7 @@ pub(super) fn drain(region: &str, service: Option<&str>, since_ms: u64) -> Drain
         service: service.map(Into::into),
         since_ms,
         until_ms: None,
+        over_ms: 0,
         reason: None,
     }
 }
@@ -154,9 +155,13 @@ pub(super) fn states(world: &mut World, service: &str, now_ms: u64) -> String {
         .map(|member| {
             let name = &snapshot.plan.regions.of(member.region).name;
             let admin = match member.admin {
-                Admin::Enabled => "",
-                Admin::Draining => "+draining",
-                Admin::Drained => "+drained",
+                Admin::Enabled => String::new(),
+                Admin::Returning(share) => format!("+returning{}", share.get()),
+                Admin::Leaving { fresh, sessions } => {
+                    format!("+leaving{}/{}", fresh.get(), sessions.get())
+                }
+                Admin::Draining => "+draining".to_owned(),
+                Admin::Drained => "+drained".to_owned(),
             };
             format!("{name}={}{admin}", member.health.as_str())
         })

@@ -9,8 +9,10 @@ use tempfile::TempDir;
 use super::scene::{
     AP, EU, US_A, US_B, YAML, applied, check_states, drain, failed, fold, passed, since, world,
 };
+use crate::control::sealed::seal;
 use crate::control::store::remember;
-use crate::control::{Drain, Store, StoreError, World};
+use crate::control::{Drain, ForcedState, Store, StoreError, World};
+use crate::steering::Forced;
 
 /// A world in which something has happened.
 fn lived() -> World {
@@ -21,10 +23,20 @@ fn lived() -> World {
     fold(&mut world, passed("api", AP), 10);
     let full = Drain {
         until_ms: Some(9_000),
+        over_ms: 60_000,
         reason: Some("new \"disks\"\n".into()),
         ..drain("eu", Some("api"), 20)
     };
     world.drain(full, false).unwrap();
+    let forced = ForcedState {
+        region: "ap".into(),
+        service: Some("api".into()),
+        state: Forced::Up,
+        since_ms: 40,
+        until_ms: None,
+        reason: Some("its probe lies".into()),
+    };
+    world.force(forced, false).unwrap();
     world.drain(drain("us", None, 30), true).unwrap();
     world
 }
@@ -106,18 +118,21 @@ fn without_a_file_there_is_nothing_to_remember_and_nothing_to_complain_of() {
 
 #[test]
 fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
-    let whole = remember(&lived()).to_string();
+    let whole = seal(&remember(&lived()));
     let torn = &whole.as_bytes()[..whole.len() / 2];
-    let newer = whole.replace("\"version\":1", "\"version\":2");
+    let newer = whole.replace("\"version\":2", "\"version\":3");
     assert_ne!(newer, whole);
+    let altered = whole.replace("unhealthy", "healthy");
+    assert_ne!(altered, whole);
     let deep = "[".repeat(100_000);
-    let cases: [&[u8]; 9] = [
+    let cases: [&[u8]; 10] = [
         b"",
         torn,
         b"[]",
         b"null",
         b"{}",
         newer.as_bytes(),
+        altered.as_bytes(),
         br#"{"version":"1"}"#,
         b"\xff\xfe",
         deep.as_bytes(),
@@ -139,7 +154,6 @@ fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
 #[test]
 fn nonsense_within_the_file_costs_only_itself() {
     let state = json!({
-        "version": 1,
         "verdicts": {
             "shop/eu/http://10.2.0.1:80": "unhealthy",
             "shop/us/http://10.1.0.1:80": "dead",
@@ -162,7 +176,7 @@ fn nonsense_within_the_file_costs_only_itself() {
         ],
         "more": true,
     });
-    let (mut after, folder) = restored(YAML, state.to_string().as_bytes(), 9);
+    let (mut after, folder) = restored(YAML, seal(&state).as_bytes(), 9);
     assert_eq!(names(folder.path()), ["state.json"]);
     check_states(&mut after, "shop", 9, "us=unknown+drained eu=unhealthy");
     let drains: Vec<_> = after.drains().iter().cloned().collect();
@@ -170,14 +184,14 @@ fn nonsense_within_the_file_costs_only_itself() {
     let orders = after.applied("orders").unwrap();
     assert_eq!(orders.region("eu").to_string(), "us=5");
     assert!(orders.region("us").is_empty());
-    let wrong_kinds: Value = json!({ "version": 1, "verdicts": [], "drains": {}, "positions": 3 });
-    let (after, _folder) = restored(YAML, wrong_kinds.to_string().as_bytes(), 9);
+    let wrong_kinds: Value = json!({ "verdicts": [], "drains": {}, "positions": 3 });
+    let (after, _folder) = restored(YAML, seal(&wrong_kinds).as_bytes(), 9);
     assert_eq!(remember(&after), remember(&world(YAML)));
 }
 
 #[test]
 fn what_the_configuration_no_longer_has_is_not_remembered() {
-    let content = remember(&lived()).to_string();
+    let content = seal(&remember(&lived()));
     let moved = YAML.replace("10.2.0.1:80", "10.2.0.9:80");
     let (mut after, _folder) = restored(&moved, content.as_bytes(), 1_000);
     let orders = after.applied("orders").unwrap();
@@ -188,7 +202,7 @@ fn what_the_configuration_no_longer_has_is_not_remembered() {
 
 #[test]
 fn a_drain_that_ended_while_the_edge_was_down_is_over_when_it_is_up() {
-    let content = remember(&lived()).to_string();
+    let content = seal(&remember(&lived()));
     let (mut after, _folder) = restored(YAML, content.as_bytes(), 9_000);
     check_states(
         &mut after,
@@ -202,7 +216,7 @@ fn a_drain_that_ended_while_the_edge_was_down_is_over_when_it_is_up() {
 
 #[test]
 fn the_first_word_of_a_region_counts_even_if_it_says_less_than_was_remembered() {
-    let content = remember(&lived()).to_string();
+    let content = seal(&remember(&lived()));
     let (mut after, _folder) = restored(YAML, content.as_bytes(), 0);
     let folded = fold(&mut after, applied(EU, "us=4,eu=3:9"), 2_000);
     let orders = after.applied("orders").unwrap();
@@ -232,4 +246,33 @@ fn a_state_that_cannot_be_written_is_told_and_the_old_one_stays() {
     fs::create_dir(folder.path().join("state.json.new")).unwrap();
     assert!(store.save(&remember(&world(YAML))).is_err());
     assert_eq!(fs::read(folder.path().join("state.json")).unwrap(), before);
+}
+
+#[test]
+fn a_file_of_the_first_version_is_taken_over_and_written_anew_in_this_one() {
+    let mut first = remember(&lived());
+    first["version"] = json!(1);
+    let (after, folder) = restored(YAML, first.to_string().as_bytes(), 0);
+    assert_eq!(remember(&after), remember(&lived()));
+    let store = Store::open(folder.path()).unwrap();
+    store.save(&remember(&after)).unwrap();
+    let written = fs::read_to_string(folder.path().join("state.json")).unwrap();
+    assert!(written.starts_with("{\"version\":2,"), "{written}");
+    let (next, folder) = restored(YAML, written.as_bytes(), 0);
+    assert_eq!(remember(&next), remember(&lived()));
+    assert_eq!(names(folder.path()), ["state.json"]);
+}
+
+#[test]
+fn a_large_state_is_not_written_every_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path()).unwrap();
+    let small = store.save(&remember(&lived())).unwrap();
+    let large = store
+        .save(&json!({ "verdicts": "x".repeat(3 << 18) }))
+        .unwrap();
+    let huge = store
+        .save(&json!({ "verdicts": "x".repeat(64 << 18) }))
+        .unwrap();
+    assert_eq!([small, large, huge].map(|wait| wait.as_secs()), [0, 3, 30]);
 }

@@ -1,6 +1,7 @@
 //! Drains: whether the guards allow one, and when it ends.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::shown::Stale;
 use super::{World, event};
@@ -8,7 +9,7 @@ use crate::config::plan::Plan;
 use crate::control::drains::{Drain, DrainRefused};
 use crate::control::events::{Event, Kind};
 use crate::ids::{RegionId, ServiceId};
-use crate::steering::Admin;
+use crate::units::show_duration;
 
 impl World {
     /// Drains a region, if the guards of the services allow it or `force` is set.
@@ -27,7 +28,11 @@ impl World {
             .reason
             .as_ref()
             .map_or(String::new(), |r| format!(": {r}"));
-        let message = format!("region {} is drained{of}{why}", drain.region);
+        let over = match drain.over_ms {
+            0 => String::new(),
+            ms => format!(" over {}", show_duration(Duration::from_millis(ms))),
+        };
+        let message = format!("region {} is drained{of}{over}{why}", drain.region);
         let event = event(
             Kind::Drain,
             drain.since_ms,
@@ -40,7 +45,7 @@ impl World {
         Ok(event)
     }
 
-    fn drain_scope(
+    pub(super) fn drain_scope(
         &self,
         region: &str,
         service: Option<&str>,
@@ -62,22 +67,17 @@ impl World {
         }
     }
 
-    fn guard(
+    pub(super) fn guard(
         &self,
         service: ServiceId,
         drained: RegionId,
         now_ms: u64,
     ) -> Result<(), DrainRefused> {
         let Service { name, min_regions } = Service::of(&self.plan, service);
-        let left: Vec<Arc<str>> = self
-            .members(service, now_ms)
-            .into_iter()
-            .filter(|member| {
-                member.region != drained
-                    && member.admin == Admin::Enabled
-                    && member.health.is_able()
-            })
-            .map(|member| self.plan.regions.of(member.region).name.clone())
+        let state = self.state(service, now_ms);
+        let left: Vec<Arc<str>> = state
+            .left_without(drained)
+            .map(|region| self.plan.regions.of(region).name.clone())
             .collect();
         if left.len() < usize::from(min_regions) {
             return Err(DrainRefused::Guard {
@@ -102,6 +102,7 @@ impl World {
             return Err(DrainRefused::NotDrained(region.to_owned()));
         };
         self.shown.stale = Stale::All;
+        self.ramp_after(&drain, now_ms);
         Ok(self.drain_over(&drain, now_ms, "undone"))
     }
 
@@ -113,11 +114,20 @@ impl World {
             .extract_if(|_, until| *until <= now_ms)
             .count();
         let over = self.drains.expire(now_ms);
+        for drain in &over {
+            self.ramp_after(drain, now_ms);
+        }
+        if self.ramps.turn_between(self.shown.at_ms, now_ms) {
+            self.shown.stale = Stale::All;
+        }
+        self.ramps.retain(now_ms, |_| true);
+        let forced = self.expire_forced(now_ms);
         if cleared > 0 || !over.is_empty() {
             self.shown.stale = Stale::All;
         }
         over.iter()
             .map(|drain| self.drain_over(drain, now_ms, "over"))
+            .chain(forced)
             .collect()
     }
 
@@ -139,7 +149,9 @@ impl World {
             .drains
             .next_change_ms(&self.session_times, self.settled_ms);
         let suspects = self.suspects.values().copied();
-        suspects.chain(drains).min()
+        let ramps = self.ramps.next_change_ms(self.settled_ms);
+        let forced = self.forced.next_change_ms();
+        suspects.chain(drains).chain(ramps).chain(forced).min()
     }
 }
 

@@ -4,8 +4,11 @@
 //! by name.
 
 mod drained;
+mod forced;
+mod history;
 mod inherited;
 mod lagging;
+mod ramped;
 mod reported;
 mod shown;
 mod snapshotted;
@@ -16,6 +19,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use history::TargetProbes;
 pub(in crate::control) use lagging::DomainLag;
 use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
@@ -24,7 +28,9 @@ pub use witnessed::{Judged, Witnessed};
 use crate::config::plan::{Plan, Region, Service};
 use crate::control::drains::{Drain, Drains};
 use crate::control::events::{Event, Kind};
+use crate::control::forced::{ForcedState, ForcedStates};
 use crate::control::lag::Laggards;
+use crate::control::ramps::Ramps;
 use crate::control::ranking::Ranking;
 use crate::geo::ClientMap;
 use crate::health::{Cause, Failure, Health, Passive, Phases, Target, TargetKey, Verdict};
@@ -54,6 +60,8 @@ pub struct World {
     /// Since when each service's region has its health.
     health: HashMap<(Arc<str>, Arc<str>), (Health, u64)>,
     drains: Drains,
+    forced: ForcedStates,
+    ramps: Ramps,
     /// How long services let sessions stay in a drained region: each time once.
     session_times: BTreeSet<Duration>,
     ranking: Ranking,
@@ -107,6 +115,8 @@ pub struct WorldStatus {
     pub since_ms: HashMap<(Arc<str>, Arc<str>), u64>,
     /// The drains in force.
     pub drains: Vec<Drain>,
+    /// The forced states in force.
+    pub forced: Vec<ForcedState>,
 }
 
 impl World {
@@ -120,6 +130,8 @@ impl World {
             shown: Shown::default(),
             health: HashMap::new(),
             drains: Drains::default(),
+            forced: ForcedStates::default(),
+            ramps: Ramps::default(),
             session_times: BTreeSet::new(),
             ranking: Ranking::default(),
             positions: HashMap::new(),
@@ -153,6 +165,7 @@ impl World {
         self.targets = Targets::of(&plan, std::mem::take(&mut self.targets));
         let members: HashSet<(Arc<str>, Arc<str>)> = members(&plan).collect();
         self.health.retain(|key, _| members.contains(key));
+        self.ramps.retain(0, |key| members.contains(key));
         self.positions
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
         for (id, domain) in plan.domains.iter() {
@@ -240,6 +253,7 @@ impl World {
                 .map(|(key, (_, since))| (key.clone(), *since))
                 .collect(),
             drains: self.drains.iter().cloned().collect(),
+            forced: self.forced.iter().cloned().collect(),
         }
     }
 }

@@ -65,14 +65,16 @@ impl World {
             Ok(phases) => format!("answered in {} ms", phases.total().as_millis()),
             Err(failure) => failure.to_string(),
         };
+        let probe = LastProbe {
+            at_ms: now_ms,
+            outcome: report.result.outcome,
+        };
+        watched.history.add(probe.clone());
         watched.state = Some(TargetState {
             verdict: report.verdict,
             since_ms,
             flip_in: report.flip_in,
-            last: Some(LastProbe {
-                at_ms: now_ms,
-                outcome: report.result.outcome,
-            }),
+            last: Some(probe),
         });
         (known != report.verdict).then(|| {
             let service = &self.plan.services.of(target.service).name;

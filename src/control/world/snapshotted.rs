@@ -9,7 +9,7 @@ use super::{World, event};
 use crate::control::events::{Event, Kind};
 use crate::health::{Health, Verdict, of_targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
-use crate::steering::{Admin, MemberState, ServiceState, Snapshot, stable_hash};
+use crate::steering::{Forced, MemberState, ServiceState, Snapshot, stable_hash};
 use crate::units::Ttl;
 
 impl World {
@@ -68,10 +68,10 @@ impl World {
     fn take_stale(&mut self, now_ms: u64) -> Stale {
         let last_ms = mem::replace(&mut self.shown.at_ms, now_ms);
         let stale = mem::replace(&mut self.shown.stale, Stale::none());
-        if self
+        let drains = self
             .drains
-            .turn_between(&self.session_times, last_ms, now_ms)
-        {
+            .turn_between(&self.session_times, last_ms, now_ms);
+        if drains || self.ramps.turn_between(last_ms, now_ms) {
             return Stale::All;
         }
         stale
@@ -85,11 +85,10 @@ impl World {
         now_ms: u64,
         events: &mut Vec<Event>,
     ) -> Arc<ServiceState> {
-        let state = ServiceState {
-            members: self.members(id, now_ms),
-            able_origins: self.able_origins(id),
-            ttl: self.ttl(id),
-        };
+        let mut state = self.state(id, now_ms);
+        if self.ramp_the_recovered(id, &state, now_ms) {
+            state = self.state(id, now_ms);
+        }
         match self.shown.services.get(id) {
             Some(last) if **last == state => last.clone(),
             Some(_) | None => {
@@ -99,7 +98,15 @@ impl World {
         }
     }
 
-    pub(super) fn members(&self, id: ServiceId, now_ms: u64) -> Vec<MemberState> {
+    pub(super) fn state(&self, id: ServiceId, now_ms: u64) -> ServiceState {
+        ServiceState {
+            members: self.members(id, now_ms),
+            able_origins: self.able_origins(id),
+            ttl: self.ttl(id),
+        }
+    }
+
+    fn members(&self, id: ServiceId, now_ms: u64) -> Vec<MemberState> {
         let service = self.plan.services.of(id);
         let mut targets = self.targets.of_service(id).peekable();
         let mut members: Vec<MemberState> = service
@@ -110,12 +117,19 @@ impl World {
                 let here = |watched: &&Watched| watched.target.region == member.region;
                 let here: Vec<&Watched> = iter::from_fn(|| targets.next_if(here)).collect();
                 let health = health(&here, service.health.min_healthy);
+                let admin = self.drains.admin(&self.plan, id, member.region, now_ms);
+                let forced = self.forced.of(&region.name, &service.name, now_ms);
                 MemberState {
                     region: member.region,
                     seed: stable_hash(&region.name),
                     weight: member.weight,
-                    health: self.unless_suspect(health, &region.name),
-                    admin: self.drains.admin(&self.plan, id, member.region, now_ms),
+                    health: match forced {
+                        Some(Forced::Up) => Health::Healthy,
+                        Some(Forced::Down) => Health::Unhealthy,
+                        None => self.unless_suspect(health, &region.name),
+                    },
+                    admin: self.with_ramp(admin, &service.name, &region.name, now_ms),
+                    forced,
                 }
             })
             .collect();
@@ -203,7 +217,7 @@ fn health(targets: &[&Watched], min_healthy: u16) -> Health {
 
 /// What traffic shows never takes out the last region, whatever has become of the others since.
 fn keep_the_last(members: &mut [MemberState]) {
-    let is_left = |member: &MemberState| member.health.is_able() && member.admin == Admin::Enabled;
+    let is_left = |member: &MemberState| member.health.is_able() && member.admin.takes_traffic();
     if members.iter().any(is_left) {
         return;
     }

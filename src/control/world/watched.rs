@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use super::LastProbe;
+use super::history::History;
 use crate::config::plan::Plan;
 use crate::health::{Passive, Target, TargetKey, Verdict, targets};
 use crate::ids::{ServiceId, Table};
@@ -24,6 +25,8 @@ pub(super) struct Watched {
     pub(super) key: TargetKey,
     pub(super) target: Target,
     pub(super) state: Option<TargetState>,
+    /// Its last probes.
+    pub(super) history: History,
     /// What its traffic shows; none: that counts for nothing.
     pub(super) passive: Option<Passive>,
     /// When it was last ejected, in milliseconds since 1970.
@@ -33,9 +36,15 @@ pub(super) struct Watched {
 impl Watched {
     /// A target of a Plan, with what was known of it before.
     fn of(plan: &Plan, key: TargetKey, target: Target, known: Option<Self>) -> Self {
-        let (state, passive, ejected_at_ms) = known.map_or((None, None, 0), |known| {
-            (known.state, known.passive, known.ejected_at_ms)
-        });
+        let (state, history, passive, ejected_at_ms) =
+            known.map_or((None, History::default(), None, 0), |known| {
+                (
+                    known.state,
+                    known.history,
+                    known.passive,
+                    known.ejected_at_ms,
+                )
+            });
         let settings = &plan.services.of(target.service).health.passive;
         // Only the proxy's own requests show anything, and they go to origins.
         let settings = settings.filter(|_| target.origin.is_some());
@@ -48,6 +57,7 @@ impl Watched {
             key,
             target,
             state,
+            history,
             passive,
             ejected_at_ms,
         }

@@ -38,7 +38,7 @@ use super::dnssec::{Memo, Signatures};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
 use crate::ids::{ServiceId, Table};
-use crate::steering::{Draw, Snapshot};
+use crate::steering::{Draw, Snapshot, Spread};
 
 /// Everything that DNS answers under one snapshot.
 #[derive(Debug)]
@@ -146,15 +146,15 @@ impl AnswerTable {
         self.lasting.renew_at
     }
 
-    /// What a service answers at a place; `None` for a service of another Plan.
+    /// What a service answers a client of a place; `None` for a service of another Plan.
     pub fn choice(
         &self,
         snapshot: &Snapshot,
         service: ServiceId,
-        place: PlaceId,
+        client: (PlaceId, Spread),
         draw: Draw,
     ) -> Option<Choice> {
-        Some(self.services.get(service)?.choose(snapshot, place, draw))
+        Some(self.services.get(service)?.choose(snapshot, client, draw))
     }
 
     /// Signatures of what only queries can name.

@@ -1,7 +1,7 @@
 //! Steered names: what each service answers at each place, decided by `steer` when the snapshot
 //! is built, or per query where a draw decides.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::super::codec::code::rtype;
@@ -9,7 +9,10 @@ use super::offer::Offer;
 use crate::config::plan::{Plan, Policy, WhenNoneHealthy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Ask, Decision, Draw, MemberState, Refusal, Rule, Snapshot, Verdict, steer};
+use crate::steering::{
+    Admin, Ask, Decision, Draw, MemberState, Percent, Refusal, Rule, Snapshot, Spread, Verdict,
+    steer,
+};
 
 /// How many regions HTTPS records name behind the first: more do not make an answer better, and all
 /// of them have to fit into it.
@@ -156,14 +159,23 @@ pub(in crate::dns) struct SteeredService {
     /// What its regions publish.
     pub(in crate::dns) offer: Arc<Offer>,
     choices: Arc<Choices>,
+    is_shared_out: bool,
 }
 
 #[derive(Debug)]
 enum Choices {
-    /// In the order of the places' ids.
-    ByPlace(Vec<Choice>),
+    /// For clients whose places among a hundred are below a share, in order, and the last for all. More than one
+    /// only while regions leave or come back little by little.
+    ByPlace(Vec<Band>),
     /// `weighted` draws for every query.
     PerQuery,
+}
+
+/// What clients up to a share are answered, in the order of the places' ids.
+#[derive(Debug)]
+struct Band {
+    below: Percent,
+    choices: Vec<Choice>,
 }
 
 /// Choices of services that decide alike under one snapshot: most of many services do.
@@ -198,6 +210,7 @@ impl SteeredService {
             ttl: state.ttl.secs(),
             offer,
             choices: Arc::new(Choices::PerQuery),
+            is_shared_out: state.is_shared_out(),
         };
         if service.policy != Policy::Weighted {
             let deciding = Deciding {
@@ -223,26 +236,60 @@ impl SteeredService {
     fn everywhere(&self, snapshot: &Snapshot) -> Choices {
         // Where nothing is known of places, there is one: nowhere.
         let places = snapshot.clients.places(self.id).len().max(1);
-        let choices = (0..places).map(|place| self.decide(snapshot, PlaceId::at(place), Draw(0)));
-        Choices::ByPlace(choices.collect())
+        let bounds = shares(&snapshot.services.of(self.id).members);
+        let band = |(from, below): (Percent, Percent)| Band {
+            below,
+            choices: (0..places)
+                .map(|place| (PlaceId::at(place), Spread::at(from).unwrap_or_default()))
+                .map(|(place, spread)| self.decide(snapshot, (place, spread), Draw(0)))
+                .collect(),
+        };
+        let froms = std::iter::once(Percent::NONE).chain(bounds.iter().copied());
+        Choices::ByPlace(froms.zip(bounds.iter().copied()).map(band).collect())
     }
 
-    /// What it answers at each place; none where a draw decides.
-    pub(in crate::dns) fn choices(&self) -> &[Choice] {
-        match &*self.choices {
-            Choices::ByPlace(choices) => choices,
+    /// Whether clients of one place are answered by their networks too.
+    pub(in crate::dns) fn is_shared_out(&self) -> bool {
+        self.is_shared_out
+    }
+
+    /// What it answers anywhere; none where a draw decides.
+    pub(in crate::dns) fn choices(&self) -> impl Iterator<Item = &Choice> {
+        let bands: &[Band] = match &*self.choices {
+            Choices::ByPlace(bands) => bands,
             Choices::PerQuery => &[],
-        }
+        };
+        bands.iter().flat_map(|band| &band.choices)
     }
 
     /// What it answers at a place.
-    pub(in crate::dns) fn choose(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
-        let choice = self.choices().get(place.index()).copied();
-        choice.unwrap_or_else(|| self.decide(snapshot, place, draw))
+    pub(in crate::dns) fn choose(
+        &self,
+        snapshot: &Snapshot,
+        (place, spread): (PlaceId, Spread),
+        draw: Draw,
+    ) -> Choice {
+        let known = match &*self.choices {
+            Choices::ByPlace(bands) => bands.iter().find(|band| spread.is_of(band.below)),
+            Choices::PerQuery => None,
+        };
+        let choice = known
+            .and_then(|band| band.choices.get(place.index()))
+            .copied();
+        choice.unwrap_or_else(|| self.decide(snapshot, (place, spread), draw))
     }
 
-    fn decide(&self, snapshot: &Snapshot, place: PlaceId, draw: Draw) -> Choice {
-        let decision = steer(snapshot, &Ask::dns(self.id, place), draw);
+    fn decide(
+        &self,
+        snapshot: &Snapshot,
+        (place, spread): (PlaceId, Spread),
+        draw: Draw,
+    ) -> Choice {
+        let ask = Ask {
+            spread,
+            ..Ask::dns(self.id, place)
+        };
+        let decision = steer(snapshot, &ask, draw);
         let offer = &*self.offer;
         let ranked = decision.ranked.iter().map(|choice| choice.region);
         let alias = if answers_by_name(&snapshot.plan, ranked) {
@@ -296,6 +343,16 @@ impl SteeredService {
                 })
             })
     }
+}
+
+/// The shares of clients at which answers change, and all.
+fn shares(members: &[MemberState]) -> BTreeSet<Percent> {
+    let shares = members.iter().filter_map(|member| match member.admin {
+        Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => Some(share),
+        Admin::Enabled | Admin::Draining | Admin::Drained => None,
+    });
+    let within = shares.filter(|share| *share > Percent::NONE);
+    within.chain([Percent::ALL]).collect()
 }
 
 /// Whether the regions of a ranking are answered by the host name of the first that publishes anything.

@@ -11,7 +11,7 @@ use crate::dns::{Key, Times, ZoneKeys};
 use crate::geo::PlaceId;
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
-use crate::steering::{Admin, Ask, Draw, Snapshot, steer};
+use crate::steering::{Admin, Ask, Draw, Percent, Snapshot, Spread, steer};
 
 fn health(index: u8) -> Health {
     [
@@ -23,7 +23,17 @@ fn health(index: u8) -> Health {
 }
 
 fn admin(index: u8) -> Admin {
-    [Admin::Enabled, Admin::Draining, Admin::Drained][usize::from(index)]
+    let share = Percent::new(index * 10);
+    match index {
+        0..3 => Admin::Enabled,
+        3 => Admin::Draining,
+        4 => Admin::Drained,
+        5..8 => Admin::Returning(share),
+        _ => Admin::Leaving {
+            fresh: Percent::new(100 - index * 10),
+            sessions: Percent::ALL,
+        },
+    }
 }
 
 fn has(snapshot: &Snapshot, region: crate::ids::RegionId, rtype: SteeredType) -> bool {
@@ -38,12 +48,14 @@ fn has(snapshot: &Snapshot, region: crate::ids::RegionId, rtype: SteeredType) ->
 proptest! {
     #[test]
     fn the_answer_table_equals_steer(
-        facts in proptest::collection::vec((0u8..4, 0u8..3, 0u32..4), 9),
+        facts in proptest::collection::vec((0u8..4, 0u8..11, 0u32..4), 9),
         place in 0usize..3,
+        spread in 0u8..100,
         draw: u64,
     ) {
         let draw = Draw(draw);
         let place = PlaceId::at(place);
+        let spread = Spread::at(Percent::new(spread)).unwrap();
         let snapshot = snapshot(Arc::new(plan()), |service, member| {
             let (h, a, weight) = facts[service.index() * 3 + member.region.index()];
             (member.health, member.admin, member.weight) = (health(h), admin(a), weight);
@@ -51,8 +63,8 @@ proptest! {
         let snapshot = Arc::new(snapshot);
         let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
         for service in snapshot.plan.services.ids() {
-            let decision = steer(&snapshot, &Ask::dns(service, place), draw);
-            let choice = table.choice(&snapshot, service, place, draw).unwrap();
+            let decision = steer(&snapshot, &Ask { spread, ..Ask::dns(service, place) }, draw);
+            let choice = table.choice(&snapshot, service, (place, spread), draw).unwrap();
             prop_assert_eq!(choice.verdict(), decision.verdict);
             for rtype in SteeredType::ALL {
                 let first = decision

@@ -4,7 +4,9 @@ use tokio::net::TcpListener;
 
 use super::*;
 use crate::lab::berth::Berth;
+use crate::lab::conditions::Skew;
 use crate::lab::control::{Command, send, state};
+use crate::lab::replica::Rewind;
 
 async fn controlled() -> (Bench, SocketAddr) {
     let bench = bench().await;
@@ -65,6 +67,40 @@ async fn says_what_was_done() {
 }
 
 #[tokio::test]
+async fn says_what_was_done_to_clocks_links_and_stores() {
+    let (_bench, control) = controlled().await;
+    let check = async |command: Command, sentence: &str| {
+        assert_eq!(send(control, command).await.unwrap(), sentence);
+    };
+    let eu = || "eu".to_owned();
+    check(
+        Command::LagOf("us".to_owned(), eu(), Duration::from_millis(500)),
+        "eu applies the writes of us 500 ms after their commit",
+    )
+    .await;
+    let slow = Skew::Behind(Duration::from_secs(2));
+    let skewed = "the clock of eu is -2000 ms from the time of day";
+    check(Command::Skew(eu(), slow), skewed).await;
+    let right = Skew::Ahead(Duration::ZERO);
+    check(Command::Skew(eu(), right), "the clock of eu is right").await;
+    check(
+        Command::Backup(eu()),
+        "eu is backed up at eu=0; `meridian lab rewind eu` goes back to it",
+    )
+    .await;
+    check(
+        Command::Rewind(eu(), Rewind::NewEpoch),
+        "eu is back at its backup in a new epoch: eu=1:0@0:0",
+    )
+    .await;
+    check(
+        Command::Rewind(eu(), Rewind::Silent),
+        "eu is back at its backup and does not say so: eu=0",
+    )
+    .await;
+}
+
+#[tokio::test]
 async fn says_why_nothing_was_done() {
     let (_bench, control) = controlled().await;
     let check = async |command: Command, sentence: &str| {
@@ -86,6 +122,11 @@ async fn says_why_nothing_was_done() {
     check(
         partition("us", "us"),
         "`us` cannot be parted from itself; give two regions",
+    )
+    .await;
+    check(
+        Command::Rewind("us".to_owned(), Rewind::NewEpoch),
+        "there is no backup of `us`; make one with `meridian lab backup us`",
     )
     .await;
     let long = "7200s is too long a delay; the longest is 3600s";
@@ -112,6 +153,14 @@ async fn refusals_have_the_status_of_whose_fault_it_is() {
     check("/lag/us?ms=-1", 400).await;
     check("/lag/us?ms=3600001", 400).await;
     check("/partition/us/us", 400).await;
+    check("/lag/us/us?ms=1", 400).await;
+    check("/lag/us/mars?ms=1", 404).await;
+    check("/skew/us", 400).await;
+    check("/skew/us?ms=3600001", 400).await;
+    check("/rewind/us", 400).await;
+    check("/rewind/us?silently=perhaps", 400).await;
+    check("/rewind/us?silently=true", 409).await;
+    check("/backup/mars", 404).await;
 }
 
 #[tokio::test]

@@ -134,17 +134,16 @@ async fn more_than_one_batch_arrives_in_order() {
 async fn a_delivery_that_comes_twice_or_from_a_stranger_changes_nothing() {
     let bench = bench().await;
     let deliver = async |from: &str, seq: u64| {
-        let entry = serde_json::json!({ "seq": seq, "lamport": seq, "key": "k", "value": "v" });
-        let batch = serde_json::json!({ "from": from, "entries": [entry] });
+        let set = serde_json::json!({ "present": [], "seen": { "upto": [], "beyond": [] } });
+        let entry = serde_json::json!({ "at": [0, seq], "change": { "key": "k", "set": set } });
+        let batch = serde_json::json!({ "from": from, "forks": [], "entries": [entry] });
         let request = bench.request(Method::POST, "eu", "/replicate").json(&batch);
         request.send().await.unwrap()
     };
-    for (seq, receipt) in [
-        (1, r#"{"applied":1}"#),
-        (1, r#"{"applied":1}"#),
-        (3, r#"{"applied":1}"#),
-    ] {
-        assert_eq!(deliver("us", seq).await.text().await.unwrap(), receipt);
+    for seq in [1, 1, 3] {
+        let receipt: serde_json::Value = deliver("us", seq).await.json().await.unwrap();
+        let held = &receipt["applied"]["us"]["held"];
+        assert_eq!(held, &serde_json::json!([[0, 1]]), "{seq}: {receipt}");
     }
     assert_eq!(deliver("mars", 1).await.status(), 403);
     bench.lab.partition("us", "eu").unwrap();

@@ -13,6 +13,7 @@ use super::vector::Required;
 mod commands;
 mod faults;
 mod pages;
+mod rewinds;
 mod storm;
 
 /// Longer than any test lives: what waits for it never happens by itself.

@@ -137,6 +137,28 @@ async fn keys_and_values_are_taken_up_to_their_bounds() {
 }
 
 #[tokio::test]
+async fn members_and_counts_are_taken_up_to_their_bounds() {
+    let bench = bench().await;
+    let check = async |method: Method, path: &str, body: &str, status: u16| {
+        let request = bench.request(method, "us", path).body(body.to_owned());
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status(), status, "{path} {body}");
+        let committed = answer.headers().contains_key("meridian-committed");
+        assert_eq!(committed, status < 300, "{path} {body}");
+    };
+    let member = |length: usize| format!("/sets/s/{}", "m".repeat(length));
+    check(Method::PUT, &member(512), "", 201).await;
+    check(Method::PUT, &member(513), "", 414).await;
+    check(Method::DELETE, &member(513), "", 404).await;
+    let long = |length: usize| format!("{}1", " ".repeat(length - 1));
+    check(Method::POST, "/counters/c", &long(64), 201).await;
+    check(Method::POST, "/counters/c", &long(65), 413).await;
+    check(Method::POST, "/counters/c", "9223372036854775807", 200).await;
+    check(Method::POST, "/counters/c", "9223372036854775808", 400).await;
+    check(Method::POST, "/counters/c", "1.5", 400).await;
+}
+
+#[tokio::test]
 async fn the_largest_values_are_replicated_even_where_json_swells_them() {
     let bench = bench().await;
     bench.lab.lag("eu", NEVER).unwrap();

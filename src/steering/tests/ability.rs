@@ -1,7 +1,7 @@
 //! Step 2: health, drains, and what happens when nobody is able.
 
 use super::scene::{READER, Scene, WRITER, check};
-use crate::steering::Reason;
+use crate::steering::{Percent, Reason};
 
 const ALL: &str = "steering: { policy: priority }";
 const NONE: &str = "steering: { policy: priority, when_none_healthy: none }";
@@ -143,4 +143,59 @@ fn every_region_says_what_became_of_it() {
     let decision = none.decide(&READER);
     assert_eq!(none.story(&decision, "us"), "dropped by health");
     assert_eq!(none.story(&decision, "eu"), "dropped by drain");
+}
+
+#[test]
+fn a_region_that_leaves_little_by_little_keeps_the_same_clients_by_dns_and_by_http() {
+    let scene = Scene::new(ALL).with("us=leaving");
+    for client in [READER, WRITER, READER.by_dns()] {
+        check(&scene, client.spread(49), "us eu ap");
+        check(&scene, client.spread(50), "eu ap");
+    }
+    let decision = scene.decide(&READER.spread(50));
+    let share = Percent::new(50);
+    assert_eq!(decision.steps[0].reason, Reason::Leaving { share });
+}
+
+#[test]
+fn sessions_of_a_region_that_leaves_go_later_than_those_who_are_new() {
+    let scene = Scene::new(STICKY).with("us=leaving");
+    check(&scene, READER.used_to("us").spread(79), "us eu ap");
+    check(&scene, READER.used_to("us").spread(80), "eu ap");
+    check(&scene, READER.used_to("eu").spread(60), "eu ap");
+}
+
+#[test]
+fn a_region_that_comes_back_takes_a_share_and_keeps_its_sessions() {
+    let scene = Scene::new(STICKY).with("us=returning");
+    check(&scene, READER.spread(49), "us eu ap");
+    check(&scene, READER.spread(50), "eu ap");
+    check(&scene, READER.used_to("us").spread(99), "us eu ap");
+    let decision = scene.decide(&READER.spread(50));
+    let share = Percent::new(50);
+    assert_eq!(decision.steps[0].reason, Reason::Returning { share });
+}
+
+#[test]
+fn when_nobody_else_is_able_a_share_is_everybody() {
+    for admin in ["leaving", "returning"] {
+        for steering in [ALL, NONE] {
+            let facts = format!("us={admin} eu=unhealthy ap=drained");
+            let scene = Scene::new(steering).with(&facts);
+            check(&scene, READER.spread(99), "us");
+            let decision = scene.decide(&READER.spread(99));
+            let told = decision.steps.iter().map(|step| step.reason);
+            assert!(told.into_iter().any(|reason| reason == Reason::NobodyElse));
+        }
+    }
+}
+
+#[test]
+fn writes_that_must_not_go_to_two_regions_at_once_are_not_shared_out() {
+    const PRIMARY: &str = "writes: { to: { primary: us } }, steering: { policy: priority }";
+    for admin in ["leaving", "returning"] {
+        let scene = Scene::new(PRIMARY).with(&format!("us={admin}"));
+        check(&scene, WRITER.spread(99), "us eu ap");
+        check(&scene, READER.spread(99), "eu ap");
+    }
 }

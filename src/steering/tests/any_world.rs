@@ -12,7 +12,7 @@ use crate::health::Health;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::latency::Estimate;
 use crate::positions::{self, Position, Vector};
-use crate::steering::{Admin, Ask, Decision, Draw, Require, Snapshot, Vantage, steer};
+use crate::steering::{Admin, Ask, Decision, Draw, Require, Snapshot, Spread, Vantage, steer};
 
 pub(super) const REGIONS: [&str; 4] = ["us", "eu", "ap", "sa"];
 const LABELS: [&str; 4] = ["one", "TWO", "three", "unlisted"];
@@ -226,6 +226,7 @@ impl Asker {
         let ask = Ask {
             service: self.service(),
             place: PlaceId::at(self.place),
+            spread: Spread::default(),
             vantage: self.vantage,
             access: self.access,
             affinity: self.affinity.map(RegionId::at),

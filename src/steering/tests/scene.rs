@@ -14,8 +14,8 @@ use crate::health::{Health, Phases, ProbeResult, Report, Verdict as Said};
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::positions::{self, Position, parse_vector};
 use crate::steering::{
-    Admin, Ask, Decision, Draw, FailOpen, Reason, Refusal, Require, Rule, Snapshot, Vantage,
-    Verdict, steer,
+    Admin, Ask, Decision, Draw, FailOpen, Percent, Reason, Refusal, Require, Rule, Snapshot,
+    Spread, Vantage, Verdict, steer,
 };
 
 /// A client in Tokyo, by `geo.networks`.
@@ -54,6 +54,11 @@ impl Fact {
             "unhealthy" => Self::Health(Health::Unhealthy),
             "draining" => Self::Admin(Admin::Draining),
             "drained" => Self::Admin(Admin::Drained),
+            "returning" => Self::Admin(Admin::Returning(Percent::new(50))),
+            "leaving" => Self::Admin(Admin::Leaving {
+                fresh: Percent::new(50),
+                sessions: Percent::new(80),
+            }),
             _ => panic!("`{word}` is no fact"),
         }
     }
@@ -197,6 +202,7 @@ services:
             .map(|saw| parse_vector(saw, VersionForm::Integer).unwrap());
         let ask = Ask {
             vantage: client.vantage,
+            spread: Spread::at(Percent::new(client.spread)).unwrap(),
             affinity: client.used_to.map(|region| self.region(region)),
             residency: client.resident,
             write_key: client.key,
@@ -278,6 +284,7 @@ pub(super) struct Client<'a> {
     pub(super) pinned: Option<&'a str>,
     pub(super) now_ms: u64,
     pub(super) draw: u64,
+    pub(super) spread: u8,
 }
 
 /// A reader of an unknown place.
@@ -292,6 +299,7 @@ pub(super) const READER: Client<'static> = Client {
     pinned: None,
     now_ms: 0,
     draw: 0,
+    spread: 0,
 };
 
 /// A writer of an unknown place.
@@ -360,6 +368,11 @@ impl<'a> Client<'a> {
     /// The same client later.
     pub(super) fn at(self, now_ms: u64) -> Self {
         Self { now_ms, ..self }
+    }
+
+    /// The same client at another place among a hundred.
+    pub(super) fn spread(self, spread: u8) -> Self {
+        Self { spread, ..self }
     }
 
     /// The same client with another draw.

@@ -1,0 +1,156 @@
+//! Who did what, when, from where, and what came of it: told to the audit log and as an event.
+//!
+//! Around the calls of operators: drains, forced states, reloads. Positions are pushed by machines, and
+//! what a dry run shows changes nothing: neither is told unless it is refused for want of the right to.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode, Uri};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::caller::Caller;
+use super::state::AdminState;
+use super::writes::error;
+use crate::clock;
+use crate::control::Kind;
+
+/// No call that an operator makes has a longer body.
+const MOST_BODY: usize = 64 << 10;
+
+/// Characters of a call that are told.
+const MOST_CALL: usize = 512;
+
+/// Answers to them are of one object.
+const MOST_ANSWER: usize = 4 << 20;
+
+/// Lets a call pass, and tells of it before its answer is sent.
+pub(super) async fn tell(
+    State(state): State<Arc<AdminState>>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let caller = request.extensions().get::<Caller>().cloned();
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let Some(caller) = caller.filter(|_| is_told(&method, &uri)) else {
+        return next.run(request).await;
+    };
+    let (parts, body) = request.into_parts();
+    let Ok(body) = to_bytes(body, MOST_BODY).await else {
+        let message = format!("a body of at most {MOST_BODY} bytes is expected");
+        return error(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
+    };
+    let request = Request::from_parts(parts, Body::from(body.clone()));
+    let (parts, answer) = next.run(request).await.into_parts();
+    let answer = to_bytes(answer, MOST_ANSWER).await.unwrap_or_default();
+    let act = Act {
+        who: caller.who.to_string(),
+        from: caller.from.to_string(),
+        what: shortened(format!("{method} {uri}")),
+        with: told_body(&body),
+        status: parts.status,
+        why: told_error(&answer),
+        left_out: 0,
+    };
+    act.record(&state).await;
+    Response::from_parts(parts, Body::from(answer))
+}
+
+fn is_told(method: &Method, uri: &Uri) -> bool {
+    let is_change = !matches!(*method, Method::GET | Method::HEAD);
+    let path = uri.path();
+    let is_act = ["/api/v1/drains/", "/api/v1/forced/", "/api/v1/reload"]
+        .iter()
+        .any(|begins| path.starts_with(begins));
+    let is_dry = *method == Method::PUT
+        && path.starts_with("/api/v1/drains/")
+        && super::foresee::is_dry(uri) == Ok(true);
+    is_change && is_act && !is_dry
+}
+
+/// The beginning of what somebody called: names are shorter than this.
+fn shortened(what: String) -> String {
+    what.chars().take(MOST_CALL).collect()
+}
+
+/// What was sent: as JSON, else that it was none.
+fn told_body(body: &Bytes) -> Value {
+    if body.is_empty() {
+        return Value::Null;
+    }
+    serde_json::from_slice(body).unwrap_or_else(|_| json!(format!("{} bytes, no JSON", body.len())))
+}
+
+/// The error that an answer tells, if it does.
+fn told_error(answer: &Bytes) -> Value {
+    let answer: Option<Value> = serde_json::from_slice(answer).ok();
+    let error = answer.and_then(|answer| answer.get("error").cloned());
+    error.unwrap_or(Value::Null)
+}
+
+/// Tells of a call that was turned away, unless too many were.
+pub(super) async fn tell_of_refusal(
+    state: &AdminState,
+    from: std::net::IpAddr,
+    what: String,
+    (status, why): (StatusCode, &str),
+) {
+    let Some(left_out) = state.access.admit_stranger(clock::unix_ms()) else {
+        return;
+    };
+    let act = Act {
+        who: "(unknown)".to_owned(),
+        from: from.to_string(),
+        what: shortened(what),
+        with: Value::Null,
+        status,
+        why: json!(why),
+        left_out,
+    };
+    act.record(state).await;
+}
+
+/// What somebody did or tried to.
+struct Act {
+    who: String,
+    from: String,
+    what: String,
+    with: Value,
+    status: StatusCode,
+    why: Value,
+    /// Refusals before it that were not told.
+    left_out: u64,
+}
+
+impl Act {
+    async fn record(self, state: &AdminState) {
+        let outcome = if self.status.is_success() {
+            "done"
+        } else {
+            "refused"
+        };
+        let line = json!({
+            "at": clock::rfc3339(clock::unix_ms()), "who": self.who, "from": self.from, "what": self.what,
+            "with": self.with, "outcome": outcome, "status": self.status.as_u16(), "why": self.why,
+            "left_out": self.left_out,
+        });
+        if let Some(audit) = state.audit.clone() {
+            let written = tokio::task::spawn_blocking(move || audit.write(&line)).await;
+            if let Ok(Err(error)) = written {
+                tracing::error!(%error, "audit log not written");
+            }
+        }
+        let why = self
+            .why
+            .as_str()
+            .map_or(String::new(), |why| format!(": {why}"));
+        let message = format!(
+            "{} from {}: {} {outcome}{why}",
+            self.who, self.from, self.what
+        );
+        state.control.tell(Kind::Audit, message).await;
+    }
+}

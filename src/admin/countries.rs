@@ -1,0 +1,111 @@
+//! `GET /api/v1/countries`: whereto DNS sends a client of every country now.
+//!
+//! What it says is what `explain` says of those clients. It is made once for each name and snapshot, however many look.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::explain::{Question, QuestionError, explain};
+use super::state::AdminState;
+use super::writes::error;
+use crate::clock;
+use crate::geo::CountryClient;
+use crate::prefix::Prefix;
+use crate::proxy::Live;
+use crate::steering::Snapshot;
+
+/// Names whose answers are kept for others who look.
+const NAMES: usize = 16;
+
+/// What was made of the last snapshot.
+#[derive(Default)]
+pub struct Atlas(Mutex<Option<Edition>>);
+
+struct Edition {
+    snapshot: Arc<Snapshot>,
+    by_name: HashMap<String, Bytes>,
+}
+
+impl Atlas {
+    fn known(&self, snapshot: &Arc<Snapshot>, name: &str) -> Option<Bytes> {
+        let edition = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let edition = edition.as_ref()?;
+        let is_current = Arc::ptr_eq(&edition.snapshot, snapshot);
+        is_current.then(|| edition.by_name.get(name).cloned())?
+    }
+
+    fn keep(&self, snapshot: &Arc<Snapshot>, name: String, json: Bytes) {
+        let mut edition = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let current = edition
+            .take()
+            .filter(|edition| Arc::ptr_eq(&edition.snapshot, snapshot));
+        let mut by_name = current.map_or_else(HashMap::new, |edition| edition.by_name);
+        if by_name.len() < NAMES {
+            by_name.insert(name, json);
+        }
+        *edition = Some(Edition {
+            snapshot: snapshot.clone(),
+            by_name,
+        });
+    }
+}
+
+/// `?name=HOST`.
+pub(super) async fn countries(
+    State(state): State<Arc<AdminState>>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    let name = query.into_iter().find(|(key, _)| key == "name");
+    let Some((_, name)) = name else {
+        return error(StatusCode::BAD_REQUEST, "`name` is needed").into_response();
+    };
+    let live = state.proxy.live.load_full();
+    let made = match state.atlas.known(&live.snapshot, &name) {
+        Some(known) => Ok(known),
+        None => make(&state, &live, &name).inspect(|json| {
+            state.atlas.keep(&live.snapshot, name, json.clone());
+        }),
+    };
+    match made {
+        Ok(json) => ([("content-type", "application/json")], json).into_response(),
+        Err(problem) => error(StatusCode::NOT_FOUND, problem.to_string()).into_response(),
+    }
+}
+
+fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionError> {
+    let database = state.database.load();
+    let now = (clock::unix_secs(), clock::steady_ms());
+    let ask = |client: &CountryClient| {
+        let question = Question {
+            name: name.to_owned(),
+            client: Prefix::host(client.address),
+            record_type: None,
+            method: None,
+            token: None,
+        };
+        explain(&live.snapshot, &database, &live.keyring, &question, now)
+    };
+    let countries = database.country_clients();
+    let countries: Result<Vec<Value>, QuestionError> = countries
+        .iter()
+        .map(|client| Ok(entry(client, &ask(client)?.decision)))
+        .collect();
+    Ok(Bytes::from(
+        json!({ "name": name, "countries": countries? }).to_string(),
+    ))
+}
+
+fn entry(client: &CountryClient, decision: &[String]) -> Value {
+    json!({
+        "country": client.country.as_str(),
+        "location": client.point.map(|point| [point.lat(), point.lon()]),
+        "client": client.address.to_string(),
+        "decision": decision,
+    })
+}

@@ -1,0 +1,59 @@
+// What happened, newest first, as much of it as is asked for.
+
+import { $, make, show, since } from "./page.js";
+
+const MOST = 500;
+/** Of events that every edge has; others are added as they come. */
+let kinds = ["health", "drain", "reload", "position"];
+
+/** Newest first. */
+let events = [];
+
+const filter = () => document.forms["events-filter"].elements;
+
+export function start() {
+  options("kind", kinds);
+  document.forms["events-filter"].addEventListener("change", list);
+  document.forms["events-filter"].addEventListener("submit", (event) => event.preventDefault());
+}
+
+export function showStatus(status) {
+  options("region", status.regions.map((region) => region.name));
+  options("service", status.services.map((service) => service.name));
+}
+
+function options(name, values) {
+  const select = filter()[name];
+  const chosen = select.value;
+  show(select, values, () => [make("option", { value: "" }, "all"), ...values.map((value) => make("option", {}, value))]);
+  if (values.includes(chosen)) select.value = chosen;
+}
+
+/** Takes an event in; ids begin anew with another process, whose events are all there is then. */
+export function add(event) {
+  if (events.length && event.id <= events[0].id) {
+    if (events.some((known) => known.id === event.id && known.at === event.at)) return;
+    events = [];
+  }
+  events = [event, ...events].slice(0, MOST);
+  if (!kinds.includes(event.kind)) options("kind", kinds = [...kinds, event.kind]);
+  listSoon();
+}
+
+let due = null;
+
+/** Once for many events that come together, as a replay's do. */
+function listSoon() {
+  due ??= setTimeout(() => { due = null; list(); }, 50);
+}
+
+/** What was last told of a region of a service. */
+export const latestOf = (region, service) =>
+  events.find((event) => event.region === region && (event.service === service || event.service === null) && event.kind !== "position");
+
+function list() {
+  const wanted = ["kind", "region", "service"].map((name) => [name, filter()[name].value]).filter(([, value]) => value);
+  const matching = events.filter((event) => wanted.every(([name, value]) => event[name] === value));
+  show($("events"), matching, () => matching.map((event) => make("li", {},
+    make("time", { datetime: event.at }, since(event.at)), " ", make("span", { class: "kind" }, event.kind), " ", event.message)));
+}

@@ -1,0 +1,58 @@
+// Why a client is sent where it is: the decision step by step, as DNS makes it and as HTTP does.
+
+import { get } from "./api.js";
+import { $, hostOf, make } from "./page.js";
+
+const form = () => document.forms.explain;
+
+export function start() {
+  form().addEventListener("submit", (event) => {
+    event.preventDefault();
+    explain();
+  });
+}
+
+export function showStatus(status) {
+  const { name } = form().elements;
+  if (!name.value && status.services.length) name.value = hostOf(status.services[0]);
+}
+
+/** Explains for a client as if it had been typed. */
+export function about(name, client) {
+  form().elements.name.value = name;
+  form().elements.client.value = client;
+  explain();
+}
+
+async function explain() {
+  const { name, client, type, method, token } = form().elements;
+  const question = { name: name.value.trim(), client: client.value.trim() };
+  const both = await Promise.allSettled([
+    get("api/v1/explain", { ...question, type: type.value }),
+    get("api/v1/explain", { ...question, method: method.value, token: token.value.trim() }),
+  ]);
+  const titles = [`DNS ${type.value}`, `HTTP ${method.value}`];
+  $("explanation").replaceChildren(place(both, question), make("div", { class: "pair" }, ...both.map((told, at) => decision(titles[at], told))));
+}
+
+function place(both, { name, client }) {
+  const found = both.find((told) => told.status === "fulfilled")?.value;
+  if (!found) return make("p", {}, `${client} asks for ${name}.`);
+  const { country, scope } = found.client;
+  return make("p", {}, `${client} asks for ${name}: ${country ? `a client in ${country}` : "a client of unknown place"}. ` +
+    `Everybody in ${scope} is ranked alike.`);
+}
+
+function decision(title, { value, reason }) {
+  const heading = make("h3", {}, title);
+  if (!value) return make("section", {}, heading, make("p", { class: "alarm" }, reason.message));
+  const answer = make("p", { class: "decision" }, make("strong", {}, value.decision[0] ?? "nobody"),
+    value.decision.length > 1 ? `, then ${value.decision.slice(1).join(", ")}` : "",
+    ` (${value.verdict}${value.face === "dns" ? `, for ${value.ttl} s` : ""})`);
+  const rows = value.steps.map((step) => make("tr", { class: step.kept ? "kept" : "dropped" },
+    make("th", { scope: "row" }, step.region), make("td", {}, step.rule), make("td", {}, step.kept ? "kept" : "dropped"), make("td", {}, step.reason)));
+  const head = ["Region", "Rule", "Result", "Reason"].map((name) => make("th", { scope: "col" }, name));
+  return make("section", {}, heading, answer,
+    make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Steps of ${title}` },
+      make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
+}

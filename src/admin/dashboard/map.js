@@ -1,0 +1,154 @@
+// The world: each country in the color of the region that DNS sends it to, and lines for the answers of the last seconds.
+
+import { get } from "./api.js";
+import { about } from "./explain.js";
+import { $, colorOf, draw, hostOf, make, number, show } from "./page.js";
+
+/** The unit of the shapes: fifths of a degree. */
+const SCALE = 5;
+
+const names = new Intl.DisplayNames(["en"], { type: "region" });
+const nameOf = (country) => names.of(country) ?? country;
+
+let status = null;
+let traffic = { flows: [], regions: [] };
+let countries = [];
+let outlines = {};
+
+const regionNames = () => status.regions.map((region) => region.name);
+const chosenName = () => $("map-name").value;
+const at = ([latitude, longitude]) => [longitude * SCALE, -latitude * SCALE];
+
+export async function start() {
+  $("map").addEventListener("click", clicked);
+  $("map-name").addEventListener("change", refresh);
+  $("map-details").addEventListener("toggle", showTable);
+  outlines = await get("dashboard/world.json");
+}
+
+export function showStatus(news) {
+  status = news;
+  const hosts = news.services.map(hostOf);
+  const chosen = chosenName();
+  show($("map-name"), hosts, () => hosts.map((host) => make("option", {}, host)));
+  if (hosts.includes(chosen)) $("map-name").value = chosen;
+  showMarks();
+}
+
+export function showTraffic(news) {
+  traffic = { flows: news.flows ?? [], regions: news.regions ?? [] };
+  showFlows();
+  showLegend();
+  showTable();
+}
+
+/** Asks anew where countries are sent. */
+export async function refresh() {
+  if (!chosenName()) return;
+  ({ countries } = await get("api/v1/countries", { name: chosenName() }));
+  showLand();
+  showFlows();
+  showLegend();
+  showTable();
+}
+
+function showLand() {
+  const facts = countries.map(({ country, location, decision }) => [country, location, colorOf(regionNames(), decision[0]), decision[0]]);
+  show($("map-land"), facts, () => facts.map(([country, location, color, region]) => {
+    const title = draw("title", {}, `${nameOf(country)}: ${region ?? "nobody"}`);
+    const common = { class: `land ${color}`, "data-country": country };
+    if (outlines[country]) return draw("path", { ...common, d: outlines[country] }, title);
+    if (!location) return null;
+    const [cx, cy] = at(location);
+    return draw("circle", { ...common, cx, cy, r: 5 }, title);
+  }));
+}
+
+function showFlows() {
+  const places = new Map(countries.map(({ country, location }) => [country, location]));
+  const regions = new Map((status?.regions ?? []).map(({ name, location }) => [name, location]));
+  const most = Math.max(...traffic.flows.map((flow) => flow.per_s), 0.001);
+  const lines = traffic.flows.flatMap(({ country, region, per_s }) => {
+    const [from, to] = [places.get(country), regions.get(region)];
+    return from && to ? [{ country, region, d: arc(at(from), at(to)), width: 2 + 10 * Math.sqrt(per_s / most), color: colorOf(regionNames(), region) }] : [];
+  });
+  show($("map-flows"), lines, () => lines.map(({ country, region, d, width, color }) =>
+    draw("path", { class: `flow ${color}`, d, "stroke-width": width.toFixed(1), "data-flow": `${country} ${region}` })));
+}
+
+/** A line that bends upwards, the more the longer it is. */
+function arc([x1, y1], [x2, y2]) {
+  const lift = Math.hypot(x2 - x1, y2 - y1) / 5;
+  return `M${x1.toFixed()} ${y1.toFixed()}Q${((x1 + x2) / 2).toFixed()} ${((y1 + y2) / 2 - lift).toFixed()} ${x2.toFixed()} ${y2.toFixed()}`;
+}
+
+function showMarks() {
+  const regions = status.regions.filter((region) => region.location)
+    .map(({ name, state, location }) => ({ name, state, location, color: colorOf(regionNames(), name) }));
+  const facts = { regions, edge: status.location, node: status.node };
+  show($("map-marks"), facts, () => [...regions.map(regionMark), facts.edge && edgeMark(facts)]);
+}
+
+function regionMark({ name, state, location, color }) {
+  const [x, y] = at(location);
+  const is_down = state === "unhealthy";
+  return draw("g", { class: `mark ${state} ${color}`, "data-mark": name, transform: `translate(${x.toFixed()} ${y.toFixed()})` },
+    draw("circle", { r: 13 }),
+    is_down ? draw("path", { class: "cross", d: "M-8-8L8 8M8-8L-8 8" }) : null,
+    // Where the map ends soon, the name stands before its place.
+    draw("text", x > 350 ? { x: -19, y: 9, "text-anchor": "end" } : { x: 19, y: 9 }, `${name}${state === "healthy" ? "" : `, ${state}`}`));
+}
+
+function edgeMark({ edge, node }) {
+  const [x, y] = at(edge);
+  return draw("g", { class: "mark edge", transform: `translate(${x.toFixed()} ${y.toFixed()})` },
+    draw("path", { d: "M0-15L15 0L0 15L-15 0z" }), draw("text", { class: "below", y: 42, "text-anchor": "middle" }, `${node} (this edge)`));
+}
+
+function showLegend() {
+  if (!status) return;
+  const counts = regionNames().map((name) => ({
+    name, countries: countries.filter(({ decision }) => decision[0] === name).length,
+    share: traffic.regions.find((region) => region.name === name)?.dns_share ?? 0,
+  }));
+  show($("map-legend"), counts, () => counts.map(({ name, countries, share }) => make("span", { class: "key" },
+    make("span", { class: `swatch ${colorOf(regionNames(), name)}`, "aria-hidden": "true" }),
+    `${name}: ${countries} countries, ${Math.round(share * 100)} % of DNS answers lately`)));
+}
+
+function showTable() {
+  if (!$("map-details").open) return;
+  const rates = new Map();
+  for (const { country, per_s } of traffic.flows) rates.set(country, (rates.get(country) ?? 0) + per_s);
+  const rows = countries.map((entry) => ({ ...entry, name: nameOf(entry.country), rate: rates.get(entry.country) ?? 0 }));
+  // By name, so that nothing moves under who reads.
+  rows.sort((a, b) => a.name.localeCompare(b.name));
+  show($("map-rows"), rows.map(({ country, client, decision }) => [country, client, decision]), () => rows.map(row));
+  for (const { country, rate } of rows) {
+    const cell = $("map-rows").querySelector(`[data-country="${country}"] td:last-child`);
+    show(cell, rate, () => (rate ? number(rate) : ""));
+  }
+}
+
+function row({ country, name, client, decision }) {
+  const explain = make("button", { type: "button", class: "plain", onclick: () => about(chosenName(), client) }, name);
+  return make("tr", { "data-country": country }, make("th", { scope: "row" }, explain), make("td", {}, decision[0] ?? "nobody"),
+    make("td", { class: "faint" }, decision.slice(1).join(", ")), make("td", {}));
+}
+
+/** Explains for the country that was clicked, or the nearest one at sea. */
+function clicked(event) {
+  const country = event.target.closest("[data-country]")?.dataset.country ?? nearest(event);
+  const found = countries.find((entry) => entry.country === country);
+  if (found) about(chosenName(), found.client);
+}
+
+function nearest(event) {
+  const point = new DOMPoint(event.clientX, event.clientY).matrixTransform($("map").getScreenCTM().inverse());
+  const far = ({ location }) => {
+    const [x, y] = at(location);
+    return Math.hypot(x - point.x, y - point.y);
+  };
+  const placed = countries.filter(({ location }) => location);
+  return placed.reduce((best, entry) => (!best || far(entry) < far(best) ? entry : best), null)?.country;
+}

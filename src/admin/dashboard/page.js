@@ -1,0 +1,60 @@
+// What every panel makes its elements with. Text is always text, never markup.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+export const $ = (id) => document.getElementById(id);
+
+export function make(tag, attributes = {}, ...children) {
+  return fill(document.createElement(tag), attributes, children);
+}
+
+export function draw(tag, attributes = {}, ...children) {
+  return fill(document.createElementNS(SVG, tag), attributes, children);
+}
+
+function fill(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
+    else if (value !== undefined && value !== null) element.setAttribute(name, value);
+  }
+  element.append(...children.filter((child) => child !== null && child !== undefined));
+  return element;
+}
+
+const shown = new WeakMap();
+
+/** Fills an element anew if what it shows has changed: whoever reads or stands in it is not disturbed otherwise. */
+export function show(element, facts, build) {
+  const text = JSON.stringify(facts);
+  if (shown.get(element) === text) return;
+  shown.set(element, text);
+  element.replaceChildren(...[build(facts)].flat().filter((child) => child !== null && child !== undefined));
+}
+
+export const clock = (text) => (text ? new Date(text).toLocaleTimeString() : "–");
+
+/** The time, with the day if that is not today. */
+export function since(text) {
+  if (!text) return "–";
+  const at = new Date(text);
+  return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
+}
+
+const SIGNS = { healthy: "●", degraded: "◐", draining: "◌", unhealthy: "✕", unknown: "?" };
+
+/** A state, told by sign and word as well as by color. */
+export function stateOf(state) {
+  return make("span", { class: `state ${state}` }, make("span", { "aria-hidden": "true" }, `${SIGNS[state] ?? "?"} `), state);
+}
+
+/** The class of a region's color: by its place in the configuration. */
+export const colorOf = (regions, name) => {
+  const at = regions.indexOf(name);
+  return at < 0 ? "nobody" : `c${at % 8}`;
+};
+
+/** A name that a service answers for; a wildcard stands for any name below it. */
+export const hostOf = (service) => service.hosts[0].replace(/^\*/, "www");
+
+export const number = (value, unit = "") =>
+  value === null || value === undefined ? "–" : `${value >= 100 ? Math.round(value) : Number(value.toPrecision(3))}${unit}`;

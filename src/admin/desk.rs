@@ -1,0 +1,75 @@
+//! Answers those who ask for the status: each with one that was made after they asked, made once for all who wait.
+//!
+//! However many ask, it is made at most every [`APART`]. Who asks alone is answered at once.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Duration, Instant};
+use tokio_util::task::TaskTracker;
+
+use super::state::AdminState;
+use super::status::status;
+use crate::control::Closed;
+
+/// Between two renderings: 20 a second, and who waits does not notice.
+const APART: Duration = Duration::from_millis(50);
+
+/// Who may wait at once; whoever comes then waits to wait.
+const WAITING: usize = 4_096;
+
+type Reply = oneshot::Sender<Result<Arc<Rendered>, Closed>>;
+
+/// A status.
+pub(super) struct Rendered {
+    pub(super) value: Value,
+    pub(super) json: Bytes,
+}
+
+/// Where to ask for the status.
+#[derive(Clone)]
+pub(super) struct Desk(mpsc::Sender<Reply>);
+
+impl Desk {
+    /// Opens it; it closes when nobody can ask any more.
+    pub(super) fn open(state: Arc<AdminState>, tasks: &TaskTracker) -> Self {
+        let (desk, asked) = mpsc::channel(WAITING);
+        tasks.spawn(answer(state, asked));
+        Self(desk)
+    }
+
+    /// The status as it is now.
+    pub(super) async fn status(&self) -> Result<Arc<Rendered>, Closed> {
+        let (reply, rendered) = oneshot::channel();
+        self.0.send(reply).await.map_err(|_| Closed)?;
+        rendered.await.map_err(|_| Closed)?
+    }
+}
+
+async fn answer(state: Arc<AdminState>, mut asked: mpsc::Receiver<Reply>) {
+    let renderings = metrics::counter!("meridian_admin_status_renderings_total");
+    let mut waiting = Vec::new();
+    let mut next = Instant::now();
+    while asked.recv_many(&mut waiting, WAITING).await > 0 {
+        tokio::time::sleep_until(next).await;
+        while let Ok(reply) = asked.try_recv() {
+            waiting.push(reply);
+        }
+        next = Instant::now() + APART;
+        let rendered = render(&state).await;
+        renderings.increment(1);
+        for reply in waiting.drain(..) {
+            // Whoever has gone needs none.
+            let _ = reply.send(rendered.clone());
+        }
+    }
+}
+
+async fn render(state: &AdminState) -> Result<Arc<Rendered>, Closed> {
+    let world = state.control.status().await?;
+    let value = status(state, &world);
+    let json = Bytes::from(value.to_string());
+    Ok(Arc::new(Rendered { value, json }))
+}

@@ -1,0 +1,122 @@
+//! `GET /api/v1/events`: what happened and happens, and on demand what traffic does, as Server-Sent Events.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::{Event as Sent, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, Stream, StreamExt};
+use serde_json::json;
+use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
+
+use super::state::AdminState;
+use super::writes::error;
+use crate::clock;
+use crate::control::Event;
+
+/// Who may follow at once: each costs a connection, and what is sent to it.
+const FOLLOWERS: usize = 4_096;
+
+static PLACES: Semaphore = Semaphore::const_new(FOLLOWERS);
+
+/// First what is kept since `?since=ID` (or `Last-Event-ID`), then what comes; with `?with=traffic` also every
+/// report of what traffic does, without an id.
+pub(super) async fn events(
+    State(state): State<Arc<AdminState>>,
+    headers: HeaderMap,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    let field = |name: &str| {
+        let found = query.iter().find(|(key, _)| key == name);
+        found.map(|(_, value)| value.as_str())
+    };
+    let resumed = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok());
+    let since = match field("since").or(resumed).map(str::parse::<u64>) {
+        None => 0,
+        Some(Ok(since)) => since,
+        Some(Err(_)) => {
+            return error(StatusCode::BAD_REQUEST, "`since` must be an event's number")
+                .into_response();
+        }
+    };
+    let with_traffic = match field("with") {
+        None => false,
+        Some("traffic") => true,
+        Some(_) => {
+            return error(StatusCode::BAD_REQUEST, "`with` may be `traffic`").into_response();
+        }
+    };
+    let Ok(place) = PLACES.try_acquire() else {
+        let retry = [("retry-after", "5")];
+        let full = format!("{FOLLOWERS} follow the events already");
+        return (retry, error(StatusCode::SERVICE_UNAVAILABLE, full)).into_response();
+    };
+    let traffic = with_traffic.then(|| state.traffic.follow());
+    follow(&state, since, traffic, place)
+}
+
+fn follow(
+    state: &AdminState,
+    since: u64,
+    traffic: Option<watch::Receiver<Arc<str>>>,
+    place: SemaphorePermit<'static>,
+) -> Response {
+    let (past, follower) = state.control.events().follow(since);
+    let events = stream::iter(past).chain(following(follower));
+    let events = events.map(|event| Some(sse(&event)));
+    // Followers that fall behind are to be disconnected: the end of the events is the end of all.
+    let events = events.chain(stream::iter([None]));
+    let reports: Pin<Box<dyn Stream<Item = Option<Sent>> + Send>> = match traffic {
+        Some(traffic) => Box::pin(reports(traffic).map(Some)),
+        None => Box::pin(stream::empty()),
+    };
+    let all = stream::select(events, reports)
+        .take_while(|sent| std::future::ready(sent.is_some()))
+        .filter_map(std::future::ready)
+        .map(move |sent| {
+            let _held = &place;
+            Ok::<_, Infallible>(sent)
+        });
+    Sse::new(all)
+        .keep_alive(KeepAlive::default())
+        .into_response()
+}
+
+/// What comes, until the follower falls behind: it then comes back with the last id that it saw.
+fn following(follower: broadcast::Receiver<Event>) -> impl Stream<Item = Event> {
+    stream::unfold(follower, |mut follower| async move {
+        follower.recv().await.ok().map(|event| (event, follower))
+    })
+}
+
+/// The report that there is and those that come; who is slow gets the latest alone.
+fn reports(traffic: watch::Receiver<Arc<str>>) -> impl Stream<Item = Sent> {
+    stream::unfold((traffic, true), |(mut traffic, is_first)| async move {
+        if !is_first {
+            traffic.changed().await.ok()?;
+        }
+        let report = traffic.borrow_and_update().clone();
+        let sent = Sent::default().event("traffic").data(report);
+        Some((sent, (traffic, false)))
+    })
+}
+
+fn sse(event: &Event) -> Sent {
+    let data = json!({
+        "id": event.id,
+        "at": clock::rfc3339(event.at_ms),
+        "kind": event.kind.as_str(),
+        "region": event.region,
+        "service": event.service,
+        "message": event.message,
+    });
+    Sent::default()
+        .id(event.id.to_string())
+        .event(event.kind.as_str())
+        .data(data.to_string())
+}

@@ -1,0 +1,68 @@
+//! `PUT` and `DELETE /api/v1/forced/REGION`: what an operator says of health counts before what probes say.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::state::AdminState;
+use super::writes::{
+    Refused, bad, drain_refused, force, length, object, service_of, shutting_down, text,
+};
+use crate::clock;
+use crate::control::ForcedState;
+use crate::steering::Forced;
+
+/// `PUT /api/v1/forced/REGION`.
+pub(super) async fn put(
+    State(state): State<Arc<AdminState>>,
+    Path(region): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let asked = object(&body, &["state", "service", "for", "reason", "force"])?;
+    let anyway = force(&asked)?;
+    let now_ms = clock::unix_ms();
+    let forced = ForcedState {
+        region: region.into(),
+        service: text(&asked, "service")?.map(Into::into),
+        state: match text(&asked, "state")? {
+            Some("up") => Forced::Up,
+            Some("down") => Forced::Down,
+            Some(_) | None => return Err(bad("`state` must be \"up\" or \"down\"")),
+        },
+        since_ms: now_ms,
+        until_ms: length(&asked, "for")?.map(|lasts_ms| now_ms.saturating_add(lasts_ms)),
+        reason: text(&asked, "reason")?.map(str::to_owned),
+    };
+    let answer = json!({
+        "region": &*forced.region,
+        "service": forced.service.as_deref(),
+        "state": forced.state.as_str(),
+        "until": forced.until_ms.map(clock::rfc3339),
+        "reason": forced.reason,
+    });
+    let concluded = state.control.force(forced, anyway).await;
+    match concluded.map_err(shutting_down)? {
+        Ok(()) => Ok(Json(answer).into_response()),
+        Err(refused) => Ok(drain_refused(&refused)),
+    }
+}
+
+/// `DELETE /api/v1/forced/REGION`.
+pub(super) async fn delete(
+    State(state): State<Arc<AdminState>>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Response, Refused> {
+    let undone = state
+        .control
+        .unforce(region.clone(), service_of(query))
+        .await;
+    match undone.map_err(shutting_down)? {
+        Ok(()) => Ok(Json(json!({ "region": region })).into_response()),
+        Err(refused) => Ok(drain_refused(&refused)),
+    }
+}

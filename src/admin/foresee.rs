@@ -1,0 +1,224 @@
+//! What a drain would do, without doing it: whose traffic would move, where to, and what would be refused.
+//!
+//! Decides nothing: the same snapshot is asked twice, as it is and as it would be once the drain is over and
+//! done with.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::Query;
+use axum::http::Uri;
+use serde_json::{Value, json};
+
+use super::traffic::{ByRegion, Served};
+use crate::config::plan::{Access, Policy};
+use crate::geo::PlaceId;
+use crate::ids::{Id, RegionId, ServiceId};
+use crate::steering::{Admin, Ask, Draw, Snapshot, Vantage, steer};
+
+/// Draws that stand for all where a draw decides.
+const DRAWS: u64 = 1_000;
+
+/// Whether the query of a drain asks for a dry run; an error for anything that it does not know, since who
+/// asks for a look ahead must not get a drain.
+pub(super) fn is_dry(uri: &Uri) -> Result<bool, String> {
+    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    let Query(query) = query.map_err(|error| error.to_string())?;
+    query
+        .iter()
+        .try_fold(false, |_, (key, value)| match (&**key, &**value) {
+            ("dry_run", "true") => Ok(true),
+            ("dry_run", "false") => Ok(false),
+            ("dry_run", _) => Err("`dry_run` must be true or false".to_owned()),
+            (key, _) => Err(format!("unknown parameter `{key}`: expected dry_run")),
+        })
+}
+
+/// Who goes from where to where: shares of the clients that count, by IPv4 and by IPv6 addresses.
+#[derive(Debug, Default, PartialEq)]
+struct Moves {
+    /// All that the region has.
+    has: [f64; 2],
+    /// By where they would go; without a region: nowhere.
+    to: BTreeMap<Option<RegionId>, [f64; 2]>,
+}
+
+/// The answer to a dry run of a drain.
+pub(super) fn foresee(
+    snapshot: &Snapshot,
+    region: RegionId,
+    services: &[ServiceId],
+    (span_ms, traffic): &(u64, ByRegion),
+) -> Value {
+    let after = without(snapshot, region, services);
+    let told: Vec<Value> = services
+        .iter()
+        .map(|service| of_service(snapshot, &after, region, *service, traffic))
+        .collect();
+    let is_refused = told
+        .iter()
+        .any(|service| service.get("refused") == Some(&Value::Bool(true)));
+    json!({
+        "dry_run": true,
+        "region": &*snapshot.plan.regions.of(region).name,
+        "refused": is_refused,
+        "measured_over_ms": span_ms,
+        "services": told,
+    })
+}
+
+/// The snapshot once the region takes nobody for these services.
+fn without(snapshot: &Snapshot, region: RegionId, services: &[ServiceId]) -> Snapshot {
+    let mut after = Snapshot {
+        generation: snapshot.generation,
+        plan: snapshot.plan.clone(),
+        clients: snapshot.clients.clone(),
+        services: snapshot.services.clone(),
+        edge: snapshot.edge.clone(),
+        positions: snapshot.positions.clone(),
+    };
+    for id in services {
+        let state = Arc::make_mut(after.services.of_mut(*id));
+        let members = state.members.iter_mut();
+        for member in members.filter(|member| member.region == region) {
+            member.admin = Admin::Drained;
+        }
+    }
+    after
+}
+
+fn of_service(
+    before: &Snapshot,
+    after: &Snapshot,
+    region: RegionId,
+    id: ServiceId,
+    traffic: &ByRegion,
+) -> Value {
+    let plan = &before.plan;
+    let service = plan.services.of(id);
+    let name = |region: RegionId| plan.regions.of(region).name.to_string();
+    let left: Vec<String> = before
+        .services
+        .of(id)
+        .left_without(region)
+        .map(name)
+        .collect();
+    let key = (service.name.to_string(), name(region));
+    let served = traffic.get(&key).copied().unwrap_or_default();
+    let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
+    let all = all.fold(Served::default(), |sum, (_, served)| Served {
+        http_requests: sum.http_requests + served.http_requests,
+        dns_answers: sum.dns_answers + served.dns_answers,
+    });
+    let (dns, http) = (
+        moves((before, after), region, id, Vantage::Client),
+        moves((before, after), region, id, Vantage::Edge),
+    );
+    json!({
+        "service": &*service.name,
+        "refused": left.len() < usize::from(service.min_regions),
+        "min_regions": service.min_regions,
+        "left": left,
+        "clients": {
+            "of": counted(before, id).1,
+            "ipv4_percent": percent(dns.has[0]),
+            "ipv6_percent": percent(dns.has[1]),
+            "to": dns.told(&name, percent),
+        },
+        "dns": { "answers": all.dns_answers, "move": served.dns_answers, "to": dns.shared(&name, served.dns_answers) },
+        "http": { "requests": all.http_requests, "move": served.http_requests, "to": http.shared(&name, served.http_requests) },
+    })
+}
+
+/// The places that count, and in words what they are of. Of whom nobody knows where they are counts only where
+/// that does not matter to the service, or is known of nobody.
+fn counted(snapshot: &Snapshot, id: ServiceId) -> (Vec<PlaceId>, &'static str) {
+    let places = snapshot.clients.places(id);
+    let known = |at: &usize| places.get(*at).is_some_and(|place| place.nearest.is_some());
+    let located: Vec<PlaceId> = (0..places.len()).filter(known).map(PlaceId::at).collect();
+    if located.is_empty() {
+        let all = (0..places.len().max(1)).map(PlaceId::at).collect();
+        return (all, "all addresses");
+    }
+    (located, "addresses whose place is known")
+}
+
+fn moves(
+    (before, after): (&Snapshot, &Snapshot),
+    region: RegionId,
+    id: ServiceId,
+    vantage: Vantage,
+) -> Moves {
+    let (places, _) = counted(before, id);
+    let shares: Vec<[f64; 2]> = places
+        .iter()
+        .map(|place| before.clients.share(id, *place))
+        .collect();
+    let all = shares
+        .iter()
+        .fold([0.0; 2], |sum, share| add(sum, *share, 1.0));
+    let draws = if before.plan.services.of(id).policy == Policy::Weighted {
+        DRAWS
+    } else {
+        1
+    };
+    let mut moves = Moves::default();
+    for (place, share) in places.iter().zip(&shares) {
+        let part = |family: usize| match (share.get(family), all.get(family)) {
+            (Some(share), Some(all)) if *all > 0.0 => share / all,
+            // Nothing is known of addresses: one place stands for all of them.
+            _ => 1.0,
+        };
+        let part = [part(0), part(1)];
+        for number in 0..draws {
+            let draw = Draw(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let ask = Ask {
+                vantage,
+                ..Ask::http(id, *place, Access::Read)
+            };
+            let first = |snapshot| steer(snapshot, &ask, draw).ranked.first().map(|c| c.region);
+            if first(before) != Some(region) {
+                continue;
+            }
+            let weight = 1.0 / f64::from(u32::try_from(draws).unwrap_or(u32::MAX));
+            moves.has = add(moves.has, part, weight);
+            let to = moves
+                .to
+                .entry(first(after).filter(|to| *to != region))
+                .or_default();
+            *to = add(*to, part, weight);
+        }
+    }
+    moves
+}
+
+fn add([a, b]: [f64; 2], [more_a, more_b]: [f64; 2], weight: f64) -> [f64; 2] {
+    [a + more_a * weight, b + more_b * weight]
+}
+
+/// With one decimal.
+fn percent(share: f64) -> f64 {
+    (share * 1_000.0).round() / 10.0
+}
+
+impl Moves {
+    /// Where clients would go.
+    fn told(&self, name: &impl Fn(RegionId) -> String, show: impl Fn(f64) -> f64) -> Vec<Value> {
+        let each = self.to.iter().map(|(to, [v4, v6])| {
+            json!({ "region": to.map(name), "ipv4_percent": show(*v4), "ipv6_percent": show(*v6) })
+        });
+        each.collect()
+    }
+
+    /// Where so many would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
+    /// where each of them came.
+    fn shared(&self, name: &impl Fn(RegionId) -> String, number: u64) -> Vec<Value> {
+        let [all, _] = self.has;
+        let number = f64::from(u32::try_from(number).unwrap_or(u32::MAX));
+        let each = self.to.iter().filter(|_| all > 0.0 && number > 0.0);
+        let each = each.map(|(to, [v4, _])| {
+            json!({ "region": to.map(name), "estimate": (number * v4 / all).round() })
+        });
+        each.collect()
+    }
+}

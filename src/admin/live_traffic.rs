@@ -1,0 +1,132 @@
+//! `GET /api/v1/traffic`: what the last seconds brought, made once a second for all who look.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::time::{Duration, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+
+use super::recent::{Flow, Pulse, Recent};
+use super::state::AdminState;
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::dns::{self, Sample};
+use crate::earth::Country;
+
+/// How often samples are taken: as often as the room for those that wait is sized for.
+const TAKE_EVERY: Duration = Duration::from_millis(250);
+
+/// Takings to a report.
+const TAKINGS: u32 = 4;
+
+/// Countries and regions in a report: those that most goes to and from.
+const MOST_FLOWS: usize = 400;
+
+/// The last report, as JSON.
+#[derive(Debug)]
+pub struct TrafficBoard(watch::Sender<Arc<str>>);
+
+impl Default for TrafficBoard {
+    fn default() -> Self {
+        Self(watch::Sender::new("{}".into()))
+    }
+}
+
+impl TrafficBoard {
+    /// The reports to come.
+    pub(super) fn follow(&self) -> watch::Receiver<Arc<str>> {
+        self.0.subscribe()
+    }
+}
+
+/// Keeps the report true until `stop`.
+pub async fn watch_traffic(
+    state: Arc<AdminState>,
+    dns: Arc<ArcSwap<dns::Live>>,
+    stop: CancellationToken,
+) {
+    let mut recent = Recent::default();
+    let mut samples = Vec::new();
+    let mut tick = tokio::time::interval(TAKE_EVERY);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for taking in 1_u32.. {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = tick.tick() => {}
+        }
+        samples.extend(placed(&state, dns.load().samples.take()));
+        if taking % TAKINGS == 0 {
+            let totals = state.proxy.live.load().routes.served().totals();
+            recent.tick(samples.drain(..), totals);
+            let report = report(&recent, &state.snapshot().plan).to_string();
+            state.traffic.0.send_replace(report.into());
+        }
+    }
+}
+
+fn placed(
+    state: &AdminState,
+    samples: Vec<Sample>,
+) -> impl Iterator<Item = (Option<Country>, Sample)> {
+    let database = state.database.load_full();
+    samples
+        .into_iter()
+        .map(move |sample| (database.lookup(sample.client).country, sample))
+}
+
+/// `GET /api/v1/traffic`.
+pub(super) async fn traffic(State(state): State<Arc<AdminState>>) -> Response {
+    let json = [("content-type", "application/json")];
+    let report = state.traffic.0.borrow().to_string();
+    (json, report).into_response()
+}
+
+fn report(recent: &Recent, plan: &Plan) -> Value {
+    let flows = recent.flows();
+    let all: f64 = flows.iter().map(|flow| flow.per_second).sum();
+    let regions: Vec<Value> = plan
+        .regions
+        .values()
+        .map(|region| {
+            let answered = flows.iter().filter(|flow| *flow.region == *region.name);
+            let answered: f64 = answered.map(|flow| flow.per_second).sum();
+            pulse(&region.name, answered, all, recent.pulse(&region.name))
+        })
+        .collect();
+    let flows: Vec<Value> = flows.iter().take(MOST_FLOWS).map(flow).collect();
+    json!({
+        "at": clock::rfc3339(clock::unix_ms()),
+        "dns_answers_per_s": rounded(all),
+        "regions": regions,
+        "flows": flows,
+    })
+}
+
+fn pulse(name: &str, answered: f64, all: f64, pulse: Pulse) -> Value {
+    let share = if all > 0.0 { answered / all } else { 0.0 };
+    let [p50, p95, p99] = pulse.quantiles_ms.map_or([None; 3], |ms| ms.map(Some));
+    json!({
+        "name": name,
+        "dns_answers_per_s": rounded(answered),
+        "dns_share": (share * 1e4).round() / 1e4,
+        "requests_per_s": rounded(pulse.answers_per_second),
+        "errors_per_s": rounded(pulse.errors_per_second),
+        "first_byte_ms": { "p50": p50.map(rounded), "p95": p95.map(rounded), "p99": p99.map(rounded) },
+    })
+}
+
+fn flow(flow: &Flow) -> Value {
+    json!({
+        "country": flow.country.as_ref().map(Country::as_str),
+        "region": &*flow.region,
+        "per_s": rounded(flow.per_second),
+    })
+}
+
+fn rounded(number: f64) -> f64 {
+    (number * 100.0).round() / 100.0
+}

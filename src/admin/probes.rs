@@ -1,0 +1,58 @@
+//! `GET /api/v1/probes`: the last probes of a region's targets.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use super::state::AdminState;
+use super::status::probe;
+use super::writes::error;
+use crate::control::TargetProbes;
+
+/// `?region=`, and `service=` to have those of one service alone.
+pub(super) async fn probes(
+    State(state): State<Arc<AdminState>>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Response {
+    let field = |key: &str| {
+        let mut fields = query.iter();
+        let found = fields.find(|(name, value)| name == key && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    };
+    let Some(region) = field("region") else {
+        return error(StatusCode::BAD_REQUEST, "`region` is needed").into_response();
+    };
+    let service = field("service");
+    if let Some(unknown) = unknown(&state, &region, service.as_deref()) {
+        return error(StatusCode::NOT_FOUND, unknown).into_response();
+    }
+    match state.control.probes(region.clone(), service).await {
+        Ok(targets) => {
+            let targets: Vec<Value> = targets.iter().map(target).collect();
+            Json(json!({ "region": region, "targets": targets })).into_response()
+        }
+        Err(closed) => error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string()).into_response(),
+    }
+}
+
+fn unknown(state: &AdminState, region: &str, service: Option<&str>) -> Option<String> {
+    let plan = &state.snapshot().plan;
+    if plan.region(region).is_none() {
+        return Some(format!("there is no region `{region}`"));
+    }
+    let service = service?;
+    let is_known = plan.services.values().any(|known| *known.name == *service);
+    (!is_known).then(|| format!("there is no service `{service}`"))
+}
+
+fn target(target: &TargetProbes) -> Value {
+    json!({
+        "service": &*target.service,
+        "url": &*target.url,
+        "probes": target.probes.iter().map(probe).collect::<Vec<_>>(),
+    })
+}

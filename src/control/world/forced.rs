@@ -1,0 +1,94 @@
+//! Forced states: what operators say of health, whether the guards allow it, and when it ends.
+
+use super::shown::Stale;
+use super::{World, event};
+use crate::control::drains::DrainRefused;
+use crate::control::events::{Event, Kind};
+use crate::control::forced::ForcedState;
+use crate::steering::Forced;
+
+impl World {
+    /// Has a region count as healthy or unhealthy, if the guards of the services allow it or `anyway` is set.
+    pub fn force(&mut self, forced: ForcedState, anyway: bool) -> Result<Event, DrainRefused> {
+        let (region, services) = self.drain_scope(&forced.region, forced.service.as_deref())?;
+        if forced.state == Forced::Down && !anyway {
+            for service in services {
+                self.guard(service, region, forced.since_ms)?;
+            }
+        }
+        let why = forced
+            .reason
+            .as_ref()
+            .map_or(String::new(), |why| format!(": {why}"));
+        let event = forced_event(
+            &forced,
+            forced.since_ms,
+            &format!("is forced {}", forced.state.as_str()),
+            &why,
+        );
+        self.forced.put(forced);
+        self.shown.stale = Stale::All;
+        Ok(event)
+    }
+
+    /// Leaves a region to its probes again.
+    pub fn unforce(
+        &mut self,
+        region: &str,
+        service: Option<&str>,
+        now_ms: u64,
+    ) -> Result<Event, DrainRefused> {
+        // It outlives a reload that takes its region away, and can be undone all the same.
+        let Some(forced) = self.forced.take(region, service) else {
+            self.drain_scope(region, service)?;
+            return Err(DrainRefused::NotForced(region.to_owned()));
+        };
+        self.shown.stale = Stale::All;
+        Ok(forced_event(
+            &forced,
+            now_ms,
+            "is left to its probes again",
+            "",
+        ))
+    }
+
+    /// Restores a forced state.
+    pub(in crate::control) fn remember_forced(&mut self, forced: ForcedState) {
+        self.forced.put(forced);
+        self.shown.stale = Stale::All;
+    }
+
+    /// Those in force.
+    pub(in crate::control) fn forced(&self) -> impl Iterator<Item = &ForcedState> {
+        self.forced.iter()
+    }
+
+    /// Ends those whose time is over.
+    pub(super) fn expire_forced(&mut self, now_ms: u64) -> Vec<Event> {
+        let over = self.forced.expire(now_ms);
+        if !over.is_empty() {
+            self.shown.stale = Stale::All;
+        }
+        let told = |forced: &ForcedState| {
+            forced_event(
+                forced,
+                now_ms,
+                "is left to its probes again",
+                ": its time is over",
+            )
+        };
+        over.iter().map(told).collect()
+    }
+}
+
+fn forced_event(forced: &ForcedState, at_ms: u64, what: &str, why: &str) -> Event {
+    let of = forced.service.as_ref();
+    let of = of.map_or(String::new(), |service| format!(" for service {service}"));
+    event(
+        Kind::Forced,
+        at_ms,
+        Some(&forced.region),
+        forced.service.as_ref(),
+        format!("region {} {what}{of}{why}", forced.region),
+    )
+}

@@ -1,0 +1,268 @@
+//! One client's session at one edge, before two regions.
+
+use super::*;
+use crate::config::plan::VersionForm;
+use crate::positions::{Membership, Report, parse_position, parse_vector};
+
+const LIFETIMES: Lifetimes = Lifetimes { ttl: 300, pin: 5 };
+
+/// One edge before the regions `eu` and `us`, and one client's session.
+#[derive(Default)]
+struct Scene {
+    applied: Applied,
+    sessions: Sessions,
+    now: Now,
+}
+
+fn vector(text: &str) -> Vector {
+    parse_vector(text, VersionForm::Integer).unwrap()
+}
+
+fn token(text: &str) -> Token {
+    Token {
+        session: 7,
+        vector: vector(text),
+        ..Token::default()
+    }
+}
+
+fn at(text: &str) -> Minted {
+    let (writer, position) = text.split_once('=').unwrap();
+    let position = parse_position(position, VersionForm::Integer).unwrap();
+    Minted::At(writer.into(), position)
+}
+
+impl Scene {
+    fn new() -> Self {
+        let scene = Self::default();
+        let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
+        let members = Membership {
+            regions: regions.into(),
+            ttl: std::time::Duration::from_secs(300),
+        };
+        scene.applied.adopt(members, |_| true);
+        scene
+    }
+
+    fn later(&mut self) -> Now {
+        self.now.steady_ms += 1_000;
+        self.now.unix_secs += 1;
+        self.now
+    }
+
+    fn says(&mut self, region: &str, text: &str) {
+        let now_ms = self.later().steady_ms;
+        self.applied.report(Report {
+            region: &region.into(),
+            origin: "a",
+            applied: &vector(text),
+            asked_at_ms: now_ms,
+            now_ms,
+        });
+    }
+
+    fn visit(&mut self, carried: &Token) -> Visit {
+        let now = self.later();
+        Visit::begin([carried.clone()], &self.sessions, &self.applied, now)
+    }
+
+    /// A write from beginning to end.
+    fn write(&mut self, carried: &Token, minted: Minted) -> Token {
+        let mut visit = self.visit(carried);
+        self.end_write(&mut visit, minted)
+    }
+
+    fn end_write(&mut self, visit: &mut Visit, minted: Minted) -> Token {
+        let now = self.later();
+        let memory = (&self.sessions, &self.applied);
+        visit.wrote(minted, LIFETIMES, 7, memory, now).unwrap()
+    }
+
+    fn begin_read(&mut self, carried: &Token) -> Visit {
+        let mut visit = self.visit(carried);
+        visit.sift(&self.applied);
+        visit
+    }
+
+    fn end_read(&mut self, visit: &mut Visit, served: Mark) -> (Mark, Reissue) {
+        let now = self.later();
+        visit.served(served, &self.sessions, &self.applied, now)
+    }
+
+    /// A read from beginning to end: how it is marked, and what the client has then.
+    fn read(&mut self, carried: &Token, served: Mark) -> (Mark, Reissue) {
+        let mut visit = self.begin_read(carried);
+        self.end_read(&mut visit, served)
+    }
+}
+
+fn reissued(reissue: Reissue) -> String {
+    match reissue {
+        Reissue::Keep => "kept".to_owned(),
+        Reissue::TakeBack => "taken back".to_owned(),
+        Reissue::Token(token) => token.vector.to_string(),
+    }
+}
+
+#[test]
+fn a_write_adds_to_what_its_client_carries() {
+    let mut scene = Scene::new();
+    assert_eq!(
+        scene.write(&token("us=5"), at("eu=2")).vector,
+        vector("eu=2,us=5")
+    );
+    assert_eq!(
+        scene.write(&token("us=5"), at("us=4")).vector,
+        vector("eu=2,us=5")
+    );
+}
+
+#[test]
+fn two_tabs_that_race_lose_no_write() {
+    let mut scene = Scene::new();
+    let carried = token("us=1");
+    let (mut one, mut two) = (scene.visit(&carried), scene.visit(&carried));
+    scene.end_write(&mut one, at("us=5"));
+    // The answer that comes last decides what the cookie holds.
+    let last = scene.end_write(&mut two, at("eu=2"));
+    assert_eq!(last.vector, vector("eu=2,us=5"));
+}
+
+#[test]
+fn a_lost_set_cookie_loses_no_write_and_the_next_answer_repairs_it() {
+    let mut scene = Scene::new();
+    let carried = token("us=1");
+    scene.write(&carried, at("us=5"));
+    let mut read = scene.begin_read(&carried);
+    assert_eq!(read.token.vector, vector("us=5"));
+    let (mark, reissue) = scene.end_read(&mut read, Mark::Fresh);
+    assert_eq!((mark, reissued(reissue).as_str()), (Mark::Fresh, "us=5"));
+}
+
+#[test]
+fn a_position_that_came_behind_its_answer_is_required_of_the_next_read() {
+    let mut scene = Scene::new();
+    let pinned = scene.write(&token("us=1"), Minted::Pin("us".into()));
+    let now = scene.later();
+    Visit::wrote_late(7, at("us=5"), LIFETIMES, &scene.sessions, now);
+    assert_eq!(scene.begin_read(&pinned).token.vector, vector("us=5"));
+}
+
+#[test]
+fn a_token_of_which_all_is_everywhere_is_taken_back_by_a_read() {
+    let mut scene = Scene::new();
+    let carried = token("us=5");
+    scene.says("us", "us=5");
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh),
+        (Mark::Fresh, Reissue::Keep)
+    );
+    scene.says("eu", "us=5");
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh),
+        (Mark::Fresh, Reissue::TakeBack)
+    );
+    let more = scene.read(&token("us=5,eu=1"), Mark::Fresh).1;
+    assert_eq!(reissued(more), "eu=1");
+}
+
+#[test]
+fn a_pin_that_has_run_out_is_taken_back_and_one_that_has_not_is_kept() {
+    let mut scene = Scene::new();
+    let pinned = scene.write(&token(""), Minted::Pin("us".into()));
+    assert_eq!(scene.read(&pinned, Mark::Fresh).1, Reissue::Keep);
+    scene.now.unix_secs += 60;
+    assert_eq!(scene.read(&pinned, Mark::Fresh).1, Reissue::TakeBack);
+}
+
+#[test]
+fn nothing_is_taken_away_in_an_answer_around_a_write_of_the_session() {
+    let mut scene = Scene::new();
+    let carried = token("us=5");
+    let mut early = scene.begin_read(&carried);
+    scene.sessions.begin_write(7, scene.now.steady_ms);
+    let mut during = scene.begin_read(&carried);
+    scene.says("us", "us=5");
+    scene.says("eu", "us=5");
+    assert_eq!(scene.end_read(&mut during, Mark::Fresh).1, Reissue::Keep);
+    let ended = scene.later();
+    scene.sessions.end_write(7, ended.steady_ms);
+    assert_eq!(scene.end_read(&mut early, Mark::Fresh).1, Reissue::Keep);
+    assert_eq!(scene.read(&carried, Mark::Fresh).1, Reissue::TakeBack);
+}
+
+/// `us` was restored: it has left epoch 3 at 975, and `eu` has not got more either.
+fn restored() -> Scene {
+    let mut scene = Scene::new();
+    scene.says("us", "us=4:1@3:975");
+    scene.says("eu", "us=3:970,eu=1");
+    scene
+}
+
+#[test]
+fn a_lost_entry_is_told_once_and_leaves_the_token() {
+    let mut scene = restored();
+    let carried = token("us=3:980,eu=1");
+    let read = scene.begin_read(&carried);
+    let left = "eu=1,us=3:975";
+    assert_eq!(read.token.vector, vector(left), "what was before the fork");
+    let (mark, reissue) = scene.read(&carried, Mark::Fresh);
+    assert_eq!((mark, reissued(reissue).as_str()), (Mark::Lost, left));
+    let (mark, reissue) = scene.read(&carried, Mark::Fresh);
+    let told = (mark, reissued(reissue));
+    assert_eq!(told, (Mark::Fresh, left.to_owned()), "its answer was lost");
+}
+
+#[test]
+fn a_stale_read_tells_of_no_loss_and_a_write_drops_none() {
+    let mut scene = restored();
+    let carried = token("us=3:980");
+    assert_eq!(
+        scene.read(&carried, Mark::Stale),
+        (Mark::Stale, Reissue::Keep)
+    );
+    let written = scene.write(&carried, at("eu=1"));
+    assert_eq!(written.vector, vector("eu=1,us=3:980"));
+    assert_eq!(scene.read(&written, Mark::Fresh).0, Mark::Lost);
+}
+
+#[test]
+fn a_write_in_a_new_epoch_does_not_hide_that_an_earlier_one_is_lost() {
+    let mut scene = restored();
+    let written = scene.write(&token("us=3:980"), at("us=4:2"));
+    assert_eq!(
+        (written.vector.clone(), written.lost),
+        (vector("us=4:2"), true)
+    );
+    let (mark, reissue) = scene.read(&written, Mark::Fresh);
+    assert_eq!((mark, reissued(reissue).as_str()), (Mark::Lost, "us=4:2"));
+    let kept = scene.write(&token("us=3:975"), at("us=4:2"));
+    assert!(!kept.lost, "the new epoch includes it");
+}
+
+#[test]
+fn a_loss_that_could_not_be_taken_away_around_a_write_is_still_told_once() {
+    let mut scene = restored();
+    let carried = token("us=3:980");
+    scene.sessions.begin_write(7, scene.now.steady_ms);
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh),
+        (Mark::Lost, Reissue::Keep)
+    );
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh),
+        (Mark::Fresh, Reissue::Keep)
+    );
+    let ended = scene.later();
+    scene.sessions.end_write(7, ended.steady_ms);
+    let (mark, reissue) = scene.read(&carried, Mark::Fresh);
+    assert_eq!(
+        (mark, reissued(reissue).as_str()),
+        (Mark::Fresh, "us=3:975")
+    );
+    scene.says("eu", "us=4:1");
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh),
+        (Mark::Fresh, Reissue::TakeBack)
+    );
+}

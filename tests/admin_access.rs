@@ -1,0 +1,287 @@
+//! Who gets into the admin API: readers, operators, guessers, pages of other sites; in clear and over TLS.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::process::Command;
+
+use support::{Edge, Origin, Process, certificate, listening, meridian, run};
+
+const OPERATOR: &str = "operator-0123456789";
+const READER: &str = "reader-0123456789";
+
+fn yaml(origin: &str, admin: &str) -> String {
+    format!(
+        "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+admin: {admin}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions:
+  near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{origin}'] }}
+  far: {{ location: [39, -77], addresses: [192.0.2.2], origins: ['{origin}'] }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }} }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
+"
+    )
+}
+
+fn both() -> String {
+    format!(
+        "{{ tokens: [{{ name: alice, token: {OPERATOR}, role: operate }}, {{ name: bob, token: {READER}, role: read }}] }}"
+    )
+}
+
+/// curl's answer: the status, and what it printed with `-i`.
+fn curl(words: &[&str]) -> (u16, String) {
+    let mut command = Command::new("curl");
+    command.args(["-s", "-i", "--max-time", "5", "-w", "\n%{http_code}"]);
+    let said = String::from_utf8(run(command.args(words)).stdout).unwrap();
+    let (said, status) = said.rsplit_once('\n').unwrap();
+    (status.parse().unwrap(), said.to_owned())
+}
+
+fn status_of(admin: SocketAddr, token: Option<&str>, method: &str, path: &str) -> u16 {
+    let (url, bearer);
+    url = format!("http://{admin}{path}");
+    bearer = format!("Authorization: Bearer {}", token.unwrap_or_default());
+    let mut words = vec!["-X", method, &url];
+    if token.is_some() {
+        words.extend(["-H", &bearer]);
+    }
+    curl(&words).0
+}
+
+#[test]
+fn a_reader_sees_all_and_changes_nothing_and_an_operator_does_both() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), &both()));
+    let admin = edge.address("admin");
+    let explain = "/api/v1/explain?name=www.example.com&client=192.0.2.9";
+    for path in ["/api/v1/status", "/metrics", explain] {
+        assert_eq!(status_of(admin, None, "GET", path), 401, "{path}");
+        assert_eq!(status_of(admin, Some("wrong"), "GET", path), 401, "{path}");
+        assert_eq!(status_of(admin, Some(READER), "GET", path), 200, "{path}");
+        assert_eq!(status_of(admin, Some(OPERATOR), "GET", path), 200, "{path}");
+    }
+    for path in ["/", "/healthz", "/readyz"] {
+        assert_eq!(status_of(admin, None, "GET", path), 200, "{path}");
+    }
+    let drain = "/api/v1/drains/near";
+    assert_eq!(status_of(admin, None, "PUT", drain), 401);
+    assert_eq!(status_of(admin, Some(READER), "PUT", drain), 403);
+    assert_eq!(status_of(admin, Some(OPERATOR), "PUT", drain), 200);
+    assert_eq!(status_of(admin, Some(READER), "DELETE", drain), 403);
+    assert_eq!(
+        status_of(admin, Some(READER), "POST", "/api/v1/reload"),
+        403
+    );
+}
+
+#[test]
+fn events_are_streamed_to_readers_alone_and_the_command_line_shows_its_token() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), &both()));
+    let url = format!("http://{}", edge.address("admin"));
+    let events = format!("{url}/api/v1/events");
+    assert_eq!(curl(&[&events]).0, 401);
+    for words in [
+        &["status"][..],
+        &["events"],
+        &["explain", "www.example.com", "--client", "192.0.2.9"],
+    ] {
+        let with = |token: Option<&str>| {
+            let mut command = meridian();
+            command.args(words).args(["--admin", &url]);
+            token.map(|token| command.args(["--admin-token", token]));
+            command.output().unwrap().status.code()
+        };
+        assert_eq!(with(None), Some(1), "{words:?}");
+        assert_eq!(with(Some(READER)), Some(0), "{words:?}");
+    }
+}
+
+#[test]
+fn whoever_guesses_tokens_is_told_to_wait() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "{ token: correct-horse-battery }"));
+    let url = format!("http://{}/api/v1/reload", edge.address("admin"));
+    let guess = || curl(&["-X", "POST", "-H", "Authorization: Bearer guess", &url]);
+    // More than 20 are heard if they take their time: then one is forgiven every 3 s.
+    let answers = std::iter::repeat_with(guess).take(100);
+    let (heard, refused): (Vec<_>, Vec<_>) = answers.partition(|(status, _)| *status == 401);
+    assert!((20..60).contains(&heard.len()), "{}", heard.len());
+    let (status, said) = &refused[0];
+    assert_eq!(*status, 429, "{said}");
+    assert!(said.to_lowercase().contains("retry-after: "), "{said}");
+    assert_eq!(
+        edge.admin("GET", "/api/v1/status", "").0,
+        200,
+        "seeing needs no token here"
+    );
+}
+
+#[test]
+fn a_page_of_another_name_or_site_neither_sees_nor_changes_anything() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "{}"));
+    let admin = edge.address("admin");
+    let (status, drain) = (
+        format!("http://{admin}/api/v1/status"),
+        format!("http://{admin}/api/v1/drains/near"),
+    );
+    let rebound = ["-H", "Host: evil.example:9090"];
+    assert_eq!(curl(&[&rebound[..], &[&status]].concat()).0, 403);
+    assert_eq!(
+        curl(&[&rebound[..], &["-X", "PUT", &drain]].concat()).0,
+        403
+    );
+    let own = format!("Origin: http://{admin}");
+    for (field, content_type, expected) in [
+        ("Sec-Fetch-Site: cross-site", "application/json", 403),
+        ("Sec-Fetch-Site: same-site", "application/json", 403),
+        ("Origin: https://evil.example", "application/json", 403),
+        (&own, "text/plain", 415),
+        (&own, "application/json", 200),
+    ] {
+        let content_type = format!("Content-Type: {content_type}");
+        let words = [
+            "-X",
+            "PUT",
+            "-d",
+            "{}",
+            "-H",
+            field,
+            "-H",
+            &content_type,
+            &drain,
+        ];
+        assert_eq!(curl(&words).0, expected, "{field} {content_type}");
+    }
+}
+
+#[test]
+fn an_encrypted_admin_is_reached_with_its_certificate_and_not_in_clear() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start("o");
+    let (first, _) = certificate(folder.path(), "first", "localhost");
+    let (second, _) = certificate(folder.path(), "second", "localhost");
+    let file = folder.path().join("edge.yaml");
+    let write = |name: &str| {
+        let admin = format!("{{ tls: {{ cert: {name}.pem, key: {name}.key }} }}");
+        std::fs::write(&file, yaml(&origin.url(), &admin)).unwrap();
+    };
+    write("first");
+    let mut process = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    process.wait_for(" ready");
+    let admin = listening(&process.said(), "admin");
+    let status = |scheme: &str, ca: &std::path::Path| {
+        let url = format!("{scheme}://localhost:{}", admin.port());
+        let mut command = meridian();
+        command
+            .args(["status", "--admin", &url, "--admin-ca"])
+            .arg(ca);
+        command.output().unwrap().status.code()
+    };
+    assert_eq!(status("https", &first), Some(0));
+    assert_eq!(
+        status("https", &second),
+        Some(1),
+        "another certificate is not believed"
+    );
+    assert_eq!(status("http", &first), Some(1));
+    write("second");
+    process.wait_for("configuration 2 is in force");
+    assert_eq!(
+        status("https", &second),
+        Some(0),
+        "a reload takes over the new one"
+    );
+}
+
+#[test]
+fn the_admin_can_show_the_certificates_of_the_edge() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start("o");
+    let (cert, key) = certificate(folder.path(), "edge", "localhost");
+    let certificates = format!(
+        "tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }}\n",
+        cert.display(),
+        key.display()
+    );
+    let edge = Edge::start(&(yaml(&origin.url(), "{ tls: edge }") + &certificates));
+    let url = format!("https://localhost:{}/healthz", edge.address("admin").port());
+    assert_eq!(curl(&["--cacert", cert.to_str().unwrap(), &url]).0, 200);
+}
+
+#[test]
+fn check_says_what_is_wrong_with_who_may_do_what() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    let check = |admin: &str, address: &str| {
+        let yaml = yaml("http://127.0.0.1:9", admin)
+            .replace("admin: '127.0.0.1:0'", &format!("admin: '{address}'"));
+        std::fs::write(&file, yaml).unwrap();
+        let output = meridian()
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let wrong = [
+        (
+            "{ tokens: [{ name: alice, token: short, role: read }] }",
+            "at least 16 bytes",
+        ),
+        (
+            "{ tokens: [{ name: alice, token: 0123456789abcdef, role: root }] }",
+            "read, operate",
+        ),
+        (
+            "{ tokens: [{ name: alice, token: 0123456789abcdef }] }",
+            "role",
+        ),
+        (
+            "{ tokens: [{ name: 'a b', token: 0123456789abcdef, role: read }] }",
+            "a name of 1 to 63 letters",
+        ),
+        ("{ tls: { cert: nowhere.pem } }", "key"),
+        (
+            "{ tls: { cert: nowhere.pem, key: nowhere.key } }",
+            "nowhere.pem",
+        ),
+        (
+            "{ token: 0123456789abcdef, tokens: [{ name: admin, token: 0123456789abcdeg, role: read }] }",
+            "two tokens of this name",
+        ),
+        (
+            "{ token: 0123456789abcdef, tokens: [{ name: bob, token: 0123456789abcdef, role: read }] }",
+            "whose it is could not be told",
+        ),
+    ];
+    for (admin, expected) in wrong {
+        let (code, said) = check(admin, "127.0.0.1:9090");
+        assert_eq!(code, Some(1), "{admin}: {said}");
+        assert!(said.contains(expected), "{admin}: {said}");
+        assert!(
+            !said.contains("0123456789abcdef"),
+            "no secret is shown: {said}"
+        );
+    }
+    let (code, said) = check("{ token: 0123456789abcdef }", "0.0.0.0:9090");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("without `admin.tls`: tokens pass in clear"),
+        "{said}"
+    );
+    assert!(said.contains("without a token of role read"), "{said}");
+    let (code, said) = check(&both(), "127.0.0.1:9090");
+    assert_eq!(code, Some(0), "{said}");
+    assert!(!said.contains("warning: admin"), "{said}");
+}

@@ -1,0 +1,385 @@
+"""The dashboard in Debian's Chromium, as a person uses it.
+
+    dashboard.py lab ADMIN PROGRAM CONTROL DNS HTTPS PICTURES   of a running lab
+    dashboard.py token ADMIN TOKEN   of an edge whose admin wants a token
+    dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
+"""
+
+import json
+import pathlib
+import socket
+import subprocess
+import sys
+import threading
+import urllib.request
+from contextlib import contextmanager
+from datetime import datetime
+
+import axe_playwright_python
+from playwright.sync_api import expect, sync_playwright
+
+# As on the console; each is a failure of its own.
+VIOLATION = """
+window.violations = [];
+document.addEventListener("securitypolicyviolation", (event) => window.violations.push(event.violatedDirective + " " + event.blockedURI));
+"""
+
+AXE = (pathlib.Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+# From the command that changes something to the change on the screen.
+SOON_MS = 1000
+
+
+@contextmanager
+def browser():
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path="/usr/bin/chromium", args=["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"])
+        try:
+            yield chromium
+        finally:
+            chromium.close()
+
+
+@contextmanager
+def opened(chromium, admin, **settings):
+    """The page; at its end nothing may have been asked of anybody else, thrown or forbidden."""
+    context = chromium.new_context(**settings)
+    page = context.new_page()
+    asked, wrong = [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: wrong.append(f"thrown: {error}"))
+    page.add_init_script(VIOLATION)
+    page.goto(f"{admin}/")
+    yield page
+    wrong += page.evaluate("window.violations ?? []")
+    elsewhere = [url for url in asked if not url.startswith(f"{admin}/")]
+    assert asked and not elsewhere, elsewhere
+    assert not wrong, wrong
+    context.close()
+
+
+def card(page, region):
+    return page.locator(f'[data-region="{region}"]')
+
+
+def expect_state(page, region, state, within_ms=10_000):
+    expect(card(page, region).locator("h3 .state")).to_contain_text(state, timeout=within_ms)
+
+
+def accessible(page, what):
+    page.evaluate(AXE)
+    found = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")["violations"]
+    grave = [(rule["id"], [node["html"][:120] for node in rule["nodes"]]) for rule in found if rule["impact"] in ("serious", "critical")]
+    assert not grave, (what, grave)
+
+
+def kdig(dns, name, subnet):
+    address, port = dns.rsplit(":", 1)
+    words = ["kdig", f"@{address}", "-p", port, name, "A", f"+subnet={subnet}", "+short"]
+    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def requests(https, number):
+    command = ["curl", "-sk", "--connect-to", f"::{https}", f"https://www.lab.example/echo?[1-{number}]"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+
+def get(url):
+    with urllib.request.urlopen(url) as response:
+        return json.load(response)
+
+
+def explained(page):
+    """The first region of the DNS decision that is shown."""
+    return page.locator("#explanation .decision strong").first.text_content()
+
+
+def explains_as_dns_answers(page, admin, dns):
+    addresses = {region["name"]: region["addresses"] for region in get(f"{admin}/api/v1/status")["regions"]}
+    form = page.locator("#explain")
+    for client in ["203.178.141.194", "193.0.6.139", "18.9.22.69", "200.160.2.3"]:
+        form.get_by_label("Client address").fill(client)
+        form.get_by_role("button", name="Explain").click()
+        expect(page.locator("#explanation")).to_contain_text(f"{client} asks for")
+        answered = kdig(dns, "www.lab.example", f"{client}/32")
+        assert answered in addresses[explained(page)], (client, answered, explained(page))
+    expect(page.locator("#explanation")).to_contain_text("HTTP GET")
+    form.get_by_label("Client address").fill("nonsense")
+    form.get_by_role("button", name="Explain").click()
+    expect(page.locator("#explanation .alarm").first).to_contain_text("nonsense")
+
+
+def map_explains_where_it_is_clicked(page, dns):
+    japan = page.locator('path[data-country="JP"]')
+    japan.scroll_into_view_if_needed()
+    box = japan.bounding_box()
+    # Its middle is sea: the nearest country is meant.
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(page.locator("#explanation")).to_contain_text("a client in JP")
+    assert explained(page) == "ap-northeast-1", explained(page)
+    page.locator("#map-details summary").click()
+    page.get_by_role("button", name="Netherlands", exact=True).click()
+    expect(page.locator("#explanation")).to_contain_text("a client in NL")
+    assert explained(page) == "eu-west-1", explained(page)
+    page.locator("#map-details summary").click()
+    # What DNS is asked now is a line on the map.
+    for _ in range(20):
+        kdig(dns, "www.lab.example", "203.178.141.0/24")
+    expect(page.locator('[data-flow="JP ap-northeast-1"]')).to_be_attached(timeout=10_000)
+
+
+def flips_at_once(page, program, control):
+    command = lambda *words: subprocess.run([program, "lab", *words, "--control", control], check=True, stdout=subprocess.DEVNULL)
+    # The edge itself takes some checks to see it: what is measured is from its own word to the screen.
+    page.evaluate("""() => {
+        const seen = window.seen = {};
+        const state = document.querySelector('[data-region="ap-northeast-1"] h3 .state');
+        new MutationObserver(() => { seen.shown ??= performance.timeOrigin + performance.now(); })
+            .observe(state.parentElement, { childList: true, subtree: true, characterData: true });
+    }""")
+    command("kill", "ap-northeast-1")
+    expect_state(page, "ap-northeast-1", "unhealthy", 20_000)
+    expect(card(page, "ap-northeast-1").locator(".why")).to_contain_text("Connection refused")
+    expect(page.locator('[data-mark="ap-northeast-1"]')).to_contain_text("unhealthy")
+    expect(page.locator("#events")).to_contain_text("ap-northeast-1 is unhealthy")
+    expect(page.locator('path[data-country="JP"]')).to_contain_text("eu-west-1", timeout=5_000)
+    expect(card(page, "ap-northeast-1").locator(".strip .failed").first).to_be_attached()
+    expect(page.locator("#changes")).to_contain_text("ap-northeast-1 is unhealthy")
+    shown = page.evaluate("window.seen.shown")
+    return command, shown
+
+
+def since_ms(admin, region):
+    regions = get(f"{admin}/api/v1/status")["regions"]
+    since = next(entry for entry in regions if entry["name"] == region)["services"][0]["since"]
+    return datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() * 1000
+
+
+def filters(page):
+    form = page.locator("#events-filter")
+    form.get_by_label("Region").select_option("eu-west-1")
+    expect(page.locator("#events")).not_to_contain_text("ap-northeast-1 is unhealthy")
+    form.get_by_label("Region").select_option("")
+    form.get_by_label("Kind").select_option("reload")
+    expect(page.locator("#events")).not_to_contain_text("unhealthy")
+    form.get_by_label("Kind").select_option("")
+    expect(page.locator("#events")).to_contain_text("ap-northeast-1 is unhealthy")
+
+
+def drains(page):
+    card(page, "us-east-1").get_by_role("button", name="Drain").press("Enter")
+    dialog = page.locator("#drain-dialog")
+    expect(dialog).to_be_visible()
+    accessible(page, "the drain dialog")
+    dialog.get_by_label("Reason").fill("upgrade")
+    dialog.get_by_label("For, such").fill("30m")
+    dialog.get_by_role("button", name="Drain").click()
+    expect_state(page, "us-east-1", "draining", SOON_MS)
+    expect(page.locator("#drains")).to_contain_text("upgrade")
+    page.get_by_role("button", name="Undo the drain of us-east-1").click()
+    expect_state(page, "us-east-1", "healthy", SOON_MS)
+
+
+class Relay:
+    """A way to the admin that can be cut and mended."""
+
+    def __init__(self, admin):
+        host, port = admin.removeprefix("http://").rsplit(":", 1)
+        self.target, self.open, self.sockets = (host, int(port)), True, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        while True:
+            client, _ = self.listener.accept()
+            if not self.open:
+                client.close()
+                continue
+            server = socket.create_connection(self.target)
+            self.sockets += [client, server]
+            for ends in [(client, server), (server, client)]:
+                threading.Thread(target=self.pump, args=ends, daemon=True).start()
+
+    def pump(self, source, sink):
+        try:
+            while data := source.recv(65536):
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # It is cut.
+
+    def cut(self):
+        self.open = False
+        for end in self.sockets:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass  # It has ended by itself.
+        self.sockets = []
+
+    def mend(self):
+        self.open = True
+
+
+def survives_a_break(chromium, admin):
+    """After a break the stream goes on after the last event, without one twice."""
+    relay = Relay(admin)
+
+    def change(method):
+        urllib.request.urlopen(urllib.request.Request(f"{admin}/api/v1/drains/us-east-1", method=method)).close()
+
+    with opened(chromium, relay.url) as page:
+        expect(page.locator("#link")).to_have_text("live")
+        known = page.locator("#events li")
+        expect(known.last).to_be_attached()
+        before = known.count()
+        relay.cut()
+        expect(page.locator("#link")).to_contain_text("not live")
+        change("PUT")
+        expect_state(page, "us-east-1", "healthy")
+        relay.mend()
+        expect_state(page, "us-east-1", "draining")
+        expect(page.locator("#link")).to_have_text("live")
+        expect(known).to_have_count(before + 1)
+        change("DELETE")
+        expect_state(page, "us-east-1", "healthy", SOON_MS)
+
+
+def keyboard_and_themes(page):
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    back = lambda: page.evaluate("getComputedStyle(document.body).backgroundColor")
+    light = back()
+    page.get_by_label("Colors").select_option("dark")
+    assert back() != light
+    page.reload()
+    assert back() != light, "the choice is kept"
+    accessible(page, "dark")
+    page.get_by_label("Colors").select_option("")
+    assert back() == light
+
+
+def pictures(chromium, admin, folder):
+    folder.mkdir(parents=True, exist_ok=True)
+    shapes = {"light": (1280, 1500, "light"), "dark": (1280, 1500, "dark"), "phone": (390, 1400, "light")}
+    for name, (width, height, scheme) in shapes.items():
+        with opened(chromium, admin, viewport={"width": width, "height": height}, color_scheme=scheme) as page:
+            expect_state(page, "eu-west-1", "healthy")
+            expect(page.locator('path[data-country="JP"]')).to_contain_text("ap-northeast-1")
+            form = page.locator("#explain")
+            form.get_by_label("Client address").fill("203.178.141.194")
+            form.get_by_role("button", name="Explain").click()
+            expect(page.locator("#explanation")).to_contain_text("asks for")
+            expect(page.locator(".flow").first).to_be_attached()
+            expect(card(page, "eu-west-1").locator(".pulse")).to_contain_text(" ms")
+            width_shown = page.evaluate("document.documentElement.scrollWidth")
+            assert width_shown <= width, f"{name} scrolls sideways: {width_shown}"
+            accessible(page, name)
+            page.evaluate("scrollTo(0, 0)")
+            page.screenshot(path=folder / f"dashboard-{name}.png")
+
+
+def lab(admin, program, control, dns, https, folder):
+    with browser() as chromium:
+        with opened(chromium, admin, viewport={"width": 1280, "height": 900}) as page:
+            for region in ["us-east-1", "eu-west-1", "ap-northeast-1"]:
+                expect_state(page, region, "healthy")
+                expect(card(page, region).locator(".strip .first_byte").first).to_be_attached()
+            expect(page.locator("#map-land [data-country]")).not_to_have_count(0)
+            keyboard_and_themes(page)
+            accessible(page, "light")
+            explains_as_dns_answers(page, admin, dns)
+            map_explains_where_it_is_clicked(page, dns)
+            command, shown = flips_at_once(page, program, control)
+            took = shown - since_ms(admin, "ap-northeast-1")
+            assert took < SOON_MS, f"{took} ms from the edge's own word to the screen"
+            filters(page)
+            command("restore", "ap-northeast-1")
+            expect_state(page, "ap-northeast-1", "healthy", 20_000)
+            drains(page)
+        survives_a_break(chromium, admin)
+        # For the pictures there are clients.
+        for client in ["203.178.141.0/24", "193.0.6.0/24", "18.9.22.0/24", "200.160.2.0/24", "203.197.0.0/24"]:
+            for _ in range(5):
+                kdig(dns, "www.lab.example", client)
+                requests(https, 4)
+        pictures(chromium, admin, folder)
+        without_scripts(chromium, admin)
+
+
+def without_scripts(chromium, admin):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{admin}/")
+    rows = page.locator("noscript tr", has_text="eu-west-1")
+    expect(rows).to_contain_text("healthy")
+    expect(rows).to_contain_text("ok")
+    context.close()
+
+
+def token(admin, right):
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect_state(page, "near", "healthy")
+
+        def drain_with(given):
+            card(page, "near").get_by_role("button", name="Drain").click()
+            page.locator("#drain-dialog").get_by_role("button", name="Drain").click()
+            dialog = page.locator("#token-dialog")
+            dialog.get_by_label("Token").fill(given)
+            dialog.get_by_role("button", name="Use it").click()
+
+        drain_with("wrong")
+        expect(page.locator("#drain-preview")).to_contain_text("token")
+        page.locator("#drain-dialog").get_by_role("button", name="Cancel").click()
+        assert get(f"{admin}/api/v1/status")["drains"] == []
+        drain_with(right)
+        expect_state(page, "near", "draining")
+        # Once is enough.
+        page.get_by_role("button", name="Undo the drain of near").click()
+        expect_state(page, "near", "healthy")
+        assert page.evaluate("JSON.stringify([localStorage, document.cookie])").find(right) < 0
+        assert right in page.evaluate("JSON.stringify(sessionStorage)")
+        # What would happen: told, or refused; in no case done.
+        card(page, "near").get_by_role("button", name="Drain").click()
+        page.get_by_role("button", name="What would happen?").click()
+        expect(page.locator("#drain-preview")).not_to_be_empty()
+        assert get(f"{admin}/api/v1/status")["drains"] == []
+
+
+def reload(admin, file):
+    file = pathlib.Path(file)
+    good = file.read_text()
+
+    def write(text):
+        new = file.with_name(".new")
+        new.write_text(text)
+        new.rename(file)
+
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect(page.locator("#config-state")).to_contain_text("Generation 1")
+        write(good.replace("policy: priority", "policy: prioritty"))
+        error = page.locator("#config-error")
+        expect(error).to_contain_text("prioritty", timeout=15_000)
+        expect(error.locator("pre")).to_contain_text("edge.yaml:")
+        expect(error.locator("pre")).to_contain_text("steering: { policy: prioritty }")
+        accessible(page, "a refused reload")
+        write(good.replace("policy: priority", "policy: geo"))
+        expect(page.locator("#config-state")).to_contain_text("Generation 2", timeout=15_000)
+        expect(page.locator("#config-changes")).to_contain_text("service www changed")
+        expect(error).to_be_hidden()
+
+
+match sys.argv[1:]:
+    case ["lab", admin, program, control, dns, https, folder]:
+        lab(admin, program, control, dns, https, pathlib.Path(folder))
+    case ["token", admin, right]:
+        token(admin, right)
+    case ["reload", admin, file]:
+        reload(admin, file)
+    case _:
+        sys.exit(__doc__)
+print("all is well")

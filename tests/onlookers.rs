@@ -1,0 +1,149 @@
+//! A thousand dashboards that watch one edge: it goes on answering, and makes what they see once for all of them.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use support::{Edge, Origin, wait_until};
+
+const ONLOOKERS: usize = 1_000;
+
+fn edge(origin: &Origin) -> Edge {
+    Edge::start(&format!(
+        "listen: {{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+regions:
+  near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
+services:
+  www: {{ hosts: [www.example.com], health: {{ interval: 300ms }}, guards: {{ min_regions: 0 }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
+",
+        origin.url()
+    ))
+}
+
+fn ask(admin: SocketAddr, path: &str) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(admin).unwrap();
+    stream
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let request = format!("GET {path} HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    BufReader::new(stream)
+}
+
+/// Reads up to a line that has this text.
+fn read_to(stream: &mut BufReader<TcpStream>, text: &str) {
+    let mut line = String::new();
+    while !line.contains(text) {
+        line.clear();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "no `{text}`");
+    }
+}
+
+#[test]
+fn a_thousand_dashboards_are_shown_one_status_and_requests_go_on() {
+    let origin = Origin::start("near");
+    let edge = edge(&origin);
+    let admin = edge.address("admin");
+    let is_healthy =
+        || edge.admin("GET", "/api/v1/status", "").1["regions"][0]["state"] == "healthy";
+    assert!(wait_until(is_healthy));
+    let mut followers: Vec<_> = (0..ONLOOKERS)
+        .map(|_| ask(admin, "/api/v1/events?with=traffic"))
+        .collect();
+    for follower in &mut followers {
+        read_to(follower, "event: traffic");
+    }
+    let (code, _) = edge.admin("PUT", "/api/v1/drains/near", "");
+    assert_eq!(code, 200);
+    let renderings = || edge.counted("meridian_admin_status_renderings_total", &[]);
+    let before = renderings();
+    // Each sees the event, and asks for the status at once.
+    let mut asked: Vec<_> = followers
+        .iter_mut()
+        .map(|follower| {
+            read_to(follower, "region near is drained");
+            ask(admin, "/api/v1/status")
+        })
+        .collect();
+    assert_eq!(edge.curl("www.example.com", "/", &[]).status, 200);
+    assert!(edge.kdig("www.example.com A +short").contains("192.0.2.1"));
+    for status in &mut asked {
+        read_to(status, "\"state\":\"draining\"");
+    }
+    let rendered = renderings() - before;
+    assert!((1..=250).contains(&rendered), "{rendered} for {ONLOOKERS}");
+    let (code, _) = edge.admin("DELETE", "/api/v1/drains/near", "");
+    assert_eq!(code, 200);
+    for follower in &mut followers {
+        read_to(follower, "is undone");
+    }
+}
+
+#[test]
+fn a_status_is_never_older_than_the_question() {
+    let origin = Origin::start("near");
+    let edge = edge(&origin);
+    for _ in 0..5 {
+        edge.admin("PUT", "/api/v1/drains/near", "");
+        let drains = edge.admin("GET", "/api/v1/status", "").1["drains"].clone();
+        assert_eq!(drains[0]["region"], "near");
+        edge.admin("DELETE", "/api/v1/drains/near", "");
+        let drains = edge.admin("GET", "/api/v1/status", "").1["drains"].clone();
+        assert!(drains.as_array().unwrap().is_empty());
+    }
+}
+
+#[test]
+fn probes_traffic_and_countries_are_told_and_nonsense_is_refused() {
+    let origin = Origin::start("near");
+    let edge = edge(&origin);
+    let get = |path: &str| edge.admin("GET", path, "");
+    let probes = || get("/api/v1/probes?region=near").1["targets"][0]["probes"].clone();
+    assert!(wait_until(|| probes()
+        .as_array()
+        .is_some_and(|probes| probes.len() >= 3)));
+    let probe = probes()[0].clone();
+    assert!(probe["ok"] == true && probe["phases_ms"]["first_byte"].is_number());
+    assert_eq!(edge.curl("www.example.com", "/", &[]).status, 200);
+    let traffic = || get("/api/v1/traffic").1;
+    // Counts fade, so that both are asked until both are seen.
+    assert!(wait_until(|| {
+        edge.curl("www.example.com", "/", &[]);
+        edge.kdig("www.example.com A +subnet=203.178.141.0/24 +short");
+        let (region, flow) = (
+            traffic()["regions"][0].clone(),
+            traffic()["flows"][0].clone(),
+        );
+        region["requests_per_s"].as_f64() > Some(0.0)
+            && region["first_byte_ms"]["p99"].as_f64() > Some(0.0)
+            && region["dns_share"] == 1.0
+            && (&flow["country"], &flow["region"]) == (&"JP".into(), &"near".into())
+    }));
+    let countries = get("/api/v1/countries?name=www.example.com").1["countries"].clone();
+    let countries = countries.as_array().unwrap().clone();
+    assert!(countries.len() > 200);
+    assert!(countries.iter().all(|entry| entry["decision"][0] == "near"));
+    for (path, expected) in [
+        ("/api/v1/probes", 400),
+        ("/api/v1/probes?region=far", 404),
+        ("/api/v1/probes?region=near&service=mail", 404),
+        ("/api/v1/countries", 400),
+        ("/api/v1/countries?name=nobody.example", 404),
+        ("/api/v1/events?with=everything", 400),
+    ] {
+        let (code, told) = get(path);
+        assert_eq!(code, expected, "{path}: {told}");
+        assert!(!told["error"].as_str().unwrap().is_empty());
+    }
+    let (code, told) = edge.admin("PUT", "/api/v1/drains/near?dry=1", "");
+    assert_eq!(code, 400, "{told}");
+}

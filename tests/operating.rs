@@ -1,0 +1,450 @@
+//! What an operator does to regions: drains with a look ahead and little by little, forces them up or down,
+//! and finds it all in the audit log.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+use support::{Origin, Process, admin, listening, meridian, wait_until};
+
+const TOKEN: &str = "alice-0123456789abcdef";
+
+struct Ground {
+    folder: tempfile::TempDir,
+    near: Origin,
+    far: Origin,
+}
+
+struct Edge {
+    process: Process,
+}
+
+impl Ground {
+    fn new() -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            near: Origin::start("near"),
+            far: Origin::start("far"),
+        }
+    }
+
+    fn start(&self, service: &str, more: &str) -> Edge {
+        let file = self.folder.path().join("edge.yaml");
+        let yaml = format!(
+            "node: {{ state_dir: state }}
+listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions:
+  near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
+  far: {{ location: [39, -77], addresses: [192.0.2.2], origins: ['{}'] }}
+services:
+  www:
+    hosts: [www.example.com]
+    health: {{ interval: 300ms, recheck_interval: 100ms }}
+    {service}
+zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
+{more}
+",
+            self.near.url(),
+            self.far.url()
+        );
+        std::fs::write(&file, yaml).unwrap();
+        let mut process = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+        process.wait_for(" ready");
+        let edge = Edge { process };
+        assert!(wait_until(
+            || edge.health("near") == "healthy" && edge.health("far") == "healthy"
+        ));
+        edge
+    }
+
+    fn audit(&self) -> Vec<Value> {
+        let path: PathBuf = self.folder.path().join("state/audit.jsonl");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        text.lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
+
+impl Edge {
+    fn call(&self, method: &str, path: &str, body: &str) -> (u16, Value) {
+        admin(listening(&self.process.said(), "admin"), method, path, body)
+    }
+
+    fn member(&self, region: &str) -> Value {
+        let status = self.call("GET", "/api/v1/status", "").1;
+        let regions = status["regions"].as_array().unwrap();
+        let found = regions.iter().find(|known| known["name"] == region);
+        found.unwrap()["services"][0].clone()
+    }
+
+    fn health(&self, region: &str) -> String {
+        self.member(region)["health"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
+    }
+
+    fn steered(&self, subnet: &str) -> String {
+        let dns = listening(&self.process.said(), "dns");
+        let words = format!("www.example.com A +short +subnet={subnet}");
+        support::ask("kdig", dns, &words).trim().to_owned()
+    }
+
+    /// The region of an answer over HTTP.
+    fn served(&self, fields: &[&str]) -> String {
+        let url = format!("http://{}/", listening(&self.process.said(), "http"));
+        let mut command = std::process::Command::new("curl");
+        command.args([
+            "-s",
+            "-H",
+            "Host: www.example.com",
+            "-D",
+            "-",
+            "-o",
+            "/dev/null",
+            &url,
+        ]);
+        for field in fields {
+            command.args(["-H", field]);
+        }
+        let said = String::from_utf8(support::run(&mut command).stdout).unwrap();
+        let region = said.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("meridian-region")
+                .then(|| value.trim().to_owned())
+        });
+        region.unwrap_or(said)
+    }
+
+    fn command(&self, words: &[&str]) -> (Option<i32>, String) {
+        let url = format!("http://{}", listening(&self.process.said(), "admin"));
+        let output = meridian()
+            .args(words)
+            .args(["--admin", &url])
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    }
+}
+
+/// Clients of networks all over IPv4, as DNS takes them.
+fn networks() -> Vec<String> {
+    (0..60)
+        .map(|i| format!("{}.{}.7.0/24", 20 + i, i * 4))
+        .collect()
+}
+
+const LISTED: &str = "steering: { policy: priority }";
+
+#[test]
+fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
+    let ground = Ground::new();
+    let edge = ground.start("steering: { policy: geo }", "");
+    for _ in 0..5 {
+        assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.1");
+    }
+    assert_eq!(edge.steered("18.9.22.0/24"), "192.0.2.2");
+    for _ in 0..3 {
+        assert_eq!(edge.served(&["X-Try: 1"]), "near");
+    }
+    let (code, told) = edge.call(
+        "PUT",
+        "/api/v1/drains/near?dry_run=true",
+        "{\"over\":\"10m\"}",
+    );
+    assert_eq!(
+        (code, &told["dry_run"], &told["refused"]),
+        (200, &json!(true), &json!(false))
+    );
+    let service = &told["services"][0];
+    let clients = &service["clients"];
+    let share = clients["ipv4_percent"].as_f64().unwrap();
+    assert!(share > 10.0 && share < 90.0, "{told}");
+    assert_eq!(clients["to"][0]["region"], "far");
+    assert_eq!(clients["to"][0]["ipv4_percent"], clients["ipv4_percent"]);
+    assert_eq!(
+        (&service["dns"]["answers"], &service["dns"]["move"]),
+        (&json!(6), &json!(5))
+    );
+    assert_eq!(
+        (&service["http"]["requests"], &service["http"]["move"]),
+        (&json!(3), &json!(3))
+    );
+    assert_eq!(
+        service["dns"]["to"][0],
+        json!({ "region": "far", "estimate": 5.0 })
+    );
+    let (code, said) = edge.command(&["drain", "near", "--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(
+        said.contains("the drain of region near would be done"),
+        "{said}"
+    );
+    assert!(said.contains("5 of 6 answers"), "{said}");
+    assert_eq!(
+        edge.steered("193.0.6.0/24"),
+        "192.0.2.1",
+        "nothing has moved"
+    );
+    assert_eq!(
+        edge.call("GET", "/api/v1/status", "").1["drains"],
+        json!([])
+    );
+    assert_eq!(ground.audit(), Vec::<Value>::new());
+}
+
+#[test]
+fn a_dry_run_tells_what_a_guard_would_refuse() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    assert_eq!(edge.command(&["drain", "far"]).0, Some(0));
+    let (code, told) = edge.call("PUT", "/api/v1/drains/near?dry_run=true", "");
+    assert_eq!((code, &told["refused"]), (200, &json!(true)));
+    assert_eq!(told["services"][0]["left"], json!([]));
+    let (code, said) = edge.command(&["drain", "near", "--dry-run"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("would be refused"), "{said}");
+    for (path, expected) in [
+        ("/api/v1/drains/mars?dry_run=true", 404),
+        ("/api/v1/drains/near?dry_run=yes", 400),
+        ("/api/v1/drains/near?dryrun=true", 400),
+    ] {
+        assert_eq!(edge.call("PUT", path, "").0, expected, "{path}");
+    }
+    assert_eq!(
+        edge.call(
+            "PUT",
+            "/api/v1/drains/near?dry_run=true",
+            "{\"service\":\"x\"}"
+        )
+        .0,
+        404
+    );
+}
+
+#[test]
+fn a_gradual_drain_moves_more_and_more_clients_and_none_of_them_back() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let (code, said) = edge.command(&["drain", "near", "--over", "6s"]);
+    assert_eq!(code, Some(0), "{said}");
+    let networks = networks();
+    let mut moved: Vec<&str> = Vec::new();
+    let mut sizes = Vec::new();
+    assert!(wait_until(|| {
+        let away = |network: &&String| edge.steered(network) == "192.0.2.2";
+        let now: Vec<&str> = networks.iter().filter(away).map(String::as_str).collect();
+        assert!(
+            moved.iter().all(|network| now.contains(network)),
+            "{moved:?} {now:?}"
+        );
+        sizes.push(now.len());
+        moved = now;
+        moved.len() == networks.len()
+    }));
+    let between = sizes
+        .iter()
+        .filter(|size| (1..networks.len()).contains(*size));
+    assert!(between.count() > 0, "{sizes:?}");
+    assert_eq!(edge.member("near")["state"], "draining");
+}
+
+#[test]
+fn while_a_drain_goes_on_a_client_of_http_stays_on_one_side() {
+    let ground = Ground::new();
+    let edge = ground.start(
+        &format!("{LISTED}\n    affinity: {{ by: {{ header: X-Tenant }}, drain: 0s }}"),
+        "",
+    );
+    let tenants: Vec<String> = (0..30).map(|i| format!("X-Tenant: tenant-{i}")).collect();
+    assert_eq!(edge.command(&["drain", "near", "--over", "3s"]).0, Some(0));
+    let mut moved: Vec<&str> = Vec::new();
+    assert!(wait_until(|| {
+        let away = |tenant: &&String| edge.served(&[tenant]) == "far";
+        let now: Vec<&str> = tenants.iter().filter(away).map(String::as_str).collect();
+        assert!(
+            moved.iter().all(|tenant| now.contains(tenant)),
+            "{moved:?} {now:?}"
+        );
+        moved = now;
+        moved.len() == tenants.len()
+    }));
+}
+
+#[test]
+fn a_region_that_comes_back_is_given_its_clients_little_by_little() {
+    let ground = Ground::new();
+    let edge = ground.start(&format!("ramp: 3s\n    {LISTED}"), "");
+    assert_eq!(edge.command(&["force", "near", "down"]).0, Some(0));
+    let networks = networks();
+    let here = || {
+        networks
+            .iter()
+            .filter(|network| edge.steered(network) == "192.0.2.1")
+            .count()
+    };
+    assert_eq!(here(), 0);
+    assert_eq!(edge.command(&["unforce", "near"]).0, Some(0));
+    let mut sizes = vec![here()];
+    assert!(wait_until(|| {
+        sizes.push(here());
+        sizes.last() == Some(&networks.len())
+    }));
+    assert!(sizes.is_sorted(), "{sizes:?}");
+}
+
+#[test]
+fn without_a_ramp_whoever_recovers_is_back_at_once() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    ground.near.set_healthy(false);
+    assert!(wait_until(|| edge.steered("193.0.6.0/24") == "192.0.2.2"));
+    ground.near.set_healthy(true);
+    assert!(wait_until(|| edge.health("near") == "healthy"));
+    let networks = networks();
+    assert!(
+        networks
+            .iter()
+            .all(|network| edge.steered(network) == "192.0.2.1")
+    );
+}
+
+#[test]
+fn a_forced_state_counts_for_dns_and_http_until_it_is_undone() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let (code, said) = edge.command(&["force", "near", "down", "--reason", "bad disks"]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(
+        (edge.steered("193.0.6.0/24"), edge.served(&[])),
+        ("192.0.2.2".into(), "far".into())
+    );
+    let member = edge.member("near");
+    assert_eq!(
+        (&member["forced"], &member["state"]),
+        (&json!("down"), &json!("unhealthy"))
+    );
+    let explain = "/api/v1/explain?name=www.example.com&client=193.0.6.1";
+    let told = edge.call("GET", explain, "").1;
+    let step = &told["steps"][0];
+    assert_eq!(
+        (&step["rule"], &step["kept"]),
+        (&json!("forced"), &json!(false)),
+        "{told}"
+    );
+    let said = edge.command(&["status"]).1;
+    assert!(said.contains("forced down"), "{said}");
+    let said = edge.command(&["events"]).1;
+    assert!(
+        said.contains("region near is forced down: bad disks"),
+        "{said}"
+    );
+    assert_eq!(edge.command(&["unforce", "near"]).0, Some(0));
+    assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.1");
+    assert_eq!(edge.command(&["unforce", "near"]).0, Some(1));
+    ground.near.set_healthy(false);
+    assert!(wait_until(|| edge.health("near") == "unhealthy"));
+    assert_eq!(
+        edge.command(&["force", "near", "up", "--for", "1h"]).0,
+        Some(0)
+    );
+    assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.1");
+    assert_eq!(
+        edge.call("PUT", "/api/v1/forced/near", "{\"state\":\"sideways\"}")
+            .0,
+        400
+    );
+    assert_eq!(
+        edge.call("PUT", "/api/v1/forced/mars", "{\"state\":\"up\"}")
+            .0,
+        404
+    );
+}
+
+#[test]
+fn forced_states_and_gradual_drains_survive_a_restart() {
+    let ground = Ground::new();
+    let mut edge = ground.start(LISTED, "");
+    let forced = "{\"state\":\"up\",\"reason\":\"the probe lies\"}";
+    assert_eq!(edge.call("PUT", "/api/v1/forced/far", forced).0, 200);
+    assert_eq!(
+        edge.command(&["drain", "near", "--over", "1h", "--for", "2h"])
+            .0,
+        Some(0)
+    );
+    let kept = |edge: &Edge| {
+        let status = edge.call("GET", "/api/v1/status", "").1;
+        (status["forced"].clone(), status["drains"].clone())
+    };
+    let before = kept(&edge);
+    assert_eq!(before.1[0]["over_ms"], 3_600_000);
+    edge.process.signal("KILL");
+    edge.process.wait();
+    let edge = ground.start(LISTED, "");
+    assert_eq!(kept(&edge), before);
+}
+
+#[test]
+fn nothing_is_done_past_the_audit_log_by_calling_it_a_dry_run() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let down = "{\"state\":\"down\"}";
+    edge.call("PUT", "/api/v1/forced/near?dry_run=true", down);
+    edge.call("DELETE", "/api/v1/forced/near?dry_run=true", "");
+    edge.call("POST", "/api/v1/reload?dry_run=true", "");
+    edge.call("PUT", "/api/v1/drains/near?dry_run=true&dry_run=false", "");
+    let told = ground.audit();
+    let whats: Vec<&str> = told
+        .iter()
+        .map(|line| line["what"].as_str().unwrap())
+        .collect();
+    assert_eq!(whats.len(), 4, "{whats:?}");
+}
+
+#[test]
+fn the_audit_log_tells_who_did_what_and_who_was_refused() {
+    let ground = Ground::new();
+    let admin = format!("admin: {{ tokens: [{{ name: alice, token: {TOKEN}, role: operate }}] }}");
+    let edge = ground.start(LISTED, &admin);
+    let with = |words: &[&str]| edge.command(&[words, &["--admin-token", TOKEN]].concat()).0;
+    assert_eq!(with(&["drain", "near", "--reason", "new disks"]), Some(0));
+    assert_eq!(with(&["drain", "far"]), Some(1));
+    assert_eq!(edge.call("DELETE", "/api/v1/drains/near", "").0, 401);
+    assert_eq!(with(&["reload"]), Some(0));
+    let told: Vec<Value> = ground
+        .audit()
+        .iter()
+        .map(|line| {
+            assert!(
+                line["at"].is_string() && line["from"] == "127.0.0.1",
+                "{line}"
+            );
+            json!([line["who"], line["what"], line["outcome"], line["status"]])
+        })
+        .collect();
+    let expected = [
+        json!(["alice", "PUT /api/v1/drains/near", "done", 200]),
+        json!(["alice", "PUT /api/v1/drains/far", "refused", 409]),
+        json!(["(unknown)", "DELETE /api/v1/drains/near", "refused", 401]),
+        json!(["alice", "POST /api/v1/reload", "done", 200]),
+    ];
+    assert_eq!(told, expected);
+    assert_eq!(ground.audit()[0]["with"]["reason"], "new disks");
+    let text = std::fs::read_to_string(ground.folder.path().join("state/audit.jsonl")).unwrap();
+    assert!(!text.contains(TOKEN));
+    let said = edge.command(&["events"]).1;
+    assert!(
+        said.contains("alice from 127.0.0.1: PUT /api/v1/drains/near done"),
+        "{said}"
+    );
+}
