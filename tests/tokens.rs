@@ -172,7 +172,7 @@ fn a_lost_write_is_told_once_and_leaves_the_token() {
     let (lost, cookie) = (token(&write), write.cookie("__Host-meridian_seen"));
     store.push("far", "far", "4:1@3:977");
     store.far_word.sees("far=4:1@3:977");
-    store.near_word.sees("far=3:970");
+    store.near_word.sees("far=3:977");
     let late = store.read(&["-H", &lost]);
     assert_eq!(mark(&late).1, "lost", "{}", late.head);
     let told = store.read(&["-b", &cookie]);
@@ -190,6 +190,23 @@ fn a_lost_write_is_told_once_and_leaves_the_token() {
             .counted("meridian_reads_total", &["consistency=\"lost\""]),
         1
     );
+}
+
+#[test]
+fn what_was_before_a_lost_write_is_required_still() {
+    let store = store("");
+    let lost = token(&store.write("3:980", &[]));
+    store.push("far", "far", "4:1@3:977");
+    store.far_word.sees("far=4:1@3:977");
+    store.near_word.sees("far=3:970");
+    store.read(&[]); // The answer of `near` tells the edge that nobody has it.
+    let told = store.read(&["-H", &lost]);
+    assert_eq!(mark(&told), ("far", "lost"), "{}", told.head);
+    let again = store.read(&["-H", &token(&told)]);
+    assert_eq!(mark(&again), ("far", "routed"));
+    store.near_word.sees("far=3:977");
+    store.read(&[]);
+    assert_eq!(mark(&store.read(&["-H", &token(&told)])).0, "near");
 }
 
 #[test]

@@ -31,6 +31,14 @@ pub(super) struct Old {
     pub(super) tells: bool,
 }
 
+impl Old {
+    /// There was no answer in time.
+    const UNASKED: Self = Self {
+        is_not_yet: true,
+        tells: false,
+    };
+}
+
 impl Outbound<'_> {
     /// A read that came with a valid token is always marked.
     pub(super) async fn forward_marked(
@@ -187,6 +195,9 @@ impl Outbound<'_> {
         deadline: Instant,
     ) -> Result<Read, Missed> {
         let name = &self.live.snapshot.plan.regions.of(region).name;
+        if Instant::now() >= deadline {
+            return Ok(Read::Old(Old::UNASKED));
+        }
         let Some(wait) = store.applied.wait(name, &self.carried.token.vector) else {
             return Ok(self.give_up(store, name));
         };
@@ -227,10 +238,7 @@ impl Outbound<'_> {
     fn give_up(&self, store: &Store<'_>, region: &str) -> Read {
         metrics::counter!("meridian_waits_refused_total", "domain" => store.domain.name.to_string(), "region" => region.to_owned())
             .increment(1);
-        Read::Old(Old {
-            is_not_yet: true,
-            tells: false,
-        })
+        Read::Old(Old::UNASKED)
     }
 
     /// A region may hold a read until it has caught up, but no longer than the client would wait.
@@ -244,10 +252,7 @@ impl Outbound<'_> {
         held.unwrap_or_else(|_| {
             self.body = self.kept.as_ref().and_then(Body::copy);
             self.trying = None;
-            Ok(Read::Old(Old {
-                is_not_yet: true,
-                tells: false,
-            }))
+            Ok(Read::Old(Old::UNASKED))
         })
     }
 }
