@@ -1,9 +1,10 @@
 //! An edge: the real steering, the real knowledge of positions, the real tokens. Only the carrying of bytes is
 //! played.
 
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::Arc;
 
 use crate::config::load_text;
 use crate::config::plan::{Access, Key, Plan};
@@ -68,19 +69,22 @@ impl Terms {
         yaml
     }
 
-    /// Compiling is slow and the same for many runs.
     fn plan(&self) -> (Arc<Plan>, Arc<ClientMap>) {
         type Compiled = HashMap<String, (Arc<Plan>, Arc<ClientMap>)>;
-        static COMPILED: LazyLock<Mutex<Compiled>> = LazyLock::new(Mutex::default);
+        thread_local! {
+            static COMPILED: RefCell<Compiled> = RefCell::default();
+        }
         let yaml = self.yaml();
-        let mut compiled = COMPILED.lock().unwrap();
         let compile = || {
             let loaded = load_text("meridian.yaml", &yaml, &|_| None);
             let plan = Arc::new(loaded.unwrap_or_else(|why| panic!("{why}\n{yaml}")).plan);
-            let clients = Arc::new(ClientMap::compile(&plan, &Database::built_in()));
+            let clients = client_map(&plan, self.replicas.len());
             (plan, clients)
         };
-        compiled.entry(yaml.clone()).or_insert_with(compile).clone()
+        COMPILED.with_borrow_mut(|compiled| {
+            let known = compiled.entry(yaml.clone());
+            known.or_insert_with(compile).clone()
+        })
     }
 
     pub(super) fn lifetimes(&self) -> Lifetimes {
@@ -89,6 +93,18 @@ impl Terms {
             pin: self.pin_secs,
         }
     }
+}
+
+/// Where clients are; slow to compile, and the same for all plans of so many regions.
+fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<usize, Arc<ClientMap>>> = RefCell::default();
+    }
+    let compile = || Arc::new(ClientMap::compile(plan, &Database::built_in()));
+    COMPILED.with_borrow_mut(|compiled| {
+        let known = compiled.entry(regions);
+        known.or_insert_with(compile).clone()
+    })
 }
 
 pub(super) struct Edge {

@@ -167,8 +167,8 @@ impl Store {
         let mut log = (*leader.log(&name)).clone();
         let position = log.append(write);
         leader.logs.insert(name.clone(), Rc::new(log));
-        let furthest = self.furthest.entry(name.clone()).or_insert(position);
-        if position < *furthest {
+        let furthest = self.furthest.entry(name.clone()).or_default();
+        if position <= *furthest {
             self.ambiguous.insert(write);
         }
         *furthest = position.max(*furthest);
