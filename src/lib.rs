@@ -30,5 +30,7 @@ pub mod prefix;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod redact;
+#[cfg(test)]
+mod simulator;
 pub mod steering;
 pub mod units;

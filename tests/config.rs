@@ -771,3 +771,37 @@ fn the_proxy_protocol_is_spelled_as_it_is_read() {
     assert_eq!(wanted("v2"), Some(Version::V2));
     check_refused(&region("v3"), "did you mean `v1`?");
 }
+
+#[test]
+fn services_of_one_domain_are_followed_over_one_path() {
+    let two = |one: &str, other: &str| {
+        format!(
+            "
+regions: {{ us: {{ location: [38.95, -77.45], origins: ['http://10.1.0.1:80'] }} }}
+services:
+  one: {{ hosts: [one.example.com], consistency: {{ read_your_writes: true, domain: d{one} }} }}
+  other: {{ hosts: [other.example.com], consistency: {{ read_your_writes: true, domain: d{other} }} }}
+"
+        )
+    };
+    let follow = |one: &str, other: &str| {
+        let loaded = load(&two(one, other)).unwrap();
+        let domains = loaded.plan.domains.values();
+        domains
+            .map(|domain| domain.follow.as_deref().map(str::to_owned))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(follow("", ""), [None]);
+    for (one, other) in [
+        (", follow: /a", ""),
+        ("", ", follow: /a"),
+        (", follow: /a", ", follow: /a"),
+    ] {
+        assert_eq!(follow(one, other), [Some("/a".to_owned())]);
+    }
+    check_refused(
+        &two(", follow: /a", ", follow: /b"),
+        "another service of domain `d` has another `follow`",
+    );
+    check_refused(&two(", follow: a", ""), "`a`");
+}

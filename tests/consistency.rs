@@ -49,6 +49,8 @@ fn store(consistency: &str) -> Store {
             .body(Body::from("far"))
             .unwrap()
     });
+    // A read goes where the answer comes soonest, so the far region is far for a loaded machine too.
+    far.set_pause_of_health(std::time::Duration::from_secs(1));
     let edge = Edge::start(&format!(
         "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 keys: [{{ id: 1, secret: 0123456789abcdef }}]
@@ -60,7 +62,7 @@ services:
     hosts: [api.example.com]
     steering: {{ policy: priority }}
     writes: {{ to: {{ primary: far }} }}
-    health: {{ interval: 500ms }}
+    health: {{ interval: 500ms, timeout: 20s }}
     consistency: {{ read_your_writes: true, {consistency} }}
 ",
         near.url(),

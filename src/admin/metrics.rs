@@ -101,7 +101,27 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "meridian_position_rejected_total",
         Kind::Counter,
-        "Positions of origins that could not be read, by header",
+        "Positions of regions that were ignored, by where they came from and by reason",
+    ),
+    (
+        "meridian_waits_refused_total",
+        Kind::Counter,
+        "Reads that did not wait because too many waited for the region, by domain and region",
+    ),
+    (
+        "meridian_follow_polls_total",
+        Kind::Counter,
+        "Long polls of origins by domain, region and result: news, nothing or failed",
+    ),
+    (
+        "meridian_replication_lag_seconds",
+        Kind::Gauge,
+        "How long this edge has known the oldest write of the writer that the region lacks",
+    ),
+    (
+        "meridian_replication_lag_positions",
+        Kind::Gauge,
+        "How many positions of the writer the region lacks; NaN: they are in different epochs",
     ),
     (
         "meridian_tls_handshakes_failed_total",

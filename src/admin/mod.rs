@@ -13,6 +13,7 @@ mod files;
 mod follow;
 mod force;
 mod foresee;
+mod lag;
 mod live_traffic;
 mod metrics;
 mod page;

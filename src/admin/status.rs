@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::lag;
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::{Region, Service};
@@ -65,6 +66,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
         })).collect::<Vec<_>>(),
         "services": snapshot.plan.services.iter().map(|(id, service)| view.service(id, service)).collect::<Vec<_>>(),
         "regions": regions,
+        "lag": lag::of_domains(&snapshot, clock::steady_ms()),
     })
 }
 

@@ -15,7 +15,9 @@ use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{Drain, DrainRefused};
 use crate::ids::{DomainId, ServiceId};
-use crate::positions::{Report, Reported, Vector, parse_entry};
+use crate::positions::{
+    Reason, Report, Reported, Source, Vector, parse_entry, parse_vector, reject,
+};
 use crate::units::parse_duration;
 
 /// An error as JSON.
@@ -233,7 +235,10 @@ pub(super) async fn positions(
         )
     })?;
     let domain = domain(plan, text(&asked, "domain")?)?;
-    let applied = applied(plan, domain, asked.get("applied"))?;
+    let applied = applied(plan, domain, asked.get("applied")).map_err(|(reason, why)| {
+        reject(Source::Push, &region, reason, &why);
+        bad(why)
+    })?;
     let name = plan.regions.of(id).name.clone();
     if plan.regions.of(id).origins.is_empty() {
         return Err(bad(format!(
@@ -248,9 +253,16 @@ pub(super) async fn positions(
             asked_at_ms,
             now_ms: clock::steady_ms(),
         };
-        if snapshot.positions.of(domain).report(report) == Reported::Regressed {
-            let message = format!("positions of {name} ran backwards, to {applied}");
-            state.control.suspect(name.clone(), message);
+        match snapshot.positions.of(domain).push(report) {
+            Some(Reported::Regressed) => {
+                let message = format!("positions of {name} ran backwards, to {applied}");
+                state.control.suspect(name.clone(), message);
+            }
+            Some(Reported::Known | Reported::Advanced) => {}
+            None => {
+                let why = "it ran backwards, and this may be of before";
+                reject(Source::Push, &name, Reason::Doubtful, &why);
+            }
         }
     }
     Ok(Json(json!({ "region": region, "domain": &*plan.domains.of(domain).name })).into_response())
@@ -277,25 +289,36 @@ fn domain(plan: &Plan, name: Option<&str>) -> Result<DomainId, Refused> {
     }
 }
 
-fn applied(plan: &Plan, domain: DomainId, given: Option<&Value>) -> Result<Vector, Refused> {
+/// What is pushed as a vector, or why it is none.
+fn applied(
+    plan: &Plan,
+    domain: DomainId,
+    given: Option<&Value>,
+) -> Result<Vector, (Reason, String)> {
     let form = plan.domains.of(domain).version;
+    let malformed = |why: &dyn std::fmt::Display| (Reason::Malformed, why.to_string());
     let Some(entries) = given.and_then(Value::as_object) else {
-        return Err(bad("`applied` must be an object of region: \"POSITION\""));
+        return Err(malformed(
+            &"`applied` must be an object of region: \"POSITION\"",
+        ));
     };
     let mut vector = Vector::default();
     for (region, position) in entries {
         if plan.region(region).is_none() {
-            return Err(bad(format!("`applied` names an unknown region `{region}`")));
+            let why = format!("`applied` names an unknown region `{region}`");
+            return Err((Reason::UnknownRegion, why));
         }
         let position = match position {
             Value::String(text) => text.clone(),
             Value::Number(number) => number.to_string(),
             other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-                return Err(bad(format!("`{other}` is not a position")));
+                return Err(malformed(&format!("`{other}` is not a position")));
             }
         };
-        let position = parse_entry(&position, form).map_err(|error| bad(error.to_string()))?;
+        let position = parse_entry(&position, form).map_err(|error| malformed(&error))?;
         vector.set(&region.as_str().into(), position);
     }
-    Ok(vector)
+    // What a region says of itself in a header is bounded as well.
+    parse_vector(&vector.show(form), form)
+        .map_err(|error| (Reason::from(&error), error.to_string()))
 }

@@ -81,6 +81,10 @@ impl Plan {
                 .collect();
             region.proxy_protocol = None;
         }
+        for id in self.domains.ids().collect::<Vec<_>>() {
+            let follow = &mut self.domains.of_mut(id).follow;
+            *follow = follow.take().map(|_| "/follow".into());
+        }
         for id in self.services.ids().collect::<Vec<_>>() {
             let health = &mut self.services.of_mut(id).health;
             health.protocol = None;
@@ -546,6 +550,8 @@ pub struct Domain {
     pub name: Arc<str>,
     /// How positions are written.
     pub version: VersionForm,
+    /// The path of its origins that tells when they have applied more.
+    pub follow: Option<Arc<str>>,
 }
 
 /// Hosts that are steered together.
@@ -778,6 +784,8 @@ pub struct Consistency {
     pub ttl: Duration,
     /// Over this a region's replication is reported as behind.
     pub max_lag: Duration,
+    /// The path of its origins that tells when they have applied more.
+    pub follow: Option<Arc<str>>,
     /// Requests that read or write in spite of their method; the first match wins.
     pub intents: Vec<Intent>,
 }

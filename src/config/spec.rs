@@ -820,6 +820,11 @@ static CONSISTENCY: &[Field] = &[
         "over this replication is reported as behind; default 5s",
     ),
     field(
+        "follow",
+        Shape::Scalar(&HTTP_PATH),
+        "long polls of every origin: GET PATH?after=VECTOR&wait=30s; absent: none",
+    ),
+    field(
         "intents",
         Shape::List(&Shape::Map(&[
             required("path", Shape::Scalar(&HTTP_PATH), "the start of the path"),

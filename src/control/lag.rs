@@ -1,10 +1,12 @@
 //! Which regions' replication is behind, so that it is told once when it begins and once when it ends.
 //!
-//! Pure. Behind is a lag over the service's `max_lag`.
+//! Pure but for the gauges. Behind is a lag over the shortest `max_lag` of the domain's services.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
+
+use super::world::DomainLag;
 
 /// The regions that are behind, by domain.
 #[derive(Debug, Default)]
@@ -38,6 +40,30 @@ impl Laggards {
     /// Forgets domains and regions that a reload has taken away.
     pub(super) fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
         self.behind.retain(|(domain, region)| keep(domain, region));
+    }
+}
+
+/// Shows every lag in the metrics: domain × region × writer.
+pub(super) fn publish_lags(lags: &[DomainLag]) {
+    for of_domain in lags {
+        for row in &of_domain.regions {
+            for lag in &row.behind {
+                let of = |name: Arc<str>| metrics::SharedString::from(name);
+                let (domain, region, writer) = (
+                    of(of_domain.domain.clone()),
+                    of(row.region.clone()),
+                    of(lag.writer.clone()),
+                );
+                metrics::gauge!("meridian_replication_lag_seconds", "domain" => domain.clone(), "region" => region.clone(), "writer" => writer.clone())
+                    .set(lag.time.as_secs_f64());
+                // Past 2^32 the count only has to be large; unknown (another epoch) shows as no number.
+                let positions = lag.positions.map_or(f64::NAN, |count| {
+                    f64::from(u32::try_from(count).unwrap_or(u32::MAX))
+                });
+                metrics::gauge!("meridian_replication_lag_positions", "domain" => domain, "region" => region, "writer" => writer)
+                    .set(positions);
+            }
+        }
     }
 }
 

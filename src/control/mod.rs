@@ -1,12 +1,13 @@
 //! Folds probe reports, drains and reloads into snapshots, and publishes them.
 //!
 //! `world`, `drains`, `ranking` and `events` are pure; `task` is the one writer, and the only one
-//! that holds a [`World`]. Knows no wire format.
+//! that holds a [`World`]; `follow` are the tasks that hear of positions beside it. Knows no wire format.
 
 mod audit;
 mod bequest;
 mod drains;
 mod events;
+mod follow;
 mod forced;
 mod lag;
 mod ramps;

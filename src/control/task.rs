@@ -14,7 +14,9 @@ use tokio_util::task::TaskTracker;
 use super::bequest::{bequeath, inherit};
 use super::drains::{Drain, DrainRefused};
 use super::events::{Event, EventLog, Kind};
+use super::follow::Follows;
 use super::forced::ForcedState;
+use super::lag::publish_lags;
 use super::retired::{Replaced, Retired};
 use super::store::{Store, remember};
 use super::world::{TargetProbes, Witnessed, World, WorldStatus};
@@ -147,6 +149,7 @@ impl Control {
             look_every,
             reports,
             checks: HashMap::new(),
+            follows: Follows::new(self.clone(), tasks.clone(), stop.clone()),
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             tasks: tasks.clone(),
             stop,
@@ -156,6 +159,7 @@ impl Control {
         };
         writer.publish();
         writer.run_checks(&first.probers);
+        writer.follows.run(&writer.world, &first.probers);
         tasks.spawn(writer.run(inbox, report_inbox));
     }
 
@@ -313,6 +317,7 @@ struct Writer {
     look_every: Duration,
     reports: mpsc::Sender<Report>,
     checks: HashMap<TargetKey, RunningCheck>,
+    follows: Follows,
     slots: Arc<Semaphore>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -344,6 +349,7 @@ impl Writer {
                 }
                 _ = tick.tick() => {
                     self.retired.tick();
+                    self.look_at_lags();
                     self.publish(); // Round trips move without stirring anything.
                     if Instant::now() >= self.save_from {
                         self.save();
@@ -445,6 +451,7 @@ impl Writer {
         self.traffic.retain(|key| self.world.owner(key).is_some());
         self.publish = adoption.publish;
         self.run_checks(&adoption.probers);
+        self.follows.run(&self.world, &adoption.probers);
         self.publish();
         self.unsaved = true;
         let generation = self.world.generation();
@@ -541,6 +548,13 @@ impl Writer {
         if judged.folded.stirred {
             self.publish();
         }
+    }
+
+    fn look_at_lags(&mut self) {
+        let lags = self.world.lags(clock::steady_ms());
+        publish_lags(&lags);
+        let events = self.world.note_lags(&lags, clock::unix_ms());
+        self.record(events);
     }
 
     fn record(&self, events: impl IntoIterator<Item = Event>) {
@@ -642,10 +656,7 @@ fn look_every(plan: &Plan) -> Duration {
 impl RunningCheck {
     /// Ids may have moved with a reload; what is probed and how must be the same.
     fn is_for(&self, target: &Target, prober: &Prober) -> bool {
-        self.target.url == target.url
-            && self.prober.check == prober.check
-            && self.prober.server_name == prober.server_name
-            && Arc::ptr_eq(&self.prober.tls, &prober.tls)
+        self.target.url == target.url && self.prober.is_like(prober)
     }
 }
 

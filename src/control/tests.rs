@@ -4,6 +4,7 @@
 mod draining;
 mod ejecting;
 mod folding;
+mod lagging;
 mod measuring;
 mod reloading;
 mod scene;

@@ -6,18 +6,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt, Empty};
+use http::{Response, StatusCode};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::ServerName;
-use tokio::io::AsyncWriteExt;
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
 
-use super::target::{Target, TargetProtocol};
+use super::target::Target;
 use crate::config::plan::HealthCheck;
 
 /// How much of the body a match looks at (the contract).
@@ -98,6 +92,13 @@ pub struct Prober {
 }
 
 impl Prober {
+    /// Whether another one probes in the same way.
+    pub fn is_like(&self, other: &Self) -> bool {
+        self.check == other.check
+            && self.server_name == other.server_name
+            && Arc::ptr_eq(&self.tls, &other.tls)
+    }
+
     /// Probes once.
     pub async fn probe(&self, target: &Target) -> ProbeResult {
         let began = Instant::now();
@@ -116,110 +117,16 @@ impl Prober {
     }
 
     async fn ask(&self, target: &Target, answer: &mut Answer) -> Result<(), Failure> {
-        let started = Instant::now();
-        let mut tcp = TcpStream::connect((&*target.host, target.port))
-            .await
-            .map_err(|error| Failure::Connect(error.to_string()))?;
-        // Without it a probe's small writes may wait for an acknowledgement; failing to set it costs only time.
-        let _ = tcp.set_nodelay(true);
-        answer.phases.connect = started.elapsed();
-        if let Some(version) = target.proxy_protocol {
-            tcp.write_all(&version.announce_own())
-                .await
-                .map_err(|error| Failure::Connect(error.to_string()))?;
-        }
-        match target.protocol {
-            TargetProtocol::Tcp => Ok(()),
-            TargetProtocol::Http => {
-                self.exchange(TokioIo::new(tcp), HttpVersion::One, target, answer)
-                    .await
-            }
-            TargetProtocol::H2c => {
-                self.exchange(TokioIo::new(tcp), HttpVersion::Two, target, answer)
-                    .await
-            }
-            TargetProtocol::Https => {
-                let started = Instant::now();
-                let tls = self.shake_hands(tcp).await?;
-                answer.phases.tls = started.elapsed();
-                let version = match tls.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => HttpVersion::Two,
-                    Some(_) | None => HttpVersion::One,
-                };
-                self.exchange(TokioIo::new(tls), version, target, answer)
-                    .await
-            }
-        }
-    }
-
-    async fn shake_hands(
-        &self,
-        tcp: TcpStream,
-    ) -> Result<tokio_rustls::client::TlsStream<TcpStream>, Failure> {
-        let name = self.server_name.as_ref().unwrap_or(&self.check.host);
-        let name = ServerName::try_from(name.to_string())
-            .map_err(|_| Failure::Tls(format!("`{name}` is no server name")))?;
-        TlsConnector::from(self.tls.clone())
-            .connect(name, tcp)
-            .await
-            .map_err(|error| Failure::Tls(error.to_string()))
-    }
-
-    async fn exchange<S>(
-        &self,
-        io: TokioIo<S>,
-        version: HttpVersion,
-        target: &Target,
-        answer: &mut Answer,
-    ) -> Result<(), Failure>
-    where
-        S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-    {
-        let started = Instant::now();
-        let request = self.request(version, target)?;
-        let response = send(io, version, request).await?;
-        answer.phases.first_byte = started.elapsed();
-        answer.applied = response
-            .headers()
-            .get("meridian-applied")
-            .and_then(|value| value.to_str().ok())
-            .map(str::to_owned);
-        self.judge(response).await
-    }
-
-    fn request(
-        &self,
-        version: HttpVersion,
-        target: &Target,
-    ) -> Result<Request<Empty<Bytes>>, Failure> {
-        let check = &self.check;
-        let builder = Request::builder()
-            .method(check.method.clone())
-            .header(
-                header::USER_AGENT,
-                concat!("meridian/", env!("CARGO_PKG_VERSION"), " health-check"),
-            )
-            .header(header::ACCEPT, "*/*");
-        let builder = match version {
-            HttpVersion::One => builder.uri(&*check.path).header(header::HOST, &*check.host),
-            HttpVersion::Two => {
-                let scheme = if target.protocol == TargetProtocol::Https {
-                    "https"
-                } else {
-                    "http"
-                };
-                let uri = Uri::builder()
-                    .scheme(scheme)
-                    .authority(&*check.host)
-                    .path_and_query(&*check.path)
-                    .build()
-                    .map_err(|error| Failure::Http(error.to_string()))?;
-                builder.uri(uri).version(http::Version::HTTP_2)
-            }
+        let Some(mut line) = self.dial(target, &mut answer.phases).await? else {
+            return Ok(());
         };
-        builder
-            .body(Empty::new())
-            .map_err(|error| Failure::Http(error.to_string()))
+        let started = Instant::now();
+        let check = &self.check;
+        let request = line.request(&check.method, &check.host, &check.path, "health-check")?;
+        let response = line.send(request).await?;
+        answer.phases.first_byte = started.elapsed();
+        answer.applied = said_applied(&response);
+        self.judge(response).await
     }
 
     async fn judge(&self, response: Response<Incoming>) -> Result<(), Failure> {
@@ -243,12 +150,6 @@ impl Prober {
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum HttpVersion {
-    One,
-    Two,
-}
-
 /// What was learned before the probe succeeded, failed or ran out of time.
 #[derive(Default)]
 struct Answer {
@@ -256,36 +157,13 @@ struct Answer {
     applied: Option<String>,
 }
 
-async fn send<S>(
-    io: TokioIo<S>,
-    version: HttpVersion,
-    request: Request<Empty<Bytes>>,
-) -> Result<Response<Incoming>, Failure>
-where
-    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
-{
-    let failed = |error: hyper::Error| Failure::Http(error.to_string());
-    match version {
-        HttpVersion::One => {
-            let (mut sender, connection) = hyper::client::conn::http1::handshake(io)
-                .await
-                .map_err(failed)?;
-            // Ends when the response has been read or dropped: the sender lives no longer.
-            tokio::spawn(connection);
-            sender.send_request(request).await.map_err(failed)
-        }
-        HttpVersion::Two => {
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-                    .await
-                    .map_err(failed)?;
-            tokio::spawn(connection);
-            sender.send_request(request).await.map_err(failed)
-        }
-    }
+/// What an answer says its readers see.
+pub(super) fn said_applied(response: &Response<Incoming>) -> Option<String> {
+    let value = response.headers().get("meridian-applied")?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-async fn beginning_of(mut body: Incoming) -> Result<Vec<u8>, Failure> {
+pub(super) async fn beginning_of(mut body: Incoming) -> Result<Vec<u8>, Failure> {
     let mut beginning = Vec::new();
     while beginning.len() < BODY_BYTES {
         let Some(frame) = body.frame().await else {

@@ -99,24 +99,35 @@ fn of_member(plan: &Plan, service: ServiceId, health: &HealthCheck, id: RegionId
         .origins
         .iter()
         .map(|origin| {
-            let url = &plan.origins.of(*origin).url;
-            let native = match url.scheme {
-                OriginScheme::Http => TargetProtocol::Http,
-                OriginScheme::Https => TargetProtocol::Https,
-                OriginScheme::H2c => TargetProtocol::H2c,
-            };
-            let port = health.port.unwrap_or(url.port);
-            let protocol = protocol(health.protocol, native);
-            let probed = target(service, id, Some(*origin), protocol, url.host.clone(), port);
             // Another port or protocol may make two origins' probes look alike; they stay two.
+            let itself = of_origin(plan, service, *origin);
+            let port = health.port.unwrap_or(itself.port);
             Target {
-                url: url.to_string().into(),
+                protocol: protocol(health.protocol, itself.protocol),
+                port,
                 // Another port is another listener, of which nothing is known.
-                proxy_protocol: region.proxy_protocol.filter(|_| port == url.port),
-                ..probed
+                proxy_protocol: itself.proxy_protocol.filter(|_| port == itself.port),
+                ..itself
             }
         })
         .collect()
+}
+
+/// An origin of a service as the proxy connects to it.
+pub fn of_origin(plan: &Plan, service: ServiceId, origin: OriginId) -> Target {
+    let known = plan.origins.of(origin);
+    let url = &known.url;
+    let protocol = match url.scheme {
+        OriginScheme::Http => TargetProtocol::Http,
+        OriginScheme::Https => TargetProtocol::Https,
+        OriginScheme::H2c => TargetProtocol::H2c,
+    };
+    let (region, host) = (known.region, url.host.clone());
+    Target {
+        url: url.to_string().into(),
+        proxy_protocol: plan.regions.of(region).proxy_protocol,
+        ..target(service, region, Some(origin), protocol, host, url.port)
+    }
 }
 
 fn protocol(configured: Option<ProbeProtocol>, native: TargetProtocol) -> TargetProtocol {

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::time::sleep;
 
 use super::causal::Dots;
+use super::follow::follow;
 use super::position::NotAVector;
 use super::region::Region;
 use super::register::{Register, Version};
@@ -45,6 +46,7 @@ pub(super) fn router(region: Arc<Region>) -> Router {
     Router::new()
         .route("/", get(demo::home))
         .route("/health", get(health))
+        .route("/follow", get(follow))
         .route("/kv", get(list))
         .route(
             "/kv/{*key}",

@@ -6,8 +6,8 @@
 //! clocks, and parts regions from each other. This room speaks HTTP and knows nothing of the edge.
 //!
 //! Pure: `name`, `position`, `vector`, `hlc`, `causal` with `register` and `orset`, `counter`, `delta`, `wire`, `log`,
-//! `store`, `replica`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face` and
-//! `demo` are its pages), `link` (replication), `emulation` (all regions), `control` and `control_api`
+//! `store`, `replica`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face`, `follow`
+//! and `demo` are its pages), `link` (replication), `emulation` (all regions), `control` and `control_api`
 //! (commands from another terminal), `sample` (clients that count what they miss).
 
 mod berth;
@@ -22,6 +22,7 @@ mod demo;
 mod emulation;
 mod error;
 mod face;
+mod follow;
 mod hlc;
 mod life;
 mod link;

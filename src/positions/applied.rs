@@ -1,47 +1,19 @@
 //! What each region's readers see, as far as this edge knows, for one consistency domain.
 //!
-//! Kept per origin, because replicas of one region differ. A report that was asked for before what
-//! is known had arrived is late and ignored; one that was asked for afterwards and says less means
-//! that the region ran backwards, and is believed at once. All times are milliseconds of the
-//! edge's own steady clock: replication lag is measured here, never taken from a remote clock.
+//! Kept per origin, because replicas of one region differ. How reports come in is `report.rs`, what they
+//! tell of lag `lag.rs`, who is woken by them `wait.rs`. All times are milliseconds of the edge's own
+//! steady clock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::fork::Forks;
 use super::marks::Marks;
 use super::vector::{Entry, Position, RegionName, Vector};
-
-/// The share of a new lag sample in the moving average.
-const LAG_WEIGHT: f64 = 0.25;
-
-/// One report of what an origin has applied.
-#[derive(Clone, Copy, Debug)]
-pub struct Report<'a> {
-    /// The region that speaks.
-    pub region: &'a RegionName,
-    /// Its origin.
-    pub origin: &'a str,
-    /// What its readers see.
-    pub applied: &'a Vector,
-    /// When the report was asked for.
-    pub asked_at_ms: u64,
-    /// When it arrived.
-    pub now_ms: u64,
-}
-
-/// What a report changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Reported {
-    /// Nothing new, or late.
-    Known,
-    /// The origin sees more than before.
-    Advanced,
-    /// The origin sees less than it did: it ran backwards.
-    Regressed,
-}
+use super::wait::Waiting;
+use super::waiters::Need;
 
 /// How a region stands towards what a client must see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,10 +53,12 @@ pub(super) struct State {
     pub(super) forks: Forks,
     /// Region that writes → the newest epoch that it has named, and when it first did.
     pub(super) newest: BTreeMap<RegionName, (u64, u64)>,
-    /// Region that writes → its recent writes.
-    marks: BTreeMap<RegionName, Marks>,
+    /// Region that writes → when it was first seen how far.
+    pub(super) marks: BTreeMap<RegionName, Marks>,
     /// (who applies, whose writes) → usual lag in ms.
-    lag_ms: BTreeMap<(RegionName, RegionName), f64>,
+    pub(super) lag_ms: BTreeMap<(RegionName, RegionName), f64>,
+    /// Region → the reads that wait for it.
+    pub(super) waiting: BTreeMap<RegionName, Waiting>,
     /// What every region has had at some time.
     pub(super) floor: Vector,
     /// Region that writes → the newest epoch whose losses were told.
@@ -93,12 +67,18 @@ pub(super) struct State {
     pub(super) reviewed_ms: u64,
 }
 
-/// What an origin sees.
+/// What an origin said last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) applied: Vector,
+    /// When it was last asked for what it says; a push was not asked for.
     pub(super) asked_at_ms: u64,
+    /// When that arrived.
     pub(super) at_ms: u64,
+    /// Whether it tells by itself as soon as it has applied more: a long poll is out.
+    followed: bool,
+    /// When an answer last showed that it ran backwards.
+    pub(super) lowered_at_ms: Option<u64>,
 }
 
 impl Applied {
@@ -107,34 +87,10 @@ impl Applied {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes in what an origin says of itself.
-    pub fn report(&self, report: Report<'_>) -> Reported {
-        let mut state = self.state();
-        if let Some(own) = report.applied.entry(report.region) {
-            state.take_own_word(report.region, own, report.now_ms);
-        }
-        let reported = state.take(report);
-        if let Some(has_unfit) = state.review(report.now_ms) {
-            self.has_unfit.store(has_unfit, Ordering::Relaxed);
-        }
-        reported
-    }
-
-    /// Notes that `region` has written up to `position`, which it acknowledged just now.
-    pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
-        self.state().mark(region, position, now_ms);
-    }
-
     /// How `region` stands: by its furthest origin, since the proxy may choose that one.
     pub fn standing(&self, region: &str, required: &Vector, now_ms: u64) -> Standing {
         let state = self.state();
-        let origins = state.regions.get(region);
-        let missing = origins
-            .into_iter()
-            .flat_map(BTreeMap::values)
-            .map(|seen| state.missing_at(region, &seen.applied, required))
-            .min_by_key(Vec::len)
-            .unwrap_or_else(|| state.missing_at(region, &Vector::default(), required));
+        let missing = state.region_misses(region, required);
         if missing.is_empty() {
             return Standing::Dominates;
         }
@@ -155,34 +111,44 @@ impl Applied {
     /// Whether an origin is known to have applied all of `required`, or never said anything.
     pub fn origin_may_answer(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
-        let seen = state
-            .regions
-            .get(region)
-            .and_then(|origins| origins.get(origin));
+        let seen = state.seen(region, origin);
         seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
     }
 
     /// Whether an origin is known to have applied all of `required`; of its region's own log it has all.
     pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
-        let origins = state.regions.get(region);
-        let seen = origins.and_then(|origins| origins.get(origin));
         let none = Vector::default();
+        let seen = state.seen(region, origin);
         let applied = seen.map_or(&none, |seen| &seen.applied);
         state.missing_at(region, applied, required).is_empty()
+    }
+
+    /// What an origin has applied. Empty if it never said.
+    pub fn origin(&self, region: &str, origin: &str) -> Vector {
+        let state = self.state();
+        let seen = state.seen(region, origin);
+        seen.map_or_else(Vector::default, |seen| seen.applied.clone())
+    }
+
+    /// Notes whether an origin tells by itself as soon as it has applied more.
+    pub fn set_followed(&self, region: &str, origin: &str, followed: bool) {
+        let mut state = self.state();
+        let origins = state.regions.get_mut(region);
+        if let Some(seen) = origins.and_then(|origins| origins.get_mut(origin)) {
+            seen.followed = followed;
+        }
+    }
+
+    /// Whether an origin tells by itself as soon as it has applied more.
+    pub fn is_followed(&self, region: &str, origin: &str) -> bool {
+        let state = self.state();
+        state.seen(region, origin).is_some_and(|seen| seen.followed)
     }
 
     /// What the region as a whole has applied: the least of its origins. Empty if it never said.
     pub fn region(&self, region: &str) -> Vector {
         self.state().region(region)
-    }
-
-    /// How far the region's replication lags now, over all writers; `None` if it never said.
-    pub fn lag(&self, region: &str, now_ms: u64) -> Option<Duration> {
-        let state = self.state();
-        state.regions.get(region)?;
-        let lag_ms = state.lag_of(region, &state.region(region), now_ms);
-        Some(Duration::from_millis(lag_ms))
     }
 
     /// What every region has applied, for `state_dir` and the status page.
@@ -212,8 +178,9 @@ impl Applied {
         }
     }
 
-    /// Takes over whose regions there are, and forgets origins that are no longer among them.
-    pub fn adopt(&self, members: Membership) {
+    /// Takes over whose regions there are, and forgets origins that are no longer among them, and the
+    /// writes of regions that are none any more: some that write have no origin here.
+    pub fn adopt(&self, members: Membership, is_region: impl Fn(&str) -> bool) {
         let mut state = self.state();
         state.regions.retain(|region, origins| {
             let still = members.regions.get(region);
@@ -224,62 +191,25 @@ impl Applied {
         state.forks.retain(is_member);
         state.newest.retain(|region, _| is_member(region));
         state.told_losses.retain(|region, _| is_member(region));
+        state
+            .waiting
+            .retain(|region, waiting| is_member(region) || !waiting.is_idle());
+        state.marks.retain(|writer, _| is_region(writer));
+        state
+            .lag_ms
+            .retain(|(region, writer), _| is_region(region) && is_region(writer));
         state.members = members;
     }
 }
 
 impl State {
-    /// What a region says of its own log: how far it is, and where its epoch began.
-    fn take_own_word(&mut self, region: &RegionName, own: Entry, now_ms: u64) {
-        self.mark(region, own.position, now_ms);
-        self.forks.learn(region, own);
-        let epoch = own.position.epoch;
-        let newest = self.newest.entry(region.clone()).or_insert((epoch, now_ms));
-        if newest.0 < epoch {
-            *newest = (epoch, now_ms);
-        }
-    }
-
-    fn take(&mut self, report: Report<'_>) -> Reported {
-        let origins = self.regions.entry(report.region.clone()).or_default();
-        let seen = origins.entry(report.origin.into()).or_default();
-        if report.asked_at_ms < seen.at_ms {
-            return Reported::Known;
-        }
-        let before = std::mem::replace(&mut seen.applied, report.applied.clone());
-        (seen.asked_at_ms, seen.at_ms) = (report.asked_at_ms, report.now_ms);
-        self.sample_lag(report.region, &before, report.applied, report.now_ms);
-        let ran_backwards = |region: &str, position| {
-            let now = report.applied.get(region);
-            now.is_none_or(|now| now < position)
-        };
-        if let Some(own) = before.get(report.region)
-            && ran_backwards(report.region, own)
-        {
-            let own = report.applied.get(report.region).unwrap_or_default();
-            self.marks
-                .entry(report.region.clone())
-                .or_default()
-                .cut(own);
-        }
-        let less = before
-            .iter()
-            .any(|(region, position)| ran_backwards(region, position));
-        match (less, *report.applied == before) {
-            (true, _) => Reported::Regressed,
-            (false, true) => Reported::Known,
-            (false, false) => Reported::Advanced,
-        }
+    fn seen(&self, region: &str, origin: &str) -> Option<&Seen> {
+        self.regions.get(region)?.get(origin)
     }
 
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
     /// contract's "only missing entry"), unless it says that it has left that epoch.
-    fn missing_at(
-        &self,
-        region: &str,
-        applied: &Vector,
-        required: &Vector,
-    ) -> Vec<(RegionName, Position)> {
+    fn missing_at(&self, region: &str, applied: &Vector, required: &Vector) -> Vec<Need> {
         self.forks
             .missing(applied, required)
             .filter(|(writer, wanted)| {
@@ -288,6 +218,46 @@ impl State {
             })
             .map(|(writer, wanted)| (writer.clone(), wanted))
             .collect()
+    }
+
+    /// What the origin that lacks the fewest entries lacks of `required`.
+    fn region_misses(&self, region: &str, required: &Vector) -> Vec<Need> {
+        let origins = self.regions.get(region).into_iter();
+        origins
+            .flat_map(BTreeMap::values)
+            .map(|seen| self.missing_at(region, &seen.applied, required))
+            .min_by_key(Vec::len)
+            .unwrap_or_else(|| self.missing_at(region, &Vector::default(), required))
+    }
+
+    /// The first entry of `required` that whoever sees `applied` in `region` lacks, but for what no region
+    /// has any more.
+    pub(super) fn lacks(&self, region: &str, applied: &Vector, required: &Vector) -> Option<Need> {
+        self.not_lost(region, applied, self.missing_at(region, applied, required))
+    }
+
+    /// The first entry of `required` that a region is not known to show, but for what none has any more.
+    pub(super) fn region_lacks(&self, region: &str, required: &Vector) -> Option<Need> {
+        let origins = self.regions.get(region).into_iter();
+        let mut lacking = origins
+            .flat_map(BTreeMap::values)
+            .map(|seen| self.lacks(region, &seen.applied, required))
+            .peekable();
+        if lacking.peek().is_none() {
+            return self.lacks(region, &Vector::default(), required);
+        }
+        lacking.min_by_key(Option::is_some).flatten()
+    }
+
+    fn not_lost(&self, region: &str, applied: &Vector, missing: Vec<Need>) -> Option<Need> {
+        missing.into_iter().find_map(|(writer, wanted)| {
+            if !self.is_lost(&writer, wanted) {
+                return Some((writer, wanted));
+            }
+            let mut rest = Vector::default();
+            rest.set(&writer, self.rest(&writer, wanted));
+            self.missing_at(region, applied, &rest).pop()
+        })
     }
 
     /// The least of a region's origins; empty if none ever spoke.
@@ -299,160 +269,8 @@ impl State {
             .reduce(|least, applied| least.least(&applied))
             .unwrap_or_default()
     }
-
-    /// How long ago the first write was made that `region` lacks, whose readers see `applied`; in ms.
-    pub(super) fn lag_of(&self, region: &str, applied: &Vector, now_ms: u64) -> u64 {
-        self.marks
-            .iter()
-            .filter(|(writer, _)| ***writer != *region)
-            .filter_map(|(writer, marks)| {
-                // Nothing reported is nothing applied, and 0 is nothing written.
-                marks.first_missing_ms(applied.get(writer).unwrap_or_default())
-            })
-            .map(|at_ms| now_ms.saturating_sub(at_ms))
-            .max()
-            .unwrap_or(0)
-    }
-
-    /// Remembers when a writer was first seen at a position.
-    fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
-        let marks = self.marks.entry(writer.clone()).or_default();
-        marks.add(position, now_ms);
-    }
-
-    /// Samples the lag of the newest write that `region` has just come to see.
-    fn sample_lag(&mut self, region: &RegionName, before: &Vector, after: &Vector, now_ms: u64) {
-        for (writer, position) in after.iter().filter(|(writer, _)| *writer != region) {
-            let marks = self.marks.get(writer);
-            let crossed = marks.and_then(|marks| marks.crossed_ms(before.get(writer), position));
-            let Some(at_ms) = crossed else { continue };
-            let sample = millis(now_ms.saturating_sub(at_ms));
-            self.lag_ms
-                .entry((region.clone(), writer.clone()))
-                .and_modify(|lag| *lag += LAG_WEIGHT * (sample - *lag))
-                .or_insert(sample);
-        }
-    }
-
-    /// How long until `region` has applied a writer's position, judged by its usual lag.
-    fn expected_ms(
-        &self,
-        region: &str,
-        writer: &RegionName,
-        position: Position,
-        now_ms: u64,
-    ) -> Option<f64> {
-        let usual = self
-            .lag_ms
-            .iter()
-            .find(|((who, whose), _)| **who == *region && whose == writer)
-            .map(|(_, lag)| *lag)?;
-        let written = self.marks.get(writer);
-        let written = written.and_then(|marks| marks.written_ms(position));
-        let since = written.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
-        Some((usual - millis(since)).max(1.0))
-    }
-}
-
-/// Milliseconds as a float; exact far past any lag.
-fn millis(ms: u64) -> f64 {
-    u32::try_from(ms).map_or(f64::from(u32::MAX), f64::from)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::parse_vector;
-
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
-
-    fn report(
-        applied: &Applied,
-        origin: &str,
-        text: &str,
-        asked_at_ms: u64,
-        now_ms: u64,
-    ) -> Reported {
-        applied.report(Report {
-            region: &"eu".into(),
-            origin,
-            applied: &vector(text),
-            asked_at_ms,
-            now_ms,
-        })
-    }
-
-    #[test]
-    fn a_region_stands_by_what_it_reported() {
-        let applied = Applied::default();
-        let behind = Standing::Behind { expected: None };
-        assert_eq!(applied.standing("eu", &vector("us=5"), 0), behind);
-        assert_eq!(report(&applied, "a", "us=5", 0, 1), Reported::Advanced);
-        assert_eq!(
-            applied.standing("eu", &vector("us=5"), 1),
-            Standing::Dominates
-        );
-        assert_eq!(applied.standing("eu", &vector("us=6"), 1), behind);
-    }
-
-    #[test]
-    fn a_region_dominates_its_own_writes_before_it_says_so() {
-        let applied = Applied::default();
-        assert_eq!(
-            applied.standing("eu", &vector("eu=9"), 0),
-            Standing::Dominates
-        );
-    }
-
-    #[test]
-    fn a_late_report_neither_lowers_nor_raises_nor_accuses() {
-        let applied = Applied::default();
-        report(&applied, "a", "us=6", 10, 20);
-        assert_eq!(report(&applied, "a", "us=5", 15, 30), Reported::Known);
-        assert_eq!(report(&applied, "a", "us=7", 15, 40), Reported::Known);
-        assert_eq!(applied.region("eu"), vector("us=6"));
-    }
-
-    #[test]
-    fn a_region_that_runs_backwards_is_lowered_at_once() {
-        let applied = Applied::default();
-        report(&applied, "a", "us=6", 10, 20);
-        assert_eq!(report(&applied, "a", "us=5", 25, 30), Reported::Regressed);
-        assert_eq!(applied.region("eu"), vector("us=5"));
-    }
-
-    #[test]
-    fn a_region_has_applied_what_the_least_of_its_origins_has() {
-        let applied = Applied::default();
-        report(&applied, "a", "us=6,ap=2", 0, 1);
-        report(&applied, "b", "us=4", 0, 1);
-        assert_eq!(applied.region("eu"), vector("us=4"));
-        assert_eq!(
-            applied.standing("eu", &vector("us=6"), 1),
-            Standing::Dominates
-        );
-        assert!(!applied.origin_may_answer("eu", "b", &vector("us=6")));
-        assert!(applied.origin_may_answer("eu", "a", &vector("us=6")));
-    }
-
-    #[test]
-    fn lag_is_measured_from_the_write_to_the_report_that_includes_it() {
-        let applied = Applied::default();
-        let us: RegionName = "us".into();
-        applied.committed(&us, Position { epoch: 0, seq: 1 }, 100);
-        report(&applied, "a", "us=1", 290, 300);
-        assert_eq!(applied.lag("eu", 300), Some(Duration::ZERO));
-        applied.committed(&us, Position { epoch: 0, seq: 2 }, 1_000);
-        assert_eq!(applied.lag("eu", 1_050), Some(Duration::from_millis(50)));
-        let Standing::Behind {
-            expected: Some(expected),
-        } = applied.standing("eu", &vector("us=2"), 1_050)
-        else {
-            panic!("eu cannot have it yet");
-        };
-        assert_eq!(expected, Duration::from_millis(150));
-    }
-}
+#[path = "applied_tests.rs"]
+mod tests;

@@ -50,13 +50,17 @@ impl State {
         Some(!fit.all(|fit| fit))
     }
 
-    /// Takes in what all have, and drops what all have lost.
+    /// Takes in what all have, and goes back to the fork where all have lost what was past it.
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(least) = self.least_of_all() {
             floor.merge(&least);
         }
-        floor.retain(|writer, position| !self.is_lost(writer, position));
+        for (writer, position) in floor.clone().iter() {
+            if self.is_lost(writer, position) {
+                floor.set(writer, self.rest(writer, position));
+            }
+        }
         self.floor = floor;
     }
 
@@ -86,8 +90,8 @@ impl State {
 
     fn origin_is_fit(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
         let age_ms = now_ms.saturating_sub(seen.at_ms);
-        let lag_ms = self.lag_of(region, &seen.applied, now_ms);
-        Duration::from_millis(age_ms.max(lag_ms)) <= self.members.ttl
+        let lag = self.longest_lag(region, &seen.applied, now_ms);
+        Duration::from_millis(age_ms).max(lag) <= self.members.ttl
             && self.forks.dominates(&seen.applied, &self.floor)
     }
 }
@@ -102,10 +106,11 @@ mod tests {
     fn domain() -> Applied {
         let applied = Applied::default();
         let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
-        applied.adopt(Membership {
+        let members = Membership {
             regions: regions.into(),
             ttl: Duration::from_secs(10),
-        });
+        };
+        applied.adopt(members, |_| true);
         applied
     }
 

@@ -79,6 +79,22 @@ impl Forks {
         position
     }
 
+    /// What a writer's newest epoch has of an earlier one: where it, or one between, forked off.
+    pub(super) fn rest(&self, writer: &str, newest: u64, left: u64) -> Position {
+        let mut position = Position {
+            epoch: newest,
+            seq: 0,
+        };
+        // Every step leads to an earlier epoch, so this ends.
+        while position.epoch > left {
+            match self.began_at(writer, position.epoch) {
+                Some(fork) if fork.epoch < position.epoch => position = fork,
+                Some(_) | None => break,
+            }
+        }
+        position
+    }
+
     fn began_at(&self, writer: &str, epoch: u64) -> Option<Position> {
         self.began.get(writer)?.get(&epoch).copied()
     }
@@ -200,6 +216,25 @@ mod tests {
         check(&told, "a=17:1", "a=0:1", false);
     }
 
+    #[track_caller]
+    fn check_rest(told: &[&str], newest: u64, left: u64, expected: &str) {
+        let rest = forks(told).rest("a", newest, left);
+        assert_eq!(rest.show(VersionForm::Integer), expected);
+    }
+
+    #[test]
+    fn what_is_left_of_an_epoch_is_what_was_before_the_fork() {
+        check_rest(&["4:1@3:977"], 4, 3, "3:977");
+        check_rest(&["5:1@4:3", "4:1@3:977"], 5, 3, "3:977");
+        check_rest(&["5:1@2:9"], 5, 3, "2:9");
+    }
+
+    #[test]
+    fn where_a_fork_was_not_told_all_of_the_epoch_after_it_is_needed() {
+        check_rest(&[], 4, 3, "4:0");
+        check_rest(&["5:1@4:3"], 5, 3, "4:3");
+    }
+
     fn any_forks() -> impl Strategy<Value = Forks> {
         prop::collection::vec(prop::option::of((0u64..4, 0u64..5)), 4).prop_map(|began| {
             let mut forks = Forks::default();
@@ -227,6 +262,15 @@ mod tests {
             prop_assert!(has(a, a));
             prop_assert!(!(has(a, b) && has(b, a)) || a == b);
             prop_assert!(!(has(a, b) && has(b, c)) || has(a, c));
+        }
+
+        #[test]
+        fn whoever_follows_the_newest_epoch_has_what_is_left_of_earlier_ones(
+            forks in any_forks(), newest in 1u64..5, left in 0u64..4, seq in 0u64..5
+        ) {
+            let rest = forks.rest("a", newest, left);
+            let have = Position { epoch: newest, seq };
+            prop_assert!(left >= newest || forks.includes("a", have.into(), rest));
         }
 
         #[test]

@@ -8,8 +8,8 @@ use std::collections::VecDeque;
 
 use super::vector::Position;
 
-/// Marks of one region; merged by their share of their age, they grow coarser by about a third.
-pub(super) const MOST_MARKS: usize = 64;
+/// Marks remembered per region: enough for a tenth of an age from milliseconds to hours.
+const MOST_MARKS: usize = 256;
 
 /// The writes of one region that are remembered, oldest first.
 #[derive(Clone, Debug, Default)]
@@ -63,21 +63,27 @@ impl Marks {
         self.0.retain(|mark| mark.position <= position);
     }
 
+    /// How far the log was seen.
+    pub(super) fn newest(&self) -> Option<Position> {
+        self.0.back().map(|mark| mark.position)
+    }
+
     /// When the first of what is missing behind `have` was written; none: nothing is missing.
     pub(super) fn first_missing_ms(&self, have: Position) -> Option<u64> {
-        let missing = self.0.iter().find(|mark| have < mark.position)?;
-        Some(missing.at_ms)
+        let at = self.0.partition_point(|mark| mark.position <= have);
+        self.0.get(at).map(|mark| mark.at_ms)
     }
 
     /// When `position` was written.
     pub(super) fn written_ms(&self, position: Position) -> Option<u64> {
-        let mark = self.0.iter().find(|mark| mark.position >= position)?;
-        Some(mark.at_ms)
+        let at = self.0.partition_point(|mark| mark.position < position);
+        self.0.get(at).map(|mark| mark.at_ms)
     }
 
     /// When the newest write was made that whoever had `before` has just come to see with `now`.
     pub(super) fn crossed_ms(&self, before: Option<Position>, now: Position) -> Option<u64> {
-        let newest = self.0.iter().rev().find(|mark| mark.position <= now)?;
+        let after = self.0.partition_point(|mark| mark.position <= now);
+        let newest = self.0.get(after.checked_sub(1)?)?;
         let is_new = before.is_none_or(|had| had < newest.position);
         is_new.then_some(newest.at_ms)
     }
@@ -104,9 +110,26 @@ mod tests {
             let have = 600_000 - behind_ms;
             let lag = 600_000 - marks.first_missing_ms(at(have)).unwrap();
             assert!(lag >= behind_ms - 1, "{lag} of {behind_ms}");
-            assert!(lag <= behind_ms + behind_ms / 2 + 1, "{lag} of {behind_ms}");
+            assert!(
+                lag <= behind_ms + behind_ms / 10 + 1,
+                "{lag} of {behind_ms}"
+            );
         }
         assert_eq!(marks.first_missing_ms(at(600_000)), None);
+    }
+
+    #[test]
+    fn what_was_written_a_thousand_writes_ago_is_still_known() {
+        let mut marks = Marks::default();
+        for seq in 1..=1_000 {
+            marks.add(at(seq), seq * 10);
+        }
+        for seq in 0..1_000 {
+            let lag = 10_000 - marks.first_missing_ms(at(seq)).unwrap();
+            let truth = 10_000 - (seq + 1) * 10;
+            assert!(lag >= truth, "{lag} of {truth}");
+            assert!(lag - truth <= truth / 10 + 1, "{lag} of {truth}");
+        }
     }
 
     #[test]
@@ -121,6 +144,24 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn marks_are_bounded_rise_and_always_have_the_newest(
+            writes in prop::collection::vec((0u64..10_000, 0u64..10_000), 1..400)
+        ) {
+            let mut marks = Marks::default();
+            let mut now_ms = 0;
+            for (seq, later_ms) in &writes {
+                now_ms += later_ms;
+                marks.add(at(*seq), now_ms);
+                prop_assert!(marks.0.len() <= MOST_MARKS);
+            }
+            let newest = writes.iter().map(|(seq, _)| at(*seq)).max();
+            prop_assert_eq!(marks.newest(), newest);
+            let neighbors = || marks.0.iter().zip(marks.0.iter().skip(1));
+            prop_assert!(neighbors().all(|(one, next)| one.position < next.position));
+            prop_assert!(neighbors().all(|(one, next)| one.at_ms <= next.at_ms));
+        }
+
         #[test]
         fn lag_is_never_understated(gaps in prop::collection::vec((1u64..5, 0u64..5_000), 1..300), have in 0u64..600) {
             let mut marks = Marks::default();

@@ -1,26 +1,34 @@
 //! Who has applied what: positions in regions' logs, vectors of them, and the tokens that clients carry.
 //!
-//! Pure: knows nothing of HTTP, and takes `now` where an expiry matters. Correctness rests on one
-//! rule: what is known of a region is never more than the region has applied, so stale knowledge
-//! makes a read slow, never wrong.
+//! Pure but for the count of what cannot be read and for waking who waits: knows nothing of HTTP, and takes
+//! `now` where an expiry matters. Correctness rests on one rule: what is known of a region is never more
+//! than the region has applied, so stale knowledge makes a read slow, never wrong.
 
 mod applied;
 mod fit;
 mod fork;
 mod judge;
+mod lag;
 mod marks;
 mod mint;
+mod rejected;
+mod report;
 mod seal;
 mod session;
 mod sift;
 mod token;
 mod vector;
 mod visit;
+mod wait;
+mod waiters;
 
-pub use applied::{Applied, Membership, Report, Reported, Standing};
+pub use applied::{Applied, Membership, Standing};
 pub use fork::Forks;
 pub use judge::{Judged, judge};
+pub use lag::{Lag, RegionLag};
 pub use mint::{Minted, Outcome, Said, mint};
+pub use rejected::{Reason, Source, reject};
+pub use report::{Report, Reported};
 pub use seal::{Keyring, SealError, random_key};
 pub use session::{Glance, Recalled, Sessions};
 pub use sift::Sifted;
@@ -29,3 +37,4 @@ pub use vector::{
     Entry, NotAPosition, Position, RegionName, Vector, parse_entry, parse_position, parse_vector,
 };
 pub use visit::{Lifetimes, Mark, Now, Reissue, Visit};
+pub use wait::{Turn, Wait};

@@ -145,12 +145,12 @@ impl Sessions {
             });
     }
 
-    /// A session's client is told that these entries are lost: what is issued next is without them.
-    pub fn tell_lost(&self, session: u64, lost: &Vector, now_ms: u64) {
+    /// A session's client is told that these entries are lost: what is issued next has the rest of them.
+    pub fn tell_lost(&self, session: u64, lost: &Vector, rest: &Vector, now_ms: u64) {
         self.shard(session).touch(session, now_ms, |known| {
             known.told.merge(lost);
             if let Some(issued) = &mut known.issued {
-                issued.drop_lost(lost);
+                issued.set_back_to(lost, rest);
                 issued.lost = false;
             }
         });
@@ -323,11 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_entry_is_no_longer_issued_once_it_was_told() {
+    fn of_a_lost_entry_only_the_rest_is_issued_once_it_was_told() {
         let sessions = Sessions::default();
         sessions.issue(&token(7, "us=3:5,eu=1"), 0);
-        sessions.tell_lost(7, &token(7, "us=3:5").vector, 1);
-        assert_eq!(recalled(&sessions, 7, 2), "eu=1");
+        let (lost, rest) = (token(7, "us=3:5").vector, token(7, "us=3:2").vector);
+        sessions.tell_lost(7, &lost, &rest, 1);
+        assert_eq!(recalled(&sessions, 7, 2), "eu=1,us=3:2");
         assert_eq!(sessions.recall(7, 2).told, token(7, "us=3:5").vector);
     }
 

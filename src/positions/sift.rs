@@ -11,7 +11,8 @@ use super::vector::{Position, RegionName, Vector};
 /// A client's entries by what has become of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Sifted {
-    /// Which reads must still see.
+    /// Which reads must still see. Of a lost entry, what was before the fork: earlier writes of the client may
+    /// be there.
     pub needed: Vector,
     /// Which every region has.
     pub retired: Vector,
@@ -28,16 +29,29 @@ impl Applied {
         }
         let state = self.state();
         for (writer, position) in vector.iter() {
-            let kind = if state.is_everywhere(writer, position) {
+            let mut left = position;
+            if state.is_lost(writer, position) {
+                sifted.lost.set(writer, position);
+                left = state.rest(writer, position);
+            }
+            let kind = if state.is_everywhere(writer, left) {
                 &mut sifted.retired
-            } else if state.is_lost(writer, position) {
-                &mut sifted.lost
             } else {
                 &mut sifted.needed
             };
-            kind.set(writer, position);
+            kind.set(writer, left);
         }
         sifted
+    }
+
+    /// What is left of lost entries: where their epochs forked.
+    pub fn rest(&self, lost: &Vector) -> Vector {
+        let state = self.state();
+        let mut rest = Vector::default();
+        for (writer, position) in lost.iter() {
+            rest.set(writer, state.rest(writer, position));
+        }
+        rest
     }
 
     /// Whether some entry of `older` gives way to one of `newer` in a later epoch that does not include it.
@@ -67,6 +81,13 @@ impl Applied {
 }
 
 impl State {
+    /// What is left of an entry past a fork.
+    pub(super) fn rest(&self, writer: &RegionName, position: Position) -> Position {
+        let newest = self.newest.get(writer).map(|(epoch, _)| *epoch);
+        let newest = newest.unwrap_or(position.epoch);
+        self.forks.rest(writer, newest, position.epoch)
+    }
+
     /// Whether every origin of every region is known to have applied it.
     pub(super) fn is_everywhere(&self, writer: &RegionName, position: Position) -> bool {
         self.all_have_spoken(|_, seen| self.has(seen, writer, position))
@@ -132,10 +153,11 @@ mod tests {
             let origins = origins.iter().map(|origin| (*origin).into()).collect();
             (region.into(), origins)
         });
-        applied.adopt(Membership {
+        let members = Membership {
             regions: regions.into(),
             ttl: std::time::Duration::from_secs(300),
-        });
+        };
+        applied.adopt(members, |_| true);
         applied
     }
 
@@ -194,7 +216,7 @@ mod tests {
         says(&applied, "eu", "a", "us=3:970", 11);
         check(&applied, "us=3:980", "us=3:980", "", "");
         says(&applied, "eu", "b", "us=3:970", 11);
-        check(&applied, "us=3:980", "", "", "us=3:980");
+        check(&applied, "us=3:980", "us=3:975", "", "us=3:980");
         check(&applied, "us=3:975", "us=3:975", "", "");
         check(&applied, "us=4:2", "us=4:2", "", "");
     }
@@ -207,7 +229,31 @@ mod tests {
         says(&applied, "eu", "b", "us=3:980", 11);
         check(&applied, "us=3:980", "us=3:980", "", "");
         says(&applied, "eu", "b", "us=4:1", 12);
-        check(&applied, "us=3:980", "", "", "us=3:980");
+        check(&applied, "us=3:980", "us=3:975", "", "us=3:980");
+        says(&applied, "eu", "a", "us=4:1", 13);
+        check(&applied, "us=3:980", "", "us=3:975", "us=3:980");
+    }
+
+    #[test]
+    fn a_push_is_no_proof_that_nobody_has_an_entry() {
+        let applied = domain();
+        says(&applied, "eu", "a", "us=3:970", 1);
+        says(&applied, "eu", "b", "us=3:970", 1);
+        says(&applied, "us", "a", "us=4:1@3:975", 10);
+        let eu = "eu".into();
+        for origin in ["a", "b"] {
+            applied.push(Report {
+                region: &eu,
+                origin,
+                applied: &vector("us=3:970"),
+                asked_at_ms: 11,
+                now_ms: 11,
+            });
+        }
+        check(&applied, "us=3:980", "us=3:980", "", "");
+        says(&applied, "eu", "a", "us=3:970", 12);
+        says(&applied, "eu", "b", "us=3:970", 12);
+        check(&applied, "us=3:980", "us=3:975", "", "us=3:980");
     }
 
     #[test]
@@ -226,7 +272,7 @@ mod tests {
         says(&applied, "eu", "a", "us=3:5", 11);
         says(&applied, "eu", "b", "us=3:4", 11);
         check(&applied, "us=3:5", "us=3:5", "", "");
-        check(&applied, "us=3:6", "", "", "us=3:6");
+        check(&applied, "us=3:6", "us=4:0", "", "us=3:6");
     }
 
     #[test]
@@ -268,15 +314,15 @@ mod tests {
         ) {
             let applied = domain();
             let wanted = Position { epoch, seq };
-            let has = |epoch: u64, seq: u64| {
-                let (mut epoch, mut seq) = (epoch, seq);
+            let has = |at: (u64, u64), wanted: Position| {
+                let (mut epoch, mut seq) = at;
                 while epoch > wanted.epoch {
                     seq = began[usize::try_from(epoch).unwrap()];
                     epoch -= 1;
                 }
                 epoch == wanted.epoch && seq >= wanted.seq
             };
-            let mut truth: [Option<bool>; 3] = [None; 3];
+            let mut truth: [Option<(u64, u64)>; 3] = [None; 3];
             for (now_ms, (who, epoch, seq)) in (1..).zip(words) {
                 let fork = began[usize::try_from(epoch).unwrap()];
                 let text = match epoch.checked_sub(1) {
@@ -285,17 +331,16 @@ mod tests {
                 };
                 let (region, origin) = SPEAKERS[who];
                 says(&applied, region, origin, &text, now_ms);
-                truth[who] = Some(has(epoch, seq));
+                truth[who] = Some((epoch, seq));
             }
             let mut token = Vector::default();
             token.set(&"us".into(), wanted);
             let sifted = applied.sift(&token);
-            if !sifted.retired.is_empty() {
-                prop_assert_eq!(truth, [Some(true); 3]);
+            for (_, retired) in sifted.retired.iter() {
+                prop_assert!(truth.iter().all(|at| at.is_some_and(|at| has(at, retired))));
             }
-            if !sifted.lost.is_empty() {
-                prop_assert!(truth.iter().all(Option::is_some));
-                prop_assert!(!truth.contains(&Some(true)), "{:?}", truth);
+            for (_, lost) in sifted.lost.iter() {
+                prop_assert!(truth.iter().all(|at| at.is_some_and(|at| !has(at, lost))), "{:?}", truth);
             }
         }
     }

@@ -12,6 +12,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
+use super::applied::Applied;
 use super::seal::{Keyring, SealError, TAG_LEN};
 use super::vector::{MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 
@@ -88,14 +89,43 @@ impl Token {
         }
     }
 
-    /// Drops the entries that are lost.
-    pub(super) fn drop_lost(&mut self, lost: &Vector) {
-        let is_lost = |region: &str, position: Position| {
-            let lost = lost.get(region);
-            lost.is_some_and(|lost| lost.epoch == position.epoch && lost.seq >= position.seq)
-        };
-        self.vector
-            .retain(|region, position| !is_lost(region, position));
+    /// Sets the entries that are lost back to what is left of them.
+    pub(super) fn set_back(&mut self, lost: &Vector, applied: &Applied) {
+        if !lost.is_empty() {
+            self.set_back_to(lost, &applied.rest(lost));
+        }
+    }
+
+    /// Sets the entries that are lost back to the `rest` of them.
+    pub(super) fn set_back_to(&mut self, lost: &Vector, rest: &Vector) {
+        for (region, lost) in lost.iter() {
+            let own = self.vector.get(region);
+            let is_lost = own.is_some_and(|own| own.epoch == lost.epoch && own.seq <= lost.seq);
+            if let Some(rest) = rest.get(region).filter(|_| is_lost) {
+                self.vector.set(region, rest);
+            }
+        }
+    }
+
+    /// Asks for lost entries again, as long as the client was not told of them.
+    pub(super) fn bring_back(&mut self, lost: &Vector, rest: &Vector) {
+        for (region, lost) in lost.iter() {
+            let own = self.vector.get(region);
+            if own.is_none_or(|own| Some(own) == rest.get(region)) {
+                self.vector.set(region, lost);
+            } else {
+                self.lost = true;
+            }
+        }
+    }
+
+    /// The newer pin is the one that ends later, also when both were set within one second.
+    pub(super) fn supersede_pin(&mut self, before: Option<&Pin>) {
+        if let (Some(pin), Some(before)) = (&mut self.pin, before)
+            && pin.region != before.region
+        {
+            pin.until = pin.until.max(before.until.saturating_add(1));
+        }
     }
 
     /// Drops what has run out.

@@ -111,7 +111,7 @@ impl Visit {
                 }));
             }
             let mut wanted = token;
-            wanted.drop_lost(&recalled.told);
+            wanted.set_back(&recalled.told, applied);
             visit.take(&wanted, applied);
             if let Some(issued) = recalled.issued {
                 visit.take(&issued, applied);
@@ -134,8 +134,20 @@ impl Visit {
     pub fn sift(&mut self, applied: &Applied) {
         let sifted = applied.sift(&self.token.vector);
         self.token.vector = sifted.needed;
+        self.note_lost(&sifted.lost);
+    }
+
+    /// Lets go of what no region has any more. An answer that is there already may be from before a region got
+    /// what by now all have, and so must still show that.
+    pub fn give_up_lost(&mut self, applied: &Applied) {
+        let lost = applied.sift(&self.token.vector).lost;
+        self.token.set_back(&lost, applied);
+        self.note_lost(&lost);
+    }
+
+    fn note_lost(&mut self, lost: &Vector) {
         if let Some(brought) = &mut self.brought {
-            brought.lost.merge(&sifted.lost);
+            brought.lost.merge(lost);
         }
     }
 
@@ -167,9 +179,9 @@ impl Visit {
         let mark = if tells { Mark::Lost } else { served };
         let mut next = self.token.clone();
         if tells {
-            sessions.tell_lost(next.session, lost, now.steady_ms);
+            sessions.tell_lost(next.session, lost, &applied.rest(lost), now.steady_ms);
         } else {
-            next.vector.merge(lost);
+            next.bring_back(lost, &applied.rest(lost));
         }
         if !may_shrink {
             next.merge(carried);
@@ -223,6 +235,7 @@ impl Visit {
         if let Some(issued) = sessions.recall(self.token.session, now.steady_ms).issued {
             self.take(&issued, applied);
         }
+        written.supersede_pin(self.token.pin.as_ref());
         // A read's answer may turn out to be a write's, and that takes nothing away.
         if let Some(brought) = &self.brought {
             self.token.merge(&brought.carried);
@@ -270,12 +283,12 @@ impl Lifetimes {
 
 /// The entries that are not among those told.
 fn without(lost: &Vector, told: &Vector) -> Vector {
-    let mut token = Token {
-        vector: lost.clone(),
-        ..Token::default()
-    };
-    token.drop_lost(told);
-    token.vector
+    let mut untold = lost.clone();
+    untold.retain(|region, lost| {
+        let told = told.get(region);
+        !told.is_some_and(|told| told.epoch == lost.epoch && told.seq >= lost.seq)
+    });
+    untold
 }
 
 #[cfg(test)]

@@ -15,8 +15,9 @@ use crate::config::plan::{Access, Consistency, Domain, Plan, VersionForm};
 use crate::control::Control;
 use crate::ids::ServiceId;
 use crate::positions::{
-    Applied, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, RegionName, Reissue, Report,
-    Reported, Said, Sessions, Token, Vector, Visit, mint, parse_position, parse_vector,
+    Applied, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, Reason, RegionName, Reissue,
+    Report, Reported, Said, Sessions, Source, Token, Vector, Visit, mint, parse_position,
+    parse_vector, reject,
 };
 
 pub(super) const MERIDIAN_REQUIRE: HeaderName = HeaderName::from_static("meridian-require");
@@ -129,10 +130,12 @@ impl Store<'_> {
         headers: &HeaderMap,
         asked_at_ms: u64,
     ) -> Said {
-        let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+        let value = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
+        let text = |name: &HeaderName| value(name).map(String::from_utf8_lossy);
         let committed =
-            text(&MERIDIAN_COMMITTED).and_then(|text| self.parse_committed(region, text));
-        let applied = text(&MERIDIAN_APPLIED).and_then(|text| self.parse_applied(text));
+            text(&MERIDIAN_COMMITTED).and_then(|text| self.parse_committed(region, &text));
+        let applied = text(&MERIDIAN_APPLIED)
+            .and_then(|text| self.parse_applied(Source::Answer, region, &text));
         let now_ms = clock::steady_ms();
         if let Some((writer, position)) = &committed {
             self.applied.committed(writer, *position, now_ms);
@@ -173,26 +176,23 @@ impl Store<'_> {
             None => (region.clone(), text.trim()),
         };
         if self.plan.region(&writer).is_none() {
-            counter!("meridian_position_rejected_total", "header" => "committed").increment(1);
-            tracing::debug!(%region, %writer, "Meridian-Committed of no region ignored");
+            reject(Source::Committed, region, Reason::UnknownRegion, &writer);
             return None;
         }
         match parse_position(position, self.form()) {
             Ok(position) => Some((writer, position)),
             Err(error) => {
-                counter!("meridian_position_rejected_total", "header" => "committed").increment(1);
-                tracing::debug!(%region, %error, "Meridian-Committed ignored");
+                reject(Source::Committed, region, Reason::from(&error), &error);
                 None
             }
         }
     }
 
-    pub(super) fn parse_applied(&self, text: &str) -> Option<Vector> {
+    pub(super) fn parse_applied(&self, source: Source, region: &str, text: &str) -> Option<Vector> {
         match parse_vector(text, self.form()) {
             Ok(vector) => Some(vector),
             Err(error) => {
-                counter!("meridian_position_rejected_total", "header" => "applied").increment(1);
-                tracing::debug!(%error, "Meridian-Applied ignored");
+                reject(source, region, Reason::from(&error), &error);
                 None
             }
         }

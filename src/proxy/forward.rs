@@ -195,12 +195,12 @@ impl<'a> Outbound<'a> {
                     &self.carried.token.vector,
                 );
                 self.leave_out_unfit(store, name, &mut origins);
-                origins.sort_by_key(|origin| {
-                    !store.applied.origin_may_answer(
-                        name,
-                        self.live.routes.origin(*origin),
-                        required,
-                    )
+                let applied = store.applied;
+                origins.sort_by_cached_key(|origin| {
+                    let origin = self.live.routes.origin(*origin);
+                    // Then those that never said anything, then those that are known to be behind.
+                    let shows = applied.origin_has(name, origin, required);
+                    (!shows, !applied.origin_may_answer(name, origin, required))
                 });
             }
         }

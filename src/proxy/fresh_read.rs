@@ -1,32 +1,42 @@
 //! Step 4 of the contract, carried out: reads that must see the client's own writes. The order of the
 //! regions is steering's; the waiting, the asking again and the marks are ours.
 
-use std::time::Duration;
-
 use http::StatusCode;
 use tokio::time::Instant;
 
+use super::asker::{ASK_EVERY, Asker};
 use super::body::Body;
 use super::consistency::Store;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
-use crate::clock;
 use crate::config::plan::WhenUnsatisfiable;
 use crate::ids::RegionId;
 use crate::positions::{Judged, Mark, Standing, Vector, judge};
 use crate::steering::Choice;
 
-/// How often a waiting read asks whether the region has caught up (the contract).
-const ASK_EVERY: Duration = Duration::from_millis(20);
-
 /// What a region made of a read that must see the client's writes.
 enum Read {
     /// An answer that shows them.
     Fresh(Box<Forwarded>),
-    /// 409, which says that the region understands `Meridian-Require`: ask again with the read itself.
-    NotYet,
-    /// An answer from before them.
-    Behind,
+    /// One that does not.
+    Old(Old),
+}
+
+/// What an answer that does not show the client's writes tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Old {
+    /// 409, which says that the region understands `Meridian-Require`: the read itself may ask again.
+    pub(super) is_not_yet: bool,
+    /// Whether it says what the region has applied, so that all who wait learn from it.
+    pub(super) tells: bool,
+}
+
+impl Old {
+    /// There was no answer in time.
+    const UNASKED: Self = Self {
+        is_not_yet: true,
+        tells: false,
+    };
 }
 
 impl Outbound<'_> {
@@ -77,8 +87,8 @@ impl Outbound<'_> {
                         ..*forwarded
                     });
                 }
-                Ok(Read::NotYet | Read::Behind) if self.body.is_none() => break,
-                Ok(Read::NotYet | Read::Behind) => {}
+                Ok(Read::Old(_)) if self.body.is_none() => break,
+                Ok(Read::Old(_)) => {}
                 Err(missed) => {
                     self.move_on(missed).await?;
                 }
@@ -140,16 +150,18 @@ impl Outbound<'_> {
             store.require(vector)
         };
         let forwarded = self.try_region(region, require).await?;
-        match self.judge(store, &forwarded) {
-            Judged::NotYet => Ok(Read::NotYet),
-            Judged::Shows => Ok(Read::Fresh(Box::new(forwarded))),
-            Judged::Behind => {
-                if self.body.is_none() {
-                    self.last_resort = Some(Box::new(forwarded));
-                }
-                Ok(Read::Behind)
-            }
+        let judged = self.judge(store, &forwarded);
+        if judged == Judged::Shows {
+            return Ok(Read::Fresh(Box::new(forwarded)));
         }
+        let old = Old {
+            is_not_yet: judged == Judged::NotYet,
+            tells: forwarded.said.applied.is_some(),
+        };
+        if !old.is_not_yet && self.body.is_none() {
+            self.last_resort = Some(Box::new(forwarded));
+        }
+        Ok(Read::Old(old))
     }
 
     /// What an answer is worth. One that seems too old may have told that what it lacks is lost.
@@ -161,70 +173,87 @@ impl Outbound<'_> {
         let judged =
             |required: &Vector| judge(store.applied, from, &forwarded.said, required, is_conflict);
         let first = judged(&self.carried.token.vector);
-        if first == Judged::Shows {
-            return first;
-        }
-        self.carried.sift(store.applied);
         match first {
+            Judged::Shows => first,
             // It said so to the whole vector: what is left of that is for it to be asked again.
-            Judged::NotYet => Judged::NotYet,
-            Judged::Shows | Judged::Behind => judged(&self.carried.token.vector),
+            Judged::NotYet => {
+                self.carried.sift(store.applied);
+                first
+            }
+            Judged::Behind => {
+                self.carried.give_up_lost(store.applied);
+                judged(&self.carried.token.vector)
+            }
         }
     }
 
-    fn is_known_to_show_all(&self, store: &Store<'_>, region: RegionId) -> bool {
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        let required = &self.carried.token.vector;
-        store.applied.standing(name, required, clock::steady_ms()) == Standing::Dominates
-    }
-
-    /// Asks a region again and again until it has caught up or the time is over.
+    /// Reads from a region whenever it may have caught up, until it has or the time is over.
     async fn wait_for(
         &mut self,
         store: &Store<'_>,
         region: RegionId,
         deadline: Instant,
     ) -> Result<Read, Missed> {
-        let mut ask_itself = true;
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        if Instant::now() >= deadline {
+            return Ok(Read::Old(Old::UNASKED));
+        }
+        let Some(wait) = store.applied.wait(name, &self.carried.token.vector) else {
+            return Ok(self.give_up(store, name));
+        };
+        let mut turn = None;
+        let mut is_woken_in_vain = false;
         loop {
-            if Instant::now() >= deadline {
-                return Ok(Read::Behind);
+            let began = Instant::now();
+            let old = match self.read_by(store, region, deadline).await? {
+                Read::Old(old) => old,
+                fresh @ Read::Fresh(_) => return Ok(fresh),
+            };
+            if self.body.is_none() || Instant::now() >= deadline {
+                return Ok(Read::Old(old));
             }
-            if ask_itself || self.is_known_to_show_all(store, region) {
-                // A region may hold the read until it has caught up, but no longer than the client would.
-                let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
-                let Ok(read) = held else {
-                    self.body = self.kept.as_ref().and_then(Body::copy);
-                    self.trying = None;
-                    return Ok(Read::Behind);
-                };
-                match read? {
-                    Read::Fresh(forwarded) => return Ok(Read::Fresh(forwarded)),
-                    Read::NotYet | Read::Behind if self.body.is_none() => return Ok(Read::Behind),
-                    Read::NotYet => {}
-                    Read::Behind => ask_itself = false,
-                }
-            } else if !self.ask_health_path(store, region).await {
-                ask_itself = true; // Its health check says nothing of positions.
+            drop(turn.take());
+            let required = &self.carried.token.vector;
+            let asker = Asker {
+                outbound: self,
+                store,
+                region,
+                last: old,
+                began,
+            };
+            tokio::select! {
+                () = wait.freed(required) => if is_woken_in_vain {
+                    tokio::time::sleep_until(deadline.min(began + ASK_EVERY)).await;
+                },
+                asked = asker.ask(&wait) => turn = asked,
+                () = tokio::time::sleep_until(deadline) => return Ok(Read::Old(old)),
             }
-            tokio::time::sleep_until(deadline.min(Instant::now() + ASK_EVERY)).await;
+            is_woken_in_vain = true;
+            // Nothing is under way, so what all have or none has any more need not be asked for again.
+            self.carried.sift(store.applied);
         }
     }
 
-    /// Learns a region's positions from its health path; whether it said anything.
-    async fn ask_health_path(&self, store: &Store<'_>, region: RegionId) -> bool {
-        let routes = &self.live.routes;
-        let Some((origin, target)) = routes.probes(self.service_id, region).next() else {
-            return false;
-        };
-        let asked_at_ms = clock::steady_ms();
-        let result = routes.prober(self.service_id).probe(target).await;
-        let Some(applied) = result.applied.and_then(|text| store.parse_applied(&text)) else {
-            return false;
-        };
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        store.report(name, routes.origin(origin), &applied, asked_at_ms);
-        true
+    /// As if the time were over: too many wait for this region.
+    fn give_up(&self, store: &Store<'_>, region: &str) -> Read {
+        metrics::counter!("meridian_waits_refused_total", "domain" => store.domain.name.to_string(), "region" => region.to_owned())
+            .increment(1);
+        Read::Old(Old::UNASKED)
+    }
+
+    /// A region may hold a read until it has caught up, but no longer than the client would wait.
+    async fn read_by(
+        &mut self,
+        store: &Store<'_>,
+        region: RegionId,
+        deadline: Instant,
+    ) -> Result<Read, Missed> {
+        let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
+        held.unwrap_or_else(|_| {
+            self.body = self.kept.as_ref().and_then(Body::copy);
+            self.trying = None;
+            Ok(Read::Old(Old::UNASKED))
+        })
     }
 }
 

@@ -8,6 +8,7 @@ mod access_log;
 mod activity;
 mod affinity;
 mod announced;
+mod asker;
 mod beacon;
 mod body;
 mod calm;

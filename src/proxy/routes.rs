@@ -1,7 +1,7 @@
 //! What is compiled from a Plan for the proxy: hosts, origins, counters.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -13,9 +13,13 @@ use super::origin_tls::OriginTls;
 use super::served::{Served, ServedCounters};
 use super::tls::Identities;
 use super::witness::Witness;
+use crate::clock;
 use crate::config::plan::{HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
+
+/// How long a region's health paths are not asked for positions after they said nothing of them.
+const SILENT_FOR_MS: u64 = 1_000;
 
 /// Requests in flight to one region for one service.
 #[derive(Debug, Default)]
@@ -45,6 +49,8 @@ pub(super) struct Lane {
     /// Responses by the hundreds of their status.
     responses: [Counter; 5],
     witnesses: Vec<Witness>,
+    /// Until when its health paths are taken to say nothing of positions, on the steady clock.
+    silent_until_ms: AtomicU64,
     served: Arc<Served>,
 }
 
@@ -52,6 +58,17 @@ impl Lane {
     /// Counts what requests show of an origin; none: that counts for nothing.
     pub(super) fn witness(&self, origin: OriginId) -> Option<&Witness> {
         self.witnesses.iter().find(|witness| witness.is_of(origin))
+    }
+
+    /// Notes that no health path of the region says anything of positions.
+    pub(super) fn note_silence(&self) {
+        let until_ms = clock::steady_ms() + SILENT_FOR_MS;
+        self.silent_until_ms.store(until_ms, Ordering::Relaxed);
+    }
+
+    /// Whether none did of late.
+    pub(super) fn is_silent(&self) -> bool {
+        clock::steady_ms() < self.silent_until_ms.load(Ordering::Relaxed)
     }
 
     /// Counts a try that got no answer.
@@ -211,6 +228,7 @@ fn lanes(
                         "service" => service.name.to_string(), "region" => region.to_string(), "class" => class)
                 }),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
+                silent_until_ms: AtomicU64::new(0),
                 served: served.of(member.region).clone(),
             };
             (member.region, lane)

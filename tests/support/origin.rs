@@ -42,6 +42,7 @@ struct Shared {
     answer: Arc<Mutex<Option<Answerer>>>,
     pause: Arc<Mutex<Duration>>,
     pause_of_required: Arc<Mutex<Duration>>,
+    pause_of_health: Arc<Mutex<Duration>>,
     asked: Arc<AtomicBool>,
 }
 
@@ -76,6 +77,7 @@ impl Origin {
             answer: Arc::default(),
             pause: Arc::default(),
             pause_of_required: Arc::default(),
+            pause_of_health: Arc::default(),
             asked: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(shared.clone());
@@ -112,6 +114,11 @@ impl Origin {
         *self.shared.pause_of_required.lock().unwrap() = pause;
     }
 
+    /// How long an answer to a health check takes from now on: the round trip that the edge measures.
+    pub fn set_pause_of_health(&self, pause: Duration) {
+        *self.shared.pause_of_health.lock().unwrap() = pause;
+    }
+
     /// Whether any request but a health check has arrived, answered or not.
     pub fn is_asked(&self) -> bool {
         self.shared.asked.load(Ordering::SeqCst)
@@ -143,6 +150,9 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body
         if request.headers().contains_key("meridian-require") {
             pause += *shared.pause_of_required.lock().unwrap();
         }
+        tokio::time::sleep(pause).await;
+    } else {
+        let pause = *shared.pause_of_health.lock().unwrap();
         tokio::time::sleep(pause).await;
     }
     let (parts, body) = request.into_parts();

@@ -374,8 +374,15 @@ fn consistency(
         node.read(key, duration)
             .unwrap_or(Duration::from_millis(default))
     };
+    let follow = node.read("follow", arc);
+    let wanted = Domain {
+        name,
+        version: form,
+        follow: follow.clone(),
+    };
     Some(Consistency {
-        domain: domain(node, &name, form, compiling, domains),
+        domain: domain(node, wanted, compiling, domains),
+        follow,
         wait: time("wait", 500),
         when_unsatisfiable: match node.get("when_unsatisfiable").and_then(Node::text) {
             Some("fail") => WhenUnsatisfiable::Fail,
@@ -393,24 +400,29 @@ fn consistency(
     })
 }
 
+/// The domain that a service says it belongs to; all of its services must mean the same.
 fn domain(
     node: &Node,
-    name: &Arc<str>,
-    form: VersionForm,
+    wanted: Domain,
     compiling: &mut Compiling<'_>,
     domains: &mut Domains,
 ) -> DomainId {
-    let Some((id, known)) = domains.iter().find(|(_, domain)| domain.name == *name) else {
-        return domains.push(Domain {
-            name: name.clone(),
-            version: form,
-        });
+    let known = domains.iter().find(|(_, known)| known.name == wanted.name);
+    let Some((id, known)) = known.map(|(id, known)| (id, known.clone())) else {
+        return domains.push(wanted);
     };
-    if known.version != form {
-        compiling.problem(
-            &node.at,
-            format!("another service of domain `{name}` has another `version`"),
-        );
+    let mut differs = |key: &str| {
+        let name = &wanted.name;
+        let message = format!("another service of domain `{name}` has another `{key}`");
+        compiling.problem(&node.at, message);
+    };
+    if known.version != wanted.version {
+        differs("version");
+    }
+    match (&known.follow, wanted.follow) {
+        (Some(one), Some(other)) if *one != other => differs("follow"),
+        (None, Some(path)) => domains.of_mut(id).follow = Some(path),
+        (Some(_) | None, _) => {}
     }
     id
 }

@@ -7,6 +7,7 @@ mod drained;
 mod forced;
 mod history;
 mod inherited;
+mod lagging;
 mod ramped;
 mod reported;
 mod shown;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use history::TargetProbes;
+pub(in crate::control) use lagging::DomainLag;
 use shown::{Shown, Stale};
 use watched::{TargetState, Targets, Watched};
 pub use witnessed::{Judged, Witnessed};
@@ -168,7 +170,8 @@ impl World {
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
         for (id, domain) in plan.domains.iter() {
             let applied = self.positions.entry(domain.name.clone()).or_default();
-            applied.adopt(membership(&plan, id));
+            let is_region = |region: &str| plan.region(region).is_some();
+            applied.adopt(membership(&plan, id), is_region);
         }
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()

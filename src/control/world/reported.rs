@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
+use super::lagging::max_lag;
 use super::shown::Stale;
 use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
 use crate::health::{Report, Target};
-use crate::positions::{self, Reported, parse_vector};
+use crate::positions::{self, Reason, Reported, Source, parse_vector, reject};
 
 impl World {
     /// Folds what a check says. `steady_ms` is when the probe was sent and when it ended on the
@@ -115,9 +116,8 @@ impl World {
     ) -> Option<Event> {
         let domain = &self.plan.domains.of(consistency.domain).name;
         let lag = self.positions.get(domain)?.lag(region, steady_now_ms)?;
-        let message = self
-            .laggards
-            .note(domain, region, lag, consistency.max_lag)?;
+        let most = max_lag(&self.plan, consistency.domain)?;
+        let message = self.laggards.note(domain, region, lag, most)?;
         Some(event(Kind::Position, now_ms, Some(region), None, message))
     }
 
@@ -134,7 +134,7 @@ impl World {
         let applied = match parse_vector(applied, domain.version) {
             Ok(applied) => applied,
             Err(error) => {
-                tracing::debug!(%region, %error, "Meridian-Applied ignored");
+                reject(Source::Check, region, Reason::from(&error), &error);
                 return None;
             }
         };

@@ -233,3 +233,22 @@ async fn streams_chunks_one_by_one() {
         .unwrap();
     assert_eq!(whole, "us chunk 1 of 3\nus chunk 2 of 3\nus chunk 3 of 3\n");
 }
+
+#[tokio::test]
+async fn a_poll_is_answered_as_soon_as_there_is_news_and_no_later_than_it_waits() {
+    let bench = bench().await;
+    let known = bench.get("eu", "/follow?after=&wait=30s").await;
+    assert_eq!(header(&known, "meridian-applied"), "eu=0", "at once");
+    let over = bench.get("eu", "/follow?after=eu=0&wait=10ms").await;
+    assert_eq!(header(&over, "meridian-applied"), "eu=0");
+    let (news, ()) = tokio::join!(bench.get("eu", "/follow?after=eu=0&wait=60s"), async {
+        bench.put("us", "key", "value").await;
+    });
+    assert_eq!(header(&news, "meridian-applied"), "eu=0,us=1");
+    let less = bench.get("eu", "/follow?after=eu=9,us=1&wait=60s").await;
+    assert_eq!(
+        header(&less, "meridian-applied"),
+        "eu=0,us=1",
+        "it never had that"
+    );
+}

@@ -1,0 +1,72 @@
+use super::*;
+use crate::config::plan::VersionForm;
+use crate::positions::{Report, Reported, parse_vector};
+
+fn vector(text: &str) -> Vector {
+    parse_vector(text, VersionForm::Integer).unwrap()
+}
+
+fn report(applied: &Applied, origin: &str, text: &str, asked_at_ms: u64, now_ms: u64) -> Reported {
+    applied.report(Report {
+        region: &"eu".into(),
+        origin,
+        applied: &vector(text),
+        asked_at_ms,
+        now_ms,
+    })
+}
+
+#[test]
+fn a_region_stands_by_what_it_reported() {
+    let applied = Applied::default();
+    let behind = Standing::Behind { expected: None };
+    assert_eq!(applied.standing("eu", &vector("us=5"), 0), behind);
+    assert_eq!(report(&applied, "a", "us=5", 0, 1), Reported::Advanced);
+    assert_eq!(
+        applied.standing("eu", &vector("us=5"), 1),
+        Standing::Dominates
+    );
+    assert_eq!(applied.standing("eu", &vector("us=6"), 1), behind);
+}
+
+#[test]
+fn a_region_dominates_its_own_writes_before_it_says_so() {
+    let applied = Applied::default();
+    assert_eq!(
+        applied.standing("eu", &vector("eu=9"), 0),
+        Standing::Dominates
+    );
+}
+
+#[test]
+fn a_region_has_applied_what_the_least_of_its_origins_has() {
+    let applied = Applied::default();
+    report(&applied, "a", "us=6,ap=2", 0, 1);
+    report(&applied, "b", "us=4", 0, 1);
+    assert_eq!(applied.region("eu"), vector("us=4"));
+    assert_eq!(
+        applied.standing("eu", &vector("us=6"), 1),
+        Standing::Dominates
+    );
+    assert!(!applied.origin_may_answer("eu", "b", &vector("us=6")));
+    assert!(applied.origin_may_answer("eu", "a", &vector("us=6")));
+}
+
+#[test]
+fn a_reload_forgets_the_writes_of_regions_that_are_gone_and_keeps_those_of_regions_without_origins()
+{
+    let applied = Applied::default();
+    report(&applied, "a", "eu=0", 0, 1);
+    for writer in ["us", "ap"] {
+        applied.committed(&writer.into(), Position { epoch: 0, seq: 1 }, 1);
+    }
+    let regions = [("eu".into(), vec!["a".into()])].into();
+    let ttl = Duration::from_secs(300);
+    applied.adopt(Membership { regions, ttl }, |region| region != "ap");
+    let lags = applied.lags(9);
+    let writers: Vec<&str> = lags
+        .iter()
+        .flat_map(|row| row.behind.iter().map(|lag| &*lag.writer))
+        .collect();
+    assert_eq!(writers, ["us"]);
+}

@@ -1,0 +1,262 @@
+//! Replication lag, region by region: how far each is behind each writer, in positions and in time.
+//!
+//! Pure. Time is this edge's own: from when it first knew of a write until now, while the region is
+//! not known to have applied it. So the lag of a region of which nothing is heard grows.
+
+use std::time::Duration;
+
+use super::applied::{Applied, State};
+use super::vector::{Position, RegionName, Vector};
+
+/// The share of a new lag sample in the moving average.
+const LAG_WEIGHT: f64 = 0.25;
+
+/// How far a region is behind one writer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Lag {
+    /// Whose writes.
+    pub writer: RegionName,
+    /// How many positions it lacks: writes or, of an LSN, bytes. `None`: it is in another epoch.
+    pub positions: Option<u64>,
+    /// How long this edge has known the oldest write that it lacks.
+    pub time: Duration,
+    /// How long writes usually take to it; `None`: never measured.
+    pub usual: Option<Duration>,
+}
+
+/// How far a region is behind every writer of its domain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RegionLag {
+    /// Which region.
+    pub region: RegionName,
+    /// How long ago it was last heard, by its most silent origin.
+    pub heard: Duration,
+    /// By writer, in the order of their names.
+    pub behind: Vec<Lag>,
+}
+
+impl Applied {
+    /// How far the region's replication lags now, over all writers; `None` if it never said.
+    pub fn lag(&self, region: &str, now_ms: u64) -> Option<Duration> {
+        let state = self.state();
+        state.regions.get(region)?;
+        Some(state.longest_lag(region, &state.region(region), now_ms))
+    }
+
+    /// How far each region that ever spoke is behind each that wrote.
+    pub fn lags(&self, now_ms: u64) -> Vec<RegionLag> {
+        let state = self.state();
+        state
+            .regions
+            .keys()
+            .map(|region| state.region_lag(region, now_ms))
+            .collect()
+    }
+}
+
+impl State {
+    fn region_lag(&self, region: &RegionName, now_ms: u64) -> RegionLag {
+        let applied = self.region(region);
+        let origins = self.regions.get(region).into_iter();
+        let heard_at_ms = origins
+            .flat_map(|origins| origins.values().map(|seen| seen.at_ms))
+            .min()
+            .unwrap_or(0);
+        let writers = self.marks.keys().filter(|writer| *writer != region);
+        RegionLag {
+            region: region.clone(),
+            heard: Duration::from_millis(now_ms.saturating_sub(heard_at_ms)),
+            behind: writers
+                .map(|writer| self.lag_of(region, &applied, writer, now_ms))
+                .collect(),
+        }
+    }
+
+    fn lag_of(
+        &self,
+        region: &RegionName,
+        applied: &Vector,
+        writer: &RegionName,
+        now_ms: u64,
+    ) -> Lag {
+        let newest = self.marks.get(writer).and_then(|marks| marks.newest());
+        let usual = self.lag_ms.get(&(region.clone(), writer.clone()));
+        Lag {
+            writer: writer.clone(),
+            positions: lacking(applied.get(writer), newest.unwrap_or_default()),
+            time: self.behind(applied, writer, now_ms),
+            usual: usual.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+        }
+    }
+
+    /// How long the oldest write has been known that `region` lacks, whose readers see `applied`.
+    pub(super) fn longest_lag(&self, region: &str, applied: &Vector, now_ms: u64) -> Duration {
+        let writers = self.marks.keys().filter(|writer| ***writer != *region);
+        let lags = writers.map(|writer| self.behind(applied, writer, now_ms));
+        lags.max().unwrap_or_default()
+    }
+
+    /// How long the oldest write that `applied` lacks of a writer has been known.
+    fn behind(&self, applied: &Vector, writer: &str, now_ms: u64) -> Duration {
+        // Nothing reported is nothing applied, and 0 is nothing written.
+        let have = applied.get(writer).unwrap_or_default();
+        let marks = self.marks.get(writer);
+        let missing = marks.and_then(|marks| marks.first_missing_ms(have));
+        missing.map_or(Duration::ZERO, |at_ms| {
+            Duration::from_millis(now_ms.saturating_sub(at_ms))
+        })
+    }
+
+    /// Samples the lag of the newest write that `region` has just come to see.
+    pub(super) fn sample_lag(
+        &mut self,
+        region: &RegionName,
+        before: &Vector,
+        after: &Vector,
+        now_ms: u64,
+    ) {
+        for (writer, position) in after.iter().filter(|(writer, _)| *writer != region) {
+            let marks = self.marks.get(writer);
+            let crossed = marks.and_then(|marks| marks.crossed_ms(before.get(writer), position));
+            let Some(at_ms) = crossed else { continue };
+            let sample = millis(now_ms.saturating_sub(at_ms));
+            self.lag_ms
+                .entry((region.clone(), writer.clone()))
+                .and_modify(|lag| *lag += LAG_WEIGHT * (sample - *lag))
+                .or_insert(sample);
+        }
+    }
+
+    /// How long until `region` has applied a writer's position, judged by its usual lag.
+    pub(super) fn expected_ms(
+        &self,
+        region: &str,
+        writer: &RegionName,
+        position: Position,
+        now_ms: u64,
+    ) -> Option<f64> {
+        let usual = self
+            .lag_ms
+            .iter()
+            .find(|((who, whose), _)| **who == *region && whose == writer)
+            .map(|(_, lag)| *lag)?;
+        let written = self.marks.get(writer);
+        let written = written.and_then(|marks| marks.written_ms(position));
+        let since = written.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
+        Some((usual - millis(since)).max(1.0))
+    }
+}
+
+/// Milliseconds as a float; exact far past any lag.
+fn millis(ms: u64) -> f64 {
+    u32::try_from(ms).map_or(f64::from(u32::MAX), f64::from)
+}
+
+/// How many positions are missing up to `newest`; positions of two epochs do not compare.
+fn lacking(have: Option<Position>, newest: Position) -> Option<u64> {
+    let have = have.unwrap_or(Position {
+        epoch: newest.epoch,
+        seq: 0,
+    });
+    (have.epoch == newest.epoch).then(|| newest.seq.saturating_sub(have.seq))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::plan::VersionForm;
+    use crate::positions::{Report, Standing, parse_vector};
+
+    fn report(applied: &Applied, region: &str, text: &str, now_ms: u64) {
+        applied.report(Report {
+            region: &region.into(),
+            origin: "a",
+            applied: &vector(text),
+            asked_at_ms: now_ms,
+            now_ms,
+        });
+    }
+
+    fn vector(text: &str) -> Vector {
+        parse_vector(text, VersionForm::Integer).unwrap()
+    }
+
+    /// Every lag, such as `eu<us 3 in 40 ms`.
+    fn shown(applied: &Applied, now_ms: u64) -> Vec<String> {
+        let lags = applied.lags(now_ms);
+        let rows = lags.iter().flat_map(|row| {
+            row.behind.iter().map(|lag| {
+                let positions = lag.positions.map_or("?".to_owned(), |n| n.to_string());
+                let ms = lag.time.as_millis();
+                format!("{}<{} {positions} in {ms} ms", row.region, lag.writer)
+            })
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn every_region_s_lag_behind_every_writer_is_known() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=7", 100);
+        report(&applied, "eu", "eu=2,us=4", 110);
+        assert_eq!(
+            shown(&applied, 150),
+            ["eu<us 3 in 50 ms", "us<eu 2 in 40 ms"]
+        );
+        report(&applied, "eu", "eu=2,us=7", 160);
+        report(&applied, "us", "eu=2,us=7", 160);
+        assert_eq!(shown(&applied, 200), ["eu<us 0 in 0 ms", "us<eu 0 in 0 ms"]);
+    }
+
+    #[test]
+    fn the_lag_of_a_region_that_says_nothing_any_more_grows() {
+        let applied = Applied::default();
+        report(&applied, "eu", "us=1", 0);
+        report(&applied, "us", "us=1", 0);
+        report(&applied, "us", "us=2", 1_000);
+        assert_eq!(
+            applied.lag("eu", 61_000),
+            Some(Duration::from_secs(60)),
+            "silent since it lacked nothing"
+        );
+        let rows = applied.lags(61_000);
+        let eu = rows.iter().find(|row| &*row.region == "eu").unwrap();
+        assert_eq!(eu.heard, Duration::from_secs(61));
+    }
+
+    #[test]
+    fn a_region_far_behind_a_busy_writer_lags_by_all_of_it() {
+        let applied = Applied::default();
+        report(&applied, "eu", "us=0", 0);
+        for second in 1..=1_000 {
+            report(&applied, "us", &format!("us={second}"), second * 1_000);
+        }
+        assert_eq!(applied.lag("eu", 1_000_000), Some(Duration::from_secs(999)));
+    }
+
+    #[test]
+    fn positions_of_two_epochs_are_not_counted_from_each_other() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=2:7", 0);
+        report(&applied, "eu", "us=1:900", 0);
+        assert_eq!(shown(&applied, 5), ["eu<us ? in 5 ms"]);
+    }
+
+    #[test]
+    fn lag_is_measured_from_the_write_to_the_report_that_includes_it() {
+        let applied = Applied::default();
+        let us: RegionName = "us".into();
+        applied.committed(&us, Position { epoch: 0, seq: 1 }, 100);
+        report(&applied, "eu", "us=1", 300);
+        assert_eq!(applied.lag("eu", 300), Some(Duration::ZERO));
+        applied.committed(&us, Position { epoch: 0, seq: 2 }, 1_000);
+        assert_eq!(applied.lag("eu", 1_050), Some(Duration::from_millis(50)));
+        let Standing::Behind {
+            expected: Some(expected),
+        } = applied.standing("eu", &vector("us=2"), 1_050)
+        else {
+            panic!("eu cannot have it yet");
+        };
+        assert_eq!(expected, Duration::from_millis(150));
+    }
+}

@@ -1,0 +1,171 @@
+//! How what regions say of their positions comes in.
+//!
+//! A report that was asked for before what is known had arrived is late: it may wake who waits, and it may
+//! tell of forks, which stay true; what it says of positions is not believed. One that was asked for
+//! afterwards and says less means that the region ran backwards, and is believed at once.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+
+use super::applied::{Applied, Seen, State};
+use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
+
+/// How long pushes do not raise what is known of an origin that ran backwards; longer than any push is
+/// under way, and as long as its region shows as degraded.
+const DOUBTED_FOR_MS: u64 = 60_000;
+
+/// One report of what an origin has applied.
+#[derive(Clone, Copy, Debug)]
+pub struct Report<'a> {
+    /// The region that speaks.
+    pub region: &'a RegionName,
+    /// Its origin.
+    pub origin: &'a str,
+    /// What its readers see.
+    pub applied: &'a Vector,
+    /// When the report was asked for.
+    pub asked_at_ms: u64,
+    /// When it arrived.
+    pub now_ms: u64,
+}
+
+/// What a report changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reported {
+    /// Nothing new, or late.
+    Known,
+    /// The origin sees more than before.
+    Advanced,
+    /// The origin sees less than it did: it ran backwards.
+    Regressed,
+}
+
+/// Whether this edge asked for a report, and so knows the earliest that it may be of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trust {
+    Asked,
+    Unasked,
+}
+
+impl Seen {
+    /// Whether a push may be of before the origin ran backwards.
+    fn doubts(&self, pushed: &Vector, now_ms: u64) -> bool {
+        let is_recent = |at_ms| now_ms < at_ms + DOUBTED_FOR_MS;
+        self.lowered_at_ms.is_some_and(is_recent) && is_less(&self.applied, pushed)
+    }
+}
+
+impl Applied {
+    /// Takes in what an origin says of itself.
+    pub fn report(&self, report: Report<'_>) -> Reported {
+        self.hear(&mut self.state(), report, Trust::Asked)
+    }
+
+    /// Takes in what a region says unasked. Nobody knows how long that was under way: for a while after
+    /// an answer showed that the origin ran backwards, it does not raise what is known; `None`: it did
+    /// not. Nor does it count as said after anything else, which a loss needs.
+    pub fn push(&self, report: Report<'_>) -> Option<Reported> {
+        let mut state = self.state();
+        let origins = state.regions.get(report.region);
+        let seen = origins.and_then(|origins| origins.get(report.origin));
+        if seen.is_some_and(|seen| seen.doubts(report.applied, report.now_ms)) {
+            return None;
+        }
+        Some(self.hear(&mut state, report, Trust::Unasked))
+    }
+
+    fn hear(&self, state: &mut State, report: Report<'_>, trust: Trust) -> Reported {
+        if let Some(own) = report.applied.entry(report.region) {
+            state.learn_epoch(report.region, own, report.now_ms);
+        }
+        let reported = state.take(report, trust);
+        state.wake(report.region, report.applied);
+        if let Some(has_unfit) = state.review(report.now_ms) {
+            self.has_unfit.store(has_unfit, Ordering::Relaxed);
+        }
+        reported
+    }
+
+    /// Notes that `region` has written up to `position`, which it acknowledged just now.
+    pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
+        self.state().mark(region, position, now_ms);
+    }
+}
+
+impl State {
+    /// What a region says of its own log's epoch, and where that began.
+    fn learn_epoch(&mut self, region: &RegionName, own: Entry, now_ms: u64) {
+        self.forks.learn(region, own);
+        let epoch = own.position.epoch;
+        let newest = self.newest.entry(region.clone()).or_insert((epoch, now_ms));
+        if newest.0 < epoch {
+            *newest = (epoch, now_ms);
+        }
+    }
+
+    fn take(&mut self, report: Report<'_>, trust: Trust) -> Reported {
+        let Report {
+            region,
+            applied,
+            now_ms,
+            ..
+        } = report;
+        let origins = self.regions.entry(region.clone()).or_default();
+        let seen = origins.entry(report.origin.into()).or_default();
+        if report.asked_at_ms < seen.at_ms {
+            return Reported::Known;
+        }
+        let before = std::mem::replace(&mut seen.applied, applied.clone());
+        seen.at_ms = now_ms;
+        let less = is_less(applied, &before);
+        if trust == Trust::Asked {
+            seen.asked_at_ms = report.asked_at_ms;
+            seen.lowered_at_ms = less.then_some(now_ms).or(seen.lowered_at_ms);
+        }
+        if less {
+            self.forget_marks_past_what_is_left(region);
+        }
+        if let Some(own) = applied.get(region) {
+            self.mark(region, own, now_ms);
+        }
+        self.sample_lag(region, &before, applied, now_ms);
+        match (less, *applied == before) {
+            (true, _) => Reported::Regressed,
+            (false, true) => Reported::Known,
+            (false, false) => Reported::Advanced,
+        }
+    }
+
+    /// What a region that ran backwards had written is not written any more.
+    fn forget_marks_past_what_is_left(&mut self, region: &RegionName) {
+        let origins = self.regions.get(region).into_iter();
+        let seen = origins.flat_map(BTreeMap::values);
+        let left = seen.filter_map(|seen| seen.applied.get(region)).max();
+        if let (Some(marks), Some(left)) = (self.marks.get_mut(region), left) {
+            marks.cut(left);
+        }
+    }
+
+    /// Remembers when a writer was first seen at a position.
+    fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
+        let is_known = self.marks.contains_key(writer);
+        // 0 is nothing written: a region that takes no writes is nobody's lag.
+        if position == Position::default() || (!is_known && self.marks.len() >= MOST_VECTOR_ENTRIES)
+        {
+            return;
+        }
+        let marks = self.marks.entry(writer.clone()).or_default();
+        marks.add(position, now_ms);
+    }
+}
+
+/// Whether `now` lacks anything that was there before.
+fn is_less(now: &Vector, before: &Vector) -> bool {
+    before
+        .iter()
+        .any(|(writer, position)| now.get(writer).is_none_or(|now| now < position))
+}
+
+#[cfg(test)]
+#[path = "report_tests.rs"]
+mod tests;

@@ -1,0 +1,260 @@
+//! A read's place among those that wait for a region: woken by the report that shows its client's
+//! writes, gone when it is dropped.
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+use tokio::time::Instant;
+
+use super::applied::{Applied, State};
+use super::vector::{RegionName, Vector};
+use super::waiters::{Need, Waiters};
+
+/// Those who wait for one region, and whose turn it is to ask it.
+#[derive(Debug, Default)]
+pub(super) struct Waiting {
+    pub(super) waiters: Waiters<Arc<Notify>>,
+    turn: Arc<Mutex<Turn>>,
+}
+
+/// What whoever has the turn to ask a region knows of those before.
+#[derive(Debug, Default)]
+pub struct Turn {
+    /// When the region was last asked with a read itself.
+    pub read_at: Option<Instant>,
+}
+
+/// A read that waits for a region.
+#[derive(Debug)]
+pub struct Wait {
+    applied: Arc<Applied>,
+    region: RegionName,
+    id: u64,
+    woken: Arc<Notify>,
+    turn: Arc<Mutex<Turn>>,
+}
+
+impl Applied {
+    /// Takes a place among those who wait for `region` to show all of `required`; `None`: too many
+    /// wait for it already.
+    pub fn wait(self: &Arc<Self>, region: &RegionName, required: &Vector) -> Option<Wait> {
+        let woken = Arc::new(Notify::new());
+        let mut state = self.state();
+        let waiting = state.waiting.entry(region.clone()).or_default();
+        let id = waiting.waiters.add(required.clone(), woken.clone())?;
+        let turn = waiting.turn.clone();
+        drop(state);
+        Some(Wait {
+            applied: self.clone(),
+            region: region.clone(),
+            id,
+            woken,
+            turn,
+        })
+    }
+
+    /// How many wait for `region`.
+    pub fn waiting(&self, region: &str) -> usize {
+        let state = self.state();
+        state
+            .waiting
+            .get(region)
+            .map_or(0, |waiting| waiting.waiters.len())
+    }
+}
+
+impl Wait {
+    /// Waits until a report shows all that is required by now, or that no region has it any more; returns at
+    /// once if one has already.
+    ///
+    /// A late report wakes too, although it is not believed: whoever is woken asks the region.
+    pub async fn freed(&self, required: &Vector) {
+        if self.arm(required) {
+            self.woken.notified().await;
+        }
+    }
+
+    /// Whether there is anything to wait for.
+    fn arm(&self, required: &Vector) -> bool {
+        let mut state = self.applied.state();
+        let Some(need) = state.region_lacks(&self.region, required) else {
+            return false;
+        };
+        if let Some(waiting) = state.waiting.get_mut(&self.region) {
+            waiting.waiters.arm(self.id, required, need);
+        }
+        true
+    }
+
+    /// Waits for the turn to ask the region on behalf of all who wait for it.
+    pub async fn turn(&self) -> OwnedMutexGuard<Turn> {
+        self.turn.clone().lock_owned().await
+    }
+}
+
+impl Drop for Wait {
+    fn drop(&mut self) {
+        let mut state = self.applied.state();
+        if let Some(waiting) = state.waiting.get_mut(&self.region) {
+            waiting.waiters.remove(self.id);
+        }
+    }
+}
+
+impl Waiting {
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.waiters.len() == 0
+    }
+
+    fn wake(freed: Vec<Arc<Notify>>) {
+        for woken in freed {
+            woken.notify_one();
+        }
+    }
+}
+
+impl State {
+    /// Wakes those whom a report of `region` frees: those who wait for it, and those who wait anywhere for
+    /// something of an epoch that its writer has left, since any report may tell what became of that.
+    pub(super) fn wake(&mut self, region: &RegionName, applied: &Vector) {
+        // Put aside, so that what is known can be asked while it is gone through.
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if let Some(here) = waiting.get_mut(region) {
+            let lacks = |required: &Vector| self.lacks(region, applied, required);
+            Waiting::wake(here.waiters.freed(applied, lacks));
+        }
+        for (region, there) in &mut waiting {
+            let lacks = |required: &Vector| -> Option<Need> { self.region_lacks(region, required) };
+            for (writer, (epoch, _)) in &self.newest {
+                Waiting::wake(there.waiters.freed_by_epoch(writer, *epoch, lacks));
+            }
+        }
+        self.waiting = waiting;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::plan::VersionForm;
+    use crate::positions::{Membership, Report, parse_vector};
+
+    fn vector(text: &str) -> Vector {
+        parse_vector(text, VersionForm::Integer).unwrap()
+    }
+
+    fn report(applied: &Applied, text: &str, asked_at_ms: u64, now_ms: u64) {
+        applied.report(Report {
+            region: &"eu".into(),
+            origin: "a",
+            applied: &vector(text),
+            asked_at_ms,
+            now_ms,
+        });
+    }
+
+    async fn is_freed(wait: &Wait, required: &str) -> bool {
+        let required = vector(required);
+        let freed = wait.freed(&required);
+        tokio::time::timeout(Duration::from_millis(1), freed)
+            .await
+            .is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_woken_by_the_report_that_shows_its_writes() {
+        let applied = Arc::new(Applied::default());
+        let wait = applied.wait(&"eu".into(), &vector("us=5")).unwrap();
+        report(&applied, "us=4", 0, 1);
+        assert!(!is_freed(&wait, "us=5").await);
+        report(&applied, "us=5", 1, 2);
+        assert!(is_freed(&wait, "us=5").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_late_report_wakes_although_it_is_not_believed() {
+        let applied = Arc::new(Applied::default());
+        let wait = applied.wait(&"eu".into(), &vector("us=5")).unwrap();
+        report(&applied, "us=4", 10, 11);
+        assert!(!is_freed(&wait, "us=5").await);
+        report(&applied, "us=5", 5, 12);
+        assert!(is_freed(&wait, "us=5").await);
+        assert_eq!(applied.region("eu"), vector("us=4"));
+    }
+
+    fn domain() -> Arc<Applied> {
+        let applied = Arc::new(Applied::default());
+        let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
+        let members = Membership {
+            regions: regions.into(),
+            ttl: Duration::from_secs(300),
+        };
+        applied.adopt(members, |_| true);
+        applied
+    }
+
+    fn says(applied: &Applied, region: &str, text: &str, now_ms: u64) {
+        applied.report(Report {
+            region: &region.into(),
+            origin: "a",
+            applied: &vector(text),
+            asked_at_ms: now_ms,
+            now_ms,
+        });
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_woken_by_another_epoch_only_if_that_includes_its_writes() {
+        let applied = domain();
+        let (kept, past) = (vector("us=3:975"), vector("us=3:976"));
+        let kept = applied.wait(&"eu".into(), &kept).unwrap();
+        let past = applied.wait(&"eu".into(), &past).unwrap();
+        assert!(!is_freed(&kept, "us=3:975").await && !is_freed(&past, "us=3:976").await);
+        says(&applied, "eu", "us=4:1@3:975", 1);
+        assert!(is_freed(&kept, "us=3:975").await);
+        assert!(!is_freed(&past, "us=3:976").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_woken_when_the_writer_tells_that_the_new_epoch_includes_its_writes() {
+        let applied = domain();
+        says(&applied, "eu", "us=4:1", 1);
+        let wait = applied.wait(&"eu".into(), &vector("us=3:975")).unwrap();
+        assert!(!is_freed(&wait, "us=3:975").await);
+        says(&applied, "us", "us=4:1@3:975", 2);
+        assert!(is_freed(&wait, "us=3:975").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_read_is_woken_when_what_it_waits_for_turns_out_to_be_lost() {
+        let applied = domain();
+        says(&applied, "eu", "us=3:970", 1);
+        let wait = applied.wait(&"eu".into(), &vector("us=3:980")).unwrap();
+        says(&applied, "us", "us=4:1@3:975", 10);
+        assert!(!is_freed(&wait, "us=3:980").await, "eu may have it yet");
+        says(&applied, "eu", "us=3:970", 11);
+        assert!(
+            !is_freed(&wait, "us=3:980").await,
+            "what was before the fork is not there"
+        );
+        says(&applied, "eu", "us=3:975", 12);
+        assert!(is_freed(&wait, "us=3:980").await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_goes_leaves_neither_a_place_nor_the_turn_taken() {
+        let applied = Arc::new(Applied::default());
+        let (region, required) = ("eu".into(), vector("us=5"));
+        let first = applied.wait(&region, &required).unwrap();
+        let second = applied.wait(&region, &required).unwrap();
+        let turn = first.turn().await;
+        let never = tokio::time::timeout(Duration::from_secs(1), second.turn()).await;
+        assert!(never.is_err(), "one asks at a time");
+        drop((turn, first));
+        second.turn().await;
+        assert_eq!(applied.waiting("eu"), 1);
+    }
+}

@@ -1,0 +1,132 @@
+//! Asking a region whether it has caught up, on behalf of all the reads that wait for it.
+//!
+//! One of them has the turn: it asks the region's health paths, one probe at a time of each origin, and
+//! what they say reaches all who wait. If the health paths say nothing, it asks with its own read,
+//! whose answer tells the others. Whoever has the turn and leaves passes it on.
+
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::OwnedMutexGuard;
+use tokio::time::Instant;
+
+use super::consistency::Store;
+use super::forward::Outbound;
+use super::fresh_read::Old;
+use super::routes::Lane;
+use crate::clock;
+use crate::health::Target;
+use crate::ids::{OriginId, RegionId};
+use crate::positions::{Source, Turn, Wait};
+
+/// How often a region is asked while somebody waits for it (the contract).
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
+
+/// The same where a long poll is out, or where a read itself is to ask beside the health path: a safety
+/// net for regions that say less there than they know.
+const ASK_SELDOM: Duration = Duration::from_millis(100);
+
+/// One waiting read, on its turn.
+pub(super) struct Asker<'a, 'b> {
+    pub(super) outbound: &'a Outbound<'b>,
+    pub(super) store: &'a Store<'a>,
+    pub(super) region: RegionId,
+    /// What its own last answer told.
+    pub(super) last: Old,
+    /// When it asked for that.
+    pub(super) began: Instant,
+}
+
+/// Why the health paths are not asked any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// They say nothing of positions.
+    Silent,
+    /// It is time to ask with the read itself.
+    OwnRead,
+}
+
+impl Asker<'_, '_> {
+    /// Returns when this read is to ask the region itself; with the turn, unless there is nothing to
+    /// share: nobody learns from another's answer.
+    pub(super) async fn ask(&self, wait: &Wait) -> Option<OwnedMutexGuard<Turn>> {
+        let lane = self.lane()?;
+        if lane.is_silent() && !self.last.tells {
+            tokio::time::sleep_until(self.began + ASK_EVERY).await;
+            return None;
+        }
+        let mut turn = wait.turn().await;
+        let before = turn.read_at.map_or(self.began, |read| read.max(self.began));
+        if !lane.is_silent() && self.ask_health_paths(before).await == Ended::Silent {
+            lane.note_silence();
+        }
+        tokio::time::sleep_until(before + ASK_EVERY).await;
+        turn.read_at = Some(Instant::now());
+        Some(turn)
+    }
+
+    fn lane(&self) -> Option<&Lane> {
+        let routes = &self.outbound.live.routes;
+        routes.lane(self.outbound.service_id, self.region)
+    }
+
+    /// Asks every origin again and again. `before` is when the region was last asked with a read.
+    async fn ask_health_paths(&self, before: Instant) -> Ended {
+        let targets = self
+            .outbound
+            .live
+            .routes
+            .probes(self.outbound.service_id, self.region);
+        let mut asking: FuturesUnordered<_> = targets
+            .map(|(origin, target)| self.ask_health_path(origin, target, before))
+            .collect();
+        while let Some(ended) = asking.next().await {
+            if ended == Ended::OwnRead {
+                return ended;
+            }
+        }
+        Ended::Silent
+    }
+
+    async fn ask_health_path(&self, origin: OriginId, target: &Target, before: Instant) -> Ended {
+        loop {
+            let began = Instant::now();
+            if !self.learn_from_health_path(origin, target).await {
+                return Ended::Silent;
+            }
+            if self.last.is_not_yet && before.elapsed() >= ASK_SELDOM {
+                return Ended::OwnRead;
+            }
+            let pause = if self.is_followed(origin) {
+                ASK_SELDOM
+            } else {
+                ASK_EVERY
+            };
+            tokio::time::sleep_until(began + pause).await;
+        }
+    }
+
+    fn is_followed(&self, origin: OriginId) -> bool {
+        let live = self.outbound.live;
+        let name = &live.snapshot.plan.regions.of(self.region).name;
+        let origin = live.routes.origin(origin);
+        self.store.applied.is_followed(name, origin)
+    }
+
+    /// Takes in what an origin's health path says of positions; whether it said anything.
+    async fn learn_from_health_path(&self, origin: OriginId, target: &Target) -> bool {
+        let live = self.outbound.live;
+        let asked_at_ms = clock::steady_ms();
+        let prober = live.routes.prober(self.outbound.service_id);
+        let result = prober.probe(target).await;
+        let name = &live.snapshot.plan.regions.of(self.region).name;
+        let parse = |text: String| self.store.parse_applied(Source::Check, name, &text);
+        let Some(applied) = result.applied.and_then(parse) else {
+            return false;
+        };
+        let origin = live.routes.origin(origin);
+        self.store.report(name, origin, &applied, asked_at_ms);
+        true
+    }
+}

@@ -1,0 +1,256 @@
+//! An edge: the real steering, the real knowledge of positions, the real tokens. Only the carrying of bytes is
+//! played.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::config::load_text;
+use crate::config::plan::{Access, Key, Plan};
+use crate::control::World;
+use crate::geo::{ClientMap, Database};
+use crate::health::Health;
+use crate::ids::{DomainId, Id, RegionId, ServiceId};
+use crate::positions::{
+    Applied, Keyring, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
+};
+use crate::steering::{Admin, Ask, Decision, Draw, Require, Snapshot, steer};
+use crate::units::Secret;
+
+/// Unix time when a run begins.
+const EPOCH_SECS: u32 = 1_800_000_000;
+
+/// What a run's clients and edges agree on.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// Replicas of each region.
+    pub(super) replicas: Vec<usize>,
+    pub(super) wait_ms: u64,
+    pub(super) ttl_secs: u32,
+    pub(super) pin_secs: u32,
+    pub(super) fails: bool,
+}
+
+/// Where regions lie: Virginia, Frankfurt, Tokyo, São Paulo.
+const PLACES: [&str; 4] = [
+    "[38.95, -77.45]",
+    "[50.11, 8.68]",
+    "[35.62, 139.78]",
+    "[-23.53, -46.63]",
+];
+
+/// Their names.
+pub(super) const NAMES: [&str; 4] = ["us", "eu", "ap", "sa"];
+
+impl Terms {
+    fn yaml(&self) -> String {
+        let mut yaml = String::from("node: { location: [50.03, 8.57] }\nregions:\n");
+        for (at, replicas) in self.replicas.iter().enumerate() {
+            let origins: Vec<_> = (0..*replicas)
+                .map(|replica| format!("'http://127.0.0.1:1{at}{replica}'"))
+                .collect();
+            let (name, place) = (NAMES[at], PLACES[at]);
+            let origins = origins.join(", ");
+            writeln!(
+                yaml,
+                "  {name}: {{ location: {place}, origins: [{origins}] }}"
+            )
+            .unwrap();
+        }
+        let when = if self.fails { "fail" } else { "stale" };
+        let (wait, ttl, pin) = (self.wait_ms, self.ttl_secs, self.pin_secs);
+        writeln!(
+            yaml,
+            "services: {{ api: {{ hosts: [api.example.com], consistency: {{ read_your_writes: true, \
+             wait: {wait}ms, ttl: {ttl}s, pin: {pin}s, when_unsatisfiable: {when} }} }} }}"
+        )
+        .unwrap();
+        yaml
+    }
+
+    fn plan(&self) -> (Arc<Plan>, Arc<ClientMap>) {
+        type Compiled = HashMap<String, (Arc<Plan>, Arc<ClientMap>)>;
+        thread_local! {
+            static COMPILED: RefCell<Compiled> = RefCell::default();
+        }
+        let yaml = self.yaml();
+        let compile = || {
+            let loaded = load_text("meridian.yaml", &yaml, &|_| None);
+            let plan = Arc::new(loaded.unwrap_or_else(|why| panic!("{why}\n{yaml}")).plan);
+            let clients = client_map(&plan, self.replicas.len());
+            (plan, clients)
+        };
+        COMPILED.with_borrow_mut(|compiled| {
+            let known = compiled.entry(yaml.clone());
+            known.or_insert_with(compile).clone()
+        })
+    }
+
+    pub(super) fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            ttl: self.ttl_secs,
+            pin: self.pin_secs,
+        }
+    }
+}
+
+/// Where clients are; slow to compile, and the same for all plans of so many regions.
+fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<usize, Arc<ClientMap>>> = RefCell::default();
+    }
+    let compile = || Arc::new(ClientMap::compile(plan, &Database::built_in()));
+    COMPILED.with_borrow_mut(|compiled| {
+        let known = compiled.entry(regions);
+        known.or_insert_with(compile).clone()
+    })
+}
+
+pub(super) struct Edge {
+    terms: Terms,
+    world: World,
+    pub(super) snapshot: Snapshot,
+    pub(super) sessions: Sessions,
+    keyring: Keyring,
+}
+
+/// Both keys are known to all from the start; which one signs is turned by a reload.
+fn keyring(first: u8) -> Keyring {
+    let key = |id: u8| Key {
+        id,
+        secret: Secret::new(format!("a secret of key {id} that is long enough")),
+    };
+    Keyring::new(&[key(first), key(3 - first)])
+}
+
+/// The domain's name.
+const DOMAIN: &str = "api";
+
+impl Edge {
+    pub(super) fn new(terms: &Terms) -> Self {
+        let (plan, clients) = terms.plan();
+        let mut world = World::new(plan, clients);
+        let (snapshot, _) = world.snapshot(0);
+        let mut edge = Self {
+            terms: terms.clone(),
+            world,
+            snapshot,
+            sessions: Sessions::default(),
+            keyring: keyring(1),
+        };
+        for at in 0..terms.replicas.len() {
+            edge.set_health(at, true);
+        }
+        edge
+    }
+
+    /// A restart: what was known and remembered is gone.
+    pub(super) fn restart(&mut self) {
+        *self = Self::new(&self.terms);
+    }
+
+    /// A reload that changes nothing but the order of the keys.
+    pub(super) fn reload(&mut self, signing: u8) {
+        let (plan, clients) = self.terms.plan();
+        self.world.adopt(plan, clients);
+        self.keyring = keyring(signing);
+    }
+
+    pub(super) fn applied(&self) -> &Arc<Applied> {
+        self.snapshot.positions.of(DomainId::at(0))
+    }
+
+    pub(super) fn now(now_ms: u64) -> Now {
+        Now {
+            unix_secs: EPOCH_SECS + u32::try_from(now_ms / 1000).unwrap(),
+            steady_ms: now_ms,
+        }
+    }
+
+    pub(super) fn set_health(&mut self, region: usize, is_healthy: bool) {
+        let health = if is_healthy {
+            Health::Healthy
+        } else {
+            Health::Unhealthy
+        };
+        self.member(region).health = health;
+    }
+
+    pub(super) fn set_drained(&mut self, region: usize, is_drained: bool) {
+        let admin = if is_drained {
+            Admin::Drained
+        } else {
+            Admin::Enabled
+        };
+        self.member(region).admin = admin;
+    }
+
+    fn member(&mut self, region: usize) -> &mut crate::steering::MemberState {
+        let state = Arc::make_mut(self.snapshot.services.of_mut(ServiceId::at(0)));
+        &mut state.members[region]
+    }
+
+    /// The name of a region's origin, as positions know it.
+    pub(super) fn origin(&self, region: usize, replica: usize) -> Arc<str> {
+        let plan = &self.snapshot.plan;
+        let origin = plan.regions.of(RegionId::at(region)).origins[replica];
+        plan.origins.of(origin).url.to_string().into()
+    }
+
+    /// What an origin says of itself.
+    pub(super) fn report(
+        &self,
+        (region, replica): (usize, usize),
+        said: &Vector,
+        times: (u64, u64),
+    ) {
+        let origin = self.origin(region, replica);
+        self.applied().report(Report {
+            region: &NAMES[region].into(),
+            origin: &origin,
+            applied: said,
+            asked_at_ms: times.0,
+            now_ms: times.1,
+        });
+    }
+
+    /// What a request carries.
+    pub(super) fn visit(&self, token: Option<&str>, access: Access, now_ms: u64) -> Visit {
+        let now = Self::now(now_ms);
+        let open = |text| Token::open(text, &self.keyring, DOMAIN, now.unix_secs).ok();
+        let tokens = token.and_then(open);
+        let mut visit = Visit::begin(tokens, &self.sessions, self.applied(), now);
+        if access == Access::Read {
+            visit.sift(self.applied());
+        }
+        visit
+    }
+
+    pub(super) fn decide(&self, visit: &Visit, access: Access, now_ms: u64, draw: u64) -> Decision {
+        let service = ServiceId::at(0);
+        let address = "192.0.2.77".parse().unwrap();
+        let (place, _) = self.snapshot.clients.locate(service, address);
+        let pin = visit.token.pin.as_ref();
+        let ask = Ask {
+            require: Require {
+                vector: (!visit.token.vector.is_empty()).then_some(&visit.token.vector),
+                pin: pin.and_then(|pin| self.snapshot.plan.region(&pin.region)),
+                now_ms,
+            },
+            ..Ask::http(service, place, access)
+        };
+        steer(&self.snapshot, &ask, Draw(draw))
+    }
+
+    /// A token as the client gets it.
+    pub(super) fn seal(&self, token: Token, region: &RegionName, now_ms: u64) -> Option<String> {
+        let pin: Pin = self
+            .terms
+            .lifetimes()
+            .pin_to(region.clone(), Self::now(now_ms));
+        let (text, waived) = token.seal_or_waive(&self.keyring, DOMAIN, pin)?;
+        assert_eq!(waived, 0, "a few regions always fit");
+        Some(text)
+    }
+}

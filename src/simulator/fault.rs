@@ -1,0 +1,110 @@
+//! What goes wrong, and for how long.
+
+use super::run::Run;
+use super::store::Speech;
+
+/// A fault that can be mended.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Fault {
+    /// A region is down.
+    Down(usize),
+    /// Two regions do not hear each other.
+    Cut(usize, usize),
+    /// An edge does not reach a region.
+    Unreached(usize, usize),
+    /// An operator drains a region at an edge.
+    Drained(usize, usize),
+    /// It is over as soon as it happens.
+    Momentary,
+}
+
+impl Fault {
+    /// Something goes wrong; what, and for how many ms.
+    pub(super) fn strike(run: &mut Run) -> Option<(Self, u64)> {
+        let regions = run.store.regions.len();
+        let (one, other) = (run.random.below(regions), run.random.below(regions));
+        let edge = run.random.below(run.edges.len());
+        let lasts_ms = run.random.pick(&[300, 2_000, 10_000, 30_000]);
+        let fault = match run.random.below(12) {
+            0 | 1 => {
+                run.store.regions[one].is_up = false;
+                Self::Down(one)
+            }
+            2 | 3 if one != other => {
+                run.cut.insert((one.min(other), one.max(other)));
+                Self::Cut(one, other)
+            }
+            4 => {
+                run.unreached.insert((edge, one));
+                Self::Unreached(edge, one)
+            }
+            5 => {
+                run.edges[edge].set_drained(one, true);
+                Self::Drained(edge, one)
+            }
+            6 => {
+                run.store.back_up(one);
+                Self::Momentary
+            }
+            7 => Self::restore(run, one)?,
+            8 => Self::promote(run, one)?,
+            9 => {
+                let signing = run.random.pick(&[1, 2]);
+                run.edges[edge].reload(signing);
+                Self::Momentary
+            }
+            10 if run.all_roam() => {
+                run.edges[edge].restart();
+                Self::Momentary
+            }
+            11 => {
+                run.lag_ms = run.random.pick(&[5, 50, 400, 3_000]);
+                Self::Momentary
+            }
+            _ => return None,
+        };
+        run.tell(|| format!("fault: {fault:?}, region {one}, edge {edge}"));
+        Some((fault, lasts_ms))
+    }
+
+    fn restore(run: &mut Run, region: usize) -> Option<Self> {
+        let is_silent = run.store.regions[region].speech == Speech::Silent;
+        let epoch = run.store.epoch(region) + 1;
+        let has_new_epoch = run.random.chance(70);
+        if run.store.regions[region].backup.is_none() || is_silent {
+            return None;
+        }
+        run.store.restore(region, has_new_epoch.then_some(epoch));
+        run.tell(|| format!("region {region} is restored, new epoch: {has_new_epoch}"));
+        Some(Self::Momentary)
+    }
+
+    fn promote(run: &mut Run, region: usize) -> Option<Self> {
+        let of_region = &run.store.regions[region];
+        let replicas = of_region.replicas.len();
+        if replicas < 2 {
+            return None;
+        }
+        let next = (of_region.leader + 1) % replicas;
+        let epoch = run.store.epoch(region) + 1;
+        run.store.promote(region, next, epoch);
+        run.tell(|| {
+            format!("replica {next} of region {region} leads it from now on, epoch {epoch}")
+        });
+        Some(Self::Momentary)
+    }
+
+    pub(super) fn mend(self, run: &mut Run) {
+        match self {
+            Self::Down(region) => run.store.regions[region].is_up = true,
+            Self::Cut(one, other) => {
+                run.cut.remove(&(one.min(other), one.max(other)));
+            }
+            Self::Unreached(edge, region) => {
+                run.unreached.remove(&(edge, region));
+            }
+            Self::Drained(edge, region) => run.edges[edge].set_drained(region, false),
+            Self::Momentary => {}
+        }
+    }
+}

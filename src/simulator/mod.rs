@@ -1,0 +1,82 @@
+//! The promise of read-your-writes, played through with edges, regions, clients and faults in virtual time.
+//!
+//! Everything that decides is the real code: steering, knowledge of positions, tokens, session memory, judging
+//! and minting. Stores, networks and clients are played, and everything that happens follows from a seed. After
+//! each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
+//! acknowledged to its client, that tokens lose entries only by expiry, retirement or loss, that `lost` is said
+//! only of what was left behind at a fork, that no write is made twice, and that waiting ends.
+//!
+//! `MERIDIAN_SIMULATOR_SEED=N` plays one run again and prints it; `MERIDIAN_SIMULATOR_RUNS=N` plays so many.
+
+mod client;
+mod edge;
+mod fault;
+mod random;
+mod run;
+mod store;
+
+use std::env;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use run::{Run, Seen};
+
+/// Runs of a test, unless `MERIDIAN_SIMULATOR_RUNS` says otherwise.
+const RUNS: u64 = 2_000;
+
+fn number(name: &str) -> Option<u64> {
+    env::var(name).ok()?.parse().ok()
+}
+
+/// Plays a run; what it saw, or why it failed.
+fn play(seed: u64) -> Result<Seen, String> {
+    let played = catch_unwind(AssertUnwindSafe(|| {
+        let mut run = Run::new(seed, false);
+        run.play_out();
+        run.seen
+    }));
+    played.map_err(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        text.unwrap_or_else(|| format!("seed {seed} stopped"))
+    })
+}
+
+#[test]
+fn no_client_misses_its_own_writes_whatever_fails() {
+    if let Some(seed) = number("MERIDIAN_SIMULATOR_SEED") {
+        let mut run = Run::new(seed, true);
+        run.play_out();
+        println!("{run:?}{:?}", run.seen);
+        return;
+    }
+    let runs = number("MERIDIAN_SIMULATOR_RUNS").unwrap_or(RUNS);
+    let mut all = Seen::default();
+    for seed in 0..runs {
+        match play(seed) {
+            Ok(seen) => all.add(seen),
+            Err(why) => panic!("MERIDIAN_SIMULATOR_SEED={seed} plays this again:\n{why}"),
+        }
+    }
+    println!("{runs} runs: {all:?}");
+    let happened = [
+        all.writes,
+        all.fresh,
+        all.waited,
+        all.routed,
+        all.stale,
+        all.lost,
+        all.failed,
+        all.taken_back,
+        all.faults,
+    ];
+    assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
+}
+
+#[test]
+fn a_seed_plays_the_same_run_again() {
+    let play = || {
+        let mut run = Run::new(7, true);
+        run.play_out();
+        run.trace
+    };
+    assert_eq!(play(), play());
+}

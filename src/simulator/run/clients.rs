@@ -1,0 +1,102 @@
+//! Clients ask, and get answers.
+
+use super::{Event, Received, Request, Run};
+use crate::config::plan::Access;
+use crate::ids::Id;
+
+impl Run {
+    pub(super) fn act(&mut self, client: usize, tab: usize) {
+        if self.is_over() {
+            return;
+        }
+        let next = self.random.between(20, 1_500);
+        self.after(next, Event::Act { client, tab });
+        let known = &mut self.clients[client];
+        let takes_turns = known.jar.is_none() && !known.busy.is_empty();
+        if known.busy.contains(&tab) || takes_turns {
+            return;
+        }
+        known.busy.insert(tab);
+        let request = self.request(client, tab);
+        self.count += 1;
+        let id = self.count;
+        self.tell(|| format!("#{id} {request}"));
+        self.check_token(&request);
+        if request.write.is_some() && request.visit.valid {
+            let sessions = &self.edges[request.edge].sessions;
+            sessions.begin_write(request.session, self.now_ms);
+        }
+        self.requests.insert(id, request);
+        self.ask(id);
+    }
+
+    /// What a client asks for next, and where its edge would send it.
+    pub(super) fn request(&mut self, client: usize, tab: usize) -> Request {
+        let now_ms = self.now_ms;
+        let edge = self.clients[client].edge;
+        let edge = edge.unwrap_or_else(|| self.random.below(self.edges.len()));
+        let is_write = self.random.chance(30);
+        let access = if is_write {
+            Access::Write
+        } else {
+            Access::Read
+        };
+        let jar = self.clients[client].jar.clone();
+        let visit = self.edges[edge].visit(jar.as_deref(), access, now_ms);
+        let draw = self.random.draw();
+        let decision = self.edges[edge].decide(&visit, access, now_ms, draw);
+        let ranked = decision.ranked.iter();
+        let ranked = ranked.map(|choice| (choice.region.index(), choice.standing, choice.rank));
+        let write = is_write.then(|| {
+            self.writes += 1;
+            self.writes
+        });
+        Request {
+            client,
+            tab,
+            edge,
+            write,
+            session: if visit.valid {
+                visit.token.session
+            } else {
+                self.random.draw()
+            },
+            rights: self.clients[client].rights(now_ms),
+            ranked: ranked.collect(),
+            visit,
+            next: 0,
+            began_ms: now_ms,
+            asked_at_ms: now_ms,
+            settles: false,
+            deadline_ms: now_ms + self.terms.wait_ms,
+        }
+    }
+
+    pub(super) fn received(&mut self, client: usize, tab: usize, received: Received) {
+        let known = &mut self.clients[client];
+        known.busy.remove(&tab);
+        if let Some(jar) = received.jar {
+            known.jar = jar;
+        }
+        if let Some(acknowledged) = received.acknowledged {
+            known.acknowledge(acknowledged);
+        }
+    }
+
+    /// Answers reach a client in the order in which the edges gave them.
+    pub(super) fn answer(&mut self, request: &Request, received: Received) {
+        let way = self.way();
+        let known = &mut self.clients[request.client];
+        known.last_answer_ms = known.last_answer_ms.max(self.now_ms + way);
+        let after = known.last_answer_ms - self.now_ms;
+        let (client, tab) = (request.client, request.tab);
+        self.after(
+            after,
+            Event::Received {
+                client,
+                tab,
+                received,
+            },
+        );
+    }
+}

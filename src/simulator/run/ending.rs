@@ -1,0 +1,194 @@
+//! What an answer comes to.
+
+use super::{ASK_EVERY_MS, Answer, At, Event, Received, Request, Run};
+use crate::positions::{
+    Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
+};
+use crate::simulator::client::{Acknowledged, Given};
+use crate::simulator::edge::{Edge, NAMES};
+use crate::simulator::store::Write;
+
+impl Run {
+    pub(super) fn written(
+        &mut self,
+        id: u64,
+        mut request: Request,
+        write: Write,
+        at: At,
+        answer: Option<Box<Answer>>,
+    ) {
+        let region = self.store.regions[at.0].name.clone();
+        let said = answer
+            .as_ref()
+            .map(|answer| answer.said.clone())
+            .unwrap_or_default();
+        let outcome = answer
+            .as_ref()
+            .map_or(Outcome::Unknown, |answer| answer.outcome);
+        let minted = mint(&region, outcome, &said);
+        let given = match minted {
+            Minted::At(..) => Given::Position,
+            Minted::Pin(_) | Minted::Nothing => Given::Pin,
+        };
+        if given == Given::Pin {
+            self.clients[request.client].begins_pinned_write();
+        }
+        let now = Edge::now(self.now_ms);
+        let edge = &self.edges[request.edge];
+        let memory = (&edge.sessions, &**edge.applied());
+        let lifetimes = self.terms.lifetimes();
+        let token = request
+            .visit
+            .wrote(minted, lifetimes, request.session, memory, now);
+        self.end_write(&request);
+        let jar =
+            token.and_then(|token| self.edges[request.edge].seal(token, &region, self.now_ms));
+        self.seen.writes += 1;
+        self.tell(|| format!("#{id} w{write} is {outcome:?}"));
+        let lasts_secs = match given {
+            Given::Position => self.terms.ttl_secs.saturating_sub(1),
+            Given::Pin => self.terms.pin_secs,
+        };
+        let acknowledged = (outcome == Outcome::Accepted).then_some(Acknowledged {
+            write,
+            given,
+            until_ms: self.now_ms + u64::from(lasts_secs) * 1000,
+        });
+        // An answer that is lost on its way: the client knows of nothing, and has no cookie of it.
+        let is_lost = self.random.chance(5);
+        let received = Received {
+            jar: jar.filter(|_| !is_lost).map(Some),
+            acknowledged: acknowledged.filter(|_| !is_lost),
+        };
+        self.answer(&request, received);
+    }
+
+    pub(super) fn end_write(&self, request: &Request) {
+        if request.write.is_some() && request.visit.valid {
+            let sessions = &self.edges[request.edge].sessions;
+            sessions.end_write(request.visit.token.session, self.now_ms);
+        }
+    }
+
+    pub(super) fn read(&mut self, id: u64, mut request: Request, at: At, answer: &Answer) {
+        let (_, standing, rank) = request.ranked[request.next];
+        if !request.visit.valid {
+            return self.pass_on(id, request, answer, None);
+        }
+        if request.settles {
+            return self.pass_on(id, request, answer, Some(Mark::Stale));
+        }
+        let origin = self.edges[request.edge].origin(at.0, at.1);
+        let from = (NAMES[at.0], &*origin);
+        let applied = self.edges[request.edge].applied();
+        let judged = |visit: &Visit| {
+            judge(
+                applied,
+                from,
+                &answer.said,
+                &visit.token.vector,
+                answer.is_conflict,
+            )
+        };
+        let mut worth = judged(&request.visit);
+        match worth {
+            Judged::Shows => {}
+            Judged::NotYet => request.visit.sift(applied),
+            Judged::Behind => {
+                request.visit.give_up_lost(applied);
+                worth = judged(&request.visit);
+            }
+        }
+        let may_wait = matches!(standing, Standing::Behind { .. });
+        match worth {
+            Judged::Shows => {
+                let mark = match (may_wait, rank) {
+                    (true, _) => Mark::Waited,
+                    (false, 0) => Mark::Fresh,
+                    (false, _) => Mark::Routed,
+                };
+                self.pass_on(id, request, answer, Some(mark));
+            }
+            Judged::NotYet | Judged::Behind => {
+                let again = may_wait && self.now_ms + ASK_EVERY_MS <= request.deadline_ms;
+                request.next += usize::from(!again);
+                self.requests.insert(id, request);
+                self.after(ASK_EVERY_MS, Event::Asks { request: id });
+            }
+        }
+    }
+
+    /// No region has what the client must see.
+    pub(super) fn in_vain(&mut self, id: u64, mut request: Request) {
+        let may_be_stale = request.write.is_none() && !request.settles && !self.terms.fails;
+        if may_be_stale && request.visit.valid {
+            request.settles = true;
+            request.next = 0;
+            request.ranked.sort_by_key(|(_, _, rank)| *rank);
+            self.requests.insert(id, request);
+            return self.ask(id);
+        }
+        self.end_write(&request);
+        self.seen.failed += 1;
+        self.tell(|| format!("#{id} fails"));
+        self.check_time(id, &request);
+        self.answer(&request, Received::default());
+    }
+
+    pub(super) fn pass_on(
+        &mut self,
+        id: u64,
+        mut request: Request,
+        answer: &Answer,
+        served: Option<Mark>,
+    ) {
+        let now = Edge::now(self.now_ms);
+        let edge = &self.edges[request.edge];
+        let told = served.map(|served| {
+            let (sessions, applied) = (&edge.sessions, &**edge.applied());
+            request.visit.served(served, sessions, applied, now)
+        });
+        let mark = told.as_ref().map(|(mark, _)| *mark);
+        self.tell(|| format!("#{id} is read: {mark:?}"));
+        self.check_time(id, &request);
+        self.check_read(id, &request, &answer.replica, mark);
+        self.count_mark(mark);
+        let region: RegionName = NAMES[0].into();
+        let jar = match told.map(|(_, reissue)| reissue) {
+            None | Some(Reissue::Keep) => None,
+            Some(Reissue::TakeBack) => {
+                self.seen.taken_back += 1;
+                Some(None)
+            }
+            Some(Reissue::Token(token)) => Some(self.sealed(&request, *token, &region)),
+        };
+        self.answer(
+            &request,
+            Received {
+                jar,
+                acknowledged: None,
+            },
+        );
+    }
+
+    pub(super) fn sealed(
+        &self,
+        request: &Request,
+        token: Token,
+        region: &RegionName,
+    ) -> Option<String> {
+        self.edges[request.edge].seal(token, region, self.now_ms)
+    }
+
+    pub(super) fn count_mark(&mut self, mark: Option<Mark>) {
+        let counted = match mark {
+            None => return,
+            Some(Mark::Fresh) => &mut self.seen.fresh,
+            Some(Mark::Waited) => &mut self.seen.waited,
+            Some(Mark::Routed) => &mut self.seen.routed,
+            Some(Mark::Stale) => &mut self.seen.stale,
+            Some(Mark::Lost) => &mut self.seen.lost,
+        };
+        *counted += 1;
+    }
+}

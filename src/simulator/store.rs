@@ -1,0 +1,257 @@
+//! What really is: regions with replicas that take writes, replicate late, crash, and come back from backups.
+//!
+//! Each region has a log of its own, written by its leader; every replica holds a copy of the beginning of
+//! every region's log. A copy is replaced by a longer one of the same epoch, or by one of a later epoch, so that
+//! messages may come late, twice and in any order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use crate::positions::{Entry, Position, RegionName, Vector};
+
+/// A client's write.
+pub(super) type Write = u32;
+
+/// A region's log, or the beginning of it that somebody has.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Log {
+    epoch: u64,
+    /// Where this epoch began, if its region tells.
+    began: Option<Position>,
+    entries: Vec<(Position, Write)>,
+}
+
+impl Log {
+    /// How far it goes.
+    pub(super) fn end(&self) -> Entry {
+        let last = self.entries.last().map(|(position, _)| *position);
+        let position = last.filter(|last| last.epoch == self.epoch);
+        let start = Position {
+            epoch: self.epoch,
+            seq: 0,
+        };
+        Entry {
+            position: position.unwrap_or(start),
+            began: self.began,
+        }
+    }
+
+    pub(super) fn has(&self, write: Write) -> bool {
+        self.entries.iter().any(|(_, written)| *written == write)
+    }
+
+    /// Whether all up to a position is in it.
+    fn includes(&self, wanted: Position) -> bool {
+        let end = self.end().position;
+        (wanted.epoch == end.epoch && wanted.seq <= end.seq)
+            || self.entries.iter().any(|(position, _)| *position == wanted)
+    }
+
+    fn append(&mut self, write: Write) -> Position {
+        let end = self.end().position;
+        let position = Position {
+            seq: end.seq + 1,
+            ..end
+        };
+        self.entries.push((position, write));
+        position
+    }
+
+    /// Begins the next epoch after what is here.
+    fn begin_epoch(&mut self, epoch: u64, tells: bool) {
+        let last = self.end().position;
+        self.epoch = epoch;
+        self.began = tells.then_some(last);
+    }
+
+    fn is_newer_than(&self, other: &Self) -> bool {
+        (self.epoch, self.entries.len()) > (other.epoch, other.entries.len())
+    }
+}
+
+/// One origin of a region.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Replica {
+    logs: BTreeMap<RegionName, Rc<Log>>,
+}
+
+impl Replica {
+    /// What its readers see, as it would say.
+    pub(super) fn applied(&self) -> Vector {
+        let mut applied = Vector::default();
+        for (region, log) in &self.logs {
+            applied.set(region, log.end());
+        }
+        applied
+    }
+
+    pub(super) fn sees(&self, write: Write) -> bool {
+        self.logs.values().any(|log| log.has(write))
+    }
+
+    /// Whether it may answer a read that must see these.
+    pub(super) fn satisfies(&self, required: &Vector) -> bool {
+        required.iter().all(|(writer, wanted)| {
+            let log = self.logs.get(writer);
+            log.is_some_and(|log| log.includes(wanted))
+        })
+    }
+
+    pub(super) fn log(&self, region: &str) -> Rc<Log> {
+        self.logs.get(region).cloned().unwrap_or_default()
+    }
+
+    /// Takes over a copy of a log if it goes further.
+    pub(super) fn take(&mut self, region: &RegionName, log: &Rc<Log>) {
+        if log.is_newer_than(&self.log(region)) {
+            self.logs.insert(region.clone(), log.clone());
+        }
+    }
+}
+
+/// How a region speaks of positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Speech {
+    /// `Meridian-Committed` on writes and `Meridian-Applied` on all answers.
+    Exact,
+    /// `Meridian-Applied` alone.
+    Observed,
+    /// Nothing at all: its writers are pinned.
+    Silent,
+}
+
+/// A region.
+#[derive(Clone, Debug)]
+pub(super) struct Region {
+    pub(super) name: RegionName,
+    pub(super) replicas: Vec<Replica>,
+    /// Who takes its writes.
+    pub(super) leader: usize,
+    pub(super) is_up: bool,
+    pub(super) speech: Speech,
+    /// Whether it answers 409 to a read that it cannot satisfy.
+    pub(super) refuses: bool,
+    /// Whether it says where its epochs began.
+    pub(super) tells_forks: bool,
+    pub(super) backup: Option<Replica>,
+}
+
+impl Region {
+    pub(super) fn leader(&self) -> &Replica {
+        &self.replicas[self.leader]
+    }
+}
+
+/// The regions, and what has become of writes.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    pub(super) regions: Vec<Region>,
+    /// Who wrote at a position.
+    written: BTreeMap<(RegionName, Position), Write>,
+    /// The furthest position that each region ever gave away.
+    furthest: BTreeMap<RegionName, Position>,
+    /// Writes of a store that came back without a new epoch, and those whose position it gave away again: nobody
+    /// can tell them apart.
+    pub(super) ambiguous: BTreeSet<Write>,
+    /// Writes that every replica had, and some replica then lost.
+    pub(super) had_by_all: BTreeSet<Write>,
+    everywhere: BTreeSet<Write>,
+}
+
+impl Store {
+    /// A write at a region's leader.
+    pub(super) fn write(&mut self, at: usize, write: Write) -> Position {
+        let region = &mut self.regions[at];
+        let name = region.name.clone();
+        let leader = &mut region.replicas[region.leader];
+        let mut log = (*leader.log(&name)).clone();
+        let position = log.append(write);
+        leader.logs.insert(name.clone(), Rc::new(log));
+        let furthest = self.furthest.entry(name.clone()).or_default();
+        if position <= *furthest {
+            self.ambiguous.insert(write);
+        }
+        *furthest = position.max(*furthest);
+        self.ambiguous
+            .extend(self.written.insert((name, position), write));
+        position
+    }
+
+    /// Remembers which writes everybody has.
+    fn note_everywhere(&mut self) {
+        let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
+        let Some(first) = replicas.next() else { return };
+        let of_first = first.logs.values().flat_map(|log| &log.entries);
+        let others: Vec<&Replica> = replicas.collect();
+        let found: Vec<Write> = of_first
+            .map(|(_, write)| *write)
+            .filter(|write| !self.everywhere.contains(write))
+            .filter(|write| others.iter().all(|replica| replica.sees(*write)))
+            .collect();
+        self.everywhere.extend(found);
+    }
+
+    fn note_what_is_gone(&mut self) {
+        let replicas = || self.regions.iter().flat_map(|region| &region.replicas);
+        let is_gone = |write: &&Write| !replicas().all(|replica| replica.sees(**write));
+        self.had_by_all
+            .extend(self.everywhere.iter().filter(is_gone));
+    }
+
+    /// Whether nobody has it any more.
+    pub(super) fn is_gone(&self, write: Write) -> bool {
+        let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
+        !replicas.any(|replica| replica.sees(write))
+    }
+
+    /// Whether it is not in the log of the region that took it, as that region has it now.
+    pub(super) fn is_past_a_fork(&self, write: Write) -> bool {
+        !self
+            .regions
+            .iter()
+            .any(|region| region.leader().log(&region.name).has(write))
+    }
+
+    pub(super) fn back_up(&mut self, at: usize) {
+        let region = &mut self.regions[at];
+        region.backup = Some(region.leader().clone());
+    }
+
+    /// The region's leader comes back from its backup; the other replicas take over its log later.
+    pub(super) fn restore(&mut self, at: usize, new_epoch: Option<u64>) {
+        self.note_everywhere();
+        let region = &mut self.regions[at];
+        let Some(backup) = region.backup.clone() else {
+            return;
+        };
+        region.replicas[region.leader] = backup;
+        self.fork(at, new_epoch);
+    }
+
+    /// Another replica becomes the region's leader, without what it does not have.
+    pub(super) fn promote(&mut self, at: usize, replica: usize, epoch: u64) {
+        self.note_everywhere();
+        self.regions[at].leader = replica;
+        self.fork(at, Some(epoch));
+    }
+
+    fn fork(&mut self, at: usize, new_epoch: Option<u64>) {
+        let region = &mut self.regions[at];
+        if let Some(epoch) = new_epoch {
+            let leader = &mut region.replicas[region.leader];
+            let mut log = (*leader.log(&region.name)).clone();
+            log.begin_epoch(epoch, region.tells_forks);
+            leader.logs.insert(region.name.clone(), Rc::new(log));
+        }
+        self.note_what_is_gone();
+    }
+
+    pub(super) fn epoch(&self, at: usize) -> u64 {
+        let region = &self.regions[at];
+        let logs = region
+            .replicas
+            .iter()
+            .map(|replica| replica.log(&region.name));
+        logs.map(|log| log.epoch).max().unwrap_or(0)
+    }
+}
