@@ -67,6 +67,7 @@ services:
     hosts: [{HOST}]
     steering: {{ policy: priority }}
     writes: {{ to: {{ primary: far }} }}
+    health: {{ interval: 500ms, timeout: 20s }}
     consistency: {{ read_your_writes: true, wait: 0s, {consistency} }}
 "
     )
@@ -79,6 +80,8 @@ fn store(consistency: &str) -> Store {
     near.set_answer(move |seen| word.answer(&seen.method, "near"));
     let word = far_word.clone();
     far.set_answer(move |seen| word.answer(&seen.method, "far"));
+    // A read goes where the answer comes soonest, so the far region is far for a loaded machine too.
+    far.set_pause_of_health(std::time::Duration::from_secs(1));
     let yaml = yaml(&near.url(), &far.url(), consistency);
     Store {
         edge: Edge::start(&yaml),
