@@ -114,7 +114,7 @@ impl Visit {
             wanted.set_back(&recalled.told, applied);
             visit.take(&wanted, applied);
             if let Some(issued) = recalled.issued {
-                visit.take(&issued, applied);
+                visit.take_issued(&issued, applied);
             }
         }
         visit.token.drop_spent_pin(now.unix_secs);
@@ -128,6 +128,17 @@ impl Visit {
             || applied.leaves_behind(&self.token.vector, &other.vector);
         self.token.merge(other);
         self.token.lost |= is_left;
+    }
+
+    /// Takes in what this edge remembers. Here a newer pin always ends later than an older one, so of two that end
+    /// together the one that is carried was set elsewhere, after an answer of here was lost.
+    fn take_issued(&mut self, issued: &Token, applied: &Applied) {
+        let carried = self.token.pin.clone();
+        self.take(issued, applied);
+        let until = |pin: &Option<Pin>| pin.as_ref().map(|pin| pin.until);
+        if until(&carried) == until(&self.token.pin) {
+            self.token.pin = carried;
+        }
     }
 
     /// Lets go of what every region has, or none has any more, as is known by now. Only for reads.
@@ -205,7 +216,7 @@ impl Visit {
             brought.lost = without(&brought.lost, &recalled.told);
         }
         if let Some(issued) = recalled.issued {
-            self.take(&issued, applied);
+            self.take_issued(&issued, applied);
             self.token.drop_spent_pin(now.unix_secs);
             self.sift(applied);
         }
@@ -233,7 +244,7 @@ impl Visit {
             self.token.session = session;
         }
         if let Some(issued) = sessions.recall(self.token.session, now.steady_ms).issued {
-            self.take(&issued, applied);
+            self.take_issued(&issued, applied);
         }
         written.supersede_pin(self.token.pin.as_ref());
         // A read's answer may turn out to be a write's, and that takes nothing away.

@@ -266,3 +266,26 @@ fn a_loss_that_could_not_be_taken_away_around_a_write_is_still_told_once() {
         (Mark::Fresh, Reissue::TakeBack)
     );
 }
+
+/// Found by the simulator, seed 1643.
+#[test]
+fn of_two_pins_of_one_second_that_of_another_edge_decides_after_a_lost_answer() {
+    let mut scene = Scene::new();
+    let carried = scene.write(&token(""), Minted::Pin("eu".into()));
+    // Its answer is lost, so the client goes on with `carried`, at another edge.
+    scene.write(&carried, Minted::Pin("us".into()));
+    let mut elsewhere = Scene::new();
+    elsewhere.now = scene.now;
+    let mut newest = elsewhere.write(&carried, Minted::Pin("eu".into()));
+    let here = scene
+        .sessions
+        .recall(7, scene.now.steady_ms)
+        .issued
+        .unwrap();
+    if let (Some(newest), Some(here)) = (&mut newest.pin, &here.pin) {
+        newest.until = here.until;
+    }
+    let mut read = scene.begin_read(&newest);
+    assert_eq!(read.token.pin.as_ref().unwrap().region, "eu".into());
+    assert_eq!(scene.end_read(&mut read, Mark::Fresh).1, Reissue::Keep);
+}
