@@ -141,8 +141,7 @@ fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
     if let (Some(name), true) = (&drain.service, services.is_empty()) {
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
-    state.sample_traffic();
-    let foreseen = foresee(&snapshot, region, &services, &state.recent.of_late());
+    let foreseen = foresee(&snapshot, region, &services, &state.served_of_late());
     Ok(Json(foreseen).into_response())
 }
 

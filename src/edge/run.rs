@@ -18,7 +18,7 @@ use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::zone_keys::MissingKeys;
-use crate::admin::{self, Access, AdminState, Metrics, Readiness, RecentTraffic, sample_traffic};
+use crate::admin::{self, Access, AdminState, Metrics, Readiness};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
@@ -199,12 +199,7 @@ impl Running {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
-        house.spawn(sample_traffic(admin.clone(), stop.clone()));
-        house.spawn(admin::watch_traffic(
-            admin.clone(),
-            dns.clone(),
-            stop.clone(),
-        ));
+        house.spawn(admin::watch_traffic(admin.clone(), stop.clone()));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -261,7 +256,7 @@ impl Edge {
         let (housekeeping, stop) = (&running.housekeeping, &running.stop);
         control.start(inbox, adoption, memory, housekeeping, stop.clone());
 
-        let admin = Arc::new(admin_state(context, &materials, control, reloader, metrics));
+        let admin = Arc::new(admin_state(context, &wiring, &materials, control, reloader, metrics));
         let workers = Arc::new(Workers::start(threads)?);
         workers.watch(&admin.proxy);
         let serving = Serving::new(&wiring, &admin, &materials, &workers, &running);
@@ -366,6 +361,7 @@ impl Edge {
 
 fn admin_state(
     context: Arc<proxy::Context>,
+    wiring: &Wiring,
     materials: &Materials,
     control: Control,
     reloader: Reloader,
@@ -387,7 +383,8 @@ fn admin_state(
         readiness: Readiness::default(),
         access: Access::new(materials.admin_tls.clone()),
         audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
-        recent: RecentTraffic::default(),
+        dns: wiring.dns.clone(),
+        minute: admin::Minute::beginning(clock::steady_ms()),
         metrics,
         lab: OnceLock::new(),
         traffic: admin::TrafficBoard::default(),
