@@ -448,3 +448,35 @@ fn the_audit_log_tells_who_did_what_and_who_was_refused() {
         "{said}"
     );
 }
+
+#[test]
+fn what_undoes_reloads_and_tells_prints_json_too() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let json = |words: &[&str]| {
+        let (code, said) = edge.command(&[words, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        said
+    };
+    let one = |words: &[&str]| serde_json::from_str::<Value>(&json(words)).unwrap();
+    edge.command(&["drain", "near"]);
+    assert_eq!(one(&["undrain", "near"])["region"], "near");
+    edge.command(&["force", "near", "down"]);
+    assert_eq!(one(&["unforce", "near"])["region"], "near");
+    let reloaded = one(&["reload"]);
+    assert_eq!(
+        (&reloaded["generation"], &reloaded["changes"]),
+        (&json!(2), &json!([]))
+    );
+    let events = json(&["events"]);
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            event["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for kind in ["drain", "forced", "reload", "audit"] {
+        assert!(kinds.iter().any(|known| known == kind), "{kind}: {events}");
+    }
+}
