@@ -204,6 +204,27 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
 }
 
 #[test]
+fn what_a_dry_run_counts_outlives_a_reload() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let served = || {
+        edge.steered("193.0.6.0/24");
+        edge.served(&[]);
+    };
+    served();
+    assert_eq!(edge.command(&["reload"]).0, Some(0));
+    served();
+    let (code, told) = edge.call("PUT", "/api/v1/drains/near?dry_run=true", "");
+    assert_eq!(code, 200, "{told}");
+    let service = &told["services"][0];
+    assert_eq!(
+        (&service["dns"]["move"], &service["http"]["move"]),
+        (&json!(2), &json!(2)),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_dry_run_tells_what_a_guard_would_refuse() {
     let ground = Ground::new();
     let edge = ground.start(LISTED, "");
