@@ -4,6 +4,7 @@
 //! from: two Plans number their regions independently, so whatever outlives a reload is keyed by name.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
 /// A number that indexes a [`Table`].
 pub trait Id: Copy {
@@ -50,6 +51,10 @@ id!(
     /// A consistency domain: services on one data store.
     DomainId
 );
+
+/// A service and a region of it, by their names: what outlives a reload.
+pub type MemberName = (Arc<str>, Arc<str>);
+
 /// A vector indexed by an [`Id`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Table<K, V> {

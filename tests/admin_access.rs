@@ -83,6 +83,45 @@ fn a_reader_sees_all_and_changes_nothing_and_an_operator_does_both() {
 }
 
 #[test]
+fn where_readers_need_a_token_the_page_shows_regions_to_nobody_without_one() {
+    let origin = Origin::start("o");
+    let page = |admin: &str| {
+        let edge = Edge::start(&yaml(&origin.url(), admin));
+        let (status, said) = curl(&[&format!("http://{}/", edge.address("admin"))]);
+        assert_eq!(status, 200, "{said}");
+        assert!(said.contains("<title>Meridian</title>"), "{said}");
+        said
+    };
+    let checked = &origin.url()["http://".len()..];
+    let facts = [">near<", ">far<", checked];
+    let closed = page(&both());
+    for fact in facts {
+        assert!(!closed.contains(fact), "{fact} in {closed}");
+    }
+    // Where changes alone need one, everybody sees.
+    let open = page(&format!("{{ token: {OPERATOR} }}"));
+    for fact in facts {
+        assert!(open.contains(fact), "{fact} not in {open}");
+    }
+}
+
+#[test]
+fn a_body_that_is_too_long_is_refused_in_json() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "{}"));
+    let body = edge.folder.path().join("body");
+    for (path, bytes) in [
+        ("/api/v1/drains/near", 64 << 10),
+        ("/api/v1/positions/near", 2 << 20),
+    ] {
+        std::fs::write(&body, " ".repeat(bytes + 1)).unwrap();
+        let (status, said) = edge.admin("PUT", path, &format!("@{}", body.display()));
+        assert_eq!(status, 413, "{path}: {said}");
+        assert!(said["error"].is_string(), "{path}: {said}");
+    }
+}
+
+#[test]
 fn events_are_streamed_to_readers_alone_and_the_command_line_shows_its_token() {
     let origin = Origin::start("o");
     let edge = Edge::start(&yaml(&origin.url(), &both()));

@@ -13,6 +13,9 @@ use std::process::Command;
 
 use support::{Edge, Lab, Origin, run};
 
+/// Where pictures of the page go.
+const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/dashboard");
+
 /// Plays a scene of `tests/clients/dashboard.py`.
 fn play(words: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -33,7 +36,6 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
         lab.address("dns").to_string(),
         lab.address("https").to_string(),
     );
-    let pictures = concat!(env!("CARGO_MANIFEST_DIR"), "/target/dashboard");
     play(&[
         "lab",
         &admin,
@@ -41,7 +43,7 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
         &control,
         &dns,
         &https,
-        pictures,
+        PICTURES,
     ]);
 }
 
@@ -64,11 +66,38 @@ services:
 }
 
 #[test]
-fn a_drain_works_with_the_token_and_is_refused_without() {
+fn drains_and_forced_states_work_with_the_token_and_are_refused_without() {
     let near = Origin::start("near");
     let edge = edge(&near, "admin: { token: a-token-of-some-length }");
     let admin = format!("http://{}", edge.address("admin"));
     play(&["token", &admin, "a-token-of-some-length"]);
+}
+
+#[test]
+fn a_dry_run_is_told_in_numbers_and_who_leaves_or_comes_back_little_by_little_in_shares() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let edge = Edge::start(&format!(
+        "listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions:
+  near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
+  far: {{ location: [39, -77], addresses: [192.0.2.2], origins: ['{}'] }}
+services:
+  www:
+    hosts: [www.example.com]
+    ramp: 1m
+    steering: {{ policy: geo }}
+    health: {{ interval: 300ms }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
+",
+        near.url(),
+        far.url()
+    ));
+    let admin = format!("http://{}", edge.address("admin"));
+    let (dns, http) = (
+        edge.address("dns").to_string(),
+        edge.address("http").to_string(),
+    );
+    play(&["dry-run", &admin, &dns, &http, PICTURES]);
 }
 
 #[test]

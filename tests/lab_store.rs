@@ -339,7 +339,7 @@ fn the_dashboard_s_numbers_tell_what_a_lag_costs_without_the_edge_and_not_with_i
     ));
     assert_eq!(counts("meridian", "stale"), 0, "{}", stale_reads(&lab));
     assert_eq!(counts("meridian", "failed"), 0, "{}", stale_reads(&lab));
-    for file in ["/", "/lab.js"] {
+    for file in ["/", "/dashboard/lab.js"] {
         assert_eq!(
             admin(lab.address("admin"), "GET", file, "").0,
             200,

@@ -204,6 +204,27 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
 }
 
 #[test]
+fn what_a_dry_run_counts_outlives_a_reload() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let served = || {
+        edge.steered("193.0.6.0/24");
+        edge.served(&[]);
+    };
+    served();
+    assert_eq!(edge.command(&["reload"]).0, Some(0));
+    served();
+    let (code, told) = edge.call("PUT", "/api/v1/drains/near?dry_run=true", "");
+    assert_eq!(code, 200, "{told}");
+    let service = &told["services"][0];
+    assert_eq!(
+        (&service["dns"]["move"], &service["http"]["move"]),
+        (&json!(2), &json!(2)),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_dry_run_tells_what_a_guard_would_refuse() {
     let ground = Ground::new();
     let edge = ground.start(LISTED, "");
@@ -447,4 +468,36 @@ fn the_audit_log_tells_who_did_what_and_who_was_refused() {
         said.contains("alice from 127.0.0.1: PUT /api/v1/drains/near done"),
         "{said}"
     );
+}
+
+#[test]
+fn what_undoes_reloads_and_tells_prints_json_too() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    let json = |words: &[&str]| {
+        let (code, said) = edge.command(&[words, &["--json"]].concat());
+        assert_eq!(code, Some(0), "{words:?}: {said}");
+        said
+    };
+    let one = |words: &[&str]| serde_json::from_str::<Value>(&json(words)).unwrap();
+    edge.command(&["drain", "near"]);
+    assert_eq!(one(&["undrain", "near"])["region"], "near");
+    edge.command(&["force", "near", "down"]);
+    assert_eq!(one(&["unforce", "near"])["region"], "near");
+    let reloaded = one(&["reload"]);
+    assert_eq!(
+        (&reloaded["generation"], &reloaded["changes"]),
+        (&json!(2), &json!([]))
+    );
+    let events = json(&["events"]);
+    let kinds: Vec<String> = events
+        .lines()
+        .map(|line| {
+            let event: Value = serde_json::from_str(line).unwrap();
+            event["kind"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    for kind in ["drain", "forced", "reload", "audit"] {
+        assert!(kinds.iter().any(|known| known == kind), "{kind}: {events}");
+    }
 }

@@ -10,7 +10,7 @@ use axum::extract::Query;
 use axum::http::Uri;
 use serde_json::{Value, json};
 
-use super::traffic::{ByRegion, Served};
+use super::minute::{ByRegion, Served};
 use crate::config::plan::{Access, Policy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
@@ -103,7 +103,7 @@ fn of_service(
         .left_without(region)
         .map(name)
         .collect();
-    let key = (service.name.to_string(), name(region));
+    let key = (service.name.clone(), plan.regions.of(region).name.clone());
     let served = traffic.get(&key).copied().unwrap_or_default();
     let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
     let all = all.fold(Served::default(), |sum, (_, served)| Served {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
@@ -14,7 +13,7 @@ use super::recent::{Flow, Pulse, Recent};
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::Plan;
-use crate::dns::{self, Sample};
+use crate::dns::Sample;
 use crate::earth::Country;
 
 /// How often samples are taken: as often as the room for those that wait is sized for.
@@ -43,12 +42,8 @@ impl TrafficBoard {
     }
 }
 
-/// Keeps the report true until `stop`.
-pub async fn watch_traffic(
-    state: Arc<AdminState>,
-    dns: Arc<ArcSwap<dns::Live>>,
-    stop: CancellationToken,
-) {
+/// Keeps the report and the last minute true until `stop`.
+pub async fn watch_traffic(state: Arc<AdminState>, stop: CancellationToken) {
     let mut recent = Recent::default();
     let mut samples = Vec::new();
     let mut tick = tokio::time::interval(TAKE_EVERY);
@@ -58,13 +53,14 @@ pub async fn watch_traffic(
             () = stop.cancelled() => return,
             _ = tick.tick() => {}
         }
-        samples.extend(placed(&state, dns.load().samples.take()));
+        samples.extend(placed(&state, state.dns.load().samples.take()));
         if taking % TAKINGS == 0 {
             let totals = state.proxy.live.load().routes.served().totals();
             recent.tick(samples.drain(..), totals);
             let report = report(&recent, &state.snapshot().plan).to_string();
             state.traffic.0.send_replace(report.into());
         }
+        state.remember_traffic();
     }
 }
 

@@ -11,9 +11,10 @@ use super::access::Access;
 use super::countries::Atlas;
 use super::live_traffic::TrafficBoard;
 use super::metrics::Metrics;
-use super::traffic::RecentTraffic;
+use super::minute::{self, ByRegion, Minute};
 use crate::clock;
 use crate::control::{Audit, ConfigStatus, Control, Reloader};
+use crate::dns;
 use crate::geo::Database;
 use crate::proxy;
 use crate::steering::Snapshot;
@@ -52,8 +53,10 @@ pub struct AdminState {
     pub access: Access,
     /// Where what operators do is kept; none: without a `state_dir`.
     pub audit: Option<Arc<Audit>>,
-    /// The traffic of the last minute.
-    pub recent: RecentTraffic,
+    /// What DNS answers from.
+    pub dns: Arc<ArcSwap<dns::Live>>,
+    /// What was served in the last minute.
+    pub minute: Minute,
     /// The numbers.
     pub metrics: Metrics,
     /// What the lab around this edge has to tell; none: this edge is no lab's.
@@ -65,10 +68,19 @@ pub struct AdminState {
 }
 
 impl AdminState {
-    /// Takes in how much traffic there has been.
-    pub fn sample_traffic(&self) {
-        self.recent
-            .sample(&self.metrics.render(), clock::steady_ms());
+    /// Remembers what has been served until now, every few seconds.
+    pub(super) fn remember_traffic(&self) {
+        self.minute.remember(clock::steady_ms(), || self.served());
+    }
+
+    /// What was served in the last minute or so, and in how many ms.
+    pub(super) fn served_of_late(&self) -> (u64, ByRegion) {
+        self.minute.until(self.served(), clock::steady_ms())
+    }
+
+    fn served(&self) -> ByRegion {
+        let http = self.proxy.live.load().routes.served().answers();
+        minute::totals(http, self.dns.load().answers.totals())
     }
 
     /// This edge is a lab's, which tells of itself here. Only the first one is heard.

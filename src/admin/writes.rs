@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -143,8 +144,7 @@ fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
     if let (Some(name), true) = (&drain.service, services.is_empty()) {
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
-    state.sample_traffic();
-    let foreseen = foresee(&snapshot, region, &services, &state.recent.of_late());
+    let foreseen = foresee(&snapshot, region, &services, &state.served_of_late());
     Ok(Json(foreseen).into_response())
 }
 
@@ -222,9 +222,10 @@ pub(super) async fn reload(State(state): State<Arc<AdminState>>) -> Result<Respo
 pub(super) async fn positions(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
-    body: Bytes,
+    body: Result<Bytes, BytesRejection>,
 ) -> Result<Response, Refused> {
     let asked_at_ms = clock::steady_ms();
+    let body = body.map_err(|refused| error(refused.status(), refused.body_text()))?;
     let asked = object(&body, &["domain", "applied"])?;
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use clap::Args;
 use http::Method;
 
-use super::admin::{Client, fetch_json};
+use super::client::{Client, fetch_json};
 use super::{Config, Credentials, Done, Failed, runtime};
 use crate::admin::{Question, explain};
 use crate::clock;

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use reqwest::Method;
 use serde_json::json;
 
-use super::admin::{duration, fetch_json, segment};
+use super::client::{duration, fetch_json, segment};
 use super::{Done, Running, runtime};
 
 /// As what a region is to count.
@@ -76,6 +76,9 @@ pub(super) struct Unforce {
     /// Only what was said of this service
     #[arg(long)]
     service: Option<String>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
     #[command(flatten)]
     running: Running,
 }
@@ -90,8 +93,12 @@ impl Unforce {
             .map(|name| ("service", name))
             .collect();
         let request = client.request(Method::DELETE, &path).query(&query);
-        runtime()?.block_on(fetch_json(request))?;
-        say!("region {} is left to its probes again", self.region);
+        let answer = runtime()?.block_on(fetch_json(request))?;
+        if self.json {
+            say!("{answer:#}");
+        } else {
+            say!("region {} is left to its probes again", self.region);
+        }
         Ok(())
     }
 }

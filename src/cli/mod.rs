@@ -5,15 +5,20 @@ macro_rules! say {
     ($($text:tt)*) => { $crate::cli::say(&format!($($text)*))? };
 }
 
-mod admin;
 mod check;
+mod client;
 mod completions;
+mod drain;
+mod events;
 mod explain;
 mod fault;
 mod force;
 mod foreseen;
+mod healthcheck;
 mod lab;
+mod reload;
 mod serve;
+mod status;
 mod successor;
 
 use std::io::Write;
@@ -53,14 +58,14 @@ enum Command {
     Lab(lab::Lab),
     Check(check::Check),
     Explain(explain::Explain),
-    Status(admin::Status),
-    Drain(admin::Drain),
-    Undrain(admin::Undrain),
+    Status(status::Status),
+    Drain(drain::Drain),
+    Undrain(drain::Undrain),
     Force(force::Force),
     Unforce(force::Unforce),
-    Reload(admin::Reload),
-    Events(admin::Events),
-    Healthcheck(admin::Healthcheck),
+    Reload(reload::Reload),
+    Events(events::Events),
+    Healthcheck(healthcheck::Healthcheck),
     Schema(check::Schema),
     Completions(completions::Completions),
 }

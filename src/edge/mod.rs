@@ -15,6 +15,7 @@ mod signatures;
 mod source;
 mod supervisor;
 mod watch;
+mod wiring;
 mod zone_keys;
 
 pub use before::Start;

@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,24 +14,19 @@ use super::before::{Before, Start};
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::{Materials, load_materials};
 use super::reload::Reloading;
-use super::sampling::{Ground, Sampling};
+use super::sampling::Sampling;
 use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
+use super::wiring::{Wiring, publish_generation};
 use super::zone_keys::MissingKeys;
-use crate::admin::{self, Access, AdminState, Metrics, Readiness, RecentTraffic, sample_traffic};
+use crate::admin::{self, Access, AdminState, Metrics, Readiness};
 use crate::clock;
-use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem, Problems};
-use crate::control::{
-    Adoption, Audit, ConfigStatus, Control, Memory, Reloader, Replaced, Store, StoreError,
-};
+use crate::control::{Audit, ConfigStatus, Control, Memory, Reloader, Store, StoreError};
 use crate::dns;
-use crate::health::Traffic;
 use crate::latency;
-use crate::positions::Keyring;
-use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters, Workers};
-use crate::steering::Snapshot;
+use crate::proxy::{self, Workers};
 
 /// How often histograms are kept from growing.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -60,118 +55,6 @@ pub enum StartError {
     /// Threads or runtimes.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
-}
-
-/// What turns a Plan into an adoption.
-pub(super) struct Wiring {
-    pub(super) dns: Arc<ArcSwap<dns::Live>>,
-    pub(super) proxy: Option<Arc<proxy::Context>>,
-    /// Told of every table that DNS answers from.
-    published: Arc<Notify>,
-    /// What sampled figures are compiled for.
-    ground: Arc<ArcSwap<Ground>>,
-    in_flight: InFlightCounters,
-    traffic: Arc<Traffic>,
-    served: Arc<ServedCounters>,
-}
-
-impl Wiring {
-    /// An adoption whose snapshots reach the DNS and HTTP faces with what belongs to them.
-    pub(super) fn adoption(
-        &self,
-        plan: Arc<Plan>,
-        materials: &Materials,
-        summary: String,
-    ) -> Adoption {
-        let routes = self.routes(&plan, materials);
-        self.ground.store(Arc::new(Ground::of(&plan, materials)));
-        let keyring = Arc::new(Keyring::new(&plan.keys));
-        let access_log = access_log(&plan, materials);
-        let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
-        let published = self.published.clone();
-        let keys = materials.zone_keys.clone();
-        let mut last: Option<Arc<Snapshot>> = None;
-        let publish = move |snapshot: Arc<Snapshot>| {
-            let live = dns::Live::compile(
-                snapshot.clone(),
-                &dns::Signing::new(keys.clone(), clock::unix_secs()),
-                Some(&dns.load()),
-            );
-            let old_dns = dns.swap(Arc::new(live));
-            published.notify_one();
-            let mut old_proxy = None;
-            if let Some(proxy) = &proxy {
-                old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
-                    snapshot: snapshot.clone(),
-                    routes: routes.clone(),
-                    access_log: access_log.clone(),
-                    keyring: keyring.clone(),
-                })));
-            }
-            publish_numbers(&snapshot, last.as_deref());
-            let old_snapshot = last.replace(snapshot);
-            let replaced: Replaced = Box::new((old_dns, old_proxy, old_snapshot));
-            replaced
-        };
-        Adoption {
-            plan,
-            clients: materials.clients.clone(),
-            probers: materials.probers.clone(),
-            traffic: self.traffic.clone(),
-            summary,
-            publish: Box::new(publish),
-        }
-    }
-
-    fn routes(&self, plan: &Plan, materials: &Materials) -> Arc<Routes> {
-        let (probers, tls) = (materials.probers.clone(), materials.origin_tls.clone());
-        Arc::new(Routes::new(
-            plan,
-            probers,
-            tls,
-            materials.identities.clone(),
-            &self.in_flight,
-            &self.traffic,
-            &self.served,
-        ))
-    }
-}
-
-fn access_log(plan: &Plan, materials: &Materials) -> Option<Arc<AccessLog>> {
-    let (wanted, sink) = (plan.access_log.clone()?, materials.access_log.clone()?);
-    let log = AccessLog::new(wanted, plan.node.name.clone(), sink);
-    Some(Arc::new(log))
-}
-
-/// A configuration has been taken over.
-pub(super) fn publish_generation(generation: u64) {
-    metrics::gauge!("meridian_config_last_reload_successful").set(1.0);
-    // Exact as long as anybody will count.
-    let generation = u32::try_from(generation).unwrap_or(u32::MAX);
-    metrics::gauge!("meridian_config_generation").set(f64::from(generation));
-}
-
-/// Sets what is not as in the last snapshot of the same Plan.
-fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
-    for (id, state) in snapshot.services.iter() {
-        if last.is_some_and(|last| last.services.of(id) == state) {
-            continue;
-        }
-        let service = &snapshot.plan.services.of(id).name;
-        for member in &state.members {
-            let region = &snapshot.plan.regions.of(member.region).name;
-            let able = if member.health.is_able() { 1.0 } else { 0.0 };
-            metrics::gauge!("meridian_region_healthy", "service" => service.to_string(), "region" => region.to_string())
-                .set(able);
-        }
-    }
-    for (id, estimate) in snapshot.edge.round_trips.iter() {
-        if let Some(ms) = estimate.ms() {
-            let region = snapshot.plan.regions.of(id).name.to_string();
-            metrics::gauge!("meridian_region_round_trip_seconds", "region" => region)
-                .set(ms / 1000.0);
-        }
-    }
 }
 
 /// A running edge.
@@ -204,12 +87,7 @@ impl Running {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
-        house.spawn(sample_traffic(admin.clone(), stop.clone()));
-        house.spawn(admin::watch_traffic(
-            admin.clone(),
-            dns.clone(),
-            stop.clone(),
-        ));
+        house.spawn(admin::watch_traffic(admin.clone(), stop.clone()));
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
@@ -268,7 +146,9 @@ impl Edge {
         let (housekeeping, stop) = (&running.housekeeping, &running.stop);
         control.start(inbox, adoption, memory, housekeeping, stop.clone());
 
-        let admin = Arc::new(admin_state(context, &materials, control, reloader, metrics));
+        let admin = Arc::new(admin_state(
+            context, &wiring, &materials, control, reloader, metrics,
+        ));
         let workers = Arc::new(Workers::start(threads)?);
         workers.watch(&admin.proxy);
         let serving = Serving::new(&wiring, &admin, &materials, &workers, &running);
@@ -381,6 +261,7 @@ impl Edge {
 
 fn admin_state(
     context: Arc<proxy::Context>,
+    wiring: &Wiring,
     materials: &Materials,
     control: Control,
     reloader: Reloader,
@@ -402,7 +283,8 @@ fn admin_state(
         readiness: Readiness::default(),
         access: Access::new(materials.admin_tls.clone()),
         audit: state_dir.map(|folder| Arc::new(Audit::of(folder))),
-        recent: RecentTraffic::default(),
+        dns: wiring.dns.clone(),
+        minute: admin::Minute::beginning(clock::steady_ms()),
         metrics,
         lab: OnceLock::new(),
         traffic: admin::TrafficBoard::default(),
@@ -440,48 +322,6 @@ fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
         tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
     }
     Ok((loaded, materials))
-}
-
-impl Wiring {
-    /// Before the first snapshot there is nothing to serve, so nothing does.
-    fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
-        let snapshot = Arc::new(first_snapshot(plan, materials));
-        let signing = dns::Signing::new(materials.zone_keys.clone(), clock::unix_secs());
-        Self {
-            dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(
-                snapshot, &signing, None,
-            ))),
-            proxy: None,
-            published: Arc::default(),
-            ground: Arc::new(ArcSwap::from_pointee(Ground::of(plan, materials))),
-            in_flight: InFlightCounters::default(),
-            traffic: Arc::default(),
-            served: Arc::default(),
-        }
-    }
-
-    fn context(
-        &mut self,
-        plan: &Arc<Plan>,
-        materials: &Materials,
-        control: Control,
-        tasks: TaskTracker,
-    ) -> Arc<proxy::Context> {
-        let live = proxy::Live {
-            snapshot: self.dns.load().snapshot.clone(),
-            routes: self.routes(plan, materials),
-            access_log: access_log(plan, materials),
-            keyring: Arc::new(Keyring::new(&plan.keys)),
-        };
-        let context = Arc::new(proxy::Context::new(live, control, tasks));
-        self.proxy = Some(context.clone());
-        context
-    }
-}
-
-fn first_snapshot(plan: &Arc<Plan>, materials: &Materials) -> Snapshot {
-    let mut world = crate::control::World::new(plan.clone(), materials.clients.clone());
-    world.snapshot(clock::unix_ms()).0
 }
 
 fn addresses(listeners: &Listeners) -> Addresses {

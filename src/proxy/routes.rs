@@ -120,7 +120,7 @@ impl Routes {
         traffic: &Arc<Traffic>,
         served: &Arc<ServedCounters>,
     ) -> Self {
-        let regions = served.of(plan);
+        served.keep_only(plan);
         let mut exact = HashMap::new();
         let mut wildcards = HashMap::new();
         for (id, service) in plan.services.iter() {
@@ -138,7 +138,7 @@ impl Routes {
                 plan.origins.of(id).url.to_string().into()
             }),
             lanes: Table::like(&plan.services, |id| {
-                lanes(plan, id, in_flight, traffic, &regions)
+                lanes(plan, id, in_flight, traffic, served)
             }),
             probers,
             targets: targets(plan),
@@ -211,7 +211,7 @@ fn lanes(
     id: ServiceId,
     in_flight: &InFlightCounters,
     traffic: &Arc<Traffic>,
-    served: &Table<RegionId, Arc<Served>>,
+    served: &ServedCounters,
 ) -> HashMap<RegionId, Lane> {
     let service = plan.services.of(id);
     let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -229,7 +229,7 @@ fn lanes(
                 }),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
                 silent_until_ms: AtomicU64::new(0),
-                served: served.of(member.region).clone(),
+                served: served.of(&service.name, region),
             };
             (member.region, lane)
         })

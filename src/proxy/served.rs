@@ -1,17 +1,17 @@
 //! What regions answered and how fast, as totals that whoever shows them takes differences of.
 //!
-//! A request costs an atomic addition or two in memory that few other threads write to; readers add up. Regions are
-//! counted by name, so that a reload loses nothing.
+//! A request costs an atomic addition or two in memory that few other threads write to; readers add up. Services and
+//! regions are counted by name, so that a reload loses nothing.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
 
 use crate::config::plan::Plan;
-use crate::ids::{RegionId, Table};
+use crate::ids::MemberName;
 
 /// Threads beyond so many share what they write to.
 const SHARDS: usize = 8;
@@ -43,11 +43,10 @@ impl Default for ServedTotals {
     }
 }
 
-/// One thread's, or few threads', part of the totals; a cache line is nobody else's.
+/// One thread's, or few threads', part of what a region answered; a cache line is nobody else's.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
-    answers: AtomicU32,
     errors: AtomicU32,
     times: [AtomicU32; TIME_BUCKETS],
 }
@@ -55,22 +54,46 @@ struct Shard {
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            answers: AtomicU32::new(0),
             errors: AtomicU32::new(0),
             times: [const { AtomicU32::new(0) }; TIME_BUCKETS],
         }
     }
 }
 
-/// What one region answered.
+/// One thread's, or few threads', part of a count; a cache line is nobody else's, and no more, since there is one for
+/// every region of every service.
 #[derive(Debug, Default)]
-pub(super) struct Served([Shard; SHARDS]);
+#[repr(align(64))]
+struct Part(AtomicU64);
+
+/// What one region answered, for all services.
+#[derive(Debug, Default)]
+struct RegionServed([Shard; SHARDS]);
+
+/// What one region answered for one service.
+#[derive(Debug)]
+pub(super) struct Served {
+    answers: [Part; SHARDS],
+    region: Arc<RegionServed>,
+}
 
 impl Served {
+    fn of(region: Arc<RegionServed>) -> Self {
+        Self {
+            answers: Default::default(),
+            region,
+        }
+    }
+
     /// Counts an answer that begins to go to the client this long after its request came.
     pub(super) fn answered(&self, status: StatusCode, after: Duration) {
-        let Some(shard) = self.shard() else { return };
-        shard.answers.fetch_add(1, Ordering::Relaxed);
+        let mine = shard();
+        if let Some(Part(answers)) = self.answers.get(mine) {
+            answers.fetch_add(1, Ordering::Relaxed);
+        }
+        let Some(shard) = self.region.0.get(mine) else {
+            return;
+        };
         if status.is_server_error() {
             shard.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -81,57 +104,95 @@ impl Served {
 
     /// Counts a try that got no answer.
     pub(super) fn failed(&self) {
-        if let Some(shard) = self.shard() {
+        if let Some(shard) = self.region.0.get(shard()) {
             shard.errors.fetch_add(1, Ordering::Relaxed);
         }
     }
 
-    fn shard(&self) -> Option<&Shard> {
-        static THREADS: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
-        }
-        self.0.get(MINE.with(|mine| *mine))
+    fn answers(&self) -> u64 {
+        let parts = self.answers.iter();
+        parts.map(|Part(part)| part.load(Ordering::Relaxed)).sum()
     }
+}
 
+/// Which part is this thread's.
+fn shard() -> usize {
+    static THREADS: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
+    }
+    MINE.with(|mine| *mine)
+}
+
+impl RegionServed {
     fn totals(&self) -> ServedTotals {
         let mut totals = ServedTotals::default();
         for shard in &self.0 {
-            let add = |total: &mut u32, part: &AtomicU32| {
-                *total = total.wrapping_add(part.load(Ordering::Relaxed));
-            };
-            add(&mut totals.answers, &shard.answers);
-            add(&mut totals.errors, &shard.errors);
+            let add = |total: &mut u32, part: u32| *total = total.wrapping_add(part);
+            add(&mut totals.errors, shard.errors.load(Ordering::Relaxed));
             for (total, part) in totals.times.iter_mut().zip(&shard.times) {
+                let part = part.load(Ordering::Relaxed);
                 add(total, part);
+                add(&mut totals.answers, part);
             }
         }
         totals
     }
 }
 
-/// What every region of the Plan answered; outlives reloads.
+/// What every region of the Plan answered, in all and for each service; outlives reloads.
 #[derive(Debug, Default)]
-pub struct ServedCounters(Mutex<HashMap<Arc<str>, Arc<Served>>>);
+pub struct ServedCounters(Mutex<Known>);
+
+#[derive(Debug, Default)]
+struct Known {
+    regions: HashMap<Arc<str>, Arc<RegionServed>>,
+    members: HashMap<MemberName, Arc<Served>>,
+}
 
 impl ServedCounters {
-    /// The counters of a Plan's regions; those of others are forgotten.
-    pub(super) fn of(&self, plan: &Plan) -> Table<RegionId, Arc<Served>> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|name, _| plan.region(name).is_some());
-        Table::like(&plan.regions, |id| {
-            let name = plan.regions.of(id).name.clone();
-            known.entry(name).or_default().clone()
-        })
+    /// Forgets what this Plan does not name.
+    pub(super) fn keep_only(&self, plan: &Plan) {
+        let mut known = self.known();
+        known.regions.retain(|name, _| plan.region(name).is_some());
+        let services: HashSet<&str> = plan.services.values().map(|known| &*known.name).collect();
+        known.members.retain(|(service, region), _| {
+            services.contains(&**service) && plan.region(region).is_some()
+        });
+    }
+
+    /// The counters of a region for a service.
+    pub(super) fn of(&self, service: &Arc<str>, region: &Arc<str>) -> Arc<Served> {
+        let mut known = self.known();
+        let Known { regions, members } = &mut *known;
+        let of_service = members.entry((service.clone(), region.clone()));
+        let of_service = of_service.or_insert_with(|| {
+            let of_region = regions.entry(region.clone()).or_default();
+            Arc::new(Served::of(of_region.clone()))
+        });
+        of_service.clone()
     }
 
     /// The totals of every region.
     pub fn totals(&self) -> Vec<(Arc<str>, ServedTotals)> {
-        let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let totals = known.iter();
+        let known = self.known();
+        let totals = known.regions.iter();
         totals
             .map(|(name, served)| (name.clone(), served.totals()))
             .collect()
+    }
+
+    /// Answers by the names of service and region.
+    pub fn answers(&self) -> Vec<(MemberName, u64)> {
+        let known = self.known();
+        let answers = known.members.iter();
+        answers
+            .map(|(name, served)| (name.clone(), served.answers()))
+            .collect()
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -178,20 +239,32 @@ mod tests {
         }
     }
 
+    fn name(service: &str) -> MemberName {
+        (service.into(), "near".into())
+    }
+
     #[test]
     fn threads_count_apart_and_are_added_up() {
-        let served = Served::default();
+        let counters = ServedCounters::default();
+        let [www, api] = ["www", "api"].map(|service| {
+            let (service, region) = name(service);
+            counters.of(&service, &region)
+        });
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    served.answered(StatusCode::OK, Duration::from_millis(1));
-                    served.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(1));
-                    served.failed();
+                    www.answered(StatusCode::OK, Duration::from_millis(1));
+                    www.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(1));
+                    api.answered(StatusCode::OK, Duration::from_secs(2));
+                    api.failed();
                 });
             }
         });
-        let totals = served.totals();
-        assert_eq!((totals.answers, totals.errors), (40, 40));
-        assert_eq!(totals.times.iter().sum::<u32>(), 40);
+        let (region, totals) = counters.totals().remove(0);
+        assert_eq!((&*region, totals.answers, totals.errors), ("near", 60, 40));
+        assert_eq!(totals.times.iter().sum::<u32>(), 60);
+        let mut answers = counters.answers();
+        answers.sort();
+        assert_eq!(answers, [(name("api"), 20), (name("www"), 40)]);
     }
 }

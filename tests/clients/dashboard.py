@@ -2,11 +2,13 @@
 
     dashboard.py lab ADMIN PROGRAM CONTROL DNS HTTPS PICTURES   of a running lab
     dashboard.py token ADMIN TOKEN   of an edge whose admin wants a token
+    dashboard.py dry-run ADMIN DNS HTTP PICTURES   of an edge whose regions come back little by little
     dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
 """
 
 import json
 import pathlib
+import re
 import socket
 import subprocess
 import sys
@@ -130,7 +132,7 @@ def map_explains_where_it_is_clicked(page, dns):
 
 
 def flips_at_once(page, program, control):
-    command = lambda *words: subprocess.run([program, "lab", *words, "--control", control], check=True, stdout=subprocess.DEVNULL)
+    command = commands(program, control)
     # The edge itself takes some checks to see it: what is measured is from its own word to the screen.
     page.evaluate("""() => {
         const seen = window.seen = {};
@@ -179,6 +181,24 @@ def drains(page):
     expect(page.locator("#drains")).to_contain_text("upgrade")
     page.get_by_role("button", name="Undo the drain of us-east-1").click()
     expect_state(page, "us-east-1", "healthy", SOON_MS)
+
+
+def commands(program, control):
+    """Does to the lab what is said."""
+    return lambda *words: subprocess.run([program, "lab", *words, "--control", control], check=True, stdout=subprocess.DEVNULL)
+
+
+def counts_stale_reads(page, program, control):
+    """With replication far behind, clients miss their own writes, and through the edge they do not: as long as no region
+    dies with what it alone has, which is told as stale."""
+    command = commands(program, control)
+    regions = ["us-east-1", "eu-west-1", "ap-northeast-1"]
+    for region in regions:
+        command("lag", region, "2s")
+    panel = page.locator("#stale-reads")
+    expect(panel).to_have_text(re.compile(r"naive [1-9]\d* of \d+, through Meridian 0 of [1-9]\d*$"), timeout=30_000)
+    for region in regions:
+        command("lag", region, "300ms")
 
 
 class Relay:
@@ -242,7 +262,8 @@ def survives_a_break(chromium, admin):
         relay.mend()
         expect_state(page, "us-east-1", "draining")
         expect(page.locator("#link")).to_have_text("live")
-        expect(known).to_have_count(before + 1)
+        # The drain, and that somebody asked for it.
+        expect(known).to_have_count(before + 2)
         change("DELETE")
         expect_state(page, "us-east-1", "healthy", SOON_MS)
 
@@ -290,6 +311,7 @@ def lab(admin, program, control, dns, https, folder):
                 expect_state(page, region, "healthy")
                 expect(card(page, region).locator(".strip .first_byte").first).to_be_attached()
             expect(page.locator("#map-land [data-country]")).not_to_have_count(0)
+            counts_stale_reads(page, program, control)
             keyboard_and_themes(page)
             accessible(page, "light")
             explains_as_dns_answers(page, admin, dns)
@@ -321,33 +343,141 @@ def without_scripts(chromium, admin):
     context.close()
 
 
+def press(page, region, word):
+    """Opens one of the two dialogs of a region's card, and gives it."""
+    card(page, region).get_by_role("button", name=word).press("Enter")
+    dialog = page.locator(f"#{word.lower()}-dialog")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def show_token(page, token):
+    dialog = page.locator("#token-dialog")
+    dialog.get_by_label("Token").fill(token)
+    dialog.get_by_role("button", name="Use it").click()
+
+
 def token(admin, right):
+    said = lambda: [get(f"{admin}/api/v1/status")[key] for key in ("drains", "forced")]
     with browser() as chromium, opened(chromium, admin) as page:
         expect_state(page, "near", "healthy")
-
-        def drain_with(given):
-            card(page, "near").get_by_role("button", name="Drain").click()
-            page.locator("#drain-dialog").get_by_role("button", name="Drain").click()
-            dialog = page.locator("#token-dialog")
-            dialog.get_by_label("Token").fill(given)
-            dialog.get_by_role("button", name="Use it").click()
-
-        drain_with("wrong")
-        expect(page.locator("#drain-preview")).to_contain_text("token")
-        page.locator("#drain-dialog").get_by_role("button", name="Cancel").click()
-        assert get(f"{admin}/api/v1/status")["drains"] == []
-        drain_with(right)
+        for word in ["Drain", "Force"]:
+            dialog = press(page, "near", word)
+            accessible(page, word)
+            dialog.get_by_role("button", name=word).click()
+            show_token(page, "wrong")
+            expect(dialog.get_by_role("status")).to_contain_text("token")
+            dialog.get_by_role("button", name="Cancel").click()
+        assert said() == [[], []], said()
+        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        show_token(page, right)
         expect_state(page, "near", "draining")
         # Once is enough.
         page.get_by_role("button", name="Undo the drain of near").click()
         expect_state(page, "near", "healthy")
         assert page.evaluate("JSON.stringify([localStorage, document.cookie])").find(right) < 0
         assert right in page.evaluate("JSON.stringify(sessionStorage)")
-        # What would happen: told, or refused; in no case done.
-        card(page, "near").get_by_role("button", name="Drain").click()
-        page.get_by_role("button", name="What would happen?").click()
-        expect(page.locator("#drain-preview")).not_to_be_empty()
-        assert get(f"{admin}/api/v1/status")["drains"] == []
+        forces(page)
+        assert said() == [[], []], said()
+        page.locator("#events-filter").get_by_label("Kind").select_option("audit")
+        events = page.locator("#events")
+        expect(events).to_contain_text("(unknown) from 127.0.0.1: PUT /api/v1/forced/near refused")
+        expect(events).to_contain_text("admin from 127.0.0.1: PUT /api/v1/forced/near done")
+        expect(events).to_contain_text("admin from 127.0.0.1: DELETE /api/v1/drains/near done")
+        expect(events).not_to_contain_text("near is unhealthy")
+
+
+def forces(page):
+    dialog = press(page, "near", "Force")
+    dialog.get_by_label("Reason").fill("bad disks")
+    dialog.get_by_role("button", name="Force").click()
+    expect_state(page, "near", "unhealthy", SOON_MS)
+    expect(card(page, "near")).to_contain_text("forced down")
+    expect(card(page, "near").locator(".why")).to_contain_text("bad disks")
+    expect(page.locator("#drains tr", has_text="forced down")).to_contain_text("bad disks")
+    accessible(page, "a forced region")
+    page.get_by_role("button", name="Undo the forced state of near").press("Enter")
+    expect_state(page, "near", "healthy", SOON_MS)
+    expect(card(page, "near")).not_to_contain_text("forced")
+    # Its probes find nobody.
+    expect_state(page, "far", "unhealthy")
+    dialog = press(page, "far", "Force")
+    dialog.get_by_label("To count as").select_option("up")
+    dialog.get_by_label("Service").select_option("www")
+    dialog.get_by_role("button", name="Force").click()
+    expect_state(page, "far", "healthy", SOON_MS)
+    expect(card(page, "far")).to_contain_text("forced up")
+    page.get_by_role("button", name="Undo the forced state of far for www").click()
+    expect_state(page, "far", "unhealthy", SOON_MS)
+
+
+def dry_run(admin, dns, http, folder):
+    with browser() as chromium, opened(chromium, admin) as page:
+        for region in ["near", "far"]:
+            expect_state(page, region, "healthy")
+        for client in ["193.0.6.0/24"] * 5 + ["18.9.22.0/24"]:
+            kdig(dns, "www.example.com", client)
+        command = ["curl", "-s", "--connect-to", f"::{http}", "http://www.example.com/[1-3]"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        looks_ahead(page, admin, folder)
+        leaves_and_comes_back_little_by_little(page)
+        looks_ahead_at_a_guard(page, admin)
+
+
+def cells(dialog, first):
+    return dialog.locator("tr", has=dialog.page.get_by_role("rowheader", name=first, exact=True)).locator("td").all_text_contents()
+
+
+def looks_ahead(page, admin, folder):
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_label("Over, such").fill("10m")
+    dialog.get_by_role("button", name="What would happen?").press("Enter")
+    expect(dialog.get_by_role("status")).to_contain_text("The drain of near would be done over 10m. Nothing is changed yet.")
+    expect(dialog.get_by_role("status")).to_contain_text("left with far: enough for its guards.min_regions, 1")
+    accessible(page, "a dry run")
+    folder.mkdir(parents=True, exist_ok=True)
+    dialog.screenshot(path=folder / "dashboard-drain.png")
+    asked = urllib.request.Request(f"{admin}/api/v1/drains/near?dry_run=true", method="PUT")
+    with urllib.request.urlopen(asked) as answer:
+        clients = json.load(answer)["services"][0]["clients"]
+    shares = [f"{clients[key]} %" for key in ("ipv4_percent", "ipv6_percent")]
+    assert 10 < clients["ipv4_percent"] < 90, clients
+    # By the map, by six answers of DNS and by three of HTTP.
+    assert cells(dialog, "far") == [*shares, "about 5", "about 3"], cells(dialog, "far")
+    assert cells(dialog, "all that would move") == [*shares, "5 of 6", "3 of 3"], cells(dialog, "all that would move")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert get(f"{admin}/api/v1/status")["drains"] == []
+
+
+def leaves_and_comes_back_little_by_little(page):
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_label("Over, such").fill("1m")
+    dialog.get_by_role("button", name="Drain").click()
+    expect_state(page, "near", "draining", SOON_MS)
+    share = card(page, "near").locator(".share")
+    expect(share).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d % of new clients"))
+    expect(page.locator("#drains tr", has_text="near")).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d %"))
+    accessible(page, "a gradual drain")
+    progress = share.locator("progress")
+    first = progress.get_attribute("value")
+    expect(progress).not_to_have_attribute("value", first)
+    assert int(progress.get_attribute("value")) < int(first), first
+    page.get_by_role("button", name="Undo the drain of near").click()
+    expect_state(page, "near", "healthy", SOON_MS)
+    expect(share).to_contain_text(re.compile(r"coming back little by little: takes [1-9]\d % of new clients"))
+
+
+def looks_ahead_at_a_guard(page, admin):
+    press(page, "far", "Drain").get_by_role("button", name="Drain").click()
+    expect_state(page, "far", "draining", SOON_MS)
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_role("button", name="What would happen?").click()
+    expect(dialog.locator(".alarm")).to_have_text("A guard would refuse the drain of near.")
+    expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1")
+    dialog.get_by_role("button", name="Drain").click()
+    expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert [drain["region"] for drain in get(f"{admin}/api/v1/status")["drains"]] == ["far"]
 
 
 def reload(admin, file):
@@ -378,6 +508,8 @@ match sys.argv[1:]:
         lab(admin, program, control, dns, https, pathlib.Path(folder))
     case ["token", admin, right]:
         token(admin, right)
+    case ["dry-run", admin, dns, http, folder]:
+        dry_run(admin, dns, http, pathlib.Path(folder))
     case ["reload", admin, file]:
         reload(admin, file)
     case _:

@@ -3,18 +3,21 @@
 
 import { askForToken, get } from "./dashboard/api.js";
 import * as config from "./dashboard/config.js";
+import * as dialog from "./dashboard/dialog.js";
 import * as drains from "./dashboard/drains.js";
 import * as events from "./dashboard/events.js";
 import * as explain from "./dashboard/explain.js";
+import * as force from "./dashboard/force.js";
 import * as lab from "./dashboard/lab.js";
 import * as lag from "./dashboard/lag.js";
 import * as map from "./dashboard/map.js";
 import { $ } from "./dashboard/page.js";
 import * as regions from "./dashboard/regions.js";
+import * as said from "./dashboard/said.js";
 import { follow } from "./dashboard/stream.js";
 import * as theme from "./dashboard/theme.js";
 
-const PANELS = [regions, map, lab, explain, drains, lag, events, config];
+const PANELS = [regions, map, lab, explain, dialog, said, lag, events, config];
 
 /** States come with events; this is for what has none, such as positions. */
 const REFRESH_MS = 2000;
@@ -67,7 +70,8 @@ async function refreshOnce() {
     const status = await get("api/v1/status");
     showStatus(status);
     // What may change where clients are sent.
-    const facts = JSON.stringify([status.config, status.drains, status.regions.map(({ state, rtt_ms, services }) => [state, Math.round(rtt_ms / 5), services.map((service) => service.state)])]);
+    const services = ({ services }) => services.map(({ state, forced, share }) => [state, forced, share]);
+    const facts = JSON.stringify([status.config, status.regions.map((region) => [Math.round(region.rtt_ms / 5), services(region)])]);
     if (facts !== decided) {
       decided = facts;
       await map.refresh();
@@ -107,6 +111,8 @@ async function start() {
   explain.start();
   events.start();
   drains.start(refresh);
+  force.start(refresh);
+  said.start(refresh);
   config.start(refresh);
   await map.start().catch(() => {}); // Without the shapes there are dots.
   await catchUp();

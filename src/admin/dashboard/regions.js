@@ -1,8 +1,9 @@
 // A card for each region: how it is and since when, why, what its probes say, and what it answers.
 
 import { get } from "./api.js";
-import { ask } from "./drains.js";
+import { ask as askToDrain } from "./drains.js";
 import { latestOf } from "./events.js";
+import { ask as askToForce } from "./force.js";
 import { $, clock, colorOf, make, number, show, since, stateOf } from "./page.js";
 import { learn, lengthen, probesOf, strip } from "./strip.js";
 
@@ -37,10 +38,10 @@ function card(name) {
       state: part("span", {}), facts: part("p", { class: "faint" }), services: part("div", {}),
       pulse: part("dl", { class: "pulse" }), swatch: part("span", { class: "swatch", "aria-hidden": "true" }),
     };
-    const button = make("button", { type: "button", onclick: () => ask(name), "aria-label": `Drain ${name} …` }, "Drain …");
+    const button = (word, ask) => make("button", { type: "button", onclick: () => ask(name), "aria-label": `${word} ${name} …` }, `${word} …`);
     const root = make("article", { class: "card", "data-region": name, "aria-label": name },
       make("h3", {}, make("span", {}, parts.swatch, name), parts.state),
-      parts.facts, parts.pulse, parts.services, make("p", {}, button));
+      parts.facts, parts.pulse, parts.services, make("p", { class: "bar" }, button("Drain", askToDrain), button("Force", askToForce)));
     cards.set(name, { root, parts });
   }
   return cards.get(name);
@@ -65,8 +66,14 @@ function update(region, names) {
 
 /** Why a region is not well: what an operator, its traffic or its checks say, else what was told of it last. */
 function why(region, service) {
+  const isOfThis = (said) => said.region === region && (said.service ?? service.name) === service.name;
+  if (service.forced) {
+    // What is said of one service counts before what is said of all.
+    const said = status.forced.filter(isOfThis).sort((a, b) => (a.service === null) - (b.service === null))[0];
+    return said?.reason ?? `forced ${service.forced} without a reason`;
+  }
   if (service.state === "healthy" || service.state === "unknown") return null;
-  const drain = status.drains.find((drain) => drain.region === region && (drain.service ?? service.name) === service.name);
+  const drain = status.drains.find(isOfThis);
   if (service.state === "draining" && drain) return drain.reason ?? "drained without a reason";
   const ejected = service.origins.find((origin) => origin.ejected);
   const failing = service.origins.find((origin) => origin.last_check && !origin.last_check.ok);
@@ -75,9 +82,19 @@ function why(region, service) {
 
 function serviceBlock({ region, service, probes, why }) {
   return make("section", { "aria-label": `${service.name} in ${region}` },
-    make("p", {}, `${service.name}: `, stateOf(service.state), make("span", { class: "faint" }, ` since ${since(service.since)}`)),
+    make("p", {}, `${service.name}: `, stateOf(service.state), service.forced && make("strong", { class: "forced" }, ` forced ${service.forced}`),
+      make("span", { class: "faint" }, ` since ${since(service.since)}`)),
     why && make("p", { class: "why" }, why),
+    share(service),
     ...service.origins.map((origin, at) => originBlock(origin, probes[at])));
+}
+
+/** How much of its clients a region takes while it leaves or comes back little by little. */
+function share({ name, state, share }) {
+  if (share <= 0 || share >= 100) return null;
+  const way = state === "draining" ? "leaving little by little" : "coming back little by little";
+  return make("p", { class: "share" }, make("progress", { max: "100", value: share, "aria-label": `${name}: share of new clients` }),
+    ` ${way}: takes ${share} % of new clients`);
 }
 
 function originBlock(origin, probes) {

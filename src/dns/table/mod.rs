@@ -4,9 +4,10 @@
 //! snapshot, for the services that changed, so that answering is finding and copying. Chooses no
 //! region itself: `steer` does, and a property test holds the table to it.
 //!
-//! `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
+//! `counters` who was told what · `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
 //! `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
 
+mod counters;
 mod names;
 mod offer;
 mod rrset;
@@ -20,8 +21,7 @@ mod zone;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use metrics::Counter;
-
+use counters::Counters;
 use names::Unindexed;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
@@ -37,7 +37,7 @@ pub(super) use warm::{Ahead, Located, Wanted};
 use super::dnssec::{Memo, Signatures};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
-use crate::ids::{ServiceId, Table};
+use crate::ids::{MemberName, ServiceId, Table};
 use crate::steering::{Draw, Snapshot, Spread};
 
 /// Everything that DNS answers under one snapshot.
@@ -60,7 +60,7 @@ pub(super) struct Steered<'t> {
 struct Lasting {
     names: Names,
     offers: Table<ServiceId, Arc<Offer>>,
-    counters: Table<ServiceId, Vec<[Counter; Cause::ALL.len()]>>,
+    counters: Counters,
     signing: Signing,
     signatures: Signatures,
     /// Of what only queries can name.
@@ -78,7 +78,7 @@ impl Lasting {
         let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
         let names = Names::index(names);
         Self {
-            counters: counters(plan, &offers),
+            counters: Counters::of(plan, &offers, previous.map(|previous| &previous.counters)),
             memo: Memo::new(names.is_signed()),
             names,
             offers,
@@ -187,20 +187,12 @@ impl AnswerTable {
 
     /// Counts steered answers.
     pub(super) fn count(&self, service: ServiceId, chosen: Chosen, number: u64) {
-        let causes = self
-            .lasting
-            .counters
-            .get(service)
-            .and_then(|members| members.get(chosen.member));
-        let counter = causes.and_then(|causes| {
-            Cause::ALL
-                .iter()
-                .zip(causes)
-                .find(|(cause, _)| **cause == chosen.cause)
-        });
-        if let Some((_, counter)) = counter {
-            counter.increment(number);
-        }
+        self.lasting.counters.count(service, chosen, number);
+    }
+
+    /// Steered answers since the process began, by the names of service and region.
+    pub fn totals(&self) -> impl Iterator<Item = (MemberName, u64)> {
+        self.lasting.counters.totals()
     }
 }
 
@@ -209,28 +201,4 @@ fn ranks_alike(a: &Snapshot, b: &Snapshot) -> bool {
     Arc::ptr_eq(&a.clients, &b.clients)
         && a.edge.by_round_trip == b.edge.by_round_trip
         && a.edge.by_distance == b.edge.by_distance
-}
-
-/// A handle for each service, region and cause: bounded by the Plan, formatted never.
-fn counters(
-    plan: &Plan,
-    offers: &Table<ServiceId, Arc<Offer>>,
-) -> Table<ServiceId, Vec<[Counter; Cause::ALL.len()]>> {
-    Table::like(&plan.services, |id| {
-        let service = plan.services.of(id).name.to_string();
-        let regions = offers.of(id).regions();
-        regions
-            .map(|region| {
-                let region = plan.regions.of(region).name.to_string();
-                Cause::ALL.map(|cause| {
-                    metrics::counter!(
-                        "meridian_dns_steered_answers_total",
-                        "service" => service.clone(),
-                        "region" => region.clone(),
-                        "reason" => cause.as_str(),
-                    )
-                })
-            })
-            .collect()
-    })
 }

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{AnswerTable, Signing, SteeredType};
+use super::{AnswerTable, Cause, Chosen, Signing, SteeredType};
 use crate::config::plan::{Plan, SigningAlgorithm};
 use crate::dns::testing::{addresses, plan, snapshot};
 use crate::dns::{Key, Times, ZoneKeys};
 use crate::geo::PlaceId;
 use crate::health::Health;
-use crate::ids::{Id, ServiceId};
+use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{Admin, Ask, Draw, Percent, Snapshot, Spread, steer};
 
 fn health(index: u8) -> Health {
@@ -36,7 +36,7 @@ fn admin(index: u8) -> Admin {
     }
 }
 
-fn has(snapshot: &Snapshot, region: crate::ids::RegionId, rtype: SteeredType) -> bool {
+fn has(snapshot: &Snapshot, region: RegionId, rtype: SteeredType) -> bool {
     let addresses = addresses(&snapshot.plan, region);
     match rtype {
         SteeredType::A => addresses.iter().any(|address| address.is_ipv4()),
@@ -102,6 +102,26 @@ fn a_change_of_health_costs_the_services_that_it_concerns() {
     assert!(kept(ServiceId::at(1)) && kept(ServiceId::at(2)));
     let reloaded = compile(&Arc::new(plan()), Health::Healthy, Some(&before));
     assert!(!Arc::ptr_eq(&before.lasting, &reloaded.lasting));
+}
+
+#[test]
+fn what_was_counted_is_known_under_the_next_plan_too() {
+    let before = compile(&Arc::new(plan()), Health::Healthy, None);
+    let chosen = Chosen {
+        member: 1,
+        region: RegionId::at(1),
+        cause: Cause::ALL[0],
+    };
+    let all = |table: &AnswerTable| table.totals().map(|(_, number)| number).sum::<u64>();
+    before.count(ServiceId::at(0), chosen, 3);
+    let after = compile(&Arc::new(plan()), Health::Healthy, Some(&before));
+    // An answer that was on its way while the table was changed.
+    before.count(ServiceId::at(0), chosen, 1);
+    after.count(ServiceId::at(0), chosen, 2);
+    assert_eq!((all(&before), all(&after)), (6, 6));
+    let service = plan().services.of(ServiceId::at(0)).name.clone();
+    let (name, _) = after.totals().find(|(_, number)| *number > 0).unwrap();
+    assert_eq!(name.0, service);
 }
 
 #[test]

@@ -1,0 +1,19 @@
+// The dialog that has a region count as up or down, whatever its probes say.
+
+import { change } from "./api.js";
+import { attempt, open, tell } from "./dialog.js";
+import { $ } from "./page.js";
+
+const dialog = () => $("force-dialog");
+
+export function start(whenChanged) {
+  $("force-do").addEventListener("click", () => attempt(dialog(), force).then(whenChanged));
+}
+
+export const ask = (region) => open(dialog(), region);
+
+async function force(region, wanted) {
+  await change("PUT", `api/v1/forced/${encodeURIComponent(region)}`, wanted);
+  dialog().close();
+  tell(`${region} is forced ${wanted.state}.`);
+}

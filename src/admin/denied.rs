@@ -1,0 +1,39 @@
+//! Why a request is turned away, and how that is told.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use super::writes::error;
+
+/// Why a request is turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Denied {
+    pub(super) status: StatusCode,
+    pub(super) why: &'static str,
+    /// After how many seconds trying again makes sense.
+    pub(super) retry_after_secs: Option<u64>,
+}
+
+/// Without a time to wait for.
+pub(super) const fn denied(status: StatusCode, why: &'static str) -> Denied {
+    Denied {
+        status,
+        why,
+        retry_after_secs: None,
+    }
+}
+
+impl IntoResponse for Denied {
+    fn into_response(self) -> Response {
+        let mut response = error(self.status, self.why).into_response();
+        let headers = response.headers_mut();
+        if self.status == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §11.6.1: a 401 names how to do better.
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        if let Some(seconds) = self.retry_after_secs {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}

@@ -1,0 +1,138 @@
+//! The way to a running edge's admin API.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a key it lacks gives null"
+)]
+
+use std::path::Path;
+
+use reqwest::{Method, RequestBuilder};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
+use serde_json::Value;
+
+use super::{Credentials, Failed, Running};
+
+/// A client of the admin API.
+pub(super) struct Client {
+    http: reqwest::Client,
+    base: String,
+    token: Option<String>,
+}
+
+impl Client {
+    pub(super) fn new(base: &str, credentials: Credentials) -> Result<Self, Failed> {
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
+        Ok(Self {
+            http: http.build()?,
+            base: if base.contains("://") {
+                base.trim_end_matches('/').to_owned()
+            } else {
+                format!("http://{}", base.trim_end_matches('/'))
+            },
+            token: credentials.admin_token,
+        })
+    }
+
+    pub(super) fn get(&self, path: &str) -> RequestBuilder {
+        self.request(Method::GET, path)
+    }
+
+    pub(super) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
+    }
+}
+
+impl Running {
+    pub(super) fn client(self) -> Result<Client, Failed> {
+        Client::new(&self.admin, self.credentials)
+    }
+}
+
+/// Whom a client of an encrypted admin believes: the public roots, or those of a file.
+fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, Failed> {
+    let mut roots = rustls::RootCertStore::empty();
+    match ca {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(path) => {
+            let failed =
+                |why: String| Failed(format!("error: --admin-ca {}: {why}", path.display()));
+            let found = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
+            for certificate in found {
+                let certificate = certificate.map_err(|e| failed(e.to_string()))?;
+                roots.add(certificate).map_err(|e| failed(e.to_string()))?;
+            }
+            if roots.is_empty() {
+                return Err(failed("no certificate in PEM in it".to_owned()));
+            }
+        }
+    }
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    Ok(config.with_no_client_auth())
+}
+
+/// Sends and reads JSON; an error of the edge is told in its own words.
+pub(super) async fn fetch_json(request: RequestBuilder) -> Result<Value, Failed> {
+    let response = request.send().await.map_err(|error| unreachable(&error))?;
+    let status = response.status();
+    let text = response.text().await?;
+    let value: Value = serde_json::from_str(&text).map_err(|_| {
+        Failed(format!(
+            "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
+        ))
+    })?;
+    if status.is_success() {
+        return Ok(value);
+    }
+    let why = value["error"]
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned);
+    let mut message = format!("error: {why}");
+    for problem in value["problems"].as_array().into_iter().flatten() {
+        let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
+        let (file, line, column) = (text("file"), &problem["line"], &problem["column"]);
+        let place = if file.is_empty() {
+            String::new()
+        } else {
+            format!("{file}:{line}:{column}: ")
+        };
+        message.push_str(&format!("\n{place}{}", text("message")));
+    }
+    Err(Failed(message))
+}
+
+pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
+    let at = error.url().map_or_else(String::new, |url| {
+        format!(" at {}://{}", url.scheme(), url.authority())
+    });
+    Failed(format!(
+        "error: no edge answers{at}: {error} (say where it is with --admin or MERIDIAN_ADMIN)"
+    ))
+}
+
+/// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded
+/// (RFC 3986 §2.1). Dots alone would climb.
+pub(super) fn segment(name: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
+    let climbs = name.bytes().all(|byte| byte == b'.');
+    name.bytes()
+        .map(|byte| match byte {
+            b'.' if !climbs => ".".to_owned(),
+            byte if is_plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+/// A duration as the API takes it: as it was written.
+pub(super) fn duration(text: &str) -> Result<String, String> {
+    crate::units::parse_duration(text)
+        .map(|_| text.to_owned())
+        .map_err(|error| error.to_string())
+}

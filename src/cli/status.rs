@@ -1,0 +1,101 @@
+//! `meridian status`.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a key it lacks gives null"
+)]
+
+use clap::Args;
+use serde_json::Value;
+
+use super::client::fetch_json;
+use super::{Done, Running, runtime};
+
+/// Shows how a running edge and its regions are
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    #[command(flatten)]
+    running: Running,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Done {
+        let client = self.running.client()?;
+        let status = runtime()?.block_on(fetch_json(client.get("/api/v1/status")))?;
+        if self.json {
+            say!("{status:#}");
+        } else {
+            say!("{}", show(&status));
+        }
+        Ok(())
+    }
+}
+
+fn show(status: &Value) -> String {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
+    let ready = if status["ready"] == true {
+        "ready"
+    } else {
+        "not ready"
+    };
+    let mut out = format!(
+        "{} {} is {ready}, configuration {} since {}\n",
+        text(&status["node"]),
+        text(&status["version"]),
+        status["config"]["generation"],
+        text(&status["config"]["loaded_at"])
+    );
+    if let Some(message) = status["config"]["error"]["message"].as_str() {
+        out.push_str(&format!("the last reload was refused: {message}\n"));
+    }
+    for region in list(&status["regions"]) {
+        let rtt = region["rtt_ms"]
+            .as_f64()
+            .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        out.push_str(&format!(
+            "{:20} {:10} {rtt}\n",
+            text(&region["name"]),
+            text(&region["state"])
+        ));
+        for service in list(&region["services"]) {
+            let since = text(&service["since"]);
+            out.push_str(&format!(
+                "  {:18} {:10} since {since}{}\n",
+                text(&service["name"]),
+                text(&service["state"]),
+                said_by_operators(&service)
+            ));
+            for origin in list(&service["origins"]) {
+                let last = &origin["last_check"];
+                let ejected = &origin["ejected"];
+                let detail = if !ejected.is_null() {
+                    let until = text(&ejected["until"]);
+                    format!("ejected until {until}: {}", text(&ejected["detail"]))
+                } else if last.is_null() {
+                    "not checked yet".to_owned()
+                } else {
+                    text(&last["detail"])
+                };
+                out.push_str(&format!(
+                    "    {:36} {:10} {detail}\n",
+                    text(&origin["url"]),
+                    text(&origin["state"])
+                ));
+            }
+        }
+    }
+    out
+}
+
+/// What an operator said of a region of a service, if anything.
+fn said_by_operators(service: &Value) -> String {
+    let forced = service["forced"].as_str();
+    let forced = forced.map_or(String::new(), |state| format!(", forced {state}"));
+    match service["share"].as_u64() {
+        Some(share @ 1..100) => format!("{forced}, takes {share} % of clients"),
+        Some(_) | None => forced,
+    }
+}

@@ -1,0 +1,172 @@
+//! What turns a Plan into snapshots that the DNS and HTTP faces answer from.
+//!
+//! Both faces are compiled from one snapshot and swapped one after the other; what counts outlives Plans here.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use tokio::sync::Notify;
+use tokio_util::task::TaskTracker;
+
+use super::materials::Materials;
+use super::sampling::Ground;
+use crate::clock;
+use crate::config::plan::Plan;
+use crate::control::{Adoption, Control, Replaced};
+use crate::dns;
+use crate::health::Traffic;
+use crate::positions::Keyring;
+use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters};
+use crate::steering::Snapshot;
+
+/// What turns a Plan into an adoption.
+pub(super) struct Wiring {
+    pub(super) dns: Arc<ArcSwap<dns::Live>>,
+    pub(super) proxy: Option<Arc<proxy::Context>>,
+    /// Told of every table that DNS answers from.
+    pub(super) published: Arc<Notify>,
+    /// What sampled figures are compiled for.
+    pub(super) ground: Arc<ArcSwap<Ground>>,
+    in_flight: InFlightCounters,
+    traffic: Arc<Traffic>,
+    served: Arc<ServedCounters>,
+}
+
+impl Wiring {
+    /// Before the first snapshot there is nothing to serve, so nothing does.
+    pub(super) fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
+        let snapshot = Arc::new(first_snapshot(plan, materials));
+        let signing = dns::Signing::new(materials.zone_keys.clone(), clock::unix_secs());
+        Self {
+            dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(
+                snapshot, &signing, None,
+            ))),
+            proxy: None,
+            published: Arc::default(),
+            ground: Arc::new(ArcSwap::from_pointee(Ground::of(plan, materials))),
+            in_flight: InFlightCounters::default(),
+            traffic: Arc::default(),
+            served: Arc::default(),
+        }
+    }
+
+    pub(super) fn context(
+        &mut self,
+        plan: &Arc<Plan>,
+        materials: &Materials,
+        control: Control,
+        tasks: TaskTracker,
+    ) -> Arc<proxy::Context> {
+        let live = proxy::Live {
+            snapshot: self.dns.load().snapshot.clone(),
+            routes: self.routes(plan, materials),
+            access_log: access_log(plan, materials),
+            keyring: Arc::new(Keyring::new(&plan.keys)),
+        };
+        let context = Arc::new(proxy::Context::new(live, control, tasks));
+        self.proxy = Some(context.clone());
+        context
+    }
+
+    /// An adoption whose snapshots reach the DNS and HTTP faces with what belongs to them.
+    pub(super) fn adoption(
+        &self,
+        plan: Arc<Plan>,
+        materials: &Materials,
+        summary: String,
+    ) -> Adoption {
+        let routes = self.routes(&plan, materials);
+        self.ground.store(Arc::new(Ground::of(&plan, materials)));
+        let keyring = Arc::new(Keyring::new(&plan.keys));
+        let access_log = access_log(&plan, materials);
+        let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
+        let published = self.published.clone();
+        let keys = materials.zone_keys.clone();
+        let mut last: Option<Arc<Snapshot>> = None;
+        let publish = move |snapshot: Arc<Snapshot>| {
+            let live = dns::Live::compile(
+                snapshot.clone(),
+                &dns::Signing::new(keys.clone(), clock::unix_secs()),
+                Some(&dns.load()),
+            );
+            let old_dns = dns.swap(Arc::new(live));
+            published.notify_one();
+            let mut old_proxy = None;
+            if let Some(proxy) = &proxy {
+                old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
+                    snapshot: snapshot.clone(),
+                    routes: routes.clone(),
+                    access_log: access_log.clone(),
+                    keyring: keyring.clone(),
+                })));
+            }
+            publish_numbers(&snapshot, last.as_deref());
+            let old_snapshot = last.replace(snapshot);
+            let replaced: Replaced = Box::new((old_dns, old_proxy, old_snapshot));
+            replaced
+        };
+        Adoption {
+            plan,
+            clients: materials.clients.clone(),
+            probers: materials.probers.clone(),
+            traffic: self.traffic.clone(),
+            summary,
+            publish: Box::new(publish),
+        }
+    }
+
+    fn routes(&self, plan: &Plan, materials: &Materials) -> Arc<Routes> {
+        let (probers, tls) = (materials.probers.clone(), materials.origin_tls.clone());
+        Arc::new(Routes::new(
+            plan,
+            probers,
+            tls,
+            materials.identities.clone(),
+            &self.in_flight,
+            &self.traffic,
+            &self.served,
+        ))
+    }
+}
+
+fn access_log(plan: &Plan, materials: &Materials) -> Option<Arc<AccessLog>> {
+    let (wanted, sink) = (plan.access_log.clone()?, materials.access_log.clone()?);
+    let log = AccessLog::new(wanted, plan.node.name.clone(), sink);
+    Some(Arc::new(log))
+}
+
+/// A configuration has been taken over.
+pub(super) fn publish_generation(generation: u64) {
+    metrics::gauge!("meridian_config_last_reload_successful").set(1.0);
+    // Exact as long as anybody will count.
+    let generation = u32::try_from(generation).unwrap_or(u32::MAX);
+    metrics::gauge!("meridian_config_generation").set(f64::from(generation));
+}
+
+/// Sets what is not as in the last snapshot of the same Plan.
+fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
+    for (id, state) in snapshot.services.iter() {
+        if last.is_some_and(|last| last.services.of(id) == state) {
+            continue;
+        }
+        let service = &snapshot.plan.services.of(id).name;
+        for member in &state.members {
+            let region = &snapshot.plan.regions.of(member.region).name;
+            let able = if member.health.is_able() { 1.0 } else { 0.0 };
+            metrics::gauge!("meridian_region_healthy", "service" => service.to_string(), "region" => region.to_string())
+                .set(able);
+        }
+    }
+    for (id, estimate) in snapshot.edge.round_trips.iter() {
+        if let Some(ms) = estimate.ms() {
+            let region = snapshot.plan.regions.of(id).name.to_string();
+            metrics::gauge!("meridian_region_round_trip_seconds", "region" => region)
+                .set(ms / 1000.0);
+        }
+    }
+}
+
+fn first_snapshot(plan: &Arc<Plan>, materials: &Materials) -> Snapshot {
+    let mut world = crate::control::World::new(plan.clone(), materials.clients.clone());
+    world.snapshot(clock::unix_ms()).0
+}
