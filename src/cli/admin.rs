@@ -13,7 +13,8 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::{Value, json};
 
-use super::{Credentials, Done, Failed, Running, foreseen, runtime};
+use super::refusal::{self, unreachable};
+use super::{Credentials, Done, Failed, Running, foreseen, runtime, said};
 
 /// A client of the admin API.
 pub(super) struct Client {
@@ -82,40 +83,7 @@ fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, Failed> {
 /// Sends and reads JSON; an error of the edge is told in its own words.
 pub(super) async fn fetch_json(request: RequestBuilder) -> Result<Value, Failed> {
     let response = request.send().await.map_err(|error| unreachable(&error))?;
-    let status = response.status();
-    let text = response.text().await?;
-    let value: Value = serde_json::from_str(&text).map_err(|_| {
-        Failed(format!(
-            "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
-        ))
-    })?;
-    if status.is_success() {
-        return Ok(value);
-    }
-    let why = value["error"]
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned);
-    let mut message = format!("error: {why}");
-    for problem in value["problems"].as_array().into_iter().flatten() {
-        let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
-        let (file, line, column) = (text("file"), &problem["line"], &problem["column"]);
-        let place = if file.is_empty() {
-            String::new()
-        } else {
-            format!("{file}:{line}:{column}: ")
-        };
-        message.push_str(&format!("\n{place}{}", text("message")));
-    }
-    Err(Failed(message))
-}
-
-fn unreachable(error: &reqwest::Error) -> Failed {
-    let at = error.url().map_or_else(String::new, |url| {
-        format!(" at {}://{}", url.scheme(), url.authority())
-    });
-    Failed(format!(
-        "error: no edge answers{at}: {error} (say where it is with --admin or MERIDIAN_ADMIN)"
-    ))
+    refusal::read(response).await
 }
 
 /// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded
@@ -170,9 +138,12 @@ fn show(status: &Value) -> String {
         status["config"]["generation"],
         text(&status["config"]["loaded_at"])
     );
-    if let Some(message) = status["config"]["error"]["message"].as_str() {
-        out.push_str(&format!("the last reload was refused: {message}\n"));
+    let refused = &status["config"]["error"];
+    if !refused.is_null() {
+        let why = refusal::place_of(refused);
+        out.push_str(&format!("the last reload was refused: {why}\n"));
     }
+    out.push_str(&said::by_operators(status));
     for region in list(&status["regions"]) {
         let rtt = region["rtt_ms"]
             .as_f64()
@@ -191,20 +162,11 @@ fn show(status: &Value) -> String {
                 said_by_operators(&service)
             ));
             for origin in list(&service["origins"]) {
-                let last = &origin["last_check"];
-                let ejected = &origin["ejected"];
-                let detail = if !ejected.is_null() {
-                    let until = text(&ejected["until"]);
-                    format!("ejected until {until}: {}", text(&ejected["detail"]))
-                } else if last.is_null() {
-                    "not checked yet".to_owned()
-                } else {
-                    text(&last["detail"])
-                };
                 out.push_str(&format!(
-                    "    {:36} {:10} {detail}\n",
+                    "    {:36} {:10} {}\n",
                     text(&origin["url"]),
-                    text(&origin["state"])
+                    text(&origin["state"]),
+                    said::detail(&origin)
                 ));
             }
         }
@@ -279,10 +241,7 @@ impl Drain {
         } else if self.dry_run {
             say!("{}", foreseen::show(&answer));
         } else {
-            let over = self
-                .over
-                .map_or(String::new(), |over| format!(" over {over}"));
-            say!("region {} is drained{over}", self.region);
+            say!("{}", said::drain(&answer));
         }
         Ok(())
     }
@@ -358,11 +317,10 @@ impl Events {
         runtime()?.block_on(async {
             let client = self.running.client()?;
             let request = client.get("/api/v1/events").query(&[("since", self.since)]);
-            let response = request
-                .send()
-                .await
-                .map_err(|error| unreachable(&error))?
-                .error_for_status()?;
+            let response = request.send().await.map_err(|error| unreachable(&error))?;
+            if !response.status().is_success() {
+                return refusal::read(response).await.map(|_| ());
+            }
             let mut stream = response.bytes_stream();
             let mut pending = String::new();
             loop {
