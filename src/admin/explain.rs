@@ -5,6 +5,8 @@ use std::net::IpAddr;
 use http::Method;
 use serde_json::{Value, json};
 
+use super::round_trip::Figure;
+
 use crate::config::plan::{Access, Consistency, Plan};
 use crate::dns::answers_by_name;
 use crate::earth::Country;
@@ -71,7 +73,7 @@ pub struct Explanation {
 }
 
 /// One step in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ExplainedStep {
     /// To which region.
     pub region: String,
@@ -81,6 +83,8 @@ pub struct ExplainedStep {
     pub rule: &'static str,
     /// Why.
     pub reason: String,
+    /// The round trip that decided its place, where one did.
+    pub figure: Option<Figure>,
 }
 
 /// Explains the decision of a snapshot. `now` is Unix seconds and the steady clock's milliseconds.
@@ -146,9 +150,18 @@ pub fn explain(
     if method.is_none() {
         pass_over_without_address(plan, &mut decision, question)?;
     }
+    let location = database.lookup(client);
+    let estimates = snapshot
+        .clients
+        .estimates(plan, service_id, &location, client);
+    let now_unix_ms = u64::from(now_secs) * 1_000;
+    let figure = |step: &Step| {
+        let estimates = estimates.iter().flatten();
+        Figure::of(step, estimates, now_unix_ms)
+    };
     Ok(Explanation {
         service: service.name.to_string(),
-        location: database.lookup(client),
+        location,
         scope: Prefix::around(client, scope),
         ttl_secs: snapshot.services.of(service_id).ttl.secs(),
         face: if method.is_none() { "dns" } else { "http" },
@@ -157,7 +170,7 @@ pub fn explain(
         steps: not_of_service(plan, service_id)
             .into_iter()
             .chain(decision.steps)
-            .map(|step| explained(plan, &step))
+            .map(|step| explained(plan, &step, figure(&step)))
             .collect(),
     })
 }
@@ -252,13 +265,17 @@ fn not_of_service(plan: &Plan, service: ServiceId) -> Vec<Step> {
         .collect()
 }
 
-fn explained(plan: &Plan, step: &Step) -> ExplainedStep {
+fn explained(plan: &Plan, step: &Step, figure: Option<Figure>) -> ExplainedStep {
     let rule: Rule = step.reason.rule();
+    let reason = figure
+        .as_ref()
+        .map_or_else(|| step.reason.to_string(), |figure| figure.reason.clone());
     ExplainedStep {
         region: plan.regions.of(step.region).name.to_string(),
         kept: step.kept,
         rule: rule.as_str(),
-        reason: step.reason.to_string(),
+        reason,
+        figure,
     }
 }
 
@@ -285,7 +302,9 @@ impl Explanation {
             .steps
             .iter()
             .map(|step| {
-                json!({ "region": step.region, "kept": step.kept, "rule": step.rule, "reason": step.reason })
+                let round_trip = step.figure.as_ref().map(Figure::to_json);
+                json!({ "region": step.region, "kept": step.kept, "rule": step.rule, "reason": step.reason,
+                    "round_trip": round_trip })
             })
             .collect();
         json!({

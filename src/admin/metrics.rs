@@ -139,6 +139,16 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Probes by service, region and result: pass or fail",
     ),
     (
+        "meridian_latency_samples_total",
+        Kind::Counter,
+        "Round trips of clients by source and result: counted, implausible, too_often or full",
+    ),
+    (
+        "meridian_latency_networks",
+        Kind::Gauge,
+        "Networks of clients of which round trips are remembered",
+    ),
+    (
         "meridian_ejections_total",
         Kind::Counter,
         "Origins ejected for what traffic showed, by service, region and cause",

@@ -18,6 +18,7 @@ mod metrics;
 mod page;
 mod probes;
 mod recent;
+mod round_trip;
 mod serve;
 mod state;
 mod status;

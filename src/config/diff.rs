@@ -51,6 +51,7 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.section("access_log", &old.access_log, &new.access_log);
     diff.section("dns", &old.rate_limit, &new.rate_limit);
     diff.section("geo", &named_networks(old), &named_networks(new));
+    diff.section("latency", &old.latency, &new.latency);
     diff.section("keys", &old.keys, &new.keys);
     diff.named("region", &regions(old), &regions(new));
     diff.named("service", &services(old), &services(new));
@@ -119,7 +120,7 @@ fn zones(plan: &Plan) -> Vec<(String, String)> {
         .collect()
 }
 
-fn named_networks(plan: &Plan) -> (Option<std::path::PathBuf>, Vec<(String, String)>) {
+fn named_networks(plan: &Plan) -> ([Option<std::path::PathBuf>; 2], Vec<(String, String)>) {
     let networks = plan.geo.networks.iter();
     let networks = networks.map(|(prefix, region)| {
         (
@@ -128,7 +129,7 @@ fn named_networks(plan: &Plan) -> (Option<std::path::PathBuf>, Vec<(String, Stri
         )
     });
     (
-        plan.geo.database.as_ref().map(|file| file.path.clone()),
+        [&plan.geo.database, &plan.geo.asns].map(|file| Some(file.as_ref()?.path.clone())),
         networks.collect(),
     )
 }

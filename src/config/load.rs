@@ -47,9 +47,11 @@ impl Loaded {
 /// The files that a Plan names and that must be there.
 fn files(plan: &Plan) -> impl Iterator<Item = &FileRef> {
     let tls = &plan.tls;
+    let geo = plan.geo.database.iter().chain(&plan.geo.asns);
     tls.files()
         .chain(plan.admin.files())
-        .chain(&plan.geo.database)
+        .chain(geo)
+        .chain(&plan.latency.imports)
 }
 
 /// A file that cannot be opened is told of with everything else; what it holds is read once the rest

@@ -7,6 +7,7 @@
 
 mod compile;
 mod diff;
+mod imported;
 mod kinds;
 mod load;
 mod master;
@@ -20,6 +21,7 @@ mod tree;
 mod zone_files;
 
 pub use diff::{PlanDiff, diff};
+pub use imported::read_import;
 pub use load::{Loaded, load, load_text};
 pub use master::read_master;
 pub use problem::{Problem, Problems, Sources};

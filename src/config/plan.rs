@@ -40,6 +40,8 @@ pub struct Plan {
     pub rate_limit: Option<RateLimit>,
     /// Where clients are.
     pub geo: Geo,
+    /// What is measured of their round trips.
+    pub latency: Latency,
     /// Keys that sign cookies and tokens; the first signs. Empty: one is drawn for the process.
     pub keys: Vec<Key>,
     /// The regions.
@@ -171,6 +173,8 @@ pub struct Node {
     pub name: Arc<str>,
     /// Where it stands.
     pub location: Option<GeoPoint>,
+    /// The region that it stands in: its clients' round trips are round trips to that region.
+    pub region: Option<Arc<str>>,
     /// Where health, drains and positions outlive a restart.
     pub state_dir: Option<PathBuf>,
     /// How long listeners stay open after SIGTERM, while `/readyz` says 503 already.
@@ -403,6 +407,52 @@ pub struct Geo {
     pub database: Option<FileRef>,
     /// Clients of these networks are at that region. The longest match decides.
     pub networks: Vec<(Prefix, RegionId)>,
+    /// Which autonomous system announces an address; none: nobody knows.
+    pub asns: Option<FileRef>,
+}
+
+/// What is measured of clients' round trips. Regions are named, because what is measured outlives Plans.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Latency {
+    /// Files of what others have measured.
+    pub imports: Vec<FileRef>,
+    /// Whether the kernel's round trips of clients' connections count.
+    pub connections: bool,
+    /// What browsers are asked to measure; none: nothing.
+    pub beacon: Option<Beacon>,
+    /// How many samples a figure needs.
+    pub min_samples: u32,
+    /// How many distinct addresses a network's figure needs.
+    pub quorum: u8,
+}
+
+impl Default for Latency {
+    /// Nothing is measured.
+    fn default() -> Self {
+        Self {
+            imports: Vec::new(),
+            connections: false,
+            beacon: None,
+            min_samples: 10,
+            quorum: 3,
+        }
+    }
+}
+
+impl Latency {
+    /// Whether anything is sampled here.
+    pub fn is_sampled(&self) -> bool {
+        self.connections || self.beacon.is_some()
+    }
+}
+
+/// What browsers are asked to measure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Beacon {
+    /// Which share of page views measures.
+    pub sample: Share,
+    /// URLs that answer quickly, each in the region of its name.
+    pub probes: Vec<(Arc<str>, String)>,
 }
 
 /// A key of the ring that signs affinity cookies and version tokens.

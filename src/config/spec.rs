@@ -72,8 +72,18 @@ pub(super) static ROOT: Shape = Shape::Map(&[
                 Shape::Named(&NAMES),
                 "network: region; these clients are at that region",
             ),
+            field(
+                "asn_database",
+                Shape::Scalar(&TEXT),
+                "a path to a MaxMind-format .mmdb of autonomous systems: what is measured of a few networks then counts for their AS",
+            ),
         ]),
         "where clients are",
+    ),
+    field(
+        "latency",
+        Shape::Map(LATENCY),
+        "what is measured of clients' round trips, for `policy: latency`",
     ),
     field(
         "keys",
@@ -190,6 +200,11 @@ static NODE: &[Field] = &[
     ),
     field("location", Shape::Point, "where this edge stands"),
     field(
+        "region",
+        Shape::Scalar(&TEXT),
+        "the region that it stands in: its clients' round trips are round trips to that region",
+    ),
+    field(
         "state_dir",
         Shape::Scalar(&TEXT),
         "health, drains and positions survive a restart here",
@@ -208,6 +223,47 @@ static NODE: &[Field] = &[
         "upgrade_socket",
         Shape::Scalar(&TEXT),
         "where `meridian serve --upgrade` takes over; default: upgrade.sock in state_dir, if there is one",
+    ),
+];
+
+static LATENCY: &[Field] = &[
+    field(
+        "import",
+        Shape::List(&NAMES),
+        "files of measured round trips, CSV or JSON: network, region, ms",
+    ),
+    field(
+        "connections",
+        Shape::Scalar(&BOOL),
+        "whether the kernel's round trips of clients' connections count; default false",
+    ),
+    field(
+        "beacon",
+        Shape::Map(BEACON),
+        "what browsers measure that load /.well-known/meridian/beacon.js; absent: nothing",
+    ),
+    field(
+        "min_samples",
+        Shape::Scalar(&RATE),
+        "a sampled figure needs so many; default 10",
+    ),
+    field(
+        "quorum",
+        Shape::Scalar(&THRESHOLD),
+        "a network's figure needs so many distinct addresses, an AS's or a country's so many networks; default 3",
+    ),
+];
+
+static BEACON: &[Field] = &[
+    field(
+        "sample",
+        Shape::Scalar(&SHARE),
+        "of the page views; default 1%",
+    ),
+    required(
+        "probes",
+        Shape::Named(&Shape::Scalar(&TEXT)),
+        "region: an https URL there that answers quickly",
     ),
 ];
 

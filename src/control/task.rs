@@ -78,6 +78,7 @@ enum Command {
     Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),
     Republish,
+    Relocate(Arc<Plan>, Arc<ClientMap>, oneshot::Sender<bool>),
     Tell(Event),
     Bequeath(oneshot::Sender<Value>),
     Resume,
@@ -260,6 +261,12 @@ impl Control {
         let _ = self.commands.send(Command::Republish).await;
     }
 
+    /// Puts clients where measurements have moved them; whether they were placed for the Plan in force.
+    pub async fn relocate(&self, plan: Arc<Plan>, clients: Arc<ClientMap>) -> Result<bool, Closed> {
+        self.ask(|reply| Command::Relocate(plan, clients, reply))
+            .await
+    }
+
     /// Records an event of somebody else's.
     pub async fn tell(&self, kind: Kind, message: String) {
         let event = Event {
@@ -414,6 +421,10 @@ impl Writer {
             }
             Command::Republish => {
                 self.published = None;
+                self.publish();
+            }
+            Command::Relocate(plan, clients, reply) => {
+                let _ = reply.send(self.world.relocate(&plan, clients));
                 self.publish();
             }
             Command::Tell(event) => self.record([event]),
@@ -641,6 +652,7 @@ impl RunningCheck {
 /// Whether publishing again would tell nobody anything.
 pub(super) fn says_the_same(last: &Snapshot, new: &Snapshot) -> bool {
     last.generation == new.generation
+        && Arc::ptr_eq(&last.clients, &new.clients)
         && last.services == new.services
         && near(&last.edge, &new.edge)
 }

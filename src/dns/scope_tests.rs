@@ -19,6 +19,7 @@ use crate::earth::Country;
 use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
+use crate::latency::{Measurement, Network, Row, Source};
 use crate::prefix::Prefix;
 use crate::steering::{Admin, Draw, Percent};
 
@@ -60,6 +61,7 @@ struct Rules {
     networks: Vec<(Prefix, u8)>,
     overrides: Vec<(Result<Prefix, &'static str>, u8)>,
     resides: bool,
+    measured: Vec<(Network, u8, f64)>,
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -68,12 +70,19 @@ fn rules() -> impl Strategy<Value = Rules> {
     let country = prop::sample::select(vec!["JP", "DE", "US"]);
     let whose = prop_oneof![3 => network().prop_map(Ok), 1 => country.prop_map(Err)];
     let overrides = prop::collection::vec((whose, 0u8..3), 0..4);
-    (policy, networks, overrides, any::<bool>()).prop_map(
-        |(policy, networks, overrides, resides)| Rules {
+    let country = prop::sample::select(vec!["JP", "DE", "US"]);
+    let whose = prop_oneof![
+        3 => network().prop_map(Network::Prefix),
+        1 => country.prop_map(|country| Network::Country(country.parse().unwrap())),
+    ];
+    let measured = prop::collection::vec((whose, 0u8..3, 1.0..300.0), 0..8);
+    (policy, networks, overrides, any::<bool>(), measured).prop_map(
+        |(policy, networks, overrides, resides, measured)| Rules {
             policy,
             networks: networks.into_iter().collect(),
             overrides,
             resides,
+            measured,
         },
     )
 }
@@ -128,10 +137,46 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
     /// What is served under every drain.
     fn drains(&self) -> Vec<Live> {
         let plan = Arc::new(self.plan());
-        let clients = Arc::new(ClientMap::compile(&plan, &DATABASE));
+        let clients = Arc::new(self.client_map(&plan));
         Out::all()
             .map(|drained| live(&plan, &clients, drained, Out(0)))
             .collect()
+    }
+
+    fn client_map(&self, plan: &Plan) -> ClientMap {
+        let measured = self.measured.iter();
+        let rows: Vec<Row> = measured
+            .map(|(network, region, ms)| Row {
+                network: *network,
+                region: format!("r{region}").into(),
+                measurement: Measurement {
+                    ms: *ms,
+                    samples: None,
+                    at_ms: 0,
+                    source: Source::Import,
+                    trust: 1.0,
+                },
+            })
+            .collect();
+        ClientMap::measured(plan, &DATABASE, None, &rows)
+    }
+
+    /// How many regions are measured from a client.
+    fn measured_regions(&self, client: IpAddr) -> usize {
+        let country = DATABASE.lookup(client).country;
+        let is_theirs = |network: &Network| match network {
+            Network::Prefix(prefix) => prefix.contains(client),
+            Network::Country(theirs) => country == Some(*theirs),
+            Network::Asn(_) => false,
+        };
+        let measured = self.measured.iter();
+        let mut regions: Vec<u8> = measured
+            .filter(|(network, ..)| is_theirs(network))
+            .map(|(_, region, _)| *region)
+            .collect();
+        regions.sort_unstable();
+        regions.dedup();
+        regions.len()
     }
 
     /// The first client of every stretch of a family that no rule and no datum can divide.
@@ -142,8 +187,16 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
             .overrides
             .iter()
             .filter_map(|(clients, _)| clients.ok());
+        let measured = self
+            .measured
+            .iter()
+            .filter_map(|(network, ..)| match network {
+                Network::Prefix(prefix) => Some(*prefix),
+                Network::Asn(_) | Network::Country(_) => None,
+            });
         let mut clients: Vec<IpAddr> = known
             .chain(networks)
+            .chain(measured)
             .chain(overrides)
             .flat_map(|prefix| [prefix.address(), after(prefix)])
             .chain([
@@ -243,7 +296,9 @@ fn standing(rules: &Rules, service: &Service, drains: &[Live], client: IpAddr) -
         || rules
             .networks
             .iter()
-            .any(|(network, _)| network.contains(client));
+            .any(|(network, _)| network.contains(client))
+        // One region's round trip does not tell it from the others.
+        || rules.policy == "latency" && rules.measured_regions(client) >= 2;
     let is_theirs = |clients: &ClientMatch| match clients {
         ClientMatch::Network(network) => network.contains(client),
         ClientMatch::Country(countries) => location
@@ -298,7 +353,7 @@ proptest! {
         others in prop::collection::vec(network(), 4),
     ) {
         let plan = Arc::new(rules.plan());
-        let clients = Arc::new(ClientMap::compile(&plan, &DATABASE));
+        let clients = Arc::new(rules.client_map(&plan));
         let service = plan.services.of(ServiceId::at(0));
         let drains: Vec<Live> = [&rules, &rules.by_policy_alone()]
             .into_iter()

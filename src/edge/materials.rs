@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::measured::Measured;
 use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
 use crate::clock;
 use crate::config::plan::{AdminTls, FileRef, HostPattern, LogTarget, Plan};
@@ -35,6 +36,8 @@ pub struct Materials {
     pub database: Arc<Database>,
     /// The client map of this Plan.
     pub clients: Arc<ClientMap>,
+    /// What is measured of them.
+    pub(super) measured: Measured,
     /// The certificates of this edge.
     pub identities: Arc<Identities>,
     /// For https listeners.
@@ -114,6 +117,10 @@ impl Materials {
                 "geography database",
                 self.database.info().to_string() != before.database.info().to_string(),
             ),
+            (
+                "imported latency",
+                !self.measured.is_imported_as(&before.measured),
+            ),
         ];
         changed
             .iter()
@@ -142,13 +149,24 @@ pub fn load_materials(
     let clients = keep(&mut problems, clients.map_err(told));
     let credentials = Credentials::load(&plan.tls.origins).map_err(told);
     let credentials = keep(&mut problems, credentials);
+    let before_measured = before.map(|before| &before.measured);
+    let measured = Measured::load(plan, before_measured, &mut warnings);
+    let measured = keep_all(&mut problems, measured);
     let (
         Some(database),
         Some(identities),
         Some(admin_identities),
         Some(clients),
         Some(credentials),
-    ) = (database, identities, admin_identities, clients, credentials)
+        Some(measured),
+    ) = (
+        database,
+        identities,
+        admin_identities,
+        clients,
+        credentials,
+        measured,
+    )
     else {
         return Err(problems);
     };
@@ -186,7 +204,8 @@ pub fn load_materials(
         ),
     };
     Ok(Materials {
-        clients: Arc::new(ClientMap::compile(plan, &database)),
+        clients: Arc::new(measured.client_map(plan, &database)),
+        measured,
         database,
         identities,
         https,

@@ -3,11 +3,14 @@
 mod before;
 mod handover;
 mod inherited;
+mod kernel;
 mod listeners;
 mod materials;
+mod measured;
 mod passing;
 mod reload;
 mod run;
+mod sampling;
 mod signatures;
 mod source;
 mod supervisor;

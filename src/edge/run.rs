@@ -14,6 +14,7 @@ use super::before::{Before, Start};
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::{Materials, load_materials};
 use super::reload::Reloading;
+use super::sampling::{Ground, Sampling};
 use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
@@ -27,6 +28,7 @@ use crate::control::{
 };
 use crate::dns;
 use crate::health::Traffic;
+use crate::latency;
 use crate::positions::Keyring;
 use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters, Workers};
 use crate::steering::Snapshot;
@@ -66,6 +68,8 @@ pub(super) struct Wiring {
     pub(super) proxy: Option<Arc<proxy::Context>>,
     /// Told of every table that DNS answers from.
     published: Arc<Notify>,
+    /// What sampled figures are compiled for.
+    ground: Arc<ArcSwap<Ground>>,
     in_flight: InFlightCounters,
     traffic: Arc<Traffic>,
     served: Arc<ServedCounters>,
@@ -80,6 +84,7 @@ impl Wiring {
         summary: String,
     ) -> Adoption {
         let routes = self.routes(&plan, materials);
+        self.ground.store(Arc::new(Ground::of(&plan, materials)));
         let keyring = Arc::new(Keyring::new(&plan.keys));
         let access_log = access_log(&plan, materials);
         let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
@@ -195,7 +200,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring) {
+    fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring, sampling: Sampling) {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
@@ -208,6 +213,7 @@ impl Running {
         let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
         house.spawn(renewing);
         house.spawn(signatures::make_ahead(dns, published, stop.clone()));
+        house.spawn(sampling.run(stop.clone(), self.succeeded.clone()));
     }
 }
 
@@ -237,6 +243,7 @@ impl Edge {
     ) -> Result<Self, StartError> {
         let (mut loaded, materials) = load(&source)?;
         let store = loaded.plan.node.state_dir.as_deref();
+        let measured = store.map(latency::Store::of);
         let store = store.map(Store::open).transpose()?;
         let mut before = Before::find(start, &loaded.plan).await?;
         let mut listeners = Listeners::default();
@@ -271,7 +278,15 @@ impl Edge {
         let addresses = addresses(&listeners);
         let watch = source.is_watched().then(|| Watch::new(loaded.watched()));
         let door = before.relieve(&plan).await?;
-        running.keep_house(&admin, &wiring);
+        let sampling = Sampling {
+            ground: wiring.ground.clone(),
+            dns: wiring.dns.clone(),
+            control: admin.control.clone(),
+            store: measured,
+            inbox: admin.proxy.measured.clone(),
+            started_at: addresses.https.into_iter().chain(addresses.http).collect(),
+        };
+        running.keep_house(&admin, &wiring, sampling);
         let (hangups, hangup_inbox) = mpsc::channel(1);
         let reloading = Reloading {
             source,
@@ -438,6 +453,7 @@ impl Wiring {
             ))),
             proxy: None,
             published: Arc::default(),
+            ground: Arc::new(ArcSwap::from_pointee(Ground::of(plan, materials))),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
             served: Arc::default(),

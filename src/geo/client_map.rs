@@ -2,18 +2,25 @@
 //!
 //! Compiled once per reload from the database, `geo.networks` and the services' overrides. A place
 //! is all the clients that a service ranks alike, so that the prefix found for a client is the
-//! widest true scope of RFC 7871.
+//! widest true scope of RFC 7871. What is measured of clients decides their order where it says more
+//! than distance; the figures themselves stay out of places, so that networks of one order are one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use super::asn::AsnDatabase;
 use super::database::{Database, Location, LocationId};
+use super::measured::{ClientEstimate, Found, Measured, modelled};
 use super::prefix_map::PrefixMap;
 use super::ranges::{Family, Ranges};
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
 use crate::ids::{Id, RegionId, ServiceId, Table};
+use crate::latency::{Row, rank};
 use crate::prefix::Prefix;
+
+/// The places of a class that measurements may make: DNS has an answer ready for each.
+const MOST_PLACES: usize = 4_096;
 
 /// A place of one class of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -51,6 +58,8 @@ pub struct Place {
 pub struct ClientMap {
     classes: Vec<Class>,
     of_service: Table<ServiceId, usize>,
+    networks: Option<Ranges<Option<RegionId>>>,
+    measured: Option<Measured>,
 }
 
 /// Services that rank clients alike.
@@ -59,11 +68,25 @@ struct Class {
     /// The first is [`PlaceId::NOWHERE`].
     places: Vec<Place>,
     prefixes: PrefixMap<PlaceId>,
+    /// Whether measurements would have made more places than there may be.
+    is_full: bool,
 }
 
 impl ClientMap {
-    /// Compiles the maps of a Plan.
+    /// Compiles the maps of a Plan from geography alone.
     pub fn compile(plan: &Plan, database: &Database) -> Self {
+        Self::measured(plan, database, None, &[])
+    }
+
+    /// Compiles the maps of a Plan from geography and what is measured. Of two rows about the same the
+    /// first counts.
+    pub fn measured(
+        plan: &Plan,
+        database: &Database,
+        asns: Option<&AsnDatabase>,
+        rows: &[Row],
+    ) -> Self {
+        let measured = Measured::new(plan, asns, rows);
         let networks: Vec<(Prefix, Option<RegionId>)> = plan
             .geo
             .networks
@@ -83,12 +106,42 @@ impl ClientMap {
         });
         let classes = keys
             .iter()
-            .map(|key| Compiler::new(plan, database, key).compile(&networks))
+            .map(|key| Compiler::new(plan, database, key, measured.as_ref()).compile(&networks))
             .collect();
         Self {
             classes,
             of_service,
+            networks: Some(networks),
+            measured,
         }
+    }
+
+    /// How far a service's regions are from a client, in the service's order; none: the service does not
+    /// go by round trips, or the operator has said where the client is.
+    pub fn estimates(
+        &self,
+        plan: &Plan,
+        service: ServiceId,
+        location: &Location,
+        client: IpAddr,
+    ) -> Option<Vec<(RegionId, ClientEstimate)>> {
+        let key = ClassKey::of(plan.services.get(service)?);
+        if !key.by_round_trip || self.networks.as_ref()?.get(client).flatten().is_some() {
+            return None;
+        }
+        let estimates = match &self.measured {
+            Some(measured) => {
+                let found = measured.find(client);
+                measured.estimates(plan, &key.regions, location, found)
+            }
+            None => modelled(plan, &key.regions, location),
+        };
+        Some(key.regions.into_iter().zip(estimates).collect())
+    }
+
+    /// Whether some networks are left to geography, because measurements make too many places.
+    pub fn is_full(&self) -> bool {
+        self.classes.iter().any(|class| class.is_full)
     }
 
     /// Where a client is for a service, and the length of the widest prefix around it whose clients
@@ -153,6 +206,8 @@ impl ClientMap {
 struct ClassKey<'a> {
     /// Empty when distance does not matter.
     regions: Vec<RegionId>,
+    /// Whether what is measured decides before distance.
+    by_round_trip: bool,
     overrides: &'a [Override],
     /// Countries that residency names.
     resident: Vec<Country>,
@@ -172,6 +227,7 @@ impl<'a> ClassKey<'a> {
         let labels = residency.into_iter().flat_map(|residency| &residency.allow);
         Self {
             regions: regions.filter(|_| by_distance).collect(),
+            by_round_trip: service.policy == Policy::Latency,
             overrides: &service.overrides,
             resident: labels.filter_map(|(label, _)| label.parse().ok()).collect(),
         }
@@ -183,21 +239,34 @@ impl<'a> ClassKey<'a> {
     }
 }
 
+/// What the map is told of an address: where the database has it, the region of `geo.networks`, the
+/// override, and what is measured.
+type Seen = (LocationId, Option<RegionId>, Option<u16>, Option<Found>);
+
 struct Compiler<'a> {
     plan: &'a Plan,
     database: &'a Database,
     key: &'a ClassKey<'a>,
+    measured: Option<&'a Measured>,
     places: Vec<Place>,
     ids: HashMap<Place, PlaceId>,
+    is_full: bool,
 }
 
 impl<'a> Compiler<'a> {
-    fn new(plan: &'a Plan, database: &'a Database, key: &'a ClassKey<'a>) -> Self {
+    fn new(
+        plan: &'a Plan,
+        database: &'a Database,
+        key: &'a ClassKey<'a>,
+        measured: Option<&'a Measured>,
+    ) -> Self {
         let nowhere = Place::default();
         Self {
             plan,
             database,
             key,
+            measured: measured.filter(|_| key.by_round_trip),
+            is_full: false,
             places: vec![nowhere.clone()],
             ids: HashMap::from([(nowhere, PlaceId::NOWHERE)]),
         }
@@ -212,22 +281,25 @@ impl<'a> Compiler<'a> {
             return Class {
                 places: self.places,
                 prefixes: PrefixMap::new(&nowhere),
+                is_full: false,
             };
         }
-        type Seen = (LocationId, Option<RegionId>, Option<u16>);
         let overridden = self.first_network_override();
         let mut known: HashMap<Seen, PlaceId> = HashMap::new();
-        let places = self.database.ranges().zip(networks).zip(&overridden).map(
-            |((location, at), network)| {
-                let seen = (location, at, network);
-                *known
-                    .entry(seen)
-                    .or_insert_with(|| self.place(location, at, network))
-            },
-        );
+        let (database, measured) = (self.database, self.measured);
+        let mut place = |seen: Seen| *known.entry(seen).or_insert_with(|| self.place(seen));
+        let told = database.ranges().zip(networks).zip(&overridden);
+        let places = match measured {
+            None => told.map(|((location, at), network)| place((location, at, network, None))),
+            Some(measured) => told.zip(&measured.ranges()).map(|(told, found)| {
+                let ((location, at), network) = told;
+                place((location, at, network, Some(found)))
+            }),
+        };
         Class {
             prefixes: PrefixMap::new(&places),
             places: self.places,
+            is_full: self.is_full,
         }
     }
 
@@ -253,16 +325,16 @@ impl<'a> Compiler<'a> {
         Ranges::longest_prefix(&firsts, None)
     }
 
-    fn place(
-        &mut self,
-        location: LocationId,
-        at: Option<RegionId>,
-        network: Option<u16>,
-    ) -> PlaceId {
+    fn place(&mut self, (location, at, network, found): Seen) -> PlaceId {
         let location = self.database.location(location);
         let by_country = self.country_override(location.country);
-        let place = Place {
-            nearest: self.nearest(&location, at),
+        let by_distance = self.nearest(&location, at);
+        let by_round_trip = found
+            .filter(|_| at.is_none())
+            .and_then(|found| self.quickest(&location, found, by_distance.as_deref()));
+        let distance_alone = by_round_trip.is_some().then(|| by_distance.clone());
+        let mut place = Place {
+            nearest: by_round_trip.or(by_distance),
             country: location
                 .country
                 .filter(|country| self.key.resident.contains(country)),
@@ -270,6 +342,15 @@ impl<'a> Compiler<'a> {
         };
         if let Some(id) = self.ids.get(&place) {
             return *id;
+        }
+        if let Some(by_distance) = distance_alone
+            && self.places.len() >= MOST_PLACES
+        {
+            self.is_full = true;
+            place.nearest = by_distance;
+            if let Some(id) = self.ids.get(&place) {
+                return *id;
+            }
         }
         let id = PlaceId::at(self.places.len());
         self.places.push(place.clone());
@@ -285,6 +366,28 @@ impl<'a> Compiler<'a> {
                 ClientMatch::Country(countries) => countries.contains(&country).then_some(index),
                 ClientMatch::Network(_) => None,
             })
+    }
+
+    /// The regions by round trip, where anything is measured. Distance decides between those that are near
+    /// enough to be equal; without it, one region's figure says nothing of the others.
+    fn quickest(
+        &self,
+        location: &Location,
+        found: Found,
+        by_distance: Option<&[RegionId]>,
+    ) -> Option<Box<[RegionId]>> {
+        let regions = by_distance.unwrap_or(&self.key.regions);
+        let estimates = self
+            .measured?
+            .estimates(self.plan, regions, location, found);
+        let measured = estimates.iter().filter(|e| e.is_measured()).count();
+        let least = if by_distance.is_some() { 1 } else { 2 };
+        if measured < least {
+            return None;
+        }
+        let mut order: Vec<_> = regions.iter().copied().zip(estimates).collect();
+        rank(&mut order, |(_, estimate)| estimate.ms());
+        Some(order.into_iter().map(|(region, _)| region).collect())
     }
 
     /// The regions by distance: a client of `geo.networks` stands at its region.

@@ -63,6 +63,17 @@ pub enum GeoError {
         /// What its reader says.
         reason: String,
     },
+    /// It knows no autonomous systems.
+    #[error(
+        "geography database {}: it is a `{kind}` database without autonomous systems; one such as GeoLite2-ASN is expected",
+        path.display()
+    )]
+    WithoutAsns {
+        /// The file.
+        path: PathBuf,
+        /// What it calls itself.
+        kind: String,
+    },
     /// It is a database of something else.
     #[error(
         "geography database {}: it is a `{kind}` database without countries or locations; one such as GeoLite2-Country or GeoLite2-City is expected",

@@ -53,20 +53,71 @@ pub(super) fn read(path: &Path, bytes: Vec<u8>) -> Result<Database, GeoError> {
         license: None,
     };
     let ranges = Ranges {
-        v4: cover(v4),
-        v6: cover(v6),
+        v4: cover(v4, Interner::UNKNOWN),
+        v6: cover(v6, Interner::UNKNOWN),
     };
     Ok(Database::new(info, decoder.interner.locations, ranges))
 }
 
+/// Reads a database of autonomous systems.
+pub(super) fn read_asns(path: &Path, bytes: Vec<u8>) -> Result<Ranges<Option<u32>>, GeoError> {
+    let damaged = |error: maxminddb::MaxMindDbError| GeoError::Damaged {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let reader = Reader::from_source(bytes).map_err(damaged)?;
+    let (mut v4, mut v6) = (Vec::new(), Vec::new());
+    for found in reader.networks(WithinOptions::default()).map_err(damaged)? {
+        let found = found.map_err(damaged)?;
+        let network = found.network().map_err(damaged)?;
+        let record: Value = found.decode().map_err(damaged)?.unwrap_or(Value::Null);
+        let Some(asn) = asn(&record) else { continue };
+        match (network.network(), network.broadcast()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => {
+                v4.push((first.to_bits(), last.to_bits(), Some(asn)));
+            }
+            (IpAddr::V6(first), IpAddr::V6(last)) => {
+                v6.push((first.to_bits(), last.to_bits(), Some(asn)));
+            }
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => {}
+        }
+    }
+    if v4.is_empty() && v6.is_empty() {
+        return Err(GeoError::WithoutAsns {
+            path: path.to_owned(),
+            kind: reader.metadata().database_type.clone(),
+        });
+    }
+    Ok(Ranges {
+        v4: cover(v4, None),
+        v6: cover(v6, None),
+    })
+}
+
+/// GeoLite2-ASN's number, or the text `AS64500` of others.
+fn asn(record: &Value) -> Option<u32> {
+    let number = |key: &str| u32::try_from(record.get(key)?.as_u64()?).ok();
+    let text = || {
+        record
+            .get("asn")?
+            .as_str()?
+            .trim_start_matches("AS")
+            .parse()
+            .ok()
+    };
+    number("autonomous_system_number")
+        .or_else(|| number("asn"))
+        .or_else(text)
+}
+
 /// Ranges that cover the family, with gaps unknown.
-fn cover<A: Address>(mut spans: Vec<(A, A, LocationId)>) -> Family<A, LocationId> {
+fn cover<A: Address, V: Copy + PartialEq>(mut spans: Vec<(A, A, V)>, unknown: V) -> Family<A, V> {
     spans.sort_unstable_by_key(|(first, ..)| *first);
-    let mut family = Family::uniform(Interner::UNKNOWN);
+    let mut family = Family::uniform(unknown);
     for (first, last, id) in spans {
         family.push(first, id);
         if let Some(next) = last.next() {
-            family.0.push((next, Interner::UNKNOWN)); // Replaced if the next span starts right there.
+            family.0.push((next, unknown)); // Replaced if the next span starts right there.
         }
     }
     family

@@ -2,10 +2,26 @@
 //!
 //! Pure. A ranking changes only when the gain is real ([`rank`]), so that near-equal regions do not
 //! swap with every sample. Knows nothing of health.
+//!
+//! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
+//! show · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
+
+mod inbox;
+mod measurement;
+mod plausible;
+mod samples;
+mod settled;
+mod store;
+
+pub use inbox::{Inbox, Report};
+pub use measurement::{LONGEST_MS, Measurement, Network, NotANetwork, Row, Source, is_round_trip};
+pub use plausible::{all_plausible, go_together, reaches};
+pub use samples::{Above, Enough, Figures, Sample, Samples, Taken};
+pub use store::{Store, StoreError};
 
 /// Round trip at no distance, ms; with [`MS_PER_KM`] the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).
-const MODEL_BASE_MS: f64 = 26.0;
+pub const MODEL_BASE_MS: f64 = 26.0;
 
 /// Round trip per km of great circle, ms.
 const MS_PER_KM: f64 = 0.0143;
@@ -45,6 +61,16 @@ impl RoundTrip {
         self.samples = self.samples.saturating_add(1);
     }
 
+    /// An average that another process had.
+    pub(crate) fn known(ms: f64, samples: u32) -> Self {
+        Self { ms, samples }
+    }
+
+    /// Of how many samples.
+    pub fn samples(self) -> u32 {
+        self.samples
+    }
+
     /// The average in ms; `None` before the first sample.
     pub fn ms(self) -> Option<f64> {
         (self.samples > 0).then_some(self.ms)
@@ -72,25 +98,31 @@ impl Estimate {
     }
 }
 
-/// Orders by time, starting from `order`: one overtakes the one before it only when it is sooner by a
-/// real gain. Those of unknown time keep to the end.
+/// The share of a time that a real gain is; of an unknown time any gain is real.
+fn gain_share(ms: f64) -> f64 {
+    if ms.is_finite() {
+        ms * LEAST_GAIN_SHARE
+    } else {
+        0.0
+    }
+}
+
+/// Orders by time, starting from `order`: whoever is first of those that are left keeps the place unless
+/// the quickest of them is sooner by a real gain. Those of unknown time keep to the end.
 pub fn rank<T>(order: &mut [T], time_ms: impl Fn(&T) -> Option<f64>) {
-    let overtakes = |later: &T, earlier: &T| match (time_ms(earlier), time_ms(later)) {
-        (Some(earlier), Some(later)) => {
-            earlier - later > LEAST_GAIN_MS.max(earlier * LEAST_GAIN_SHARE)
+    let time_ms = |one: &T| time_ms(one).unwrap_or(f64::INFINITY);
+    let mut left = order;
+    while let [first, ..] = left {
+        let first_ms = time_ms(first);
+        let times = left.iter().map(&time_ms).enumerate();
+        let quickest = times.min_by(|(_, a), (_, b)| a.total_cmp(b));
+        if let Some((at, ms)) = quickest
+            && first_ms - ms > LEAST_GAIN_MS.max(gain_share(first_ms))
+            && let Some(passed) = left.get_mut(..=at)
+        {
+            passed.rotate_right(1);
         }
-        (None, Some(_)) => true,
-        (Some(_) | None, None) => false,
-    };
-    // Bubble sort, because "is sooner by a real gain" is no total order; each pass settles one place.
-    for _ in 0..order.len() {
-        for at in 1..order.len() {
-            if let Some([earlier, later]) = order.get_mut(at - 1..=at)
-                && overtakes(later, earlier)
-            {
-                std::mem::swap(earlier, later);
-            }
-        }
+        left = left.split_at_mut(1).1;
     }
 }
 
@@ -122,6 +154,15 @@ mod tests {
         check(&[1, 0], &[Some(10.0), Some(14.9)], &[1, 0]);
         check(&[0, 1], &[Some(200.0), Some(181.0)], &[0, 1]);
         check(&[0, 1], &[Some(200.0), Some(179.0)], &[1, 0]);
+    }
+
+    #[test]
+    fn near_equals_in_between_keep_no_region_back() {
+        check(
+            &[0, 1, 2],
+            &[Some(151.0), Some(138.0), Some(131.0)],
+            &[2, 0, 1],
+        );
     }
 
     #[test]

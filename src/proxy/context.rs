@@ -14,6 +14,7 @@ use super::pool::Pool;
 use super::routes::Routes;
 use super::strain::Strain;
 use crate::control::Control;
+use crate::latency::Inbox;
 use crate::positions::{Keyring, Sessions};
 use crate::steering::Snapshot;
 
@@ -38,6 +39,8 @@ pub struct Context {
     pub live: Arc<ArcSwap<Live>>,
     /// To tell of what traffic shows.
     pub control: Control,
+    /// Where browsers' round trips wait.
+    pub measured: Arc<Inbox>,
     /// Which region clients without cookies are used to.
     pub(super) sticky: StickyTable,
     /// What was issued to sessions lately.
@@ -54,6 +57,7 @@ impl Context {
         Self {
             live: Arc::new(ArcSwap::from_pointee(live)),
             control,
+            measured: Arc::default(),
             sticky: StickyTable::default(),
             sessions: Arc::default(),
             crowd: Arc::default(),

@@ -33,7 +33,7 @@ use super::problem::{self, Problem, Shed};
 use super::retry::covers;
 use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
-use super::{http2, inbound};
+use super::{beacon, http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
@@ -182,6 +182,10 @@ impl<'a> Exchange<'a> {
         let asked = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
+        }
+        let beacon = self.live.snapshot.plan.latency.beacon.as_ref();
+        if let Some(answer) = beacon::answer(beacon, &parts, asked.client, &self.context.measured) {
+            return Ok(answer);
         }
         let under_way = self.begin_write(&asked);
         let decision = self.decide(&asked, &parts);

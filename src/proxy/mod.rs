@@ -8,6 +8,7 @@ mod access_log;
 mod activity;
 mod affinity;
 mod announced;
+mod beacon;
 mod body;
 mod calm;
 mod client_cert;

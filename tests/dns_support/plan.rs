@@ -198,6 +198,7 @@ pub fn plan() -> Plan {
     let steered = |text: &str, service: usize| (name(text), ServiceId::at(service));
     Plan {
         node: Node {
+            region: None,
             drain_delay: Duration::ZERO,
             upgrade_socket: None,
             name: "fra-edge-1".into(),
@@ -242,7 +243,9 @@ pub fn plan() -> Plan {
         geo: Geo {
             database: None,
             networks: Vec::new(),
+            asns: None,
         },
+        latency: Latency::default(),
         keys: Vec::new(),
         regions: Table::from_vec(vec![
             region("one", &["203.0.113.10", "203.0.113.11", "2001:db8:1::10"]),

@@ -4,6 +4,7 @@
 
 mod access_log;
 mod admin;
+mod latency;
 mod service;
 mod tls;
 mod traffic;
@@ -23,6 +24,7 @@ use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
 use crate::config::zone_files::ZoneFiles;
 use access_log::access_log;
+use latency::latency;
 use service::services;
 use zone::zones;
 
@@ -126,6 +128,7 @@ pub(super) fn compile(
         access_log: access_log(root, &mut compiling),
         rate_limit: rate_limit(root),
         geo: geo(root, &mut compiling),
+        latency: latency(root, &mut compiling),
         keys: keys(root, &mut compiling),
         listen,
         origins,
@@ -173,6 +176,7 @@ fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
             .unwrap_or_else(|| "meridian".to_owned())
             .into(),
         location: point.and_then(Result::ok),
+        region: own_region(node, compiling),
         upgrade_socket: upgrade_socket
             .map(|file| file.path)
             .or_else(|| Some(state_dir.as_ref()?.join("upgrade.sock"))),
@@ -186,9 +190,18 @@ fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
     }
 }
 
+fn own_region(node: Option<&Node>, compiling: &mut Compiling<'_>) -> Option<Arc<str>> {
+    let named = node?.get("region")?;
+    let region = compiling.region(named.text()?, &named.at)?;
+    Some(compiling.regions.of(region).name.clone())
+}
+
 /// A file that a key names, relative to the file that names it.
 fn file(node: &Node, key: &str) -> Option<FileRef> {
-    let named = node.get(key)?;
+    file_named(node.get(key)?)
+}
+
+fn file_named(named: &Node) -> Option<FileRef> {
     let folder = named.at.file.parent().unwrap_or(Path::new(""));
     Some(FileRef {
         path: folder.join(PathBuf::from(named.text()?)),
@@ -357,6 +370,7 @@ fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {
             .filter(|_| !built_in)
             .and_then(|node| file(node, "database")),
         networks,
+        asns: node.and_then(|node| file(node, "asn_database")),
     }
 }
 

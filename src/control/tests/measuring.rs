@@ -1,5 +1,6 @@
 //! Round trips from this edge: measured or modelled, and the order that they give.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::scene::{AP, EU, US_A, YAML, drain, failed, fold, passed, reload, world};
@@ -156,7 +157,8 @@ fn us_at(ms: u64) -> World {
 #[track_caller]
 fn check_moved(from_ms: u64, to_ms: u64, moved: bool) {
     let (last, _) = us_at(from_ms).snapshot(0);
-    let (new, _) = us_at(to_ms).snapshot(0);
+    let (mut new, _) = us_at(to_ms).snapshot(0);
+    new.clients = last.clients.clone();
     assert_eq!(!says_the_same(&last, &new), moved);
 }
 
@@ -191,13 +193,28 @@ fn a_snapshot_that_says_anything_else_is_published() {
     for (at, change) in changes.iter().enumerate() {
         let mut world = us_at(100);
         change(&mut world);
-        assert!(!says_the_same(&last, &world.snapshot(0).0), "change {at}");
+        let (mut new, _) = world.snapshot(0);
+        new.clients = last.clients.clone();
+        assert!(!says_the_same(&last, &new), "change {at}");
     }
     let (before, _) = world(YAML).snapshot(0);
     let mut measured = world(YAML);
     measure(&mut measured, US_A, 1);
-    let (after, _) = measured.snapshot(0);
+    let (mut after, _) = measured.snapshot(0);
+    after.clients = before.clients.clone();
     assert!(!says_the_same(&before, &after), "known, then unknown");
+}
+
+#[test]
+fn clients_that_measurements_have_moved_are_published_and_those_of_another_plan_refused() {
+    let mut here = us_at(100);
+    let (last, _) = here.snapshot(0);
+    let plan = here.plan().clone();
+    assert!(here.relocate(&plan, Arc::default()));
+    assert!(!says_the_same(&last, &here.snapshot(0).0));
+    let other = us_at(100).plan().clone();
+    assert!(!here.relocate(&other, last.clients.clone()));
+    assert!(!Arc::ptr_eq(&here.snapshot(0).0.clients, &last.clients));
 }
 
 #[test]

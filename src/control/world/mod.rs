@@ -181,6 +181,15 @@ impl World {
         self.forget_shown();
     }
 
+    /// Puts clients where measurements have moved them, if they were placed for the Plan in force.
+    pub fn relocate(&mut self, plan: &Arc<Plan>, clients: Arc<ClientMap>) -> bool {
+        let is_for_this = Arc::ptr_eq(&self.plan, plan);
+        if is_for_this {
+            self.clients = clients;
+        }
+        is_for_this
+    }
+
     /// Has the next snapshot made without the last one.
     pub(in crate::control) fn forget_shown(&mut self) {
         self.shown = Shown::default();

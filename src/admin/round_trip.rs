@@ -1,0 +1,99 @@
+//! The round trip that decided a region's place for a client: which figure, whose, how old.
+
+use serde_json::{Value, json};
+
+use crate::geo::ClientEstimate;
+use crate::ids::RegionId;
+use crate::latency::{Measurement, Network};
+use crate::steering::{Reason, Step};
+
+/// A figure in words and as data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Figure {
+    /// Why the region has its place.
+    pub(super) reason: String,
+    estimate: ClientEstimate,
+    age_secs: u64,
+}
+
+impl Figure {
+    /// The figure behind a step, if it is one of round trips from the client.
+    pub(super) fn of<'e>(
+        step: &Step,
+        mut estimates: impl Iterator<Item = &'e (RegionId, ClientEstimate)>,
+        now_ms: u64,
+    ) -> Option<Self> {
+        let Reason::ClientRoundTrip { place } = step.reason else {
+            return None;
+        };
+        let (_, estimate) = *estimates.find(|(region, _)| *region == step.region)?;
+        let age_secs = match estimate {
+            ClientEstimate::Measured { measurement, .. } => {
+                now_ms.saturating_sub(measurement.at_ms) / 1_000
+            }
+            ClientEstimate::Modelled(_) | ClientEstimate::Unknown => 0,
+        };
+        let how = match estimate {
+            ClientEstimate::Measured {
+                ms,
+                network,
+                measurement,
+            } => measured(ms, network, measurement, age_secs),
+            ClientEstimate::Modelled(ms) => format!(", modelled from distance: {ms:.0} ms"),
+            ClientEstimate::Unknown => ", which nobody knows".to_owned(),
+        };
+        Some(Self {
+            reason: format!("number {place} by round trip from the client{how}"),
+            estimate,
+            age_secs,
+        })
+    }
+
+    /// As the API has it.
+    pub(super) fn to_json(&self) -> Value {
+        match self.estimate {
+            ClientEstimate::Measured {
+                ms,
+                network,
+                measurement,
+            } => json!({
+                "ms": ms,
+                "measured_ms": measurement.ms,
+                "source": measurement.source.as_str(),
+                "network": network.to_string(),
+                "samples": measurement.samples,
+                "age_seconds": self.age_secs,
+            }),
+            ClientEstimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
+            ClientEstimate::Unknown => Value::Null,
+        }
+    }
+}
+
+fn measured(ms: f64, network: Network, measurement: Measurement, age_secs: u64) -> String {
+    let samples = match measurement.samples {
+        Some(1) => ", 1 sample".to_owned(),
+        Some(samples) => format!(", {samples} samples"),
+        None => String::new(),
+    };
+    let weighed = if measurement.trust < 1.0 {
+        format!(", counted as {ms:.0} ms for its age")
+    } else {
+        String::new()
+    };
+    format!(
+        ", measured {:.0} ms for {network} ({}{samples}, {} old{weighed})",
+        measurement.ms,
+        measurement.source.as_str(),
+        age(age_secs)
+    )
+}
+
+fn age(secs: u64) -> String {
+    match secs {
+        0..120 => format!("{secs} s"),
+        120..7_200 => format!("{} min", secs / 60),
+        7_200..172_800 => format!("{} h", secs / 3_600),
+        _ => format!("{} days", secs / 86_400),
+    }
+}

@@ -1,0 +1,450 @@
+//! Files of measured round trips: CSV with a head, or a JSON list, of network, region and ms.
+//!
+//! Every problem with its place; a file with one is refused whole. A region that the Plan has not, and
+//! round trips that light rules out, are warned of and left out. Bounded in size and in rows.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use super::plan::{FileRef, Plan, SourceAt};
+use super::problem::{Problem, nearest};
+use super::tree::{Node, Value, parse};
+use crate::geo::is_country;
+use crate::latency::{LONGEST_MS, Measurement, Network, Row, Source, all_plausible, is_round_trip};
+
+/// The longest file, bytes.
+const MOST_BYTES: u64 = 64 << 20;
+
+/// The most rows of one file.
+const MOST_ROWS: usize = 1_000_000;
+
+/// The problems of a file that are told.
+const MOST_TOLD: usize = 100;
+
+/// The columns, in the order in which the documentation has them; the last may be missing.
+const COLUMNS: [&str; 4] = ["network", "region", "ms", "samples"];
+
+/// A row with the place of each of its columns.
+struct Line<'t> {
+    cells: [Option<(&'t str, u32)>; COLUMNS.len()],
+    line: u32,
+}
+
+/// Reads a file that `latency.import` names.
+pub fn read_import(
+    file: &FileRef,
+    plan: &Plan,
+    warnings: &mut Vec<Problem>,
+) -> Result<Vec<Row>, Vec<Problem>> {
+    let (text, modified_ms) = open(&file.path).map_err(|why| {
+        let message = format!("{}: {why}", file.path.display());
+        vec![Problem::new(Some(file.at.clone()), message)]
+    })?;
+    let mut reading = Reading {
+        file: file.path.as_path().into(),
+        at_ms: modified_ms,
+        rows: Vec::new(),
+        problems: Vec::new(),
+    };
+    if text.trim_start().starts_with('[') {
+        reading.json(&text);
+    } else {
+        reading.csv(&text);
+    }
+    if !reading.problems.is_empty() {
+        return Err(reading.problems);
+    }
+    let known = reading.known(plan, warnings);
+    Ok(plausible(known, plan, warnings))
+}
+
+/// The text of a file, and when it was written, in milliseconds since 1970.
+fn open(path: &Path) -> Result<(String, u64), String> {
+    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
+    // Reading a pipe or a device might never end.
+    if !metadata.is_file() {
+        return Err("not a file".to_owned());
+    }
+    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let mut text = String::new();
+    file.take(MOST_BYTES + 1)
+        .read_to_string(&mut text)
+        .map_err(|error| error.to_string())?;
+    if u64::try_from(text.len()).unwrap_or(u64::MAX) > MOST_BYTES {
+        return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
+    }
+    let modified = metadata.modified().ok();
+    let since_1970 = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let ms = since_1970.and_then(|since| u64::try_from(since.as_millis()).ok());
+    Ok((text, ms.unwrap_or(0)))
+}
+
+struct Reading {
+    file: Arc<Path>,
+    at_ms: u64,
+    rows: Vec<(Row, SourceAt)>,
+    problems: Vec<Problem>,
+}
+
+impl Reading {
+    fn at(&self, line: u32, column: u32) -> SourceAt {
+        SourceAt {
+            file: self.file.clone(),
+            line,
+            column,
+        }
+    }
+
+    fn problem(&mut self, at: SourceAt, message: String) {
+        if self.problems.len() < MOST_TOLD {
+            self.problems.push(Problem::new(Some(at), message));
+        }
+    }
+
+    fn csv(&mut self, text: &str) {
+        let lines = (1..=u32::MAX).zip(text.lines());
+        let mut lines = lines.filter(|(_, text)| {
+            let text = text.trim();
+            !text.is_empty() && !text.starts_with('#')
+        });
+        let Some((number, head)) = lines.next() else {
+            return;
+        };
+        let Some(places) = self.head(number, head) else {
+            return;
+        };
+        for (number, text) in lines {
+            let cells = cells(text);
+            if cells.len() > places.len() {
+                let message = format!(
+                    "{} columns, and the head names {}",
+                    cells.len(),
+                    places.len()
+                );
+                self.problem(self.at(number, 1), message);
+                continue;
+            }
+            let mut line = Line {
+                cells: [None; COLUMNS.len()],
+                line: number,
+            };
+            for (cell, place) in cells.into_iter().zip(&places) {
+                if let Some(slot) = place.and_then(|place| line.cells.get_mut(place)) {
+                    *slot = Some(cell).filter(|(text, _)| !text.is_empty());
+                }
+            }
+            self.row(&line);
+        }
+    }
+
+    /// Which of our columns each column of the file is; a file may have others.
+    fn head(&mut self, number: u32, head: &str) -> Option<Vec<Option<usize>>> {
+        let names = cells(head);
+        let places: Vec<Option<usize>> = names
+            .iter()
+            .map(|(name, _)| {
+                COLUMNS
+                    .iter()
+                    .position(|known| name.eq_ignore_ascii_case(known))
+            })
+            .collect();
+        let missing = (0..COLUMNS.len() - 1).find(|column| !places.contains(&Some(*column)));
+        let Some(missing) = missing else {
+            return Some(places);
+        };
+        let message = format!(
+            "the first line names the columns, and there is no `{}`: network,region,ms is expected, and samples if they are known",
+            COLUMNS.get(missing)?
+        );
+        self.problem(self.at(number, 1), message);
+        None
+    }
+
+    fn json(&mut self, text: &str) {
+        let file = self.file.clone();
+        let found = match parse(&file, text, &|_| None, &mut self.problems) {
+            Some(found) => found,
+            None => return,
+        };
+        for item in found.items() {
+            self.item(item);
+        }
+    }
+
+    fn item(&mut self, item: &Node) {
+        if !matches!(item.value, Value::Map(_)) {
+            let message = "an object is expected, such as {\"network\": \"AS64500\", \"region\": \"eu-west-1\", \"ms\": 23.5}";
+            return self.problem(item.at.clone(), message.to_owned());
+        }
+        let cell = |key| {
+            let node = item.get(key)?;
+            Some((node.text()?, node.at.column))
+        };
+        self.row(&Line {
+            cells: COLUMNS.map(cell),
+            line: item.at.line,
+        });
+    }
+
+    fn row(&mut self, line: &Line<'_>) {
+        let [network, region, ms, samples] = line.cells;
+        let (Some(network), Some(region), Some(ms)) = (network, region, ms) else {
+            let missing = COLUMNS
+                .iter()
+                .zip(line.cells)
+                .find(|(_, cell)| cell.is_none());
+            let message = format!("`{}` is missing", missing.map_or("ms", |(name, _)| name));
+            return self.problem(self.at(line.line, 1), message);
+        };
+        if self.rows.len() >= MOST_ROWS {
+            let message = format!("a file has at most {MOST_ROWS} rows");
+            return self.problem(self.at(line.line, 1), message);
+        }
+        let network = read(network, read_network);
+        let ms = read(ms, read_ms);
+        let samples = samples
+            .map(|samples| read(samples, read_samples))
+            .transpose();
+        let (network, ms, samples) = match (network, ms, samples) {
+            (Ok(network), Ok(ms), Ok(samples)) => (network, ms, samples),
+            (network, ms, samples) => {
+                let wrong = [network.err(), ms.err(), samples.err()];
+                for (message, column) in wrong.into_iter().flatten() {
+                    self.problem(self.at(line.line, column), message);
+                }
+                return;
+            }
+        };
+        let row = Row {
+            network,
+            region: region.0.into(),
+            measurement: Measurement {
+                ms,
+                samples,
+                at_ms: self.at_ms,
+                source: Source::Import,
+                trust: 1.0,
+            },
+        };
+        self.rows.push((row, self.at(line.line, region.1)));
+    }
+
+    /// The rows of regions that there are.
+    fn known(&mut self, plan: &Plan, warnings: &mut Vec<Problem>) -> Vec<(Row, SourceAt)> {
+        let mut told: HashSet<Arc<str>> = HashSet::new();
+        let regions: HashSet<&str> = plan.regions.values().map(|region| &*region.name).collect();
+        let mut rows = std::mem::take(&mut self.rows);
+        rows.retain(|(row, at)| {
+            let name = &row.region;
+            let is_known = regions.contains(&**name);
+            if !is_known && told.len() < MOST_TOLD && told.insert(name.clone()) {
+                let hint = nearest(name, regions.iter().copied());
+                let hint =
+                    hint.map_or_else(String::new, |known| format!(": did you mean `{known}`?"));
+                let message = format!("there is no region `{name}`, its rows are left out{hint}");
+                warnings.push(Problem::new(Some(at.clone()), message));
+            }
+            is_known
+        });
+        rows
+    }
+}
+
+/// Leaves out networks whose round trips cannot all be true.
+fn plausible(rows: Vec<(Row, SourceAt)>, plan: &Plan, warnings: &mut Vec<Problem>) -> Vec<Row> {
+    let location = |name: &str| plan.regions.of(plan.region(name)?).location;
+    let places: HashMap<Arc<str>, _> = plan
+        .regions
+        .values()
+        .map(|region| (region.name.clone(), location(&region.name)))
+        .collect();
+    let mut networks: HashMap<Network, (Vec<_>, &SourceAt)> = HashMap::new();
+    for (row, at) in &rows {
+        let there = places.get(&row.region).copied().flatten();
+        let known = networks
+            .entry(row.network)
+            .or_insert_with(|| (Vec::new(), at));
+        known.0.push((there, row.measurement.ms));
+    }
+    let impossible: HashMap<Network, SourceAt> = networks
+        .into_iter()
+        .filter(|(_, (round_trips, _))| !all_plausible(None, round_trips))
+        .map(|(network, (_, at))| (network, at.clone()))
+        .collect();
+    for (network, at) in impossible.iter().take(MOST_TOLD) {
+        let message = format!(
+            "{network} cannot be so near to all these regions: light takes longer from one to another; its rows are left out"
+        );
+        warnings.push(Problem::new(Some(at.clone()), message));
+    }
+    let rows = rows.into_iter().map(|(row, _)| row);
+    rows.filter(|row| !impossible.contains_key(&row.network))
+        .collect()
+}
+
+/// The cells of a line with the character that each begins at.
+fn cells(line: &str) -> Vec<(&str, u32)> {
+    let mut column = 1;
+    line.split(',')
+        .map(|cell| {
+            let begins = cell.chars().take_while(|c| c.is_whitespace()).count();
+            let at = column + u32::try_from(begins).unwrap_or(0);
+            column += u32::try_from(cell.chars().count() + 1).unwrap_or(0);
+            let text = cell.trim();
+            let bare = text
+                .strip_prefix('"')
+                .and_then(|text| text.strip_suffix('"'));
+            (bare.unwrap_or(text), at)
+        })
+        .collect()
+}
+
+fn read<T>(
+    (text, column): (&str, u32),
+    parse: impl Fn(&str) -> Result<T, String>,
+) -> Result<T, (String, u32)> {
+    parse(text).map_err(|message| (message, column))
+}
+
+fn read_network(text: &str) -> Result<Network, String> {
+    match text.parse() {
+        Ok(Network::Country(country)) if !is_country(country) => {
+            Err(format!("`{text}` is no country's ISO 3166 code"))
+        }
+        parsed => parsed.map_err(|error: crate::latency::NotANetwork| error.to_string()),
+    }
+}
+
+fn read_ms(text: &str) -> Result<f64, String> {
+    let ms: Option<f64> = text.parse().ok().filter(|ms| is_round_trip(*ms));
+    ms.ok_or_else(|| {
+        format!("`{text}` is no round trip: ms above 0 and up to {LONGEST_MS} are expected")
+    })
+}
+
+fn read_samples(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("`{text}` is no number of samples"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+
+    fn plan() -> Plan {
+        let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] }, eu-west-1: { addresses: [192.0.2.2] }, ap-northeast-1: { addresses: [192.0.2.3] } }
+services: { www: { hosts: [www.example.com] } }";
+        load_text("edge.yaml", yaml, &|_| None).unwrap().plan
+    }
+
+    fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("measured");
+        std::fs::write(&path, text).unwrap();
+        let at = SourceAt {
+            file: Path::new("edge.yaml").into(),
+            line: 1,
+            column: 1,
+        };
+        let told = |problems: Vec<Problem>| {
+            let told = problems.into_iter().map(|problem| {
+                let at = problem.at.unwrap();
+                format!("{}:{}: {}", at.line, at.column, problem.message)
+            });
+            told.collect::<Vec<_>>()
+        };
+        let mut warnings = Vec::new();
+        let rows = read_import(&FileRef { path, at }, &plan(), &mut warnings);
+        let rows = rows.map(|rows| {
+            let shown = rows.into_iter().map(|row| {
+                let Measurement { ms, samples, .. } = row.measurement;
+                format!("{} {} {ms} {samples:?}", row.network, row.region)
+            });
+            shown.collect()
+        });
+        (rows.map_err(told), told(warnings))
+    }
+
+    #[test]
+    fn csv_and_json_say_the_same() {
+        let csv = "# measured in March\nregion, network, ms, samples, note\neu-west-1,203.0.113.0/24,23.5,41,x\n\n\"us-east-1\",AS64500,80,,\neu-west-1,JP,220\n";
+        let json = r#"[
+  { "network": "203.0.113.0/24", "region": "eu-west-1", "ms": 23.5, "samples": 41 },
+  { "network": "AS64500", "region": "us-east-1", "ms": 80 },
+  { "network": "JP", "region": "eu-west-1", "ms": 220 }
+]"#;
+        let expected: Vec<String> = [
+            "203.0.113.0/24 eu-west-1 23.5 Some(41)",
+            "AS64500 us-east-1 80 None",
+            "JP eu-west-1 220 None",
+        ]
+        .map(str::to_owned)
+        .into();
+        assert_eq!(import(csv), (Ok(expected.clone()), vec![]));
+        assert_eq!(import(json), (Ok(expected), vec![]));
+        assert_eq!(import(""), (Ok(vec![]), vec![]));
+    }
+
+    #[track_caller]
+    fn refused(text: &str, expected: &[&str]) {
+        let told = import(text).0.unwrap_err();
+        assert_eq!(told.len(), expected.len(), "{told:?}");
+        for (told, expected) in told.iter().zip(expected) {
+            assert!(told.starts_with(expected), "{told}");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_told_with_its_line_and_column() {
+        refused(
+            "region,ms\n",
+            &["1:1: the first line names the columns, and there is no `network`"],
+        );
+        refused(
+            "network,region,ms\n10.0.0.1/8,eu-west-1,20\nJP,eu-west-1, fast\nXX,eu-west-1,1\nJP,,3\nJP,eu-west-1,0\nJP,eu-west-1,1,2\n",
+            &[
+                "2:1: `10.0.0.1/8` is not a network",
+                "3:15: `fast` is no round trip",
+                "4:1: `XX` is no country",
+                "5:1: `region` is missing",
+                "6:14: `0` is no round trip",
+                "7:1: 4 columns, and the head names 3",
+            ],
+        );
+        refused(
+            "[\n  { \"network\": \"JP\", \"region\": \"eu-west-1\", \"ms\": -1 },\n  7 ]",
+            &["2:51: `-1` is no round trip", "3:3: an object is expected"],
+        );
+        refused("[ { \"network\": ", &["1:"]);
+    }
+
+    #[test]
+    fn an_unknown_region_is_warned_of_once_and_left_out() {
+        let (rows, warnings) =
+            import("network,region,ms\nJP,eu-west-2,200\nNL,eu-west-2,9\nNL,eu-west-1,15\n");
+        assert_eq!(rows.unwrap(), ["NL eu-west-1 15 None"]);
+        assert_eq!(
+            warnings,
+            [
+                "2:4: there is no region `eu-west-2`, its rows are left out: did you mean `eu-west-1`?"
+            ]
+        );
+    }
+
+    #[test]
+    fn what_light_rules_out_is_warned_of_and_left_out() {
+        let (rows, warnings) = import(
+            "network,region,ms\nAS1,us-east-1,5\nAS1,ap-northeast-1,5\nAS2,us-east-1,5\nAS2,ap-northeast-1,160\n",
+        );
+        assert_eq!(rows.unwrap().len(), 2);
+        assert_eq!(warnings.len(), 1);
+        assert!(
+            warnings[0].starts_with("2:5: AS1 cannot be so near to all"),
+            "{warnings:?}"
+        );
+    }
+}

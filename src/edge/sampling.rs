@@ -1,0 +1,271 @@
+//! Samples round trips, settles them, and has DNS answer by what is in force: in the background, every
+//! few seconds, and compiled anew only when a figure has changed.
+//!
+//! What a kernel measures is client ↔ this edge. That is a round trip to a region if this edge stands in
+//! one (`node.region`). For clients that are near this edge it says more: from here on their way is the
+//! edge's own, whose probes have measured it.
+
+use std::hash::{Hash, Hasher};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use siphasher::sip::SipHasher13;
+use tokio_util::sync::CancellationToken;
+
+use super::kernel;
+use super::materials::Materials;
+use super::measured::Measured;
+use crate::config::plan::Plan;
+use crate::control::Control;
+use crate::dns;
+use crate::earth::GeoPoint;
+use crate::geo::Database;
+use crate::latency::{
+    Enough, Estimate, Inbox, Report, Row, Sample, Samples, Source, Store, Taken, all_plausible,
+};
+use crate::{chance, clock};
+
+/// How often connections are looked at and figures settled.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// How often the file is written, and how old the numbers beside a figure that has not changed may grow.
+const SAVE_EVERY_SWEEPS: u32 = 12;
+
+/// Clients this near to the edge go on from here as the edge does, ms.
+const NEAR_MS: f64 = 15.0;
+
+/// What figures are compiled for.
+pub(super) struct Ground {
+    pub(super) plan: Arc<Plan>,
+    pub(super) database: Arc<Database>,
+    pub(super) measured: Measured,
+}
+
+impl Ground {
+    /// Of a Plan and what was loaded for it.
+    pub(super) fn of(plan: &Arc<Plan>, materials: &Materials) -> Self {
+        Self {
+            plan: plan.clone(),
+            database: materials.database.clone(),
+            measured: materials.measured.clone(),
+        }
+    }
+}
+
+/// The task's own state.
+pub(super) struct Sampling {
+    pub(super) ground: Arc<ArcSwap<Ground>>,
+    pub(super) dns: Arc<ArcSwap<dns::Live>>,
+    pub(super) control: Control,
+    pub(super) store: Option<Store>,
+    /// What browsers have reported.
+    pub(super) inbox: Arc<Inbox>,
+    /// Where the edge listened when it started; ports that the system has picked stand nowhere else.
+    pub(super) started_at: Vec<SocketAddr>,
+}
+
+impl Sampling {
+    /// Samples until `stop`. `succeeded`: another process has the file now.
+    pub(super) async fn run(self, stop: CancellationToken, succeeded: CancellationToken) {
+        let store = self.store.clone();
+        let mut samples = store.map_or_else(Samples::default, |store| store.restore());
+        let key = (chance::draw(), chance::draw());
+        let mut tick = tokio::time::interval(SWEEP);
+        let mut compiled_for: Option<Arc<Ground>> = None;
+        let mut sweeps = 0_u32;
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = tick.tick() => {}
+            }
+            let ground = self.ground.load_full();
+            if !ground.plan.latency.is_sampled() {
+                continue;
+            }
+            sweeps = sweeps.wrapping_add(1);
+            let reported = self.inbox.take();
+            let connected = self.connections(&ground).await;
+            for report in reported.into_iter().chain(connected) {
+                take(&mut samples, &ground, &report, key);
+            }
+            let figures = settle(&mut samples, &ground);
+            let is_new = compiled_for
+                .as_ref()
+                .is_none_or(|last| !Arc::ptr_eq(last, &ground));
+            let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS);
+            let stale = is_new || is_due;
+            if (figures.changed || stale) && self.put_in_force(&ground, figures.rows).await {
+                compiled_for = Some(ground);
+            }
+            if is_due && !succeeded.is_cancelled() {
+                self.save(&samples);
+            }
+        }
+        if !succeeded.is_cancelled() {
+            self.save(&samples);
+        }
+    }
+
+    fn save(&self, samples: &Samples) {
+        let saved = self.store.as_ref().map(|store| store.save(samples));
+        if let Some(Err(error)) = saved {
+            tracing::warn!(%error, "measured latency not saved");
+        }
+    }
+
+    /// What the kernel says of the clients that are connected.
+    async fn connections(&self, ground: &Ground) -> Vec<Report> {
+        if !ground.plan.latency.connections {
+            return Vec::new();
+        }
+        let listen = &ground.plan.listen;
+        let listeners: Vec<_> = listen
+            .https
+            .iter()
+            .chain(&listen.http)
+            .chain(&self.started_at)
+            .copied()
+            .collect();
+        let asked = tokio::task::spawn_blocking(move || kernel::round_trips(&listeners)).await;
+        let found = match asked {
+            Ok(Ok(found)) => found,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the kernel does not tell the round trips of connections");
+                return Vec::new();
+            }
+            Err(_) => return Vec::new(),
+        };
+        let own = self.own_round_trips(ground);
+        // A proxy's connections say how far the proxy is.
+        let is_client =
+            |client: &IpAddr| !listen.trusted_proxies.iter().any(|p| p.contains(*client));
+        let clients = found.into_iter().filter(|(client, _)| is_client(client));
+        clients
+            .flat_map(|(client, ms)| reports(&ground.plan, &own, client, ms))
+            .collect()
+    }
+
+    /// How far regions are from here, where that is measured.
+    fn own_round_trips(&self, ground: &Ground) -> Vec<(Arc<str>, f64)> {
+        let snapshot = self.dns.load().snapshot.clone();
+        if !Arc::ptr_eq(&snapshot.plan, &ground.plan) {
+            return Vec::new();
+        }
+        let estimates = snapshot.edge.round_trips.iter();
+        estimates
+            .filter_map(|(region, estimate)| match estimate {
+                Estimate::Measured(ms) => Some((ground.plan.regions.of(region).name.clone(), *ms)),
+                Estimate::Modelled(_) | Estimate::Unknown => None,
+            })
+            .collect()
+    }
+
+    /// Compiles the client map with these figures; whether it was for the Plan in force.
+    async fn put_in_force(&self, ground: &Arc<Ground>, rows: Vec<Row>) -> bool {
+        if rows.is_empty() && ground.measured.sampled.load().is_empty() {
+            return true;
+        }
+        ground.measured.sampled.store(Arc::new(rows));
+        let for_this = ground.clone();
+        let compile = move || {
+            let Ground {
+                plan,
+                database,
+                measured,
+            } = &*for_this;
+            Arc::new(measured.client_map(plan, database))
+        };
+        let Ok(clients) = tokio::task::spawn_blocking(compile).await else {
+            return false;
+        };
+        let relocated = self.control.relocate(ground.plan.clone(), clients).await;
+        relocated.unwrap_or(false)
+    }
+}
+
+/// What a connection says of its client: how far the region is that this edge stands in, and of a client
+/// that is near, how far the others are.
+fn reports(plan: &Plan, own: &[(Arc<str>, f64)], client: IpAddr, ms: f64) -> Vec<Report> {
+    let here = plan.node.region.as_ref();
+    let mut reports = Vec::new();
+    if let Some(here) = here {
+        reports.push(Report {
+            client,
+            source: Source::Connections,
+            round_trips: vec![(here.clone(), ms)],
+        });
+    }
+    let others: Vec<_> = own
+        .iter()
+        .filter(|(region, _)| ms <= NEAR_MS && here != Some(region))
+        .map(|(region, from_here)| (region.clone(), from_here + ms))
+        .collect();
+    if !others.is_empty() {
+        reports.push(Report {
+            client,
+            source: Source::Edge,
+            round_trips: others,
+        });
+    }
+    reports
+}
+
+/// Takes in what is plausible.
+fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)) {
+    let region = |name: &str| {
+        ground
+            .plan
+            .region(name)
+            .map(|id| ground.plan.regions.of(id))
+    };
+    let place = |name: &str| region(name).and_then(|region| region.location);
+    let round_trips: Vec<(Option<GeoPoint>, f64)> = report
+        .round_trips
+        .iter()
+        .map(|(name, ms)| (place(name), *ms))
+        .collect();
+    let here = ground.database.lookup(report.client).point;
+    if !all_plausible(here, &round_trips) {
+        return count(report.source, "implausible");
+    }
+    let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
+    report.client.hash(&mut hasher);
+    let (hash, now_ms) = (hasher.finish(), clock::unix_ms());
+    for (region, ms) in &report.round_trips {
+        let sample = Sample {
+            client: report.client,
+            region: region.clone(),
+            ms: *ms,
+            source: report.source,
+        };
+        let result = match samples.take(&sample, hash, now_ms) {
+            Taken::Counted => "counted",
+            Taken::TooOften => "too_often",
+            Taken::Full => "full",
+        };
+        count(report.source, result);
+    }
+}
+
+fn count(source: Source, result: &'static str) {
+    metrics::counter!("meridian_latency_samples_total", "source" => source.as_str(), "result" => result)
+        .increment(1);
+}
+
+fn settle(samples: &mut Samples, ground: &Ground) -> crate::latency::Figures {
+    let latency = &ground.plan.latency;
+    let enough = Enough {
+        samples: latency.min_samples,
+        sources: latency.quorum.into(),
+    };
+    let asns = ground.measured.asns.as_deref();
+    let figures = samples.settle(enough, clock::unix_ms(), |address| {
+        let asn = asns.and_then(|asns| asns.lookup(address));
+        (asn, ground.database.lookup(address).country)
+    });
+    let networks = u32::try_from(samples.len()).unwrap_or(u32::MAX);
+    metrics::gauge!("meridian_latency_networks").set(f64::from(networks));
+    figures
+}

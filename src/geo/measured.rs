@@ -1,0 +1,264 @@
+//! Measured round trips by client: the most specific network that has a figure for a region decides.
+//!
+//! Pure. A prefix comes before its AS, that before the country, and where nobody has measured, the model
+//! stands in. Measured and modelled times are compared on one footing: what a network's own line adds
+//! shows in every region that was measured, so it is added to what is modelled beside them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+
+use super::asn::AsnDatabase;
+use super::built_in::country_points;
+use super::database::Location;
+use super::ranges::Ranges;
+use crate::config::plan::Plan;
+use crate::earth::{Country, GeoPoint};
+use crate::ids::RegionId;
+use crate::latency::{MODEL_BASE_MS, Measurement, Network, Row, Source, modelled_ms};
+use crate::prefix::Prefix;
+
+/// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
+/// region, and not to the others.
+const MOST_SHARED_MS: f64 = 30.0;
+
+/// A figure, and whose clients it is of.
+type Known = (Network, Measurement);
+
+/// The figures of one network by region.
+#[derive(Debug, Default)]
+struct Figures(Vec<(RegionId, Network, Measurement)>);
+
+impl Figures {
+    fn of(&self, region: RegionId) -> Option<Known> {
+        let found = self.0.iter().find(|(known, ..)| *known == region)?;
+        Some((found.1, found.2))
+    }
+}
+
+/// The place of a network's figures among all.
+pub(super) type FiguresId = u32;
+
+/// Which figures are an address's own, and its AS's.
+pub(super) type Found = (Option<FiguresId>, Option<FiguresId>);
+
+/// How far a region is from clients.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ClientEstimate {
+    /// Measured, ms. Where the figure has aged, the model has a part in `ms`.
+    Measured {
+        /// What is ranked by.
+        ms: f64,
+        /// Whose clients were measured.
+        network: Network,
+        /// The figure.
+        measurement: Measurement,
+    },
+    /// From the distance, ms.
+    Modelled(f64),
+    /// Neither was possible.
+    Unknown,
+}
+
+impl ClientEstimate {
+    /// In ms, if anything is known.
+    pub fn ms(self) -> Option<f64> {
+        match self {
+            Self::Measured { ms, .. } | Self::Modelled(ms) => Some(ms),
+            Self::Unknown => None,
+        }
+    }
+
+    /// Whether anybody has measured.
+    pub fn is_measured(self) -> bool {
+        matches!(self, Self::Measured { .. })
+    }
+}
+
+/// All that is measured, by client.
+#[derive(Debug)]
+pub(super) struct Measured {
+    prefixes: Ranges<Option<FiguresId>>,
+    asns: Ranges<Option<FiguresId>>,
+    countries: HashMap<Country, Figures>,
+    /// The country's own point: where the database knows no better.
+    points: HashMap<Country, GeoPoint>,
+    figures: Vec<Figures>,
+}
+
+impl Measured {
+    /// Sorts rows by network; those of regions that the Plan has not are left out. None: no row is left.
+    pub(super) fn new(plan: &Plan, asns: Option<&AsnDatabase>, rows: &[Row]) -> Option<Self> {
+        let mut sorted = Sorted::default();
+        for row in rows {
+            if let Some(region) = plan.region(&row.region) {
+                sorted.add(row, region);
+            }
+        }
+        if sorted.is_empty() {
+            return None;
+        }
+        let mut figures = Vec::new();
+        let mut keep = |kept: Figures| {
+            figures.push(kept);
+            FiguresId::try_from(figures.len() - 1).ok()
+        };
+        let mut of_prefix = Vec::new();
+        for prefix in sorted.prefixes.keys() {
+            of_prefix.push((*prefix, keep(sorted.inherited(*prefix))));
+        }
+        let of_asn: HashMap<u32, Option<FiguresId>> = std::mem::take(&mut sorted.asns)
+            .into_iter()
+            .map(|(asn, own)| (asn, keep(own)))
+            .collect();
+        let none = Ranges::longest_prefix(&[], None);
+        let asns = asns.map_or(none, |asns| {
+            let id = |asn: Option<u32>| of_asn.get(&asn?).copied().flatten();
+            asns.ranges().map(id)
+        });
+        Some(Self {
+            prefixes: Ranges::longest_prefix(&of_prefix, None),
+            asns,
+            countries: sorted.countries,
+            points: country_points(),
+            figures,
+        })
+    }
+
+    /// For every address, which figures are its own and its AS's.
+    pub(super) fn ranges(&self) -> Ranges<Found> {
+        self.prefixes.zip(&self.asns)
+    }
+
+    /// Which figures are an address's own, and its AS's.
+    pub(super) fn find(&self, client: IpAddr) -> Found {
+        let id = |ranges: &Ranges<Option<FiguresId>>| ranges.get(client).flatten();
+        (id(&self.prefixes), id(&self.asns))
+    }
+
+    /// How far regions are from clients of these figures and this location.
+    pub(super) fn estimates(
+        &self,
+        plan: &Plan,
+        regions: &[RegionId],
+        location: &Location,
+        found: Found,
+    ) -> Vec<ClientEstimate> {
+        let known: Vec<(Option<Known>, Option<f64>)> = regions
+            .iter()
+            .map(|region| {
+                let measured = self.measured(*region, location, found);
+                (measured, model(plan, *region, location.point))
+            })
+            .collect();
+        let excess = known.iter().filter_map(|(measured, model)| {
+            let (_, measurement) = (*measured)?;
+            Some(measurement.ms - (*model)?)
+        });
+        let shared = excess.min_by(f64::total_cmp).unwrap_or(0.0);
+        let shared = shared.clamp(-MODEL_BASE_MS, MOST_SHARED_MS);
+        let estimates = known.into_iter().map(|(measured, model)| {
+            let model = model.map(|ms| (ms + shared).max(0.0));
+            match (measured, model) {
+                (Some((network, measurement)), model) => ClientEstimate::Measured {
+                    ms: weighed(measurement, model),
+                    network,
+                    measurement,
+                },
+                (None, Some(ms)) => ClientEstimate::Modelled(ms),
+                (None, None) => ClientEstimate::Unknown,
+            }
+        });
+        estimates.collect()
+    }
+
+    fn measured(
+        &self,
+        region: RegionId,
+        location: &Location,
+        (own, of_asn): Found,
+    ) -> Option<Known> {
+        let figures = |id: Option<FiguresId>| self.figures.get(usize::try_from(id?).ok()?);
+        let of = |id| figures(id).and_then(|figures| figures.of(region));
+        of(own)
+            .or_else(|| of(of_asn))
+            .or_else(|| self.of_country(region, location))
+    }
+
+    /// What clients of a country measured together says nothing of one whose place is known better; what
+    /// the operator says of it does.
+    fn of_country(&self, region: RegionId, location: &Location) -> Option<Known> {
+        let country = location.country?;
+        let found = self.countries.get(&country)?.of(region)?;
+        let is_coarse = location.point == self.points.get(&country).copied();
+        (is_coarse || found.1.source == Source::Import).then_some(found)
+    }
+}
+
+/// How far regions are from clients of a location by distance alone.
+pub(super) fn modelled(
+    plan: &Plan,
+    regions: &[RegionId],
+    location: &Location,
+) -> Vec<ClientEstimate> {
+    let modelled = regions.iter().map(|region| {
+        let ms = model(plan, *region, location.point);
+        ms.map_or(ClientEstimate::Unknown, ClientEstimate::Modelled)
+    });
+    modelled.collect()
+}
+
+fn model(plan: &Plan, region: RegionId, here: Option<GeoPoint>) -> Option<f64> {
+    let there = plan.regions.of(region).location?;
+    Some(modelled_ms(here?.distance_km(there)))
+}
+
+/// What is measured, and as it ages the model more and more.
+fn weighed(measurement: Measurement, model: Option<f64>) -> f64 {
+    let Measurement { ms, trust, .. } = measurement;
+    model.map_or(ms, |model| trust * ms + (1.0 - trust) * model)
+}
+
+/// Rows by network, each region once.
+#[derive(Default)]
+struct Sorted {
+    prefixes: BTreeMap<Prefix, Figures>,
+    asns: BTreeMap<u32, Figures>,
+    countries: HashMap<Country, Figures>,
+    lengths: BTreeSet<u8>,
+}
+
+impl Sorted {
+    /// The first row of a network and region counts: what is imported comes before what is sampled.
+    fn add(&mut self, row: &Row, region: RegionId) {
+        let figures = match row.network {
+            Network::Prefix(prefix) => {
+                self.lengths.insert(prefix.length());
+                self.prefixes.entry(prefix).or_default()
+            }
+            Network::Asn(asn) => self.asns.entry(asn).or_default(),
+            Network::Country(country) => self.countries.entry(country).or_default(),
+        };
+        if figures.of(region).is_none() {
+            figures.0.push((region, row.network, row.measurement));
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.prefixes.is_empty() && self.asns.is_empty() && self.countries.is_empty()
+    }
+
+    /// A prefix's own figures, and those of the prefixes around it for regions that it has none of.
+    fn inherited(&self, prefix: Prefix) -> Figures {
+        let mut all = Figures::default();
+        let lengths = self.lengths.range(..=prefix.length()).rev();
+        let around = lengths.map(|length| Prefix::around(prefix.address(), *length));
+        for figures in around.filter_map(|around| self.prefixes.get(&around)) {
+            for figure in &figures.0 {
+                if all.of(figure.0).is_none() {
+                    all.0.push(*figure);
+                }
+            }
+        }
+        all
+    }
+}

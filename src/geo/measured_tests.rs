@@ -1,0 +1,240 @@
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use proptest::prelude::*;
+
+use super::{ClientEstimate, ClientMap, Database};
+use crate::config::load_text;
+use crate::config::plan::Plan;
+use crate::ids::{Id, RegionId, ServiceId};
+use crate::latency::{Measurement, Row, Source};
+
+/// Virginia, Ireland, Frankfurt and Tokyo.
+fn plan(geo: &str, policy: &str) -> Plan {
+    let yaml = format!(
+        "geo: {{ networks: {{ {geo} }} }}
+regions:
+  us-east-1: {{ addresses: [192.0.2.1] }}
+  eu-west-1: {{ addresses: [192.0.2.2] }}
+  eu-central-1: {{ addresses: [192.0.2.3] }}
+  ap-northeast-1: {{ addresses: [192.0.2.4] }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: {policy} }} }} }}"
+    );
+    load_text("edge.yaml", &yaml, &|_| None).unwrap().plan
+}
+
+/// A small database that knows places.
+static CITIES: LazyLock<Database> = LazyLock::new(|| {
+    let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/city.mmdb");
+    Database::open(&file).unwrap()
+});
+
+fn row(network: &str, region: &str, ms: f64) -> Row {
+    Row {
+        network: network.parse().unwrap(),
+        region: region.into(),
+        measurement: Measurement {
+            ms,
+            samples: None,
+            at_ms: 0,
+            source: Source::Import,
+            trust: 1.0,
+        },
+    }
+}
+
+fn order(plan: &Plan, clients: &ClientMap, client: &str) -> Vec<String> {
+    let service = ServiceId::at(0);
+    let (place, _) = clients.locate(service, client.parse().unwrap());
+    let nearest = clients.place(service, place).nearest.as_deref();
+    let names = nearest.unwrap_or_default().iter();
+    names
+        .map(|region| plan.regions.of(*region).name.to_string())
+        .collect()
+}
+
+/// Whether rows put the client's regions in this order; by distance it is Frankfurt's.
+#[track_caller]
+fn check(client: &str, rows: &[Row], expected: &[&str]) {
+    let plan = plan("", "latency");
+    let clients = ClientMap::measured(&plan, &Database::built_in(), None, rows);
+    assert_eq!(order(&plan, &clients, client), expected);
+}
+
+const DUTCH: &str = "193.0.6.139";
+const BY_DISTANCE: [&str; 4] = ["eu-central-1", "eu-west-1", "us-east-1", "ap-northeast-1"];
+const IRELAND_FIRST: [&str; 4] = ["eu-west-1", "eu-central-1", "us-east-1", "ap-northeast-1"];
+
+#[test]
+fn a_measured_detour_moves_a_network_and_only_it() {
+    let rows = [
+        row("193.0.6.0/24", "eu-west-1", 20.0),
+        row("193.0.6.0/24", "eu-central-1", 45.0),
+    ];
+    check(DUTCH, &rows, &IRELAND_FIRST);
+    check("193.0.7.1", &rows, &BY_DISTANCE);
+}
+
+#[test]
+fn a_gain_that_is_not_real_moves_nobody() {
+    let rows = [
+        row("193.0.6.0/24", "eu-west-1", 20.0),
+        row("193.0.6.0/24", "eu-central-1", 24.0),
+    ];
+    check(DUTCH, &rows, &BY_DISTANCE);
+}
+
+#[test]
+fn a_quick_line_is_not_a_near_region() {
+    // 12 ms to Ireland is less than the model's 31 ms to Frankfurt, but the line is as quick to both.
+    check(
+        DUTCH,
+        &[row("193.0.6.0/24", "eu-west-1", 18.0)],
+        &BY_DISTANCE,
+    );
+    check(
+        DUTCH,
+        &[row("193.0.6.0/24", "eu-central-1", 55.0)],
+        &BY_DISTANCE,
+    );
+}
+
+#[test]
+fn what_no_line_explains_is_a_detour() {
+    check(
+        DUTCH,
+        &[row("193.0.6.0/24", "eu-central-1", 150.0)],
+        &IRELAND_FIRST,
+    );
+}
+
+#[test]
+fn the_most_specific_network_that_was_measured_decides() {
+    let rows = [
+        row("NL", "eu-west-1", 10.0),
+        row("NL", "eu-central-1", 60.0),
+        row("193.0.0.0/16", "eu-west-1", 60.0),
+        row("193.0.6.0/24", "eu-west-1", 70.0),
+        row("193.0.6.0/24", "eu-central-1", 10.0),
+    ];
+    check("145.97.1.1", &rows, &IRELAND_FIRST);
+    check("193.0.7.1", &rows, &BY_DISTANCE);
+    check(DUTCH, &rows, &BY_DISTANCE);
+    let plan = plan("", "latency");
+    let database = Database::built_in();
+    let clients = ClientMap::measured(&plan, &database, None, &rows);
+    let of = |client: &str| -> Vec<String> {
+        let client: IpAddr = client.parse().unwrap();
+        let location = database.lookup(client);
+        let estimates = clients.estimates(&plan, ServiceId::at(0), &location, client);
+        let estimates = estimates.unwrap().into_iter();
+        estimates
+            .map(|(_, estimate)| match estimate {
+                ClientEstimate::Measured { network, .. } => network.to_string(),
+                ClientEstimate::Modelled(_) | ClientEstimate::Unknown => "model".to_owned(),
+            })
+            .collect()
+    };
+    assert_eq!(of("193.0.7.1"), ["model", "193.0.0.0/16", "NL", "model"]);
+    assert_eq!(
+        of(DUTCH),
+        ["model", "193.0.6.0/24", "193.0.6.0/24", "model"]
+    );
+}
+
+#[test]
+fn networks_that_are_ranked_alike_are_one_scope() {
+    let plan = plan("", "latency");
+    let rows: Vec<Row> = (0..=255)
+        .flat_map(|third| {
+            let network = format!("10.0.{third}.0/24");
+            let ms = 20.0 + f64::from(third) / 10.0;
+            [
+                row(&network, "eu-west-1", ms),
+                row(&network, "us-east-1", ms + 80.0),
+            ]
+        })
+        .collect();
+    let clients = ClientMap::measured(&plan, &Database::built_in(), None, &rows);
+    let (_, scope) = clients.locate(ServiceId::at(0), "10.0.77.1".parse().unwrap());
+    assert_eq!(scope, 16);
+}
+
+#[test]
+fn one_region_s_round_trip_says_nothing_of_a_client_that_nobody_can_place() {
+    let plan = plan("", "latency");
+    let rows = [row("10.1.0.0/24", "eu-west-1", 20.0)];
+    let clients = ClientMap::measured(&plan, &Database::built_in(), None, &rows);
+    assert!(order(&plan, &clients, "10.1.0.1").is_empty());
+}
+
+#[test]
+fn the_operator_s_word_and_the_policy_come_first() {
+    let rows = [
+        row("193.0.6.0/24", "us-east-1", 10.0),
+        row("193.0.6.0/24", "eu-central-1", 200.0),
+    ];
+    for (geo, policy) in [("193.0.6.0/24: eu-central-1", "latency"), ("", "geo")] {
+        let plan = plan(geo, policy);
+        let clients = ClientMap::measured(&plan, &Database::built_in(), None, &rows);
+        assert_eq!(order(&plan, &clients, DUTCH)[0], "eu-central-1");
+    }
+}
+
+#[test]
+fn a_figure_of_little_trust_is_mostly_the_model() {
+    let mut rows = [
+        row("193.0.6.0/24", "eu-west-1", 20.0),
+        row("193.0.6.0/24", "eu-central-1", 45.0),
+    ];
+    for row in &mut rows {
+        row.measurement.trust = 0.25;
+    }
+    check(DUTCH, &rows, &BY_DISTANCE);
+}
+
+#[test]
+fn what_others_of_a_large_country_measure_does_not_move_a_client_whose_place_is_known() {
+    let database = &*CITIES;
+    let plan = plan("", "latency");
+    let client = "198.51.100.1";
+    let country = database.lookup(client.parse().unwrap()).country.unwrap();
+    let mut rows = [
+        row(country.as_str(), "ap-northeast-1", 10.0),
+        row(country.as_str(), "eu-central-1", 300.0),
+    ];
+    let first = |rows: &[Row]| {
+        let clients = ClientMap::measured(&plan, database, None, rows);
+        order(&plan, &clients, client)[0].clone()
+    };
+    assert_eq!(first(&rows), "ap-northeast-1", "the operator's word counts");
+    for row in &mut rows {
+        row.measurement.source = Source::Connections;
+    }
+    assert_ne!(first(&rows), "ap-northeast-1");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+    /// Whatever is measured, every region stays in the order, once.
+    #[test]
+    fn measurements_lose_no_region(
+        fed in prop::collection::vec((0u8..4, 0usize..4, 0.1..2_000.0), 0..20),
+        client: u32,
+    ) {
+        let plan = plan("", "latency");
+        let rows: Vec<Row> = fed
+            .into_iter()
+            .map(|(first, region, ms)| {
+                let name = plan.regions.of(RegionId::at(region)).name.clone();
+                row(&format!("{}.0.0.0/8", first * 60), &name, ms)
+            })
+            .collect();
+        let clients = ClientMap::measured(&plan, &CITIES, None, &rows);
+        let client = std::net::Ipv4Addr::from_bits(client).to_string();
+        let mut order = order(&plan, &clients, &client);
+        order.sort();
+        order.dedup();
+        prop_assert!(order.is_empty() || order.len() == 4, "{order:?}");
+    }
+}

@@ -1,0 +1,287 @@
+//! The table of samples: client network × region, averaged, bounded, and slow to believe.
+//!
+//! Pure. Samples come in with their time, figures in force come out. One source counts once a minute, a
+//! network counts once enough sources agree to be measured, and what is too few for a network still has
+//! a vote, one for each, in the median of its AS and its country. So whoever lies misleads at most its
+//! own network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::RoundTrip;
+use super::measurement::{Measurement, Network, Row, Source};
+use super::settled::{Settled, trust};
+use crate::earth::Country;
+use crate::prefix::Prefix;
+
+/// The networks that are remembered.
+pub(super) const MOST_NETWORKS: usize = 65_536;
+
+/// The regions that are remembered of each.
+const MOST_REGIONS: usize = 64;
+
+/// The sources that are told apart in each network.
+const MOST_SOURCES: usize = 16;
+
+/// A source counts for a region once in this time.
+const SOURCE_EVERY_MS: u64 = 60_000;
+
+/// What full means to the sweep: a full table is thinned by an eighth, so that it is done seldom.
+const ROOM: usize = MOST_NETWORKS / 8;
+
+/// What makes a figure count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Enough {
+    /// Samples of a network, or of all that are taken together.
+    pub samples: u32,
+    /// Distinct addresses of a network; distinct networks of an AS or a country.
+    pub sources: usize,
+}
+
+/// One measurement of one client.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Whose.
+    pub client: IpAddr,
+    /// To where.
+    pub region: Arc<str>,
+    /// How long.
+    pub ms: f64,
+    /// By whom.
+    pub source: Source,
+}
+
+/// What has become of a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// It counts.
+    Counted,
+    /// Its source was heard of that region less than a minute ago.
+    TooOften,
+    /// There is no room.
+    Full,
+}
+
+/// What is known of a region from a network.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Cell {
+    pub(super) average: RoundTrip,
+    pub(super) at_ms: u64,
+    pub(super) source: Source,
+    /// Hashes of addresses, with when each was last heard.
+    heard: Vec<(u64, u64)>,
+    /// How many there were before a restart, whose hashes nobody can compare.
+    pub(super) heard_before: usize,
+}
+
+impl Cell {
+    pub(super) fn new(average: RoundTrip, at_ms: u64, source: Source, heard_before: usize) -> Self {
+        Self {
+            average,
+            at_ms,
+            source,
+            heard: Vec::new(),
+            heard_before: heard_before.min(MOST_SOURCES),
+        }
+    }
+
+    pub(super) fn sources(&self) -> usize {
+        self.heard.len().max(self.heard_before)
+    }
+
+    /// Whether this source may count now; if so, it is noted.
+    fn hear(&mut self, hash: u64, now_ms: u64) -> bool {
+        if let Some((_, last)) = self.heard.iter_mut().find(|(known, _)| *known == hash) {
+            let is_due = now_ms.saturating_sub(*last) >= SOURCE_EVERY_MS;
+            if is_due {
+                *last = now_ms;
+            }
+            return is_due;
+        }
+        if self.heard.len() < MOST_SOURCES {
+            self.heard.push((hash, now_ms));
+        } else if let Some(oldest) = self.heard.iter_mut().min_by_key(|(_, last)| *last) {
+            // Sixteen that each count once a minute are all that a network needs.
+            if now_ms.saturating_sub(oldest.1) < SOURCE_EVERY_MS {
+                return false;
+            }
+            *oldest = (hash, now_ms);
+        }
+        true
+    }
+}
+
+/// What is known of a network.
+pub(super) type Cells = BTreeMap<Arc<str>, Cell>;
+
+/// The AS and the country of an address.
+pub type Above = (Option<u32>, Option<Country>);
+
+/// The table.
+#[derive(Debug, Default)]
+pub struct Samples {
+    pub(super) networks: HashMap<Prefix, Cells>,
+    settled: HashMap<(Network, Arc<str>), Settled>,
+}
+
+/// The figures in force.
+#[derive(Debug)]
+pub struct Figures {
+    /// All of them, in order.
+    pub rows: Vec<Row>,
+    /// Whether any figure or its weight is another than last time.
+    pub changed: bool,
+}
+
+impl Samples {
+    /// How many networks are remembered.
+    pub fn len(&self) -> usize {
+        self.networks.len()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.networks.is_empty()
+    }
+
+    /// Takes in a plausible sample. `hash` stands for its client's address.
+    pub fn take(&mut self, sample: &Sample, hash: u64, now_ms: u64) -> Taken {
+        let network = Network::around(sample.client);
+        if self.networks.len() >= MOST_NETWORKS && !self.networks.contains_key(&network) {
+            return Taken::Full;
+        }
+        let cells = self.networks.entry(network).or_default();
+        if cells.len() >= MOST_REGIONS && !cells.contains_key(&sample.region) {
+            return Taken::Full;
+        }
+        let fresh = || Cell::new(RoundTrip::default(), now_ms, sample.source, 0);
+        let cell = cells.entry(sample.region.clone()).or_insert_with(fresh);
+        if !cell.hear(hash, now_ms) {
+            return Taken::TooOften;
+        }
+        cell.average.sample(sample.ms);
+        cell.at_ms = now_ms;
+        cell.source = sample.source;
+        Taken::Counted
+    }
+
+    /// Forgets what has aged away, settles what is measured, and tells what is in force.
+    pub fn settle(
+        &mut self,
+        enough: Enough,
+        now_ms: u64,
+        above: impl Fn(IpAddr) -> Above,
+    ) -> Figures {
+        self.forget(now_ms);
+        let measured = self.measured(enough, now_ms, above);
+        let before = std::mem::take(&mut self.settled);
+        let mut changed = before.keys().any(|key| !measured.contains_key(key));
+        let mut rows = Vec::with_capacity(measured.len());
+        for ((network, region), mut measurement) in measured {
+            let key = (network, region.clone());
+            let mut settled = match before.get(&key) {
+                Some(settled) => *settled,
+                None => {
+                    changed = true;
+                    Settled::new(measurement.ms)
+                }
+            };
+            changed |= settled.observe(measurement.ms, now_ms);
+            measurement.ms = settled.ms();
+            self.settled.insert(key, settled);
+            rows.push(Row {
+                network,
+                region,
+                measurement,
+            });
+        }
+        Figures { rows, changed }
+    }
+
+    /// Drops what counts for nothing any more, and the oldest of a table that is full.
+    fn forget(&mut self, now_ms: u64) {
+        self.networks.retain(|_, cells| {
+            cells.retain(|_, cell| trust(now_ms.saturating_sub(cell.at_ms)) > 0.0);
+            !cells.is_empty()
+        });
+        if self.networks.len() <= MOST_NETWORKS - ROOM {
+            return;
+        }
+        let newest = |cells: &Cells| cells.values().map(|cell| cell.at_ms).max();
+        let mut by_age: Vec<_> = self.networks.iter().map(|(n, c)| (newest(c), *n)).collect();
+        by_age.sort_unstable();
+        let most = by_age.len() - (MOST_NETWORKS - ROOM);
+        for (_, network) in by_age.into_iter().take(most) {
+            self.networks.remove(&network);
+        }
+    }
+
+    /// What is measured at present, of networks and of what they lie in.
+    fn measured(
+        &self,
+        enough: Enough,
+        now_ms: u64,
+        above: impl Fn(IpAddr) -> Above,
+    ) -> BTreeMap<(Network, Arc<str>), Measurement> {
+        let mut measured = BTreeMap::new();
+        let mut votes: HashMap<(Network, Arc<str>), Vec<Measurement>> = HashMap::new();
+        for (prefix, cells) in &self.networks {
+            let (asn, country) = above(prefix.address());
+            let above = [asn.map(Network::Asn), country.map(Network::Country)];
+            for (region, cell) in cells {
+                let Some(vote) = cell.measurement(now_ms) else {
+                    continue;
+                };
+                for network in above.iter().flatten() {
+                    let key = (*network, region.clone());
+                    votes.entry(key).or_default().push(vote);
+                }
+                let samples = vote.samples.unwrap_or(0);
+                if samples >= enough.samples && cell.sources() >= enough.sources {
+                    measured.insert((Network::Prefix(*prefix), region.clone()), vote);
+                }
+            }
+        }
+        let together = votes
+            .into_iter()
+            .filter_map(|(key, votes)| Some((key, of_all(votes, enough)?)));
+        measured.extend(together);
+        measured
+    }
+}
+
+impl Cell {
+    fn measurement(&self, now_ms: u64) -> Option<Measurement> {
+        Some(Measurement {
+            ms: self.average.ms()?,
+            samples: Some(self.average.samples()),
+            at_ms: self.at_ms,
+            source: self.source,
+            trust: trust(now_ms.saturating_sub(self.at_ms)),
+        })
+    }
+}
+
+/// The median of networks, one vote each, as fresh as the freshest; none, if they are too few.
+fn of_all(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
+    let samples = votes.iter().filter_map(|vote| vote.samples);
+    let samples = samples.fold(0, u32::saturating_add);
+    if votes.len() < enough.sources || samples < enough.samples {
+        return None;
+    }
+    votes.sort_by(|a, b| a.ms.total_cmp(&b.ms));
+    let median = *votes.get(votes.len() / 2)?;
+    let at_ms = votes.iter().map(|vote| vote.at_ms).max()?;
+    let trust = votes.iter().map(|vote| vote.trust).fold(0.0, f64::max);
+    Some(Measurement {
+        samples: Some(samples),
+        at_ms,
+        trust,
+        ..median
+    })
+}
+
+#[cfg(test)]
+#[path = "samples_tests.rs"]
+mod tests;

@@ -1,0 +1,173 @@
+use proptest::prelude::*;
+
+use super::super::settled::LASTING_MS;
+use super::*;
+
+const ENOUGH: Enough = Enough {
+    samples: 6,
+    sources: 3,
+};
+
+const MINUTE: u64 = 60_000;
+
+fn sample(client: &str, region: &str, ms: f64) -> Sample {
+    Sample {
+        client: client.parse().unwrap(),
+        region: region.into(),
+        ms,
+        source: Source::Connections,
+    }
+}
+
+/// Every address of 192.0.2.0/24 is of AS 1 and NL, as is 198.51.100.0/24 and whatever begins with 10.
+fn above(address: IpAddr) -> Above {
+    match address {
+        IpAddr::V4(_) => (Some(1), "NL".parse().ok()),
+        IpAddr::V6(_) => (None, None),
+    }
+}
+
+/// Takes in `rounds` samples of each of `hosts` in a network, a minute apart.
+fn feed(samples: &mut Samples, network: &str, hosts: u64, rounds: u64, ms: f64, from_ms: u64) {
+    for round in 0..rounds {
+        for host in 0..hosts {
+            let taken = samples.take(
+                &sample(&format!("{network}.{host}"), "r", ms),
+                host,
+                from_ms + round * MINUTE,
+            );
+            assert_eq!(taken, Taken::Counted);
+        }
+    }
+}
+
+fn rows(samples: &mut Samples, now_ms: u64) -> Vec<(String, f64)> {
+    let figures = samples.settle(ENOUGH, now_ms, above);
+    let rows = figures.rows.into_iter();
+    rows.map(|row| (row.network.to_string(), row.measurement.ms))
+        .collect()
+}
+
+#[test]
+fn a_network_counts_once_samples_and_sources_are_enough() {
+    let mut samples = Samples::default();
+    feed(&mut samples, "192.0.2", 2, 10, 20.0, 0);
+    assert_eq!(rows(&mut samples, 10 * MINUTE), [], "two addresses");
+    let mut samples = Samples::default();
+    feed(&mut samples, "192.0.2", 3, 1, 20.0, 0);
+    assert_eq!(rows(&mut samples, MINUTE), [], "three samples");
+    feed(&mut samples, "192.0.2", 3, 1, 20.0, MINUTE);
+    let expected = [("192.0.2.0/24".to_owned(), 20.0)];
+    assert_eq!(rows(&mut samples, MINUTE), expected);
+}
+
+#[test]
+fn a_source_counts_once_a_minute() {
+    let mut samples = Samples::default();
+    let taken: Vec<Taken> = [0, 1, MINUTE - 1, MINUTE]
+        .into_iter()
+        .map(|now| samples.take(&sample("192.0.2.1", "r", 20.0), 7, now))
+        .collect();
+    let (yes, no) = (Taken::Counted, Taken::TooOften);
+    assert_eq!(taken, [yes, no, no, yes]);
+}
+
+#[test]
+fn networks_of_few_samples_count_together_for_their_as_and_country() {
+    let mut samples = Samples::default();
+    for (third, ms) in [(1, 20.0), (2, 22.0), (3, 900.0)] {
+        feed(&mut samples, &format!("10.0.{third}"), 1, 2, ms, 0);
+    }
+    let expected = [("AS1".to_owned(), 22.0), ("NL".to_owned(), 22.0)];
+    assert_eq!(rows(&mut samples, MINUTE), expected);
+}
+
+#[test]
+fn whoever_lies_moves_its_own_network_and_nobody_else() {
+    let mut samples = Samples::default();
+    for third in 1..=4 {
+        feed(&mut samples, &format!("10.0.{third}"), 4, 3, 20.0, 0);
+    }
+    feed(&mut samples, "10.0.9", 16, 30, 1_900.0, 0);
+    let figures = rows(&mut samples, 30 * MINUTE);
+    for (network, ms) in figures {
+        let expected = if network == "10.0.9.0/24" {
+            1_900.0
+        } else {
+            20.0
+        };
+        assert_eq!(ms, expected, "{network}");
+    }
+}
+
+#[test]
+fn a_figure_changes_when_another_lasts_and_ages_away() {
+    let mut samples = Samples::default();
+    feed(&mut samples, "192.0.2", 3, 5, 20.0, 0);
+    assert!(samples.settle(ENOUGH, 0, above).changed);
+    assert!(!samples.settle(ENOUGH, 1, above).changed);
+    feed(&mut samples, "192.0.2", 3, 30, 80.0, 5 * MINUTE);
+    let at = 35 * MINUTE;
+    assert!(!samples.settle(ENOUGH, at, above).changed, "for now");
+    assert!(samples.settle(ENOUGH, at + LASTING_MS, above).changed);
+    let day = 24 * 60 * MINUTE;
+    let figures = samples.settle(ENOUGH, at + day, above);
+    assert!(figures.changed && figures.rows.is_empty());
+    assert!(samples.is_empty());
+}
+
+#[test]
+fn a_full_table_takes_no_more_until_it_is_thinned() {
+    let mut samples = Samples::default();
+    let networks = u32::try_from(MOST_NETWORKS).unwrap();
+    for number in 0..networks {
+        let client = std::net::Ipv4Addr::from_bits(number << 8).to_string();
+        samples.take(&sample(&client, "r", 20.0), 1, number.into());
+    }
+    let more = sample("255.0.0.1", "r", 20.0);
+    assert_eq!(samples.take(&more, 1, 70_000), Taken::Full);
+    samples.settle(ENOUGH, 70_000, |_| (None, None));
+    assert_eq!(samples.len(), MOST_NETWORKS - ROOM);
+    assert_eq!(samples.take(&more, 1, 70_001), Taken::Counted);
+    let oldest = Network::around("0.0.0.1".parse().unwrap());
+    assert!(!samples.networks.contains_key(&oldest));
+}
+
+proptest! {
+    /// Whatever comes in whatever order: no figure without its quorum, and none outside its samples.
+    #[test]
+    fn figures_lie_within_their_samples_and_have_their_quorum(
+        fed in prop::collection::vec((0u8..4, 0u8..6, 1.0..500.0, 0u64..600_000), 0..200),
+    ) {
+        let mut samples = Samples::default();
+        let mut counted: HashMap<Prefix, (Vec<u8>, Vec<f64>)> = HashMap::new();
+        for (third, host, ms, at) in fed {
+            let sample = sample(&format!("10.0.{third}.{host}"), "r", ms);
+            if samples.take(&sample, host.into(), at) == Taken::Counted {
+                let known = counted.entry(Network::around(sample.client)).or_default();
+                known.0.push(host);
+                known.1.push(ms);
+            }
+        }
+        for row in samples.settle(ENOUGH, 600_000, above).rows {
+            let within = |(_, times): &(Vec<u8>, Vec<f64>)| {
+                times.iter().any(|ms| *ms <= row.measurement.ms + 1e-9)
+                    && times.iter().any(|ms| *ms >= row.measurement.ms - 1e-9)
+            };
+            match row.network {
+                Network::Prefix(prefix) => {
+                    let known = &counted[&prefix];
+                    let mut hosts = known.0.clone();
+                    hosts.sort_unstable();
+                    hosts.dedup();
+                    prop_assert!(hosts.len() >= ENOUGH.sources);
+                    prop_assert!(known.1.len() >= 6 && within(known));
+                }
+                Network::Asn(_) | Network::Country(_) => {
+                    prop_assert!(counted.len() >= ENOUGH.sources);
+                    prop_assert!(counted.values().any(within));
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,206 @@
+//! What is measured survives a restart: `latency` in `state_dir`.
+//!
+//! A line that says the version and the digest of the rest, and the rest as JSON. Written whole to a new
+//! file that then takes the old one's name. A file that cannot be read is set aside, never a reason not
+//! to start. Addresses are not written: networks are, with how many sources were heard in each.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::digest::{SHA256, digest};
+use serde_json::{Value, json};
+
+use super::RoundTrip;
+use super::measurement::{Source, is_round_trip};
+use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
+
+/// How the file begins: its form, before the digest.
+const MARK: &str = "meridian-latency 1 ";
+
+/// The file cannot be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {error}", path.display())]
+pub struct StoreError {
+    path: PathBuf,
+    error: io::Error,
+}
+
+/// The file.
+#[derive(Clone, Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+impl Store {
+    /// The file of a folder, which another store has made.
+    pub fn of(folder: &Path) -> Self {
+        Self {
+            path: folder.join("latency"),
+        }
+    }
+
+    /// What the file remembers; nothing, if there is none.
+    pub fn restore(&self) -> Samples {
+        let read = std::fs::read_to_string(&self.path);
+        let why = match read {
+            Ok(text) => match decode(&text) {
+                Ok(samples) => return samples,
+                Err(why) => why.to_owned(),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Samples::default(),
+            Err(error) => error.to_string(),
+        };
+        let aside = self.path.with_extension("unreadable");
+        tracing::warn!(file = %self.path.display(), why, "measured latency set aside; starting without it");
+        if let Err(error) = std::fs::rename(&self.path, aside) {
+            tracing::warn!(file = %self.path.display(), %error, "it cannot be set aside");
+        }
+        Samples::default()
+    }
+
+    /// Writes what is to be remembered.
+    pub fn save(&self, samples: &Samples) -> Result<(), StoreError> {
+        let new = self.path.with_extension("new");
+        let write = || {
+            std::fs::write(&new, encode(samples))?;
+            std::fs::File::open(&new)?.sync_all()?;
+            std::fs::rename(&new, &self.path)
+        };
+        write().map_err(|error| StoreError {
+            path: self.path.clone(),
+            error,
+        })
+    }
+}
+
+fn hex_digest(text: &str) -> String {
+    let digest = digest(&SHA256, text.as_bytes());
+    let bytes = digest.as_ref().iter();
+    bytes.map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn encode(samples: &Samples) -> String {
+    let networks: serde_json::Map<String, Value> = samples
+        .networks
+        .iter()
+        .map(|(prefix, cells)| {
+            let regions: serde_json::Map<String, Value> = cells
+                .iter()
+                .map(|(region, cell)| (region.to_string(), encode_cell(cell)))
+                .collect();
+            (prefix.to_string(), regions.into())
+        })
+        .collect();
+    let body = Value::from(networks).to_string();
+    format!("{MARK}{}\n{body}", hex_digest(&body))
+}
+
+fn encode_cell(cell: &Cell) -> Value {
+    json!({
+        "ms": cell.average.ms(),
+        "samples": cell.average.samples(),
+        "at_ms": cell.at_ms,
+        "source": cell.source.as_str(),
+        "sources": cell.sources(),
+    })
+}
+
+fn decode(text: &str) -> Result<Samples, &'static str> {
+    let rest = text
+        .strip_prefix(MARK)
+        .ok_or("it is no file of measured latency, or of another version")?;
+    let (digest, body) = rest.split_once('\n').ok_or("it is cut short")?;
+    if hex_digest(body) != digest {
+        return Err("its digest is not that of what it holds");
+    }
+    let networks: Value = serde_json::from_str(body).map_err(|_| "it holds no JSON")?;
+    let mut samples = Samples::default();
+    let networks = networks.as_object().into_iter().flatten();
+    for (prefix, regions) in networks.take(MOST_NETWORKS) {
+        let prefix = prefix.parse().map_err(|_| "it names what is no network")?;
+        samples.networks.insert(prefix, decode_cells(regions));
+    }
+    Ok(samples)
+}
+
+fn decode_cells(regions: &Value) -> Cells {
+    let regions = regions.as_object().into_iter().flatten();
+    regions
+        .filter_map(|(region, cell)| Some((region.as_str().into(), decode_cell(cell)?)))
+        .collect()
+}
+
+fn decode_cell(cell: &Value) -> Option<Cell> {
+    let number = |key: &str| cell.get(key)?.as_u64();
+    let ms = cell.get("ms")?.as_f64().filter(|ms| is_round_trip(*ms))?;
+    let source = cell.get("source")?.as_str()?;
+    let source = Source::ALL.into_iter().find(|s| s.as_str() == source)?;
+    let average = RoundTrip::known(ms, u32::try_from(number("samples")?).ok()?);
+    let sources = usize::try_from(number("sources")?).ok()?;
+    Some(Cell::new(average, number("at_ms")?, source, sources))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Enough, Sample};
+    use super::*;
+
+    const ENOUGH: Enough = Enough {
+        samples: 3,
+        sources: 3,
+    };
+
+    fn measured() -> Samples {
+        let mut samples = Samples::default();
+        for host in 1..4_u64 {
+            let sample = Sample {
+                client: format!("192.0.2.{host}").parse().unwrap(),
+                region: "eu-west-1".into(),
+                ms: 20.5,
+                source: Source::Beacon,
+            };
+            samples.take(&sample, host, 1_000 + host);
+        }
+        samples
+    }
+
+    #[test]
+    fn what_is_measured_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::of(folder.path());
+        assert!(store.restore().is_empty(), "there is no file yet");
+        let mut samples = measured();
+        store.save(&samples).unwrap();
+        let mut restored = store.restore();
+        let figures = |samples: &mut Samples| samples.settle(ENOUGH, 2_000, |_| (None, None)).rows;
+        let rows = figures(&mut restored);
+        assert_eq!(rows.len(), 1);
+        assert_eq!(rows, figures(&mut samples));
+    }
+
+    #[test]
+    fn no_address_of_a_client_is_written() {
+        let text = encode(&measured());
+        assert!(text.contains("192.0.2.0/24") && !text.contains("192.0.2.1"));
+    }
+
+    #[test]
+    fn a_file_that_is_damaged_anywhere_is_set_aside() {
+        let whole = encode(&measured());
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::of(folder.path());
+        for at in 0..whole.len() {
+            let mut bytes = whole.clone().into_bytes();
+            bytes[at] ^= 1;
+            assert!(
+                String::from_utf8(bytes).is_ok_and(|text| decode(&text).is_err()),
+                "at {at}"
+            );
+            assert!(decode(&whole[..at]).is_err(), "cut at {at}");
+        }
+        std::fs::write(folder.path().join("latency"), &whole[..whole.len() - 1]).unwrap();
+        assert!(store.restore().is_empty());
+        assert!(folder.path().join("latency.unreadable").exists());
+        assert!(!folder.path().join("latency").exists());
+    }
+}
