@@ -1,5 +1,7 @@
 //! `meridian check` and `meridian schema`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::{Config, Done, Failed};
@@ -16,6 +18,9 @@ use crate::edge::{Materials, MissingKeys, Source, load_materials};
 pub(super) struct Check {
     #[command(flatten)]
     config: Config,
+    /// The same as --config
+    #[arg(value_name = "PATH", conflicts_with = "paths")]
+    named: Vec<PathBuf>,
     /// Fail on warnings too
     #[arg(long)]
     strict: bool,
@@ -28,10 +33,13 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn run(self) -> Done {
-        let loaded = Source::paths(self.config.paths)
+    pub(super) fn run(mut self) -> Done {
+        if !self.named.is_empty() {
+            self.config.paths.clone_from(&self.named);
+        }
+        let loaded = Source::paths(self.config.paths.clone())
             .load()
-            .map_err(|problems| Failed(problems.to_string()))?;
+            .map_err(|problems| Failed(format!("{problems}{}", self.config.hint(""))))?;
         let materials = load_materials(&loaded, None, MissingKeys::Leave)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let warnings = [loaded.warnings.clone(), materials.warnings.clone()].concat();

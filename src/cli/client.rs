@@ -1,9 +1,4 @@
 //! The way to a running edge's admin API.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a JSON value indexed by a key it lacks gives null"
-)]
-
 use std::path::Path;
 
 use reqwest::{Method, RequestBuilder};
@@ -11,6 +6,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
 
+use super::refusal::{self, unreachable};
 use super::{Credentials, Failed, Running};
 
 /// A client of the admin API.
@@ -80,40 +76,7 @@ fn trust(ca: Option<&Path>) -> Result<rustls::ClientConfig, Failed> {
 /// Sends and reads JSON; an error of the edge is told in its own words.
 pub(super) async fn fetch_json(request: RequestBuilder) -> Result<Value, Failed> {
     let response = request.send().await.map_err(|error| unreachable(&error))?;
-    let status = response.status();
-    let text = response.text().await?;
-    let value: Value = serde_json::from_str(&text).map_err(|_| {
-        Failed(format!(
-            "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
-        ))
-    })?;
-    if status.is_success() {
-        return Ok(value);
-    }
-    let why = value["error"]
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned);
-    let mut message = format!("error: {why}");
-    for problem in value["problems"].as_array().into_iter().flatten() {
-        let text = |key: &str| problem[key].as_str().unwrap_or_default().to_owned();
-        let (file, line, column) = (text("file"), &problem["line"], &problem["column"]);
-        let place = if file.is_empty() {
-            String::new()
-        } else {
-            format!("{file}:{line}:{column}: ")
-        };
-        message.push_str(&format!("\n{place}{}", text("message")));
-    }
-    Err(Failed(message))
-}
-
-pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
-    let at = error.url().map_or_else(String::new, |url| {
-        format!(" at {}://{}", url.scheme(), url.authority())
-    });
-    Failed(format!(
-        "error: no edge answers{at}: {error} (say where it is with --admin or MERIDIAN_ADMIN)"
-    ))
+    refusal::read(response).await
 }
 
 /// A name as one segment of a path: whatever is no letter, digit, `-`, `_` or `.` percent-encoded

@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{duration, fetch_json, segment};
-use super::{Done, Running, foreseen, runtime};
+use super::{Done, Running, foreseen, runtime, said};
 
 /// Takes a region out of service
 ///
@@ -58,10 +58,7 @@ impl Drain {
         } else if self.dry_run {
             say!("{}", foreseen::show(&answer));
         } else {
-            let over = self
-                .over
-                .map_or(String::new(), |over| format!(" over {over}"));
-            say!("region {} is drained{over}", self.region);
+            say!("{}", said::drain(&answer));
         }
         Ok(())
     }

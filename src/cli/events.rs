@@ -4,7 +4,7 @@ use clap::Args;
 use futures_util::StreamExt;
 use serde_json::Value;
 
-use super::client::unreachable;
+use super::refusal::{self, unreachable};
 use super::{Done, Running, runtime};
 
 /// Prints what happened on a running edge
@@ -36,11 +36,10 @@ impl Events {
         runtime()?.block_on(async {
             let client = self.running.client()?;
             let request = client.get("/api/v1/events").query(&[("since", self.since)]);
-            let response = request
-                .send()
-                .await
-                .map_err(|error| unreachable(&error))?
-                .error_for_status()?;
+            let response = request.send().await.map_err(|error| unreachable(&error))?;
+            if !response.status().is_success() {
+                return refusal::read(response).await.map(|_| ());
+            }
             let mut stream = response.bytes_stream();
             let mut pending = String::new();
             loop {

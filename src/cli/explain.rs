@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use clap::Args;
 use http::Method;
+use serde_json::Value;
 
 use super::client::{Client, fetch_json};
-use super::{Config, Credentials, Done, Failed, runtime};
+use super::{Config, Credentials, Done, Failed, runtime, said};
 use crate::admin::{Question, explain};
 use crate::clock;
 use crate::control::World;
@@ -79,7 +80,10 @@ impl Explain {
     fn work_out(self) -> Done {
         let loaded = Source::paths(self.config.paths.clone())
             .load()
-            .map_err(|problems| Failed(problems.to_string()))?;
+            .map_err(|problems| {
+                let hint = self.config.hint("; --admin URL asks a running edge");
+                Failed(format!("{problems}{hint}"))
+            })?;
         let materials = load_materials(&loaded, None, MissingKeys::Leave)
             .map_err(|problems| Failed(loaded.problems(problems).to_string()))?;
         let keyring = Keyring::new(&loaded.plan.keys);
@@ -117,8 +121,8 @@ impl Explain {
             say!("{explanation:#}");
             return Ok(());
         }
-        let text = |value: &serde_json::Value| value.as_str().unwrap_or("?").to_owned();
-        let list = |value: &serde_json::Value| value.as_array().cloned().unwrap_or_default();
+        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
+        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let regions: Vec<String> = list(&explanation["decision"]).iter().map(text).collect();
         say!("service  {}", text(&explanation["service"]));
         say!(
@@ -140,6 +144,24 @@ impl Explain {
             );
             say!("  {region:16}  {kept}  {rule:17}  {reason}");
         }
+        let status = runtime()?.block_on(fetch_json(client.get("/api/v1/status")))?;
+        for line in reasons(&explanation, &status) {
+            say!("{line}");
+        }
         Ok(())
     }
+}
+
+/// Why regions are out that the decision dropped for what they are now, as the status tells.
+fn reasons(explanation: &Value, status: &Value) -> Vec<String> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let service = text(&explanation["service"]);
+    let steps = explanation["steps"].as_array().into_iter().flatten();
+    steps
+        .filter(|step| step["kept"] == false)
+        .filter_map(|step| {
+            let (rule, region) = (text(&step["rule"]), text(&step["region"]));
+            said::why(status, &rule, &region, &service)
+        })
+        .collect()
 }

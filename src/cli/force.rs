@@ -5,7 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{duration, fetch_json, segment};
-use super::{Done, Running, runtime};
+use super::{Done, Running, runtime, said};
 
 /// As what a region is to count.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -62,7 +62,7 @@ impl Force {
         if self.json {
             say!("{answer:#}");
         } else {
-            say!("region {} is forced {state}", self.region);
+            say!("{}", said::forced(&answer));
         }
         Ok(())
     }

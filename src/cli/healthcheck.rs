@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::client::unreachable;
+use super::refusal::unreachable;
 use super::{Done, Failed, Running, runtime};
 
 /// Exits with 0 if a running edge is ready, for container health checks

@@ -16,7 +16,9 @@ mod force;
 mod foreseen;
 mod healthcheck;
 mod lab;
+mod refusal;
 mod reload;
+mod said;
 mod serve;
 mod status;
 mod successor;
@@ -128,6 +130,18 @@ struct Config {
     /// A YAML file, or a folder of them (repeatable)
     #[arg(long = "config", value_name = "PATH", default_value = "config/")]
     paths: Vec<PathBuf>,
+}
+
+impl Config {
+    /// What to try where nothing was said and nothing is at the usual place.
+    fn hint(&self, otherwise: &str) -> String {
+        match self.paths.as_slice() {
+            [only] if only.as_os_str() == "config/" && !only.exists() => {
+                format!("\n--config PATH says where the configuration is{otherwise}")
+            }
+            _ => String::new(),
+        }
+    }
 }
 
 /// How to reach a running edge.

@@ -79,7 +79,10 @@ impl Serve {
             } else {
                 Start::Fresh
             };
-            let edge = start(Source::paths(self.config.paths), whose_place).await?;
+            let hint = self.config.hint("");
+            let edge = start(Source::paths(self.config.paths), whose_place)
+                .await
+                .map_err(|Failed(why)| Failed(why + &hint))?;
             tracing::info!("ready");
             tell(News::Ready);
             tokio::select! {

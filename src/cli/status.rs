@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::client::fetch_json;
-use super::{Done, Running, runtime};
+use super::{Done, Running, refusal, runtime, said};
 
 /// Shows how a running edge and its regions are
 #[derive(Debug, Args)]
@@ -48,9 +48,12 @@ fn show(status: &Value) -> String {
         status["config"]["generation"],
         text(&status["config"]["loaded_at"])
     );
-    if let Some(message) = status["config"]["error"]["message"].as_str() {
-        out.push_str(&format!("the last reload was refused: {message}\n"));
+    let refused = &status["config"]["error"];
+    if !refused.is_null() {
+        let why = refusal::place_of(refused);
+        out.push_str(&format!("the last reload was refused: {why}\n"));
     }
+    out.push_str(&said::by_operators(status));
     for region in list(&status["regions"]) {
         let rtt = region["rtt_ms"]
             .as_f64()
@@ -69,20 +72,11 @@ fn show(status: &Value) -> String {
                 said_by_operators(&service)
             ));
             for origin in list(&service["origins"]) {
-                let last = &origin["last_check"];
-                let ejected = &origin["ejected"];
-                let detail = if !ejected.is_null() {
-                    let until = text(&ejected["until"]);
-                    format!("ejected until {until}: {}", text(&ejected["detail"]))
-                } else if last.is_null() {
-                    "not checked yet".to_owned()
-                } else {
-                    text(&last["detail"])
-                };
                 out.push_str(&format!(
-                    "    {:36} {:10} {detail}\n",
+                    "    {:36} {:10} {}\n",
                     text(&origin["url"]),
-                    text(&origin["state"])
+                    text(&origin["state"]),
+                    said::detail(&origin)
                 ));
             }
         }

@@ -2,6 +2,7 @@
 
 import { get } from "./api.js";
 import { $, hostOf, make } from "./page.js";
+import { whyOf } from "./regions.js";
 
 const form = () => document.forms.explain;
 
@@ -43,6 +44,12 @@ function place(both, { name, client }) {
     `Everybody in ${scope} is ranked alike.`);
 }
 
+/** The reason of a step; of a region that is out also why it is. */
+function reasonOf({ kept, rule, region, reason }, service) {
+  const why = !kept && ["health", "forced", "drain"].includes(rule) && whyOf(region, service);
+  return why ? `${reason}: ${why}` : reason;
+}
+
 function decision(title, { value, reason }) {
   const heading = make("h3", {}, title);
   if (!value) return make("section", {}, heading, make("p", { class: "alarm" }, reason.message));
@@ -50,7 +57,7 @@ function decision(title, { value, reason }) {
     value.decision.length > 1 ? `, then ${value.decision.slice(1).join(", ")}` : "",
     ` (${value.verdict}${value.face === "dns" ? `, for ${value.ttl} s` : ""})`);
   const rows = value.steps.map((step) => make("tr", { class: step.kept ? "kept" : "dropped" },
-    make("th", { scope: "row" }, step.region), make("td", {}, step.rule), make("td", {}, step.kept ? "kept" : "dropped"), make("td", {}, step.reason)));
+    make("th", { scope: "row" }, step.region), make("td", {}, step.rule), make("td", {}, step.kept ? "kept" : "dropped"), make("td", {}, reasonOf(step, value.service))));
   const head = ["Region", "Rule", "Result", "Reason"].map((name) => make("th", { scope: "col" }, name));
   return make("section", {}, heading, answer,
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Steps of ${title}` },

@@ -96,7 +96,8 @@ function regionMark({ name, state, location, color }) {
     draw("circle", { r: 13 }),
     is_down ? draw("path", { class: "cross", d: "M-8-8L8 8M8-8L-8 8" }) : null,
     // Where the map ends soon, the name stands before its place.
-    draw("text", x > 350 ? { x: -19, y: 9, "text-anchor": "end" } : { x: 19, y: 9 }, `${name}${state === "healthy" ? "" : `, ${state}`}`));
+    draw("text", x > 350 ? { x: -19, y: 9, "text-anchor": "end" } : { x: 19, y: 9 }, name,
+      draw("tspan", { class: "aside" }, state === "healthy" ? "" : `, ${state}`)));
 }
 
 function edgeMark({ edge, node }) {

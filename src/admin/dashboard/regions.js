@@ -64,6 +64,13 @@ function update(region, names) {
   if (pulse) showPulse(pulse);
 }
 
+/** Why a region is out for a service, as its card says; empty while it is not, or nobody said why. */
+export function whyOf(region, service) {
+  const here = status?.regions.find(({ name }) => name === region)?.services.find(({ name }) => name === service);
+  const told = (here && why(region, here)) ?? "";
+  return told.endsWith(" without a reason") ? "" : told;
+}
+
 /** Why a region is not well: what an operator, its traffic or its checks say, else what was told of it last. */
 function why(region, service) {
   const isOfThis = (said) => said.region === region && (said.service ?? service.name) === service.name;

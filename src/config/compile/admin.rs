@@ -73,7 +73,7 @@ pub(super) fn doubts(plan: &Plan, compiling: &mut Compiling<'_>) {
     let mut doubt = |message: String| compiling.warnings.push(Problem::new(None, message));
     if !admin.tokens.iter().any(may_operate) {
         doubt(
-            "admin listens beyond loopback without `admin.token`: every change will be refused"
+            "admin listens beyond loopback without a token of role operate in `admin.tokens`: every change will be refused"
                 .to_owned(),
         );
     }

@@ -1,0 +1,123 @@
+//! What the commands say when the edge refuses or does not answer, and what would help.
+
+use std::error::Error;
+
+use reqwest::{Response, StatusCode};
+use serde_json::Value;
+
+use super::Failed;
+
+/// The JSON of an answer; a refusal in the edge's own words.
+pub(super) async fn read(response: Response) -> Result<Value, Failed> {
+    let status = response.status();
+    let text = response.text().await?;
+    let value: Value = serde_json::from_str(&text).map_err(|_| {
+        Failed(format!(
+            "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
+        ))
+    })?;
+    if status.is_success() {
+        Ok(value)
+    } else {
+        Err(refused(status, &value))
+    }
+}
+
+fn refused(status: StatusCode, answer: &Value) -> Failed {
+    let why = answer["error"]
+        .as_str()
+        .map_or_else(|| answer.to_string(), str::to_owned);
+    let mut message = format!("error: {why}{}", hint(status, &why, answer));
+    for problem in answer["problems"].as_array().into_iter().flatten() {
+        message.push_str(&format!("\n{}", place_of(problem)));
+    }
+    Failed(message)
+}
+
+/// A problem of the configuration, after its place if that is known.
+pub(super) fn place_of(problem: &Value) -> String {
+    let text = |key: &str| problem[key].as_str().unwrap_or_default();
+    let place = match text("file") {
+        "" => String::new(),
+        file => format!("{file}:{}:{}: ", problem["line"], problem["column"]),
+    };
+    format!("{place}{}", text("message"))
+}
+
+fn hint(status: StatusCode, why: &str, answer: &Value) -> &'static str {
+    match status {
+        StatusCode::UNAUTHORIZED => " (--admin-token or MERIDIAN_ADMIN_TOKEN gives one)",
+        StatusCode::CONFLICT if answer["min_regions"].is_u64() => " (--force does it anyway)",
+        StatusCode::NOT_FOUND if why.starts_with("there is no ") => {
+            " (`meridian status` shows what there is)"
+        }
+        _ => "",
+    }
+}
+
+/// No answer at all: the last cause says more than the client's own words.
+pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
+    let at = error.url().map_or_else(String::new, |url| {
+        format!(" at {}://{}", url.scheme(), url.authority())
+    });
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    let cause = cause.to_string();
+    let help = if cause.contains("UnknownIssuer") {
+        "give its roots with --admin-ca"
+    } else {
+        "say where it is with --admin or MERIDIAN_ADMIN"
+    };
+    Failed(format!("error: no edge answers{at}: {cause} ({help})"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, answer: &Value, expected: &str) {
+        let Failed(said) = refused(StatusCode::from_u16(status).unwrap(), answer);
+        assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_help() {
+        check(
+            401,
+            &json!({ "error": "a token is needed" }),
+            "error: a token is needed (--admin-token or MERIDIAN_ADMIN_TOKEN gives one)",
+        );
+        check(
+            404,
+            &json!({ "error": "there is no region `mars`" }),
+            "error: there is no region `mars` (`meridian status` shows what there is)",
+        );
+        check(
+            404,
+            &json!({ "error": "region `a` is not drained" }),
+            "error: region `a` is not drained",
+        );
+        check(
+            409,
+            &json!({ "error": "too few", "min_regions": 1, "left": [] }),
+            "error: too few (--force does it anyway)",
+        );
+    }
+
+    #[test]
+    fn problems_stand_at_their_places() {
+        let problem = json!({ "file": "a.yaml", "line": 3, "column": 1, "message": "unknown key" });
+        let nowhere =
+            json!({ "file": null, "line": null, "column": null, "message": "no regions" });
+        check(
+            422,
+            &json!({ "error": "not loaded", "problems": [problem, nowhere] }),
+            "error: not loaded\na.yaml:3:1: unknown key\nno regions",
+        );
+    }
+}

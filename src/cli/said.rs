@@ -1,0 +1,149 @@
+//! What operators have said of regions, and why a region is out, from a status.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a JSON value indexed by a key it lacks gives null"
+)]
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::units::show_duration;
+
+/// The drains and forced states in force, a line each.
+pub(super) fn by_operators(status: &Value) -> String {
+    let drains = list(&status["drains"]).iter().map(drain);
+    let forced = list(&status["forced"]).iter().map(forced);
+    drains.chain(forced).map(|line| line + "\n").collect()
+}
+
+/// Why a region is out for a service, by the rule that dropped it; `None` where the status does not say.
+pub(super) fn why(status: &Value, rule: &str, region: &str, service: &str) -> Option<String> {
+    let concerns = |said: &&Value| {
+        said["region"] == region && (said["service"].is_null() || said["service"] == service)
+    };
+    match rule {
+        "forced" => list(&status["forced"]).iter().find(concerns).map(forced),
+        "drain" => list(&status["drains"]).iter().find(concerns).map(drain),
+        "health" => failing(status, region, service),
+        _ => None,
+    }
+}
+
+fn failing(status: &Value, region: &str, service: &str) -> Option<String> {
+    let named = |entries: &'_ Value, name: &str| {
+        let entry = list(entries).iter().find(|entry| entry["name"] == name);
+        entry.cloned()
+    };
+    let state = named(&named(&status["regions"], region)?["services"], service)?;
+    let origins = list(&state["origins"]).iter();
+    let told: Vec<String> = origins
+        .filter(|origin| origin["state"] == "unhealthy")
+        .map(|origin| format!("{}: {}", text(&origin["url"]), detail(origin)))
+        .collect();
+    let since = text(&state["since"]);
+    (!told.is_empty()).then(|| {
+        format!(
+            "region {region} is unhealthy since {since}: {}",
+            told.join("; ")
+        )
+    })
+}
+
+/// How a target is: its ejection, else its last check.
+pub(super) fn detail(origin: &Value) -> String {
+    let (last, ejected) = (&origin["last_check"], &origin["ejected"]);
+    if !ejected.is_null() {
+        let until = text(&ejected["until"]);
+        format!("ejected until {until}: {}", text(&ejected["detail"]))
+    } else if last.is_null() {
+        "not checked yet".to_owned()
+    } else {
+        text(&last["detail"]).to_owned()
+    }
+}
+
+/// A drain, as its answer and the status have it.
+pub(super) fn drain(drain: &Value) -> String {
+    let over = match drain["over_ms"].as_u64() {
+        None | Some(0) => String::new(),
+        Some(ms) => format!(" over {}", show_duration(Duration::from_millis(ms))),
+    };
+    format!(
+        "region {} is drained{}{over}{}",
+        text(&drain["region"]),
+        of_service(drain),
+        when_and_why(drain)
+    )
+}
+
+/// A forced state, as its answer and the status have it.
+pub(super) fn forced(forced: &Value) -> String {
+    format!(
+        "region {} is forced {}{}{}",
+        text(&forced["region"]),
+        text(&forced["state"]),
+        of_service(forced),
+        when_and_why(forced)
+    )
+}
+
+fn of_service(said: &Value) -> String {
+    let of = said["service"].as_str();
+    of.map_or(String::new(), |service| format!(" for service {service}"))
+}
+
+fn when_and_why(said: &Value) -> String {
+    let part = |key: &str, before: &str| {
+        let value = said[key].as_str();
+        value.map_or(String::new(), |value| format!("{before}{value}"))
+    };
+    [
+        part("since", " since "),
+        part("until", " until "),
+        part("reason", ": "),
+    ]
+    .concat()
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("-")
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn status() -> Value {
+        let drain = json!({ "region": "a", "service": null, "since": "S", "until": "U", "over_ms": 600_000, "reason": "new disks" });
+        let forced = json!({ "region": "b", "service": "www", "state": "up", "since": "S", "until": null, "reason": null });
+        let origin = json!({ "url": "http://c", "state": "unhealthy", "ejected": null, "last_check": { "detail": "refused" } });
+        let service = json!({ "name": "www", "since": "S", "origins": [origin] });
+        json!({ "drains": [drain], "forced": [forced], "regions": [{ "name": "c", "services": [service] }] })
+    }
+
+    #[test]
+    fn what_operators_said_is_told_with_its_end_and_its_reason() {
+        assert_eq!(
+            by_operators(&status()),
+            "region a is drained over 10m since S until U: new disks\nregion b is forced up for service www since S\n"
+        );
+    }
+
+    #[test]
+    fn why_a_region_is_out_is_what_was_said_of_it_or_what_its_checks_say() {
+        let why = |rule, region, service| why(&status(), rule, region, service);
+        let drained = "region a is drained over 10m since S until U: new disks";
+        assert_eq!(why("drain", "a", "api").as_deref(), Some(drained));
+        assert_eq!(why("forced", "b", "api"), None, "said of another service");
+        let refused = "region c is unhealthy since S: http://c: refused";
+        assert_eq!(why("health", "c", "www").as_deref(), Some(refused));
+        assert_eq!(why("policy", "c", "www"), None);
+    }
+}

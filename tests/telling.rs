@@ -1,0 +1,172 @@
+//! What the command line tells an operator: why a region is out, and what would help when something is refused.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use support::{Lab, Origin, Process, listening, meridian, wait_until};
+
+const TOKEN: &str = "alice-0123456789abcdef";
+
+/// The exit status, and what it said.
+fn said(command: &mut Command) -> (Option<i32>, String) {
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.code(), String::from_utf8(said).unwrap())
+}
+
+fn of_lab(lab: &Lab, words: &[&str]) -> (Option<i32>, String) {
+    let admin = format!("http://{}", lab.address("admin"));
+    said(meridian().args(words).args(["--admin", &admin]))
+}
+
+#[track_caller]
+fn check(lab: &Lab, words: &[&str], expected: &[&str]) {
+    let (_, said) = of_lab(lab, words);
+    for part in expected {
+        assert!(said.contains(part), "{words:?}: `{part}` is not in\n{said}");
+    }
+}
+
+const TOKYO: &[&str] = &["explain", "www.lab.example", "--client", "203.178.141.1"];
+
+#[test]
+fn an_operator_finds_out_why_a_tokyo_client_goes_elsewhere() {
+    let lab = Lab::start();
+    let drain = [
+        "drain",
+        "ap-northeast-1",
+        "--for",
+        "30m",
+        "--reason",
+        "new disks",
+    ];
+    check(
+        &lab,
+        &drain,
+        &["region ap-northeast-1 is drained until 20", ": new disks"],
+    );
+    let why = [
+        "region ap-northeast-1 is drained since 20",
+        " until 20",
+        ": new disks",
+    ];
+    check(&lab, TOKYO, &why);
+    check(&lab, &["status"], &why);
+    check(&lab, &["undrain", "ap-northeast-1"], &["is back"]);
+
+    let force = ["force", "ap-northeast-1", "down", "--reason", "bad disks"];
+    check(
+        &lab,
+        &force,
+        &["region ap-northeast-1 is forced down: bad disks"],
+    );
+    let why = [
+        "region ap-northeast-1 is forced down since 20",
+        ": bad disks",
+    ];
+    check(&lab, TOKYO, &why);
+    check(&lab, &["status"], &why);
+    check(
+        &lab,
+        &["unforce", "ap-northeast-1"],
+        &["left to its probes"],
+    );
+
+    let control = lab.control().to_string();
+    support::run(meridian().args(["lab", "kill", "ap-northeast-1", "--control", &control]));
+    let is_told = || {
+        let (_, said) = of_lab(&lab, TOKYO);
+        said.contains("region ap-northeast-1 is unhealthy since 20") && said.contains(": cannot ")
+    };
+    assert!(wait_until(is_told), "{}", of_lab(&lab, TOKYO).1);
+}
+
+#[test]
+fn a_refusal_says_what_would_help() {
+    let lab = Lab::start();
+    check(
+        &lab,
+        &["drain", "mars"],
+        &["there is no region `mars` (`meridian status` shows"],
+    );
+    check(&lab, &["drain", "us-east-1"], &["is drained"]);
+    check(&lab, &["drain", "eu-west-1"], &["is drained"]);
+    let refused = ["guards.min_regions is 1 (--force does it anyway)"];
+    check(&lab, &["drain", "ap-northeast-1"], &refused);
+
+    let nobody = ["status", "--admin", "http://127.0.0.1:1"];
+    let (code, text) = said(meridian().args(nobody));
+    assert_eq!(code, Some(1));
+    let expected = "error: no edge answers at http://127.0.0.1:1: Connection refused";
+    assert!(
+        text.starts_with(expected) && text.contains("MERIDIAN_ADMIN"),
+        "{text}"
+    );
+}
+
+#[test]
+fn where_no_configuration_is_the_flag_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let in_folder = |words: &[&str]| said(meridian().args(words).current_dir(&folder));
+    for words in [&["check"][..], &["serve"], TOKYO] {
+        let (code, text) = in_folder(words);
+        assert_eq!(code, Some(1), "{words:?}");
+        assert!(
+            text.contains("--config PATH says where"),
+            "{words:?}: {text}"
+        );
+    }
+    assert!(
+        in_folder(TOKYO)
+            .1
+            .contains("--admin URL asks a running edge")
+    );
+    let minimal = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("config/minimal.yaml");
+    let minimal = minimal.to_str().unwrap();
+    let (code, text) = in_folder(&["check", minimal]);
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(
+        in_folder(&["check", minimal, "--config", minimal]).0,
+        Some(2)
+    );
+}
+
+#[test]
+fn a_reload_that_was_refused_and_a_token_that_is_lacking_are_told_with_their_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    let origin = Origin::start("near");
+    let yaml = format!(
+        "listen: {{ http: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+admin: {{ tokens: [{{ name: alice, token: {TOKEN}, role: read }}] }}
+regions: {{ near: {{ addresses: [192.0.2.1], origins: ['{}'] }} }}
+services: {{ www: {{ hosts: [www.example.com] }} }}
+",
+        origin.url()
+    );
+    std::fs::write(&file, &yaml).unwrap();
+    let mut edge = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    edge.wait_for(" ready");
+    let admin = format!("http://{}", listening(&edge.said(), "admin"));
+    let ask = |words: &[&str]| said(meridian().args(words).args(["--admin", &admin]));
+    for words in [&["status"][..], &["events"], &["drain", "near"]] {
+        let (code, text) = ask(words);
+        assert_eq!(code, Some(1), "{words:?}");
+        assert!(
+            text.contains("MERIDIAN_ADMIN_TOKEN gives one"),
+            "{words:?}: {text}"
+        );
+    }
+    std::fs::write(&file, format!("{yaml}wrong: 1\n")).unwrap();
+    let told = || ask(&["status", "--admin-token", TOKEN]).1;
+    let is_told = || told().contains("edge.yaml:6:1: unknown key `wrong`");
+    assert!(wait_until(is_told), "{}", told());
+}
