@@ -44,13 +44,13 @@ pub(super) struct Lane {
     pub(super) in_flight: Arc<InFlight>,
     /// Responses by the hundreds of their status.
     responses: [Counter; 5],
-    witnesses: Vec<Witness>,
+    witnesses: Vec<Arc<Witness>>,
     served: Arc<Served>,
 }
 
 impl Lane {
     /// Counts what requests show of an origin; none: that counts for nothing.
-    pub(super) fn witness(&self, origin: OriginId) -> Option<&Witness> {
+    pub(super) fn witness(&self, origin: OriginId) -> Option<&Arc<Witness>> {
         self.witnesses.iter().find(|witness| witness.is_of(origin))
     }
 
