@@ -1,4 +1,4 @@
-//! Certificates by SNI, the self-signed default, and trust in clients.
+//! Certificates by SNI, and the self-signed default.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -29,7 +29,7 @@ pub struct CertificateError {
 }
 
 impl CertificateError {
-    fn new(path: &Path, message: impl Into<String>) -> Self {
+    pub(super) fn new(path: &Path, message: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
             message: message.into(),
@@ -230,7 +230,7 @@ fn certified(
 }
 
 /// What is wrong with a PEM file, in words: the parser shows bytes as numbers.
-fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
+pub(super) fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
     use rustls_pki_types::pem::Error;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     if let Error::MissingSectionEnd { end_marker } = error {
@@ -292,20 +292,6 @@ pub(super) fn read_roots(file: &plan::FileRef) -> Result<RootCertStore, Certific
         })?;
     }
     Ok(roots)
-}
-
-/// What verifies clients.
-pub fn client_verifier(
-    clients: &plan::ClientTls,
-) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
-    let roots = Arc::new(read_roots(&clients.ca)?);
-    let builder = WebPkiClientVerifier::builder(roots);
-    let builder = match clients.verify {
-        plan::ClientVerify::Required => builder,
-        plan::ClientVerify::Optional => builder.allow_unauthenticated(),
-    };
-    let built = builder.build();
-    built.map_err(|error| CertificateError::new(&clients.ca.path, error.to_string()))
 }
 
 #[cfg(test)]

@@ -188,7 +188,16 @@ fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
 
 /// A file that a key names, relative to the file that names it.
 fn file(node: &Node, key: &str) -> Option<FileRef> {
-    let named = node.get(key)?;
+    file_of(node.get(key)?)
+}
+
+/// The files that a list names.
+fn files(node: &Node, key: &str) -> Vec<FileRef> {
+    let named = node.get(key).map_or(&[][..], Node::items);
+    named.iter().filter_map(file_of).collect()
+}
+
+fn file_of(named: &Node) -> Option<FileRef> {
     let folder = named.at.file.parent().unwrap_or(Path::new(""));
     Some(FileRef {
         path: folder.join(PathBuf::from(named.text()?)),
