@@ -350,4 +350,44 @@ mod tests {
         };
         assert!(error.to_string().starts_with("no/such.pem: "), "{error}");
     }
+
+    #[test]
+    fn a_certificate_is_warned_of_from_two_weeks_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| plan::FileRef {
+            path: folder.path().join(name),
+            at: plan::SourceAt {
+                file: Path::new("edge.yaml").into(),
+                line: 1,
+                column: 1,
+            },
+        };
+        let files = plan::Certificate {
+            cert: file("cert"),
+            key: file("key"),
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let cert = params.self_signed(&key).unwrap();
+        std::fs::write(&files.cert.path, cert.pem()).unwrap();
+        std::fs::write(&files.key.path, key.serialize_pem()).unwrap();
+        let end = Duration::from_secs(1_893_456_000);
+        for (left, warning) in [
+            (NEAR_EXPIRY, None),
+            (
+                NEAR_EXPIRY - Duration::from_secs(1),
+                Some("expires in 13 days"),
+            ),
+            (Duration::ZERO, Some("has expired")),
+        ] {
+            let loaded = Identities::load(std::slice::from_ref(&files), end - left);
+            let said: Vec<String> = loaded.unwrap().1.iter().map(ToString::to_string).collect();
+            assert_eq!(said.len(), usize::from(warning.is_some()), "{said:?}");
+            assert!(
+                warning.is_none_or(|warning| said[0].contains(warning)),
+                "{said:?}"
+            );
+        }
+    }
 }
