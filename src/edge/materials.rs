@@ -4,8 +4,6 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::server::danger::ClientCertVerifier;
-
 use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
 use crate::clock;
 use crate::config::plan::{AdminTls, FileRef, HostPattern, LogTarget, Plan};
@@ -15,7 +13,8 @@ use crate::geo::{ClientMap, Database};
 use crate::health::Prober;
 use crate::ids::Table;
 use crate::proxy::{
-    AccessLogSink, CertificateError, Credentials, Identities, OriginTls, client_verifier,
+    AccessLogSink, CertificateError, ClientVerifier, Credentials, Identities, OriginTls,
+    client_verifier,
 };
 
 /// What HTTPS listeners offer, best first. curl asks for HTTP/1.0 by its name, and fails if that is refused.
@@ -299,7 +298,7 @@ fn load_admin_identities(
 fn load_clients(
     plan: &Plan,
     warnings: &mut Vec<Problem>,
-) -> Result<Option<Arc<dyn ClientCertVerifier>>, Vec<Problem>> {
+) -> Result<Option<ClientVerifier>, Vec<Problem>> {
     let Some(clients) = &plan.tls.clients else {
         return Ok(None);
     };

@@ -64,5 +64,5 @@ pub use origin_tls::{Credentials, OriginTls};
 pub use routes::{InFlightCounters, Routes};
 pub use served::{ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms};
 pub use tls::{CertificateError, Identities};
-pub use trusted_clients::client_verifier;
+pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

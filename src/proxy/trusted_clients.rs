@@ -17,14 +17,17 @@ use x509_parser::prelude::{CertificateRevocationList, FromDer};
 use super::tls::{CertificateError, pem_problem, read_roots};
 use crate::config::plan;
 
+/// What verifies clients.
+pub type ClientVerifier = Arc<dyn ClientCertVerifier>;
+
 /// The lists of one file.
 type Lists = Vec<CertificateRevocationListDer<'static>>;
 
-/// What verifies clients, and what to warn of.
+/// Loads what verifies clients; beside it, what to warn of.
 pub fn client_verifier(
     clients: &plan::ClientTls,
     now: Duration,
-) -> Result<(Arc<dyn ClientCertVerifier>, Vec<CertificateError>), Vec<CertificateError>> {
+) -> Result<(ClientVerifier, Vec<CertificateError>), Vec<CertificateError>> {
     let roots = Arc::new(read_roots(&clients.ca).map_err(|error| vec![error])?);
     let (mut all, mut warnings, mut errors) = (Lists::new(), Vec::new(), Vec::new());
     for file in &clients.crl {
