@@ -805,3 +805,19 @@ services:
     );
     check_refused(&two(", follow: a", ""), "`a`");
 }
+
+#[test]
+fn a_txt_record_fits_a_message_or_is_refused() {
+    for (length, is_taken) in [(64_746, true), (64_747, false)] {
+        let yaml = with(&format!(
+            "zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.1] }}, records: {{ '@': {{ TXT: '{}' }} }} }} }}",
+            "x".repeat(length)
+        ));
+        let said = load(&yaml).err().map(|problems| problems.to_string());
+        let is_refused = said
+            .as_ref()
+            .is_some_and(|said| said.contains("at most 65000"));
+        assert_eq!(said.is_none(), is_taken, "{said:?}");
+        assert_eq!(is_refused, !is_taken, "{said:?}");
+    }
+}

@@ -15,8 +15,11 @@ use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rcgen::{CertificateParams, CertifiedIssuer, ExtendedKeyUsagePurpose, IsCa, KeyPair};
-use support::{Answer, Edge, Origin, TlsOrigin, certificate, wait_until};
+use rcgen::{
+    CertificateParams, CertificateRevocationListParams, CertifiedIssuer, ExtendedKeyUsagePurpose,
+    IsCa, KeyIdMethod, KeyPair, RevokedCertParams, SerialNumber, date_time_ymd,
+};
+use support::{Answer, Edge, Origin, TlsOrigin, certificate, meridian, wait_until};
 
 fn yaml(origin: &str, tls: &str, listen: &str) -> String {
     format!(
@@ -58,6 +61,7 @@ impl Authority {
     fn client(&self, folder: &Path, name: &str) -> Client {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.serial_number = Some(serial(name));
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         let cert = params.signed_by(&key, &self.issuer).unwrap();
         let path = |end: &str| folder.join(format!("{name}.{end}"));
@@ -68,6 +72,32 @@ impl Authority {
             key: path("key"),
             der: STANDARD.encode(cert.der()),
         }
+    }
+}
+
+/// Of the certificate of a client.
+fn serial(name: &str) -> SerialNumber {
+    SerialNumber::from_slice(name.as_bytes())
+}
+
+impl Authority {
+    /// A list of these clients that is current until the end of a year, in PEM.
+    fn revokes(&self, names: &[&str], until: i32) -> String {
+        let revoked = names.iter().map(|name| RevokedCertParams {
+            serial_number: serial(name),
+            revocation_time: date_time_ymd(2020, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        });
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2020, 1, 1),
+            next_update: date_time_ymd(until, 12, 31),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: revoked.collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 }
 
@@ -282,5 +312,119 @@ fn a_host_with_a_certificate_of_its_own_is_misdirected_on_another_s_connection()
         let host = ["-H", "Host: api.example.com", version];
         let shared = edge.curl("www.example.com", "/", &host);
         assert_eq!(shared.status, 200, "one certificate for both");
+    }
+}
+
+#[test]
+fn a_client_whose_certificate_is_revoked_is_refused_and_a_new_list_counts_at_once() {
+    let (folder, origin) = (tempfile::tempdir().unwrap(), Origin::start("o"));
+    let ours = Authority::new(folder.path(), "ours");
+    let (anna, bert) = (
+        ours.client(folder.path(), "anna"),
+        ours.client(folder.path(), "bert"),
+    );
+    let list = folder.path().join("ours.crl");
+    fs::write(&list, ours.revokes(&["anna"], 2090)).unwrap();
+    for verify in ["required", "optional"] {
+        let tls = format!(
+            "clients: {{ ca: {}, crl: [{}], verify: {verify} }}",
+            ours.ca.display(),
+            list.display()
+        );
+        fs::write(&list, ours.revokes(&["anna"], 2090)).unwrap();
+        let edge = Edge::start(&yaml(&origin.url(), &tls, ""));
+        assert!(ask(&edge, Some(&anna), &[]).is_none(), "{verify}");
+        assert!(ask(&edge, Some(&bert), &[]).is_some(), "{verify}");
+        fs::write(&list, ours.revokes(&["bert"], 2090)).unwrap();
+        assert!(wait_until(|| ask(&edge, Some(&anna), &[]).is_some()));
+        assert!(ask(&edge, Some(&bert), &[]).is_none(), "{verify}");
+    }
+}
+
+#[test]
+fn a_list_that_has_expired_lets_nobody_of_its_issuer_in_and_is_warned_of() {
+    let (folder, origin) = (tempfile::tempdir().unwrap(), Origin::start("o"));
+    let ours = Authority::new(folder.path(), "ours");
+    let anna = ours.client(folder.path(), "anna");
+    let list = folder.path().join("ours.crl");
+    fs::write(&list, ours.revokes(&[], 2021)).unwrap();
+    let tls = format!(
+        "clients: {{ ca: {}, crl: [{}] }}",
+        ours.ca.display(),
+        list.display()
+    );
+    let edge = Edge::start(&yaml(&origin.url(), &tls, ""));
+    assert!(ask(&edge, Some(&anna), &[]).is_none());
+    let said = edge.process.said();
+    assert!(
+        said.contains("the revocation list of `CN=ours` has expired"),
+        "{said}"
+    );
+    fs::write(&list, ours.revokes(&[], 2090)).unwrap();
+    assert!(wait_until(|| ask(&edge, Some(&anna), &[]).is_some()));
+}
+
+#[test]
+fn beside_lists_an_authority_without_one_vouches_for_nobody() {
+    let (folder, origin) = (tempfile::tempdir().unwrap(), Origin::start("o"));
+    let ours = Authority::new(folder.path(), "ours");
+    let theirs = Authority::new(folder.path(), "theirs");
+    let (anna, eve) = (
+        ours.client(folder.path(), "anna"),
+        theirs.client(folder.path(), "eve"),
+    );
+    let both = folder.path().join("both.pem");
+    let read = |path: &Path| fs::read_to_string(path).unwrap();
+    fs::write(&both, read(&ours.ca) + &read(&theirs.ca)).unwrap();
+    let list = folder.path().join("ours.crl");
+    fs::write(&list, ours.revokes(&[], 2090)).unwrap();
+    let tls = format!(
+        "clients: {{ ca: {}, crl: [{}] }}",
+        both.display(),
+        list.display()
+    );
+    let edge = Edge::start(&yaml(&origin.url(), &tls, ""));
+    assert!(ask(&edge, Some(&anna), &[]).is_some());
+    assert!(ask(&edge, Some(&eve), &[]).is_none());
+    fs::write(&list, ours.revokes(&[], 2090) + &theirs.revokes(&[], 2090)).unwrap();
+    assert!(wait_until(|| ask(&edge, Some(&eve), &[]).is_some()));
+}
+
+#[test]
+fn a_file_that_is_no_list_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let ours = Authority::new(folder.path(), "ours");
+    let file = folder.path().join("edge.yaml");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("empty.crl"), "").unwrap();
+    fs::write(
+        path("broken.crl"),
+        "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n",
+    )
+    .unwrap();
+    for (list, expected) in [
+        ("ours.ca.pem", "BEGIN X509 CRL is expected"),
+        ("empty.crl", "BEGIN X509 CRL is expected"),
+        ("missing.crl", "No such file"),
+        ("broken.crl", "no usable revocation list"),
+    ] {
+        let tls = format!(
+            "clients: {{ ca: {}, crl: [{}] }}",
+            ours.ca.display(),
+            path(list)
+        );
+        fs::write(&file, yaml("http://127.0.0.1:1", &tls, "")).unwrap();
+        let checked = meridian()
+            .args(["check", "--config"])
+            .arg(&file)
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&checked.stdout).into_owned()
+            + &String::from_utf8_lossy(&checked.stderr);
+        assert!(!checked.status.success(), "{list}: {said}");
+        assert!(
+            said.contains(expected) && said.contains("edge.yaml:2:"),
+            "{list}: {said}"
+        );
     }
 }

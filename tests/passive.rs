@@ -237,3 +237,28 @@ fn with_passive_off_an_origin_fails_as_often_as_it_likes() {
     assert_eq!(pair.dns(), "192.0.2.1");
     assert!(pair.far.seen().is_empty());
 }
+
+#[test]
+fn an_ejection_survives_a_restart() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let state = tempfile::tempdir().unwrap();
+    let yaml = format!(
+        "node: {{ state_dir: {} }}\n{}",
+        state.path().display(),
+        yaml(&near.url(), &far.url(), "passive: {}")
+    );
+    let mut first = Edge::start(&yaml);
+    near.set_answer(|_| answer(503, "retry-after", "60"));
+    assert_eq!(first.curl(HOST, "/", &[]).status, 503);
+    assert!(wait_until(|| first.curl(HOST, "/", &[]).body == "far"));
+    first.process.signal("TERM");
+    assert_eq!(first.process.wait(), 0);
+    let asked = near.seen().len();
+    let second = Edge::start(&yaml);
+    assert_eq!(second.kdig("api.example.com A +short").trim(), "192.0.2.2");
+    assert_eq!(second.curl(HOST, "/", &[]).body, "far");
+    assert_eq!(near.seen().len(), asked);
+    let (_, status) = second.admin("GET", "/api/v1/status", "");
+    let ejected = &status["regions"][0]["services"][0]["origins"][0]["ejected"];
+    assert_eq!(ejected["cause"], "retry_after");
+}

@@ -13,6 +13,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use support::frames::{DATA, END_STREAM, Fate, FrameClient, edge, frame, open, request};
 use support::{Edge, Origin, connect, raw_origin, read_head, say, wait_until};
 
 fn yaml(origin: &str, listen: &str, service: &str) -> String {
@@ -330,4 +331,57 @@ fn many_slow_readers_get_all_of_it() {
         assert_eq!(reader.join().unwrap(), size);
     }
     assert!(wait_until(|| origin.seen().len() == 16));
+}
+
+/// A request whose body is far from sent, and what an origin said before it had read that.
+const ENDLESS: &str =
+    "POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 1000000\r\n\r\nx";
+const EARLY: &str = "HTTP/1.1 403 Forbidden\r\nContent-Length: 5\r\n\r\nearly";
+
+#[test]
+fn an_early_answer_reaches_a_client_that_is_still_sending() {
+    let origin = raw_origin(|mut stream, _| {
+        say(&mut stream, EARLY);
+        rest(&mut stream);
+    });
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = connect(edge.address("http"));
+    say(&mut client, ENDLESS);
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+    let mut body = [0; 5];
+    client.read_exact(&mut body).unwrap();
+    assert_eq!(&body, b"early");
+    // What it still sends is read away, so that no reset destroys what it has not read yet (RFC 9112 §9.6).
+    say(&mut client, &"x".repeat(999_999));
+}
+
+#[test]
+fn a_connection_to_an_origin_is_used_again_only_after_a_request_that_was_sent_whole() {
+    let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let counted = connections.clone();
+    let origin = raw_origin(move |mut stream, mut head| {
+        counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        while !head.is_empty() {
+            match head.starts_with("POST ") {
+                true => say(&mut stream, EARLY),
+                false => say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+            }
+            head = read_head(&mut stream);
+        }
+    });
+    let edge = edge(&format!("http://{origin}"));
+    let connections = || connections.load(std::sync::atomic::Ordering::SeqCst);
+    // On one connection, so that one worker has them all.
+    let mut client = FrameClient::connect(edge.address("https"));
+    let upload = [open(1, &request("POST", "/"), 0), frame(DATA, 0, 1, b"x")];
+    client.send(&upload.concat()).unwrap();
+    assert!(client.ends(1));
+    assert_eq!(connections(), 1);
+    for stream in [3, 5, 7] {
+        let get = open(stream, &request("GET", "/"), END_STREAM);
+        client.send(&get).unwrap();
+        assert_eq!(client.fate(stream), Fate::Answered(200));
+        assert_eq!(connections(), 2, "not behind the rest of the upload");
+    }
 }

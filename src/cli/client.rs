@@ -99,3 +99,25 @@ pub(super) fn duration(text: &str) -> Result<String, String> {
         .map(|_| text.to_owned())
         .map_err(|error| error.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_without_a_scheme_is_http() {
+        for (given, expected) in [
+            ("127.0.0.1:9090", "http://127.0.0.1:9090"),
+            ("edge.example/", "http://edge.example"),
+            ("http://edge.example", "http://edge.example"),
+            ("https://edge.example/", "https://edge.example"),
+        ] {
+            let credentials = Credentials {
+                admin_token: None,
+                admin_ca: None,
+            };
+            let client = Client::new(given, credentials).map_err(drop).unwrap();
+            assert_eq!(client.base, expected);
+        }
+    }
+}

@@ -305,7 +305,9 @@ impl Tls {
     /// Of those, what https listeners are made of.
     pub fn own_files(&self) -> impl Iterator<Item = &FileRef> {
         let certificates = self.certificates.iter().flat_map(|c| [&c.cert, &c.key]);
-        certificates.chain(self.clients.iter().map(|clients| &clients.ca))
+        let clients = self.clients.iter();
+        certificates
+            .chain(clients.flat_map(|clients| std::iter::once(&clients.ca).chain(&clients.crl)))
     }
 
     /// And what is needed towards origins.
@@ -330,6 +332,8 @@ pub struct Certificate {
 pub struct ClientTls {
     /// The roots that they must lead to.
     pub ca: FileRef,
+    /// What those have revoked; empty: nothing is looked up.
+    pub crl: Vec<FileRef>,
     /// Whether a client must have one.
     pub verify: ClientVerify,
 }

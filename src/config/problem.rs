@@ -203,4 +203,15 @@ mod tests {
         assert_eq!(nearest("adresses", known), Some("addresses"));
         assert_eq!(nearest("colour", known), None);
     }
+
+    #[test]
+    fn a_line_of_160_characters_is_quoted_and_a_longer_one_is_not() {
+        for (length, is_quoted) in [(160, true), (161, false)] {
+            let line = format!("{:x<length$}", "colour: red # ");
+            let problems = crate::config::load_text("edge.yaml", &line, &|_| None);
+            let shown = problems.unwrap_err().to_string();
+            assert!(shown.contains("edge.yaml:1:1"), "{shown}");
+            assert_eq!(shown.contains(&line), is_quoted, "{shown}");
+        }
+    }
 }

@@ -98,3 +98,16 @@ fn public_line(text: &str, index: usize) -> Option<&str> {
     let lower = line.to_lowercase();
     (!is_secret && !mentions.iter().any(|word| lower.contains(word))).then_some(line)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_of_six_characters_is_hidden_and_a_shorter_text_is_none() {
+        let mut sources = Sources::default();
+        sources.hide("sixsix");
+        sources.hide("five5");
+        assert_eq!(sources.blotted("a sixsix, a five5"), "a ***, a five5");
+    }
+}

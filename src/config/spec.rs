@@ -367,6 +367,11 @@ static TLS: &[Field] = &[
                 "the roots of clients' certificates, PEM",
             ),
             field(
+                "crl",
+                Shape::List(&Shape::Scalar(&TEXT)),
+                "files of revocation lists, PEM; none: nothing is looked up",
+            ),
+            field(
                 "verify",
                 Shape::Word(&["required", "optional"]),
                 "whether clients must show a certificate; default required",

@@ -147,4 +147,19 @@ mod tests {
         let (past, _) = log.follow(0);
         assert_eq!((past.len(), past[0].id), (KEPT, 2));
     }
+
+    #[test]
+    fn a_follower_may_be_256_events_behind_and_no_more() {
+        let log = EventLog::default();
+        let (_, mut next) = log.follow(0);
+        let (_, mut slower) = log.follow(0);
+        (0..256).for_each(|_| log.record(event("x")));
+        assert_eq!(next.try_recv().unwrap().id, 1);
+        log.record(event("one more"));
+        assert_eq!(next.try_recv().unwrap().id, 2);
+        assert!(matches!(
+            slower.try_recv(),
+            Err(broadcast::error::TryRecvError::Lagged(1))
+        ));
+    }
 }

@@ -6,6 +6,7 @@
 mod audit;
 mod bequest;
 mod drains;
+mod ejected;
 mod events;
 mod follow;
 mod forced;

@@ -1,4 +1,4 @@
-//! What survives a restart: verdicts, drains and positions, in one file of `state_dir` ([`sealed`] has its form).
+//! What survives a restart: verdicts, ejections, drains and positions, in one file of `state_dir` ([`sealed`] has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
@@ -12,6 +12,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::drains::Drain;
+use super::ejected;
 use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
 use super::world::World;
@@ -39,6 +40,15 @@ pub enum StoreError {
     },
 }
 
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Now {
+    /// Milliseconds since 1970.
+    pub(super) unix_ms: u64,
+    /// Milliseconds of the steady clock, which begins anew with every process.
+    pub(super) steady_ms: u64,
+}
+
 /// The state file of one `state_dir`.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -63,7 +73,7 @@ impl Store {
     }
 
     /// Restores what the file remembers; nothing, if there is none.
-    pub fn restore(&self, world: &mut World, now_ms: u64) {
+    pub(super) fn restore(&self, world: &mut World, now: Now) {
         let file = match std::fs::read(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return,
@@ -74,7 +84,7 @@ impl Store {
                 if is_earlier {
                     tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
                 }
-                restore(world, &state, now_ms);
+                restore(world, &state, now);
             }
             Err(why) => self.set_aside(&why.to_string()),
         }
@@ -116,7 +126,7 @@ impl Store {
 }
 
 /// What there is to remember of a world.
-pub(super) fn remember(world: &World) -> Value {
+pub(super) fn remember(world: &World, now: Now) -> Value {
     let verdicts: serde_json::Map<String, Value> = world
         .checks()
         .filter(|(_, _, verdict)| *verdict != Verdict::Unknown)
@@ -137,7 +147,7 @@ pub(super) fn remember(world: &World) -> Value {
         })
         .collect();
     json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
-        "positions": remember_positions(world), "forks": remember_forks(world) })
+        "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world) })
 }
 
 /// Where epochs began: older ones than the positions tell.
@@ -176,14 +186,14 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
+pub(super) fn restore(world: &mut World, state: &Value, now: Now) {
     for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
         let verdict = match verdict.as_str() {
             Some("healthy") => Verdict::Healthy,
             Some("unhealthy") => Verdict::Unhealthy,
             Some(_) | None => continue,
         };
-        world.remember_verdict(&key.as_str().into(), verdict, now_ms);
+        world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
     }
     for drain in state["drains"].as_array().into_iter().flatten() {
         if let Some(drain) = drain_from(drain) {
@@ -194,6 +204,9 @@ pub(super) fn restore(world: &mut World, state: &Value, now_ms: u64) {
         if let Some(forced) = forced_from(forced) {
             world.remember_forced(forced);
         }
+    }
+    for ejection in state["ejections"].as_array().into_iter().flatten() {
+        let _ = ejected::restore(world, ejection, now);
     }
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);

@@ -18,7 +18,7 @@ use super::follow::Follows;
 use super::forced::ForcedState;
 use super::lag::publish_lags;
 use super::retired::{Replaced, Retired};
-use super::store::{Store, remember};
+use super::store::{Now, Store, remember};
 use super::world::{TargetProbes, Witnessed, World, WorldStatus};
 use crate::config::plan::Plan;
 use crate::geo::ClientMap;
@@ -133,9 +133,9 @@ impl Control {
         let Memory { store, bequest } = memory;
         match (&bequest, &store) {
             (Some(bequest), _) => {
-                inherit(&mut world, bequest, clock::unix_ms(), clock::steady_ms());
+                inherit(&mut world, bequest, now());
             }
-            (None, Some(store)) => store.restore(&mut world, clock::unix_ms()),
+            (None, Some(store)) => store.restore(&mut world, now()),
             (None, None) => {}
         }
         let mut writer = Writer {
@@ -436,7 +436,7 @@ impl Writer {
             Command::Tell(event) => self.record([event]),
             Command::Bequeath(reply) => {
                 self.is_bequeathed = true;
-                let _ = reply.send(bequeath(&self.world, clock::steady_ms()));
+                let _ = reply.send(bequeath(&self.world, now()));
             }
             Command::Resume => {
                 self.is_bequeathed = false;
@@ -547,6 +547,7 @@ impl Writer {
         self.record(judged.folded.events);
         if judged.folded.stirred {
             self.publish();
+            self.unsaved = true;
         }
     }
 
@@ -633,13 +634,21 @@ impl Writer {
         if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
-        match store.save(&remember(&self.world)) {
+        match store.save(&remember(&self.world, now())) {
             Ok(wait) => self.save_from = Instant::now() + wait,
             Err(error) => {
                 tracing::warn!(%error, "state not saved");
                 self.unsaved = true;
             }
         }
+    }
+}
+
+/// This moment by both clocks.
+fn now() -> Now {
+    Now {
+        unix_ms: clock::unix_ms(),
+        steady_ms: clock::steady_ms(),
     }
 }
 

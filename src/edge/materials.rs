@@ -14,7 +14,8 @@ use crate::geo::{ClientMap, Database};
 use crate::health::Prober;
 use crate::ids::Table;
 use crate::proxy::{
-    AccessLogSink, CertificateError, Credentials, Identities, OriginTls, client_verifier,
+    AccessLogSink, CertificateError, ClientVerifier, Credentials, Identities, OriginTls,
+    client_verifier,
 };
 
 /// What HTTPS listeners offer, best first. curl asks for HTTP/1.0 by its name, and fails if that is refused.
@@ -145,8 +146,7 @@ pub fn load_materials(
     let told = |error: CertificateError| certificate_problem(plan, &error);
     let identities = keep_all(&mut problems, load_identities(plan, &mut warnings));
     let admin_identities = keep_all(&mut problems, load_admin_identities(plan, &mut warnings));
-    let clients = plan.tls.clients.as_ref().map(client_verifier).transpose();
-    let clients = keep(&mut problems, clients.map_err(told));
+    let clients = keep_all(&mut problems, load_clients(plan, &mut warnings));
     let credentials = Credentials::load(&plan.tls.origins).map_err(told);
     let credentials = keep(&mut problems, credentials);
     let before_measured = before.map(|before| &before.measured);
@@ -311,6 +311,22 @@ fn load_admin_identities(
         .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
     warnings.extend(expiring.iter().map(told));
     Ok(Some(Arc::new(identities)))
+}
+
+/// What verifies clients, if they are asked for certificates.
+fn load_clients(
+    plan: &Plan,
+    warnings: &mut Vec<Problem>,
+) -> Result<Option<ClientVerifier>, Vec<Problem>> {
+    let Some(clients) = &plan.tls.clients else {
+        return Ok(None);
+    };
+    let told = |error: &CertificateError| certificate_problem(plan, error);
+    let now = Duration::from_millis(clock::unix_ms());
+    let (verifier, expired) = client_verifier(clients, now)
+        .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
+    warnings.extend(expired.iter().map(told));
+    Ok(Some(verifier))
 }
 
 fn hosts(plan: &Plan) -> Vec<String> {

@@ -192,14 +192,14 @@ impl Passive {
         })
     }
 
-    /// Goes on with an ejection that another process began.
+    /// Goes on with an ejection that another process began, for no longer than one of its own could last.
     pub fn inherit(&mut self, ejection: Inherited, now_ms: u64) {
         self.strikes = ejection.strikes;
         self.ejection = Some(Ejection {
             cause: ejection.cause,
-            length: ejection.length,
+            length: ejection.length.min(self.settings.max_ejection),
             since_ms: now_ms,
-            until_ms: now_ms.saturating_add(ms(ejection.left)),
+            until_ms: now_ms.saturating_add(ms(ejection.left.min(self.settings.max_ejection))),
             passes: 0,
         });
     }

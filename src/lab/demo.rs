@@ -104,3 +104,23 @@ fn chunks(
         Some((Ok(chunk), (number + 1, region)))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_takes_ten_seconds_and_a_hundred_chunks_and_nothing_more() {
+        for (key, value, is_taken) in [
+            ("ms", "10000", true),
+            ("ms", "10001", false),
+            ("chunks", "100", true),
+            ("chunks", "101", false),
+            ("chunks", "-1", false),
+            ("more", "1", false),
+        ] {
+            let pace = Pace::of(&[(key.to_owned(), value.to_owned())]);
+            assert_eq!(pace.is_some(), is_taken, "{key}={value}");
+        }
+    }
+}

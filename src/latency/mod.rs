@@ -179,4 +179,10 @@ mod tests {
         round_trip.sample(200.0);
         assert_eq!(round_trip.ms(), Some(120.0));
     }
+
+    #[test]
+    fn a_distance_is_modelled_as_26_ms_and_14_3_microseconds_a_km() {
+        assert!((modelled_ms(0.0) - 26.0).abs() < 1e-9);
+        assert!((modelled_ms(10_000.0) - 169.0).abs() < 1e-9);
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::body::Held;
+use super::body::{BodyError, Held};
 
 /// When a byte last passed, in either direction.
 pub(super) struct Activity {
@@ -15,6 +15,8 @@ pub(super) struct Activity {
     last_ms: AtomicU64,
     /// Whether some of the request has still to be sent.
     uploads: AtomicBool,
+    /// Whether the request's body broke off.
+    is_broken: AtomicBool,
     /// Whether the answer has begun.
     is_answered: AtomicBool,
 }
@@ -26,6 +28,10 @@ impl Held for Upload {
     fn ended(self: Box<Self>) {
         self.0.uploads.store(false, Ordering::Relaxed);
     }
+
+    fn broke_off(self: Box<Self>, _: &BodyError) {
+        self.0.is_broken.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Activity {
@@ -35,6 +41,7 @@ impl Activity {
             began: Instant::now(),
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
+            is_broken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
         }
     }
@@ -48,6 +55,11 @@ impl Activity {
     /// Whether some of the request has still to be sent: then its connection takes no other.
     pub(super) fn is_uploading(&self) -> bool {
         self.uploads.load(Ordering::Relaxed)
+    }
+
+    /// Whether the request's body broke off, for whichever reason.
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
     }
 
     /// The answer begins: what the client still sends is its part of a conversation.

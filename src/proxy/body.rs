@@ -186,10 +186,14 @@ pub(super) trait Heed: Send + Sync {
     fn heed(self: Box<Self>, trailers: &HeaderMap);
 }
 
-/// What lives as long as a body: told whether the body ended well, then dropped.
+/// What lives as long as a body: told whether the body ended well, then dropped. Nobody is told of a body that is
+/// given up.
 pub(super) trait Held: Send + Sync {
     /// The whole body has been passed on.
     fn ended(self: Box<Self>);
+
+    /// No more of it comes.
+    fn broke_off(self: Box<Self>, why: &BodyError);
 }
 
 impl Body {
@@ -380,6 +384,16 @@ impl Streamed {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let polled = self.poll_next(cx);
+        if let Poll::Ready(Some(Err(why))) = &polled
+            && let Some(held) = self.held.take()
+        {
+            held.broke_off(why);
+        }
+        polled
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }

@@ -307,14 +307,14 @@ impl<'a> Outbound<'a> {
         self.trying = Some(trying);
         let tried = self.note_try(trying.region, Some(trying.origin));
         let per_try = self.per_try(copy);
-        let exchanged = self
+        let mut exchanged = self
             .send(trying.origin, body, per_try, tried.as_ref())
             .await;
         tried.inspect(|tried| tried.came_to(&exchanged));
         self.trying = None;
         let lane = self.live.routes.lane(self.service_id, trying.region);
         if let Some(witness) = lane.and_then(|lane| lane.witness(trying.origin)) {
-            witness.note(&exchanged);
+            witness.note(&mut exchanged);
         }
         if let (Some(lane), Exchanged::Unsent(..) | Exchanged::Lost(_)) = (lane, &exchanged) {
             lane.count_failure();

@@ -401,4 +401,13 @@ mod tests {
             assert_eq!(trace_of(bad), None);
         }
     }
+
+    #[test]
+    fn a_request_id_of_128_characters_is_taken_over_and_a_longer_one_is_not() {
+        for (length, is_taken_over) in [(1, true), (128, true), (129, false), (0, false)] {
+            let own = "a".repeat(length);
+            let id = request_id(&map(&[("x-request-id", &own)]));
+            assert_eq!(id == own, is_taken_over, "{length}");
+        }
+    }
 }

@@ -10,10 +10,11 @@ use tokio::time::Instant;
 
 use super::access_log::Tried;
 use super::activity::Activity;
-use super::body::Held;
+use super::body::{BodyError, Held};
 use super::connect::{Http1, Http2, Sender, Wanted, connect};
 use super::origin_tls::OriginTls;
 use super::problem::Problem;
+use super::witness::Testimony;
 use crate::config::plan::OriginUrl;
 
 /// Idle HTTP/1.1 connections kept per origin and worker.
@@ -53,6 +54,8 @@ pub(super) struct Lease {
     pub(super) sender: Sender,
     /// Whether it was used before: then it may have been closed unnoticed.
     pub(super) reused: bool,
+    /// What the answer says of its origin, as long as it lasts.
+    pub(super) testimony: Option<Testimony>,
     shelf: Arc<Shelf>,
 }
 
@@ -83,6 +86,7 @@ impl Pool {
                     return Ok(Lease {
                         sender,
                         reused: true,
+                        testimony: None,
                         shelf,
                     });
                 }
@@ -138,6 +142,7 @@ impl Shelf {
         Ok(Lease {
             sender,
             reused: false,
+            testimony: None,
             shelf: self,
         })
     }
@@ -217,6 +222,16 @@ impl Held for Exchange {
             Sender::Http1(_) if self.activity.is_uploading() => {}
             Sender::Http1(sender) => shelf.put_back(sender),
             Sender::Http2(_) => {}
+        }
+    }
+
+    fn broke_off(mut self: Box<Self>, why: &BodyError) {
+        // Whose request broke off gets no whole answer either, and that is not the origin's doing.
+        let is_of_origin = matches!(why, BodyError::Broken(_)) && !self.activity.is_broken();
+        if let Some(testimony) = self.lease.testimony.take()
+            && is_of_origin
+        {
+            testimony.refute();
         }
     }
 }

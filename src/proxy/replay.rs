@@ -109,3 +109,17 @@ impl Drop for Replayed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_nobody_lets_go_of_is_waited_for_a_tenth_of_a_second() {
+        let began = tokio::time::Instant::now();
+        let (held, receiver) = oneshot::channel();
+        assert!(Back(receiver).body().await.is_none());
+        assert_eq!(began.elapsed().as_millis(), 100);
+        drop(held);
+    }
+}

@@ -48,7 +48,7 @@ pub(super) struct Lane {
     pub(super) in_flight: Arc<InFlight>,
     /// Responses by the hundreds of their status.
     responses: [Counter; 5],
-    witnesses: Vec<Witness>,
+    witnesses: Vec<Arc<Witness>>,
     /// Until when its health paths are taken to say nothing of positions, on the steady clock.
     silent_until_ms: AtomicU64,
     served: Arc<Served>,
@@ -56,7 +56,7 @@ pub(super) struct Lane {
 
 impl Lane {
     /// Counts what requests show of an origin; none: that counts for nothing.
-    pub(super) fn witness(&self, origin: OriginId) -> Option<&Witness> {
+    pub(super) fn witness(&self, origin: OriginId) -> Option<&Arc<Witness>> {
         self.witnesses.iter().find(|witness| witness.is_of(origin))
     }
 

@@ -1,4 +1,4 @@
-//! Certificates by SNI, the self-signed default, and trust in clients.
+//! Certificates by SNI, and the self-signed default.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert, WebPkiClientVerifier};
+use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
@@ -29,7 +29,7 @@ pub struct CertificateError {
 }
 
 impl CertificateError {
-    fn new(path: &Path, message: impl Into<String>) -> Self {
+    pub(super) fn new(path: &Path, message: impl Into<String>) -> Self {
         Self {
             path: path.to_owned(),
             message: message.into(),
@@ -230,7 +230,7 @@ fn certified(
 }
 
 /// What is wrong with a PEM file, in words: the parser shows bytes as numbers.
-fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
+pub(super) fn pem_problem(error: rustls_pki_types::pem::Error) -> String {
     use rustls_pki_types::pem::Error;
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     if let Error::MissingSectionEnd { end_marker } = error {
@@ -294,20 +294,6 @@ pub(super) fn read_roots(file: &plan::FileRef) -> Result<RootCertStore, Certific
     Ok(roots)
 }
 
-/// What verifies clients.
-pub fn client_verifier(
-    clients: &plan::ClientTls,
-) -> Result<Arc<dyn ClientCertVerifier>, CertificateError> {
-    let roots = Arc::new(read_roots(&clients.ca)?);
-    let builder = WebPkiClientVerifier::builder(roots);
-    let builder = match clients.verify {
-        plan::ClientVerify::Required => builder,
-        plan::ClientVerify::Optional => builder.allow_unauthenticated(),
-    };
-    let built = builder.build();
-    built.map_err(|error| CertificateError::new(&clients.ca.path, error.to_string()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,5 +349,45 @@ mod tests {
             panic!("there is no such file");
         };
         assert!(error.to_string().starts_with("no/such.pem: "), "{error}");
+    }
+
+    #[test]
+    fn a_certificate_is_warned_of_from_two_weeks_before_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| plan::FileRef {
+            path: folder.path().join(name),
+            at: plan::SourceAt {
+                file: Path::new("edge.yaml").into(),
+                line: 1,
+                column: 1,
+            },
+        };
+        let files = plan::Certificate {
+            cert: file("cert"),
+            key: file("key"),
+        };
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::new(["a.example".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let cert = params.self_signed(&key).unwrap();
+        std::fs::write(&files.cert.path, cert.pem()).unwrap();
+        std::fs::write(&files.key.path, key.serialize_pem()).unwrap();
+        let end = Duration::from_secs(1_893_456_000);
+        for (left, warning) in [
+            (NEAR_EXPIRY, None),
+            (
+                NEAR_EXPIRY - Duration::from_secs(1),
+                Some("expires in 13 days"),
+            ),
+            (Duration::ZERO, Some("has expired")),
+        ] {
+            let loaded = Identities::load(std::slice::from_ref(&files), end - left);
+            let said: Vec<String> = loaded.unwrap().1.iter().map(ToString::to_string).collect();
+            assert_eq!(said.len(), usize::from(warning.is_some()), "{said:?}");
+            assert!(
+                warning.is_none_or(|warning| said[0].contains(warning)),
+                "{said:?}"
+            );
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Witness {
         service: ServiceId,
         region: RegionId,
         traffic: &Arc<Traffic>,
-    ) -> Vec<Self> {
+    ) -> Vec<Arc<Self>> {
         let Some(passive) = &plan.services.of(service).health.passive else {
             return Vec::new();
         };
@@ -45,6 +45,7 @@ impl Witness {
                 traffic: traffic.clone(),
                 consecutive_failures: passive.consecutive_failures,
             })
+            .map(Arc::new)
             .collect()
     }
 
@@ -53,14 +54,14 @@ impl Witness {
         self.origin == origin
     }
 
-    /// Takes in what became of an exchange.
-    pub(super) fn note(&self, exchanged: &Exchanged) {
+    /// Takes in what became of an exchange. An answer that looks good is one only if it comes whole.
+    pub(super) fn note(self: &Arc<Self>, exchanged: &mut Exchanged) {
         match exchanged {
-            Exchanged::Answered(response, _) => {
+            Exchanged::Answered(response, lease) => {
                 if is_failure(response.status()) {
                     self.call_at(self.tally.answered_badly());
                 } else {
-                    self.tally.good();
+                    lease.testimony = Some(Testimony::of(self));
                 }
                 let word = word(response.status(), response.headers());
                 if word.is_some_and(|word| self.tally.said(word)) {
@@ -86,6 +87,30 @@ impl Witness {
     fn call_at(&self, in_a_row: u32) {
         if in_a_row == self.consecutive_failures {
             self.traffic.call();
+        }
+    }
+}
+
+/// A good answer that is on its way. It counts as good when this is dropped, whole or given up by its client.
+pub(super) struct Testimony(Option<Arc<Witness>>);
+
+impl Testimony {
+    fn of(witness: &Arc<Witness>) -> Self {
+        Self(Some(witness.clone()))
+    }
+
+    /// The origin broke the answer off: it counts as failed.
+    pub(super) fn refute(mut self) {
+        if let Some(witness) = self.0.take() {
+            witness.call_at(witness.tally.answered_badly());
+        }
+    }
+}
+
+impl Drop for Testimony {
+    fn drop(&mut self) {
+        if let Some(witness) = &self.0 {
+            witness.tally.good();
         }
     }
 }

@@ -201,6 +201,12 @@ fn file(node: &Node, key: &str) -> Option<FileRef> {
     file_named(node.get(key)?)
 }
 
+/// The files that a list names.
+fn files(node: &Node, key: &str) -> Vec<FileRef> {
+    let named = node.get(key).map_or(&[][..], Node::items);
+    named.iter().filter_map(file_named).collect()
+}
+
 fn file_named(named: &Node) -> Option<FileRef> {
     let folder = named.at.file.parent().unwrap_or(Path::new(""));
     Some(FileRef {

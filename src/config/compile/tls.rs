@@ -1,6 +1,6 @@
 //! `tls`: certificates, who clients must be, and trust towards origins.
 
-use super::{Compiling, file};
+use super::{Compiling, file, files};
 use crate::config::plan::{Certificate, ClientTls, ClientVerify, OriginTls, Tls};
 use crate::config::tree::Node;
 
@@ -39,6 +39,7 @@ fn clients(node: &Node) -> Option<ClientTls> {
     };
     Some(ClientTls {
         ca: file(node, "ca")?,
+        crl: files(node, "crl"),
         verify,
     })
 }

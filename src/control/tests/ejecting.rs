@@ -1,13 +1,18 @@
 //! What traffic shows takes origins out and lets them back in, as far as a service can do without them.
 
 use super::scene::{
-    EU, US_A, US_B, YAML, answers, check_states, drain, failed, failures, fold, member, passed,
+    EU, US_A, US_B, YAML, answers, at, check_states, drain, failed, failures, fold, member, passed,
     reload, see, told, world,
 };
 use crate::control::World;
 use crate::control::bequest::{bequeath, inherit};
+use crate::control::store::{Now, remember, restore};
 use crate::health::{Seen, Verdict, Word};
 use std::time::Duration;
+
+fn steady(unix_ms: u64, steady_ms: u64) -> Now {
+    Now { unix_ms, steady_ms }
+}
 
 /// `shop`, with probes that pass.
 fn shop() -> World {
@@ -241,9 +246,9 @@ fn an_ejected_region_is_no_choice_and_explained() {
 fn an_ejection_goes_on_in_the_process_that_takes_over_and_the_next_is_longer() {
     let mut old = shop();
     see(&mut old, "shop", EU, failures(7), 1_000);
-    let bequest = bequeath(&old, 11_000);
+    let bequest = bequeath(&old, steady(11_000, 11_000));
     let mut new = world(YAML);
-    inherit(&mut new, &bequest, 11_000, 0); // Its steady clock has just begun.
+    inherit(&mut new, &bequest, at(11_000)); // Its steady clock has just begun.
     check_states(&mut new, "shop", 11_000, "us=healthy eu=unhealthy");
     see(&mut new, "shop", US_A, answers(1), 19_999);
     check_states(&mut new, "shop", 19_999, "us=healthy eu=unhealthy");
@@ -252,4 +257,80 @@ fn an_ejection_goes_on_in_the_process_that_takes_over_and_the_next_is_longer() {
     let judged = see(&mut new, "shop", EU, failures(7), 21_000);
     let told = told(&judged.folded.events);
     assert!(told[0].contains("is ejected for 1m"), "{told:?}");
+}
+
+/// What a file says that was written at 11,000, ten seconds after `eu` was ejected for half a minute.
+fn file() -> serde_json::Value {
+    let mut old = shop();
+    see(&mut old, "shop", EU, failures(7), 1_000);
+    remember(&old, steady(11_000, 11_000))
+}
+
+#[test]
+fn an_ejection_goes_on_after_a_restart_until_its_end() {
+    let mut new = world(YAML);
+    restore(&mut new, &file(), at(21_000)); // Ten seconds later.
+    check_states(&mut new, "shop", 21_000, "us=healthy eu=unhealthy");
+    see(&mut new, "shop", US_A, answers(1), 9_999);
+    check_states(&mut new, "shop", 30_999, "us=healthy eu=unhealthy");
+    see(&mut new, "shop", US_A, answers(1), 10_000);
+    check_states(&mut new, "shop", 31_000, "us=healthy eu=healthy");
+    let judged = see(&mut new, "shop", EU, failures(7), 11_000);
+    let told = told(&judged.folded.events);
+    assert!(told[0].contains("is ejected for 1m"), "{told:?}");
+}
+
+#[test]
+fn an_ejection_that_ended_while_the_edge_was_down_is_over() {
+    let mut new = world(YAML);
+    restore(&mut new, &file(), at(31_000));
+    check_states(&mut new, "shop", 31_000, "us=healthy eu=healthy");
+}
+
+#[test]
+fn a_clock_that_was_set_back_meanwhile_keeps_nobody_out_for_longer_than_max_ejection() {
+    let mut file = file();
+    file["ejections"][0]["until_ms"] = (10 * 365 * 86_400_000_u64).into();
+    file["ejections"][0]["length_ms"] = u64::MAX.into();
+    let mut new = world(YAML);
+    restore(&mut new, &file, at(0));
+    see(&mut new, "shop", US_A, answers(1), 299_999);
+    check_states(&mut new, "shop", 299_999, "us=healthy eu=unhealthy");
+    see(&mut new, "shop", US_A, answers(1), 300_000);
+    check_states(&mut new, "shop", 300_000, "us=healthy eu=healthy");
+}
+
+#[test]
+fn ejections_of_origins_that_are_gone_or_whose_traffic_counts_no_more_are_forgotten() {
+    let moved = YAML.replace("10.2.0.1:80", "10.2.0.9:80");
+    let off = YAML.replace("regions: [us, eu]", "health: { passive: off }");
+    for yaml in [&moved, &off] {
+        let mut new = world(yaml);
+        restore(&mut new, &file(), at(12_000));
+        assert_eq!(new.ejections(0).count(), 0, "{yaml}");
+    }
+}
+
+#[test]
+fn an_ejection_that_is_nonsense_costs_only_itself() {
+    for (field, nonsense) in [
+        ("target", serde_json::json!(7)),
+        ("cause", serde_json::json!(["unheard of"])),
+        ("until_ms", serde_json::json!(-1)),
+        ("strikes", serde_json::json!(1_u64 << 40)),
+        ("length_ms", serde_json::json!("long")),
+        ("at_ms", serde_json::json!(null)),
+    ] {
+        let mut file = file();
+        let mut bad = file["ejections"][0].clone();
+        bad[field] = nonsense;
+        let good = file["ejections"][0].take();
+        file["ejections"] = serde_json::json!([bad]);
+        let mut new = world(YAML);
+        restore(&mut new, &file, at(12_000));
+        assert_eq!(new.ejections(0).count(), 0, "{field}");
+        file["ejections"] = serde_json::json!([bad, "x", good]);
+        restore(&mut new, &file, at(12_000));
+        assert_eq!(new.ejections(0).count(), 1, "{field}");
+    }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::scene::{AP, EU, US_A, YAML, drain, failed, fold, passed, reload, world};
+use super::scene::{AP, EU, US_A, YAML, at, drain, failed, fold, passed, reload, world};
 use crate::control::World;
 use crate::control::bequest::{bequeath, inherit};
 use crate::control::task::says_the_same;
@@ -229,7 +229,7 @@ fn round_trips_and_their_order_go_on_in_the_process_that_takes_over() {
     }
     check(&mut old, "ap eu us", "eu us ap");
     let mut new = world(&near_eu());
-    inherit(&mut new, &bequeath(&old, 0), 0, 0);
+    inherit(&mut new, &bequeath(&old, at(0)), at(0));
     check(&mut new, "ap eu us", "eu us ap");
     let Estimate::Measured(ms) = estimate(&mut new, "ap") else {
         panic!("it was measured");

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::config::load_text;
 use crate::config::plan::Plan;
+use crate::control::store::Now;
 use crate::control::{Drain, Event, Folded, Judged, Witnessed, World};
 use crate::geo::ClientMap;
 use crate::health::{Failure, Phases, ProbeResult, Report, Seen, Verdict};
@@ -46,6 +47,14 @@ pub(super) fn plan(yaml: &str) -> Arc<Plan> {
 }
 
 /// A new world of a configuration. Where clients are does not matter to it.
+/// A moment at which the steady clock begins.
+pub(super) fn at(unix_ms: u64) -> Now {
+    Now {
+        unix_ms,
+        steady_ms: 0,
+    }
+}
+
 pub(super) fn world(yaml: &str) -> World {
     World::new(plan(yaml), Arc::new(ClientMap::default()))
 }

@@ -7,12 +7,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::scene::{
-    AP, EU, US_A, US_B, YAML, applied, check_states, drain, failed, fold, passed, since, world,
+    AP, EU, US_A, US_B, YAML, applied, at, check_states, drain, failed, fold, passed, since, world,
 };
 use crate::control::sealed::seal;
-use crate::control::store::remember;
+use crate::control::store;
 use crate::control::{Drain, ForcedState, Store, StoreError, World};
 use crate::steering::Forced;
+
+fn remember(world: &World) -> Value {
+    store::remember(world, at(0))
+}
 
 /// A world in which something has happened.
 fn lived() -> World {
@@ -47,7 +51,7 @@ fn restored(yaml: &str, content: &[u8], now_ms: u64) -> (World, TempDir) {
     let store = Store::open(folder.path()).unwrap();
     fs::write(folder.path().join("state.json"), content).unwrap();
     let mut world = world(yaml);
-    store.restore(&mut world, now_ms);
+    store.restore(&mut world, at(now_ms));
     (world, folder)
 }
 
@@ -71,7 +75,9 @@ fn a_restart_remembers_verdicts_drains_and_positions() {
         .unwrap();
     assert_eq!(names(&state_dir), ["state.json"]);
     let mut after = world(YAML);
-    Store::open(&state_dir).unwrap().restore(&mut after, 1_000);
+    Store::open(&state_dir)
+        .unwrap()
+        .restore(&mut after, at(1_000));
     assert_eq!(names(&state_dir), ["state.json"]);
 
     assert_eq!(after.drains(), before.drains());
@@ -102,7 +108,7 @@ fn a_later_state_replaces_the_earlier_whole() {
     store.save(&remember(&lived())).unwrap();
     store.save(&remember(&world(YAML))).unwrap();
     let mut after = world(YAML);
-    store.restore(&mut after, 0);
+    store.restore(&mut after, at(0));
     assert_eq!(remember(&after), remember(&world(YAML)));
     assert_eq!(names(folder.path()), ["state.json"]);
 }
@@ -111,7 +117,9 @@ fn a_later_state_replaces_the_earlier_whole() {
 fn without_a_file_there_is_nothing_to_remember_and_nothing_to_complain_of() {
     let folder = tempfile::tempdir().unwrap();
     let mut after = world(YAML);
-    Store::open(folder.path()).unwrap().restore(&mut after, 0);
+    Store::open(folder.path())
+        .unwrap()
+        .restore(&mut after, at(0));
     assert_eq!(remember(&after), remember(&world(YAML)));
     assert_eq!(names(folder.path()), [""; 0]);
 }
@@ -146,7 +154,7 @@ fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
         let store = Store::open(folder.path()).unwrap();
         store.save(&remember(&lived())).unwrap();
         let mut next = world(YAML);
-        store.restore(&mut next, 0);
+        store.restore(&mut next, at(0));
         assert_eq!(next.drains(), lived().drains());
     }
 }
