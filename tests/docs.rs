@@ -144,10 +144,12 @@ fn every_alert_has_a_section_of_what_to_do() {
 
 /// The files that tell events.
 const TELLERS: &[&str] = &[
+    "src/control/follow.rs",
     "src/control/lag.rs",
     "src/control/task.rs",
     "src/control/world/drained.rs",
     "src/control/world/forced.rs",
+    "src/control/world/lagging.rs",
     "src/control/world/reported.rs",
     "src/control/world/snapshotted.rs",
     "src/control/world/witnessed.rs",

@@ -11,12 +11,12 @@ mod support;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Lab, Process, run, wait_until};
+use support::{Lab, Process, free_address, run, wait_until};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -120,9 +120,7 @@ impl Prometheus {
     #[track_caller]
     fn watching(edge: SocketAddr) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let config = text(&monitoring("prometheus.yml"))
             .replace("15s", "1s")
             .replace("alerts.yml", monitoring("alerts.yml").to_str().unwrap())

@@ -1,9 +1,9 @@
 //! HAProxy, before the edge or behind it.
 
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 
-use super::{Process, wait_until};
+use super::{Process, free_address, wait_until};
 
 /// A running HAProxy.
 pub struct Haproxy {
@@ -17,9 +17,7 @@ impl Haproxy {
     /// certificate in `both.pem`.
     #[track_caller]
     pub fn start(mode: &str, bind: &str, lines: &[&str]) -> Self {
-        let free = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let folder = tempfile::tempdir().unwrap();
         let (cert, key) = super::certificate(folder.path(), "one", "www.example.com");
         let both = [cert, key].map(|file| std::fs::read_to_string(file).unwrap());

@@ -25,7 +25,7 @@ mod tls_origin;
 mod unbound;
 
 use std::io::{BufRead, BufReader};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -335,6 +335,20 @@ pub fn run(command: &mut Command) -> Output {
         String::from_utf8_lossy(&output.stderr)
     );
     output
+}
+
+/// An address for a server that cannot pick one itself. Below the ports that the system gives out, and from
+/// another place in each process, so that nobody takes it meanwhile.
+#[track_caller]
+pub fn free_address() -> SocketAddr {
+    let first = 10_000 + std::process::id() % 20_000;
+    let addresses = (first..first + 100).map(|port| format!("127.0.0.1:{port}"));
+    let is_free =
+        |address: &String| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
+    let free = addresses.filter(is_free).map(|address| address.parse());
+    free.flatten()
+        .next()
+        .unwrap_or_else(|| panic!("no free port from {first} on"))
 }
 
 /// Asks a DNS server with a tool.

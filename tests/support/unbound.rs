@@ -1,9 +1,9 @@
 //! A resolver in front of an edge: unbound, which knows no other server.
 
-use std::net::{SocketAddr, UdpSocket};
+use std::net::SocketAddr;
 use std::process::Command;
 
-use super::{Process, ask, wait_until};
+use super::{Process, ask, free_address, wait_until};
 
 /// A running unbound. It asks the edge about example.com, and nobody about anything else.
 pub struct Unbound {
@@ -16,9 +16,7 @@ impl Unbound {
     /// Resolves example.com with the edge's DNS, and these lines in the `server` clause.
     #[track_caller]
     pub fn start(edge: SocketAddr, lines: &str) -> Self {
-        let free = UdpSocket::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap();
-        drop(free);
+        let address = free_address();
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("unbound.conf");
         let text = format!(
