@@ -1,4 +1,4 @@
-//! What survives a restart: verdicts, ejections, drains and positions, in one file of `state_dir` ([`sealed`] has its form).
+//! What survives a restart: verdicts, ejections, drains and positions, in one file of `state_dir` (`control::sealed` has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered

@@ -19,7 +19,7 @@ pub use plausible::{all_plausible, go_together, reaches};
 pub use samples::{Above, Enough, Figures, Sample, Samples, Taken};
 pub use store::{Store, StoreError};
 
-/// Round trip at no distance, ms; with [`MS_PER_KM`] the least-squares line through the 2,350 pairs
+/// Round trip at no distance, ms; with `MS_PER_KM` the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).
 pub const MODEL_BASE_MS: f64 = 26.0;
 

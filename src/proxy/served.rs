@@ -19,7 +19,7 @@ const SHARDS: usize = 8;
 /// What is under this is not told apart.
 const LEAST_US: u128 = 64;
 
-/// Four an octave, from [`LEAST_US`] to nine minutes.
+/// Four an octave, from `LEAST_US` to nine minutes.
 pub const TIME_BUCKETS: usize = 1 + 4 * 23;
 
 /// Totals since the process began; all wrap around.
