@@ -193,9 +193,10 @@ fn a_lost_write_is_told_once_and_leaves_the_token() {
         1
     );
     assert_eq!(
-        store
-            .edge
-            .counted("meridian_reads_total", &["consistency=\"lost\""]),
+        store.edge.counted(
+            "meridian_reads_total",
+            &["service=\"api\"", "class=\"2xx\"", "consistency=\"lost\""]
+        ),
         1
     );
 }

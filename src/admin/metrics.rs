@@ -81,7 +81,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "meridian_reads_total",
         Kind::Counter,
-        "Reads that came with a token, by how they were served",
+        "Reads that came with a token, by service, region, class of status and how they were served",
     ),
     (
         "meridian_token_rejected_total",

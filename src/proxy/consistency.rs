@@ -240,7 +240,6 @@ impl Store<'_> {
     /// The end of a read that came with a token.
     pub(super) fn served(&self, visit: &mut Visit, served: Mark) -> (Mark, Reissue) {
         let (mark, reissue) = visit.served(served, self.sessions, self.applied, now());
-        counter!("meridian_reads_total", "consistency" => mark.as_str()).increment(1);
         if mark == Mark::Lost {
             self.tell_losses(&visit.lost());
         }

@@ -8,6 +8,7 @@ mod access_log;
 mod activity;
 mod affinity;
 mod announced;
+mod answered;
 mod asker;
 mod beacon;
 mod body;

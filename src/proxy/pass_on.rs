@@ -48,7 +48,7 @@ impl Exchange<'_> {
         } = forwarded;
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status, self.began.elapsed());
+            lane.count(parts.status, self.began.elapsed(), mark);
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderValue;
-use metrics::Counter;
 
+use super::answered::Answered;
 use super::headers::Via;
 use super::origin_tls::OriginTls;
 use super::served::{Served, ServedCounters};
@@ -17,6 +17,7 @@ use crate::clock;
 use crate::config::plan::{HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
+use crate::positions::Mark;
 
 /// How long a region's health paths are not asked for positions after they said nothing of them.
 const SILENT_FOR_MS: u64 = 1_000;
@@ -46,8 +47,7 @@ impl InFlight {
 /// What a region of a service has of its own.
 pub(super) struct Lane {
     pub(super) in_flight: Arc<InFlight>,
-    /// Responses by the hundreds of their status.
-    responses: [Counter; 5],
+    answered: Answered,
     witnesses: Vec<Arc<Witness>>,
     /// Until when its health paths are taken to say nothing of positions, on the steady clock.
     silent_until_ms: AtomicU64,
@@ -76,13 +76,10 @@ impl Lane {
         self.served.failed();
     }
 
-    /// Counts a response that begins this long after its request came.
-    pub(super) fn count(&self, status: http::StatusCode, after: Duration) {
+    /// Counts a response that begins this long after its request came; `mark` is that of a read with a token.
+    pub(super) fn count(&self, status: http::StatusCode, after: Duration, mark: Option<Mark>) {
         self.served.answered(status, after);
-        let class = usize::from(status.as_u16() / 100).saturating_sub(1);
-        if let Some(counter) = self.responses.get(class) {
-            counter.increment(1);
-        }
+        self.answered.count(status, mark);
     }
 }
 
@@ -223,10 +220,7 @@ fn lanes(
             let key = (service.name.clone(), region.clone());
             let lane = Lane {
                 in_flight: counters.entry(key).or_default().clone(),
-                responses: ["1xx", "2xx", "3xx", "4xx", "5xx"].map(|class| {
-                    metrics::counter!("meridian_http_responses_total",
-                        "service" => service.name.to_string(), "region" => region.to_string(), "class" => class)
-                }),
+                answered: Answered::new(&service.name, region),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
                 silent_until_ms: AtomicU64::new(0),
                 served: served.of(&service.name, region),
