@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{duration, fetch_json, segment};
+use super::undo::Undo;
 use super::{Done, Running, foreseen, runtime, said};
 
 /// Takes a region out of service
@@ -67,34 +68,12 @@ impl Drain {
 /// Puts a drained region back into service
 #[derive(Debug, Args)]
 pub(super) struct Undrain {
-    /// The region
-    region: String,
-    /// Only for this service
-    #[arg(long)]
-    service: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    running: Running,
+    undo: Undo,
 }
 
 impl Undrain {
     pub(super) fn run(self) -> Done {
-        let client = self.running.client()?;
-        let path = format!("/api/v1/drains/{}", segment(&self.region));
-        let query: Vec<(&str, String)> = self
-            .service
-            .into_iter()
-            .map(|service| ("service", service))
-            .collect();
-        let request = client.request(Method::DELETE, &path).query(&query);
-        let answer = runtime()?.block_on(fetch_json(request))?;
-        if self.json {
-            say!("{answer:#}");
-        } else {
-            say!("region {} is back", self.region);
-        }
-        Ok(())
+        self.undo.run("drains", "is back")
     }
 }

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::client::{duration, fetch_json, segment};
+use super::undo::Undo;
 use super::{Done, Running, runtime, said};
 
 /// As what a region is to count.
@@ -71,34 +72,12 @@ impl Force {
 /// Leaves a forced region to its probes again
 #[derive(Debug, Args)]
 pub(super) struct Unforce {
-    /// The region
-    region: String,
-    /// Only what was said of this service
-    #[arg(long)]
-    service: Option<String>,
-    /// Print JSON
-    #[arg(long)]
-    json: bool,
     #[command(flatten)]
-    running: Running,
+    undo: Undo,
 }
 
 impl Unforce {
     pub(super) fn run(self) -> Done {
-        let client = self.running.client()?;
-        let path = format!("/api/v1/forced/{}", segment(&self.region));
-        let query: Vec<(&str, String)> = self
-            .service
-            .into_iter()
-            .map(|name| ("service", name))
-            .collect();
-        let request = client.request(Method::DELETE, &path).query(&query);
-        let answer = runtime()?.block_on(fetch_json(request))?;
-        if self.json {
-            say!("{answer:#}");
-        } else {
-            say!("region {} is left to its probes again", self.region);
-        }
-        Ok(())
+        self.undo.run("forced", "is left to its probes again")
     }
 }

@@ -22,6 +22,7 @@ mod said;
 mod serve;
 mod status;
 mod successor;
+mod undo;
 
 use std::io::Write;
 use std::path::PathBuf;
