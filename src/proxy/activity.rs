@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::body::{BodyError, Held};
+use super::http1::Http1;
 
 /// When a byte last passed, in either direction.
 pub(super) struct Activity {
@@ -25,7 +26,7 @@ pub(super) struct Activity {
 pub(super) struct Upload(Arc<Activity>);
 
 impl Held for Upload {
-    fn ended(self: Box<Self>) {
+    fn ended(self: Box<Self>, _: Option<Http1>) {
         self.0.uploads.store(false, Ordering::Relaxed);
     }
 

@@ -1,6 +1,7 @@
 //! Bodies as they stream through: bounded, timed, and never collected.
 
 use std::collections::VecDeque;
+use std::error::Error;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -14,6 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use super::access_log::Journal;
 use super::expect::{Gate, Wanted, Wish};
 use super::headers::remove_own;
+use super::http1::{Http1, Reading};
 use super::pace::{Pace, Timer};
 use super::replay::Replayed;
 
@@ -22,7 +24,7 @@ use super::replay::Replayed;
 pub(super) enum BodyError {
     /// The other side did.
     #[error("the body broke off: {0}")]
-    Broken(#[from] hyper::Error),
+    Broken(#[source] Box<dyn Error + Send + Sync>),
     /// No byte for too long.
     #[error("no byte of the body for {}", crate::units::show_duration(*.0))]
     Stalled(Duration),
@@ -38,6 +40,13 @@ pub(super) enum BodyError {
     /// Past `timeouts.request`.
     #[error("the request took too long")]
     Late,
+}
+
+impl BodyError {
+    /// The other side broke it off.
+    pub(super) fn broken(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Broken(why.into())
+    }
 }
 
 /// A body on its way.
@@ -59,9 +68,46 @@ pub(super) struct Whole {
     trailers: Option<HeaderMap>,
 }
 
+/// A body as it is read.
+pub(super) enum Source {
+    /// Of a client, or of an origin over HTTP/2.
+    Hyper(Incoming),
+    /// Of an origin over HTTP/1.1.
+    Http1(Reading),
+}
+
+impl HttpBody for Source {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut *self {
+            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::broken),
+            Self::Http1(body) => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Hyper(body) => body.is_end_stream(),
+            Self::Http1(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Hyper(body) => body.size_hint(),
+            Self::Http1(body) => body.size_hint(),
+        }
+    }
+}
+
 /// What a peer sends.
 pub(super) struct Arriving {
-    body: Option<Incoming>,
+    body: Option<Source>,
     lingers: bool,
     /// Holds it back until it is wanted.
     gate: Option<Gate>,
@@ -79,7 +125,7 @@ impl Arriving {
     /// is reset (RFC 9112 §9.6, RFC 9113 §8.1).
     pub(super) fn request(body: Incoming, journal: Option<&Arc<Journal>>) -> Self {
         Self {
-            body: Some(body),
+            body: Some(Source::Hyper(body)),
             lingers: true,
             gate: None,
             journal: journal.cloned(),
@@ -98,7 +144,7 @@ impl Arriving {
     }
 
     /// A response's body.
-    pub(super) fn response(body: Incoming) -> Self {
+    pub(super) fn response(body: Source) -> Self {
         Self {
             body: Some(body),
             lingers: false,
@@ -126,7 +172,15 @@ impl Arriving {
         if let (Some(journal), Poll::Ready(Some(Ok(frame)))) = (&self.journal, &polled) {
             journal.received(frame.data_ref().map_or(0, Bytes::len));
         }
-        polled.map_err(BodyError::from)
+        polled
+    }
+
+    /// The connection that an answer came on, if it has ended and another request may be sent.
+    fn take_connection(&mut self) -> Option<Http1> {
+        match &mut self.body {
+            Some(Source::Http1(reading)) => reading.take_connection(),
+            Some(Source::Hyper(_)) | None => None,
+        }
     }
 
     fn is_at_end(&self) -> bool {
@@ -155,7 +209,7 @@ impl Drop for Arriving {
     }
 }
 
-async fn read_away(mut rest: Incoming) {
+async fn read_away(mut rest: Source) {
     let mut left = MOST_LINGERED;
     while let Some(Ok(frame)) = rest.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
@@ -189,8 +243,8 @@ pub(super) trait Heed: Send + Sync {
 /// What lives as long as a body: told whether the body ended well, then dropped. Nobody is told of a body that is
 /// given up.
 pub(super) trait Held: Send + Sync {
-    /// The whole body has been passed on.
-    fn ended(self: Box<Self>);
+    /// The whole body has been passed on; with the connection that it came on, if that is free.
+    fn ended(self: Box<Self>, connection: Option<Http1>);
 
     /// No more of it comes.
     fn broke_off(self: Box<Self>, why: &BodyError);
@@ -207,14 +261,14 @@ impl Body {
 
     /// Passes `inner` on with at most `limit` bytes (0: any number), at this pace.
     pub(super) fn streamed(
-        inner: Arriving,
+        mut inner: Arriving,
         limit: u64,
         pace: Pace,
         held: Option<Box<dyn Held>>,
     ) -> Self {
         if inner.is_at_end() {
             if let Some(held) = held {
-                held.ended();
+                held.ended(inner.take_connection());
             }
             return Self::Empty;
         }
@@ -270,6 +324,15 @@ impl Body {
 }
 
 impl Whole {
+    /// A body with trailers, for tests.
+    #[cfg(test)]
+    pub(super) fn with_trailers(bytes: &'static str, trailers: HeaderMap) -> Self {
+        Self {
+            bytes: Some(Bytes::from_static(bytes.as_bytes())),
+            trailers: Some(trailers),
+        }
+    }
+
     /// All frames of a body.
     fn of(frames: VecDeque<Frame<Bytes>>) -> Self {
         let length = frames.iter().filter_map(Frame::data_ref).map(Bytes::len);
@@ -432,7 +495,7 @@ impl Streamed {
     fn end(&mut self) {
         self.heed = None;
         if let Some(held) = self.held.take() {
-            held.ended();
+            held.ended(self.inner.take_connection());
         }
     }
 

@@ -4,9 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use hyper::body::Incoming;
-use hyper::client::conn::{TrySendError, http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use nix::errno::Errno;
 use rustls_pki_types::ServerName;
@@ -18,10 +16,9 @@ use tokio_rustls::client::TlsStream;
 
 use super::announced::{Announced, Announcing};
 use super::body::Body;
-use super::guard::{MOST_BUFFERED, PARSED_FIELDS};
+use super::http1::Http1;
 use super::pool::Endpoint;
 use super::problem::Problem;
-use super::wary::{NextQuestion, Wary};
 use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
@@ -46,28 +43,11 @@ pub(super) enum Sender {
     Http2(Http2),
 }
 
-/// An HTTP/1.1 connection.
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Body>,
-    next: NextQuestion,
-}
-
 /// An HTTP/2 connection.
 #[derive(Clone)]
 pub(super) struct Http2 {
     pub(super) sender: http2::SendRequest<Body>,
     pub(super) takes_websockets: Announced,
-}
-
-impl Http1 {
-    /// Sends a request once the last answer has ended.
-    pub(super) async fn try_send(
-        &mut self,
-        request: Request<Body>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Body>>> {
-        self.next.set(request.method());
-        self.sender.try_send_request(request).await
-    }
 }
 
 /// Which HTTP versions will do.
@@ -148,13 +128,13 @@ async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Pr
             .map_err(|error| unreachable(url, &error.to_string()))?;
     }
     match url.scheme {
-        OriginScheme::Http => http1(url, tcp).await,
+        OriginScheme::Http => Ok(Sender::Http1(Http1::new(tcp))),
         OriginScheme::H2c => http2(url, tcp).await,
         OriginScheme::Https => {
             let stream = secure(endpoint, wanted, tcp).await?;
             match stream.get_ref().1.alpn_protocol() {
                 Some(b"h2") => http2(url, stream).await,
-                Some(_) | None => http1(url, stream).await,
+                Some(_) | None => Ok(Sender::Http1(Http1::new(stream))),
             }
         }
     }
@@ -185,22 +165,6 @@ async fn secure(
         tried.connected(Duration::ZERO, began.elapsed());
     }
     Ok(stream)
-}
-
-async fn http1<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
-    let next = NextQuestion::default();
-    let (sender, connection) = http1::Builder::new()
-        .max_headers(PARSED_FIELDS)
-        .max_buf_size(MOST_BUFFERED)
-        .handshake(TokioIo::new(Wary::new(stream, next.clone())))
-        .await
-        .map_err(|error| unreachable(url, &error.to_string()))?;
-    // Ends with its sender or its peer; what went wrong reaches whoever waits for an answer.
-    tokio::spawn(connection.with_upgrades());
-    Ok(Sender::Http1(Http1 { sender, next }))
 }
 
 async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>

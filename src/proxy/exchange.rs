@@ -5,24 +5,23 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::header::HOST;
 use http::request::Parts;
-use http::{Request, Response, StatusCode, Uri, Version, uri};
-use hyper::body::Incoming;
+use http::uri::{self, PathAndQuery};
+use http::{Request, Response, StatusCode, Uri, Version};
 use hyper::client::conn::TrySendError;
 use tokio::time::Instant;
 
 use super::activity::Activity;
-use super::body::{Body, BodyError};
-use super::connect::{self, Sender};
+use super::body::{Body, BodyError, Source};
+use super::connect::{self, Http2, Sender};
 use super::expect::Wanted;
-use super::headers::set_host;
+use super::guard::Head;
+use super::http1::{Http1, RequestHead, Unanswered};
 use super::http2::check_answer;
 use super::interim::Interim;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
-use super::wary::refusal_of;
 use super::websocket::{as_connect, as_switch, is_asked_for};
 use crate::config::plan::OriginScheme;
 
@@ -32,7 +31,7 @@ const MOST_STALE: usize = 3;
 /// What an exchange came to.
 pub(super) enum Exchanged {
     /// The origin answered; the lease is held until the body has ended.
-    Answered(Response<Incoming>, Lease),
+    Answered(Response<Source>, Lease),
     /// Nothing of the request was sent: here is its body back.
     Unsent(Problem, Body),
     /// The origin says that it has not looked at the request.
@@ -95,15 +94,22 @@ pub(super) async fn exchange(
     patience: Patience<'_>,
 ) -> Exchanged {
     for attempt in 0..=MOST_STALE {
-        let lease = match pool.lease(endpoint, wanted).await {
-            Ok(lease) => lease,
+        let (sender, lease) = match pool.lease(endpoint, wanted).await {
+            Ok(leased) => leased,
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
         if let Some(tried) = endpoint.tried {
             tried.leased(lease.reused);
         }
         let stale = lease.reused && attempt < MOST_STALE;
-        match send(lease, endpoint, parts, body, patience).await {
+        let sent = match sender {
+            Sender::Http1(http1) => send(http1, lease, endpoint, parts, body, patience).await,
+            Sender::Http2(http2) => {
+                // Boxed: its future is larger, and no part of every request's.
+                Box::pin(send_http2(http2, lease, endpoint, parts, body, patience)).await
+            }
+        };
+        match sent {
             // Closed while it was kept: the next one, or a new one.
             Exchanged::Unsent(_, unsent) if stale => body = unsent,
             exchanged @ (Exchanged::Answered(..)
@@ -119,75 +125,97 @@ pub(super) async fn exchange(
 }
 
 async fn send(
-    mut lease: Lease,
+    http1: Http1,
+    lease: Lease,
+    endpoint: &Endpoint<'_>,
+    parts: &Parts,
+    body: Body,
+    patience: Patience<'_>,
+) -> Exchanged {
+    let slash = PathAndQuery::from_static("/");
+    let head = RequestHead {
+        method: &parts.method,
+        path: parts.uri.path_and_query().unwrap_or(&slash),
+        authority: authority(endpoint, parts),
+        headers: &parts.headers,
+    };
+    patience.activity.touch();
+    let asking = http1.ask(&head, body, |said| hear(parts, said));
+    match patience.wait(asking).await {
+        Ok(Ok(response)) => Exchanged::Answered(response.map(Source::Http1), lease),
+        Ok(Err(unanswered)) => unanswered_by(endpoint, unanswered),
+        Err(limit) => out_of_patience(endpoint, limit),
+    }
+}
+
+/// Passes on what the origin says before it answers.
+fn hear(parts: &Parts, said: &Head) {
+    if said.status == StatusCode::CONTINUE {
+        let wanted = parts.extensions.get::<Wanted>();
+        wanted.into_iter().for_each(Wanted::open);
+    } else if let Some(interim) = parts.extensions.get::<Interim>() {
+        interim.say(said.status, &said.headers);
+    }
+}
+
+fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Exchanged {
+    let say = |error: &dyn Error| format!("{}: {error}", endpoint.url);
+    match why {
+        Unanswered::Unsent(error, body) => {
+            Exchanged::Unsent(Problem::Unreachable(say(&error)), body)
+        }
+        Unanswered::Client(error) => Exchanged::Lost(Problem::from(&error)),
+        Unanswered::Malformed(refusal) => Exchanged::Lost(Problem::MalformedAnswer(say(&refusal))),
+        Unanswered::Broken(error) => Exchanged::Lost(Problem::BrokenOrigin(say(&error))),
+    }
+}
+
+fn out_of_patience(endpoint: &Endpoint<'_>, limit: Duration) -> Exchanged {
+    Exchanged::Lost(Problem::OriginTimeout(format!(
+        "{}: no answer within {}",
+        endpoint.url,
+        crate::units::show_duration(limit)
+    )))
+}
+
+async fn send_http2(
+    mut http2: Http2,
+    lease: Lease,
     endpoint: &Endpoint<'_>,
     parts: &Parts,
     body: Body,
     patience: Patience<'_>,
 ) -> Exchanged {
     let opens_websocket = is_asked_for(&parts.headers);
-    if opens_websocket && let Err(problem) = announced(&lease.sender, endpoint).await {
+    if opens_websocket && let Err(problem) = announced(&http2, endpoint).await {
         return Exchanged::Unsent(problem, body);
     }
-    let mut request = match address(endpoint, parts, body, &lease.sender) {
+    let request = match address(endpoint, parts, body) {
         Ok(request) => request,
         Err(problem) => return Exchanged::Lost(problem),
     };
-    hear_interim(parts, &mut request, &lease.sender);
+    // hyper's HTTP/2 client does not tell of interim answers.
+    let wanted = parts.extensions.get::<Wanted>();
+    wanted.into_iter().for_each(Wanted::open);
     patience.activity.touch();
-    let waited = {
-        let sending = pin!(async {
-            match &mut lease.sender {
-                Sender::Http1(http1) => http1.try_send(request).await,
-                Sender::Http2(http2) => http2.sender.try_send_request(request).await,
-            }
-        });
-        patience.wait(sending).await
-    };
-    match waited {
+    match patience.wait(http2.sender.try_send_request(request)).await {
         Ok(Ok(mut response)) => match check_answer(&response) {
             Ok(()) => {
-                if opens_websocket && matches!(lease.sender, Sender::Http2(_)) {
+                if opens_websocket {
                     as_switch(&parts.headers, &mut response);
                 }
-                Exchanged::Answered(response, lease)
+                Exchanged::Answered(response.map(Source::Hyper), lease)
             }
             Err(why) => Exchanged::Lost(malformed(endpoint, why)),
         },
         Ok(Err(error)) => failed(endpoint, error),
-        Err(limit) => Exchanged::Lost(Problem::OriginTimeout(format!(
-            "{}: no answer within {}",
-            endpoint.url,
-            crate::units::show_duration(limit)
-        ))),
-    }
-}
-
-/// Passes on what the origin says before it answers. hyper's HTTP/2 client does not tell of it.
-fn hear_interim(parts: &Parts, request: &mut Request<Body>, sender: &Sender) {
-    let interim = parts.extensions.get::<Interim>().cloned();
-    let wanted = parts.extensions.get::<Wanted>().cloned();
-    match sender {
-        Sender::Http1(_) if interim.is_some() || wanted.is_some() => {
-            hyper::ext::on_informational(request, move |said| {
-                if said.status() == StatusCode::CONTINUE {
-                    wanted.iter().for_each(Wanted::open);
-                } else if let Some(interim) = &interim {
-                    interim.say(said.status(), said.headers());
-                }
-            });
-        }
-        Sender::Http1(_) => {}
-        Sender::Http2(_) => wanted.iter().for_each(Wanted::open),
+        Err(limit) => out_of_patience(endpoint, limit),
     }
 }
 
 /// Waits until an HTTP/2 origin has said that it takes WebSockets: its settings come with its first bytes, which
 /// a new connection has not read yet.
-async fn announced(sender: &Sender, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
-    let Sender::Http2(http2) = sender else {
-        return Ok(());
-    };
+async fn announced(http2: &Http2, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
     let mut announced = http2.takes_websockets.clone();
     let said = announced.wait_for(Option::is_some);
     let said = tokio::time::timeout(SETTINGS_WITHIN, said).await;
@@ -233,15 +261,10 @@ fn origin_fault(endpoint: &Endpoint<'_>, error: &hyper::Error) -> Option<Problem
     let is_malformed = |error: &h2::Error| {
         !error.is_remote() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
     };
-    let why = causes(error).find_map(|cause| {
-        let refused = refusal_of(cause).map(|refusal| refusal.to_string());
-        let http2 = cause
-            .downcast_ref::<h2::Error>()
-            .filter(|error| is_malformed(error));
-        refused.or_else(|| http2.map(ToString::to_string))
-    });
-    let why = why.or_else(|| error.is_parse().then(|| error.to_string()))?;
-    Some(malformed(endpoint, &why))
+    let why = causes(error)
+        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
+        .find(|error| is_malformed(error))?;
+    Some(malformed(endpoint, &why.to_string()))
 }
 
 fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
@@ -259,47 +282,32 @@ fn was_refused(error: &hyper::Error) -> bool {
         })
 }
 
-/// The request as this connection's version of HTTP wants it addressed.
-fn address(
-    endpoint: &Endpoint<'_>,
-    parts: &Parts,
-    body: Body,
-    sender: &Sender,
-) -> Result<Request<Body>, Problem> {
+/// The authority that the client asked for.
+fn authority<'a>(endpoint: &Endpoint<'a>, parts: &'a Parts) -> &'a str {
+    let asked = parts.uri.authority();
+    asked.map_or(endpoint.host, uri::Authority::as_str)
+}
+
+/// The request as HTTP/2 wants it addressed.
+fn address(endpoint: &Endpoint<'_>, parts: &Parts, body: Body) -> Result<Request<Body>, Problem> {
     let mut request = Request::new(body);
     *request.method_mut() = parts.method.clone();
     *request.headers_mut() = parts.headers.clone();
-    let path = parts
-        .uri
-        .path_and_query()
-        .cloned()
-        .unwrap_or_else(|| uri::PathAndQuery::from_static("/"));
-    let authority = parts
-        .uri
-        .authority()
-        .map_or(endpoint.host, uri::Authority::as_str);
-    match sender {
-        Sender::Http1(_) => {
-            set_host(request.headers_mut(), authority);
-            *request.uri_mut() = Uri::from(path);
-        }
-        Sender::Http2(_) => {
-            request.headers_mut().remove(HOST);
-            *request.version_mut() = Version::HTTP_2;
-            let scheme = match endpoint.url.scheme {
-                OriginScheme::Https => "https",
-                OriginScheme::Http | OriginScheme::H2c => "http",
-            };
-            *request.uri_mut() = Uri::builder()
-                .scheme(scheme)
-                .authority(Bytes::copy_from_slice(authority.as_bytes()).as_ref())
-                .path_and_query(path)
-                .build()
-                .map_err(|error| Problem::Malformed(error.to_string()))?;
-            if is_asked_for(&parts.headers) {
-                as_connect(&mut request);
-            }
-        }
+    request.headers_mut().remove(HOST);
+    *request.version_mut() = Version::HTTP_2;
+    let scheme = match endpoint.url.scheme {
+        OriginScheme::Https => "https",
+        OriginScheme::Http | OriginScheme::H2c => "http",
+    };
+    let path = parts.uri.path_and_query().cloned();
+    *request.uri_mut() = Uri::builder()
+        .scheme(scheme)
+        .authority(authority(endpoint, parts))
+        .path_and_query(path.unwrap_or_else(|| PathAndQuery::from_static("/")))
+        .build()
+        .map_err(|error| Problem::Malformed(error.to_string()))?;
+    if is_asked_for(&parts.headers) {
+        as_connect(&mut request);
     }
     Ok(request)
 }

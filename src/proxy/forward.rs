@@ -9,12 +9,11 @@ use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::access_log::{Journal, Tried};
 use super::activity::Activity;
-use super::body::Body;
+use super::body::{Body, Source};
 use super::connect::Wanted;
 use super::connection::Connection;
 use super::consistency::{MERIDIAN_REQUIRE, Store};
@@ -69,7 +68,7 @@ pub(super) struct Outbound<'a> {
 
 /// An answer on its way back.
 pub(super) struct Forwarded {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<Source>,
     pub(super) lease: Lease,
     pub(super) admitted: Admitted,
     pub(super) region: RegionId,
@@ -376,7 +375,7 @@ impl<'a> Outbound<'a> {
         &self,
         region: RegionId,
         origin: OriginId,
-        response: &Response<Incoming>,
+        response: &Response<Source>,
         asked_at_ms: u64,
     ) -> Said {
         let Some(store) = self.store else {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, COOKIE, FORWARDED, HOST, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, FORWARDED, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use smallvec::SmallVec;
 
@@ -305,13 +305,6 @@ pub(super) fn add_server_timing(headers: &mut HeaderMap, edge: Duration, origin:
     );
     if let Ok(value) = HeaderValue::try_from(text) {
         headers.append(SERVER_TIMING, value);
-    }
-}
-
-/// The one Host of an HTTP/1.1 request.
-pub(super) fn set_host(headers: &mut HeaderMap, authority: &str) {
-    if let Ok(value) = HeaderValue::from_str(authority) {
-        headers.insert(HOST, value);
     }
 }
 

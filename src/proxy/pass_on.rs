@@ -5,10 +5,9 @@ use std::sync::Arc;
 use http::header::SET_COOKIE;
 use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
-use hyper::body::Incoming;
 
 use super::access_log::Journal;
-use super::body::{Arriving, Body, Held};
+use super::body::{Arriving, Body, Held, Source};
 use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
@@ -139,7 +138,7 @@ impl Exchange<'_> {
         asked: &Asked<'_>,
         region: RegionId,
         client_side: hyper::upgrade::OnUpgrade,
-        origin_side: Response<Incoming>,
+        origin_side: Response<Source>,
         admitted: Admitted,
     ) {
         let route = upgrade::Route {
@@ -157,7 +156,7 @@ impl Exchange<'_> {
 /// An answer's body as it streams to the client.
 fn stream(
     asked: &Asked<'_>,
-    incoming: Incoming,
+    incoming: Source,
     held: Box<dyn Held>,
     trailers: Option<Box<Trailers>>,
 ) -> Body {

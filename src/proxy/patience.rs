@@ -21,7 +21,7 @@ use super::access_log::Logged;
 use super::activity::Activity;
 use super::body::BodyError;
 use super::crowd::InFlight;
-use super::guard::{Guard, Refusal, Requests};
+use super::guard::{Guard, Refusal};
 use super::interim::Interims;
 use super::outcome::count_problem;
 use super::problem::Problem;
@@ -181,7 +181,7 @@ pub(super) struct Patient<S> {
     limit: Duration,
     /// The name that answers of our own bear.
     node: Arc<str>,
-    guard: Guard<Requests>,
+    guard: Guard,
     /// What has passed the guard and was not read yet.
     ready: Vec<u8>,
     /// Since when a head has been arriving.
@@ -222,7 +222,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             turns,
             limit,
             node,
-            guard: Guard::new(Requests::default()),
+            guard: Guard::default(),
             ready: Vec::new(),
             head_since: None,
             sleep: None,
@@ -254,7 +254,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
             return true;
         }
         let has_left = self.turns.has_left.load(Ordering::Relaxed);
-        if !has_left && !self.turns.are_answered(self.guard.heads().passed()) {
+        if !has_left && !self.turns.are_answered(self.guard.passed()) {
             return false;
         }
         self.guard.decide(has_left);
@@ -263,12 +263,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
 
     /// Leaves in `buf` what may pass of the bytes that came behind the first `before`.
     fn judge(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
-        let heads = self.guard.heads().passed();
+        let heads = self.guard.passed();
         let new = buf.filled().get(before..).unwrap_or_default();
         let (passed, judged) = self.guard.sift(new, &mut self.ready);
         buf.set_filled(before + passed);
         self.note_judged(judged);
-        if self.guard.heads().passed() > heads {
+        if self.guard.passed() > heads {
             self.turns.head_came(self.head_since);
         }
         self.head_since = if self.guard.is_within_head() {
@@ -318,7 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Patient<S> {
     /// Says the last words, once every answer before them is on its way, and reads away what still comes.
     fn poll_end(&mut self, cx: &mut Context<'_>, last: &mut LastWords) -> Poll<io::Error> {
         let over = || io::Error::from(io::ErrorKind::InvalidData);
-        if !self.turns.are_answered(self.guard.heads().passed()) || self.is_unflushed {
+        if !self.turns.are_answered(self.guard.passed()) || self.is_unflushed {
             self.turns.waiting.register(cx.waker());
             return Poll::Pending;
         }

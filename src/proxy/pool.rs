@@ -11,7 +11,9 @@ use tokio::time::Instant;
 use super::access_log::Tried;
 use super::activity::Activity;
 use super::body::{BodyError, Held};
-use super::connect::{Http1, Http2, Sender, Wanted, connect};
+use super::connect::{Http2, Sender, Wanted, connect};
+use super::context::Worker;
+use super::http1::Http1;
 use super::origin_tls::OriginTls;
 use super::problem::Problem;
 use super::witness::Testimony;
@@ -23,8 +25,11 @@ const MOST_IDLE: usize = 128;
 /// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
 
-/// A kept connection that is not ready within this is left alone: it should be at once.
+/// A kept connection of HTTP/2 that is not ready within this is left alone: it should be at once.
 const READY_WITHIN: Duration = Duration::from_millis(100);
+
+/// How often kept connections are looked after.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The connections of one worker.
 #[derive(Default)]
@@ -49,9 +54,8 @@ struct Kept {
     http2: Option<Http2>,
 }
 
-/// A connection in use.
+/// A connection in use, which the exchange itself has.
 pub(super) struct Lease {
-    pub(super) sender: Sender,
     /// Whether it was used before: then it may have been closed unnoticed.
     pub(super) reused: bool,
     /// What the answer says of its origin, as long as it lasts.
@@ -78,17 +82,12 @@ impl Pool {
         &self,
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
-    ) -> Result<Lease, Problem> {
+    ) -> Result<(Sender, Lease), Problem> {
         let shelf = self.shelf(endpoint);
         if wanted == Wanted::Any {
             while let Some(sender) = shelf.take() {
                 if let Some(sender) = usable(sender).await {
-                    return Ok(Lease {
-                        sender,
-                        reused: true,
-                        testimony: None,
-                        shelf,
-                    });
+                    return Ok((sender, Lease::of(shelf, true)));
                 }
             }
         }
@@ -113,8 +112,21 @@ impl Pool {
         shelf
     }
 
+    /// Closes kept connections that will not be used again: nobody else looks at them meanwhile.
+    pub(super) fn sweep(&self) {
+        lock(&self.shelves).iter().for_each(|shelf| shelf.sweep());
+    }
+
     fn hash(&self, url: &OriginUrl, host: &str, trust: u64) -> u64 {
         self.hasher.hash_one((url, host, trust))
+    }
+}
+
+/// Looks after a worker's kept connections, for as long as its runtime runs.
+pub(super) async fn keep_swept(worker: Arc<Worker>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        worker.pool.sweep();
     }
 }
 
@@ -134,17 +146,12 @@ impl Shelf {
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
-    ) -> Result<Lease, Problem> {
+    ) -> Result<(Sender, Lease), Problem> {
         let sender = connect(endpoint, wanted).await?;
         if let Sender::Http2(sender) = &sender {
             lock(&self.kept).http2 = Some(sender.clone());
         }
-        Ok(Lease {
-            sender,
-            reused: false,
-            testimony: None,
-            shelf: self,
-        })
+        Ok((sender, Lease::of(self, false)))
     }
 
     fn take(&self) -> Option<Sender> {
@@ -156,12 +163,12 @@ impl Shelf {
             kept.http2 = None;
         }
         let now = Instant::now();
-        while let Some((sender, since)) = kept.http1.pop() {
+        while let Some((mut sender, since)) = kept.http1.pop() {
             if now.duration_since(since) > IDLE_FOR {
                 kept.http1.clear(); // Those below are older still.
                 return None;
             }
-            if !sender.sender.is_closed() {
+            if sender.is_quiet() {
                 return Some(Sender::Http1(sender));
             }
         }
@@ -169,29 +176,39 @@ impl Shelf {
     }
 
     fn put_back(&self, sender: Http1) {
-        if sender.sender.is_closed() {
-            return;
-        }
         let mut kept = lock(&self.kept);
         if kept.http1.len() < MOST_IDLE {
             kept.http1.push((sender, Instant::now()));
         }
     }
+
+    /// Closes what is too old, and what its origin has closed.
+    fn sweep(&self) {
+        let (now, mut kept) = (Instant::now(), lock(&self.kept));
+        kept.http1.retain_mut(|(sender, since)| {
+            now.duration_since(*since) <= IDLE_FOR && sender.is_quiet()
+        });
+    }
 }
 
-/// The sender once it takes a request; none if it is closed, or still busy with another.
+/// The sender once it takes a request; none if it is closed.
 async fn usable(mut sender: Sender) -> Option<Sender> {
-    let ready = async {
-        match &mut sender {
-            Sender::Http1(http1) => http1.sender.ready().await,
-            Sender::Http2(http2) => http2.sender.ready().await,
-        }
-    };
-    let ready = tokio::time::timeout(READY_WITHIN, ready).await;
-    matches!(ready, Ok(Ok(()))).then_some(sender)
+    if let Sender::Http2(http2) = &mut sender {
+        let ready = tokio::time::timeout(READY_WITHIN, http2.sender.ready()).await;
+        return matches!(ready, Ok(Ok(()))).then_some(sender);
+    }
+    Some(sender)
 }
 
 impl Lease {
+    fn of(shelf: Arc<Shelf>, reused: bool) -> Self {
+        Self {
+            reused,
+            testimony: None,
+            shelf,
+        }
+    }
+
     /// What to hold while the response body streams: when it has ended well, the connection is kept.
     pub(super) fn until_body_ends(
         self,
@@ -214,14 +231,9 @@ struct Exchange {
 }
 
 impl Held for Exchange {
-    fn ended(self: Box<Self>) {
-        let Lease { sender, shelf, .. } = self.lease;
-        match sender {
-            // An origin may answer before it has read the whole request; whoever came next on this
-            // connection would wait behind the rest of it.
-            Sender::Http1(_) if self.activity.is_uploading() => {}
-            Sender::Http1(sender) => shelf.put_back(sender),
-            Sender::Http2(_) => {}
+    fn ended(self: Box<Self>, connection: Option<Http1>) {
+        if let Some(connection) = connection {
+            self.lease.shelf.put_back(connection);
         }
     }
 
@@ -233,5 +245,81 @@ impl Held for Exchange {
         {
             testimony.refute();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+    use crate::config::plan::OriginScheme;
+
+    fn shelf() -> Shelf {
+        Shelf {
+            url: OriginUrl {
+                scheme: OriginScheme::Http,
+                host: "origin.example".into(),
+                port: 80,
+            },
+            host: "www.example.com".into(),
+            trust: 0,
+            kept: Mutex::default(),
+        }
+    }
+
+    /// Keeps so many connections; their origins' ends, in order.
+    fn keep(shelf: &Shelf, count: usize) -> Vec<DuplexStream> {
+        let connect = |_| {
+            let (origin, edge) = duplex(64);
+            shelf.put_back(Http1::new(edge));
+            origin
+        };
+        (0..count).map(connect).collect()
+    }
+
+    fn kept(shelf: &Shelf) -> usize {
+        lock(&shelf.kept).http1.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_connections_are_kept_and_no_more() {
+        let shelf = shelf();
+        let _origins = keep(&shelf, MOST_IDLE + 1);
+        assert_eq!(kept(&shelf), MOST_IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_is_used_again_within_its_time_and_not_after() {
+        let shelf = shelf();
+        let _origins = keep(&shelf, 2);
+        tokio::time::advance(IDLE_FOR).await;
+        assert!(shelf.take().is_some());
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(shelf.take().is_none());
+        assert_eq!(kept(&shelf), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_its_origin_has_closed_is_not_used_again() {
+        let shelf = shelf();
+        let mut origins = keep(&shelf, 3);
+        origins.truncate(1);
+        assert!(shelf.take().is_some());
+        assert!(shelf.take().is_none());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_kept_that_is_too_old_or_closed() {
+        let shelf = shelf();
+        let _old = keep(&shelf, 1);
+        tokio::time::advance(IDLE_FOR).await;
+        drop(keep(&shelf, 1));
+        let _new = keep(&shelf, 1);
+        shelf.sweep();
+        assert_eq!(kept(&shelf), 2);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        shelf.sweep();
+        assert_eq!(kept(&shelf), 1);
     }
 }

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
-use hyper::body::Incoming;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio_util::either::Either;
 
 use super::access_log::Line;
 use super::activity::Activity;
+use super::body::Source;
 use super::context::Live;
+use super::http1::Tunnel;
 use super::routes::Admitted;
 
 /// Bytes that are read from one side before they are written to the other.
@@ -72,20 +74,20 @@ impl Route {
 /// over; counts as in flight as long as that lasts, and its line is written when it is over.
 pub(super) async fn join(
     client: OnUpgrade,
-    response: Response<Incoming>,
+    response: Response<Source>,
     idle: Duration,
     route: Route,
     admitted: Admitted,
     line: Option<Line>,
 ) {
     let _admitted = admitted;
-    let (client, origin) = match tokio::try_join!(client, hyper::upgrade::on(response)) {
+    let (client, origin) = match tokio::try_join!(client, tunnel(response)) {
         Ok(sides) => sides,
         Err(error) => return tracing::debug!(%error, "upgrade failed"),
     };
     let journal = line.as_ref().map(Line::journal);
     let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
-    let (from_origin, to_origin) = tokio::io::split(TokioIo::new(origin));
+    let (from_origin, to_origin) = tokio::io::split(origin);
     let activity = Activity::new();
     let count_up = |bytes| {
         activity.touch();
@@ -121,6 +123,18 @@ pub(super) async fn join(
     if let Some(journal) = journal {
         journal.ended(how, by, why);
     }
+}
+
+/// The connection of an origin that has left HTTP.
+async fn tunnel(response: Response<Source>) -> hyper::Result<Either<Tunnel, TokioIo<Upgraded>>> {
+    let (parts, body) = response.into_parts();
+    Ok(match body {
+        Source::Http1(reading) => Either::Left(reading.into_tunnel()),
+        Source::Hyper(body) => {
+            let upgraded = hyper::upgrade::on(Response::from_parts(parts, body)).await?;
+            Either::Right(TokioIo::new(upgraded))
+        }
+    })
 }
 
 /// How it ended, who ended it, and why; `None`: nobody said anything any more.

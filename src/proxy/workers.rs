@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Worker};
-use super::strain;
+use super::{pool, strain};
 
 /// The worker threads of the proxy.
 pub struct Workers {
@@ -42,9 +42,10 @@ impl Workers {
         self.workers.len()
     }
 
-    /// Lets every worker see whether it keeps up, from now on.
+    /// Lets every worker see whether it keeps up, and look after its pool, from now on.
     pub fn watch(&self, context: &Arc<Context>) {
         for (runtime, worker) in self.iter() {
+            runtime.spawn(pool::keep_swept(worker.clone()));
             runtime.spawn(strain::watch(worker.clone(), context.clone()));
         }
     }

@@ -66,8 +66,8 @@ pub(super) fn read_fields<'a>(
     framing.check()
 }
 
-/// A field's name and value.
-fn read_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+/// A field's name and value, neither of which is judged yet; blanks around the value are no part of it.
+pub(super) fn split_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
     if text
         .first()
         .is_some_and(|byte| matches!(byte, b' ' | b'\t'))
@@ -76,29 +76,45 @@ fn read_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
             "a field goes on in the next line (obs-fold)",
         ));
     }
-    let colon = text.iter().position(|byte| *byte == b':');
+    let colon = memchr::memchr(b':', text);
     let colon = colon.ok_or(Refusal::Malformed("a field has no colon"))?;
     let (name, value) = text.split_at(colon);
-    if !is_token(name) {
-        return Err(Refusal::Malformed("the name of a field is no token"));
-    }
-    let value = value.get(1..).unwrap_or_default();
-    if !are_text(value) {
-        return Err(Refusal::Malformed("a field's value has control characters"));
-    }
-    Ok((name, value.trim_ascii()))
+    Ok((name, trim_blanks(value.get(1..).unwrap_or_default())))
 }
 
+/// RFC 9110 §5.6.3: spaces and tabs, and nothing else that ASCII calls white.
+fn trim_blanks(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = text {
+        text = rest;
+    }
+    text
+}
+
+/// A field's name and value.
+fn read_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let (name, value) = split_field(text)?;
+    if !is_token(name) {
+        return Err(NO_TOKEN);
+    }
+    if !are_text(value) {
+        return Err(NO_TEXT);
+    }
+    Ok((name, value))
+}
+
+pub(super) const NO_TOKEN: Refusal = Refusal::Malformed("the name of a field is no token");
+pub(super) const NO_TEXT: Refusal = Refusal::Malformed("a field's value has control characters");
+
 /// RFC 9110 §6.5.1: what frames or routes a message comes too late behind it.
-pub(super) fn read_trailer(text: &[u8]) -> Result<(), Refusal> {
-    let (name, _) = read_field(line(text)?)?;
+pub(super) fn read_trailer(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
+    let (name, value) = read_field(line(text)?)?;
     let is_late = [&b"content-length"[..], b"transfer-encoding", b"host"]
         .iter()
         .any(|late| name.eq_ignore_ascii_case(late));
     if is_late {
         return Err(Refusal::Malformed("a trailer frames or routes its message"));
     }
-    Ok(())
+    Ok((name, value))
 }
 
 /// What a head says of its body.
@@ -110,7 +126,7 @@ pub(super) struct Framing {
 
 impl Framing {
     /// Takes a field; whether it is one of framing.
-    fn add(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
+    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
         if name.eq_ignore_ascii_case(b"content-length") {
             // RFC 9110 §8.6: a list of equal lengths may be taken; none that is honest sends one.
             let length = length(value).ok_or(Refusal::Malformed("Content-Length is no number"))?;
@@ -131,7 +147,7 @@ impl Framing {
     }
 
     /// RFC 9112 §6.3, without its tolerance.
-    fn check(self) -> Result<Self, Refusal> {
+    pub(super) fn check(self) -> Result<Self, Refusal> {
         if self.is_chunked && self.length.is_some() {
             return Err(Refusal::Malformed(
                 "Content-Length and Transfer-Encoding are both there",

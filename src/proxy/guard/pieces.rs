@@ -1,4 +1,4 @@
-//! Bytes of a connection, cut into heads, lines and stretches of body, and passed on once they are judged.
+//! Bytes of a connection, cut into heads, lines and stretches of body.
 
 use super::field::{chunk_size, read_trailer};
 use super::{LONGEST_HEAD, Refusal};
@@ -37,6 +37,18 @@ impl Place {
         }
     }
 
+    /// Whether a message's body is under way that ends before its connection does.
+    pub(super) fn is_within_body(self) -> bool {
+        match self {
+            Self::Body(_)
+            | Self::ChunkSize
+            | Self::ChunkData(_)
+            | Self::ChunkEnd
+            | Self::Trailers(_) => true,
+            Self::Head | Self::Undecided | Self::Rest => false,
+        }
+    }
+
     /// Where the next byte stands after some of a body.
     fn after(self, bytes: usize) -> Self {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
@@ -54,135 +66,26 @@ impl Place {
     }
 }
 
-/// In what requests and answers differ: how they begin.
-pub(in crate::proxy) trait Heads {
-    /// Refuses bytes where no message may begin.
-    fn begin(&self) -> Result<(), Refusal>;
-
-    /// Takes an empty line before a head.
-    fn empty_line(&mut self) -> Result<(), Refusal>;
-
-    /// Reads a whole head; where the next byte stands.
-    fn read(&mut self, head: &[u8]) -> Result<Place, Refusal>;
-}
-
-/// The framing of one direction of a connection.
-#[derive(Debug)]
-pub(in crate::proxy) struct Guard<H> {
-    heads: H,
-    place: Place,
-    /// Bytes that have not passed yet.
-    held: Vec<u8>,
-    /// How much of `held` was searched for the end of a line or head.
+/// Where one direction of a connection stands.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Pieces {
+    pub(super) place: Place,
+    /// How much of the bytes that have come was searched for the end of a line or head.
     searched: usize,
 }
 
-impl<H: Heads> Guard<H> {
-    pub(in crate::proxy) fn new(heads: H) -> Self {
+impl Default for Pieces {
+    fn default() -> Self {
         Self {
-            heads,
             place: Place::Head,
-            held: Vec::new(),
             searched: 0,
         }
     }
+}
 
-    /// What is known of the messages.
-    pub(in crate::proxy) fn heads(&self) -> &H {
-        &self.heads
-    }
-
-    /// What is known of the messages, to be told more.
-    pub(in crate::proxy) fn heads_mut(&mut self) -> &mut H {
-        &mut self.heads
-    }
-
-    /// Whether bytes of a head have come, and not yet all of it.
-    pub(in crate::proxy) fn is_within_head(&self) -> bool {
-        self.place == Place::Head && !self.held.is_empty()
-    }
-
-    /// Whether a message's body is under way.
-    pub(in crate::proxy) fn is_within_body(&self) -> bool {
-        match self.place {
-            Place::Body(_)
-            | Place::ChunkSize
-            | Place::ChunkData(_)
-            | Place::ChunkEnd
-            | Place::Trailers(_) => true,
-            Place::Head | Place::Undecided | Place::Rest => false,
-        }
-    }
-
-    /// Whether nothing may be read before [`decide`](Self::decide) is called.
-    pub(in crate::proxy) fn is_undecided(&self) -> bool {
-        self.place == Place::Undecided
-    }
-
-    /// The request that asked for a WebSocket was answered.
-    pub(in crate::proxy) fn decide(&mut self, is_tunnel: bool) {
-        self.place = if is_tunnel { Place::Rest } else { Place::Head };
-    }
-
-    /// Whether bytes that came before the decision wait to be released.
-    pub(in crate::proxy) fn has_more(&self) -> bool {
-        self.searched == 0 && !self.held.is_empty()
-    }
-
-    /// Judges bytes as they came. What was held before and may pass now goes to `out`, and of `bytes` as
-    /// many pass after it as are told; the others are held until more has come.
-    pub(in crate::proxy) fn sift(
-        &mut self,
-        bytes: &[u8],
-        out: &mut Vec<u8>,
-    ) -> (usize, Result<(), Refusal>) {
-        if self.held.is_empty() {
-            let (passed, judged) = self.walk(bytes);
-            let rest = bytes.get(passed..).unwrap_or_default();
-            self.held.extend_from_slice(rest);
-            (passed, judged)
-        } else {
-            self.held.extend_from_slice(bytes);
-            (0, self.release(out))
-        }
-    }
-
-    /// As [`sift`](Self::sift), with all that passes in `out`.
-    pub(super) fn judge(&mut self, bytes: &[u8], out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let (passed, judged) = self.sift(bytes, out);
-        out.extend_from_slice(bytes.get(..passed).unwrap_or_default());
-        judged
-    }
-
-    /// Moves what is held and may pass to `out`.
-    pub(in crate::proxy) fn release(&mut self, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let mut held = std::mem::take(&mut self.held);
-        let (passed, judged) = self.walk(&held);
-        out.extend(held.drain(..passed));
-        self.held = held;
-        judged
-    }
-
-    /// Goes through whole pieces; returns how many bytes they are.
-    fn walk(&mut self, bytes: &[u8]) -> (usize, Result<(), Refusal>) {
-        let mut passed = 0;
-        loop {
-            let rest = bytes.get(passed..).unwrap_or_default();
-            let length = match self.next_piece(rest) {
-                Ok(Some(length)) => length,
-                Ok(None) => return (passed, Ok(())),
-                Err(refusal) => return (passed, Err(refusal)),
-            };
-            self.searched = 0;
-            if let Err(refusal) = self.step(rest.get(..length).unwrap_or(rest)) {
-                return (passed, Err(refusal));
-            }
-            passed += length;
-        }
-    }
-
+impl Pieces {
     /// How long the next head, line or stretch of body is, if it has come.
-    fn next_piece(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
+    pub(super) fn next(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
         if held.is_empty() {
             return Ok(None);
         }
@@ -198,14 +101,15 @@ impl<H: Heads> Guard<H> {
         }
     }
 
-    /// Moves on by a piece: a whole head, a line, or some of a body.
-    fn step(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+    /// Moves on by a head, behind which the next byte stands here.
+    pub(super) fn pass_head(&mut self, place: Place) {
+        *self = Self { place, searched: 0 };
+    }
+
+    /// Moves on by a line or some of a body.
+    pub(super) fn pass(&mut self, piece: &[u8]) -> Result<(), Refusal> {
+        self.searched = 0;
         self.place = match self.place {
-            Place::Head if piece == b"\r\n" => {
-                self.heads.empty_line()?;
-                Place::Head
-            }
-            Place::Head => self.heads.read(piece)?,
             Place::ChunkSize => match chunk_size(piece)? {
                 0 => Place::Trailers(0),
                 size => Place::ChunkData(size),
@@ -219,16 +123,20 @@ impl<H: Heads> Guard<H> {
                 read_trailer(piece)?;
                 Place::Trailers(length + piece.len())
             }
-            Place::Body(_) | Place::ChunkData(_) | Place::Undecided | Place::Rest => {
+            Place::Head | Place::Body(_) | Place::ChunkData(_) | Place::Undecided | Place::Rest => {
                 self.place.after(piece.len())
             }
         };
         Ok(())
     }
 
+    /// Whether nothing of what has come was looked at.
+    pub(super) fn is_unsearched(&self) -> bool {
+        self.searched == 0
+    }
+
     /// Where the head ends, if it has; a line before it that ends otherwise than in CRLF is refused.
     fn head_end(&mut self, held: &[u8]) -> Result<Option<usize>, Refusal> {
-        self.heads.begin()?;
         if held.starts_with(b"\r\n") {
             return Ok(Some(2));
         }

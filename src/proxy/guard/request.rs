@@ -2,46 +2,10 @@
 
 use super::Refusal;
 use super::field::{Version, is_token, read_fields, split_head};
-use super::pieces::{Heads, Place};
+use super::pieces::Place;
 
-/// The requests on one connection.
-#[derive(Debug, Default)]
-pub(in crate::proxy) struct Requests {
-    /// Those whose heads have passed.
-    passed: u32,
-    /// Whether an empty line came before the next one.
-    has_empty_line: bool,
-}
-
-impl Requests {
-    /// How many requests' heads have passed.
-    pub(in crate::proxy) fn passed(&self) -> u32 {
-        self.passed
-    }
-}
-
-impl Heads for Requests {
-    fn begin(&self) -> Result<(), Refusal> {
-        Ok(())
-    }
-
-    /// RFC 9112 §2.2: an empty line before a request is ignored.
-    fn empty_line(&mut self) -> Result<(), Refusal> {
-        if std::mem::replace(&mut self.has_empty_line, true) {
-            return Err(Refusal::Malformed("empty lines instead of a request"));
-        }
-        Ok(())
-    }
-
-    fn read(&mut self, head: &[u8]) -> Result<Place, Refusal> {
-        let place = read_head(head)?;
-        self.has_empty_line = false;
-        self.passed = self.passed.wrapping_add(1);
-        Ok(place)
-    }
-}
-
-fn read_head(head: &[u8]) -> Result<Place, Refusal> {
+/// Reads a whole head; where the next byte stands.
+pub(super) fn read_head(head: &[u8]) -> Result<Place, Refusal> {
     let (request_line, fields) = split_head(head)?;
     let version = read_request_line(request_line)?;
     let (mut hosts, mut asks_websocket) = (0, false);
@@ -150,7 +114,7 @@ mod tests {
 
     /// What passes of these bytes, and what is refused, whatever pieces they come in.
     fn pass(bytes: &[u8], size: usize) -> (Vec<u8>, Result<(), Refusal>) {
-        let (mut guard, mut out) = (Guard::new(Requests::default()), Vec::new());
+        let (mut guard, mut out) = (Guard::default(), Vec::new());
         for piece in bytes.chunks(size) {
             if let Err(refusal) = guard.judge(piece, &mut out) {
                 return (out, Err(refusal));
@@ -339,7 +303,7 @@ mod tests {
                 Err(Refusal::Malformed("a line ends in LF without CR")),
             ),
         ] {
-            let (mut guard, mut out) = (Guard::new(Requests::default()), Vec::new());
+            let (mut guard, mut out) = (Guard::default(), Vec::new());
             let bytes = [request.as_slice(), frames].concat();
             guard.judge(&bytes, &mut out).unwrap();
             assert_eq!(out, request);

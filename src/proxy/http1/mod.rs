@@ -1,0 +1,155 @@
+//! HTTP/1.1 towards origins: one exchange at a time on a connection.
+//!
+//! hyper's client would be a task for each connection, to which requests, bodies and answers go by channels; that was
+//! a quarter of the instructions of a small request. Here whoever asks reads and writes the connection itself, and the
+//! body of an answer brings it back.
+
+mod inbox;
+mod outbox;
+mod reading;
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+
+use http::Response;
+use hyper::ext::ReasonPhrase;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use self::inbox::Inbox;
+pub(super) use self::outbox::RequestHead;
+use self::outbox::{Outbox, SendError};
+pub(super) use self::reading::{Reading, Tunnel};
+use super::body::{Body, BodyError};
+use super::guard::{Head, Refusal};
+
+/// What a connection runs over.
+pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for S {}
+
+/// A connection on which a request may be sent.
+pub(super) struct Http1 {
+    io: Box<dyn Io>,
+    inbox: Box<Inbox>,
+}
+
+/// Why there is no answer.
+pub(super) enum Unanswered {
+    /// Not a byte of the request was sent, and here is its body.
+    Unsent(io::Error, Body),
+    /// The request's body broke off.
+    Client(BodyError),
+    /// What came is no answer.
+    Malformed(Refusal),
+    /// The connection broke or ended.
+    Broken(io::Error),
+}
+
+impl Http1 {
+    /// A connection that is open and fresh.
+    pub(super) fn new(io: impl Io + 'static) -> Self {
+        Self {
+            io: Box::new(io),
+            inbox: Box::default(),
+        }
+    }
+
+    /// Whether it is still open, and nothing has come that nobody asked for: bytes count as an answer only once a
+    /// request was sent, so that none becomes somebody else's.
+    pub(super) fn is_quiet(&mut self) -> bool {
+        let (mut nobody, mut byte) = (Context::from_waker(Waker::noop()), [0]);
+        let mut buf = ReadBuf::new(&mut byte);
+        Pin::new(&mut self.io)
+            .poll_read(&mut nobody, &mut buf)
+            .is_pending()
+    }
+
+    /// Sends a request and waits for the head of its answer. Interim answers are heard meanwhile.
+    pub(super) async fn ask(
+        mut self,
+        head: &RequestHead<'_>,
+        body: Body,
+        heard: impl Fn(&Head) + Sync,
+    ) -> Result<Response<Reading>, Unanswered> {
+        self.inbox.answers.expect(head.question());
+        let mut outbox = Outbox::new(head, body);
+        let mut failed = None;
+        let answer = std::future::poll_fn(|cx| {
+            if failed.is_none() {
+                match outbox.poll_send(&mut self.io, cx) {
+                    Poll::Ready(Err(SendError::Body(error))) => {
+                        return Poll::Ready(Err(Unanswered::Client(error)));
+                    }
+                    // It may have answered before it closed.
+                    Poll::Ready(Err(SendError::Io(error))) => failed = Some(error),
+                    Poll::Ready(Ok(())) | Poll::Pending => {}
+                }
+            }
+            if !outbox.has_begun() {
+                return match failed.take() {
+                    None => Poll::Pending,
+                    Some(error) => Poll::Ready(Err(outbox.unsent(error))),
+                };
+            }
+            let read = ready!(self.poll_head(cx, &heard));
+            Poll::Ready(read.map_err(|why| match (why, failed.take()) {
+                (Unanswered::Broken(_), Some(error)) => Unanswered::Broken(error),
+                (why, _) => why,
+            }))
+        })
+        .await?;
+        Ok(self.begin_reading(answer, outbox))
+    }
+
+    fn poll_head(
+        &mut self,
+        cx: &mut Context<'_>,
+        heard: &impl Fn(&Head),
+    ) -> Poll<Result<Head, Unanswered>> {
+        loop {
+            let head = self.inbox.head().map_err(Unanswered::Malformed)?;
+            match head {
+                Some(head) if is_interim(&head) => {
+                    heard(&head);
+                    continue;
+                }
+                Some(head) => return Poll::Ready(Ok(head)),
+                None => {}
+            }
+            let filled = ready!(self.inbox.poll_fill(&mut self.io, cx));
+            if filled.map_err(Unanswered::Broken)? == 0 {
+                let why = "the connection was closed without an answer";
+                let ended = io::Error::new(io::ErrorKind::UnexpectedEof, why);
+                return Poll::Ready(Err(Unanswered::Broken(ended)));
+            }
+        }
+    }
+
+    fn begin_reading(self, head: Head, outbox: Outbox) -> Response<Reading> {
+        let keeps = head.keeps_connection();
+        let mut response = Response::new(if outbox.is_sent() {
+            Reading::of(self, keeps)
+        } else {
+            Reading::while_sending(self, outbox)
+        });
+        *response.status_mut() = head.status;
+        *response.version_mut() = head.version;
+        let usual = head.status.canonical_reason().unwrap_or_default();
+        if *head.reason != *usual.as_bytes()
+            && let Ok(reason) = ReasonPhrase::try_from(head.reason)
+        {
+            response.extensions_mut().insert(reason);
+        }
+        *response.headers_mut() = head.headers;
+        response
+    }
+}
+
+/// 101 is an answer, and the last one.
+fn is_interim(head: &Head) -> bool {
+    head.status.is_informational() && head.status != http::StatusCode::SWITCHING_PROTOCOLS
+}
+
+#[cfg(test)]
+mod tests;

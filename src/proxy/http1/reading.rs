@@ -1,0 +1,234 @@
+//! The body of an origin's answer, with the connection that it comes on.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::task::AbortHandle;
+
+use super::super::body::BodyError;
+use super::super::guard::Part;
+use super::inbox::Inbox;
+use super::outbox::Outbox;
+use super::{Http1, Io};
+
+/// An answer's body that is read as it comes.
+pub(in crate::proxy) struct Reading {
+    /// Until the body is over.
+    from: Option<(From, Box<Inbox>)>,
+    /// Whether another request may follow.
+    keeps: bool,
+    /// The connection, when it is free for that.
+    free: Option<Http1>,
+    /// Why the body broke off, which is told a turn later.
+    broken: Option<BodyError>,
+}
+
+/// Where it is read.
+enum From {
+    Whole(Box<dyn Io>),
+    /// The request is still being sent, by a task of its own: its client may not read before it has sent all.
+    Half(ReadHalf<Box<dyn Io>>, Sending),
+}
+
+/// Ends the sending of a request whose answer is given up.
+struct Sending(Option<AbortHandle>);
+
+impl Drop for Sending {
+    fn drop(&mut self) {
+        if let Some(task) = self.0.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Reading {
+    /// The request was sent whole.
+    pub(super) fn of(connection: Http1, keeps: bool) -> Self {
+        let Http1 { io, inbox } = connection;
+        let mut reading = Self {
+            from: Some((From::Whole(io), inbox)),
+            keeps,
+            free: None,
+            broken: None,
+        };
+        reading.end_if_over();
+        reading
+    }
+
+    /// The origin answers before it has the whole request.
+    pub(super) fn while_sending(connection: Http1, outbox: Outbox) -> Self {
+        let Http1 { io, inbox } = connection;
+        let (read, write) = tokio::io::split(io);
+        let sending = tokio::spawn(send(outbox, write)).abort_handle();
+        let mut reading = Self {
+            from: Some((From::Half(read, Sending(Some(sending))), inbox)),
+            keeps: false,
+            free: None,
+            broken: None,
+        };
+        reading.end_if_over();
+        reading
+    }
+
+    /// The connection, if the body is over and another request may be sent.
+    pub(in crate::proxy) fn take_connection(&mut self) -> Option<Http1> {
+        self.free.take()
+    }
+
+    /// The connection when it has left HTTP (101): without anything to say, if its request was not sent whole.
+    pub(in crate::proxy) fn into_tunnel(self) -> Tunnel {
+        match self.from {
+            Some((From::Whole(io), mut inbox)) => Tunnel {
+                ahead: inbox.take_rest(),
+                io,
+            },
+            Some((From::Half(..), _)) | None => Tunnel {
+                ahead: BytesMut::new(),
+                io: Box::new(tokio::io::join(tokio::io::empty(), tokio::io::sink())),
+            },
+        }
+    }
+
+    fn end_if_over(&mut self) {
+        if self
+            .from
+            .as_ref()
+            .is_none_or(|(_, inbox)| !inbox.answers.is_over())
+        {
+            return;
+        }
+        match self.from.take() {
+            Some((From::Whole(io), mut inbox)) if self.keeps && inbox.is_spent() => {
+                inbox.shrink();
+                self.free = Some(Http1 { io, inbox });
+            }
+            // What is left of the request is still sent.
+            Some((From::Half(_, mut sending), _)) => sending.0 = None,
+            Some((From::Whole(_), _)) | None => {}
+        }
+    }
+
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, BodyError>> {
+        let Some((from, inbox)) = &mut self.from else {
+            return Poll::Ready(Ok(None));
+        };
+        loop {
+            let part = inbox.part().map_err(BodyError::broken)?;
+            if part.is_some() || inbox.answers.is_over() {
+                return Poll::Ready(Ok(part));
+            }
+            let filled = ready!(match from {
+                From::Whole(io) => inbox.poll_fill(io, cx),
+                From::Half(io, _) => inbox.poll_fill(io, cx),
+            });
+            if filled.map_err(BodyError::broken)? > 0 {
+                continue;
+            }
+            let ends_here = inbox.answers.lasts_to_the_end();
+            self.from = None;
+            return Poll::Ready(if ends_here { Ok(None) } else { Err(cut_off()) });
+        }
+    }
+}
+
+fn cut_off() -> BodyError {
+    let why = "the connection was closed before its end";
+    BodyError::broken(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+}
+
+/// Sends the rest of a request. If its client gives up, the origin is told that no more of it comes.
+async fn send(mut outbox: Outbox, mut io: WriteHalf<Box<dyn Io>>) {
+    let sent = poll_fn(|cx| outbox.poll_send(&mut io, cx)).await;
+    if sent.is_err() {
+        // It is about to be closed anyway.
+        let _ = io.shutdown().await;
+    }
+}
+
+impl HttpBody for Reading {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        let part = match ready!(self.poll_part(cx)) {
+            Ok(part) => part,
+            Err(error) => {
+                // hyper's server drops what it has not written when a body fails; it writes when it has to wait.
+                (self.from, self.broken) = (None, Some(error));
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+        };
+        self.end_if_over();
+        Poll::Ready(part.map(|part| {
+            Ok(match part {
+                Part::Data(data) => Frame::data(data),
+                Part::Trailers(trailers) => Frame::trailers(trailers),
+            })
+        }))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.from.is_none() && self.broken.is_none()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let left = self
+            .from
+            .as_ref()
+            .map_or(Some(0), |(_, inbox)| inbox.answers.left());
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+/// A connection that has left HTTP.
+pub(in crate::proxy) struct Tunnel {
+    /// What came behind the answer.
+    ahead: BytesMut,
+    io: Box<dyn Io>,
+}
+
+impl AsyncRead for Tunnel {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            return Pin::new(&mut self.io).poll_read(cx, buf);
+        }
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(self.ahead.get(..length).unwrap_or_default());
+        self.ahead.advance(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Tunnel {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
