@@ -493,6 +493,9 @@ impl Writer {
             };
             metrics::counter!("meridian_health_checks_total", "service" => service.to_string(), "region" => region.to_string(), "result" => result)
                 .increment(1);
+            let took = (report.result.ended - report.result.began).as_secs_f64();
+            metrics::histogram!("meridian_health_check_seconds", "region" => region.to_string(), "result" => result)
+                .record(took);
         }
         let key = report.key.clone();
         let folded = self.world.report(report, clock::unix_ms(), steady_ms);

@@ -133,6 +133,19 @@ fn a_full_table_takes_no_more_until_it_is_thinned() {
     assert!(!samples.networks.contains_key(&oldest));
 }
 
+#[test]
+fn a_network_is_remembered_of_64_regions_and_no_more() {
+    let mut samples = Samples::default();
+    let take = |samples: &mut Samples, region: usize| {
+        samples.take(&sample("192.0.2.1", &format!("r{region}"), 20.0), 1, 0)
+    };
+    let counted = (0..64).filter(|region| take(&mut samples, *region) == Taken::Counted);
+    assert_eq!(counted.count(), MOST_REGIONS);
+    assert_eq!(take(&mut samples, 64), Taken::Full);
+    let known = samples.take(&sample("192.0.2.2", "r0", 20.0), 2, 0);
+    assert_eq!(known, Taken::Counted, "what is known goes on");
+}
+
 proptest! {
     /// Whatever comes in whatever order: no figure without its quorum, and none outside its samples.
     #[test]

@@ -43,7 +43,10 @@ pub fn together(rows: &[Row], enough: Enough, above: impl Fn(IpAddr) -> Above) -
 
 /// The votes of networks by what they lie in and by region.
 #[derive(Default)]
-pub(super) struct Votes(HashMap<(Network, Arc<str>), Vec<(Above, Measurement)>>);
+pub(super) struct Votes(HashMap<(Network, Arc<str>), Vec<Vote>>);
+
+/// A network's figure, and what the network lies in.
+type Vote = (Above, Measurement);
 
 impl Votes {
     /// A network's figure for a region.
@@ -92,7 +95,7 @@ fn covering(prefix: Prefix) -> Option<Prefix> {
 
 /// Whether a block is of one AS and country as far as it is measured: of a block that was given out in pieces,
 /// some pieces say nothing of the others.
-fn is_of_one(votes: &[(Above, Measurement)]) -> bool {
+fn is_of_one(votes: &[Vote]) -> bool {
     votes.windows(2).all(|pair| match pair {
         [(one, _), (other, _)] => one == other,
         _ => true,
