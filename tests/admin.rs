@@ -251,6 +251,12 @@ fn a_drain_that_would_leave_too_little_is_refused_unless_forced() {
     assert_eq!(code, 200);
     assert_eq!(pair.command(&["undrain", "near"]).0, Some(0));
     assert_eq!(pair.command(&["undrain", "mars"]).0, Some(1));
+    // Two were refused by the guard: each is told once, with who asked.
+    let (_, events) = pair.command(&["events"]);
+    let refused = events
+        .lines()
+        .filter(|line| line.contains("guards.min_regions is 1"));
+    assert_eq!(refused.count(), 2, "{events}");
 }
 
 #[test]
@@ -431,4 +437,24 @@ fn while_it_drains_it_is_alive_and_not_ready() {
         );
     });
     assert_eq!(pair.edge.process.wait(), 0);
+}
+
+#[test]
+fn the_log_warns_of_a_region_that_turns_unhealthy_and_notes_that_it_is_back() {
+    let pair = pair("");
+    let said = |level: &str, what: &str| {
+        let log = pair.edge.process.said();
+        log.lines()
+            .any(|line| line.contains(level) && line.contains(what))
+    };
+    pair.near.set_healthy(false);
+    assert!(wait_until(|| said(
+        " WARN ",
+        "region near is unhealthy for service www"
+    )));
+    pair.near.set_healthy(true);
+    assert!(wait_until(|| said(
+        " INFO ",
+        "region near is healthy for service www, was unhealthy"
+    )));
 }

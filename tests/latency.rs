@@ -156,6 +156,31 @@ fn figures_of_an_autonomous_system_need_a_database_that_knows_it() {
     assert_eq!(steered(&edge, "198.51.100.0/24"), IRELAND);
 }
 
+#[test]
+fn networks_that_nobody_has_measured_go_by_their_neighbors() {
+    let measured = |networks: std::ops::Range<u8>| {
+        let rows = networks
+            .map(|n| format!("193.0.{n}.0/24,eu-west-1,20\n193.0.{n}.0/24,eu-central-1,60\n"));
+        format!("network,region,ms\n{}", rows.collect::<String>())
+    };
+    let import = yaml("latency: { import: [measured.csv] }");
+    let edge = Edge::start_in(folder(&measured(18..20)), &import);
+    assert_eq!(steered(&edge, DUTCH), FRANKFURT, "two networks are too few");
+    let edge = Edge::start_in(folder(&measured(18..21)), &import);
+    assert_eq!(steered(&edge, DUTCH), IRELAND);
+    let why = placed(&explained(&edge, "193.0.6.139"), "eu-west-1")["round_trip"].clone();
+    assert_eq!(
+        (&why["network"], &why["networks"]),
+        (&json!("193.0.0.0/16"), &json!(3))
+    );
+    // Others of the country go by the country's median.
+    let why = placed(&explained(&edge, "145.97.1.1"), "eu-west-1")["round_trip"].clone();
+    assert_eq!(
+        (&why["network"], &why["networks"]),
+        (&json!("NL"), &json!(3))
+    );
+}
+
 /// An edge that samples round trips over http.
 fn sampling(more: &str, origin: &Origin, folder: tempfile::TempDir) -> Edge {
     let yaml = format!(

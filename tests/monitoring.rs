@@ -61,9 +61,13 @@ fn counted() -> BTreeSet<(String, String)> {
     let mut texts = Vec::new();
     sources(&root().join("src"), &mut texts);
     let mut found = BTreeSet::new();
-    for kind in ["counter", "gauge", "histogram"] {
-        let call = format!("{kind}!(");
-        for rest in texts.iter().flat_map(|text| text.split(&call).skip(1)) {
+    for (call, kind) in [
+        ("counter!(", "counter"),
+        ("gauge!(", "gauge"),
+        ("histogram!(", "histogram"),
+        ("write_histogram(&mut text, ", "histogram"),
+    ] {
+        for rest in texts.iter().flat_map(|text| text.split(call).skip(1)) {
             let name = rest.trim_start().strip_prefix('"');
             let name = name.and_then(|rest| rest.split_once('"'));
             if let Some((name, _)) = name.filter(|(name, _)| name.starts_with("meridian_")) {
@@ -185,7 +189,13 @@ fn the_documentation_lists_every_metric_that_is_counted_and_no_other() {
 
 #[test]
 fn alerts_and_dashboard_ask_only_for_what_there_is() {
-    let there_is: BTreeSet<String> = documented().into_iter().map(|(name, _)| name).collect();
+    let series = |(name, kind): (String, String)| match kind.as_str() {
+        "histogram" => ["_bucket", "_sum", "_count"]
+            .map(|part| format!("{name}{part}"))
+            .to_vec(),
+        _ => vec![name],
+    };
+    let there_is: BTreeSet<String> = documented().into_iter().flat_map(series).collect();
     for file in ["alerts.yml", "alerts.test.yml", "grafana.json"] {
         let asked = names(&text(&monitoring(file)));
         assert!(asked.len() > 5, "{file}: {asked:?}");
@@ -225,6 +235,12 @@ fn prometheus_sees_who_is_routed_where_and_what_fails() {
     lab.steers("203.178.141.0/24");
     let answered = "sum(meridian_http_responses_total{class=\"2xx\"}) > 0";
     prometheus.expect(answered);
+    for histogram in ["http_first_byte", "health_check"] {
+        let series = format!("meridian_{histogram}_seconds_bucket");
+        prometheus.expect(&format!(
+            "histogram_quantile(0.99, sum by (region, le) ({series})) < 60"
+        ));
+    }
     prometheus.expect("meridian_dns_steered_answers_total{region=\"ap-northeast-1\"} > 0");
     for expression in expressions() {
         assert!(prometheus.query(&expression).is_some(), "{expression}");

@@ -154,3 +154,15 @@ impl Act {
         state.control.tell(Kind::Audit, message).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_call_512_characters_are_told_whatever_they_are() {
+        for (given, told) in [(511, 511), (512, 512), (513, 512)] {
+            assert_eq!(shortened("é".repeat(given)).chars().count(), told);
+        }
+    }
+}

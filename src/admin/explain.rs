@@ -289,7 +289,7 @@ fn verdict(decision: &Decision) -> String {
     match decision.verdict {
         Verdict::Steered => "steered".to_owned(),
         Verdict::FailOpen(_) => {
-            "failing open: no region is able, so those who are not have come back".to_owned()
+            "failing open: no region is able, so the unhealthy come back, and after them the drained, even healthy ones".to_owned()
         }
         Verdict::Refused(refusal) => format!("refused: {refusal}"),
     }

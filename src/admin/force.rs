@@ -9,9 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use super::state::AdminState;
-use super::writes::{
-    Refused, bad, drain_refused, force, length, object, service_of, shutting_down, text,
-};
+use super::writes::{Asked, Refused, bad, drain_refused, service_of, shutting_down, text};
 use crate::clock;
 use crate::control::ForcedState;
 use crate::steering::Forced;
@@ -22,20 +20,18 @@ pub(super) async fn put(
     Path(region): Path<String>,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let asked = object(&body, &["state", "service", "for", "reason", "force"])?;
-    let anyway = force(&asked)?;
-    let now_ms = clock::unix_ms();
+    let asked = Asked::read(&body, "state")?;
     let forced = ForcedState {
         region: region.into(),
-        service: text(&asked, "service")?.map(Into::into),
-        state: match text(&asked, "state")? {
+        service: asked.service,
+        state: match text(&asked.body, "state")? {
             Some("up") => Forced::Up,
             Some("down") => Forced::Down,
             Some(_) | None => return Err(bad("`state` must be \"up\" or \"down\"")),
         },
-        since_ms: now_ms,
-        until_ms: length(&asked, "for")?.map(|lasts_ms| now_ms.saturating_add(lasts_ms)),
-        reason: text(&asked, "reason")?.map(str::to_owned),
+        since_ms: asked.since_ms,
+        until_ms: asked.until_ms,
+        reason: asked.reason,
     };
     let answer = json!({
         "region": &*forced.region,
@@ -44,7 +40,7 @@ pub(super) async fn put(
         "until": forced.until_ms.map(clock::rfc3339),
         "reason": forced.reason,
     });
-    let concluded = state.control.force(forced, anyway).await;
+    let concluded = state.control.force(forced, asked.force).await;
     match concluded.map_err(shutting_down)? {
         Ok(()) => Ok(Json(answer).into_response()),
         Err(refused) => Ok(drain_refused(&refused)),

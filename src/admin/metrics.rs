@@ -1,6 +1,6 @@
 //! Prometheus text, and what every metric means.
 
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// The process's numbers.
 #[derive(Clone)]
@@ -64,6 +64,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Answers of origins by service, region and class of status",
     ),
     (
+        "meridian_http_first_byte_seconds",
+        Kind::Histogram,
+        "Time from a request's head to the first byte of its origin's answer, by region",
+    ),
+    (
         "meridian_http_problems_total",
         Kind::Counter,
         "Answers that the edge made itself, by problem",
@@ -82,6 +87,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "meridian_reads_total",
         Kind::Counter,
         "Reads that came with a token, by service, region, class of status and how they were served",
+    ),
+    (
+        "meridian_read_wait_seconds",
+        Kind::Histogram,
+        "Time that reads waited for a region to have their client's writes, whatever came of it, by region",
     ),
     (
         "meridian_token_rejected_total",
@@ -159,6 +169,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "Probes by service, region and result: pass or fail",
     ),
     (
+        "meridian_health_check_seconds",
+        Kind::Histogram,
+        "Time that probes took, by region and result: pass or fail",
+    ),
+    (
         "meridian_latency_samples_total",
         Kind::Counter,
         "Round trips of clients by source and result: counted, implausible, too_often or full",
@@ -195,16 +210,32 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     ),
 ];
 
+/// Bounds of histograms, s: what probes and waits take.
+const SECONDS: [f64; 14] = [
+    0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0,
+];
+
+/// What a metric counts.
+pub(super) fn help(name: &str) -> &'static str {
+    let mut known = DESCRIPTIONS.iter();
+    known
+        .find(|(known, ..)| *known == name)
+        .map_or("", |(.., help)| help)
+}
+
 #[derive(Clone, Copy)]
 enum Kind {
     Counter,
     Gauge,
+    Histogram,
 }
 
 impl Metrics {
     /// Takes over the process's metrics; once a process.
     pub fn install() -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new().install_recorder()?;
+        let handle = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .install_recorder()?;
         describe();
         metrics::gauge!("meridian_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
         Ok(Self(handle))
@@ -232,6 +263,7 @@ pub fn describe() {
         match kind {
             Kind::Counter => metrics::describe_counter!(*name, *help),
             Kind::Gauge => metrics::describe_gauge!(*name, *help),
+            Kind::Histogram => metrics::describe_histogram!(*name, *help),
         }
     }
 }

@@ -112,8 +112,8 @@ impl Region {
     }
 
     fn tick(&mut self, totals: ServedTotals) {
-        let fade = |count: &mut f64, before: u32, now: u32| {
-            *count = *count * LEFT_AFTER_A_SECOND + f64::from(now.wrapping_sub(before));
+        let fade = |count: &mut f64, before: u64, now: u64| {
+            *count = *count * LEFT_AFTER_A_SECOND + float(now.wrapping_sub(before));
             if *count < FADED {
                 *count = 0.0;
             }
@@ -170,7 +170,7 @@ mod tests {
         ("JP".parse().ok(), sample)
     }
 
-    fn totals(answers: u32, at: usize) -> Vec<(Arc<str>, ServedTotals)> {
+    fn totals(answers: u64, at: usize) -> Vec<(Arc<str>, ServedTotals)> {
         let mut totals = ServedTotals {
             answers,
             ..ServedTotals::default()
@@ -221,8 +221,8 @@ mod tests {
     proptest! {
         #[test]
         fn quantiles_are_ordered_and_totals_may_wrap_around(
-            start: u32,
-            steps in prop::collection::vec((0_u32..1_000, 0_usize..TIME_BUCKETS), 1..20),
+            start: u64,
+            steps in prop::collection::vec((0_u64..1_000, 0_usize..TIME_BUCKETS), 1..20),
         ) {
             let mut recent = Recent::default();
             let mut now = totals(start, 0);

@@ -62,6 +62,7 @@ impl Figure {
                 "source": measurement.source.as_str(),
                 "network": network.to_string(),
                 "samples": measurement.samples,
+                "networks": measurement.networks,
                 "age_seconds": self.age_secs,
             }),
             ClientEstimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
@@ -71,6 +72,10 @@ impl Figure {
 }
 
 fn measured(ms: f64, network: Network, measurement: Measurement, age_secs: u64) -> String {
+    let networks = match measurement.networks {
+        Some(networks) => format!(", the median of {networks} networks"),
+        None => String::new(),
+    };
     let samples = match measurement.samples {
         Some(1) => ", 1 sample".to_owned(),
         Some(samples) => format!(", {samples} samples"),
@@ -82,7 +87,7 @@ fn measured(ms: f64, network: Network, measurement: Measurement, age_secs: u64) 
         String::new()
     };
     format!(
-        ", measured {:.0} ms for {network} ({}{samples}, {} old{weighed})",
+        ", measured {:.0} ms for {network} ({}{networks}{samples}, {} old{weighed})",
         measurement.ms,
         measurement.source.as_str(),
         age(age_secs)

@@ -11,7 +11,7 @@ use axum::{Extension, Json, Router, middleware};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -20,10 +20,12 @@ use super::access::{ListensOn, Peer, guard};
 use super::audit;
 use super::countries::countries;
 use super::desk::Desk;
+use super::door::{Door, MOST_CONNECTIONS};
 use super::explain::{Question, QuestionError, explain};
 use super::files;
 use super::follow::events;
 use super::force;
+use super::histogram::first_bytes;
 use super::live_traffic::traffic;
 use super::page;
 use super::probes::probes;
@@ -50,18 +52,16 @@ pub async fn serve(
 ) {
     let desk = Desk::open(state.clone(), &tasks);
     let router = router(state.clone(), address, desk);
+    let mut door = Door::new(listener, MOST_CONNECTIONS);
     loop {
-        let accepted = tokio::select! {
+        let (stream, peer, place) = tokio::select! {
             () = stop.cancelled() => return,
-            accepted = listener.accept() => accepted,
-        };
-        let Ok((stream, peer)) = accepted else {
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            continue;
+            next = door.next() => next,
         };
         let router = router.clone().layer(Extension(Peer(peer.ip())));
         let (tls, stop) = (state.access.tls(), stop.clone());
         tasks.spawn(async move {
+            let _held = place;
             match tls {
                 None => converse(stream, router, stop).await,
                 Some(tls) => {
@@ -75,10 +75,10 @@ pub async fn serve(
 }
 
 /// TLS; `None` if the client does not come to it in time.
-async fn shake_hands(
+async fn shake_hands<S: AsyncRead + AsyncWrite + Unpin>(
     acceptor: TlsAcceptor,
-    stream: TcpStream,
-) -> Option<tokio_rustls::server::TlsStream<TcpStream>> {
+    stream: S,
+) -> Option<tokio_rustls::server::TlsStream<S>> {
     let shaken = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await;
     shaken.ok()?.ok()
 }
@@ -154,7 +154,9 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> (StatusCode, &'static s
 
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     let content_type = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
-    (content_type, state.metrics.render()).into_response()
+    let totals = state.proxy.live.load().routes.served().totals();
+    let text = state.metrics.render() + &first_bytes(totals);
+    (content_type, text).into_response()
 }
 
 async fn openapi() -> Response {
@@ -221,5 +223,40 @@ async fn lab_json(State(state): State<Arc<AdminState>>) -> Response {
     match state.lab.get() {
         Some(told) => Json(told.borrow().clone()).into_response(),
         None => error(StatusCode::NOT_FOUND, "this edge runs in no lab").into_response(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncReadExt;
+    use tokio::time::Instant;
+
+    use super::*;
+
+    /// Whoever connects and says nothing; how long that lasts.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_no_head_is_closed_after_ten_seconds() {
+        let (mut client, server) = tokio::io::duplex(1_024);
+        let began = Instant::now();
+        converse(server, Router::new(), CancellationToken::new()).await;
+        assert_eq!(began.elapsed().as_secs(), HEADERS.as_secs());
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_does_not_come_to_tls_is_closed_after_ten_seconds() {
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let nobody = Arc::new(rustls::server::ResolvesServerCertUsingSni::new());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(nobody);
+        let (_client, server) = tokio::io::duplex(1_024);
+        let began = Instant::now();
+        let shaken = shake_hands(TlsAcceptor::from(Arc::new(config)), server).await;
+        assert!(shaken.is_none());
+        assert_eq!(began.elapsed().as_secs(), HANDSHAKE.as_secs());
     }
 }

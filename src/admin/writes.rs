@@ -37,7 +37,7 @@ pub(super) fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
 }
 
 /// An object from a body; an empty body is an empty object. Unknown keys are refused.
-pub(super) fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
+fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
     }
@@ -64,7 +64,7 @@ pub(super) fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, 
 }
 
 /// A duration in milliseconds.
-pub(super) fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> {
+fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> {
     let Some(given) = text(object, key)? else {
         return Ok(None);
     };
@@ -72,8 +72,35 @@ pub(super) fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> 
     Ok(Some(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)))
 }
 
-/// Whether guards are to be passed over.
-pub(super) fn force(asked: &Value) -> Result<bool, Refused> {
+/// What the calls that drain or force a region have in common.
+pub(super) struct Asked {
+    /// The whole body, for what is the call's own.
+    pub(super) body: Value,
+    pub(super) service: Option<Arc<str>>,
+    pub(super) since_ms: u64,
+    pub(super) until_ms: Option<u64>,
+    pub(super) reason: Option<String>,
+    /// Whether guards are to be passed over.
+    pub(super) force: bool,
+}
+
+impl Asked {
+    /// Reads a body, which may have one key more.
+    pub(super) fn read(body: &Bytes, own: &str) -> Result<Self, Refused> {
+        let body = object(body, &["service", "for", own, "reason", "force"])?;
+        let since_ms = clock::unix_ms();
+        Ok(Self {
+            service: text(&body, "service")?.map(Into::into),
+            since_ms,
+            until_ms: length(&body, "for")?.map(|lasts_ms| since_ms.saturating_add(lasts_ms)),
+            reason: text(&body, "reason")?.map(str::to_owned),
+            force: force(&body)?,
+            body,
+        })
+    }
+}
+
+fn force(asked: &Value) -> Result<bool, Refused> {
     match asked.get("force") {
         None | Some(Value::Null) => Ok(false),
         Some(force) => force
@@ -89,16 +116,14 @@ pub(super) async fn drain(
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let asked = object(&body, &["service", "for", "over", "reason", "force"])?;
-    let force = force(&asked)?;
-    let now_ms = clock::unix_ms();
+    let asked = Asked::read(&body, "over")?;
     let drain = Drain {
+        over_ms: length(&asked.body, "over")?.unwrap_or(0),
         region: region.into(),
-        service: text(&asked, "service")?.map(Into::into),
-        since_ms: now_ms,
-        until_ms: length(&asked, "for")?.map(|lasts_ms| now_ms.saturating_add(lasts_ms)),
-        over_ms: length(&asked, "over")?.unwrap_or(0),
-        reason: text(&asked, "reason")?.map(str::to_owned),
+        service: asked.service,
+        since_ms: asked.since_ms,
+        until_ms: asked.until_ms,
+        reason: asked.reason,
     };
     if is_dry(&uri).map_err(bad)? {
         return dry_run(&state, &drain);
@@ -112,7 +137,7 @@ pub(super) async fn drain(
     });
     match state
         .control
-        .drain(drain, force)
+        .drain(drain, asked.force)
         .await
         .map_err(shutting_down)?
     {

@@ -227,6 +227,7 @@ impl Reading {
                 at_ms: self.at_ms,
                 source: Source::Import,
                 trust: 1.0,
+                networks: None,
             },
         };
         self.rows.push((row, self.at(line.line, region.1)));

@@ -42,6 +42,15 @@ impl Kind {
     }
 }
 
+/// How loud the log is about an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gravity {
+    /// It is as it should be, or somebody wanted it.
+    Note,
+    /// Somebody should look.
+    Warning,
+}
+
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
@@ -57,6 +66,52 @@ pub struct Event {
     pub service: Option<String>,
     /// What happened and why, in a sentence.
     pub message: String,
+    /// How loud the log is about it.
+    pub gravity: Gravity,
+}
+
+impl Event {
+    /// A note of what concerns no region and no service alone.
+    pub fn new(kind: Kind, at_ms: u64, message: String) -> Self {
+        Self {
+            id: 0,
+            at_ms,
+            kind,
+            region: None,
+            service: None,
+            message,
+            gravity: Gravity::Note,
+        }
+    }
+
+    /// The same as a warning, if `is_bad`.
+    pub(super) fn warning_if(self, is_bad: bool) -> Self {
+        let gravity = if is_bad {
+            Gravity::Warning
+        } else {
+            self.gravity
+        };
+        Self { gravity, ..self }
+    }
+
+    /// Writes it to the process's log.
+    fn log(&self) {
+        macro_rules! log {
+            ($level:ident) => {
+                tracing::$level!(
+                    kind = self.kind.as_str(),
+                    region = self.region,
+                    service = self.service,
+                    "{}",
+                    self.message
+                )
+            };
+        }
+        match self.gravity {
+            Gravity::Note => log!(info),
+            Gravity::Warning => log!(warn),
+        }
+    }
 }
 
 /// The events of this process.
@@ -80,13 +135,7 @@ impl EventLog {
     pub fn record(&self, mut event: Event) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         event.id = kept.back().map_or(1, |last| last.id + 1);
-        tracing::info!(
-            kind = event.kind.as_str(),
-            region = event.region,
-            service = event.service,
-            "{}",
-            event.message
-        );
+        event.log();
         if kept.len() == KEPT {
             kept.pop_front();
         }
@@ -116,14 +165,7 @@ mod tests {
     use super::*;
 
     fn event(message: &str) -> Event {
-        Event {
-            id: 0,
-            at_ms: 0,
-            kind: Kind::Reload,
-            region: None,
-            service: None,
-            message: message.to_owned(),
-        }
+        Event::new(Kind::Reload, 0, message.to_owned())
     }
 
     #[test]

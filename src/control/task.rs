@@ -249,12 +249,8 @@ impl Control {
     /// Tells of what befell a region's positions. Lost if the writer is overwhelmed.
     pub fn note_position(&self, region: Arc<str>, message: String) {
         let event = Event {
-            id: 0,
-            at_ms: clock::unix_ms(),
-            kind: Kind::Position,
             region: Some(region.to_string()),
-            service: None,
-            message,
+            ..Event::new(Kind::Position, clock::unix_ms(), message)
         };
         let _ = self.commands.try_send(Command::Tell(event));
     }
@@ -273,14 +269,7 @@ impl Control {
 
     /// Records an event of somebody else's.
     pub async fn tell(&self, kind: Kind, message: String) {
-        let event = Event {
-            id: 0,
-            at_ms: clock::unix_ms(),
-            kind,
-            region: None,
-            service: None,
-            message,
-        };
+        let event = Event::new(kind, clock::unix_ms(), message);
         // Nobody is left to tell once the writer has ended.
         let _ = self.commands.send(Command::Tell(event)).await;
     }
@@ -459,32 +448,13 @@ impl Writer {
             "configuration {generation} is in force: {}",
             adoption.summary
         );
-        self.record([Event {
-            id: 0,
-            at_ms: clock::unix_ms(),
-            kind: Kind::Reload,
-            region: None,
-            service: None,
-            message,
-        }]);
+        self.record([Event::new(Kind::Reload, clock::unix_ms(), message)]);
         generation
     }
 
     fn conclude(&mut self, outcome: Result<Event, DrainRefused>) -> Result<(), DrainRefused> {
-        let event = match outcome {
-            Ok(event) => event,
-            Err(refused) => {
-                self.record([Event {
-                    id: 0,
-                    at_ms: clock::unix_ms(),
-                    kind: Kind::Drain,
-                    region: None,
-                    service: None,
-                    message: format!("a drain or forced state was refused: {refused}"),
-                }]);
-                return Err(refused);
-            }
-        };
+        // Who was refused, and why, is told by the audit.
+        let event = outcome?;
         self.record([event]);
         self.publish();
         self.unsaved = true;
@@ -523,6 +493,9 @@ impl Writer {
             };
             metrics::counter!("meridian_health_checks_total", "service" => service.to_string(), "region" => region.to_string(), "result" => result)
                 .increment(1);
+            let took = (report.result.ended - report.result.began).as_secs_f64();
+            metrics::histogram!("meridian_health_check_seconds", "region" => region.to_string(), "result" => result)
+                .record(took);
         }
         let key = report.key.clone();
         let folded = self.world.report(report, clock::unix_ms(), steady_ms);

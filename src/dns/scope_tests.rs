@@ -155,6 +155,7 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
                     at_ms: 0,
                     source: Source::Import,
                     trust: 1.0,
+                    networks: None,
                 },
             })
             .collect();

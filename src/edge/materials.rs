@@ -174,6 +174,7 @@ pub fn load_materials(
         MissingKeys::Create => open_access_log(plan, before)?,
         MissingKeys::Leave => None,
     };
+    let measured = measured.look_around(plan, &database);
     // Last, because it may write: nothing is written for a configuration that is refused.
     let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);

@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::plan::Plan;
 use crate::config::{Problem, read_import};
 use crate::geo::{AsnDatabase, ClientMap, Database};
-use crate::latency::Row;
+use crate::latency::{Above, Enough, Row, together};
 
 /// What is measured.
 #[derive(Clone, Default)]
@@ -16,6 +16,8 @@ pub(super) struct Measured {
     pub(super) asns: Option<Arc<AsnDatabase>>,
     /// What the operator's files say.
     imported: Arc<Vec<Row>>,
+    /// What that shows of the networks around.
+    around: Arc<Vec<Row>>,
     /// What is sampled here; the same from reload to reload.
     pub(super) sampled: Arc<ArcSwap<Vec<Row>>>,
 }
@@ -46,11 +48,23 @@ impl Measured {
         };
         Ok(Self {
             asns,
+            around: Arc::default(),
             imported: Arc::new(imported),
             sampled: before
                 .map(|before| before.sampled.clone())
                 .unwrap_or_default(),
         })
+    }
+
+    /// Takes in what the files show of the networks around theirs.
+    pub(super) fn look_around(self, plan: &Plan, database: &Database) -> Self {
+        let around = together(&self.imported, enough(plan), |address| {
+            above(database, self.asns.as_deref(), address)
+        });
+        Self {
+            around: Arc::new(around),
+            ..self
+        }
     }
 
     /// Whether both have the same from files.
@@ -60,14 +74,13 @@ impl Measured {
 
     /// The client map of a Plan: what the operator's files say comes before what is sampled.
     pub(super) fn client_map(&self, plan: &Plan, database: &Database) -> ClientMap {
-        let sampled = self.sampled.load();
-        let asns = self.asns.as_deref();
-        let clients = if plan.latency.is_sampled() {
-            let rows: Vec<Row> = self.imported.iter().chain(&**sampled).cloned().collect();
-            ClientMap::measured(plan, database, asns, &rows)
-        } else {
-            ClientMap::measured(plan, database, asns, &self.imported)
+        let sampled = match plan.latency.is_sampled() {
+            true => self.sampled.load_full(),
+            false => Arc::default(),
         };
+        let told = self.imported.iter().chain(&*self.around);
+        let rows: Vec<Row> = told.chain(&*sampled).cloned().collect();
+        let clients = ClientMap::measured(plan, database, self.asns.as_deref(), &rows);
         if clients.is_full() {
             tracing::warn!(
                 "measured latency gives more orders of regions than are kept: some networks go by distance"
@@ -75,4 +88,22 @@ impl Measured {
         }
         clients
     }
+}
+
+/// What is asked of samples before they count.
+pub(super) fn enough(plan: &Plan) -> Enough {
+    Enough {
+        samples: plan.latency.min_samples,
+        sources: plan.latency.quorum.into(),
+    }
+}
+
+/// What an address lies in.
+pub(super) fn above(
+    database: &Database,
+    asns: Option<&AsnDatabase>,
+    address: std::net::IpAddr,
+) -> Above {
+    let asn = asns.and_then(|asns| asns.lookup(address));
+    (asn, database.lookup(address).country)
 }

@@ -16,14 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::kernel;
 use super::materials::Materials;
-use super::measured::Measured;
+use super::measured::{Measured, above, enough};
 use crate::config::plan::Plan;
 use crate::control::Control;
 use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
-    Enough, Estimate, Inbox, Report, Row, Sample, Samples, Source, Store, Taken, all_plausible,
+    Estimate, Inbox, Report, Row, Sample, Samples, Source, Store, Taken, all_plausible,
 };
 use crate::{chance, clock};
 
@@ -255,15 +255,9 @@ fn count(source: Source, result: &'static str) {
 }
 
 fn settle(samples: &mut Samples, ground: &Ground) -> crate::latency::Figures {
-    let latency = &ground.plan.latency;
-    let enough = Enough {
-        samples: latency.min_samples,
-        sources: latency.quorum.into(),
-    };
     let asns = ground.measured.asns.as_deref();
-    let figures = samples.settle(enough, clock::unix_ms(), |address| {
-        let asn = asns.and_then(|asns| asns.lookup(address));
-        (asn, ground.database.lookup(address).country)
+    let figures = samples.settle(enough(&ground.plan), clock::unix_ms(), |address| {
+        above(&ground.database, asns, address)
     });
     let networks = u32::try_from(samples.len()).unwrap_or(u32::MAX);
     metrics::gauge!("meridian_latency_networks").set(f64::from(networks));

@@ -14,7 +14,7 @@ use super::ranges::Ranges;
 use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::RegionId;
-use crate::latency::{MODEL_BASE_MS, Measurement, Network, Row, Source, modelled_ms};
+use crate::latency::{MODEL_BASE_MS, Measurement, Network, Row, modelled_ms};
 use crate::prefix::Prefix;
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
@@ -184,13 +184,13 @@ impl Measured {
             .or_else(|| self.of_country(region, location))
     }
 
-    /// What clients of a country measured together says nothing of one whose place is known better; what
-    /// the operator says of it does.
+    /// What networks of a country show together says nothing of a client whose place is known better; what
+    /// the operator says of the country does.
     fn of_country(&self, region: RegionId, location: &Location) -> Option<Known> {
         let country = location.country?;
         let found = self.countries.get(&country)?.of(region)?;
         let is_coarse = location.point == self.points.get(&country).copied();
-        (is_coarse || found.1.source == Source::Import).then_some(found)
+        (is_coarse || found.1.networks.is_none()).then_some(found)
     }
 }
 

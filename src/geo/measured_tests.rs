@@ -39,6 +39,7 @@ fn row(network: &str, region: &str, ms: f64) -> Row {
             at_ms: 0,
             source: Source::Import,
             trust: 1.0,
+            networks: None,
         },
     }
 }
@@ -209,7 +210,7 @@ fn what_others_of_a_large_country_measure_does_not_move_a_client_whose_place_is_
     };
     assert_eq!(first(&rows), "ap-northeast-1", "the operator's word counts");
     for row in &mut rows {
-        row.measurement.source = Source::Connections;
+        row.measurement.networks = Some(3);
     }
     assert_ne!(first(&rows), "ap-northeast-1");
 }

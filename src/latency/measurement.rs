@@ -108,6 +108,8 @@ pub struct Measurement {
     pub source: Source,
     /// How much it counts against the model: 1 when fresh, less as it ages.
     pub trust: f64,
+    /// Of how many networks it is the median, if it is made of what lies within.
+    pub networks: Option<u32>,
 }
 
 /// A figure with what it is about.

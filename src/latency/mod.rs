@@ -4,7 +4,7 @@
 //! swap with every sample. Knows nothing of health.
 //!
 //! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
-//! show · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
+//! show · `together` what that says of those around them · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
 mod inbox;
 mod measurement;
@@ -12,12 +12,14 @@ mod plausible;
 mod samples;
 mod settled;
 mod store;
+mod together;
 
 pub use inbox::{Inbox, Report};
 pub use measurement::{LONGEST_MS, Measurement, Network, NotANetwork, Row, Source, is_round_trip};
 pub use plausible::{all_plausible, go_together, reaches};
-pub use samples::{Above, Enough, Figures, Sample, Samples, Taken};
+pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, StoreError};
+pub use together::{Above, Enough, together};
 
 /// Round trip at no distance, ms; with `MS_PER_KM` the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).

@@ -2,8 +2,7 @@
 //!
 //! Pure. Samples come in with their time, figures in force come out. One source counts once a minute, a
 //! network counts once enough sources agree to be measured, and what is too few for a network still has
-//! a vote, one for each, in the median of its AS and its country. So whoever lies misleads at most its
-//! own network.
+//! a vote, one for each, in what is said of those around it (`together`).
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use super::RoundTrip;
 use super::measurement::{Measurement, Network, Row, Source};
 use super::settled::{Settled, trust};
-use crate::earth::Country;
+use super::together::{Above, Enough, Votes};
 use crate::prefix::Prefix;
 
 /// The networks that are remembered.
@@ -29,15 +28,6 @@ const SOURCE_EVERY_MS: u64 = 60_000;
 
 /// What full means to the sweep: a full table is thinned by an eighth, so that it is done seldom.
 const ROOM: usize = MOST_NETWORKS / 8;
-
-/// What makes a figure count.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Enough {
-    /// Samples of a network, or of all that are taken together.
-    pub samples: u32,
-    /// Distinct addresses of a network; distinct networks of an AS or a country.
-    pub sources: usize,
-}
 
 /// One measurement of one client.
 #[derive(Clone, Debug)]
@@ -114,9 +104,6 @@ impl Cell {
 
 /// What is known of a network.
 pub(super) type Cells = BTreeMap<Arc<str>, Cell>;
-
-/// The AS and the country of an address.
-pub type Above = (Option<u32>, Option<Country>);
 
 /// The table.
 #[derive(Debug, Default)]
@@ -225,28 +212,21 @@ impl Samples {
         above: impl Fn(IpAddr) -> Above,
     ) -> BTreeMap<(Network, Arc<str>), Measurement> {
         let mut measured = BTreeMap::new();
-        let mut votes: HashMap<(Network, Arc<str>), Vec<Measurement>> = HashMap::new();
+        let mut votes = Votes::default();
         for (prefix, cells) in &self.networks {
-            let (asn, country) = above(prefix.address());
-            let above = [asn.map(Network::Asn), country.map(Network::Country)];
+            let above = above(prefix.address());
             for (region, cell) in cells {
                 let Some(vote) = cell.measurement(now_ms) else {
                     continue;
                 };
-                for network in above.iter().flatten() {
-                    let key = (*network, region.clone());
-                    votes.entry(key).or_default().push(vote);
-                }
+                votes.add(*prefix, above, region, vote);
                 let samples = vote.samples.unwrap_or(0);
                 if samples >= enough.samples && cell.sources() >= enough.sources {
                     measured.insert((Network::Prefix(*prefix), region.clone()), vote);
                 }
             }
         }
-        let together = votes
-            .into_iter()
-            .filter_map(|(key, votes)| Some((key, of_all(votes, enough)?)));
-        measured.extend(together);
+        measured.extend(votes.count(enough));
         measured
     }
 }
@@ -259,27 +239,9 @@ impl Cell {
             at_ms: self.at_ms,
             source: self.source,
             trust: trust(now_ms.saturating_sub(self.at_ms)),
+            networks: None,
         })
     }
-}
-
-/// The median of networks, one vote each, as fresh as the freshest; none, if they are too few.
-fn of_all(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
-    let samples = votes.iter().filter_map(|vote| vote.samples);
-    let samples = samples.fold(0, u32::saturating_add);
-    if votes.len() < enough.sources || samples < enough.samples {
-        return None;
-    }
-    votes.sort_by(|a, b| a.ms.total_cmp(&b.ms));
-    let median = *votes.get(votes.len() / 2)?;
-    let at_ms = votes.iter().map(|vote| vote.at_ms).max()?;
-    let trust = votes.iter().map(|vote| vote.trust).fold(0.0, f64::max);
-    Some(Measurement {
-        samples: Some(samples),
-        at_ms,
-        trust,
-        ..median
-    })
 }
 
 #[cfg(test)]

@@ -73,12 +73,12 @@ fn a_source_counts_once_a_minute() {
 }
 
 #[test]
-fn networks_of_few_samples_count_together_for_their_as_and_country() {
+fn networks_of_few_samples_count_together_for_their_block_as_and_country() {
     let mut samples = Samples::default();
     for (third, ms) in [(1, 20.0), (2, 22.0), (3, 900.0)] {
         feed(&mut samples, &format!("10.0.{third}"), 1, 2, ms, 0);
     }
-    let expected = [("AS1".to_owned(), 22.0), ("NL".to_owned(), 22.0)];
+    let expected = ["10.0.0.0/16", "AS1", "NL"].map(|network| (network.to_owned(), 22.0));
     assert_eq!(rows(&mut samples, MINUTE), expected);
 }
 
@@ -133,6 +133,19 @@ fn a_full_table_takes_no_more_until_it_is_thinned() {
     assert!(!samples.networks.contains_key(&oldest));
 }
 
+#[test]
+fn a_network_is_remembered_of_64_regions_and_no_more() {
+    let mut samples = Samples::default();
+    let take = |samples: &mut Samples, region: usize| {
+        samples.take(&sample("192.0.2.1", &format!("r{region}"), 20.0), 1, 0)
+    };
+    let counted = (0..64).filter(|region| take(&mut samples, *region) == Taken::Counted);
+    assert_eq!(counted.count(), MOST_REGIONS);
+    assert_eq!(take(&mut samples, 64), Taken::Full);
+    let known = samples.take(&sample("192.0.2.2", "r0", 20.0), 2, 0);
+    assert_eq!(known, Taken::Counted, "what is known goes on");
+}
+
 proptest! {
     /// Whatever comes in whatever order: no figure without its quorum, and none outside its samples.
     #[test]
@@ -155,7 +168,7 @@ proptest! {
                     && times.iter().any(|ms| *ms >= row.measurement.ms - 1e-9)
             };
             match row.network {
-                Network::Prefix(prefix) => {
+                Network::Prefix(prefix) if row.measurement.networks.is_none() => {
                     let known = &counted[&prefix];
                     let mut hosts = known.0.clone();
                     hosts.sort_unstable();
@@ -163,7 +176,7 @@ proptest! {
                     prop_assert!(hosts.len() >= ENOUGH.sources);
                     prop_assert!(known.1.len() >= 6 && within(known));
                 }
-                Network::Asn(_) | Network::Country(_) => {
+                Network::Prefix(_) | Network::Asn(_) | Network::Country(_) => {
                     prop_assert!(counted.len() >= ENOUGH.sources);
                     prop_assert!(counted.values().any(within));
                 }

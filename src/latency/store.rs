@@ -142,7 +142,8 @@ fn decode_cell(cell: &Value) -> Option<Cell> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{Enough, Sample};
+    use super::super::samples::Sample;
+    use super::super::together::Enough;
     use super::*;
 
     const ENOUGH: Enough = Enough {

@@ -130,6 +130,25 @@ mod tests {
     }
 
     #[test]
+    fn a_report_names_eight_regions_and_no_more() {
+        let regions: Vec<String> = (0..9).map(|n| format!("r{n}")).collect();
+        let probe = |region: &String| (region.as_str().into(), "https://r.example/".to_owned());
+        let beacon = Beacon {
+            sample: "5%".parse().unwrap(),
+            probes: regions.iter().map(probe).collect(),
+        };
+        let query = |most: usize| {
+            let pairs = regions
+                .iter()
+                .take(most)
+                .map(|region| format!("{region}=20"));
+            pairs.collect::<Vec<_>>().join("&")
+        };
+        assert_eq!(read(&beacon, &query(8)).map(|found| found.len()), Some(8));
+        assert_eq!(read(&beacon, &query(9)), None);
+    }
+
+    #[test]
     fn the_script_has_the_share_and_the_probes() {
         let text = text(&beacon());
         assert!(text.contains("var sample = 0.05;"), "{text}");

@@ -77,7 +77,7 @@ impl Outbound<'_> {
                 Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
                 Standing::Behind { .. } => (
                     Mark::Waited,
-                    Box::pin(self.wait_for(store, choice.region, deadline)).await,
+                    Box::pin(self.wait_timed(store, choice.region, deadline)).await,
                 ),
             };
             match read {
@@ -185,6 +185,21 @@ impl Outbound<'_> {
                 judged(&self.carried.token.vector)
             }
         }
+    }
+
+    /// As [`Outbound::wait_for`], and counts how long it took.
+    async fn wait_timed(
+        &mut self,
+        store: &Store<'_>,
+        region: RegionId,
+        deadline: Instant,
+    ) -> Result<Read, Missed> {
+        let began = Instant::now();
+        let read = self.wait_for(store, region, deadline).await;
+        let name = self.live.snapshot.plan.regions.of(region).name.to_string();
+        metrics::histogram!("meridian_read_wait_seconds", "region" => name)
+            .record(began.elapsed().as_secs_f64());
+        read
     }
 
     /// Reads from a region whenever it may have caught up, until it has or the time is over.

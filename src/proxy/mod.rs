@@ -65,7 +65,7 @@ pub use descriptors::raise_descriptors;
 pub use guard::{what_answers_say, what_passes};
 pub use origin_tls::{Credentials, OriginTls};
 pub use routes::{InFlightCounters, Routes};
-pub use served::{ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms};
+pub use served::{ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us};
 pub use tls::{CertificateError, Identities};
 pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

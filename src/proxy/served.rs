@@ -4,7 +4,7 @@
 //! regions are counted by name, so that a reload loses nothing.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,11 +26,26 @@ pub const TIME_BUCKETS: usize = 1 + 4 * 23;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ServedTotals {
     /// Answers of origins that went to clients.
-    pub answers: u32,
+    pub answers: u64,
     /// Those of them with a status of 5xx, and tries that got no answer.
-    pub errors: u32,
+    pub errors: u64,
     /// Answers by the time to their first byte, see [`bucket_ms`].
-    pub times: [u32; TIME_BUCKETS],
+    pub times: [u64; TIME_BUCKETS],
+    /// All of these times together, µs.
+    pub spent_us: u64,
+}
+
+impl ServedTotals {
+    /// Answers that took less than [`bucket_upper_us`] of this octave.
+    pub fn within_octave(&self, octave: u32) -> u64 {
+        let buckets = usize::try_from(octave).map_or(TIME_BUCKETS, |octave| 1 + 4 * octave);
+        self.times.iter().take(buckets).sum()
+    }
+}
+
+/// What answers within so many octaves took less than, µs.
+pub fn bucket_upper_us(octave: u32) -> u64 {
+    64 << octave.min(32)
 }
 
 impl Default for ServedTotals {
@@ -39,6 +54,7 @@ impl Default for ServedTotals {
             answers: 0,
             errors: 0,
             times: [0; TIME_BUCKETS],
+            spent_us: 0,
         }
     }
 }
@@ -47,15 +63,17 @@ impl Default for ServedTotals {
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
-    errors: AtomicU32,
-    times: [AtomicU32; TIME_BUCKETS],
+    errors: AtomicU64,
+    spent_us: AtomicU64,
+    times: [AtomicU64; TIME_BUCKETS],
 }
 
 impl Default for Shard {
     fn default() -> Self {
         Self {
-            errors: AtomicU32::new(0),
-            times: [const { AtomicU32::new(0) }; TIME_BUCKETS],
+            errors: AtomicU64::new(0),
+            spent_us: AtomicU64::new(0),
+            times: [const { AtomicU64::new(0) }; TIME_BUCKETS],
         }
     }
 }
@@ -100,6 +118,8 @@ impl Served {
         if let Some(count) = shard.times.get(bucket(after)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
+        let spent_us = u64::try_from(after.as_micros()).unwrap_or(0);
+        shard.spent_us.fetch_add(spent_us, Ordering::Relaxed);
     }
 
     /// Counts a try that got no answer.
@@ -128,8 +148,9 @@ impl RegionServed {
     fn totals(&self) -> ServedTotals {
         let mut totals = ServedTotals::default();
         for shard in &self.0 {
-            let add = |total: &mut u32, part: u32| *total = total.wrapping_add(part);
+            let add = |total: &mut u64, part: u64| *total = total.wrapping_add(part);
             add(&mut totals.errors, shard.errors.load(Ordering::Relaxed));
+            add(&mut totals.spent_us, shard.spent_us.load(Ordering::Relaxed));
             for (total, part) in totals.times.iter_mut().zip(&shard.times) {
                 let part = part.load(Ordering::Relaxed);
                 add(total, part);
@@ -262,7 +283,7 @@ mod tests {
         });
         let (region, totals) = counters.totals().remove(0);
         assert_eq!((&*region, totals.answers, totals.errors), ("near", 60, 40));
-        assert_eq!(totals.times.iter().sum::<u32>(), 60);
+        assert_eq!(totals.times.iter().sum::<u64>(), 60);
         let mut answers = counters.answers();
         answers.sort();
         assert_eq!(answers, [(name("api"), 20), (name("www"), 40)]);

@@ -340,11 +340,8 @@ fn event(
     message: String,
 ) -> Event {
     Event {
-        id: 0,
-        at_ms,
-        kind,
         region: region.map(ToString::to_string),
         service: service.map(ToString::to_string),
-        message,
+        ..Event::new(kind, at_ms, message)
     }
 }

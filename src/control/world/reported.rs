@@ -8,7 +8,7 @@ use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
-use crate::health::{Report, Target};
+use crate::health::{Report, Target, Verdict};
 use crate::positions::{self, Reason, Reported, Source, parse_vector, reject};
 
 impl World {
@@ -84,6 +84,7 @@ impl World {
                 report.verdict.as_str()
             );
             event(Kind::Health, now_ms, Some(region), Some(service), message)
+                .warning_if(report.verdict == Verdict::Unhealthy)
         })
     }
 

@@ -191,13 +191,8 @@ impl World {
                     in_words(member.health),
                     in_words(before)
                 );
-                events.push(event(
-                    Kind::Health,
-                    now_ms,
-                    Some(region),
-                    Some(service),
-                    message,
-                ));
+                let told = event(Kind::Health, now_ms, Some(region), Some(service), message);
+                events.push(told.warning_if(!member.health.is_able()));
             }
         }
         events
