@@ -3,6 +3,8 @@
 //! Every use has a key of its own, derived from the operator's secret by HKDF-SHA-256 (RFC 5869),
 //! so that a token can never pass for a cookie. The first key signs; all verify.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf::{HKDF_SHA256, Salt};
 use aws_lc_rs::{constant_time, hmac, rand};
@@ -34,7 +36,11 @@ struct Derived {
 /// The keys of this edge, newest first.
 pub struct Keyring {
     keys: Vec<Derived>,
+    number: u64,
 }
+
+/// How many rings there were.
+static RINGS: AtomicU64 = AtomicU64::new(0);
 
 /// A key that nobody else has.
 pub fn random_key() -> Key {
@@ -56,7 +62,13 @@ impl Keyring {
         let derived = |key: &Key| Derived::new(key.id, key.secret.expose().as_bytes());
         Self {
             keys: keys.iter().filter_map(derived).collect(),
+            number: RINGS.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Tells this ring from every other of the process: what one has opened another may not.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// Signs `message`: the id of the key, and the signature.

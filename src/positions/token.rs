@@ -197,10 +197,15 @@ impl Token {
         let key_id = *body.get(1).ok_or(SealError::Malformed)?;
         keyring.verify(key_id, &[b"token", domain.as_bytes(), body], tag)?;
         let token = Reader(body).token().ok_or(SealError::Malformed)?;
-        if token.expires <= now {
+        token.still_valid(now)
+    }
+
+    /// The token, unless it has expired.
+    pub fn still_valid(self, now: u32) -> Result<Self, TokenError> {
+        if self.expires <= now {
             return Err(TokenError::Expired);
         }
-        Ok(token)
+        Ok(self)
     }
 }
 

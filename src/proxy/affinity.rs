@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
 use super::inbound::{cookies, header_value};
+use super::recognized::{Recognized, Sealed};
 use crate::chance;
 use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
 use crate::ids::RegionId;
@@ -43,12 +44,21 @@ impl Known {
     }
 }
 
+/// What a cookie says.
+#[derive(Clone)]
+pub(super) struct Home {
+    /// Unix seconds.
+    expires: u32,
+    region: Arc<str>,
+}
+
 /// What affinity is looked up and remembered with.
 pub(super) struct Session<'a> {
     pub(super) service: &'a Service,
     pub(super) plan: &'a Plan,
     pub(super) keyring: &'a Keyring,
     pub(super) sticky: &'a StickyTable,
+    pub(super) recognized: &'a Recognized,
     pub(super) host: &'a str,
     pub(super) secure: bool,
     pub(super) now: u32,
@@ -86,24 +96,37 @@ impl Session<'_> {
     }
 
     fn find_by_cookie(&self, headers: &HeaderMap, affinity: &Affinity) -> Option<Known> {
-        cookies(headers, &self.cookie_name()).find_map(|value| self.open(value, affinity))
+        cookies(headers, |name| self.is_cookie_name(name))
+            .find_map(|value| self.recognize(value, affinity))
     }
 
-    fn open(&self, value: &str, affinity: &Affinity) -> Option<Known> {
-        let sealed = URL_SAFE_NO_PAD.decode(value).ok()?;
-        let plain = self.keyring.open(&self.context(), &sealed).ok()?;
-        let (expires, region) = plain.split_first_chunk::<4>()?;
-        let expires = u32::from_be_bytes(*expires);
-        let region = std::str::from_utf8(region).ok()?;
-        if expires <= self.now {
-            return None;
-        }
+    fn recognize(&self, text: &str, affinity: &Affinity) -> Option<Known> {
+        let sealed = Sealed {
+            text,
+            keyring: self.keyring.number(),
+            scope: [&self.service.name, self.host],
+        };
+        let opened = self
+            .recognized
+            .home
+            .open(sealed, || self.open(text).ok_or(()));
+        let home = opened.ok().filter(|home| home.expires > self.now)?;
         let half = u32::try_from(affinity.ttl.as_secs() / 2).unwrap_or(u32::MAX);
         Some(Known {
-            region: self.plan.region(region),
+            region: self.plan.region(&home.region),
             draw: Draw(chance::draw()),
-            renew: expires - self.now < half,
+            renew: home.expires - self.now < half,
             key: None,
+        })
+    }
+
+    fn open(&self, text: &str) -> Option<Home> {
+        let sealed = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let plain = self.keyring.open(&self.context(), &sealed).ok()?;
+        let (expires, region) = plain.split_first_chunk::<4>()?;
+        Some(Home {
+            expires: u32::from_be_bytes(*expires),
+            region: std::str::from_utf8(region).ok()?.into(),
         })
     }
 
@@ -130,16 +153,24 @@ impl Session<'_> {
             .seal(&self.context(), &[&expires, region.as_bytes()].concat())?;
         let secure = if self.secure { "; Secure" } else { "" };
         let text = format!(
-            "{}={}; Path=/; Max-Age={ttl}{secure}; HttpOnly; SameSite=Lax",
-            self.cookie_name(),
+            "{}{}={}; Path=/; Max-Age={ttl}{secure}; HttpOnly; SameSite=Lax",
+            self.cookie_prefix(),
+            self.service.name,
             URL_SAFE_NO_PAD.encode(sealed)
         );
         HeaderValue::from_str(&text).ok()
     }
 
-    fn cookie_name(&self) -> String {
-        let prefix = if self.secure { "__Host-" } else { "" };
-        format!("{prefix}meridian_region_{}", self.service.name)
+    fn cookie_prefix(&self) -> &'static str {
+        if self.secure {
+            "__Host-meridian_region_"
+        } else {
+            "meridian_region_"
+        }
+    }
+
+    fn is_cookie_name(&self, name: &str) -> bool {
+        name.strip_prefix(self.cookie_prefix()) == Some(&*self.service.name)
     }
 
     fn context(&self) -> Vec<u8> {

@@ -8,6 +8,7 @@ use http::HeaderValue;
 
 use super::accept::Face;
 use super::pool::Pool;
+use super::recognized::Recognized;
 use crate::proxy_protocol::Ends;
 
 /// A client's connection.
@@ -22,6 +23,7 @@ pub(super) struct Connection {
     pub(super) tls: Option<Tls>,
     /// Connections to origins that are told of these ends: they serve nobody else, and end with this one.
     pool: OnceLock<Arc<Pool>>,
+    pub(super) recognized: Recognized,
 }
 
 /// What was agreed on in a TLS handshake.
@@ -47,6 +49,7 @@ impl Connection {
             ends,
             tls,
             pool: OnceLock::new(),
+            recognized: Recognized::default(),
         })
     }
 

@@ -9,6 +9,7 @@ use metrics::counter;
 
 use super::context::Live;
 use super::inbound::cookies;
+use super::recognized::{Recognized, Sealed};
 use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, Consistency, Domain, Plan, VersionForm};
@@ -87,8 +88,14 @@ impl Store<'_> {
     }
 
     /// Reads every token that the client carries; what is not genuine counts as absent.
-    pub(super) fn read(&self, headers: &HeaderMap, access: Access) -> (Visit, Carriers) {
-        let mut in_cookies = cookies(headers, self.cookie_name()).peekable();
+    pub(super) fn read(
+        &self,
+        headers: &HeaderMap,
+        access: Access,
+        recognized: &Recognized,
+    ) -> (Visit, Carriers) {
+        let name = self.cookie_name();
+        let mut in_cookies = cookies(headers, move |given| given == name).peekable();
         let carriers = Carriers {
             cookie: in_cookies.peek().is_some(),
             header: headers.contains_key(MERIDIAN_TOKEN),
@@ -105,7 +112,7 @@ impl Store<'_> {
             .filter(|text| !text.is_empty());
         let now = now();
         let texts = in_cookies.chain(in_headers).take(MOST_TOKENS);
-        let tokens = texts.filter_map(|text| self.open(text, now));
+        let tokens = texts.filter_map(|text| self.open(text, now, recognized));
         let mut visit = Visit::begin(tokens, self.sessions, self.applied, now);
         if access == Access::Read {
             visit.sift(self.applied);
@@ -113,9 +120,18 @@ impl Store<'_> {
         (visit, carriers)
     }
 
-    fn open(&self, text: &str, now: Now) -> Option<Token> {
-        let opened = Token::open(text, self.keyring, &self.domain.name, now.unix_secs);
+    fn open(&self, text: &str, now: Now, recognized: &Recognized) -> Option<Token> {
+        let (domain, now) = (&*self.domain.name, now.unix_secs);
+        let sealed = Sealed {
+            text,
+            keyring: self.keyring.number(),
+            scope: [domain, ""],
+        };
+        let opened = recognized
+            .token
+            .open(sealed, || Token::open(text, self.keyring, domain, now));
         opened
+            .and_then(|token| token.still_valid(now))
             .inspect_err(|error| {
                 counter!("meridian_token_rejected_total", "reason" => error.label()).increment(1);
             })

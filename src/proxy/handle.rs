@@ -294,8 +294,9 @@ impl<'a> Exchange<'a> {
         self.journal
             .inspect(|journal| journal.asked(client, &service.name, access));
         let store = self.store(service_id);
-        let (carried, carriers) =
-            store.map_or_else(Default::default, |store| store.read(&parts.headers, access));
+        let (carried, carriers) = store.map_or_else(Default::default, |store| {
+            store.read(&parts.headers, access, &self.connection.recognized)
+        });
         let known = self.session(service, &host).find(&parts.headers, client);
         let whole = service.timeouts.request;
         let pace = Pace {
@@ -332,6 +333,7 @@ impl<'a> Exchange<'a> {
             plan: &self.live.snapshot.plan,
             keyring: &self.live.keyring,
             sticky: &self.context.sticky,
+            recognized: &self.connection.recognized,
             host,
             secure: self.is_secure(),
             now: clock::unix_secs(),

@@ -162,18 +162,21 @@ pub(super) fn header_value(headers: &HeaderMap, name: &HeaderName) -> Option<Str
 
 /// A cookie's value (RFC 6265 §5.4).
 pub(super) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    cookies(headers, name).next()
+    cookies(headers, |given| given == name).next()
 }
 
 /// Every value of a cookie: one that was set for a wider path or domain may stand before the right one.
-pub(super) fn cookies<'a>(headers: &'a HeaderMap, name: &str) -> impl Iterator<Item = &'a str> {
+pub(super) fn cookies(
+    headers: &HeaderMap,
+    is_name: impl Fn(&str) -> bool,
+) -> impl Iterator<Item = &str> {
     headers
         .get_all(header::COOKIE)
         .iter()
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.split(';'))
         .filter_map(|pair| pair.trim().split_once('='))
-        .filter(move |(given, _)| *given == name)
+        .filter(move |(name, _)| is_name(name))
         .map(|(_, value)| value)
 }
 

@@ -42,6 +42,7 @@ mod patience;
 mod pool;
 mod preread;
 mod problem;
+mod recognized;
 mod replay;
 mod retry;
 mod routes;
