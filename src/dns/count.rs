@@ -80,21 +80,21 @@ impl Counters {
         }
     }
 
-    /// Reads a message; `None` if that panics.
+    /// Reads a message into `place`, which stays as it is if that panics.
     pub(super) fn read<'q>(
         tally: &mut Tally,
         message: &'q [u8],
         name: &'q mut WireName,
-    ) -> Option<Message<'q>> {
+        place: &mut Option<Message<'q>>,
+    ) {
         tally.queries += 1;
-        let name = AssertUnwindSafe(name);
-        let message = catch_unwind(move || {
-            let whole = name; // Or the reference in it would be captured, without the assertion.
-            read(message, whole.0)
-        })
-        .ok();
-        tally.panicked += u64::from(message.is_none());
-        message
+        let places = AssertUnwindSafe((name, place));
+        let outcome = catch_unwind(move || {
+            let whole = places; // Or the references in it would be captured, without the assertion.
+            let (name, place) = whole.0;
+            *place = Some(read(message, name));
+        });
+        tally.panicked += u64::from(outcome.is_err());
     }
 
     /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in

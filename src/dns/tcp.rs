@@ -199,8 +199,9 @@ impl Shared {
             let unlimited = || Pace::Whole;
             let mut tally = Tally::default();
             let mut name = WireName::EMPTY;
-            let message = Counters::read(&mut tally, &message, &mut name);
-            let is_answered = message.is_some_and(|mut message| {
+            let mut read = None;
+            Counters::read(&mut tally, &message, &mut name, &mut read);
+            let is_answered = read.is_some_and(|mut message| {
                 Counters::answer(
                     &mut tally,
                     &live,

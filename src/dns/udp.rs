@@ -288,7 +288,7 @@ impl<S: Family> Worker<S> {
         let messages = recvmmsg(self.fd, &mut self.incoming, slices, flags, None)?;
         for message in messages {
             if let Some(from) = message.address {
-                let to = Local::of(&message);
+                let to = self.is_wildcard.then(|| Local::of(&message)).flatten();
                 let length = message.bytes;
                 self.received.push(Received { from, to, length });
             }
@@ -302,17 +302,15 @@ impl<S: Family> Worker<S> {
         let rate = live.snapshot.plan.rate_limit.as_ref();
         let rate = rate.map(|limit| (Rate::of(limit), clock::steady_us()));
         let mut tally = Tally::default();
-        let mut messages: SmallVec<[Option<Message<'_>>; BATCH]> = self
-            .queries
-            .iter()
-            .zip(&self.received)
-            .zip(&mut *self.names)
-            .map(|((query, received), name)| {
-                let message = query.get(..received.length).unwrap_or(query);
-                Counters::read(&mut tally, message, name)
-            })
-            .collect();
-        let aheads = warm(live, &messages, &self.received);
+        let mut places: [Option<Message<'_>>; BATCH] = [const { None }; BATCH];
+        let messages = places.get_mut(..self.received.len()).unwrap_or_default();
+        let queries = self.queries.iter().zip(&self.received);
+        let names = self.names.iter_mut();
+        for ((place, name), (query, received)) in messages.iter_mut().zip(names).zip(queries) {
+            let message = query.get(..received.length).unwrap_or(query);
+            Counters::read(&mut tally, message, name, place);
+        }
+        let aheads = warm(live, messages, &self.received);
         let received = self.received.iter().zip(aheads);
         for (message, (received, ahead)) in messages.iter_mut().zip(received) {
             let (peer, port) = received.from.peer();

@@ -184,12 +184,13 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
         read_question(cursor)?;
     }
     let records = u32::from(counts.answers) + u32::from(counts.authorities);
+    let mut edns = Edns::default();
     for _ in 0..records {
-        read_record(cursor)?;
+        read_record(cursor, &mut edns)?;
     }
     for _ in 0..counts.additionals {
-        match read_record(cursor)? {
-            Record::Opt(edns) => return Some(edns),
+        match read_record(cursor, &mut edns)? {
+            Record::Opt => return Some(edns),
             Record::BadOpt => return Some(Edns::default()),
             Record::Other => {}
         }
@@ -216,17 +217,18 @@ fn read_records(
         *opt = find_opt(&mut cursor, &behind);
         return Err(Malformed);
     }
+    let mut edns = Edns::default();
     for _ in 0..counts.authorities {
-        if !matches!(read_record(&mut cursor), Some(Record::Other)) {
+        if !matches!(read_record(&mut cursor, &mut edns), Some(Record::Other)) {
             return Err(Malformed);
         }
     }
     for _ in 0..counts.additionals {
-        match read_record(&mut cursor) {
+        match read_record(&mut cursor, &mut edns) {
             Some(Record::Other) => {}
             // RFC 6891 §6.1.1: more than one OPT is an error.
-            Some(Record::Opt(edns)) if opt.is_none() => *opt = Some(edns),
-            Some(Record::Opt(_)) | None => return Err(Malformed),
+            Some(Record::Opt) if opt.is_none() => *opt = Some(edns),
+            Some(Record::Opt) | None => return Err(Malformed),
             Some(Record::BadOpt) => {
                 *opt = Some(Edns::default());
                 return Err(Malformed);
@@ -241,12 +243,14 @@ fn read_records(
 }
 
 enum Record {
-    Opt(Edns),
+    /// What it says is in the place for it.
+    Opt,
     BadOpt,
     Other,
 }
 
-fn read_record(cursor: &mut Cursor<'_>) -> Option<Record> {
+/// Reads a record. `edns` is the place for what an OPT says; of one that breaks the rules, nothing counts.
+fn read_record(cursor: &mut Cursor<'_>, edns: &mut Edns) -> Option<Record> {
     // RFC 6891 §6.1.2: the name of an OPT is the root, which is a single zero.
     let is_root = cursor.rest().first() == Some(&0);
     cursor.skip_name()?;
@@ -254,8 +258,8 @@ fn read_record(cursor: &mut Cursor<'_>) -> Option<Record> {
         skip_record_body(cursor)?;
         return Some(Record::Other);
     }
-    match Edns::read(cursor)? {
-        Ok(edns) if is_root => Some(Record::Opt(edns)),
-        Ok(_) | Err(_) => Some(Record::BadOpt),
+    match edns.read(cursor)? {
+        Ok(()) if is_root => Some(Record::Opt),
+        Ok(()) | Err(_) => Some(Record::BadOpt),
     }
 }
