@@ -88,30 +88,9 @@ impl Cookies {
         Self { keys, secrets }
     }
 
-    /// What a client's cookie shows, and the cookie that it gets.
-    pub(super) fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
-        let secrets = self.at(now);
-        let (standing, kept) = match cookie.server {
-            ServerCookie::Absent => (Standing::New, None),
-            ServerCookie::Foreign => (Standing::Invalid, None),
-            ServerCookie::Whole(server) => match secrets.verify(&cookie.client, &server, peer, now)
-            {
-                None => (Standing::Invalid, None),
-                Some(Age::Old) => (Standing::Valid, None),
-                Some(Age::Young) => (Standing::Valid, Some(server)),
-            },
-        };
-        let server = kept.unwrap_or_else(|| secrets.make(&cookie.client, peer, now));
-        let given = Cookie {
-            client: cookie.client,
-            server: ServerCookie::Whole(server),
-        };
-        (standing, given)
-    }
-
     /// The secrets of a time. Whoever comes first in a new period derives them for all; two that come
-    /// together derive the same.
-    fn at(&self, now: u32) -> Guard<Arc<Secrets>> {
+    /// together derive the same. Once for a batch: what it returns costs more than a look at it.
+    pub(super) fn at(&self, now: u32) -> Guard<Arc<Secrets>> {
         let period = now / PERIOD_SECS;
         let held = self.secrets.load();
         if held.period == period {
@@ -139,7 +118,7 @@ enum Age {
 
 /// The secrets of a period and of its neighbors, for cookies made before midnight and by clocks that
 /// are ahead of it. In each the first secret makes, all verify.
-struct Secrets {
+pub(super) struct Secrets {
     period: u32,
     before: Vec<Secret>,
     current: Vec<Secret>,
@@ -155,6 +134,25 @@ impl Secrets {
             current: of(period),
             after: of(period.wrapping_add(1)),
         }
+    }
+
+    /// What a client's cookie shows, and the cookie that it gets.
+    pub(super) fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
+        let (standing, kept) = match cookie.server {
+            ServerCookie::Absent => (Standing::New, None),
+            ServerCookie::Foreign => (Standing::Invalid, None),
+            ServerCookie::Whole(server) => match self.verify(&cookie.client, &server, peer, now) {
+                None => (Standing::Invalid, None),
+                Some(Age::Old) => (Standing::Valid, None),
+                Some(Age::Young) => (Standing::Valid, Some(server)),
+            },
+        };
+        let server = kept.unwrap_or_else(|| self.make(&cookie.client, peer, now));
+        let given = Cookie {
+            client: cookie.client,
+            server: ServerCookie::Whole(server),
+        };
+        (standing, given)
     }
 
     fn of(&self, made: u32) -> &[Secret] {
@@ -261,6 +259,12 @@ impl Secret {
 mod tests {
     use super::*;
     use crate::units::Secret as Text;
+
+    impl Cookies {
+        fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
+            self.at(now).judge(cookie, peer, now)
+        }
+    }
 
     /// The secret of RFC 9018 A.1 to A.3.
     const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";

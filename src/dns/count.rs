@@ -14,7 +14,7 @@ use super::Live;
 use super::codec::code::Rcode;
 use super::codec::name::WireName;
 use super::codec::query::{DropReason, Message, read};
-use super::cookie::Standing;
+use super::cookie::{Secrets, Standing};
 use super::rate_limit::Pace;
 use super::respond::{Arrival, Outcome, Transport, client, respond_to};
 use super::samples::Sample;
@@ -101,7 +101,7 @@ impl Counters {
     /// `tally` alone until that is told.
     pub(super) fn answer<'l>(
         tally: &mut Tally,
-        live: &'l Live,
+        live: (&'l Live, &Secrets),
         message: &mut Message<'_>,
         arrival: Arrival,
         ahead: Ahead<'l>,

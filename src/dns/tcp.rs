@@ -191,6 +191,7 @@ impl Shared {
     ) -> Next {
         let live = self.live.load();
         let now = clock::unix_secs();
+        let secrets = live.cookies.at(now);
         while let Some(length) = whole_message(input) {
             input.advance(LENGTH_BYTES);
             let message = input.split_to(length);
@@ -204,7 +205,7 @@ impl Shared {
             let is_answered = read.is_some_and(|mut message| {
                 Counters::answer(
                     &mut tally,
-                    &live,
+                    (&**live, &**secrets),
                     &mut message,
                     arrival,
                     Ahead::default(),

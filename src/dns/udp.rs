@@ -301,6 +301,8 @@ impl<S: Family> Worker<S> {
         let now = clock::unix_secs();
         let rate = live.snapshot.plan.rate_limit.as_ref();
         let rate = rate.map(|limit| (Rate::of(limit), clock::steady_us()));
+        let secrets = live.cookies.at(now);
+        let with = (&**live, &**secrets);
         let mut tally = Tally::default();
         let mut places: [Option<Message<'_>>; BATCH] = [const { None }; BATCH];
         let messages = places.get_mut(..self.received.len()).unwrap_or_default();
@@ -324,7 +326,7 @@ impl<S: Family> Worker<S> {
             let is_answerable = port != 0 && (received.to.is_some() || !self.is_wildcard);
             let is_answered = match message {
                 Some(message) if is_answerable => {
-                    Counters::answer(&mut tally, live, message, arrival, ahead, limit, &mut bytes)
+                    Counters::answer(&mut tally, with, message, arrival, ahead, limit, &mut bytes)
                 }
                 Some(_) => {
                     tally.count_unanswerable();

@@ -93,13 +93,13 @@ impl Edns {
         &mut self,
         cursor: &mut Cursor<'_>,
     ) -> Option<Result<(), Malformed>> {
-        let udp_size = cursor.u16()?;
-        let [_extended_code, version] = cursor.u16()?.to_be_bytes();
-        let flags = cursor.u16()?;
-        let length = cursor.u16()?;
+        let [size_high, size_low, _extended_code, version, rest @ ..] = cursor.array::<8>()?;
+        let [flags_high, flags_low, length_high, length_low] = rest;
+        let flags = u16::from_be_bytes([flags_high, flags_low]);
+        let length = u16::from_be_bytes([length_high, length_low]);
         let options = cursor.bytes(usize::from(length))?;
         *self = Self {
-            udp_size,
+            udp_size: u16::from_be_bytes([size_high, size_low]),
             is_bad_version: version > VERSION,
             dnssec_ok: flags & DNSSEC_OK != 0,
             compact_ok: flags & COMPACT_OK != 0,
@@ -222,10 +222,9 @@ impl ClientSubnet {
     /// RFC 7871 §6: too few or too many octets, bits past the prefix, or a scope in a query are
     /// malformed. Family 0 says nothing but "do not pass my address on", as `dig +subnet=0` sends it.
     fn read(data: &[u8]) -> Option<Self> {
-        let mut cursor = Cursor::new(data);
-        let family = cursor.u16()?;
-        let source = cursor.u8()?;
-        let scope = cursor.u8()?;
+        let (head, given) = data.split_first_chunk::<4>()?;
+        let [high, low, source, scope] = *head;
+        let family = u16::from_be_bytes([high, low]);
         let longest = match family {
             0 => 0,
             1 => 32,
@@ -233,7 +232,6 @@ impl ClientSubnet {
             _ => return None,
         };
         let mut address = [0; 16];
-        let given = cursor.rest();
         if source > longest || scope != 0 || given.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
@@ -284,8 +282,8 @@ impl ClientSubnet {
 }
 
 fn read_option<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {
-    let code = cursor.u16()?;
-    let length = cursor.u16()?;
+    let [a, b, c, d] = cursor.array()?;
+    let (code, length) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some((code, cursor.bytes(usize::from(length))?))
 }
 

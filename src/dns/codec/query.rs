@@ -162,19 +162,23 @@ fn read_without_question<'q>(
 }
 
 fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
-    let id = cursor.u16()?;
-    let flags = cursor.u16()?;
+    let header = cursor.array::<HEADER>()?;
+    let mut fields = header.as_chunks().0.iter();
+    let mut field = || fields.next().map(|bytes| u16::from_be_bytes(*bytes));
+    let (id, flags) = (field()?, field()?);
     let counts = Counts {
-        questions: cursor.u16()?,
-        answers: cursor.u16()?,
-        authorities: cursor.u16()?,
-        additionals: cursor.u16()?,
+        questions: field()?,
+        answers: field()?,
+        authorities: field()?,
+        additionals: field()?,
     };
     Some((id, flags, counts))
 }
 
 fn read_question<'q>(cursor: &mut Cursor<'q>) -> Option<(&'q [u8], u16, u16)> {
-    Some((read_name(cursor)?, cursor.u16()?, cursor.u16()?))
+    let name = read_name(cursor)?;
+    let [a, b, c, d] = cursor.array()?;
+    Some((name, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
 /// The OPT of a message that is refused anyway, if it can be found: a refusal has one too
@@ -201,6 +205,7 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
 /// (RFC 1995 §3). The additional section may hold one OPT and records for others to read. What was
 /// understood of OPT is in `opt` even if the rest is malformed, so that the refusal has one too.
+#[inline]
 fn read_records(
     mut cursor: Cursor<'_>,
     counts: &Counts,
@@ -250,6 +255,7 @@ enum Record {
 }
 
 /// Reads a record. `edns` is the place for what an OPT says; of one that breaks the rules, nothing counts.
+#[inline]
 fn read_record(cursor: &mut Cursor<'_>, edns: &mut Edns) -> Option<Record> {
     // RFC 6891 §6.1.2: the name of an OPT is the root, which is a single zero.
     let is_root = cursor.rest().first() == Some(&0);
