@@ -80,21 +80,25 @@ impl Counters {
         }
     }
 
-    /// Reads a message into `place`, which stays as it is if that panics.
-    pub(super) fn read<'q>(
-        tally: &mut Tally,
-        message: &'q [u8],
-        name: &'q mut WireName,
-        place: &mut Option<Message<'q>>,
-    ) {
-        tally.queries += 1;
-        let places = AssertUnwindSafe((name, place));
-        let outcome = catch_unwind(move || {
-            let whole = places; // Or the references in it would be captured, without the assertion.
-            let (name, place) = whole.0;
-            *place = Some(read(message, name));
-        });
-        tally.panicked += u64::from(outcome.is_err());
+    /// Reads messages into their places. The place of one whose reading panics stays as it is.
+    pub(super) fn read<'q, 'p>(tally: &mut Tally, unread: impl Iterator<Item = Unread<'q, 'p>>)
+    where
+        'q: 'p,
+    {
+        let mut unread = unread;
+        loop {
+            // A panic leaves the iterator at the next message.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                for Unread { bytes, name, place } in unread.by_ref() {
+                    tally.queries += 1;
+                    *place = Some(read(bytes, name));
+                }
+            }));
+            if outcome.is_ok() {
+                return;
+            }
+            tally.panicked += 1;
+        }
     }
 
     /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in
@@ -184,6 +188,13 @@ impl Counters {
     }
 }
 
+/// A message that came, the place for the name that it asks for, and that for what it says.
+pub(super) struct Unread<'q, 'p> {
+    pub(super) bytes: &'q [u8],
+    pub(super) name: &'q mut WireName,
+    pub(super) place: &'p mut Option<Message<'q>>,
+}
+
 /// What some messages amounted to.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -225,5 +236,26 @@ fn count<K: PartialEq, const N: usize>(keys: &[K; N], numbers: &mut [u64; N], ke
     let mut places = keys.iter().zip(numbers);
     if let Some((_, number)) = places.find(|(candidate, _)| *candidate == key) {
         *number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_message_of_a_batch() {
+        let bytes = [0; 12];
+        let (mut names, mut places) = ([WireName::EMPTY; 3], [None; 3]);
+        let unread = places.iter_mut().zip(&mut names).enumerate();
+        let unread = unread.map(|(number, (place, name))| {
+            assert_ne!(number, 1, "as a message that nobody has thought of");
+            let bytes = &bytes;
+            Unread { bytes, name, place }
+        });
+        let mut tally = Tally::default();
+        Counters::read(&mut tally, unread);
+        assert_eq!(places.map(|place| place.is_some()), [true, false, true]);
+        assert_eq!(tally.panicked, 1);
     }
 }

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::IDLE;
 use super::codec::name::WireName;
-use super::count::{Counters, Tally};
+use super::count::{Counters, Tally, Unread};
 use super::rate_limit::Pace;
 use super::respond::Transport;
 use super::table::Ahead;
@@ -201,7 +201,12 @@ impl Shared {
             let mut tally = Tally::default();
             let mut name = WireName::EMPTY;
             let mut read = None;
-            Counters::read(&mut tally, &message, &mut name, &mut read);
+            let unread = Unread {
+                bytes: &message,
+                name: &mut name,
+                place: &mut read,
+            };
+            Counters::read(&mut tally, std::iter::once(unread));
             let is_answered = read.is_some_and(|mut message| {
                 Counters::answer(
                     &mut tally,

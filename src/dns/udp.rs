@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::name::WireName;
 use super::codec::query::{Content, Message};
-use super::count::{Counters, Tally};
+use super::count::{Counters, Tally, Unread};
 use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::{Transport, client};
 use super::table::{Ahead, Wanted};
@@ -307,11 +307,14 @@ impl<S: Family> Worker<S> {
         let mut places: [Option<Message<'_>>; BATCH] = [const { None }; BATCH];
         let messages = places.get_mut(..self.received.len()).unwrap_or_default();
         let queries = self.queries.iter().zip(&self.received);
-        let names = self.names.iter_mut();
-        for ((place, name), (query, received)) in messages.iter_mut().zip(names).zip(queries) {
-            let message = query.get(..received.length).unwrap_or(query);
-            Counters::read(&mut tally, message, name, place);
-        }
+        let places = messages.iter_mut().zip(self.names.iter_mut());
+        let unread = places
+            .zip(queries)
+            .map(|((place, name), (query, received))| {
+                let bytes = query.get(..received.length).unwrap_or(query);
+                Unread { bytes, name, place }
+            });
+        Counters::read(&mut tally, unread);
         let aheads = warm(live, messages, &self.received);
         let received = self.received.iter().zip(aheads);
         for (message, (received, ahead)) in messages.iter_mut().zip(received) {

@@ -233,7 +233,7 @@ impl<'q, 'o> Reply<'q, 'o> {
     }
 
     /// Writes OPT and the header. `size` is that of [`Reply::begin`]. Returns the code.
-    pub(in crate::dns) fn finish(mut self, size: usize) -> Rcode {
+    pub(in crate::dns) fn finish(&mut self, size: usize) -> Rcode {
         // RFC 2181 §9: a client has no use for a part of an RRset, so that nothing is sent.
         if !self.fits {
             self.clear();
