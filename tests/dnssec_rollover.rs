@@ -60,10 +60,14 @@ struct Key {
 }
 
 impl Key {
-    /// Has dnssec-keygen make it.
     fn new(folder: &Path, words: &str) -> Self {
+        Self::of("ECDSAP256SHA256", folder, words)
+    }
+
+    /// Has dnssec-keygen make it.
+    fn of(algorithm: &str, folder: &Path, words: &str) -> Self {
         let mut keygen = Command::new("dnssec-keygen");
-        keygen.arg("-K").arg(folder).args(["-a", "ECDSAP256SHA256"]);
+        keygen.arg("-K").arg(folder).args(["-a", algorithm]);
         keygen.args(words.split(' ')).arg("sub.example.com");
         let stem = String::from_utf8(run(&mut keygen).stdout).unwrap();
         Self {
@@ -195,7 +199,10 @@ impl Validator {
 
     /// One with a cache: unbound, which knows the parent's DS.
     fn unbound(edge: &Edge, ds: &str) -> Self {
-        let lines = format!("module-config: 'validator iterator'\n  trust-anchor: '{ds}'");
+        // RFC 6840 §5.11 does not ask it of validators to want every algorithm; some do.
+        let lines = format!(
+            "module-config: 'validator iterator'\n  harden-algo-downgrade: yes\n  trust-anchor: '{ds}'"
+        );
         let unbound = Unbound::start(edge.address("dns"), &lines);
         let client = DnsClient::of(unbound.address);
         Self::start(move |name, qtype| {
@@ -352,5 +359,35 @@ fn a_combined_key_rolls_by_pre_publication_and_double_ds() {
         assert!(rollover.publishes(old), "its signatures are in caches");
         rollover.wait("never gone", |r| !r.publishes(old));
         rollover.parent_polls(&[&new]);
+    });
+}
+
+#[test]
+fn an_algorithm_rolls_with_signatures_before_and_after_its_keys() {
+    let make = |keys: &Path| vec![Key::new(keys, "-f KSK")];
+    let (rollover, made) = Rollover::start(make);
+    let old = &made[0];
+    let (www, dnskey) = ("www.sub.example.com A", "sub.example.com DNSKEY");
+    check(&rollover, || {
+        let ahead = "-f KSK -A now -P +1d -P sync +1d";
+        let new = Key::of("ED25519", &rollover.keys, ahead);
+        let both: BTreeSet<u16> = [old.tag(), new.tag()].into();
+        rollover.wait("never signs", |r| r.signers(www) == both);
+        assert!(!rollover.publishes(&new), "caches have data without it");
+        assert_eq!(rollover.signers(dnskey), [old.tag()].into());
+        // By then caches have no data without its signatures.
+        new.set("-P +5");
+        rollover.wait("never published", |r| r.publishes(&new));
+        assert_eq!(rollover.signers(dnskey), both);
+        // By then they know it.
+        new.set("-P sync +5");
+        old.set("-D sync +5");
+        rollover.parent_polls(&[&new]);
+        // By then they have no DS of the old one; then no DNSKEY set with it.
+        old.set("-D +5 -I +10");
+        rollover.wait("never gone", |r| !r.publishes(old));
+        assert_eq!(rollover.signers(www), both, "caches have its key");
+        assert_eq!(rollover.signers(dnskey), [new.tag()].into());
+        rollover.wait("never silent", |r| r.signers(www) == [new.tag()].into());
     });
 }

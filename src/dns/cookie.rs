@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::{ArcSwap, Guard};
-use aws_lc_rs::{constant_time, hmac, rand};
+use aws_lc_rs::{hmac, rand};
 use siphasher::sip::SipHasher24;
 
 use super::codec::cookie::{CLIENT_BYTES, Cookie, SERVER_BYTES, ServerCookie};
@@ -88,30 +88,9 @@ impl Cookies {
         Self { keys, secrets }
     }
 
-    /// What a client's cookie shows, and the cookie that it gets.
-    pub(super) fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
-        let secrets = self.at(now);
-        let (standing, kept) = match cookie.server {
-            ServerCookie::Absent => (Standing::New, None),
-            ServerCookie::Foreign => (Standing::Invalid, None),
-            ServerCookie::Whole(server) => match secrets.verify(&cookie.client, &server, peer, now)
-            {
-                None => (Standing::Invalid, None),
-                Some(Age::Old) => (Standing::Valid, None),
-                Some(Age::Young) => (Standing::Valid, Some(server)),
-            },
-        };
-        let server = kept.unwrap_or_else(|| secrets.make(&cookie.client, peer, now));
-        let given = Cookie {
-            client: cookie.client,
-            server: ServerCookie::Whole(server),
-        };
-        (standing, given)
-    }
-
     /// The secrets of a time. Whoever comes first in a new period derives them for all; two that come
-    /// together derive the same.
-    fn at(&self, now: u32) -> Guard<Arc<Secrets>> {
+    /// together derive the same. Once for a batch: what it returns costs more than a look at it.
+    pub(super) fn at(&self, now: u32) -> Guard<Arc<Secrets>> {
         let period = now / PERIOD_SECS;
         let held = self.secrets.load();
         if held.period == period {
@@ -139,7 +118,7 @@ enum Age {
 
 /// The secrets of a period and of its neighbors, for cookies made before midnight and by clocks that
 /// are ahead of it. In each the first secret makes, all verify.
-struct Secrets {
+pub(super) struct Secrets {
     period: u32,
     before: Vec<Secret>,
     current: Vec<Secret>,
@@ -155,6 +134,25 @@ impl Secrets {
             current: of(period),
             after: of(period.wrapping_add(1)),
         }
+    }
+
+    /// What a client's cookie shows, and the cookie that it gets.
+    pub(super) fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
+        let (standing, kept) = match cookie.server {
+            ServerCookie::Absent => (Standing::New, None),
+            ServerCookie::Foreign => (Standing::Invalid, None),
+            ServerCookie::Whole(server) => match self.verify(&cookie.client, &server, peer, now) {
+                None => (Standing::Invalid, None),
+                Some(Age::Old) => (Standing::Valid, None),
+                Some(Age::Young) => (Standing::Valid, Some(server)),
+            },
+        };
+        let server = kept.unwrap_or_else(|| self.make(&cookie.client, peer, now));
+        let given = Cookie {
+            client: cookie.client,
+            server: ServerCookie::Whole(server),
+        };
+        (standing, given)
     }
 
     fn of(&self, made: u32) -> &[Secret] {
@@ -184,6 +182,7 @@ impl Secrets {
         now: u32,
     ) -> Option<Age> {
         let (head, hash) = server.split_first_chunk::<8>()?;
+        let hash = u64::from_le_bytes(*hash.first_chunk()?);
         let [version, _, _, _, a, b, c, d] = *head;
         let made = u32::from_be_bytes([a, b, c, d]);
         // RFC 1982 §3.2: the clock may have wrapped between the two times.
@@ -193,8 +192,8 @@ impl Secrets {
         }
         // RFC 9018 §4.2: the reserved bytes count as they came.
         let by = self.of(made).iter().position(|secret| {
-            let expected = secret.hash(client, *head, peer);
-            constant_time::verify_slices_are_equal(&expected, hash).is_ok()
+            // Words are compared whole, so that the time says nothing of where they differ.
+            u64::from_le_bytes(secret.hash(client, *head, peer)) == hash
         })?;
         let is_as_made_now = by == 0 && made / PERIOD_SECS == self.period;
         let is_young = age <= RENEW_SECS || ahead <= MOST_AHEAD_SECS;
@@ -240,11 +239,17 @@ impl Secret {
         hash.to_le_bytes()
     }
 
+    /// `N` bytes of the three parts together.
+    #[inline]
     fn hash_parts<const N: usize>(&self, client: &[u8], head: &[u8], address: &[u8]) -> u64 {
         let mut input = [0; N];
-        let parts = client.iter().chain(head).chain(address);
-        for (place, byte) in input.iter_mut().zip(parts) {
-            *place = *byte;
+        let mut rest = input.as_mut_slice();
+        for part in [client, head, address] {
+            let Some((place, behind)) = rest.split_at_mut_checked(part.len()) else {
+                break;
+            };
+            place.copy_from_slice(part);
+            rest = behind;
         }
         self.0.hash(&input)
     }
@@ -254,6 +259,12 @@ impl Secret {
 mod tests {
     use super::*;
     use crate::units::Secret as Text;
+
+    impl Cookies {
+        fn judge(&self, cookie: Cookie, peer: IpAddr, now: u32) -> (Standing, Cookie) {
+            self.at(now).judge(cookie, peer, now)
+        }
+    }
 
     /// The secret of RFC 9018 A.1 to A.3.
     const SECRET: &str = "e5e973e5a6b2a43f48e7dc849e37bfcf";

@@ -14,7 +14,7 @@ use super::Live;
 use super::codec::code::Rcode;
 use super::codec::name::WireName;
 use super::codec::query::{DropReason, Message, read};
-use super::cookie::Standing;
+use super::cookie::{Secrets, Standing};
 use super::rate_limit::Pace;
 use super::respond::{Arrival, Outcome, Transport, client, respond_to};
 use super::samples::Sample;
@@ -80,28 +80,32 @@ impl Counters {
         }
     }
 
-    /// Reads a message; `None` if that panics.
-    pub(super) fn read<'q>(
-        tally: &mut Tally,
-        message: &'q [u8],
-        name: &'q mut WireName,
-    ) -> Option<Message<'q>> {
-        tally.queries += 1;
-        let name = AssertUnwindSafe(name);
-        let message = catch_unwind(move || {
-            let whole = name; // Or the reference in it would be captured, without the assertion.
-            read(message, whole.0)
-        })
-        .ok();
-        tally.panicked += u64::from(message.is_none());
-        message
+    /// Reads messages into their places. The place of one whose reading panics stays as it is.
+    pub(super) fn read<'q, 'p>(tally: &mut Tally, unread: impl Iterator<Item = Unread<'q, 'p>>)
+    where
+        'q: 'p,
+    {
+        let mut unread = unread;
+        loop {
+            // A panic leaves the iterator at the next message.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                for Unread { bytes, name, place } in unread.by_ref() {
+                    tally.queries += 1;
+                    *place = Some(read(bytes, name));
+                }
+            }));
+            if outcome.is_ok() {
+                return;
+            }
+            tally.panicked += 1;
+        }
     }
 
     /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in
     /// `tally` alone until that is told.
     pub(super) fn answer<'l>(
         tally: &mut Tally,
-        live: &'l Live,
+        live: (&'l Live, &Secrets),
         message: &mut Message<'_>,
         arrival: Arrival,
         ahead: Ahead<'l>,
@@ -184,6 +188,13 @@ impl Counters {
     }
 }
 
+/// A message that came, the place for the name that it asks for, and that for what it says.
+pub(super) struct Unread<'q, 'p> {
+    pub(super) bytes: &'q [u8],
+    pub(super) name: &'q mut WireName,
+    pub(super) place: &'p mut Option<Message<'q>>,
+}
+
 /// What some messages amounted to.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
@@ -225,5 +236,26 @@ fn count<K: PartialEq, const N: usize>(keys: &[K; N], numbers: &mut [u64; N], ke
     let mut places = keys.iter().zip(numbers);
     if let Some((_, number)) = places.find(|(candidate, _)| *candidate == key) {
         *number += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_costs_one_message_of_a_batch() {
+        let bytes = [0; 12];
+        let (mut names, mut places) = ([WireName::EMPTY; 3], [None; 3]);
+        let unread = places.iter_mut().zip(&mut names).enumerate();
+        let unread = unread.map(|(number, (place, name))| {
+            assert_ne!(number, 1, "as a message that nobody has thought of");
+            let bytes = &bytes;
+            Unread { bytes, name, place }
+        });
+        let mut tally = Tally::default();
+        Counters::read(&mut tally, unread);
+        assert_eq!(places.map(|place| place.is_some()), [true, false, true]);
+        assert_eq!(tally.panicked, 1);
     }
 }

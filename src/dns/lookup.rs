@@ -1,6 +1,7 @@
 //! From a name to records: chains, wildcards, referrals and denials (RFC 1034 §4.3.2, RFC 2308,
 //! RFC 4592, RFC 6672), and the steered names among them.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
@@ -322,7 +323,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
     }
 
-    fn choose(&mut self, id: ServiceId, service: &SteeredService) -> Choice {
+    fn choose(&mut self, id: ServiceId, service: &'a SteeredService) -> Cow<'a, Choice> {
         let known = self.ahead.located.filter(|located| located.service == id);
         let (place, scope) = match known {
             Some(Located { place, scope, .. }) => (place, scope),

@@ -11,7 +11,7 @@ use super::codec::edns::Keepalive;
 use super::codec::name::WireName;
 use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
-use super::cookie::Standing;
+use super::cookie::{Secrets, Standing};
 use super::lookup::{Asker, look_up};
 use super::rate_limit::Pace;
 use super::table::{Ahead, Chosen};
@@ -98,12 +98,15 @@ pub fn respond(
 ) -> Outcome {
     let mut name = WireName::EMPTY;
     let mut message = read(message, &mut name);
-    respond_to(live, &mut message, arrival, Ahead::default(), limit, out)
+    let secrets = live.cookies.at(arrival.unix_secs);
+    let ahead = Ahead::default();
+    respond_to((live, &**secrets), &mut message, arrival, ahead, limit, out)
 }
 
 /// As [`respond()`], for a message that has been read and whose answer may have been looked for.
+/// `secrets` are of its time.
 pub(super) fn respond_to<'l>(
-    live: &'l Live,
+    (live, secrets): (&'l Live, &Secrets),
     message: &mut Message<'_>,
     arrival: Arrival,
     ahead: Ahead<'l>,
@@ -115,7 +118,7 @@ pub(super) fn respond_to<'l>(
         Message::Heard(head, content) => (head, &*content),
         Message::Silence(reason) => return Outcome::Dropped(*reason),
     };
-    let cookie = trade_cookies(live, head, arrival);
+    let cookie = trade_cookies(secrets, head, arrival);
     let options = settle_options(head, arrival.transport);
     let pace = match cookie {
         Some(Standing::Valid) => Pace::Whole,
@@ -152,9 +155,9 @@ pub(super) fn respond_to<'l>(
 }
 
 /// Puts the cookie that the client gets in the place of the one that it showed.
-fn trade_cookies(live: &Live, head: &mut Head<'_>, arrival: Arrival) -> Option<Standing> {
+fn trade_cookies(secrets: &Secrets, head: &mut Head<'_>, arrival: Arrival) -> Option<Standing> {
     let shown = head.edns.as_mut()?.cookie.as_mut()?;
-    let (standing, given) = live.cookies.judge(*shown, arrival.peer, arrival.unix_secs);
+    let (standing, given) = secrets.judge(*shown, arrival.peer, arrival.unix_secs);
     *shown = given;
     Some(standing)
 }

@@ -20,7 +20,7 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::IDLE;
 use super::codec::name::WireName;
-use super::count::{Counters, Tally};
+use super::count::{Counters, Tally, Unread};
 use super::rate_limit::Pace;
 use super::respond::Transport;
 use super::table::Ahead;
@@ -191,6 +191,7 @@ impl Shared {
     ) -> Next {
         let live = self.live.load();
         let now = clock::unix_secs();
+        let secrets = live.cookies.at(now);
         while let Some(length) = whole_message(input) {
             input.advance(LENGTH_BYTES);
             let message = input.split_to(length);
@@ -199,11 +200,17 @@ impl Shared {
             let unlimited = || Pace::Whole;
             let mut tally = Tally::default();
             let mut name = WireName::EMPTY;
-            let message = Counters::read(&mut tally, &message, &mut name);
-            let is_answered = message.is_some_and(|mut message| {
+            let mut read = None;
+            let unread = Unread {
+                bytes: &message,
+                name: &mut name,
+                place: &mut read,
+            };
+            Counters::read(&mut tally, std::iter::once(unread));
+            let is_answered = read.is_some_and(|mut message| {
                 Counters::answer(
                     &mut tally,
-                    &live,
+                    (&**live, &**secrets),
                     &mut message,
                     arrival,
                     Ahead::default(),

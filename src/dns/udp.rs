@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::name::WireName;
 use super::codec::query::{Content, Message};
-use super::count::{Counters, Tally};
+use super::count::{Counters, Tally, Unread};
 use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::{Transport, client};
 use super::table::{Ahead, Wanted};
@@ -288,7 +288,7 @@ impl<S: Family> Worker<S> {
         let messages = recvmmsg(self.fd, &mut self.incoming, slices, flags, None)?;
         for message in messages {
             if let Some(from) = message.address {
-                let to = Local::of(&message);
+                let to = self.is_wildcard.then(|| Local::of(&message)).flatten();
                 let length = message.bytes;
                 self.received.push(Received { from, to, length });
             }
@@ -301,18 +301,21 @@ impl<S: Family> Worker<S> {
         let now = clock::unix_secs();
         let rate = live.snapshot.plan.rate_limit.as_ref();
         let rate = rate.map(|limit| (Rate::of(limit), clock::steady_us()));
+        let secrets = live.cookies.at(now);
+        let with = (&**live, &**secrets);
         let mut tally = Tally::default();
-        let mut messages: SmallVec<[Option<Message<'_>>; BATCH]> = self
-            .queries
-            .iter()
-            .zip(&self.received)
-            .zip(&mut *self.names)
-            .map(|((query, received), name)| {
-                let message = query.get(..received.length).unwrap_or(query);
-                Counters::read(&mut tally, message, name)
-            })
-            .collect();
-        let aheads = warm(live, &messages, &self.received);
+        let mut places: [Option<Message<'_>>; BATCH] = [const { None }; BATCH];
+        let messages = places.get_mut(..self.received.len()).unwrap_or_default();
+        let queries = self.queries.iter().zip(&self.received);
+        let places = messages.iter_mut().zip(self.names.iter_mut());
+        let unread = places
+            .zip(queries)
+            .map(|((place, name), (query, received))| {
+                let bytes = query.get(..received.length).unwrap_or(query);
+                Unread { bytes, name, place }
+            });
+        Counters::read(&mut tally, unread);
+        let aheads = warm(live, messages, &self.received);
         let received = self.received.iter().zip(aheads);
         for (message, (received, ahead)) in messages.iter_mut().zip(received) {
             let (peer, port) = received.from.peer();
@@ -326,7 +329,7 @@ impl<S: Family> Worker<S> {
             let is_answerable = port != 0 && (received.to.is_some() || !self.is_wildcard);
             let is_answered = match message {
                 Some(message) if is_answerable => {
-                    Counters::answer(&mut tally, live, message, arrival, ahead, limit, &mut bytes)
+                    Counters::answer(&mut tally, with, message, arrival, ahead, limit, &mut bytes)
                 }
                 Some(_) => {
                     tally.count_unanswerable();

@@ -11,7 +11,7 @@ use std::net::IpAddr;
 use super::asn::AsnDatabase;
 use super::database::{Database, Location, LocationId};
 use super::measured::{ClientEstimate, Found, Measured, modelled};
-use super::prefix_map::PrefixMap;
+use super::prefix_map::{PrefixMap, Seek};
 use super::ranges::{Family, Ranges};
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
@@ -152,16 +152,9 @@ impl ClientMap {
             .unwrap_or((PlaceId::NOWHERE, 0))
     }
 
-    /// Touches what [`ClientMap::locate`] reads first, for a batch of clients to wait for memory
-    /// together. The value means nothing.
-    pub fn glance(&self, service: ServiceId, client: IpAddr) -> Option<u32> {
-        self.class(service)?.prefixes.glance(client)
-    }
-
-    /// As [`ClientMap::glance`], of what is read next: touched by a loop of its own, the places of
-    /// memory that a batch needs are waited for together once more.
-    pub fn glance_on(&self, service: ServiceId, client: IpAddr) -> Option<u16> {
-        self.class(service)?.prefixes.glance_on(client)
+    /// As [`ClientMap::locate`], in steps for a batch of clients to wait for memory together.
+    pub fn seek(&self, service: ServiceId, client: IpAddr) -> Option<Seek<'_, PlaceId>> {
+        Some(self.class(service)?.prefixes.seek(client))
     }
 
     /// What is known of a place.

@@ -25,3 +25,4 @@ pub use clouds::well_known;
 pub use countries::CountryClient;
 pub use database::{Database, DatabaseInfo, GeoError, Location};
 pub use measured::ClientEstimate;
+pub use prefix_map::Seek;

@@ -24,6 +24,35 @@ pub(super) struct PrefixMap<V> {
     value: PhantomData<fn(V)>,
 }
 
+/// An address that is looked up, in steps that wait for memory one by one.
+#[derive(Clone, Copy, Debug)]
+pub struct Seek<'m, V> {
+    trie: &'m Trie,
+    address: u128,
+    /// What stands before the address in that of its family.
+    mapped_bits: u8,
+    value: PhantomData<fn(V)>,
+}
+
+impl<V: Id> Seek<'_, V> {
+    /// Touches what [`Seek::find`] reads first, for a batch of addresses to wait for memory together.
+    /// The value means nothing.
+    pub fn glance(&self) -> Option<u32> {
+        self.trie.glance(self.address)
+    }
+
+    /// As [`Seek::glance`], of what is read next.
+    pub fn glance_on(&self) -> Option<u16> {
+        self.trie.glance_on(self.address)
+    }
+
+    /// The value, and the length of the widest prefix around the address in which all have it.
+    pub fn find(&self) -> Option<(V, u8)> {
+        let (value, length) = self.trie.get(self.address)?;
+        Some((V::at(value.into()), self.mapped_bits + length))
+    }
+}
+
 impl<V: Id + PartialEq> PrefixMap<V> {
     /// Builds.
     pub(super) fn new(ranges: &Ranges<V>) -> Self {
@@ -39,29 +68,23 @@ impl<V: Id + PartialEq> PrefixMap<V> {
     /// The value of an address and the length of its leaf, in bits of the address's own family. An
     /// IPv4-mapped address has the value of the IPv4 address.
     pub(super) fn get(&self, address: IpAddr) -> Option<(V, u8)> {
-        let (trie, canonical) = self.trie_of(address);
-        let (value, length) = trie.get(canonical)?;
-        let is_mapped = address.is_ipv6() && address.to_canonical().is_ipv4();
-        let before = if is_mapped { MAPPED_BITS } else { 0 };
-        Some((V::at(value.into()), before + length))
+        self.seek(address).find()
     }
 
-    /// Touches what [`PrefixMap::get`] reads first.
-    pub(super) fn glance(&self, address: IpAddr) -> Option<u32> {
-        let (trie, canonical) = self.trie_of(address);
-        trie.glance(canonical)
-    }
-
-    /// Touches what [`PrefixMap::get`] reads next.
-    pub(super) fn glance_on(&self, address: IpAddr) -> Option<u16> {
-        let (trie, canonical) = self.trie_of(address);
-        trie.glance_on(canonical)
-    }
-
-    fn trie_of(&self, address: IpAddr) -> (&Trie, u128) {
-        match address.to_canonical() {
-            IpAddr::V4(address) => (&self.v4, aligned(address.to_bits())),
-            IpAddr::V6(address) => (&self.v6, aligned(address.to_bits())),
+    /// The address, on the way to its value.
+    pub(super) fn seek(&self, address: IpAddr) -> Seek<'_, V> {
+        let (trie, address, mapped_bits) = match address {
+            IpAddr::V4(v4) => (&self.v4, aligned(v4.to_bits()), 0),
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+                Some(v4) => (&self.v4, aligned(v4.to_bits()), MAPPED_BITS),
+                None => (&self.v6, aligned(v6.to_bits()), 0),
+            },
+        };
+        Seek {
+            trie,
+            address,
+            mapped_bits,
+            value: PhantomData,
         }
     }
 

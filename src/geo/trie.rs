@@ -47,17 +47,17 @@ impl Trie {
 
     /// The value of an address, and the length of its leaf.
     pub(super) fn get(&self, address: u128) -> Option<(u16, u8)> {
-        let mut entry = *self.first.get(usize::from(step(address, 0)))?;
-        let mut depth = 1;
+        let mut entry = self.glance(address)?;
+        let mut rest = address;
         while entry & LEADS_ON != 0 {
+            rest <<= STEP;
             let list = self.lists.get(usize::try_from(entry ^ LEADS_ON).ok()?..)?;
             let (beyond_first, list) = list.split_first()?;
             let (starts, entries) = list.split_at_checked(usize::from(*beyond_first))?;
-            let wanted = step(address, depth);
+            let wanted = step(rest, 0);
             let place = starts.partition_point(|start| *start <= wanted);
             let halves = entries.get(2 * place..)?.first_chunk::<2>()?;
             entry = u32::from(halves[0]) << 16 | u32::from(halves[1]);
-            depth += 1;
         }
         let [_, length, high, low] = entry.to_be_bytes();
         Some((u16::from_be_bytes([high, low]), length))

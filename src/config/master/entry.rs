@@ -7,16 +7,18 @@ use std::sync::Arc;
 
 use hickory_proto::rr::{Name, RecordType};
 
+use super::generate::Generate;
 use super::state::{Context, Owner, Times};
 use super::{Record, Spot, Wrong};
 use crate::config::problem::nearest;
 use crate::config::rdata::{
-    Entry, Words, is_made_by_signers, mnemonics, name, read_words, record_type, unescape,
+    Entries, Entry, Newline, Words, is_made_by_signers, mnemonics, name, read_words, record_type,
+    unescape,
 };
 use crate::units::Ttl;
 
 /// The directives that there are.
-const DIRECTIVES: [&str; 3] = ["$ORIGIN", "$TTL", "$INCLUDE"];
+const DIRECTIVES: [&str; 4] = ["$ORIGIN", "$TTL", "$INCLUDE", "$GENERATE"];
 
 /// What an entry says.
 pub(super) enum Line {
@@ -30,6 +32,24 @@ pub(super) enum Line {
     /// A signature or a denial.
     MadeBySigner(Spot),
     Include(Include),
+    Generate(Generate),
+}
+
+impl Line {
+    /// The same, if it is a record, of another place.
+    pub(super) fn at(self, at: Spot, context: &Context<'_>) -> Self {
+        match self {
+            Self::Record { record, guessed } => Self::Record {
+                record: Record {
+                    at: context.place(at),
+                    ..record
+                },
+                guessed,
+            },
+            Self::MadeBySigner(_) => Self::MadeBySigner(at),
+            Self::Nothing | Self::Include(_) | Self::Generate(_) => self,
+        }
+    }
 }
 
 /// A file to go on with.
@@ -57,6 +77,18 @@ pub(super) fn read(
         .map_err(|message| Wrong::new(words.at(), message))
 }
 
+/// Reads a line that `$GENERATE` has made: a record, and no directive.
+pub(super) fn read_generated(
+    line: &[u8],
+    context: &mut Context<'_>,
+    times: &mut Times,
+) -> Result<Line, String> {
+    let entry = Entries::new(line, Newline::Ends).next();
+    let entry = entry.transpose().map_err(|wrong| wrong.message)?;
+    let mut entry = entry.ok_or("there is nothing in it")?;
+    record(&mut entry.words, false, context, times)
+}
+
 fn directive(
     words: &mut Words<'_>,
     context: &mut Context<'_>,
@@ -73,12 +105,7 @@ fn directive(
             Line::Nothing
         }
         "$INCLUDE" => Line::Include(include(words, context)?),
-        "$GENERATE" => {
-            return Err(
-                "`$GENERATE` is BIND's own: write its records out, as `named-compilezone` does"
-                    .to_owned(),
-            );
-        }
+        "$GENERATE" => Line::Generate(Generate::read(words)?),
         unknown => {
             let hint = nearest(unknown, DIRECTIVES);
             let hint = hint.map_or_else(

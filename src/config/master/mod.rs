@@ -1,10 +1,11 @@
 //! RFC 1035 §5 master files → records with their places, and everything that is wrong with them.
 //!
 //! Pure: whoever calls gives the bytes of a file for its path. What the records mean together is
-//! `compile::zone::check`'s to judge. `entry` reads a line, this file goes from line to line and into
-//! the files that `$INCLUDE` names.
+//! `compile::zone::check`'s to judge. `entry` reads a line, `generate` writes the lines of
+//! `$GENERATE`, this file goes from line to line and into the files that `$INCLUDE` names.
 
 mod entry;
+mod generate;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -19,6 +20,7 @@ use super::problem::{Problem, Problems, Sources, bounded};
 use super::rdata::{Entries, Newline, Spot, Wrong};
 use crate::units::Ttl;
 use entry::{Include, Line};
+use generate::{Generate, MOST_GENERATED};
 use state::{Context, Times};
 
 /// How deep files may include each other: nobody needs three, and a chain must end.
@@ -27,6 +29,8 @@ const DEEPEST_INCLUDE: usize = 16;
 /// How many `$INCLUDE` a zone may have in all: files that include each other many times over are
 /// few bytes and endless work.
 const MOST_INCLUDES: usize = 1_000;
+
+const TOO_MANY_RECORDS: &str = "there are too many records in this configuration's zone files";
 
 /// Gives the bytes of a file, or says why not.
 pub(super) type Open<'a> = dyn FnMut(&Path) -> Result<Arc<[u8]>, String> + 'a;
@@ -64,6 +68,7 @@ pub(super) fn read(
         most_records,
         times: Times::default(),
         includes: 0,
+        generated: 0,
         signed: None,
         master: Master::default(),
     };
@@ -106,6 +111,8 @@ struct Reader<'a, 'o> {
     most_records: usize,
     times: Times,
     includes: usize,
+    /// How many lines `$GENERATE` stood for.
+    generated: usize,
     /// The first record that a signer made.
     signed: Option<SourceAt>,
     master: Master,
@@ -116,8 +123,7 @@ impl Reader<'_, '_> {
         for entry in Entries::new(text, Newline::Ends) {
             if self.master.records.len() >= self.most_records {
                 let at = entry.map_or_else(|wrong| wrong.at, |entry| entry.words.at());
-                let message = "there are too many records in this configuration's zone files";
-                self.problem(context, Wrong::new(at, message));
+                self.problem(context, Wrong::new(at, TOO_MANY_RECORDS));
                 return;
             }
             match entry.and_then(|entry| entry::read(entry, context, &mut self.times)) {
@@ -127,7 +133,7 @@ impl Reader<'_, '_> {
         }
     }
 
-    fn take(&mut self, line: Line, context: &Context<'_>) {
+    fn take(&mut self, line: Line, context: &mut Context<'_>) {
         match line {
             Line::Nothing => {}
             Line::Record { record, guessed } => {
@@ -147,7 +153,39 @@ impl Reader<'_, '_> {
                     self.problem(context, Wrong::new(at, message));
                 }
             }
+            Line::Generate(generate) => {
+                // As with `$INCLUDE`, the owner of the record before stays what it was.
+                let owner = context.owner.clone();
+                if let Err(message) = self.generate(&generate, context) {
+                    self.problem(context, Wrong::new(generate.at, message));
+                }
+                context.owner = owner;
+            }
         }
+    }
+
+    /// The first line that is wrong ends it: the others are most probably wrong alike.
+    fn generate(&mut self, generate: &Generate, context: &mut Context<'_>) -> Result<(), String> {
+        self.generated = self.generated.saturating_add(generate.count());
+        if self.generated > MOST_GENERATED {
+            let most = MOST_GENERATED;
+            return Err(format!(
+                "more than {most} records of a zone are of `$GENERATE`"
+            ));
+        }
+        if self.master.records.len() + generate.count() > self.most_records {
+            return Err(TOO_MANY_RECORDS.to_owned());
+        }
+        for line in generate.lines() {
+            let line = line?;
+            let read = entry::read_generated(&line, context, &mut self.times);
+            let read = read.map_err(|why| {
+                let shown = String::from_utf8_lossy(&line);
+                format!("the line `{}`: {why}", shown.trim_end())
+            })?;
+            self.take(read.at(generate.at, context), context);
+        }
+        Ok(())
     }
 
     /// RFC 1035 §5.1: an included file has an origin of its own and leaves that of this one alone.

@@ -197,15 +197,132 @@ fn types_have_mnemonics_in_either_case_or_numbers() {
 #[test]
 fn every_problem_is_told_and_the_next_line_goes_on() {
     check_refused(
-        "$TTL 60\na A 192.0.2.256\n..b A 192.0.2.1\n A 192.0.2.1\nc MX 10\n$TLT 60\n$GENERATE 1-2 a A 192.0.2.$\n",
+        "$TTL 60\na A 192.0.2.256\n..b A 192.0.2.1\n A 192.0.2.1\nc MX 10\n$TLT 60\n$GENERATE 1 a A 192.0.2.$\n",
         &[
             "zone:2:5 this is not the RDATA of A: `192.0.2.256`",
             "zone:3:1 `..b` is not a name",
             "zone:5:6 this is not the RDATA of MX: a name is missing",
             "zone:6:1 unknown directive `$TLT`: did you mean `$TTL`?",
-            "zone:7:1 `$GENERATE` is BIND's own",
+            "zone:7:11 `1` is not a range: FIRST-LAST or FIRST-LAST/STEP is expected",
         ],
     );
+}
+
+#[test]
+fn generate_counts_in_a_range_by_steps() {
+    check(
+        "$TTL 60\n$GENERATE 8-12/2 host-$ A 192.0.2.$\n$generate 1-2 $ 30 IN PTR host-$.lab\n",
+        &[
+            "host-8.example.com. 60 A 192.0.2.8",
+            "host-10.example.com. 60 A 192.0.2.10",
+            "host-12.example.com. 60 A 192.0.2.12",
+            "1.example.com. 30 PTR host-1.lab.example.com.",
+            "2.example.com. 30 PTR host-2.lab.example.com.",
+        ],
+    );
+}
+
+/// What `$GENERATE` makes of a word for one number; so says BIND's named-compilezone.
+#[track_caller]
+fn check_generated(number: u32, word: &str, expected: &str) {
+    let text = format!("$GENERATE {number}-{number} {word} 60 A 192.0.2.1\n");
+    check(&text, &[&format!("{expected}.example.com. 60 A 192.0.2.1")]);
+}
+
+#[test]
+fn generate_writes_numbers_with_offset_width_and_base() {
+    check_generated(7, "a$b", "a7b");
+    check_generated(7, "a${3}", "a10");
+    check_generated(7, "a${-7,3}", "a000");
+    check_generated(63, "a${0,4,d}", "a0063");
+    check_generated(63, "a${0,0,o}", "a77");
+    check_generated(2748, "a${0,6,x}", "a000abc");
+    check_generated(2748, "a${0,0,X}", "aabc");
+    check_generated(2748, "${0,0,n}.a", "c.b.a.a");
+    check_generated(2748, "${0,7,n}.a", "c.b.a.0.a");
+    check_generated(2748, "${0,7,N}.a", "c.b.a.0.a");
+    check_generated(5, "${0,2,n}a", "5.a");
+    check_generated(7, "a$$b\\$c", "a\\$b\\$c");
+}
+
+#[test]
+fn generate_takes_data_of_several_words_in_quotes_or_without() {
+    check(
+        "$TTL 60\n$GENERATE 1-1 a MX \"10 m$\"\n$GENERATE 1-1 a MX 20 m$\n$GENERATE 1-1 a TXT \"x \\\"y $\\\"\"\n$GENERATE 1-1 a TXT z \"x $\"\n",
+        &[
+            "a.example.com. 60 MX 10 m1.example.com.",
+            "a.example.com. 60 MX 20 m1.example.com.",
+            "a.example.com. 60 TXT xy 1",
+            "a.example.com. 60 TXT zx 1",
+        ],
+    );
+}
+
+#[test]
+fn generate_leaves_the_owner_alone_and_makes_no_directives() {
+    check(
+        "$TTL 60\na A 192.0.2.1\n$GENERATE 1-1 b$ A 192.0.2.2\n A 192.0.2.3\n$GENERATE 1-1 $$TTL A 192.0.2.4\n",
+        &[
+            "a.example.com. 60 A 192.0.2.1",
+            "b1.example.com. 60 A 192.0.2.2",
+            "a.example.com. 60 A 192.0.2.3",
+            "\\$ttl.example.com. 60 A 192.0.2.4",
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_generate_says_what_is_expected() {
+    check_refused(
+        "$TTL 60\n$GENERATE 3-2 a A 192.0.2.1\n$GENERATE 1-2/0 a A 192.0.2.1\n$GENERATE 0-2147483648 a A 192.0.2.1\n\
+         $GENERATE 1-2 a${1 A 192.0.2.1\n$GENERATE 1-2 a${1,2,q} A 192.0.2.1\n$GENERATE 1-2 a${-2} A 192.0.2.1\n\
+         $GENERATE 254-300 a A 192.0.2.$\n$GENERATE 1-2\n$GENERATE 1-2 a\n$GENERATE 1-2 a${0,128} A 192.0.2.1\n",
+        &[
+            "zone:2:11 `3-2` is not a range",
+            "zone:3:11 `1-2/0` is not a range",
+            "zone:4:11 `0-2147483648` is not a range",
+            "zone:5:15 a `${` is not closed by a `}`",
+            "zone:6:15 `${1,2,q}`: ${OFFSET}, ${OFFSET,WIDTH} or ${OFFSET,WIDTH,BASE} is expected",
+            "zone:7:1 1 and the offset -2 are -1: 0 to 2147483647 is expected",
+            "zone:8:1 the line `a A 192.0.2.256`: this is not the RDATA of A",
+            "zone:9:11 an owner such as host-$ is missing",
+            "zone:10:1 the line `a`: a record type is missing",
+            "zone:11:15 `${0,128}`",
+        ],
+    );
+}
+
+#[test]
+fn what_generate_makes_is_bounded() {
+    let made = |count: usize| {
+        let mut open = |_: &Path| {
+            let half = count.div_ceil(2);
+            let text = format!(
+                "$TTL 60\n$GENERATE 1-{half} a$ A 192.0.2.1\n$GENERATE 1-{} b$ A 192.0.2.1\n",
+                count - half,
+            );
+            Ok(Arc::from(text.as_bytes()))
+        };
+        let origin = Name::from_ascii("example.com.").unwrap();
+        let file = Arc::from(Path::new("zone"));
+        read(&file, &origin, MOST_GENERATED, &mut open).unwrap()
+    };
+    let most = made(MOST_GENERATED);
+    assert_eq!(
+        (most.records.len(), most.problems.len()),
+        (MOST_GENERATED, 0)
+    );
+    let told = told(&made(MOST_GENERATED + 1).problems);
+    assert_eq!(
+        told,
+        ["zone:3:1 more than 262144 records of a zone are of `$GENERATE`"]
+    );
+    check_refused(
+        "$TTL 60\n$GENERATE 1-1001 a$ A 192.0.2.1\n",
+        &["zone:2:1 there are too many records"],
+    );
+    let long = format!("$GENERATE 1-2 a 60 TXT {}\n", "x ".repeat(1_024));
+    check_refused(&long, &["zone:1:1 a line of more than 2048 bytes"]);
 }
 
 #[test]

@@ -2,8 +2,6 @@
 //!
 //! Knows lengths only; what makes a server cookie genuine is `dns::cookie`'s.
 
-use super::edns::put_option;
-
 /// The option's code.
 pub(super) const OPTION_COOKIE: u16 = 10;
 
@@ -49,21 +47,24 @@ impl Cookie {
         })
     }
 
-    /// The server cookie as it is written.
-    fn server_bytes(&self) -> &[u8] {
-        match &self.server {
-            ServerCookie::Absent | ServerCookie::Foreign => &[],
-            ServerCookie::Whole(bytes) => bytes,
-        }
-    }
-
     /// The bytes of the option's data.
     pub(super) fn length(&self) -> usize {
-        CLIENT_BYTES + self.server_bytes().len()
+        CLIENT_BYTES
+            + match self.server {
+                ServerCookie::Absent | ServerCookie::Foreign => 0,
+                ServerCookie::Whole(_) => SERVER_BYTES,
+            }
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
-        put_option(out, OPTION_COOKIE, &[&self.client, self.server_bytes()]);
+        let [high, low] = OPTION_COOKIE.to_be_bytes();
+        // A length of at most 24. Parts of known lengths are copied without a call.
+        let length = u8::try_from(self.length()).unwrap_or(0);
+        out.extend_from_slice(&[high, low, 0, length]);
+        out.extend_from_slice(&self.client);
+        if let ServerCookie::Whole(server) = &self.server {
+            out.extend_from_slice(server);
+        }
     }
 }
 

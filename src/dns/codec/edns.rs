@@ -88,26 +88,28 @@ pub(in crate::dns) struct ClientSubnet {
 pub(in crate::dns) struct Malformed;
 
 impl Edns {
-    /// Reads the class, the TTL and the options of an OPT record; its name and type stand before.
-    pub(in crate::dns) fn read(cursor: &mut Cursor<'_>) -> Option<Result<Self, Malformed>> {
-        let udp_size = cursor.u16()?;
-        let _extended_code = cursor.u8()?;
-        let version = cursor.u8()?;
-        let flags = cursor.u16()?;
-        let length = cursor.u16()?;
+    /// Becomes what an OPT record says: its class, TTL and options; its name and type stand before.
+    pub(in crate::dns) fn read(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+    ) -> Option<Result<(), Malformed>> {
+        let [size_high, size_low, _extended_code, version, rest @ ..] = cursor.array::<8>()?;
+        let [flags_high, flags_low, length_high, length_low] = rest;
+        let flags = u16::from_be_bytes([flags_high, flags_low]);
+        let length = u16::from_be_bytes([length_high, length_low]);
         let options = cursor.bytes(usize::from(length))?;
-        let mut edns = Self {
-            udp_size,
+        *self = Self {
+            udp_size: u16::from_be_bytes([size_high, size_low]),
             is_bad_version: version > VERSION,
             dnssec_ok: flags & DNSSEC_OK != 0,
             compact_ok: flags & COMPACT_OK != 0,
             ..Self::default()
         };
         // RFC 6891 §6.1.3: what options of a newer version mean is not known.
-        if edns.is_bad_version {
-            return Some(Ok(edns));
+        if self.is_bad_version {
+            return Some(Ok(()));
         }
-        Some(edns.read_options(options).map(|()| edns))
+        Some(self.read_options(options))
     }
 
     fn flags(&self) -> u16 {
@@ -141,15 +143,24 @@ impl Edns {
 
     /// The bytes that [`Edns::write`] needs, but for an extended error and the padding itself.
     pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
-        let data = [
-            self.wants_nsid.then(|| nsid(node).len()),
-            self.subnet.map(|subnet| 4 + subnet.octets()),
-            self.cookie.map(|cookie| cookie.length()),
-            self.says_idle().then_some(2),
-            self.wants_padding.then_some(0),
-        ];
-        let options = data.iter().flatten().map(|length| OPTION_HEAD + length);
-        BARE_OPT + options.sum::<usize>()
+        let mut length = BARE_OPT;
+        let mut option = |data: usize| length += OPTION_HEAD + data;
+        if self.wants_nsid {
+            option(nsid(node).len());
+        }
+        if let Some(subnet) = &self.subnet {
+            option(4 + subnet.octets());
+        }
+        if let Some(cookie) = &self.cookie {
+            option(cookie.length());
+        }
+        if self.says_idle() {
+            option(2);
+        }
+        if self.wants_padding {
+            option(0);
+        }
+        length
     }
 
     /// Appends the OPT record of a response. The extended error is left out where `room`, the
@@ -169,12 +180,11 @@ impl Edns {
         let [size_high, size_low] = OWN_UDP_SIZE.to_be_bytes();
         let [code, _] = (rcode.code() << 4).to_be_bytes();
         let [flags_high, flags_low] = self.flags().to_be_bytes();
-        let before_length = [
-            0, type_high, type_low, size_high, size_low, code, VERSION, flags_high, flags_low,
+        let bare: [u8; BARE_OPT] = [
+            0, type_high, type_low, size_high, size_low, code, VERSION, flags_high, flags_low, 0, 0,
         ];
-        let length_at = out.len() + before_length.len();
-        out.extend_from_slice(&before_length);
-        put_u16(out, 0);
+        out.extend_from_slice(&bare);
+        let options_at = out.len();
         self.write_options(out, scope, node);
         if let Some(error) = error {
             let data = [&error.code.to_be_bytes(), error.text.as_bytes()];
@@ -183,17 +193,17 @@ impl Edns {
         if self.wants_padding {
             put_padding(out, size);
         }
-        patch_length(out, length_at);
+        patch_length(out, options_at);
     }
 
     fn write_options(&self, out: &mut Vec<u8>, scope: u8, node: &str) {
         if self.wants_nsid {
             put_option(out, OPTION_NSID, &[nsid(node)]);
         }
-        if let Some(subnet) = self.subnet {
+        if let Some(subnet) = &self.subnet {
             subnet.write(out, scope);
         }
-        if let Some(cookie) = self.cookie {
+        if let Some(cookie) = &self.cookie {
             cookie.write(out);
         }
         if self.says_idle() {
@@ -212,10 +222,9 @@ impl ClientSubnet {
     /// RFC 7871 §6: too few or too many octets, bits past the prefix, or a scope in a query are
     /// malformed. Family 0 says nothing but "do not pass my address on", as `dig +subnet=0` sends it.
     fn read(data: &[u8]) -> Option<Self> {
-        let mut cursor = Cursor::new(data);
-        let family = cursor.u16()?;
-        let source = cursor.u8()?;
-        let scope = cursor.u8()?;
+        let (head, given) = data.split_first_chunk::<4>()?;
+        let [high, low, source, scope] = *head;
+        let family = u16::from_be_bytes([high, low]);
         let longest = match family {
             0 => 0,
             1 => 32,
@@ -223,7 +232,6 @@ impl ClientSubnet {
             _ => return None,
         };
         let mut address = [0; 16];
-        let given = cursor.rest();
         if source > longest || scope != 0 || given.len() != usize::from(source.div_ceil(8)) {
             return None;
         }
@@ -259,19 +267,23 @@ impl ClientSubnet {
     /// source of 0 the scope is 0.
     fn write(&self, out: &mut Vec<u8>, scope: u8) {
         let scope = if self.source == 0 { 0 } else { scope };
-        let address = self.address.get(..self.octets()).unwrap_or_default();
-        let family = self.family.to_be_bytes();
-        put_option(
-            out,
-            OPTION_CLIENT_SUBNET,
-            &[&family, &[self.source, scope], address],
-        );
+        let octets = self.octets();
+        let [high, low] = OPTION_CLIENT_SUBNET.to_be_bytes();
+        // A length of at most 20.
+        let length = u8::try_from(4 + octets).unwrap_or(0);
+        let [family_high, family_low] = self.family.to_be_bytes();
+        let head = [high, low, 0, length, family_high, family_low];
+        out.extend_from_slice(&head);
+        out.extend_from_slice(&[self.source, scope]);
+        // All of it and back is less work than a copy of a length that only the query knows.
+        out.extend_from_slice(&self.address);
+        out.truncate(out.len() - self.address.len() + octets);
     }
 }
 
 fn read_option<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {
-    let code = cursor.u16()?;
-    let length = cursor.u16()?;
+    let [a, b, c, d] = cursor.array()?;
+    let (code, length) = (u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d]));
     Some((code, cursor.bytes(usize::from(length))?))
 }
 
@@ -280,12 +292,12 @@ fn nsid(node: &str) -> &[u8] {
     node.get(..LONGEST_NSID).unwrap_or(node)
 }
 
-pub(in crate::dns) fn put_u16(out: &mut Vec<u8>, value: u16) {
+fn put_u16(out: &mut Vec<u8>, value: u16) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
 /// Appends an option whose data is these parts.
-pub(super) fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
+fn put_option(out: &mut Vec<u8>, code: u16, data: &[&[u8]]) {
     let length: usize = data.iter().map(|part| part.len()).sum();
     let [high, low] = code.to_be_bytes();
     let [length_high, length_low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
@@ -304,12 +316,14 @@ fn put_padding(out: &mut Vec<u8>, size: usize) {
     out.resize(padded, 0);
 }
 
-/// Writes at `length_at` how many bytes follow the two that hold it.
-fn patch_length(out: &mut [u8], length_at: usize) {
-    let length = out.len().saturating_sub(length_at + 2);
-    let length = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
-    if let Some(place) = out.get_mut(length_at..length_at + 2) {
-        place.copy_from_slice(&length);
+/// Writes before the options how many bytes they are.
+fn patch_length(out: &mut [u8], options_at: usize) {
+    if let Some((before, options)) = out.split_at_mut_checked(options_at)
+        && let Some(place) = before.last_chunk_mut()
+    {
+        *place = u16::try_from(options.len())
+            .unwrap_or(u16::MAX)
+            .to_be_bytes();
     }
 }
 

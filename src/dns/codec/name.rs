@@ -7,33 +7,42 @@ use super::cursor::Cursor;
 /// The longest name on the wire, RFC 1035 §2.3.4.
 pub(in crate::dns) const LONGEST_NAME: usize = 255;
 
+/// Bytes that the processor lowers at once.
+const LANES: usize = 16;
+
+/// Room for a name, in whole lanes.
+const NAME_ROOM: usize = LONGEST_NAME.next_multiple_of(LANES);
+
 /// A name in lower case, on the stack.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::dns) struct WireName {
-    bytes: [u8; LONGEST_NAME],
+    bytes: [u8; NAME_ROOM],
     length: u8,
 }
 
 impl WireName {
     /// No name, with room for one.
     pub(in crate::dns) const EMPTY: Self = Self {
-        bytes: [0; LONGEST_NAME],
+        bytes: [0; NAME_ROOM],
         length: 0,
     };
 
     /// Becomes this name, in lower case; `None` when that is too long.
     pub(super) fn set(&mut self, name: &[u8]) -> Option<&[u8]> {
-        let bytes = self.bytes.get_mut(..name.len())?;
-        bytes.copy_from_slice(name);
-        // A length octet is at most 63 and `A` is 65, so that this changes letters alone.
-        bytes.make_ascii_lowercase();
         self.length = u8::try_from(name.len()).ok()?;
-        Some(bytes)
+        self.bytes.get_mut(..name.len())?.copy_from_slice(name);
+        let lanes = self.bytes.as_chunks_mut::<LANES>().0;
+        // A length octet is at most 63 and `A` is 65, so that this changes letters alone. What stands
+        // behind the name means nothing.
+        for lane in lanes.iter_mut().take(name.len().div_ceil(LANES)) {
+            lane.make_ascii_lowercase();
+        }
+        Some(self.as_bytes())
     }
 
     /// `front` and `back` as one name, in lower case; `None` when that is too long.
     pub(in crate::dns) fn joined(front: &[u8], back: &[u8]) -> Option<Self> {
-        let mut bytes = [0; LONGEST_NAME];
+        let mut bytes = [0; NAME_ROOM];
         let length = front.len() + back.len();
         bytes.get_mut(..front.len())?.copy_from_slice(front);
         bytes.get_mut(front.len()..length)?.copy_from_slice(back);

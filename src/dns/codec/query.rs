@@ -162,19 +162,23 @@ fn read_without_question<'q>(
 }
 
 fn read_header(cursor: &mut Cursor<'_>) -> Option<(u16, u16, Counts)> {
-    let id = cursor.u16()?;
-    let flags = cursor.u16()?;
+    let header = cursor.array::<HEADER>()?;
+    let mut fields = header.as_chunks().0.iter();
+    let mut field = || fields.next().map(|bytes| u16::from_be_bytes(*bytes));
+    let (id, flags) = (field()?, field()?);
     let counts = Counts {
-        questions: cursor.u16()?,
-        answers: cursor.u16()?,
-        authorities: cursor.u16()?,
-        additionals: cursor.u16()?,
+        questions: field()?,
+        answers: field()?,
+        authorities: field()?,
+        additionals: field()?,
     };
     Some((id, flags, counts))
 }
 
 fn read_question<'q>(cursor: &mut Cursor<'q>) -> Option<(&'q [u8], u16, u16)> {
-    Some((read_name(cursor)?, cursor.u16()?, cursor.u16()?))
+    let name = read_name(cursor)?;
+    let [a, b, c, d] = cursor.array()?;
+    Some((name, u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])))
 }
 
 /// The OPT of a message that is refused anyway, if it can be found: a refusal has one too
@@ -184,12 +188,13 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
         read_question(cursor)?;
     }
     let records = u32::from(counts.answers) + u32::from(counts.authorities);
+    let mut edns = Edns::default();
     for _ in 0..records {
-        read_record(cursor)?;
+        read_record(cursor, &mut edns)?;
     }
     for _ in 0..counts.additionals {
-        match read_record(cursor)? {
-            Record::Opt(edns) => return Some(edns),
+        match read_record(cursor, &mut edns)? {
+            Record::Opt => return Some(edns),
             Record::BadOpt => return Some(Edns::default()),
             Record::Other => {}
         }
@@ -200,6 +205,7 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
 /// (RFC 1995 §3). The additional section may hold one OPT and records for others to read. What was
 /// understood of OPT is in `opt` even if the rest is malformed, so that the refusal has one too.
+#[inline]
 fn read_records(
     mut cursor: Cursor<'_>,
     counts: &Counts,
@@ -216,17 +222,18 @@ fn read_records(
         *opt = find_opt(&mut cursor, &behind);
         return Err(Malformed);
     }
+    let mut edns = Edns::default();
     for _ in 0..counts.authorities {
-        if !matches!(read_record(&mut cursor), Some(Record::Other)) {
+        if !matches!(read_record(&mut cursor, &mut edns), Some(Record::Other)) {
             return Err(Malformed);
         }
     }
     for _ in 0..counts.additionals {
-        match read_record(&mut cursor) {
+        match read_record(&mut cursor, &mut edns) {
             Some(Record::Other) => {}
             // RFC 6891 §6.1.1: more than one OPT is an error.
-            Some(Record::Opt(edns)) if opt.is_none() => *opt = Some(edns),
-            Some(Record::Opt(_)) | None => return Err(Malformed),
+            Some(Record::Opt) if opt.is_none() => *opt = Some(edns),
+            Some(Record::Opt) | None => return Err(Malformed),
             Some(Record::BadOpt) => {
                 *opt = Some(Edns::default());
                 return Err(Malformed);
@@ -241,12 +248,15 @@ fn read_records(
 }
 
 enum Record {
-    Opt(Edns),
+    /// What it says is in the place for it.
+    Opt,
     BadOpt,
     Other,
 }
 
-fn read_record(cursor: &mut Cursor<'_>) -> Option<Record> {
+/// Reads a record. `edns` is the place for what an OPT says; of one that breaks the rules, nothing counts.
+#[inline]
+fn read_record(cursor: &mut Cursor<'_>, edns: &mut Edns) -> Option<Record> {
     // RFC 6891 §6.1.2: the name of an OPT is the root, which is a single zero.
     let is_root = cursor.rest().first() == Some(&0);
     cursor.skip_name()?;
@@ -254,8 +264,8 @@ fn read_record(cursor: &mut Cursor<'_>) -> Option<Record> {
         skip_record_body(cursor)?;
         return Some(Record::Other);
     }
-    match Edns::read(cursor)? {
-        Ok(edns) if is_root => Some(Record::Opt(edns)),
-        Ok(_) | Err(_) => Some(Record::BadOpt),
+    match edns.read(cursor)? {
+        Ok(()) if is_root => Some(Record::Opt),
+        Ok(()) | Err(_) => Some(Record::BadOpt),
     }
 }

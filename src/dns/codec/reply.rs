@@ -4,7 +4,6 @@
 //! copied as the table has it. What does not fit makes the response a truncated one.
 
 use super::code::{CLASS_IN, ExtendedError, Rcode};
-use super::edns::put_u16;
 use super::query::{HEADER, Head};
 
 /// Flags that come back as they were: opcode, RD (RFC 1035 §4.1.1), CD (RFC 4035 §3.1.6).
@@ -140,10 +139,7 @@ impl<'q, 'o> Reply<'q, 'o> {
             return owner;
         }
         self.out.extend_from_slice(&owner.pointer());
-        put_u16(self.out, fixed.rtype);
-        put_u16(self.out, fixed.class);
-        self.out.extend_from_slice(&fixed.ttl.to_be_bytes());
-        put_u16(self.out, u16::try_from(length).unwrap_or(u16::MAX));
+        self.out.extend_from_slice(&fixed.before_data(length));
         let at = self.out.len();
         for part in data {
             self.out.extend_from_slice(part);
@@ -237,7 +233,7 @@ impl<'q, 'o> Reply<'q, 'o> {
     }
 
     /// Writes OPT and the header. `size` is that of [`Reply::begin`]. Returns the code.
-    pub(in crate::dns) fn finish(mut self, size: usize) -> Rcode {
+    pub(in crate::dns) fn finish(&mut self, size: usize) -> Rcode {
         // RFC 2181 §9: a client has no use for a part of an RRset, so that nothing is sent.
         if !self.fits {
             self.clear();
@@ -264,8 +260,8 @@ impl<'q, 'o> Reply<'q, 'o> {
             self.authorities,
             self.additionals,
         ];
-        for (place, value) in self.out.chunks_exact_mut(2).zip(header) {
-            place.copy_from_slice(&value.to_be_bytes());
+        if let Some(place) = self.out.first_chunk_mut::<HEADER>() {
+            place.copy_from_slice(header.map(u16::to_be_bytes).as_flattened());
         }
         self.rcode
     }
@@ -319,6 +315,17 @@ pub(in crate::dns) struct Fixed {
 }
 
 impl Fixed {
+    /// On the wire, with the length of the data behind.
+    fn before_data(self, length: usize) -> [u8; RECORD_HEAD - 2] {
+        let [type_high, type_low] = self.rtype.to_be_bytes();
+        let [class_high, class_low] = self.class.to_be_bytes();
+        let [a, b, c, d] = self.ttl.to_be_bytes();
+        let [high, low] = u16::try_from(length).unwrap_or(u16::MAX).to_be_bytes();
+        [
+            type_high, type_low, class_high, class_low, a, b, c, d, high, low,
+        ]
+    }
+
     /// Of the Internet.
     pub(in crate::dns) fn internet(rtype: u16, ttl: u32) -> Self {
         Self {

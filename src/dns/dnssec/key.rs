@@ -227,19 +227,29 @@ impl Key {
     }
 
     pub(super) fn is_published(&self, now: u32) -> bool {
-        // A key that signs must be known (RFC 4035 §2.2).
+        // A key that signs must be known (RFC 4035 §2.2), unless its times say otherwise.
         let from = self.times.publish.or(self.times.activate);
         is_within(now, from, self.times.delete)
     }
 
+    /// Whether it signs data. When algorithms roll over, it does so before its DNSKEY is there and after
+    /// that is gone: who has the DNSKEY set of a time wants signatures of every algorithm in it
+    /// (RFC 6781 §4.1.4).
     pub(super) fn is_active(&self, now: u32) -> bool {
-        self.is_published(now) && is_within(now, self.times.activate, self.times.inactive)
+        let from = self.times.activate.or(self.times.publish);
+        let to = self.times.inactive.or(self.times.delete);
+        is_within(now, from, to)
+    }
+
+    /// Whether it signs the DNSKEY RRset that it is in.
+    fn is_in_use(&self, now: u32) -> bool {
+        self.is_published(now) && self.is_active(now)
     }
 
     pub(super) fn is_announced(&self, now: u32) -> bool {
         let is_due = match self.times.sync_publish {
             Some(from) => from <= now,
-            None => self.is_active(now),
+            None => self.is_in_use(now),
         };
         is_due && is_within(now, None, self.times.sync_delete) && self.is_key_signing()
     }
@@ -289,22 +299,26 @@ impl ZoneKeys {
 
     /// The keys that sign at `now`: the one kind for keys, the other for data. Where an algorithm
     /// has one kind alone, it signs both.
-    pub(super) fn signing(&self, now: u32, keys: Signed) -> impl Iterator<Item = &Key> {
-        let wants_key_signing = keys == Signed::Keys;
+    pub(super) fn signing(&self, now: u32, signed: Signed) -> impl Iterator<Item = &Key> {
+        let signs = move |key: &Key| match signed {
+            Signed::Keys => key.is_in_use(now),
+            Signed::Data => key.is_active(now),
+        };
+        let fits = move |key: &Key| key.is_key_signing() == (signed == Signed::Keys);
         self.keys.iter().filter(move |key| {
-            let others = self
+            let alike = self
                 .keys
                 .iter()
                 .filter(|other| other.algorithm == key.algorithm);
-            let mut active = others.filter(|other| other.is_active(now));
-            let fits = key.is_key_signing() == wants_key_signing;
-            key.is_active(now) && (fits || active.all(|o| o.is_key_signing() != wants_key_signing))
+            let mut signing = alike.filter(|other| signs(other));
+            signs(key) && (fits(key) || signing.all(|other| !fits(other)))
         })
     }
 
-    /// Whether any key signs data at `now`.
+    /// Whether the zone is signed at `now`: a key signs data, and whoever validates can know it.
     pub fn is_signing(&self, now: u32) -> bool {
-        self.signing(now, Signed::Data).next().is_some()
+        self.signing(now, Signed::Data)
+            .any(|key| key.is_published(now))
     }
 
     /// When the times of a key next change anything.

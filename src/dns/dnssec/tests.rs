@@ -65,7 +65,10 @@ fn halves_of_two_keys_are_refused() {
 }
 
 fn key(flags: u16, times: Times) -> Key {
-    let algorithm = SigningAlgorithm::Ed25519;
+    key_of(SigningAlgorithm::Ed25519, flags, times)
+}
+
+fn key_of(algorithm: SigningAlgorithm, flags: u16, times: Times) -> Key {
     let (key, private) = Key::generate(algorithm, times).unwrap();
     Key::new(algorithm, flags, key.public().to_vec(), &private, times).unwrap()
 }
@@ -131,6 +134,60 @@ fn a_combined_key_is_replaced_after_its_ds() {
     // The parent needs the DS of both from the start.
     assert_eq!(keys.for_parent(0).count(), 2);
     assert_eq!(keys.for_parent(300).count(), 1);
+}
+
+#[test]
+fn an_algorithm_is_replaced_with_signatures_before_and_after_its_keys() {
+    // RFC 6781 §4.1.4, the conservative approach.
+    let old = Times {
+        sync_delete: Some(300),
+        delete: Some(400),
+        inactive: Some(500),
+        ..Times::default()
+    };
+    let new = Times {
+        activate: Some(100),
+        publish: Some(200),
+        sync_publish: Some(300),
+        ..Times::default()
+    };
+    let keys = ZoneKeys {
+        keys: vec![
+            key_of(SigningAlgorithm::EcdsaP256Sha256, 257, old),
+            key(257, new),
+        ],
+    };
+    check(&keys, 99, [&[0], &[0], &[0], &[0]]);
+    check(&keys, 100, [&[0], &[0, 1], &[0], &[0]]);
+    check(&keys, 200, [&[0, 1], &[0, 1], &[0, 1], &[0]]);
+    check(&keys, 300, [&[0, 1], &[0, 1], &[0, 1], &[1]]);
+    check(&keys, 400, [&[1], &[0, 1], &[1], &[1]]);
+    check(&keys, 500, [&[1], &[1], &[1], &[1]]);
+}
+
+#[test]
+fn a_zone_whose_only_signing_key_is_not_published_is_unsigned() {
+    let ahead = Times {
+        activate: Some(100),
+        publish: Some(200),
+        ..Times::default()
+    };
+    let behind = Times {
+        delete: Some(100),
+        inactive: Some(200),
+        ..Times::default()
+    };
+    for (times, cases) in [
+        (ahead, [(199, false), (200, true)]),
+        (behind, [(99, true), (100, false)]),
+    ] {
+        let keys = ZoneKeys {
+            keys: vec![key(257, times)],
+        };
+        for (now, expected) in cases {
+            assert_eq!(keys.is_signing(now), expected, "{times:?} at {now}");
+        }
+    }
 }
 
 #[test]

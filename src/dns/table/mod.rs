@@ -154,7 +154,8 @@ impl AnswerTable {
         client: (PlaceId, Spread),
         draw: Draw,
     ) -> Option<Choice> {
-        Some(self.services.get(service)?.choose(snapshot, client, draw))
+        let service = self.services.get(service)?;
+        Some(service.choose(snapshot, client, draw).into_owned())
     }
 
     /// Signatures of what only queries can name.

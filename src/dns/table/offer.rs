@@ -40,6 +40,8 @@ pub(in crate::dns) struct Offer {
     answers: usize,
     /// In the service's order.
     regions: Vec<RegionOffer>,
+    /// Whether any region is given by name.
+    has_aliases: bool,
 }
 
 /// What services that offer alike have in common.
@@ -97,11 +99,13 @@ impl Offer {
     pub(super) fn compile(plan: &Plan, key: &OfferKey) -> Self {
         let port = https_port(plan);
         let regions = key.regions.iter();
+        let regions: Vec<RegionOffer> = regions
+            .map(|region| RegionOffer::new(plan, *region, key, port))
+            .collect();
         Self {
             answers: key.answers,
-            regions: regions
-                .map(|region| RegionOffer::new(plan, *region, key, port))
-                .collect(),
+            has_aliases: regions.iter().any(|region| region.alias.is_some()),
+            regions,
         }
     }
 
@@ -122,7 +126,7 @@ impl Offer {
 
     /// Whether any region is given by name.
     pub(in crate::dns) fn has_aliases(&self) -> bool {
-        self.regions.iter().any(|region| region.alias.is_some())
+        self.has_aliases
     }
 
     /// Whether another region's HTTPS records can lead to this one.
@@ -175,11 +179,13 @@ impl Offer {
 
     /// Where an answer begins. `steer` mixes the draw, so that the two do not follow each other.
     pub(in crate::dns) fn rotation(&self, member: usize, rtype: SteeredType, draw: Draw) -> usize {
+        let rotations = self.rotations(member, rtype);
+        if rotations <= 1 {
+            return 0; // A division is the dearest that a processor has.
+        }
         let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
         let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        number
-            .checked_rem(self.rotations(member, rtype))
-            .unwrap_or(0)
+        number.checked_rem(rotations).unwrap_or(0)
     }
 
     /// For each HTTPS record that a region publishes, a draw with which answers begin there.

@@ -1,6 +1,7 @@
 //! Steered names: what each service answers at each place, decided by `steer` when the snapshot
 //! is built, or per query where a draw decides.
 
+use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
@@ -268,15 +269,15 @@ impl SteeredService {
         snapshot: &Snapshot,
         (place, spread): (PlaceId, Spread),
         draw: Draw,
-    ) -> Choice {
+    ) -> Cow<'_, Choice> {
         let known = match &*self.choices {
             Choices::ByPlace(bands) => bands.iter().find(|band| spread.is_of(band.below)),
             Choices::PerQuery => None,
         };
-        let choice = known
-            .and_then(|band| band.choices.get(place.index()))
-            .copied();
-        choice.unwrap_or_else(|| self.decide(snapshot, (place, spread), draw))
+        match known.and_then(|band| band.choices.get(place.index())) {
+            Some(choice) => Cow::Borrowed(choice),
+            None => Cow::Owned(self.decide(snapshot, (place, spread), draw)),
+        }
     }
 
     fn decide(

@@ -11,7 +11,7 @@ use smallvec::SmallVec;
 
 use super::AnswerTable;
 use super::names::Node;
-use crate::geo::PlaceId;
+use crate::geo::{PlaceId, Seek};
 use crate::ids::ServiceId;
 use crate::steering::Snapshot;
 
@@ -33,12 +33,6 @@ pub(in crate::dns) struct Ahead<'t> {
     pub(in crate::dns) node: Option<&'t Node>,
     /// Where the client is for the service that answers at that node.
     pub(in crate::dns) located: Option<Located>,
-}
-
-impl Ahead<'_> {
-    fn steered(&self) -> Option<ServiceId> {
-        self.node?.steered
-    }
 }
 
 /// Where a client is for a service.
@@ -69,27 +63,29 @@ impl AnswerTable {
                 located: None,
             })
             .collect();
-        for (ahead, wanted) in ahead.iter().zip(wanted) {
-            let Some(node) = ahead.node else { continue };
-            black_box(node.first_byte());
-            if let Some(service) = node.steered {
-                black_box(snapshot.clients.glance(service, wanted.client));
-            }
+        let seeks: SmallVec<[Option<Seek<'_, PlaceId>>; BATCH]> = ahead
+            .iter()
+            .zip(wanted)
+            .map(|(ahead, wanted)| {
+                let node = ahead.node?;
+                black_box(node.first_byte());
+                let seek = snapshot.clients.seek(node.steered?, wanted.client)?;
+                black_box(seek.glance());
+                Some(seek)
+            })
+            .collect();
+        for seek in seeks.iter().flatten() {
+            black_box(seek.glance_on());
         }
-        for (ahead, wanted) in ahead.iter().zip(wanted) {
-            if let Some(service) = ahead.steered() {
-                black_box(snapshot.clients.glance_on(service, wanted.client));
-            }
-        }
-        for (ahead, wanted) in ahead.iter_mut().zip(wanted) {
-            let Some(service) = ahead.steered() else {
-                continue;
-            };
-            let (place, scope) = snapshot.clients.locate(service, wanted.client);
-            ahead.located = Some(Located {
-                service,
-                place,
-                scope,
+        for (ahead, seek) in ahead.iter_mut().zip(&seeks) {
+            ahead.located = seek.as_ref().and_then(|seek| {
+                let service = ahead.node?.steered?;
+                let (place, scope) = seek.find()?;
+                Some(Located {
+                    service,
+                    place,
+                    scope,
+                })
             });
         }
         ahead
