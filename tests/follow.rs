@@ -102,11 +102,11 @@ services:
 /// What the edge knows by long polls, one after the other, moves with the store.
 #[track_caller]
 fn check_follows(followed: &Followed, edge: &Edge) {
-    for seq in [1, 2, 3] {
-        followed.applied.send_replace(seq);
+    for seq in ["1", "2", "3"] {
+        followed.applied.send_replace(seq.parse().unwrap());
         let knows = || {
             let (_, status) = edge.admin("GET", "/api/v1/status", "");
-            status["regions"][0]["services"][0]["applied"]["here"] == seq.to_string()
+            status["regions"][0]["services"][0]["applied"]["here"] == *seq
         };
         assert!(wait_until(knows), "{seq}: {}", edge.process.said());
     }
@@ -260,7 +260,8 @@ fn an_origin_that_asks_for_a_certificate_is_followed_with_the_edge_s() {
     let edges = Authority::new(folder.path(), "edges");
     let (cert, key) = edges.signs("edge");
     let trusting = format!("ca: {}", ours.ca().display());
-    for alpn in [&[b"h2" as &[u8]][..], &[]] {
+    let offers: [&[&[u8]]; 2] = [&[b"h2"], &[]];
+    for alpn in offers {
         let followed = Followed::start(ours.tls(Some(&edges), alpn));
         let shown = format!(
             "{trusting}, cert: {}, key: {}",
