@@ -3,7 +3,7 @@
 #
 # The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
 # HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, nginx and HAProxy as judges of what is HTTP,
-# Schemathesis for the admin API, Prometheus for the metrics, PostgreSQL for its example,
+# Schemathesis for the admin API, Prometheus for the metrics, PostgreSQL and MariaDB for their examples,
 # Chromium for WebSockets and, by Playwright, for the dashboard, with axe-core as judge
 # of who can use it.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [promtool]=prometheus [python3]=python3)
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [promtool]=prometheus [/usr/sbin/mariadbd]=mariadb-server [python3]=python3)
 
 # Installs packages whose services stay stopped: the tests start nginx, HAProxy and unbound themselves, on ports of their own.
 install() {
@@ -43,7 +43,7 @@ if ((${#missing[@]})); then
 fi
 
 # Python's clients, in an environment of their own that is made anew when what it should hold has changed.
-clients=target/clients wanted=(tests/clients/requirements.txt examples/postgres/requirements.txt)
+clients=target/clients wanted=(tests/clients/requirements.txt examples/postgres/requirements.txt examples/mariadb/requirements.txt)
 if ! cmp -s <(cat "${wanted[@]}") "$clients/made-of"; then
   # Debian has venv in a package of its own, without which `python3 -m venv` makes half an environment and fails.
   python3 -c 'import ensurepip' 2>/dev/null || (install python3-venv)

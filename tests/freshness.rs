@@ -205,6 +205,9 @@ fn a_push_frees_who_waits() {
     });
 }
 
+/// How often a release is timed: the median counts.
+const ROUNDS: usize = 15;
+
 /// How long after `near` had caught up the read that waited for it arrived there, by a long poll alone.
 fn released_after(store: &Store, token: &str) -> Duration {
     let before = store.near.reads();
@@ -226,7 +229,7 @@ fn a_waiting_read_is_released_within_20_ms_of_the_long_poll_that_tells() {
     // Whoever asks by himself gets no answer; only the long poll can tell.
     store.near.set_health_pause(Duration::from_secs(60));
     let knows = |vector: &str| wait_until(|| store.near.told() == vector);
-    let mut took: Vec<Duration> = (0..9)
+    let mut took: Vec<Duration> = (0..ROUNDS)
         .map(|_| {
             assert!(knows("far=0,near=0"));
             let took = released_after(&store, &token);
@@ -237,8 +240,8 @@ fn a_waiting_read_is_released_within_20_ms_of_the_long_poll_that_tells() {
         .collect();
     took.sort_unstable();
     eprintln!("released after {took:?}");
-    // The best, since a machine that does other things is late with anything.
-    assert!(took[0] <= Duration::from_millis(20), "{took:?}");
+    // A machine that does other things is late with anything at times; `bench/freshness.py` has the whole distribution.
+    assert!(took[ROUNDS / 2] <= Duration::from_millis(20), "{took:?}");
 }
 
 #[test]

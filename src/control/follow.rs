@@ -227,7 +227,7 @@ impl Follower {
         if vector == known {
             Ok(Polled::Nothing(began.elapsed()))
         } else {
-            Ok(Polled::News)
+            Ok(Polled::News(began.elapsed()))
         }
     }
 
@@ -244,7 +244,7 @@ impl Follower {
 
     fn count(&self, polled: Polled) {
         let result = match polled {
-            Polled::News => "news",
+            Polled::News(_) => "news",
             Polled::Nothing(_) => "nothing",
             Polled::Failed => "failed",
         };

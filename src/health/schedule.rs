@@ -34,8 +34,8 @@ const MOST_BACK_OFF: Duration = Duration::from_secs(10);
 /// What became of a long poll.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Polled {
-    /// The origin has applied more.
-    News,
+    /// The origin has applied more, and said so after this time.
+    News(Duration),
     /// It has not, and said so after this time.
     Nothing(Duration),
     /// No answer, or none that can be read.
@@ -61,7 +61,8 @@ impl Calm {
                 most.mul_f64(0.5 + chance / 2.0)
             }
             Polled::Nothing(_) if is_hasty => doubled(2 * POLL_GAP, self.hasty, MOST_HASTY),
-            Polled::News | Polled::Nothing(_) => POLL_GAP,
+            // None after a poll that was held: what comes next would be told that much later.
+            Polled::News(held) | Polled::Nothing(held) => POLL_GAP.saturating_sub(held),
         }
     }
 
@@ -115,8 +116,8 @@ mod tests {
 
     #[test]
     fn an_origin_that_fails_is_polled_ever_less_often_and_at_once_when_it_is_back() {
-        use Polled::{Failed, News};
-        let polls = [Failed, Failed, Failed, News, Failed];
+        use Polled::Failed;
+        let polls = [Failed, Failed, Failed, Polled::News(Duration::ZERO), Failed];
         assert_eq!(pauses(&polls), [100, 200, 400, 10, 100]);
         let many = [Failed; 80];
         assert_eq!(pauses(&many).last(), Some(&10_000));
@@ -132,7 +133,17 @@ mod tests {
             pauses(&[at_once; 8])[..],
             [20, 40, 80, 160, 320, 640, 1_000, 1_000]
         );
-        assert_eq!(pauses(&[at_once, at_once, Polled::News]), [20, 40, 10]);
-        assert_eq!(pauses(&[held, held]), [10, 10]);
+        assert_eq!(
+            pauses(&[at_once, at_once, Polled::News(Duration::ZERO)]),
+            [20, 40, 10]
+        );
+        assert_eq!(pauses(&[held, held]), [0, 0]);
+    }
+
+    #[test]
+    fn polls_begin_ten_milliseconds_apart_and_a_held_one_is_followed_at_once() {
+        let held = |ms| Polled::News(Duration::from_millis(ms));
+        let polls = [held(0), held(4), held(10), held(5_000)];
+        assert_eq!(pauses(&polls), [10, 6, 0, 0]);
     }
 }

@@ -175,6 +175,23 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn between_the_report_and_the_waking_there_is_no_timer() {
+        let applied = Arc::new(Applied::default());
+        let required = vector("us=5");
+        let waits: Vec<_> = (0..100)
+            .map(|_| applied.wait(&"eu".into(), &required).unwrap())
+            .collect();
+        let freed = waits.iter().map(|wait| wait.freed(&required));
+        let freed = futures_util::future::join_all(freed);
+        let began = tokio::time::Instant::now();
+        let ((), ()) = tokio::join!(async { drop(freed.await) }, async {
+            tokio::task::yield_now().await;
+            report(&applied, "us=5", 0, 1);
+        });
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_late_report_wakes_although_it_is_not_believed() {
         let applied = Arc::new(Applied::default());
         let wait = applied.wait(&"eu".into(), &vector("us=5")).unwrap();

@@ -23,6 +23,7 @@ mod replica;
 mod tls;
 mod tls_origin;
 mod unbound;
+mod wired;
 
 use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -41,6 +42,7 @@ pub use replica::{Mode, Replica};
 pub use tls::{trusting_anybody, trusting_anybody_with};
 pub use tls_origin::TlsOrigin;
 pub use unbound::Unbound;
+pub use wired::{Answered, Wire, Wired, WiredOrigin};
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
