@@ -6,6 +6,7 @@ use http::header::{CONNECTION, COOKIE, FORWARDED, TE, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use smallvec::SmallVec;
 
+use super::inbound::cookie_pairs;
 use crate::chance;
 
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -86,6 +87,12 @@ pub(super) fn remove_own(headers: &mut HeaderMap) {
 }
 
 fn ends_here(name: &str) -> bool {
+    // Most names are told by their first letter.
+    let first = name.as_bytes().first();
+    matches!(first, Some(b'c' | b'h' | b'k' | b'm' | b'p' | b't' | b'u')) && is_of_connection(name)
+}
+
+fn is_of_connection(name: &str) -> bool {
     matches!(
         name,
         "connection"
@@ -111,7 +118,6 @@ fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
 /// HTTP/1.1 may not (RFC 9113 §8.2.3).
 pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
     let is_own = |pair: &[u8]| {
-        let pair = pair.trim_ascii();
         let pair = pair.strip_prefix(b"__Host-").unwrap_or(pair);
         let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
         name.starts_with(b"meridian_region_") || name == b"meridian_seen"
@@ -119,16 +125,15 @@ pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
     let mut lines = headers.get_all(COOKIE).iter();
     let (first, second) = (lines.next(), lines.next());
     let mentions_own =
-        |line: &HeaderValue| line.as_bytes().windows(9).any(|part| part == b"meridian_");
+        |line: &HeaderValue| memchr::memmem::find(line.as_bytes(), b"meridian_").is_some();
     if second.is_none() && !first.is_some_and(mentions_own) {
         return;
     }
     let kept: Vec<&[u8]> = headers
         .get_all(COOKIE)
         .iter()
-        .flat_map(|line| line.as_bytes().split(|byte| *byte == b';'))
+        .flat_map(|line| cookie_pairs(line.as_bytes()))
         .filter(|pair| !is_own(pair))
-        .map(<[u8]>::trim_ascii)
         .collect();
     let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..]));
     headers.remove(COOKIE);
@@ -295,7 +300,8 @@ pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 
 /// `Server-Timing: edge;dur=…, origin;dur=…` in ms: the edge's own share and the origin's.
 pub(super) fn add_server_timing(headers: &mut HeaderMap, edge: Duration, origin: Duration) {
-    let [edge, origin] = [edge, origin].map(|time| (time.as_micros() + 50) / 100);
+    let tenths = |time: Duration| u64::try_from((time.as_micros() + 50) / 100).unwrap_or(u64::MAX);
+    let [edge, origin] = [edge, origin].map(tenths);
     let text = format!(
         "edge;dur={}.{}, origin;dur={}.{}",
         edge / 10,

@@ -34,6 +34,20 @@ pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
 }
 
 fn without_port(authority: &str) -> Option<String> {
+    if is_plain_host(authority) {
+        return Some(authority.to_owned());
+    }
+    parsed_without_port(authority)
+}
+
+/// A host as almost all requests have it, of which nothing has to be taken away.
+fn is_plain_host(text: &str) -> bool {
+    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
+    let has_dot_outside = text.starts_with('.') || text.ends_with('.');
+    !text.is_empty() && !has_dot_outside && text.bytes().all(is_plain)
+}
+
+fn parsed_without_port(authority: &str) -> Option<String> {
     let uri: Uri = authority.parse().ok()?;
     let authority = uri.authority()?;
     let port = authority
@@ -170,19 +184,59 @@ pub(super) fn cookies(
     headers: &HeaderMap,
     is_name: impl Fn(&str) -> bool,
 ) -> impl Iterator<Item = &str> {
-    headers
-        .get_all(header::COOKIE)
-        .iter()
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(';'))
-        .filter_map(|pair| pair.trim().split_once('='))
-        .filter(move |(name, _)| is_name(name))
-        .map(|(_, value)| value)
+    let lines = headers.get_all(header::COOKIE).into_iter();
+    lines
+        .flat_map(|line| cookie_pairs(line.as_bytes()))
+        .filter_map(move |pair| {
+            let (name, value) = pair.split_at_checked(memchr::memchr(b'=', pair)?)?;
+            let value = std::str::from_utf8(value.get(1..)?).ok()?;
+            std::str::from_utf8(name)
+                .is_ok_and(&is_name)
+                .then_some(value)
+        })
+}
+
+/// The pairs of a line of cookies, without the blanks around them.
+pub(super) fn cookie_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut rest = Some(line);
+    std::iter::from_fn(move || {
+        let line = rest?;
+        let (pair, behind) = match memchr::memchr(b';', line) {
+            Some(end) => (line.get(..end)?, line.get(end + 1..)),
+            None => (line, None),
+        };
+        rest = behind;
+        Some(pair.trim_ascii())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderValue;
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #[test]
+        fn a_plain_host_is_what_parsing_makes_of_it(text in "[a-c0-1A.:-]{0,12}") {
+            prop_assert_eq!(without_port(&text), parsed_without_port(&text));
+        }
+    }
+
+    #[test]
+    fn a_cookie_is_found_among_others_however_they_are_written() {
+        let found = |line: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::from_static(line));
+            let found = cookies(&headers, |name| name == "a").map(str::to_owned);
+            found.collect::<Vec<_>>()
+        };
+        assert_eq!(found("a=1"), ["1"]);
+        assert_eq!(found("b=0;a=1; a=2 ;c=3"), ["1", "2"]);
+        assert_eq!(found("a==1;;a="), ["=1", ""]);
+        assert_eq!(found("aa=1; a; b=a=1"), [""; 0]);
+    }
 
     fn parts(uri: &str, headers: &[(&'static str, &str)]) -> Parts {
         let mut builder = http::Request::builder().uri(uri);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::access_log::Tried;
@@ -126,7 +127,8 @@ impl Pool {
 pub(super) async fn keep_swept(worker: Arc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        worker.pool.sweep();
+        // tokio would have a task's later reads wait for its next turn, as if nothing had come.
+        unconstrained(async { worker.pool.sweep() }).await;
     }
 }
 
