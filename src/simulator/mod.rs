@@ -67,6 +67,10 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.failed,
         all.taken_back,
         all.faults,
+        all.woken,
+        all.timed_out,
+        all.left,
+        all.crashes,
     ];
     assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
 }

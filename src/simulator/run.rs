@@ -3,22 +3,30 @@
 mod carrying;
 mod checks;
 mod clients;
+mod crashes;
 mod ending;
 mod regions;
+mod telling;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
 use super::client::{Acknowledged, Client};
-use super::edge::{Edge, NAMES, Terms};
+use super::edge::{At, Edge, Heard, NAMES, Terms};
 use super::fault::Fault;
 use super::random::Random;
 use super::store::{Log, Region, Replica, Speech, Store, Write};
-use crate::positions::{Outcome, RegionName, Said, Standing, Vector, Visit};
+use crate::positions::{Outcome, RegionName, Said, Standing, Visit};
+use telling::Poll;
+use waiting::{Rung, Waiting};
 
 /// How long clients act, and faults happen, ms.
 const LASTS_MS: u64 = 30_000;
+
+/// Edges, which share only their keys.
+const EDGES: usize = 3;
 
 /// How often a waiting read asks (the contract).
 const ASK_EVERY_MS: u64 = 20;
@@ -26,14 +34,13 @@ const ASK_EVERY_MS: u64 = 20;
 /// The longest way between anybody and anybody, ms.
 pub(super) const LONGEST_WAY_MS: u64 = 150;
 
-type At = (usize, usize);
-
 /// What a replica answers.
 #[derive(Clone, Debug)]
 struct Answer {
     said: Said,
     outcome: Outcome,
     is_conflict: bool,
+    said_at_ms: u64,
     /// What its readers see at this moment.
     replica: Replica,
 }
@@ -46,16 +53,33 @@ enum Event {
     /// A request reaches a region.
     Arrives {
         request: u64,
+        attempt: u32,
         at: At,
+        write: Option<Write>,
     },
     /// An answer, or that there is none, reaches the edge.
     Answers {
         request: u64,
+        attempt: u32,
         at: At,
         answer: Option<Box<Answer>>,
     },
-    /// A waiting read asks again.
+    /// A request asks again, or the next region.
     Asks {
+        request: u64,
+        attempt: u32,
+    },
+    /// A waiting read whose turn it is asks health paths.
+    Inquires {
+        request: u64,
+        attempt: u32,
+    },
+    /// A read may wait no longer.
+    TimesOut {
+        request: u64,
+    },
+    /// A client goes away.
+    Leaves {
         request: u64,
     },
     /// An answer reaches its client.
@@ -68,11 +92,28 @@ enum Event {
         edge: usize,
         at: At,
     },
-    Probed {
+    /// An edge hears what an origin said.
+    Hears {
         edge: usize,
         at: At,
-        asked_at_ms: u64,
-        said: Option<Box<Vector>>,
+        heard: Box<Heard>,
+    },
+    Push {
+        edge: usize,
+        at: At,
+    },
+    /// An edge sends a long poll.
+    Polls {
+        edge: usize,
+        at: At,
+        life: u64,
+    },
+    /// A long poll reaches its region.
+    Polled(Box<Poll>),
+    /// A region holds a long poll no longer.
+    Lapses(Box<Poll>),
+    Saves {
+        edge: usize,
     },
     Replicate {
         to: At,
@@ -107,9 +148,12 @@ struct Request {
     next: usize,
     began_ms: u64,
     asked_at_ms: u64,
+    /// Counts what it sent.
+    attempt: u32,
     /// Whether it takes any answer by now.
     settles: bool,
     deadline_ms: u64,
+    waiting: Option<Waiting>,
 }
 
 impl fmt::Display for Request {
@@ -146,6 +190,12 @@ pub(super) struct Run {
     count: u64,
     writes: Write,
     applications: BTreeMap<Write, u32>,
+    /// Long polls that regions hold.
+    polls: Vec<Poll>,
+    /// Reads that were woken.
+    rung: Rung,
+    /// Whether any edge has heard anything in this step.
+    hears: bool,
     pub(super) trace: Vec<String>,
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
@@ -164,6 +214,10 @@ pub(super) struct Seen {
     pub(super) failed: u64,
     pub(super) taken_back: u64,
     pub(super) faults: u64,
+    pub(super) woken: u64,
+    pub(super) timed_out: u64,
+    pub(super) left: u64,
+    pub(super) crashes: u64,
 }
 
 impl Seen {
@@ -178,6 +232,10 @@ impl Seen {
             (&mut self.failed, other.failed),
             (&mut self.taken_back, other.taken_back),
             (&mut self.faults, other.faults),
+            (&mut self.woken, other.woken),
+            (&mut self.timed_out, other.timed_out),
+            (&mut self.left, other.left),
+            (&mut self.crashes, other.crashes),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -204,7 +262,7 @@ impl Run {
             pin_secs: random.pick(&[2, 5]),
             fails: random.chance(50),
         };
-        let edges: Vec<_> = (0..2).map(|_| Edge::new(&terms)).collect();
+        let edges: Vec<_> = (0..EDGES).map(|_| Edge::new(&terms)).collect();
         let mut run = Self {
             seed,
             now_ms: 0,
@@ -219,6 +277,9 @@ impl Run {
             count: 0,
             writes: 0,
             applications: BTreeMap::new(),
+            polls: Vec::new(),
+            rung: Rung::default(),
+            hears: false,
             trace: Vec::new(),
             is_traced,
             seen: Seen::default(),
@@ -232,13 +293,8 @@ impl Run {
 
     fn people(&mut self) {
         for (at, replicas) in self.terms.replicas.clone().into_iter().enumerate() {
-            let speech = self.random.pick(&[
-                Speech::Exact,
-                Speech::Exact,
-                Speech::Observed,
-                Speech::Silent,
-            ]);
-            let replicas = if speech == Speech::Silent {
+            let speech = Speech::any(&mut self.random);
+            let replicas = if speech.takes_one_replica() {
                 1
             } else {
                 replicas
@@ -261,14 +317,9 @@ impl Run {
             } else {
                 self.random.pick(&[1, 2, 3])
             };
-            let edge = (!roams).then(|| self.random.below(2));
+            let edge = (!roams).then(|| self.random.below(EDGES));
             self.clients.push(Client::new(tabs, edge));
         }
-    }
-
-    /// Whether every client goes to any edge, so that none depends on what one remembers.
-    pub(super) fn all_roam(&self) -> bool {
-        self.clients.iter().all(|client| client.edge.is_none())
     }
 
     pub(super) fn ats(&self) -> Vec<At> {
@@ -288,10 +339,15 @@ impl Run {
         for at in self.ats() {
             for edge in 0..self.edges.len() {
                 self.after(1, Event::Probe { edge, at });
+                self.after(1, Event::Push { edge, at });
+                self.after(1, Event::Polls { edge, at, life: 0 });
             }
             for from in 0..self.store.regions.len() {
                 self.after(1, Event::Replicate { to: at, from });
             }
+        }
+        for edge in 0..self.edges.len() {
+            self.after(1_000, Event::Saves { edge });
         }
         let first = self.random.between(500, 5_000);
         self.after(first, Event::Fault);
@@ -318,6 +374,8 @@ impl Run {
         while let Some(((at_ms, _), event)) = self.events.pop_first() {
             self.now_ms = at_ms;
             self.happen(event);
+            self.answer_polls();
+            self.wake();
         }
         assert!(
             self.requests.is_empty(),
@@ -332,28 +390,37 @@ impl Run {
     fn happen(&mut self, event: Event) {
         match event {
             Event::Act { client, tab } => self.act(client, tab),
-            Event::Arrives { request, at } => self.arrives(request, at),
+            Event::Arrives {
+                request,
+                attempt,
+                at,
+                write,
+            } => self.arrives((request, attempt), at, write),
             Event::Answers {
                 request,
+                attempt,
                 at,
                 answer,
-            } => self.answers(request, at, answer),
-            Event::Asks { request } => self.ask(request),
+            } => self.answers((request, attempt), at, answer),
+            Event::Asks { request, attempt } => self.ask_again(request, attempt),
+            Event::Inquires { request, attempt } => self.inquire(request, attempt),
+            Event::TimesOut { request } => self.times_out(request),
+            Event::Leaves { request } => self.leaves(request),
             Event::Received {
                 client,
                 tab,
                 received,
             } => self.received(client, tab, received),
             Event::Probe { edge, at } => self.probe(edge, at),
-            Event::Probed {
-                edge,
-                at,
-                asked_at_ms,
-                said,
-            } => self.probed(edge, at, asked_at_ms, said),
+            Event::Hears { edge, at, heard } => self.hears(edge, at, &heard),
+            Event::Push { edge, at } => self.push(edge, at),
+            Event::Polls { edge, at, life } => self.poll(edge, at, life),
+            Event::Polled(poll) => self.polls.push(*poll),
+            Event::Lapses(poll) => self.lapses(&poll),
+            Event::Saves { edge } => self.save(edge),
             Event::Replicate { to, from } => self.replicate(to, from),
             Event::Copies { to, region, log } => {
-                self.store.regions[to.0].replicas[to.1].take(&region, &log);
+                self.store.regions[to.0].replicas[to.1].take(&region, &log, self.now_ms);
             }
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),
