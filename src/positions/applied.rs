@@ -208,16 +208,30 @@ impl State {
     }
 
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
-    /// contract's "only missing entry"), unless it says that it has left that epoch.
+    /// contract's "only missing entry"), unless it says that it has left that epoch. Of several origins that
+    /// speak of it, each has what it says: it may be a replica of the one that committed it.
     fn missing_at(&self, region: &str, applied: &Vector, required: &Vector) -> Vec<Need> {
         self.forks
             .missing(applied, required)
             .filter(|(writer, wanted)| {
                 let has_left = |own: Position| own.epoch > wanted.epoch;
-                ***writer != *region || applied.get(region).is_some_and(has_left)
+                ***writer != *region
+                    || applied.get(region).is_some_and(has_left)
+                    || self.has_replicas(region)
             })
             .map(|(writer, wanted)| (writer.clone(), wanted))
             .collect()
+    }
+
+    /// Whether origins of a region may differ in what they have of its own log: there are several, and they speak
+    /// of it.
+    fn has_replicas(&self, region: &str) -> bool {
+        let Some(known) = self.regions.get(region) else {
+            return false;
+        };
+        let members = self.members.regions.get(region).map_or(0, Vec::len);
+        let speaks = |seen: &Seen| seen.applied.get(region).is_some();
+        known.len().max(members) > 1 && known.values().any(speaks)
     }
 
     /// What the origin that lacks the fewest entries lacks of `required`.

@@ -50,7 +50,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
     }
     let runs = number("MERIDIAN_SIMULATOR_RUNS").unwrap_or(RUNS);
     let mut all = Seen::default();
-    for seed in 0..runs {
+    for seed in number("MERIDIAN_SIMULATOR_FROM").unwrap_or(0)..runs {
         match play(seed) {
             Ok(seen) => all.add(seen),
             Err(why) => panic!("MERIDIAN_SIMULATOR_SEED={seed} plays this again:\n{why}"),

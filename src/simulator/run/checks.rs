@@ -44,7 +44,12 @@ impl Run {
     fn is_lost_unheard(&self, edge: usize, at: At, answer: &Answer, write: Write) -> bool {
         let lost_at_ms = answer.replica.lost_at_ms(write);
         let heard_of_ms = self.edges[edge].said_at_ms(at);
-        answer.said.applied.is_none() && lost_at_ms.is_some_and(|lost| lost >= heard_of_ms)
+        let is_unheard = |at: At| self.edges[edge].said_at_ms(at) == 0;
+        let replicas = 0..self.store.regions[at.0].replicas.len();
+        let is_unknown =
+            replicas.len() > 1 && replicas.clone().all(|other| is_unheard((at.0, other)));
+        answer.said.applied.is_none()
+            && (is_unknown || lost_at_ms.is_some_and(|lost| lost >= heard_of_ms))
     }
 
     /// Who waits takes a place, and nobody else does.
