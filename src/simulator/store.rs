@@ -79,8 +79,8 @@ pub(super) struct Replica {
 }
 
 impl Replica {
-    /// What its readers see, as it would say.
-    pub(super) fn applied(&self) -> Vector {
+    /// What its readers see.
+    fn applied(&self) -> Vector {
         let mut applied = Vector::default();
         for (region, log) in &self.logs {
             applied.set(region, log.end());
@@ -230,6 +230,14 @@ pub(super) struct Region {
 impl Region {
     pub(super) fn leader(&self) -> &Replica {
         &self.replicas[self.leader]
+    }
+
+    /// What a replica would say: of its region's own log in any case.
+    pub(super) fn applied(&self, replica: usize) -> Vector {
+        let of = &self.replicas[replica];
+        let mut applied = of.applied();
+        applied.set(&self.name, of.log(&self.name).end());
+        applied
     }
 }
 

@@ -141,14 +141,14 @@ impl Run {
             return None;
         }
         let region = &self.store.regions[at.0];
-        let replica = region.leader().clone();
+        let (replica, applied) = (region.leader().clone(), region.applied(region.leader));
         Some(Answer {
             said: Said {
                 committed: region
                     .speech
                     .commits
                     .then(|| (region.name.clone(), position)),
-                applied: region.speech.answers.then(|| replica.applied()),
+                applied: region.speech.answers.then_some(applied),
             },
             outcome: Outcome::Accepted,
             is_conflict: false,
@@ -165,7 +165,7 @@ impl Run {
         Answer {
             said: Said {
                 committed: None,
-                applied: speaks.then(|| replica.applied()),
+                applied: speaks.then(|| region.applied(at.1)),
             },
             outcome: Outcome::Accepted,
             is_conflict: !region.speech.is_silent() && region.refuses && !satisfies,

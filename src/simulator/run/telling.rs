@@ -54,7 +54,7 @@ impl Run {
     /// What an origin says now reaches an edge after a while.
     fn says(&mut self, edge: usize, at: At, asked_at_ms: Option<u64>) {
         let heard = Heard {
-            said: self.store.regions[at.0].replicas[at.1].applied(),
+            said: self.store.regions[at.0].applied(at.1),
             asked_at_ms,
             said_at_ms: self.now_ms,
         };
@@ -114,7 +114,7 @@ impl Run {
     pub(super) fn answer_polls(&mut self) {
         let regions = &self.store.regions;
         let has_news = |_: usize, poll: &Poll| {
-            let applied = regions[poll.at.0].replicas[poll.at.1].applied();
+            let applied = regions[poll.at.0].applied(poll.at.1);
             !applied.iter().eq(poll.after.iter())
         };
         let mut at = 0;
