@@ -79,6 +79,8 @@ pub(super) struct Seen {
     followed: bool,
     /// When an answer last showed that it ran backwards.
     pub(super) lowered_at_ms: Option<u64>,
+    /// Whether it ever said less than before: it may lack what it has committed.
+    pub(super) ran_backwards: bool,
 }
 
 impl Applied {
@@ -115,12 +117,16 @@ impl Applied {
         seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
     }
 
-    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all.
+    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all,
+    /// unless it ever ran backwards.
     pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
         let none = Vector::default();
         let seen = state.seen(region, origin);
         let applied = seen.map_or(&none, |seen| &seen.applied);
+        if seen.is_some_and(|seen| seen.ran_backwards) {
+            return state.forks.dominates(applied, required);
+        }
         state.missing_at(region, applied, required).is_empty()
     }
 

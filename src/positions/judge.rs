@@ -87,4 +87,37 @@ mod tests {
         check(Some("us=5"), "us=5", true, Judged::Shows);
         check(None, "us=5", true, Judged::NotYet);
     }
+
+    fn is_shown_by(origin: &str, reports: &[(&str, &str)], required: &str) -> bool {
+        let applied = Applied::default();
+        for (now_ms, (origin, known)) in (1..).zip(reports) {
+            applied.report(Report {
+                region: &"eu".into(),
+                origin,
+                applied: &vector(known),
+                asked_at_ms: now_ms,
+                now_ms,
+            });
+        }
+        let said = Said::default();
+        judge(&applied, ("eu", origin), &said, &vector(required), false) == Judged::Shows
+    }
+
+    #[test]
+    fn a_replica_that_answers_silently_is_held_to_what_it_said_of_its_region_s_own_log() {
+        let replicas = [("a", "eu=9"), ("b", "eu=3")];
+        assert!(is_shown_by("a", &replicas, "eu=9"));
+        assert!(!is_shown_by("b", &replicas, "eu=9"));
+        assert!(
+            is_shown_by("a", &[("a", "eu=3")], "eu=9"),
+            "the only origin committed it"
+        );
+    }
+
+    #[test]
+    fn an_only_origin_that_ran_backwards_no_longer_counts_as_having_what_it_committed() {
+        let back = [("a", "eu=9"), ("a", "eu=5")];
+        assert!(!is_shown_by("a", &back, "eu=9"));
+        assert!(is_shown_by("a", &back, "eu=5"));
+    }
 }

@@ -8,6 +8,7 @@
 //!
 //! `MERIDIAN_SIMULATOR_SEED=N` plays one run again and prints it; `MERIDIAN_SIMULATOR_RUNS=N` plays so many.
 
+mod broken;
 mod client;
 mod edge;
 mod fault;

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::rc::Rc;
 
+use super::broken::Broken;
 use super::client::{Acknowledged, Client};
 use super::edge::{At, Edge, Heard, NAMES, Terms};
 use super::fault::Fault;
@@ -196,6 +197,8 @@ pub(super) struct Run {
     rung: Rung,
     /// Whether any edge has heard anything in this step.
     hears: bool,
+    /// What the edges do wrong on purpose.
+    pub(super) broken: Option<Broken>,
     pub(super) trace: Vec<String>,
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
@@ -280,6 +283,7 @@ impl Run {
             polls: Vec::new(),
             rung: Rung::default(),
             hears: false,
+            broken: None,
             trace: Vec::new(),
             is_traced,
             seen: Seen::default(),

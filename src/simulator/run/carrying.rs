@@ -2,6 +2,7 @@
 
 use super::{Answer, Event, Request, Run};
 use crate::positions::{Outcome, Said, Vector};
+use crate::simulator::broken::Broken;
 use crate::simulator::edge::{At, Heard, NAMES};
 use crate::simulator::store::Write;
 
@@ -197,6 +198,9 @@ impl Run {
             format!("#{id} is answered by {}.{}: {said:?}", NAMES[at.0], at.1)
         });
         match (request.write, answer) {
+            (Some(_), None) if self.broken == Some(Broken::SendsWritesAgain) => {
+                self.send(id, request, at.0);
+            }
             (Some(write), answer) => self.written(id, request, write, at, answer),
             (None, Some(answer)) => self.read(id, request, at, &answer),
             (None, None) => {}

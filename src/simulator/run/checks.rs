@@ -39,8 +39,8 @@ impl Run {
         );
     }
 
-    /// Whether an origin that says nothing of positions with its answers has lost a write of which the edge has
-    /// not heard yet: nobody could know.
+    /// Whether an origin that says nothing of positions with its answers has lost a write and the edge has not
+    /// heard of that, or has restarted since.
     fn is_lost_unheard(&self, edge: usize, at: At, answer: &Answer, write: Write) -> bool {
         let lost_at_ms = answer.replica.lost_at_ms(write);
         let heard_of_ms = self.edges[edge].said_at_ms(at);
@@ -48,8 +48,9 @@ impl Run {
         let replicas = 0..self.store.regions[at.0].replicas.len();
         let is_unknown =
             replicas.len() > 1 && replicas.clone().all(|other| is_unheard((at.0, other)));
-        answer.said.applied.is_none()
-            && (is_unknown || lost_at_ms.is_some_and(|lost| lost >= heard_of_ms))
+        let began_ms = self.edges[edge].began_ms();
+        let is_unheard = |lost_at_ms| lost_at_ms >= heard_of_ms || lost_at_ms <= began_ms;
+        answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
     }
 
     /// Who waits takes a place, and nobody else does.

@@ -3,6 +3,7 @@
 use super::{Event, Received, Request, Run};
 use crate::config::plan::Access;
 use crate::ids::Id;
+use crate::simulator::broken::Broken;
 
 impl Run {
     pub(super) fn act(&mut self, client: usize, tab: usize) {
@@ -93,11 +94,14 @@ impl Run {
 
     /// A client goes away, and waits for nothing any more.
     pub(super) fn leaves(&mut self, id: u64) {
-        let Some(request) = self.requests.remove(&id) else {
+        let Some(mut request) = self.requests.remove(&id) else {
             return;
         };
         self.tell(|| format!("#{id} is given up by its client"));
         self.seen.left += 1;
+        if self.broken == Some(Broken::KeepsPlaces) {
+            std::mem::forget(request.waiting.take());
+        }
         self.end_write(&request);
         self.clients[request.client].busy.remove(&request.tab);
     }

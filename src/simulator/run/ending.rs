@@ -4,6 +4,7 @@ use super::{Answer, Received, Request, Run};
 use crate::positions::{
     Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
 };
+use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
 use crate::simulator::edge::{At, NAMES};
 use crate::simulator::store::Write;
@@ -37,9 +38,11 @@ impl Run {
         let now = edge.now(self.now_ms);
         let memory = (&edge.sessions, &**edge.applied());
         let lifetimes = self.terms.lifetimes();
-        let token = request
-            .visit
-            .wrote(minted, lifetimes, request.session, memory, now);
+        let visit = match self.broken {
+            Some(Broken::ForgetsTokens) => &mut Visit::default(),
+            _ => &mut request.visit,
+        };
+        let token = visit.wrote(minted, lifetimes, request.session, memory, now);
         self.end_write(&request);
         let jar =
             token.and_then(|token| self.edges[request.edge].seal(token, &region, self.now_ms));
@@ -77,7 +80,11 @@ impl Run {
             return self.pass_on(id, request, at, answer, None);
         }
         if request.settles {
-            return self.pass_on(id, request, at, answer, Some(Mark::Stale));
+            let mark = match self.broken {
+                Some(Broken::HidesStale) => Mark::Fresh,
+                _ => Mark::Stale,
+            };
+            return self.pass_on(id, request, at, answer, Some(mark));
         }
         let origin = self.edges[request.edge].origin(at.0, at.1);
         let from = (NAMES[at.0], &*origin);
@@ -91,7 +98,10 @@ impl Run {
                 answer.is_conflict,
             )
         };
-        let mut worth = judged(&request.visit);
+        let mut worth = match self.broken {
+            Some(Broken::BelievesEveryAnswer) => Judged::Shows,
+            _ => judged(&request.visit),
+        };
         match worth {
             Judged::Shows => {}
             Judged::NotYet => request.visit.sift(applied),
@@ -163,6 +173,7 @@ impl Run {
         self.count_mark(mark);
         let region: RegionName = NAMES[0].into();
         let jar = match told.map(|(_, reissue)| reissue) {
+            Some(_) if self.broken == Some(Broken::TakesTokensBack) => Some(None),
             None | Some(Reissue::Keep) => None,
             Some(Reissue::TakeBack) => {
                 self.seen.taken_back += 1;

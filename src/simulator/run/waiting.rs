@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use super::{ASK_EVERY_MS, Event, Request, Run};
 use crate::positions::{Standing, Wait};
+use crate::simulator::broken::Broken;
 use crate::simulator::edge::NAMES;
 
 /// How often a read itself is tried beside the health path, and the health path beside a long poll.
@@ -128,7 +129,8 @@ impl Run {
             return;
         };
         let is_freed = |freed: &mut Pending<()>| freed.as_mut().poll(&mut context).is_ready();
-        if waiting.freed.as_mut().is_some_and(is_freed) {
+        let sleeps_on = self.broken == Some(Broken::SleepsOn);
+        if waiting.freed.as_mut().is_some_and(is_freed) && !sleeps_on {
             waiting.reads();
             waiting.asks = None;
             let rests = std::mem::replace(&mut waiting.is_woken_in_vain, true);
@@ -205,7 +207,8 @@ impl Run {
         let Some(request) = self.requests.get_mut(&id) else {
             return;
         };
-        if request.waiting.take().is_none() {
+        let never_ends = self.broken == Some(Broken::NeverTimesOut);
+        if never_ends || request.waiting.take().is_none() {
             return;
         }
         request.next += 1;
