@@ -24,7 +24,7 @@ use telling::Poll;
 use waiting::{Rung, Waiting};
 
 /// How long clients act, and faults happen, ms.
-const LASTS_MS: u64 = 30_000;
+const LASTS_MS: u64 = 20_000;
 
 /// Edges, which share only their keys.
 const EDGES: usize = 3;
@@ -149,6 +149,8 @@ struct Request {
     next: usize,
     began_ms: u64,
     asked_at_ms: u64,
+    /// Whether the origin was known to have all when it was asked.
+    had_all: bool,
     /// Counts what it sent.
     attempt: u32,
     /// Whether it takes any answer by now.

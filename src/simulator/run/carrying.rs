@@ -42,6 +42,10 @@ impl Run {
     fn send(&mut self, id: u64, mut request: Request, region: usize) {
         let at = (region, self.replica(&request, region));
         request.asked_at_ms = self.now_ms;
+        let edge = &self.edges[request.edge];
+        let required = &request.visit.token.vector;
+        let (name, origin) = (NAMES[region], edge.origin(region, at.1));
+        request.had_all = edge.applied().origin_has(name, &origin, required);
         request.attempt += 1;
         if let Some(waiting) = &mut request.waiting {
             waiting.reads();

@@ -74,6 +74,7 @@ impl Run {
             next: 0,
             began_ms: now_ms,
             asked_at_ms: now_ms,
+            had_all: false,
             attempt: 0,
             settles: false,
             deadline_ms: now_ms + self.terms.wait_ms,

@@ -2,7 +2,7 @@
 
 use super::{Answer, Received, Request, Run};
 use crate::positions::{
-    Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
+    Asked, Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
 };
 use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
@@ -87,12 +87,16 @@ impl Run {
             return self.pass_on(id, request, at, answer, Some(mark));
         }
         let origin = self.edges[request.edge].origin(at.0, at.1);
-        let from = (NAMES[at.0], &*origin);
+        let asked = Asked {
+            region: NAMES[at.0],
+            origin: &origin,
+            had_all: request.had_all,
+        };
         let applied = self.edges[request.edge].applied();
         let judged = |visit: &Visit| {
             judge(
                 applied,
-                from,
+                asked,
                 &answer.said,
                 &visit.token.vector,
                 answer.is_conflict,
