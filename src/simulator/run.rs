@@ -263,7 +263,7 @@ impl Run {
                 .map(|_| random.pick(&[1, 1, 2]))
                 .collect(),
             wait_ms: random.pick(&[0, 100, 500]),
-            ttl_secs: random.pick(&[20, 300]),
+            ttl_secs: random.pick(&[12, 300]),
             pin_secs: random.pick(&[2, 5]),
             fails: random.chance(50),
         };

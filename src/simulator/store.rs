@@ -255,6 +255,7 @@ pub(super) struct Store {
     /// Writes that every replica had, and some replica then lost.
     pub(super) had_by_all: BTreeSet<Write>,
     everywhere: BTreeSet<Write>,
+    left_behind: BTreeSet<Write>,
 }
 
 impl Store {
@@ -303,12 +304,20 @@ impl Store {
         !replicas.any(|replica| replica.sees(write))
     }
 
-    /// Whether it is not in the log of the region that took it, as that region has it now.
+    /// Whether its region has left it behind at a fork, even if a later leader of an older epoch brought it back.
     pub(super) fn is_past_a_fork(&self, write: Write) -> bool {
-        !self
-            .regions
+        self.left_behind.contains(&write)
+    }
+
+    fn note_what_is_left_behind(&mut self, at: usize) {
+        let region = &self.regions[at];
+        let log = region.leader().log(&region.name);
+        let of_region = self
+            .written
             .iter()
-            .any(|region| region.leader().log(&region.name).has(write))
+            .filter(|((name, _), _)| *name == region.name);
+        let gone = of_region.filter(|(_, write)| !log.has(**write));
+        self.left_behind.extend(gone.map(|(_, write)| *write));
     }
 
     pub(super) fn back_up(&mut self, at: usize) {
@@ -343,6 +352,7 @@ impl Store {
             leader.logs.insert(region.name.clone(), Rc::new(log));
         }
         self.note_what_is_gone();
+        self.note_what_is_left_behind(at);
     }
 
     pub(super) fn epoch(&self, at: usize) -> u64 {
