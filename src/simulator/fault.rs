@@ -27,7 +27,7 @@ impl Fault {
         let (one, other) = (run.random.below(regions), run.random.below(regions));
         let edge = run.random.below(run.edges.len());
         let lasts_ms = run.random.pick(&[300, 2_000, 10_000, 30_000]);
-        let fault = match run.random.below(14) {
+        let fault = match run.random.below(17) {
             0 | 1 => {
                 run.store.regions[one].is_up = false;
                 Self::Down(one)
@@ -48,8 +48,8 @@ impl Fault {
                 run.store.back_up(one);
                 Self::Momentary
             }
-            7 => Self::restore(run, one)?,
-            8 => Self::promote(run, one)?,
+            7 | 14 => Self::restore(run, one)?,
+            8 | 15 | 16 => Self::promote(run, one)?,
             9 => {
                 let signing = run.random.pick(&[1, 2]);
                 run.edges[edge].reload(signing);

@@ -195,6 +195,8 @@ pub(super) struct Run {
     applications: BTreeMap<Write, u32>,
     /// Long polls that regions hold.
     polls: Vec<Poll>,
+    /// Whether what regions have, or who polls them, may have changed in this step.
+    changes: bool,
     /// Reads that were woken.
     rung: Rung,
     /// Whether any edge has heard anything in this step.
@@ -283,6 +285,7 @@ impl Run {
             writes: 0,
             applications: BTreeMap::new(),
             polls: Vec::new(),
+            changes: false,
             rung: Rung::default(),
             hears: false,
             broken: None,
@@ -394,6 +397,10 @@ impl Run {
     }
 
     fn happen(&mut self, event: Event) {
+        self.changes = matches!(
+            event,
+            Event::Arrives { .. } | Event::Copies { .. } | Event::Polled(_) | Event::Fault
+        );
         match event {
             Event::Act { client, tab } => self.act(client, tab),
             Event::Arrives {
@@ -441,7 +448,7 @@ impl Run {
             self.seen.faults += 1;
             self.after(lasts_ms, Event::Mends(fault));
         }
-        let next = self.random.between(200, 6_000);
+        let next = self.random.between(200, 4_000);
         self.after(next, Event::Fault);
     }
 

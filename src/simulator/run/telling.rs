@@ -112,15 +112,18 @@ impl Run {
 
     /// Regions answer long polls as soon as there is news.
     pub(super) fn answer_polls(&mut self) {
+        if !self.changes {
+            return;
+        }
         let regions = &self.store.regions;
-        let has_news = |_: usize, poll: &Poll| {
+        let has_news = |poll: &Poll| {
             let applied = regions[poll.at.0].applied(poll.at.1);
             !applied.iter().eq(poll.after.iter())
         };
         let mut at = 0;
         let mut due = Vec::new();
         while let Some(poll) = self.polls.get(at) {
-            if has_news(at, poll) {
+            if has_news(poll) {
                 due.push(self.polls.swap_remove(at));
             } else {
                 at += 1;
