@@ -2,8 +2,8 @@
 
 use super::{ASK_EVERY_MS, Answer, LONGEST_WAY_MS, Request, Run};
 use crate::positions::{Mark, Standing};
+use crate::simulator::client::{Acknowledged, Given};
 use crate::simulator::edge::{At, NAMES};
-use crate::simulator::store::Write;
 
 impl Run {
     /// A token loses entries only by expiry, retirement or loss.
@@ -41,8 +41,12 @@ impl Run {
 
     /// Whether an origin that says nothing of positions with its answers has lost a write and the edge has not
     /// heard of that, or has restarted since.
-    fn is_lost_unheard(&self, edge: usize, at: At, answer: &Answer, write: Write) -> bool {
-        let lost_at_ms = answer.replica.lost_at_ms(write);
+    fn is_lost_unheard(&self, edge: usize, at: At, answer: &Answer, right: &Acknowledged) -> bool {
+        let lost_at_ms = answer.replica.lost_at_ms(right.write);
+        // A pin says where to read, and not what must be there.
+        if right.given == Given::Pin && lost_at_ms.is_some() {
+            return true;
+        }
         let heard_of_ms = self.edges[edge].said_at_ms(at);
         let is_unheard = |at: At| self.edges[edge].said_at_ms(at) == 0;
         let replicas = 0..self.store.regions[at.0].replicas.len();
@@ -112,7 +116,7 @@ impl Run {
         for right in &request.rights {
             let write = right.write;
             let is_due = client.holds(right, &self.store, self.now_ms)
-                && !self.is_lost_unheard(request.edge, at, answer, write);
+                && !self.is_lost_unheard(request.edge, at, answer, right);
             assert!(
                 answer.replica.sees(write) || !is_due,
                 "#{id} is {mark:?} without w{write}\n{self:?}"
