@@ -1,8 +1,8 @@
 //! The promise of read-your-writes, played through with edges, regions, clients and faults in virtual time.
 //!
 //! Everything that decides is the real code: steering, knowledge of positions, places and turns of reads that
-//! wait, tokens, session memory, judging, minting, and what a state file holds. Stores, networks and clients are played, and everything that happens follows from a seed. After
-//! each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
+//! wait, tokens, session memory, judging, minting, and what a state file holds. Stores, networks and clients are
+//! played, and everything that happens follows from a seed. After each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
 //! acknowledged to its client, that tokens lose entries only by expiry, retirement or loss, that `lost` is said
 //! only of what was left behind at a fork, that no write is made twice, and that waiting ends.
 //!

@@ -5,21 +5,22 @@ mod checks;
 mod clients;
 mod crashes;
 mod ending;
+mod event;
 mod regions;
 mod telling;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::rc::Rc;
 
 use super::broken::Broken;
 use super::client::{Acknowledged, Client};
-use super::edge::{At, Edge, Heard, NAMES, Terms};
+use super::edge::{At, Edge, NAMES, Terms};
 use super::fault::Fault;
 use super::random::Random;
-use super::store::{Log, Region, Replica, Speech, Store, Write};
+use super::store::{Region, Replica, Speech, Store, Write};
 use crate::positions::{Outcome, RegionName, Said, Standing, Visit};
+use event::Event;
 use telling::Poll;
 use waiting::{Rung, Waiting};
 
@@ -44,89 +45,6 @@ struct Answer {
     said_at_ms: u64,
     /// What its readers see at this moment.
     replica: Replica,
-}
-
-enum Event {
-    Act {
-        client: usize,
-        tab: usize,
-    },
-    /// A request reaches a region.
-    Arrives {
-        request: u64,
-        attempt: u32,
-        at: At,
-        write: Option<Write>,
-    },
-    /// An answer, or that there is none, reaches the edge.
-    Answers {
-        request: u64,
-        attempt: u32,
-        at: At,
-        answer: Option<Box<Answer>>,
-    },
-    /// A request asks again, or the next region.
-    Asks {
-        request: u64,
-        attempt: u32,
-    },
-    /// A waiting read whose turn it is asks health paths.
-    Inquires {
-        request: u64,
-        attempt: u32,
-    },
-    /// A read may wait no longer.
-    TimesOut {
-        request: u64,
-    },
-    /// A client goes away.
-    Leaves {
-        request: u64,
-    },
-    /// An answer reaches its client.
-    Received {
-        client: usize,
-        tab: usize,
-        received: Received,
-    },
-    Probe {
-        edge: usize,
-        at: At,
-    },
-    /// An edge hears what an origin said.
-    Hears {
-        edge: usize,
-        at: At,
-        heard: Box<Heard>,
-    },
-    Push {
-        edge: usize,
-        at: At,
-    },
-    /// An edge sends a long poll.
-    Polls {
-        edge: usize,
-        at: At,
-        life: u64,
-    },
-    /// A long poll reaches its region.
-    Polled(Box<Poll>),
-    /// A region holds a long poll no longer.
-    Lapses(Box<Poll>),
-    Saves {
-        edge: usize,
-    },
-    Replicate {
-        to: At,
-        from: usize,
-    },
-    Copies {
-        to: At,
-        region: RegionName,
-        log: Rc<Log>,
-    },
-    Fault,
-    Mends(Fault),
 }
 
 /// What a client gets.
