@@ -19,7 +19,7 @@ use super::edge::{At, Edge, NAMES, Terms};
 use super::fault::Fault;
 use super::random::Random;
 use super::store::{Region, Replica, Speech, Store, Write};
-use crate::positions::{Outcome, RegionName, Said, Standing, Visit};
+use crate::positions::{Outcome, Said, Standing, Visit};
 use event::Event;
 use telling::Poll;
 use waiting::{Rung, Waiting};
