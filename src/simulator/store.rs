@@ -298,6 +298,13 @@ impl Store {
             .extend(self.everywhere.iter().filter(is_gone));
     }
 
+    /// Whether every replica has had it, and some has lost it: an edge that has not heard of that may retire it.
+    pub(super) fn all_have_had(&self, write: Write) -> bool {
+        let replicas = || self.regions.iter().flat_map(|region| &region.replicas);
+        let has_lost = |replica: &Replica| replica.lost_at_ms(write).is_some();
+        replicas().any(has_lost) && replicas().all(|of| has_lost(of) || of.sees(write))
+    }
+
     /// Whether nobody has it any more.
     pub(super) fn is_gone(&self, write: Write) -> bool {
         let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);

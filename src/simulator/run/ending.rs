@@ -32,7 +32,7 @@ impl Run {
             Minted::Pin(_) | Minted::Nothing => Given::Pin,
         };
         if given == Given::Pin {
-            self.clients[request.client].begins_pinned_write();
+            self.clients[request.client].begins_pinned_write(write);
         }
         let edge = &self.edges[request.edge];
         let now = edge.now(self.now_ms);
