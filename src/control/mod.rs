@@ -29,6 +29,8 @@ pub use events::{Event, EventLog, Kind};
 pub use forced::ForcedState;
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
 pub use retired::Replaced;
+#[cfg(test)]
+pub(crate) use store::{Now as StoreNow, remember, restore};
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use world::{

@@ -42,11 +42,11 @@ pub enum StoreError {
 
 /// One moment by both clocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Now {
+pub(crate) struct Now {
     /// Milliseconds since 1970.
-    pub(super) unix_ms: u64,
+    pub(crate) unix_ms: u64,
     /// Milliseconds of the steady clock, which begins anew with every process.
-    pub(super) steady_ms: u64,
+    pub(crate) steady_ms: u64,
 }
 
 /// The state file of one `state_dir`.
@@ -126,7 +126,7 @@ impl Store {
 }
 
 /// What there is to remember of a world.
-pub(super) fn remember(world: &World, now: Now) -> Value {
+pub(crate) fn remember(world: &World, now: Now) -> Value {
     let verdicts: serde_json::Map<String, Value> = world
         .checks()
         .filter(|(_, _, verdict)| *verdict != Verdict::Unknown)
@@ -186,7 +186,7 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn restore(world: &mut World, state: &Value, now: Now) {
+pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
         let verdict = match verdict.as_str() {
             Some("healthy") => Verdict::Healthy,

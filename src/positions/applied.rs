@@ -79,6 +79,8 @@ pub(super) struct Seen {
     followed: bool,
     /// When an answer last showed that it ran backwards.
     pub(super) lowered_at_ms: Option<u64>,
+    /// Whether it ever said less than before: it may lack what it has committed.
+    pub(super) ran_backwards: bool,
 }
 
 impl Applied {
@@ -115,12 +117,16 @@ impl Applied {
         seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
     }
 
-    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all.
+    /// Whether an origin is known to have applied all of `required`; of its region's own log it has all,
+    /// unless it ever ran backwards.
     pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
         let none = Vector::default();
         let seen = state.seen(region, origin);
         let applied = seen.map_or(&none, |seen| &seen.applied);
+        if seen.is_some_and(|seen| seen.ran_backwards) {
+            return state.forks.dominates(applied, required);
+        }
         state.missing_at(region, applied, required).is_empty()
     }
 
@@ -208,16 +214,30 @@ impl State {
     }
 
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
-    /// contract's "only missing entry"), unless it says that it has left that epoch.
+    /// contract's "only missing entry"), unless it says that it has left that epoch. Of several origins that
+    /// speak of it, each has what it says: it may be a replica of the one that committed it.
     fn missing_at(&self, region: &str, applied: &Vector, required: &Vector) -> Vec<Need> {
         self.forks
             .missing(applied, required)
             .filter(|(writer, wanted)| {
                 let has_left = |own: Position| own.epoch > wanted.epoch;
-                ***writer != *region || applied.get(region).is_some_and(has_left)
+                ***writer != *region
+                    || applied.get(region).is_some_and(has_left)
+                    || self.has_replicas(region)
             })
             .map(|(writer, wanted)| (writer.clone(), wanted))
             .collect()
+    }
+
+    /// Whether origins of a region may differ in what they have of its own log: there are several, and they speak
+    /// of it.
+    fn has_replicas(&self, region: &str) -> bool {
+        let Some(known) = self.regions.get(region) else {
+            return false;
+        };
+        let members = self.members.regions.get(region).map_or(0, Vec::len);
+        let speaks = |seen: &Seen| seen.applied.get(region).is_some();
+        known.len().max(members) > 1 && known.values().any(speaks)
     }
 
     /// What the origin that lacks the fewest entries lacks of `required`.

@@ -15,17 +15,30 @@ pub enum Judged {
     Behind,
 }
 
-/// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it.
+/// The origin that an answer is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// Its region.
+    pub region: &'a str,
+    /// Which of that region's origins.
+    pub origin: &'a str,
+    /// Whether it was known to have all when it was asked.
+    pub had_all: bool,
+}
+
+/// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it, and was
+/// when that was asked: an answer may be from before the origin got what it has told meanwhile.
 pub fn judge(
     applied: &Applied,
-    (region, origin): (&str, &str),
+    asked: Asked<'_>,
     said: &Said,
     required: &Vector,
     is_conflict: bool,
 ) -> Judged {
+    let has_all = || asked.had_all && applied.origin_has(asked.region, asked.origin, required);
     let shows = match &said.applied {
         Some(seen) => applied.shows(seen, required),
-        None => applied.origin_has(region, origin, required),
+        None => has_all(),
     };
     match (shows, is_conflict) {
         (true, _) => Judged::Shows,
@@ -44,6 +57,33 @@ mod tests {
         parse_vector(text, VersionForm::Integer).unwrap()
     }
 
+    fn asked(origin: &str) -> Asked<'_> {
+        Asked {
+            region: "eu",
+            origin,
+            had_all: true,
+        }
+    }
+
+    #[test]
+    fn what_an_origin_tells_while_it_answers_says_nothing_of_that_answer() {
+        let applied = Applied::default();
+        let before = Asked {
+            had_all: applied.origin_has("eu", "a", &vector("us=5")),
+            ..asked("a")
+        };
+        applied.report(Report {
+            region: &"eu".into(),
+            origin: "a",
+            applied: &vector("us=5"),
+            asked_at_ms: 1,
+            now_ms: 2,
+        });
+        let judged = |asked| judge(&applied, asked, &Said::default(), &vector("us=5"), false);
+        assert_eq!(judged(before), Judged::Behind);
+        assert_eq!(judged(asked("a")), Judged::Shows);
+    }
+
     #[track_caller]
     fn check(says: Option<&str>, required: &str, is_conflict: bool, expected: Judged) {
         let applied = Applied::default();
@@ -60,7 +100,7 @@ mod tests {
             committed: None,
             applied: says.map(vector),
         };
-        let judged = judge(&applied, ("eu", "b"), &said, &vector(required), is_conflict);
+        let judged = judge(&applied, asked("b"), &said, &vector(required), is_conflict);
         assert_eq!(judged, expected);
     }
 
@@ -86,5 +126,38 @@ mod tests {
         check(Some("us=4"), "us=5", true, Judged::NotYet);
         check(Some("us=5"), "us=5", true, Judged::Shows);
         check(None, "us=5", true, Judged::NotYet);
+    }
+
+    fn is_shown_by(origin: &str, reports: &[(&str, &str)], required: &str) -> bool {
+        let applied = Applied::default();
+        for (now_ms, (origin, known)) in (1..).zip(reports) {
+            applied.report(Report {
+                region: &"eu".into(),
+                origin,
+                applied: &vector(known),
+                asked_at_ms: now_ms,
+                now_ms,
+            });
+        }
+        let said = Said::default();
+        judge(&applied, asked(origin), &said, &vector(required), false) == Judged::Shows
+    }
+
+    #[test]
+    fn a_replica_that_answers_silently_is_held_to_what_it_said_of_its_region_s_own_log() {
+        let replicas = [("a", "eu=9"), ("b", "eu=3")];
+        assert!(is_shown_by("a", &replicas, "eu=9"));
+        assert!(!is_shown_by("b", &replicas, "eu=9"));
+        assert!(
+            is_shown_by("a", &[("a", "eu=3")], "eu=9"),
+            "the only origin committed it"
+        );
+    }
+
+    #[test]
+    fn an_only_origin_that_ran_backwards_no_longer_counts_as_having_what_it_committed() {
+        let back = [("a", "eu=9"), ("a", "eu=5")];
+        assert!(!is_shown_by("a", &back, "eu=9"));
+        assert!(is_shown_by("a", &back, "eu=5"));
     }
 }

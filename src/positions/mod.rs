@@ -24,7 +24,7 @@ mod waiters;
 
 pub use applied::{Applied, Membership, Standing};
 pub use fork::Forks;
-pub use judge::{Judged, judge};
+pub use judge::{Asked, Judged, judge};
 pub use lag::{Lag, RegionLag};
 pub use mint::{Minted, Outcome, Said, mint};
 pub use rejected::{Reason, Source, reject};

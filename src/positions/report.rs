@@ -52,6 +52,16 @@ impl Seen {
     fn doubts(&self, pushed: &Vector, now_ms: u64) -> bool {
         let is_recent = |at_ms| now_ms < at_ms + DOUBTED_FOR_MS;
         self.lowered_at_ms.is_some_and(is_recent) && is_less(&self.applied, pushed)
+            || self.is_in_a_later_epoch(pushed)
+    }
+
+    /// Whether a push speaks of an epoch that the origin has left: of its last one, it may claim what is lost.
+    fn is_in_a_later_epoch(&self, pushed: &Vector) -> bool {
+        let mut known = self.applied.iter();
+        known.any(|(writer, known)| {
+            let pushed = pushed.get(writer);
+            pushed.is_some_and(|pushed| pushed.epoch < known.epoch)
+        })
     }
 }
 
@@ -118,6 +128,7 @@ impl State {
         let before = std::mem::replace(&mut seen.applied, applied.clone());
         seen.at_ms = now_ms;
         let less = is_less(applied, &before);
+        seen.ran_backwards |= less;
         if trust == Trust::Asked {
             seen.asked_at_ms = report.asked_at_ms;
             seen.lowered_at_ms = less.then_some(now_ms).or(seen.lowered_at_ms);

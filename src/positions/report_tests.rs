@@ -126,3 +126,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_push_from_before_a_new_epoch_is_not_believed() {
+    let applied = Applied::default();
+    let (region, origin) = ("eu".into(), "a");
+    let parse = |text| parse_vector(text, VersionForm::Integer).unwrap();
+    let (now, before) = (parse("eu=1:1@0:5"), parse("eu=9"));
+    let report = |applied, now_ms| Report {
+        region: &region,
+        origin,
+        applied,
+        asked_at_ms: now_ms,
+        now_ms,
+    };
+    applied.report(report(&now, 1));
+    assert_eq!(applied.push(report(&before, 2)), None);
+    assert_eq!(applied.origin("eu", origin), now);
+}

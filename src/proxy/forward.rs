@@ -75,6 +75,8 @@ pub(super) struct Forwarded {
     pub(super) origin: OriginId,
     /// When the origin was asked, on the edge's steady clock.
     pub(super) asked_at_ms: u64,
+    /// Whether it was known then to have all that the client must see.
+    pub(super) had_all: bool,
     pub(super) said: Said,
     pub(super) mark: Option<Mark>,
     /// What becomes of the client's token.
@@ -223,6 +225,17 @@ impl<'a> Outbound<'a> {
         }
     }
 
+    /// Whether an origin is known to have all that the client must see.
+    fn is_known_to_have_all(&self, region: RegionId, origin: OriginId) -> bool {
+        let required = &self.carried.token.vector;
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let origin = self.live.routes.origin(origin);
+        required.is_empty()
+            || self
+                .store
+                .is_some_and(|store| store.applied.origin_has(name, origin, required))
+    }
+
     async fn try_origin(
         &mut self,
         region: RegionId,
@@ -243,6 +256,7 @@ impl<'a> Outbound<'a> {
         };
         let (body, back) = self.replayed(origin, body);
         let asked_at_ms = clock::steady_ms();
+        let had_all = self.is_known_to_have_all(region, origin);
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
         let trying = Trying::new(region, origin);
@@ -257,6 +271,7 @@ impl<'a> Outbound<'a> {
                     region,
                     origin,
                     asked_at_ms,
+                    had_all,
                     mark: None,
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,

@@ -11,7 +11,7 @@ use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use crate::config::plan::WhenUnsatisfiable;
 use crate::ids::RegionId;
-use crate::positions::{Judged, Mark, Standing, Vector, judge};
+use crate::positions::{Asked, Judged, Mark, Standing, Vector, judge};
 use crate::steering::Choice;
 
 /// What a region made of a read that must see the client's writes.
@@ -168,10 +168,14 @@ impl Outbound<'_> {
     fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
         let region = &self.live.snapshot.plan.regions.of(forwarded.region).name;
         let origin: &str = self.live.routes.origin(forwarded.origin);
-        let from = (&**region, origin);
+        let asked = Asked {
+            region,
+            origin,
+            had_all: forwarded.had_all,
+        };
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
         let judged =
-            |required: &Vector| judge(store.applied, from, &forwarded.said, required, is_conflict);
+            |required: &Vector| judge(store.applied, asked, &forwarded.said, required, is_conflict);
         let first = judged(&self.carried.token.vector);
         match first {
             Judged::Shows => first,

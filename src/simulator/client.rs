@@ -30,6 +30,8 @@ pub(super) struct Client {
     pub(super) edge: Option<usize>,
     pub(super) jar: Option<String>,
     acknowledged: Vec<Acknowledged>,
+    /// The write that was pinned last, though its answer may still be on its way.
+    newest_pinned: Option<Write>,
     /// Writes of which it was told that they are lost.
     told_lost: BTreeSet<Write>,
     /// Tabs that wait for an answer.
@@ -48,11 +50,16 @@ impl Client {
     }
 
     pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged) {
-        self.acknowledged.push(acknowledged);
+        let is_replaced =
+            acknowledged.given == Given::Pin && self.newest_pinned != Some(acknowledged.write);
+        if !is_replaced {
+            self.acknowledged.push(acknowledged);
+        }
     }
 
     /// The newest pin decides: older ones promise nothing from now on.
-    pub(super) fn begins_pinned_write(&mut self) {
+    pub(super) fn begins_pinned_write(&mut self, write: Write) {
+        self.newest_pinned = Some(write);
         self.acknowledged
             .retain(|known| known.given == Given::Position);
     }
@@ -68,6 +75,7 @@ impl Client {
         let is_excused = self.told_lost.contains(&right.write)
             || store.ambiguous.contains(&right.write)
             || store.had_by_all.contains(&right.write)
+            || store.all_have_had(right.write)
             || (right.given == Given::Pin && store.is_gone(right.write));
         let is_withdrawn = !self
             .acknowledged

@@ -2,20 +2,20 @@
 //! played.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::config::load_text;
 use crate::config::plan::{Access, Key, Plan};
-use crate::control::World;
+use crate::control::{StoreNow, World, remember, restore};
 use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
     Applied, Keyring, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
 };
-use crate::steering::{Admin, Ask, Decision, Draw, Require, Snapshot, steer};
+use crate::steering::{Admin, Ask, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
 
 /// Unix time when a run begins.
@@ -107,12 +107,31 @@ fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
     })
 }
 
+/// A replica of a region.
+pub(super) type At = (usize, usize);
+
+/// What an edge hears of an origin.
+#[derive(Clone, Debug)]
+pub(super) struct Heard {
+    pub(super) said: Vector,
+    /// None: a push, for which nobody asked.
+    pub(super) asked_at_ms: Option<u64>,
+    pub(super) said_at_ms: u64,
+}
+
+/// One edge.
 pub(super) struct Edge {
     terms: Terms,
     world: World,
     pub(super) snapshot: Snapshot,
     pub(super) sessions: Sessions,
     keyring: Keyring,
+    /// When its process began: its steady clock counts from then.
+    began_ms: u64,
+    /// What its state file holds, and of when its knowledge was then.
+    file: (serde_json::Value, BTreeMap<At, u64>),
+    /// When each origin said what is known of it.
+    said_at_ms: BTreeMap<At, u64>,
 }
 
 /// Both keys are known to all from the start; which one signs is turned by a reload.
@@ -138,6 +157,9 @@ impl Edge {
             snapshot,
             sessions: Sessions::default(),
             keyring: keyring(1),
+            began_ms: 0,
+            file: Default::default(),
+            said_at_ms: BTreeMap::new(),
         };
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
@@ -145,9 +167,44 @@ impl Edge {
         edge
     }
 
-    /// A restart: what was known and remembered is gone.
-    pub(super) fn restart(&mut self) {
+    /// The process ends and another one begins: what sessions were issued is gone, and what was known too, but
+    /// for what the state file holds.
+    pub(super) fn restart(&mut self, keeps_file: bool, now_ms: u64) {
+        let (file, said_at_ms) = std::mem::take(&mut self.file);
         *self = Self::new(&self.terms);
+        self.began_ms = now_ms;
+        if keeps_file {
+            let now = self.store_now(now_ms);
+            restore(&mut self.world, &file, now);
+            self.said_at_ms = said_at_ms;
+        }
+    }
+
+    /// Writes the state file.
+    pub(super) fn save(&mut self, now_ms: u64) {
+        let state = remember(&self.world, self.store_now(now_ms));
+        self.file = (state, self.said_at_ms.clone());
+    }
+
+    fn store_now(&self, now_ms: u64) -> StoreNow {
+        StoreNow {
+            unix_ms: u64::from(EPOCH_SECS) * 1000 + now_ms,
+            steady_ms: self.steady(now_ms),
+        }
+    }
+
+    /// The edge's own steady clock.
+    pub(super) fn steady(&self, now_ms: u64) -> u64 {
+        now_ms - self.began_ms
+    }
+
+    pub(super) fn began_ms(&self) -> u64 {
+        self.began_ms
+    }
+
+    /// Whether this process asked for something then, and not one before it.
+    pub(super) fn asked(&self, asked_at_ms: u64) -> bool {
+        asked_at_ms > self.began_ms
     }
 
     /// A reload that changes nothing but the order of the keys.
@@ -161,10 +218,10 @@ impl Edge {
         self.snapshot.positions.of(DomainId::at(0))
     }
 
-    pub(super) fn now(now_ms: u64) -> Now {
+    pub(super) fn now(&self, now_ms: u64) -> Now {
         Now {
             unix_secs: EPOCH_SECS + u32::try_from(now_ms / 1000).unwrap(),
-            steady_ms: now_ms,
+            steady_ms: self.steady(now_ms),
         }
     }
 
@@ -174,7 +231,19 @@ impl Edge {
         } else {
             Health::Unhealthy
         };
-        self.member(region).health = health;
+        let member = self.member(region);
+        if member.forced.is_none() {
+            member.health = health;
+        }
+    }
+
+    pub(super) fn set_forced(&mut self, region: usize, forced: Option<Forced>) {
+        let member = self.member(region);
+        member.forced = forced;
+        member.health = match forced {
+            Some(Forced::Down) => Health::Unhealthy,
+            Some(Forced::Up) | None => Health::Healthy,
+        };
     }
 
     pub(super) fn set_drained(&mut self, region: usize, is_drained: bool) {
@@ -199,25 +268,34 @@ impl Edge {
     }
 
     /// What an origin says of itself.
-    pub(super) fn report(
-        &self,
-        (region, replica): (usize, usize),
-        said: &Vector,
-        times: (u64, u64),
-    ) {
+    pub(super) fn hear(&mut self, (region, replica): At, heard: &Heard, now_ms: u64) {
         let origin = self.origin(region, replica);
-        self.applied().report(Report {
+        let asked_at_ms = heard.asked_at_ms.unwrap_or(now_ms);
+        let report = Report {
             region: &NAMES[region].into(),
             origin: &origin,
-            applied: said,
-            asked_at_ms: times.0,
-            now_ms: times.1,
-        });
+            applied: &heard.said,
+            asked_at_ms: self.steady(asked_at_ms),
+            now_ms: self.steady(now_ms),
+        };
+        match heard.asked_at_ms {
+            Some(_) => drop(self.applied().report(report)),
+            None => drop(self.applied().push(report)),
+        }
+        if self.applied().origin(NAMES[region], &origin) == heard.said {
+            let said_at_ms = self.said_at_ms.entry((region, replica)).or_default();
+            *said_at_ms = heard.said_at_ms.max(*said_at_ms);
+        }
+    }
+
+    /// When an origin said the latest that is believed of it.
+    pub(super) fn said_at_ms(&self, at: At) -> u64 {
+        self.said_at_ms.get(&at).copied().unwrap_or(0)
     }
 
     /// What a request carries.
     pub(super) fn visit(&self, token: Option<&str>, access: Access, now_ms: u64) -> Visit {
-        let now = Self::now(now_ms);
+        let now = self.now(now_ms);
         let open = |text| Token::open(text, &self.keyring, DOMAIN, now.unix_secs).ok();
         let tokens = token.and_then(open);
         let mut visit = Visit::begin(tokens, &self.sessions, self.applied(), now);
@@ -236,7 +314,7 @@ impl Edge {
             require: Require {
                 vector: (!visit.token.vector.is_empty()).then_some(&visit.token.vector),
                 pin: pin.and_then(|pin| self.snapshot.plan.region(&pin.region)),
-                now_ms,
+                now_ms: self.steady(now_ms),
             },
             ..Ask::http(service, place, access)
         };
@@ -248,7 +326,7 @@ impl Edge {
         let pin: Pin = self
             .terms
             .lifetimes()
-            .pin_to(region.clone(), Self::now(now_ms));
+            .pin_to(region.clone(), self.now(now_ms));
         let (text, waived) = token.seal_or_waive(&self.keyring, DOMAIN, pin)?;
         assert_eq!(waived, 0, "a few regions always fit");
         Some(text)

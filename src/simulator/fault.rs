@@ -1,7 +1,7 @@
 //! What goes wrong, and for how long.
 
 use super::run::Run;
-use super::store::Speech;
+use crate::steering::Forced;
 
 /// A fault that can be mended.
 #[derive(Clone, Copy, Debug)]
@@ -14,6 +14,8 @@ pub(super) enum Fault {
     Unreached(usize, usize),
     /// An operator drains a region at an edge.
     Drained(usize, usize),
+    /// An operator has a region count as healthy or not at an edge, whatever its probes say.
+    Forced(usize, usize),
     /// It is over as soon as it happens.
     Momentary,
 }
@@ -25,7 +27,7 @@ impl Fault {
         let (one, other) = (run.random.below(regions), run.random.below(regions));
         let edge = run.random.below(run.edges.len());
         let lasts_ms = run.random.pick(&[300, 2_000, 10_000, 30_000]);
-        let fault = match run.random.below(12) {
+        let fault = match run.random.below(17) {
             0 | 1 => {
                 run.store.regions[one].is_up = false;
                 Self::Down(one)
@@ -46,16 +48,21 @@ impl Fault {
                 run.store.back_up(one);
                 Self::Momentary
             }
-            7 => Self::restore(run, one)?,
-            8 => Self::promote(run, one)?,
+            7 | 14 => Self::restore(run, one)?,
+            8 | 15 | 16 => Self::promote(run, one)?,
             9 => {
                 let signing = run.random.pick(&[1, 2]);
                 run.edges[edge].reload(signing);
                 Self::Momentary
             }
-            10 if run.all_roam() => {
-                run.edges[edge].restart();
+            10 | 12 => {
+                run.crash(edge);
                 Self::Momentary
+            }
+            13 => {
+                let forced = run.random.pick(&[Forced::Up, Forced::Down]);
+                run.edges[edge].set_forced(one, Some(forced));
+                Self::Forced(edge, one)
             }
             11 => {
                 run.lag_ms = run.random.pick(&[5, 50, 400, 3_000]);
@@ -68,13 +75,14 @@ impl Fault {
     }
 
     fn restore(run: &mut Run, region: usize) -> Option<Self> {
-        let is_silent = run.store.regions[region].speech == Speech::Silent;
+        let is_silent = run.store.regions[region].speech.is_silent();
         let epoch = run.store.epoch(region) + 1;
         let has_new_epoch = run.random.chance(70);
         if run.store.regions[region].backup.is_none() || is_silent {
             return None;
         }
-        run.store.restore(region, has_new_epoch.then_some(epoch));
+        let new_epoch = has_new_epoch.then_some(epoch);
+        run.store.restore(region, new_epoch, run.now_ms);
         run.tell(|| format!("region {region} is restored, new epoch: {has_new_epoch}"));
         Some(Self::Momentary)
     }
@@ -104,6 +112,7 @@ impl Fault {
                 run.unreached.remove(&(edge, region));
             }
             Self::Drained(edge, region) => run.edges[edge].set_drained(region, false),
+            Self::Forced(edge, region) => run.edges[edge].set_forced(region, None),
             Self::Momentary => {}
         }
     }

@@ -1,13 +1,15 @@
 //! The promise of read-your-writes, played through with edges, regions, clients and faults in virtual time.
 //!
-//! Everything that decides is the real code: steering, knowledge of positions, tokens, session memory, judging
-//! and minting. Stores, networks and clients are played, and everything that happens follows from a seed. After
-//! each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
+//! Everything that decides is the real code: steering, knowledge of positions, places and turns of reads that
+//! wait, tokens, session memory, judging, minting, and what a state file holds. Stores, networks and clients are
+//! played, and everything that happens follows from a seed. After each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
 //! acknowledged to its client, that tokens lose entries only by expiry, retirement or loss, that `lost` is said
 //! only of what was left behind at a fork, that no write is made twice, and that waiting ends.
 //!
-//! `MERIDIAN_SIMULATOR_SEED=N` plays one run again and prints it; `MERIDIAN_SIMULATOR_RUNS=N` plays so many.
+//! `MERIDIAN_SIMULATOR_SEED=N` plays one run again and prints it; `MERIDIAN_SIMULATOR_RUNS=N` plays so many, from
+//! seed `MERIDIAN_SIMULATOR_FROM` on. `broken.rs` shows that each check can fail.
 
+mod broken;
 mod client;
 mod edge;
 mod fault;
@@ -50,7 +52,8 @@ fn no_client_misses_its_own_writes_whatever_fails() {
     }
     let runs = number("MERIDIAN_SIMULATOR_RUNS").unwrap_or(RUNS);
     let mut all = Seen::default();
-    for seed in 0..runs {
+    let first = number("MERIDIAN_SIMULATOR_FROM").unwrap_or(0);
+    for seed in first..first + runs {
         match play(seed) {
             Ok(seen) => all.add(seen),
             Err(why) => panic!("MERIDIAN_SIMULATOR_SEED={seed} plays this again:\n{why}"),
@@ -67,6 +70,10 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.failed,
         all.taken_back,
         all.faults,
+        all.woken,
+        all.timed_out,
+        all.left,
+        all.crashes,
     ];
     assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
 }

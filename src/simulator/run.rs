@@ -3,22 +3,32 @@
 mod carrying;
 mod checks;
 mod clients;
+mod crashes;
 mod ending;
+mod event;
 mod regions;
+mod telling;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::rc::Rc;
 
+use super::broken::Broken;
 use super::client::{Acknowledged, Client};
-use super::edge::{Edge, NAMES, Terms};
+use super::edge::{At, Edge, NAMES, Terms};
 use super::fault::Fault;
 use super::random::Random;
-use super::store::{Log, Region, Replica, Speech, Store, Write};
-use crate::positions::{Outcome, RegionName, Said, Standing, Vector, Visit};
+use super::store::{Region, Replica, Speech, Store, Write};
+use crate::positions::{Outcome, Said, Standing, Visit};
+use event::Event;
+use telling::Poll;
+use waiting::{Rung, Waiting};
 
 /// How long clients act, and faults happen, ms.
-const LASTS_MS: u64 = 30_000;
+const LASTS_MS: u64 = 20_000;
+
+/// Edges, which share only their keys.
+const EDGES: usize = 3;
 
 /// How often a waiting read asks (the contract).
 const ASK_EVERY_MS: u64 = 20;
@@ -26,65 +36,15 @@ const ASK_EVERY_MS: u64 = 20;
 /// The longest way between anybody and anybody, ms.
 pub(super) const LONGEST_WAY_MS: u64 = 150;
 
-type At = (usize, usize);
-
 /// What a replica answers.
 #[derive(Clone, Debug)]
 struct Answer {
     said: Said,
     outcome: Outcome,
     is_conflict: bool,
+    said_at_ms: u64,
     /// What its readers see at this moment.
     replica: Replica,
-}
-
-enum Event {
-    Act {
-        client: usize,
-        tab: usize,
-    },
-    /// A request reaches a region.
-    Arrives {
-        request: u64,
-        at: At,
-    },
-    /// An answer, or that there is none, reaches the edge.
-    Answers {
-        request: u64,
-        at: At,
-        answer: Option<Box<Answer>>,
-    },
-    /// A waiting read asks again.
-    Asks {
-        request: u64,
-    },
-    /// An answer reaches its client.
-    Received {
-        client: usize,
-        tab: usize,
-        received: Received,
-    },
-    Probe {
-        edge: usize,
-        at: At,
-    },
-    Probed {
-        edge: usize,
-        at: At,
-        asked_at_ms: u64,
-        said: Option<Box<Vector>>,
-    },
-    Replicate {
-        to: At,
-        from: usize,
-    },
-    Copies {
-        to: At,
-        region: RegionName,
-        log: Rc<Log>,
-    },
-    Fault,
-    Mends(Fault),
 }
 
 /// What a client gets.
@@ -107,9 +67,14 @@ struct Request {
     next: usize,
     began_ms: u64,
     asked_at_ms: u64,
+    /// Whether the origin was known to have all when it was asked.
+    had_all: bool,
+    /// Counts what it sent.
+    attempt: u32,
     /// Whether it takes any answer by now.
     settles: bool,
     deadline_ms: u64,
+    waiting: Option<Waiting>,
 }
 
 impl fmt::Display for Request {
@@ -146,6 +111,16 @@ pub(super) struct Run {
     count: u64,
     writes: Write,
     applications: BTreeMap<Write, u32>,
+    /// Long polls that regions hold.
+    polls: Vec<Poll>,
+    /// Whether what regions have, or who polls them, may have changed in this step.
+    changes: bool,
+    /// Reads that were woken.
+    rung: Rung,
+    /// Whether any edge has heard anything in this step.
+    hears: bool,
+    /// What the edges do wrong on purpose.
+    pub(super) broken: Option<Broken>,
     pub(super) trace: Vec<String>,
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
@@ -164,6 +139,10 @@ pub(super) struct Seen {
     pub(super) failed: u64,
     pub(super) taken_back: u64,
     pub(super) faults: u64,
+    pub(super) woken: u64,
+    pub(super) timed_out: u64,
+    pub(super) left: u64,
+    pub(super) crashes: u64,
 }
 
 impl Seen {
@@ -178,6 +157,10 @@ impl Seen {
             (&mut self.failed, other.failed),
             (&mut self.taken_back, other.taken_back),
             (&mut self.faults, other.faults),
+            (&mut self.woken, other.woken),
+            (&mut self.timed_out, other.timed_out),
+            (&mut self.left, other.left),
+            (&mut self.crashes, other.crashes),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -200,11 +183,11 @@ impl Run {
                 .map(|_| random.pick(&[1, 1, 2]))
                 .collect(),
             wait_ms: random.pick(&[0, 100, 500]),
-            ttl_secs: random.pick(&[20, 300]),
+            ttl_secs: random.pick(&[12, 300]),
             pin_secs: random.pick(&[2, 5]),
             fails: random.chance(50),
         };
-        let edges: Vec<_> = (0..2).map(|_| Edge::new(&terms)).collect();
+        let edges: Vec<_> = (0..EDGES).map(|_| Edge::new(&terms)).collect();
         let mut run = Self {
             seed,
             now_ms: 0,
@@ -219,6 +202,11 @@ impl Run {
             count: 0,
             writes: 0,
             applications: BTreeMap::new(),
+            polls: Vec::new(),
+            changes: false,
+            rung: Rung::default(),
+            hears: false,
+            broken: None,
             trace: Vec::new(),
             is_traced,
             seen: Seen::default(),
@@ -232,13 +220,8 @@ impl Run {
 
     fn people(&mut self) {
         for (at, replicas) in self.terms.replicas.clone().into_iter().enumerate() {
-            let speech = self.random.pick(&[
-                Speech::Exact,
-                Speech::Exact,
-                Speech::Observed,
-                Speech::Silent,
-            ]);
-            let replicas = if speech == Speech::Silent {
+            let speech = Speech::any(&mut self.random);
+            let replicas = if speech.takes_one_replica() {
                 1
             } else {
                 replicas
@@ -261,14 +244,9 @@ impl Run {
             } else {
                 self.random.pick(&[1, 2, 3])
             };
-            let edge = (!roams).then(|| self.random.below(2));
+            let edge = (!roams).then(|| self.random.below(EDGES));
             self.clients.push(Client::new(tabs, edge));
         }
-    }
-
-    /// Whether every client goes to any edge, so that none depends on what one remembers.
-    pub(super) fn all_roam(&self) -> bool {
-        self.clients.iter().all(|client| client.edge.is_none())
     }
 
     pub(super) fn ats(&self) -> Vec<At> {
@@ -288,10 +266,15 @@ impl Run {
         for at in self.ats() {
             for edge in 0..self.edges.len() {
                 self.after(1, Event::Probe { edge, at });
+                self.after(1, Event::Push { edge, at });
+                self.after(1, Event::Polls { edge, at, life: 0 });
             }
             for from in 0..self.store.regions.len() {
                 self.after(1, Event::Replicate { to: at, from });
             }
+        }
+        for edge in 0..self.edges.len() {
+            self.after(1_000, Event::Saves { edge });
         }
         let first = self.random.between(500, 5_000);
         self.after(first, Event::Fault);
@@ -318,6 +301,8 @@ impl Run {
         while let Some(((at_ms, _), event)) = self.events.pop_first() {
             self.now_ms = at_ms;
             self.happen(event);
+            self.answer_polls();
+            self.wake();
         }
         assert!(
             self.requests.is_empty(),
@@ -330,30 +315,43 @@ impl Run {
     }
 
     fn happen(&mut self, event: Event) {
+        self.changes = matches!(
+            event,
+            Event::Arrives { .. } | Event::Copies { .. } | Event::Polled(_) | Event::Fault
+        );
         match event {
             Event::Act { client, tab } => self.act(client, tab),
-            Event::Arrives { request, at } => self.arrives(request, at),
+            Event::Arrives {
+                request,
+                attempt,
+                at,
+                write,
+            } => self.arrives((request, attempt), at, write),
             Event::Answers {
                 request,
+                attempt,
                 at,
                 answer,
-            } => self.answers(request, at, answer),
-            Event::Asks { request } => self.ask(request),
+            } => self.answers((request, attempt), at, answer),
+            Event::Asks { request, attempt } => self.ask_again(request, attempt),
+            Event::Inquires { request, attempt } => self.inquire(request, attempt),
+            Event::TimesOut { request } => self.times_out(request),
+            Event::Leaves { request } => self.leaves(request),
             Event::Received {
                 client,
                 tab,
                 received,
             } => self.received(client, tab, received),
             Event::Probe { edge, at } => self.probe(edge, at),
-            Event::Probed {
-                edge,
-                at,
-                asked_at_ms,
-                said,
-            } => self.probed(edge, at, asked_at_ms, said),
+            Event::Hears { edge, at, heard } => self.hears(edge, at, &heard),
+            Event::Push { edge, at } => self.push(edge, at),
+            Event::Polls { edge, at, life } => self.poll(edge, at, life),
+            Event::Polled(poll) => self.polls.push(*poll),
+            Event::Lapses(poll) => self.lapses(&poll),
+            Event::Saves { edge } => self.save(edge),
             Event::Replicate { to, from } => self.replicate(to, from),
             Event::Copies { to, region, log } => {
-                self.store.regions[to.0].replicas[to.1].take(&region, &log);
+                self.store.regions[to.0].replicas[to.1].take(&region, &log, self.now_ms);
             }
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),
@@ -368,7 +366,7 @@ impl Run {
             self.seen.faults += 1;
             self.after(lasts_ms, Event::Mends(fault));
         }
-        let next = self.random.between(200, 6_000);
+        let next = self.random.between(200, 4_000);
         self.after(next, Event::Fault);
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::random::Random;
 use crate::positions::{Entry, Position, RegionName, Vector};
 
 /// A client's write.
@@ -73,11 +74,13 @@ impl Log {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Replica {
     logs: BTreeMap<RegionName, Rc<Log>>,
+    /// Writes that it had and has no more, and when it lost them.
+    lost_at_ms: BTreeMap<Write, u64>,
 }
 
 impl Replica {
-    /// What its readers see, as it would say.
-    pub(super) fn applied(&self) -> Vector {
+    /// What its readers see.
+    fn applied(&self) -> Vector {
         let mut applied = Vector::default();
         for (region, log) in &self.logs {
             applied.set(region, log.end());
@@ -102,22 +105,110 @@ impl Replica {
     }
 
     /// Takes over a copy of a log if it goes further.
-    pub(super) fn take(&mut self, region: &RegionName, log: &Rc<Log>) {
-        if log.is_newer_than(&self.log(region)) {
+    pub(super) fn take(&mut self, region: &RegionName, log: &Rc<Log>, now_ms: u64) {
+        let before = self.log(region);
+        if log.is_newer_than(&before) {
+            self.note_lost(&before, log, now_ms);
             self.logs.insert(region.clone(), log.clone());
+        }
+    }
+
+    /// When it lost a write; none: it never had it, or has it.
+    pub(super) fn lost_at_ms(&self, write: Write) -> Option<u64> {
+        self.lost_at_ms.get(&write).copied()
+    }
+
+    fn note_lost(&mut self, before: &Log, now: &Log, now_ms: u64) {
+        if before.epoch == now.epoch && before.entries.len() <= now.entries.len() {
+            return;
+        }
+        for (_, write) in &now.entries {
+            self.lost_at_ms.remove(write);
+        }
+        let gone = before.entries.iter().filter(|(_, write)| !now.has(*write));
+        self.lost_at_ms
+            .extend(gone.map(|(_, write)| (*write, now_ms)));
+    }
+
+    /// Goes back to what it was.
+    fn go_back_to(&mut self, backup: &Self, now_ms: u64) {
+        let before = self.logs.clone();
+        self.logs.clone_from(&backup.logs);
+        for (region, log) in before {
+            self.note_lost(&log, &backup.log(&region), now_ms);
         }
     }
 }
 
-/// How a region speaks of positions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Speech {
-    /// `Meridian-Committed` on writes and `Meridian-Applied` on all answers.
-    Exact,
-    /// `Meridian-Applied` alone.
-    Observed,
-    /// Nothing at all: its writers are pinned.
-    Silent,
+/// Where a region speaks of positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Speech {
+    /// `Meridian-Committed` on answers to writes.
+    pub(super) commits: bool,
+    /// `Meridian-Applied` on all answers.
+    pub(super) answers: bool,
+    /// On those to health checks.
+    pub(super) probes: bool,
+    /// It pushes to the admin API.
+    pub(super) pushes: bool,
+    /// It answers long polls.
+    pub(super) polls: bool,
+}
+
+impl Speech {
+    /// The ways that there are, the usual ones more often.
+    pub(super) fn any(random: &mut Random) -> Self {
+        let silent = Self::default();
+        let probed = Self {
+            probes: true,
+            ..silent
+        };
+        let observed = Self {
+            answers: true,
+            ..probed
+        };
+        let exact = Self {
+            commits: true,
+            ..observed
+        };
+        let pushed = Self {
+            commits: random.chance(50),
+            pushes: true,
+            ..silent
+        };
+        let polled = Self {
+            polls: true,
+            ..exact
+        };
+        let only_probed = Self {
+            commits: random.chance(50),
+            ..probed
+        };
+        let all = Self {
+            pushes: true,
+            ..polled
+        };
+        random.pick(&[
+            exact,
+            exact,
+            observed,
+            silent,
+            only_probed,
+            pushed,
+            polled,
+            all,
+        ])
+    }
+
+    /// Whether nobody ever hears of a position.
+    pub(super) fn is_silent(self) -> bool {
+        self == Self::default()
+    }
+
+    /// A push speaks for all replicas, and a pin leads to all.
+    pub(super) fn takes_one_replica(self) -> bool {
+        self.pushes || !(self.commits || self.answers)
+    }
 }
 
 /// A region.
@@ -140,6 +231,14 @@ impl Region {
     pub(super) fn leader(&self) -> &Replica {
         &self.replicas[self.leader]
     }
+
+    /// What a replica would say: of its region's own log in any case.
+    pub(super) fn applied(&self, replica: usize) -> Vector {
+        let of = &self.replicas[replica];
+        let mut applied = of.applied();
+        applied.set(&self.name, of.log(&self.name).end());
+        applied
+    }
 }
 
 /// The regions, and what has become of writes.
@@ -156,6 +255,7 @@ pub(super) struct Store {
     /// Writes that every replica had, and some replica then lost.
     pub(super) had_by_all: BTreeSet<Write>,
     everywhere: BTreeSet<Write>,
+    left_behind: BTreeSet<Write>,
 }
 
 impl Store {
@@ -198,18 +298,33 @@ impl Store {
             .extend(self.everywhere.iter().filter(is_gone));
     }
 
+    /// Whether every replica has had it, and some has lost it: an edge that has not heard of that may retire it.
+    pub(super) fn all_have_had(&self, write: Write) -> bool {
+        let replicas = || self.regions.iter().flat_map(|region| &region.replicas);
+        let has_lost = |replica: &Replica| replica.lost_at_ms(write).is_some();
+        replicas().any(has_lost) && replicas().all(|of| has_lost(of) || of.sees(write))
+    }
+
     /// Whether nobody has it any more.
     pub(super) fn is_gone(&self, write: Write) -> bool {
         let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
         !replicas.any(|replica| replica.sees(write))
     }
 
-    /// Whether it is not in the log of the region that took it, as that region has it now.
+    /// Whether its region has left it behind at a fork, even if a later leader of an older epoch brought it back.
     pub(super) fn is_past_a_fork(&self, write: Write) -> bool {
-        !self
-            .regions
+        self.left_behind.contains(&write)
+    }
+
+    fn note_what_is_left_behind(&mut self, at: usize) {
+        let region = &self.regions[at];
+        let log = region.leader().log(&region.name);
+        let of_region = self
+            .written
             .iter()
-            .any(|region| region.leader().log(&region.name).has(write))
+            .filter(|((name, _), _)| *name == region.name);
+        let gone = of_region.filter(|(_, write)| !log.has(**write));
+        self.left_behind.extend(gone.map(|(_, write)| *write));
     }
 
     pub(super) fn back_up(&mut self, at: usize) {
@@ -218,13 +333,13 @@ impl Store {
     }
 
     /// The region's leader comes back from its backup; the other replicas take over its log later.
-    pub(super) fn restore(&mut self, at: usize, new_epoch: Option<u64>) {
+    pub(super) fn restore(&mut self, at: usize, new_epoch: Option<u64>, now_ms: u64) {
         self.note_everywhere();
         let region = &mut self.regions[at];
         let Some(backup) = region.backup.clone() else {
             return;
         };
-        region.replicas[region.leader] = backup;
+        region.replicas[region.leader].go_back_to(&backup, now_ms);
         self.fork(at, new_epoch);
     }
 
@@ -244,6 +359,7 @@ impl Store {
             leader.logs.insert(region.name.clone(), Rc::new(log));
         }
         self.note_what_is_gone();
+        self.note_what_is_left_behind(at);
     }
 
     pub(super) fn epoch(&self, at: usize) -> u64 {

@@ -3,6 +3,7 @@
 use super::{Event, Received, Request, Run};
 use crate::config::plan::Access;
 use crate::ids::Id;
+use crate::simulator::broken::Broken;
 
 impl Run {
     pub(super) fn act(&mut self, client: usize, tab: usize) {
@@ -22,9 +23,15 @@ impl Run {
         let id = self.count;
         self.tell(|| format!("#{id} {request}"));
         self.check_token(&request);
+        self.check_places();
         if request.write.is_some() && request.visit.valid {
             let sessions = &self.edges[request.edge].sessions;
-            sessions.begin_write(request.session, self.now_ms);
+            let now_ms = self.edges[request.edge].steady(self.now_ms);
+            sessions.begin_write(request.session, now_ms);
+        }
+        if self.random.chance(4) {
+            let after = self.random.between(1, 800);
+            self.after(after, Event::Leaves { request: id });
         }
         self.requests.insert(id, request);
         self.ask(id);
@@ -67,8 +74,11 @@ impl Run {
             next: 0,
             began_ms: now_ms,
             asked_at_ms: now_ms,
+            had_all: false,
+            attempt: 0,
             settles: false,
             deadline_ms: now_ms + self.terms.wait_ms,
+            waiting: None,
         }
     }
 
@@ -81,6 +91,20 @@ impl Run {
         if let Some(acknowledged) = received.acknowledged {
             known.acknowledge(acknowledged);
         }
+    }
+
+    /// A client goes away, and waits for nothing any more.
+    pub(super) fn leaves(&mut self, id: u64) {
+        let Some(mut request) = self.requests.remove(&id) else {
+            return;
+        };
+        self.tell(|| format!("#{id} is given up by its client"));
+        self.seen.left += 1;
+        if self.broken == Some(Broken::KeepsPlaces) {
+            std::mem::forget(request.waiting.take());
+        }
+        self.end_write(&request);
+        self.clients[request.client].busy.remove(&request.tab);
     }
 
     /// Answers reach a client in the order in which the edges gave them.

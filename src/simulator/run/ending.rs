@@ -1,11 +1,12 @@
 //! What an answer comes to.
 
-use super::{ASK_EVERY_MS, Answer, At, Event, Received, Request, Run};
+use super::{Answer, Received, Request, Run};
 use crate::positions::{
-    Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
+    Asked, Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
 };
+use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
-use crate::simulator::edge::{Edge, NAMES};
+use crate::simulator::edge::{At, NAMES};
 use crate::simulator::store::Write;
 
 impl Run {
@@ -31,15 +32,17 @@ impl Run {
             Minted::Pin(_) | Minted::Nothing => Given::Pin,
         };
         if given == Given::Pin {
-            self.clients[request.client].begins_pinned_write();
+            self.clients[request.client].begins_pinned_write(write);
         }
-        let now = Edge::now(self.now_ms);
         let edge = &self.edges[request.edge];
+        let now = edge.now(self.now_ms);
         let memory = (&edge.sessions, &**edge.applied());
         let lifetimes = self.terms.lifetimes();
-        let token = request
-            .visit
-            .wrote(minted, lifetimes, request.session, memory, now);
+        let visit = match self.broken {
+            Some(Broken::ForgetsTokens) => &mut Visit::default(),
+            _ => &mut request.visit,
+        };
+        let token = visit.wrote(minted, lifetimes, request.session, memory, now);
         self.end_write(&request);
         let jar =
             token.and_then(|token| self.edges[request.edge].seal(token, &region, self.now_ms));
@@ -66,31 +69,43 @@ impl Run {
     pub(super) fn end_write(&self, request: &Request) {
         if request.write.is_some() && request.visit.valid {
             let sessions = &self.edges[request.edge].sessions;
-            sessions.end_write(request.visit.token.session, self.now_ms);
+            let now_ms = self.edges[request.edge].steady(self.now_ms);
+            sessions.end_write(request.visit.token.session, now_ms);
         }
     }
 
     pub(super) fn read(&mut self, id: u64, mut request: Request, at: At, answer: &Answer) {
         let (_, standing, rank) = request.ranked[request.next];
         if !request.visit.valid {
-            return self.pass_on(id, request, answer, None);
+            return self.pass_on(id, request, at, answer, None);
         }
         if request.settles {
-            return self.pass_on(id, request, answer, Some(Mark::Stale));
+            let mark = match self.broken {
+                Some(Broken::HidesStale) => Mark::Fresh,
+                _ => Mark::Stale,
+            };
+            return self.pass_on(id, request, at, answer, Some(mark));
         }
         let origin = self.edges[request.edge].origin(at.0, at.1);
-        let from = (NAMES[at.0], &*origin);
+        let asked = Asked {
+            region: NAMES[at.0],
+            origin: &origin,
+            had_all: request.had_all,
+        };
         let applied = self.edges[request.edge].applied();
         let judged = |visit: &Visit| {
             judge(
                 applied,
-                from,
+                asked,
                 &answer.said,
                 &visit.token.vector,
                 answer.is_conflict,
             )
         };
-        let mut worth = judged(&request.visit);
+        let mut worth = match self.broken {
+            Some(Broken::BelievesEveryAnswer) => Judged::Shows,
+            _ => judged(&request.visit),
+        };
         match worth {
             Judged::Shows => {}
             Judged::NotYet => request.visit.sift(applied),
@@ -107,19 +122,24 @@ impl Run {
                     (false, 0) => Mark::Fresh,
                     (false, _) => Mark::Routed,
                 };
-                self.pass_on(id, request, answer, Some(mark));
+                self.pass_on(id, request, at, answer, Some(mark));
             }
             Judged::NotYet | Judged::Behind => {
-                let again = may_wait && self.now_ms + ASK_EVERY_MS <= request.deadline_ms;
-                request.next += usize::from(!again);
+                let is_not_yet = worth == Judged::NotYet;
+                if may_wait && self.now_ms < request.deadline_ms {
+                    return self.wait(id, request, answer.said.applied.is_some(), is_not_yet);
+                }
+                request.next += 1;
+                request.waiting = None;
                 self.requests.insert(id, request);
-                self.after(ASK_EVERY_MS, Event::Asks { request: id });
+                self.ask(id);
             }
         }
     }
 
     /// No region has what the client must see.
     pub(super) fn in_vain(&mut self, id: u64, mut request: Request) {
+        request.waiting = None;
         let may_be_stale = request.write.is_none() && !request.settles && !self.terms.fails;
         if may_be_stale && request.visit.valid {
             request.settles = true;
@@ -139,11 +159,13 @@ impl Run {
         &mut self,
         id: u64,
         mut request: Request,
+        at: At,
         answer: &Answer,
         served: Option<Mark>,
     ) {
-        let now = Edge::now(self.now_ms);
+        request.waiting = None;
         let edge = &self.edges[request.edge];
+        let now = edge.now(self.now_ms);
         let told = served.map(|served| {
             let (sessions, applied) = (&edge.sessions, &**edge.applied());
             request.visit.served(served, sessions, applied, now)
@@ -151,10 +173,11 @@ impl Run {
         let mark = told.as_ref().map(|(mark, _)| *mark);
         self.tell(|| format!("#{id} is read: {mark:?}"));
         self.check_time(id, &request);
-        self.check_read(id, &request, &answer.replica, mark);
+        self.check_read(id, &request, (at, answer), mark);
         self.count_mark(mark);
         let region: RegionName = NAMES[0].into();
         let jar = match told.map(|(_, reissue)| reissue) {
+            Some(_) if self.broken == Some(Broken::TakesTokensBack) => Some(None),
             None | Some(Reissue::Keep) => None,
             Some(Reissue::TakeBack) => {
                 self.seen.taken_back += 1;
