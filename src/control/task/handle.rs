@@ -183,3 +183,28 @@ pub(super) enum Change {
     Force(ForcedState, bool),
     Unforce(String, Option<String>),
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::poll;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_commands_wait_for_the_writer_then_notes_are_lost_and_callers_wait() {
+        let (control, Inbox(mut inbox)) = Control::new();
+        let mut caller = Box::pin(control.status());
+        for number in 0..=QUEUE {
+            control.suspect("a".into(), number.to_string());
+        }
+        assert_eq!(inbox.len(), 1_024);
+        assert!(poll!(&mut caller).is_pending());
+        assert_eq!(inbox.len(), 1_024);
+        inbox.recv().await.unwrap();
+        assert!(poll!(&mut caller).is_pending());
+        assert_eq!(inbox.len(), 1_024, "the caller has its place now");
+        let mut told = Vec::new();
+        inbox.recv_many(&mut told, QUEUE).await;
+        assert!(matches!(told.last(), Some(Command::Status(_))));
+    }
+}
