@@ -92,15 +92,15 @@ mod tests {
     async fn so_many_wait_for_a_status_and_others_wait_to_wait() {
         let (desk, mut asked) = Desk::new();
         let mut askers: Vec<Pin<Box<_>>> = Vec::new();
-        for _ in 0..=WAITING {
+        for _ in 0..=4_096 {
             let mut asker = Box::pin(unconstrained(desk.status()));
             assert!(poll!(&mut asker).is_pending());
             askers.push(asker);
         }
-        assert_eq!(asked.len(), WAITING);
+        assert_eq!(asked.len(), 4_096);
         let mut last = askers.pop().unwrap();
         asked.recv().await.unwrap();
         assert!(poll!(&mut last).is_pending());
-        assert_eq!(asked.len(), WAITING, "there was room for the last one now");
+        assert_eq!(asked.len(), 4_096, "there was room for the last one now");
     }
 }

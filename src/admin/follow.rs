@@ -133,7 +133,7 @@ mod tests {
     async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
         let log = EventLog::default();
         let come = || Some(follow(&log, 0, None, PLACES.try_acquire().ok()?));
-        let mut following: Vec<Response> = (0..FOLLOWERS).map(|_| come().unwrap()).collect();
+        let mut following: Vec<Response> = (0..4_096).map(|_| come().unwrap()).collect();
         assert!(come().is_none());
         following.pop();
         following.push(come().unwrap());

@@ -94,12 +94,14 @@ mod tests {
 
     use super::*;
 
-    /// Asks and reads the answer's status line.
+    /// Asks, and reads the head of an answer without a body.
     async fn converse_once(stream: &mut TcpStream) {
         ask(stream).await;
-        let mut answer = [0; 15];
-        stream.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 404 No");
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 404"));
     }
 
     async fn ask(stream: &mut TcpStream) {
@@ -125,15 +127,16 @@ mod tests {
         ));
         let mut first = TcpStream::connect(address).await.unwrap();
         converse_once(&mut first).await;
-        assert_eq!(places.available_permits(), 0);
         let mut second = TcpStream::connect(address).await.unwrap();
         ask(&mut second).await;
+        // All of it runs on this thread: whoever had a place would have its answer by then.
+        for _ in 0..20 {
+            converse_once(&mut first).await;
+        }
         let waits = second.try_read(&mut [0; 1]).unwrap_err();
         assert_eq!(waits.kind(), ErrorKind::WouldBlock);
         drop(first);
-        let mut answer = [0; 12];
-        second.read_exact(&mut answer).await.unwrap();
-        assert_eq!(&answer, b"HTTP/1.1 404");
+        assert_eq!(second.read_u8().await.unwrap(), b'H');
         life.end().await;
     }
 }
