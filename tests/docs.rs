@@ -146,7 +146,8 @@ fn every_alert_has_a_section_of_what_to_do() {
 const TELLERS: &[&str] = &[
     "src/control/follow.rs",
     "src/control/lag.rs",
-    "src/control/task.rs",
+    "src/control/task/commands.rs",
+    "src/control/task/handle.rs",
     "src/control/world/drained.rs",
     "src/control/world/forced.rs",
     "src/control/world/lagging.rs",

@@ -45,7 +45,7 @@ pub(super) async fn tell(
     };
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let (parts, answer) = next.run(request).await.into_parts();
-    let answer = to_bytes(answer, MOST_ANSWER).await.unwrap_or_default();
+    let answer = whole(answer).await;
     let act = Act {
         who: caller.who.to_string(),
         from: caller.from.to_string(),
@@ -74,6 +74,11 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
 /// The beginning of what somebody called: names are shorter than this.
 fn shortened(what: String) -> String {
     what.chars().take(MOST_CALL).collect()
+}
+
+/// An answer; a longer one is lost rather than held in memory.
+async fn whole(answer: Body) -> Bytes {
+    to_bytes(answer, MOST_ANSWER).await.unwrap_or_default()
 }
 
 /// What was sent: as JSON, else that it was none.
@@ -158,6 +163,14 @@ impl Act {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_answer_of_4_mib_passes_and_a_longer_one_is_not_held() {
+        for (given, passed) in [(4 << 20, 4 << 20), ((4 << 20) + 1, 0)] {
+            let answer = whole(Body::from(vec![b' '; given])).await;
+            assert_eq!(answer.len(), passed);
+        }
+    }
 
     #[test]
     fn of_a_call_512_characters_are_told_whatever_they_are() {

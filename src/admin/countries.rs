@@ -109,3 +109,36 @@ fn entry(client: &CountryClient, decision: &[String]) -> Value {
         "decision": decision,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+    use crate::control::World;
+
+    fn snapshot() -> Arc<Snapshot> {
+        let yaml = "regions: { a: { addresses: [192.0.2.1] } }\nservices: { www: { hosts: [www.example.com] } }";
+        let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
+        let mut world = World::new(Arc::new(plan), Arc::default());
+        Arc::new(world.snapshot(0).0)
+    }
+
+    #[test]
+    fn the_answers_for_16_names_are_kept_until_the_next_snapshot() {
+        let (atlas, first, second) = (Atlas::default(), snapshot(), snapshot());
+        let name = |number: usize| format!("host-{number}.example.com");
+        for number in 0..17 {
+            atlas.keep(&first, name(number), Bytes::from(name(number)));
+        }
+        let is_known = |snapshot, number| atlas.known(snapshot, &name(number)).is_some();
+        for number in 0..16 {
+            let known = atlas.known(&first, &name(number));
+            assert_eq!(known, Some(Bytes::from(name(number))));
+        }
+        assert!(!is_known(&first, 16));
+        assert!(!is_known(&second, 0));
+        atlas.keep(&second, name(16), Bytes::from(name(16)));
+        assert!(is_known(&second, 16));
+        assert!(!is_known(&second, 0));
+    }
+}

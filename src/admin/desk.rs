@@ -35,9 +35,14 @@ pub(super) struct Desk(mpsc::Sender<Reply>);
 impl Desk {
     /// Opens it; it closes when nobody can ask any more.
     pub(super) fn open(state: Arc<AdminState>, tasks: &TaskTracker) -> Self {
-        let (desk, asked) = mpsc::channel(WAITING);
+        let (desk, asked) = Self::new();
         tasks.spawn(answer(state, asked));
-        Self(desk)
+        desk
+    }
+
+    fn new() -> (Self, mpsc::Receiver<Reply>) {
+        let (desk, asked) = mpsc::channel(WAITING);
+        (Self(desk), asked)
     }
 
     /// The status as it is now.
@@ -72,4 +77,30 @@ async fn render(state: &AdminState) -> Result<Arc<Rendered>, Closed> {
     let value = status(state, &world);
     let json = Bytes::from(value.to_string());
     Ok(Arc::new(Rendered { value, json }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+
+    use futures_util::poll;
+    use tokio::task::unconstrained;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_wait_for_a_status_and_others_wait_to_wait() {
+        let (desk, mut asked) = Desk::new();
+        let mut askers: Vec<Pin<Box<_>>> = Vec::new();
+        for _ in 0..=4_096 {
+            let mut asker = Box::pin(unconstrained(desk.status()));
+            assert!(poll!(&mut asker).is_pending());
+            askers.push(asker);
+        }
+        assert_eq!(asked.len(), 4_096);
+        let mut last = askers.pop().unwrap();
+        asked.recv().await.unwrap();
+        assert!(poll!(&mut last).is_pending());
+        assert_eq!(asked.len(), 4_096, "there was room for the last one now");
+    }
 }

@@ -34,6 +34,13 @@ pub struct Question {
     pub token: Option<String>,
 }
 
+impl Question {
+    /// Whether the HTTP decision is explained.
+    fn is_of_http(&self) -> bool {
+        self.method.is_some() || self.token.is_some()
+    }
+}
+
 /// Why a question has no answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
@@ -96,83 +103,103 @@ pub fn explain(
     (now_secs, now_ms): (u32, u64),
 ) -> Result<Explanation, QuestionError> {
     let plan = &*snapshot.plan;
-    // HTTP goes by hosts alone; DNS steers every name that the zones say.
-    let is_http = question.method.is_some() || question.token.is_some();
-    let for_host = || plan.service_for_host(&question.name);
-    let service_id = if is_http {
-        for_host()
-    } else {
-        plan.service_for_name(&question.name).or_else(for_host)
-    };
-    let service_id = service_id.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))?;
-    let service = plan.services.of(service_id);
+    let service_id = service_asked_for(plan, question)?;
+    let now = (now_secs, now_ms);
+    let decision = decide(snapshot, keyring, question, service_id, now)?;
     let client = question.client.address();
-    let (place, scope) = snapshot.clients.locate(service_id, client);
-    let token = open_token(
-        snapshot,
-        service.consistency.as_ref(),
-        keyring,
-        question,
-        now_secs,
-    )?;
-    let method = parse_method(question)?;
-    let (spread, narrowest) = Spread::of_network(client);
-    let is_shared_out = snapshot.services.of(service_id).is_shared_out();
-    let scope = if is_shared_out {
-        scope.max(narrowest)
-    } else {
-        scope
+    let location = database.lookup(client);
+    let clients = &snapshot.clients;
+    let estimates = clients.estimates(plan, service_id, &location, client);
+    let now_unix_ms = u64::from(now_secs) * 1_000;
+    let explain_step = |step: Step| {
+        let figure = Figure::of(&step, estimates.iter().flatten(), now_unix_ms);
+        explained(plan, &step, figure)
     };
+    let steps = not_of_service(plan, service_id);
+    Ok(Explanation {
+        service: plan.services.of(service_id).name.to_string(),
+        location,
+        scope: Prefix::around(client, scope(snapshot, service_id, client)),
+        ttl_secs: snapshot.services.of(service_id).ttl.secs(),
+        face: if question.is_of_http() { "http" } else { "dns" },
+        verdict: verdict(&decision),
+        decision: names(plan, decision.ranked.iter().map(|choice| choice.region)),
+        steps: steps
+            .into_iter()
+            .chain(decision.steps)
+            .map(explain_step)
+            .collect(),
+    })
+}
+
+fn decide(
+    snapshot: &Snapshot,
+    keyring: &Keyring,
+    question: &Question,
+    service_id: ServiceId,
+    (now_secs, now_ms): (u32, u64),
+) -> Result<Decision, QuestionError> {
+    let plan = &*snapshot.plan;
+    let client = question.client.address();
+    let consistency = plan.services.of(service_id).consistency.as_ref();
+    let token = open_token(snapshot, consistency, keyring, question, now_secs)?;
+    let method = parse_method(question)?;
+    let (place, _) = snapshot.clients.locate(service_id, client);
     let dns = Ask {
-        spread,
+        spread: Spread::of_network(client).0,
         ..Ask::dns(service_id, place)
+    };
+    let require = Require {
+        vector: token.as_ref().map(|token| &token.vector),
+        pin: pinned(plan, token.as_ref()),
+        now_ms,
     };
     let ask = match &method {
         None => dns,
-        Some(method) => Ask {
-            spread: Spread::of_client(client),
-            vantage: Vantage::Edge,
-            access: if is_safe(method) {
-                Access::Read
-            } else {
-                Access::Write
-            },
-            require: Require {
-                vector: token.as_ref().map(|token| &token.vector),
-                pin: pinned(plan, token.as_ref()),
-                now_ms,
-            },
-            ..dns
-        },
+        Some(method) => over_http(dns, method, client, require),
     };
     let draw = Draw(stable_hash(&client.to_string()));
     let mut decision = steer(snapshot, &ask, draw);
     if method.is_none() {
         pass_over_without_address(plan, &mut decision, question)?;
     }
-    let location = database.lookup(client);
-    let estimates = snapshot
-        .clients
-        .estimates(plan, service_id, &location, client);
-    let now_unix_ms = u64::from(now_secs) * 1_000;
-    let figure = |step: &Step| {
-        let estimates = estimates.iter().flatten();
-        Figure::of(step, estimates, now_unix_ms)
+    Ok(decision)
+}
+
+/// The length of the network around the client that is ranked and shared out alike.
+fn scope(snapshot: &Snapshot, service: ServiceId, client: IpAddr) -> u8 {
+    let (_, scope) = snapshot.clients.locate(service, client);
+    if snapshot.services.of(service).is_shared_out() {
+        scope.max(Spread::of_network(client).1)
+    } else {
+        scope
+    }
+}
+
+/// HTTP goes by hosts alone; DNS steers every name that the zones say.
+fn service_asked_for(plan: &Plan, question: &Question) -> Result<ServiceId, QuestionError> {
+    let for_host = || plan.service_for_host(&question.name);
+    let found = if question.is_of_http() {
+        for_host()
+    } else {
+        plan.service_for_name(&question.name).or_else(for_host)
     };
-    Ok(Explanation {
-        service: service.name.to_string(),
-        location,
-        scope: Prefix::around(client, scope),
-        ttl_secs: snapshot.services.of(service_id).ttl.secs(),
-        face: if method.is_none() { "dns" } else { "http" },
-        verdict: verdict(&decision),
-        decision: names(plan, decision.ranked.iter().map(|choice| choice.region)),
-        steps: not_of_service(plan, service_id)
-            .into_iter()
-            .chain(decision.steps)
-            .map(|step| explained(plan, &step, figure(&step)))
-            .collect(),
-    })
+    found.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))
+}
+
+/// What the proxy would ask for a request of this client.
+fn over_http<'a>(dns: Ask<'a>, method: &Method, client: IpAddr, require: Require<'a>) -> Ask<'a> {
+    Ask {
+        spread: Spread::of_client(client),
+        vantage: Vantage::Edge,
+        access: if is_safe(method) {
+            Access::Read
+        } else {
+            Access::Write
+        },
+        require,
+        ..dns
+    }
 }
 
 fn parse_method(question: &Question) -> Result<Option<Method>, QuestionError> {

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
-use crate::control::Event;
+use crate::control::{Event, EventLog};
 
 /// Who may follow at once: each costs a connection, and what is sent to it.
 const FOLLOWERS: usize = 4_096;
@@ -51,22 +51,26 @@ pub(super) async fn events(
             return error(StatusCode::BAD_REQUEST, "`with` may be `traffic`").into_response();
         }
     };
-    let Ok(place) = PLACES.try_acquire() else {
-        let retry = [("retry-after", "5")];
-        let full = format!("{FOLLOWERS} follow the events already");
-        return (retry, error(StatusCode::SERVICE_UNAVAILABLE, full)).into_response();
-    };
     let traffic = with_traffic.then(|| state.traffic.follow());
-    follow(&state, since, traffic, place)
+    match PLACES.try_acquire() {
+        Ok(place) => follow(state.control.events(), since, traffic, place),
+        Err(_) => full(),
+    }
+}
+
+fn full() -> Response {
+    let retry = [("retry-after", "5")];
+    let full = format!("{FOLLOWERS} follow the events already");
+    (retry, error(StatusCode::SERVICE_UNAVAILABLE, full)).into_response()
 }
 
 fn follow(
-    state: &AdminState,
+    events: &EventLog,
     since: u64,
     traffic: Option<watch::Receiver<Arc<str>>>,
     place: SemaphorePermit<'static>,
 ) -> Response {
-    let (past, follower) = state.control.events().follow(since);
+    let (past, follower) = events.follow(since);
     let events = stream::iter(past).chain(following(follower));
     let events = events.map(|event| Some(sse(&event)));
     // Followers that fall behind are to be disconnected: the end of the events is the end of all.
@@ -119,4 +123,27 @@ fn sse(event: &Event) -> Sent {
         .id(event.id.to_string())
         .event(event.kind.as_str())
         .data(data.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
+        let log = EventLog::default();
+        let come = || Some(follow(&log, 0, None, PLACES.try_acquire().ok()?));
+        let mut following: Vec<Response> = (0..4_096).map(|_| come().unwrap()).collect();
+        assert!(come().is_none());
+        following.pop();
+        following.push(come().unwrap());
+        assert!(come().is_none());
+    }
+
+    #[test]
+    fn one_too_many_is_told_when_to_come_back() {
+        let answer = full();
+        assert_eq!(answer.status(), 503);
+        assert_eq!(answer.headers()["retry-after"], "5");
+    }
 }

@@ -222,3 +222,37 @@ impl Moves {
         each.collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+    use crate::control::World;
+
+    #[test]
+    fn a_thousand_draws_stand_for_the_weights() {
+        let yaml = "
+regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] } }
+services:
+  www:
+    hosts: [www.example.com]
+    steering: { policy: weighted, weights: { a: 83, b: 17 } }
+";
+        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+        let (service, region) = (plan.service("www").unwrap(), |name| {
+            plan.region(name).unwrap()
+        });
+        let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
+        let has = |name, other| {
+            let after = without(&before, region(name), &[service]);
+            let moves = moves((&before, &after), region(name), service, Vantage::Client);
+            assert_eq!(moves.to[&Some(region(other))], moves.has);
+            moves.has[0] * 1_000.0
+        };
+        let (a, b) = (has("a", "b"), has("b", "a"));
+        // A thousand draws of 83 % are within 36 of it 997 times of 1,000, and here they are always the same ones.
+        assert!((a - 830.0).abs() < 36.0, "{a}");
+        assert!((a - a.round()).abs() < 1e-6, "not of a thousand: {a}");
+        assert!((a + b - 1_000.0).abs() < 1e-6, "{a} and {b}");
+    }
+}

@@ -126,3 +126,39 @@ fn flow(flow: &Flow) -> Value {
 fn rounded(number: f64) -> f64 {
     (number * 100.0).round() / 100.0
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+
+    #[test]
+    fn the_400_largest_flows_are_told_and_the_sum_is_of_all() {
+        let yaml = "regions: { a: { addresses: [192.0.2.1] } }\nservices: { www: { hosts: [www.example.com] } }";
+        let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
+        let sample = |region: u64| Sample {
+            client: [192, 0, 2, 1].into(),
+            region: format!("region-{region}").into(),
+            answers: 1_000 * region,
+        };
+        let told = |regions: u64| {
+            let mut recent = Recent::default();
+            recent.tick((1..=regions).map(|region| (None, sample(region))), vec![]);
+            let report = report(&recent, &plan);
+            let flows: Vec<String> = report["flows"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .map(|flow| flow["region"].as_str().unwrap().to_owned())
+                .collect();
+            let all: f64 = recent.flows().iter().map(|flow| flow.per_second).sum();
+            assert_eq!(report["dns_answers_per_s"], rounded(all));
+            flows
+        };
+        assert_eq!(told(400).len(), 400);
+        let flows = told(401);
+        assert_eq!(flows.len(), 400);
+        assert_eq!(flows[0], "region-401");
+        assert!(!flows.contains(&"region-1".to_owned()), "the smallest");
+    }
+}

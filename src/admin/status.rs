@@ -46,7 +46,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
                 "file": error.file, "line": error.line, "column": error.column, "message": error.message,
                 "source": error.source,
             })),
-            "changes": config.changes.iter().take(MOST_CHANGES).collect::<Vec<_>>(),
+            "changes": told_changes(&config.changes),
         },
         "drains": world.drains.iter().map(|drain| json!({
             "region": &*drain.region,
@@ -68,6 +68,10 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
         "regions": regions,
         "lag": lag::of_domains(&snapshot, clock::steady_ms()),
     })
+}
+
+fn told_changes(changes: &[String]) -> Vec<&String> {
+    changes.iter().take(MOST_CHANGES).collect()
 }
 
 struct View<'a> {
@@ -227,6 +231,15 @@ fn overall(states: impl Iterator<Item = &'static str>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_hundred_changes_of_a_reload_are_told() {
+        let changes: Vec<String> = (1..=101).map(|line| format!("change {line}")).collect();
+        assert_eq!(told_changes(&changes[..100]).len(), 100);
+        let told = told_changes(&changes);
+        assert_eq!(told.len(), 100);
+        assert_eq!(told[99], "change 100");
+    }
 
     #[test]
     fn a_region_is_what_its_services_agree_on() {

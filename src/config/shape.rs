@@ -94,29 +94,25 @@ fn check_value(node: &Node, shape: &Shape, path: &str, problems: &mut Vec<Proble
                 check_word(node, words, path, problems)
             }
         },
-        Shape::Point => {
-            let numbers: Vec<f64> = node
-                .items()
-                .iter()
-                .filter_map(|item| item.text()?.parse().ok())
-                .collect();
-            if numbers.len() != 2 || node.items().len() != 2 {
-                problems.push(wrong(
-                    node,
-                    path,
-                    "[latitude, longitude] in degrees, such as [50.11, 8.68]",
-                ));
-            }
-        }
+        Shape::Point => check_point(node, path, problems),
         Shape::Records => {
             if !matches!(node.value, Value::Map(_)) {
-                problems.push(wrong(
-                    node,
-                    path,
-                    "a map of names, such as { www: { A: [192.0.2.1] } }",
-                ));
+                let right = "a map of names, such as { www: { A: [192.0.2.1] } }";
+                problems.push(wrong(node, path, right));
             }
         }
+    }
+}
+
+fn check_point(node: &Node, path: &str, problems: &mut Vec<Problem>) {
+    let numbers: Vec<f64> = node
+        .items()
+        .iter()
+        .filter_map(|item| item.text()?.parse().ok())
+        .collect();
+    if numbers.len() != 2 || node.items().len() != 2 {
+        let right = "[latitude, longitude] in degrees, such as [50.11, 8.68]";
+        problems.push(wrong(node, path, right));
     }
 }
 

@@ -197,3 +197,18 @@ impl Predecessor {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_other_process_is_waited_for_half_a_minute() {
+        let began = Instant::now();
+        let outcome = in_time(std::future::pending::<io::Result<()>>()).await;
+        assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(began.elapsed().as_secs(), 30);
+    }
+}

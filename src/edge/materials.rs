@@ -2,21 +2,17 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::measured::Measured;
+use super::named::Named;
 use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
-use crate::clock;
 use crate::config::plan::{AdminTls, FileRef, HostPattern, LogTarget, Plan};
 use crate::config::{Loaded, Problem};
 use crate::control::Probers;
 use crate::geo::{ClientMap, Database};
 use crate::health::Prober;
 use crate::ids::Table;
-use crate::proxy::{
-    AccessLogSink, CertificateError, ClientVerifier, Credentials, Identities, OriginTls,
-    client_verifier,
-};
+use crate::proxy::{AccessLogSink, ClientVerifier, Credentials, Identities, OriginTls};
 
 /// What HTTPS listeners offer, best first. curl asks for HTTP/1.0 by its name, and fails if that is refused.
 const HTTPS_ALPN: &[&[u8]] = &[b"h2", b"http/1.1", b"http/1.0"];
@@ -139,78 +135,39 @@ pub fn load_materials(
     missing_keys: MissingKeys,
 ) -> Result<Materials, Vec<Problem>> {
     let plan = &loaded.plan;
-    let mut problems = Vec::new();
     let mut warnings = Vec::new();
     let made_of = Sources::of(plan);
-    let database = keep(&mut problems, load_database(plan));
-    let told = |error: CertificateError| certificate_problem(plan, &error);
-    let identities = keep_all(&mut problems, load_identities(plan, &mut warnings));
-    let admin_identities = keep_all(&mut problems, load_admin_identities(plan, &mut warnings));
-    let clients = keep_all(&mut problems, load_clients(plan, &mut warnings));
-    let credentials = Credentials::load(&plan.tls.origins).map_err(told);
-    let credentials = keep(&mut problems, credentials);
-    let before_measured = before.map(|before| &before.measured);
-    let measured = Measured::load(plan, before_measured, &mut warnings);
-    let measured = keep_all(&mut problems, measured);
-    let (
-        Some(database),
-        Some(identities),
-        Some(admin_identities),
-        Some(clients),
-        Some(credentials),
-        Some(measured),
-    ) = (
-        database,
-        identities,
-        admin_identities,
-        clients,
-        credentials,
-        measured,
-    )
-    else {
-        return Err(problems);
-    };
+    let named = Named::load(plan, before, &mut warnings)?;
     let access_log = match missing_keys {
         MissingKeys::Create => open_access_log(plan, before)?,
         MissingKeys::Leave => None,
     };
-    let measured = measured.look_around(plan, &database);
+    let measured = named.measured.look_around(plan, &named.database);
     // Last, because it may write: nothing is written for a configuration that is refused.
     let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
-    let (identities, https, dot) = match same_identities {
-        Some(before) => (
-            before.identities.clone(),
-            before.https.clone(),
-            before.dot.clone(),
-        ),
-        None => (
-            identities.clone(),
-            identities.server_config(HTTPS_ALPN, clients),
-            identities.server_config(DOT_ALPN, None),
-        ),
-    };
-    let admin_tls = match plan.admin.tls {
+    let own = OwnTls::of(named.identities, named.clients, same_identities);
+    let admin_identities = match plan.admin.tls {
         None => None,
-        Some(AdminTls::Edge) => Some(&identities),
-        Some(AdminTls::Own(_)) => admin_identities.as_ref(),
+        Some(AdminTls::Edge) => Some(&own.identities),
+        Some(AdminTls::Own(_)) => named.admin_identities.as_ref(),
     };
-    let admin_tls = admin_tls.map(|identities| identities.server_config(ADMIN_ALPN, None));
+    let admin_tls = admin_identities.map(|identities| identities.server_config(ADMIN_ALPN, None));
     let (origin_tls, trust) = match same_trust {
         Some(before) => (before.origin_tls.clone(), before.trust.clone()),
         None => (
-            OriginTls::new(&plan.tls.origins, &credentials),
-            Trust::new(plan, &credentials),
+            OriginTls::new(&plan.tls.origins, &named.credentials),
+            Trust::new(plan, &named.credentials),
         ),
     };
     Ok(Materials {
-        clients: Arc::new(measured.client_map(plan, &database)),
+        clients: Arc::new(measured.client_map(plan, &named.database)),
         measured,
-        database,
-        identities,
-        https,
-        dot,
+        database: named.database,
+        identities: own.identities,
+        https: own.https,
+        dot: own.dot,
         admin_tls,
         origin_tls,
         probers: probers(plan, &trust),
@@ -222,26 +179,31 @@ pub fn load_materials(
     })
 }
 
-fn keep<T>(problems: &mut Vec<Problem>, outcome: Result<T, Problem>) -> Option<T> {
-    keep_all(problems, outcome.map_err(|problem| vec![problem]))
+/// What this edge shows to clients.
+struct OwnTls {
+    identities: Arc<Identities>,
+    https: Arc<rustls::ServerConfig>,
+    dot: Arc<rustls::ServerConfig>,
 }
 
-fn keep_all<T>(problems: &mut Vec<Problem>, outcome: Result<T, Vec<Problem>>) -> Option<T> {
-    match outcome {
-        Ok(value) => Some(value),
-        Err(wrong) => {
-            problems.extend(wrong);
-            None
+impl OwnTls {
+    fn of(
+        identities: Arc<Identities>,
+        clients: Option<ClientVerifier>,
+        same: Option<&Materials>,
+    ) -> Self {
+        match same {
+            Some(before) => Self {
+                identities: before.identities.clone(),
+                https: before.https.clone(),
+                dot: before.dot.clone(),
+            },
+            None => Self {
+                https: identities.server_config(HTTPS_ALPN, clients),
+                dot: identities.server_config(DOT_ALPN, None),
+                identities,
+            },
         }
-    }
-}
-
-fn load_database(plan: &Plan) -> Result<Arc<Database>, Problem> {
-    match &plan.geo.database {
-        None => Ok(Database::built_in()),
-        Some(file) => Database::open(&file.path)
-            .map(Arc::new)
-            .map_err(|error| Problem::new(Some(file.at.clone()), error.to_string())),
     }
 }
 
@@ -272,74 +234,9 @@ fn access_log_problem(target: &LogTarget, error: &std::io::Error) -> Problem {
     }
 }
 
-fn load_identities(
-    plan: &Plan,
-    warnings: &mut Vec<Problem>,
-) -> Result<Arc<Identities>, Vec<Problem>> {
-    let told = |error: &CertificateError| certificate_problem(plan, error);
-    if !plan.tls.certificates.is_empty() {
-        let now = Duration::from_millis(clock::unix_ms());
-        let (identities, expiring) = Identities::load(&plan.tls.certificates, now)
-            .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
-        warnings.extend(expiring.iter().map(told));
-        return Ok(Arc::new(identities));
-    }
-    let is_shown_by_admin = plan.admin.tls == Some(AdminTls::Edge);
-    if !plan.listen.https.is_empty() || !plan.listen.dns_tls.is_empty() || is_shown_by_admin {
-        let message = "tls.certificates is not set: a self-signed certificate is used, which clients will not trust";
-        warnings.push(Problem::new(None, message.to_owned()));
-    }
-    let made = Identities::self_signed(&hosts(plan));
-    made.map(Arc::new).map_err(|error| {
-        vec![Problem::new(
-            None,
-            format!("no self-signed certificate: {error}"),
-        )]
-    })
-}
-
-/// The certificate of the admin's own, if it has one.
-fn load_admin_identities(
-    plan: &Plan,
-    warnings: &mut Vec<Problem>,
-) -> Result<Option<Arc<Identities>>, Vec<Problem>> {
-    let Some(AdminTls::Own(certificate)) = &plan.admin.tls else {
-        return Ok(None);
-    };
-    let told = |error: &CertificateError| certificate_problem(plan, error);
-    let now = Duration::from_millis(clock::unix_ms());
-    let (identities, expiring) = Identities::load(std::slice::from_ref(certificate), now)
-        .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
-    warnings.extend(expiring.iter().map(told));
-    Ok(Some(Arc::new(identities)))
-}
-
-/// What verifies clients, if they are asked for certificates.
-fn load_clients(
-    plan: &Plan,
-    warnings: &mut Vec<Problem>,
-) -> Result<Option<ClientVerifier>, Vec<Problem>> {
-    let Some(clients) = &plan.tls.clients else {
-        return Ok(None);
-    };
-    let told = |error: &CertificateError| certificate_problem(plan, error);
-    let now = Duration::from_millis(clock::unix_ms());
-    let (verifier, expired) = client_verifier(clients, now)
-        .map_err(|errors| errors.iter().map(told).collect::<Vec<_>>())?;
-    warnings.extend(expired.iter().map(told));
-    Ok(Some(verifier))
-}
-
-fn hosts(plan: &Plan) -> Vec<String> {
+pub(super) fn hosts(plan: &Plan) -> Vec<String> {
     let hosts = plan.services.values().flat_map(|service| &service.hosts);
     hosts.map(HostPattern::to_string).collect()
-}
-
-/// A certificate's problem at the place where the configuration names the file.
-fn certificate_problem(plan: &Plan, error: &CertificateError) -> Problem {
-    let mut files = plan.tls.files().chain(plan.admin.files());
-    let named = files.find(|file| file.path == error.path);
-    Problem::new(named.map(|file| file.at.clone()), error.to_string())
 }
 
 impl Trust {

@@ -1,12 +1,14 @@
 //! The composition root: loads, binds, spawns, wires, drains. The only room that sees every other.
 
 mod before;
+mod beginning;
 mod handover;
 mod inherited;
 mod kernel;
 mod listeners;
 mod materials;
 mod measured;
+mod named;
 mod passing;
 mod reload;
 mod run;

@@ -144,50 +144,24 @@ impl Reloading {
         let (loaded, materials) = loading
             .await
             .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
+        let mut inherited = Inherited::default();
         let bound = self
             .listeners
-            .bind(&loaded.plan.listen, &mut Inherited::default(), self.threads)
-            .map_err(|errors| {
-                errors
-                    .iter()
-                    .map(|e| ConfigProblem::elsewhere(e.to_string()))
-                    .collect::<Vec<_>>()
-            })?;
+            .bind(&loaded.plan.listen, &mut inherited, self.threads);
+        let bound = bound.map_err(|errors| {
+            let told = errors
+                .iter()
+                .map(|e| ConfigProblem::elsewhere(e.to_string()));
+            told.collect::<Vec<_>>()
+        })?;
         if let Some(watch) = watch {
             watch.follow(loaded.watched());
         }
         let mut changes = diff(&self.plan, &loaded.plan).lines();
         changes.extend(materials.changes_since(&self.materials));
-        let at_start_only = |node: &Node| (node.state_dir.clone(), node.upgrade_socket.clone());
-        if at_start_only(&self.plan.node) != at_start_only(&loaded.plan.node) {
-            tracing::warn!(
-                "node.state_dir and node.upgrade_socket are read at the start only: restart to change them"
-            );
-        }
+        self.warn_of_what_waits_for_a_restart(&loaded.plan.node);
         let plan = Arc::new(loaded.plan);
-        self.serving.https.store(materials.https.clone());
-        self.serving.dot.store(materials.dot.clone());
-        self.serving
-            .admin
-            .access
-            .encrypt_with(materials.admin_tls.clone());
-        self.serving
-            .admin
-            .database
-            .store(materials.database.clone());
-        let summary = if changes.is_empty() {
-            "nothing changed".to_owned()
-        } else {
-            changes.join("; ")
-        };
-        let adoption = self.wiring.adoption(plan.clone(), &materials, summary);
-        let generation = self
-            .serving
-            .admin
-            .control
-            .adopt(adoption)
-            .await
-            .map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])?;
+        let generation = self.put_in_force(&plan, &materials, &changes).await?;
         self.listeners.apply(&plan.listen, bound, &self.serving);
         self.plan = plan;
         self.materials = materials;
@@ -195,6 +169,37 @@ impl Reloading {
             generation,
             changes,
         })
+    }
+
+    fn warn_of_what_waits_for_a_restart(&self, new: &Node) {
+        let at_start_only = |node: &Node| (node.state_dir.clone(), node.upgrade_socket.clone());
+        if at_start_only(&self.plan.node) != at_start_only(new) {
+            tracing::warn!(
+                "node.state_dir and node.upgrade_socket are read at the start only: restart to change them"
+            );
+        }
+    }
+
+    /// Nothing of this can fail but for the edge that ends meanwhile.
+    async fn put_in_force(
+        &mut self,
+        plan: &Arc<Plan>,
+        materials: &Materials,
+        changes: &[String],
+    ) -> Result<u64, Vec<ConfigProblem>> {
+        self.serving.https.store(materials.https.clone());
+        self.serving.dot.store(materials.dot.clone());
+        let admin = &self.serving.admin;
+        admin.access.encrypt_with(materials.admin_tls.clone());
+        admin.database.store(materials.database.clone());
+        let summary = if changes.is_empty() {
+            "nothing changed".to_owned()
+        } else {
+            changes.join("; ")
+        };
+        let adoption = self.wiring.adoption(plan.clone(), materials, summary);
+        let adopted = admin.control.adopt(adoption).await;
+        adopted.map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])
     }
 }
 

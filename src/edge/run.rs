@@ -10,20 +10,22 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::before::{Before, Start};
+use super::before::Start;
+use super::beginning::Beginning;
 use super::listeners::{Listeners, Protocol, Serving};
-use super::materials::{Materials, load_materials};
+use super::materials::Materials;
 use super::reload::Reloading;
 use super::sampling::Sampling;
 use super::signatures;
 use super::source::Source;
 use super::watch::Watch;
 use super::wiring::{Wiring, publish_generation};
-use super::zone_keys::MissingKeys;
 use crate::admin::{self, Access, AdminState, Metrics, Readiness};
 use crate::clock;
-use crate::config::{Loaded, Problem, Problems};
-use crate::control::{Audit, ConfigStatus, Control, Memory, Reloader, Store, StoreError};
+use crate::config::Problems;
+use crate::control::{
+    Adoption, Audit, ConfigStatus, Control, Inbox, Memory, ReloadRequests, Reloader, StoreError,
+};
 use crate::dns;
 use crate::latency;
 use crate::proxy::{self, Workers};
@@ -83,6 +85,24 @@ pub(super) struct Running {
 }
 
 impl Running {
+    fn keep_control(&self, control: &Control, inbox: Inbox, first: Adoption, memory: Memory) {
+        let (house, stop) = (&self.housekeeping, &self.stop);
+        control.start(inbox, first, memory, house, stop.clone());
+    }
+
+    /// Where a SIGHUP is told, and what gives the reloads' state back at the end.
+    fn keep_reloading(
+        &self,
+        reloading: Reloading,
+        requests: ReloadRequests,
+        watch: Option<Watch>,
+    ) -> (mpsc::Sender<()>, JoinHandle<Reloading>) {
+        let (hangups, inbox) = mpsc::channel(1);
+        let stop = self.stop_reloads.clone();
+        let reloading = reloading.run(requests, inbox, watch, stop);
+        (hangups, tokio::spawn(reloading))
+    }
+
     fn keep_house(&self, admin: &Arc<AdminState>, wiring: &Wiring, sampling: Sampling) {
         let (house, stop) = (&self.housekeeping, &self.stop);
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
@@ -114,60 +134,34 @@ impl Edge {
     /// Loads, binds and serves; returns once every listener accepts, and once the edge whose place it takes has
     /// stopped. Needs a tokio runtime.
     pub async fn start(
-        mut source: Source,
+        source: Source,
         metrics: Metrics,
         threads: usize,
         start: Start,
     ) -> Result<Self, StartError> {
-        let (mut loaded, materials) = load(&source)?;
-        let store = loaded.plan.node.state_dir.as_deref();
-        let measured = store.map(latency::Store::of);
-        let store = store.map(Store::open).transpose()?;
-        let mut before = Before::find(start, &loaded.plan).await?;
-        let mut listeners = Listeners::default();
-        let bound = before.bind(&listeners, &loaded.plan, threads)?;
-        let bequest = before.ask().await?;
-        if let Some(bequest) = &bequest {
-            source.inherit(bequest, &mut loaded.plan);
-        }
-        let plan = Arc::new(loaded.plan.clone());
-
+        let beginning = Beginning::prepare(source, threads, start).await?;
         let (control, inbox) = Control::new();
         let (reloader, requests) = Reloader::new();
         let running = Running::default();
-        let mut wiring = Wiring::first(&plan, &materials);
-        let context = wiring.context(&plan, &materials, control.clone(), running.tasks.clone());
-        if let Some(bequest) = &bequest {
-            context.inherit_sticky(&bequest["sticky"]);
-        }
+        let (wiring, context) = beginning.wire(&control, &running.tasks);
+        let (plan, materials) = (beginning.plan, beginning.materials);
         let adoption = wiring.adoption(plan.clone(), &materials, "first load".to_owned());
-        let bequest = bequest.map(|bequest| bequest.get("world").cloned().unwrap_or_default());
-        let memory = Memory { store, bequest };
-        let (housekeeping, stop) = (&running.housekeeping, &running.stop);
-        control.start(inbox, adoption, memory, housekeeping, stop.clone());
+        running.keep_control(&control, inbox, adoption, beginning.memory);
 
-        let admin = Arc::new(admin_state(
-            context, &wiring, &materials, control, reloader, metrics,
-        ));
+        let admin = admin_state(context, &wiring, &materials, control, reloader, metrics);
         let workers = Arc::new(Workers::start(threads)?);
         workers.watch(&admin.proxy);
         let serving = Serving::new(&wiring, &admin, &materials, &workers, &running);
-        listeners.apply(&plan.listen, bound, &serving);
+        let mut listeners = beginning.listeners;
+        listeners.apply(&plan.listen, beginning.bound, &serving);
         publish_generation(1);
         admin.readiness.set(true);
         let addresses = addresses(&listeners);
+        let (source, loaded) = (beginning.source, beginning.loaded);
         let watch = source.is_watched().then(|| Watch::new(loaded.watched()));
-        let door = before.relieve(&plan).await?;
-        let sampling = Sampling {
-            ground: wiring.ground.clone(),
-            dns: wiring.dns.clone(),
-            control: admin.control.clone(),
-            store: measured,
-            inbox: admin.proxy.measured.clone(),
-            started_at: addresses.https.into_iter().chain(addresses.http).collect(),
-        };
+        let door = beginning.before.relieve(&plan).await?;
+        let sampling = sampling(&wiring, &admin, beginning.measured, &addresses);
         running.keep_house(&admin, &wiring, sampling);
-        let (hangups, hangup_inbox) = mpsc::channel(1);
         let reloading = Reloading {
             source,
             plan,
@@ -179,13 +173,12 @@ impl Edge {
             door,
             succeeded: running.succeeded.clone(),
         };
-        let stop_reloads = running.stop_reloads.clone();
-        let reloading = reloading.run(requests, hangup_inbox, watch, stop_reloads);
+        let (hangups, reloading) = running.keep_reloading(reloading, requests, watch);
         Ok(Self {
             admin,
             workers,
             running,
-            reloading: tokio::spawn(reloading),
+            reloading,
             hangups,
             addresses,
         })
@@ -266,10 +259,10 @@ fn admin_state(
     control: Control,
     reloader: Reloader,
     metrics: Metrics,
-) -> AdminState {
+) -> Arc<AdminState> {
     let snapshot = context.live.load().snapshot.clone();
     let state_dir = snapshot.plan.node.state_dir.as_deref();
-    AdminState {
+    Arc::new(AdminState {
         proxy: context,
         database: ArcSwap::new(materials.database.clone()),
         control,
@@ -289,7 +282,7 @@ fn admin_state(
         lab: OnceLock::new(),
         traffic: admin::TrafficBoard::default(),
         atlas: admin::Atlas::default(),
-    }
+    })
 }
 
 impl Serving {
@@ -314,14 +307,21 @@ impl Serving {
     }
 }
 
-fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
-    let loaded = source.load().map_err(StartError::Config)?;
-    let materials = load_materials(&loaded, None, MissingKeys::Create)
-        .map_err(|problems| StartError::Config(loaded.problems(problems)))?;
-    for warning in loaded.warnings.iter().chain(&materials.warnings) {
-        tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
+fn sampling(
+    wiring: &Wiring,
+    admin: &AdminState,
+    store: Option<latency::Store>,
+    addresses: &Addresses,
+) -> Sampling {
+    let http = addresses.https.into_iter().chain(addresses.http);
+    Sampling {
+        ground: wiring.ground.clone(),
+        dns: wiring.dns.clone(),
+        control: admin.control.clone(),
+        store,
+        inbox: admin.proxy.measured.clone(),
+        started_at: http.collect(),
     }
-    Ok((loaded, materials))
 }
 
 fn addresses(listeners: &Listeners) -> Addresses {

@@ -174,7 +174,59 @@ fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::{Instant, interval, sleep};
+
     use super::*;
+
+    /// A file that has changed, and how to say that something in its folder stirs.
+    fn changed_file(folder: &Path) -> (Watch, mpsc::Sender<()>) {
+        let file = folder.join("edge.yaml");
+        std::fs::write(&file, "before").unwrap();
+        let mut watch = Watch::new(vec![file.clone()]);
+        let (stir, stirred) = mpsc::channel(1);
+        (watch.watcher, watch.stirred) = (None, stirred);
+        std::fs::write(&file, "after").unwrap();
+        (watch, stir)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_change_counts_a_tenth_of_a_second_after_the_last_stir() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watch, stir) = changed_file(folder.path());
+        let began = Instant::now();
+        let editor = async {
+            for _ in 0..3 {
+                stir.send(()).await.unwrap();
+                sleep(Duration::from_millis(60)).await;
+            }
+            sleep(POLL).await;
+        };
+        tokio::select! {
+            () = watch.changed() => {}
+            () = editor => panic!("the change was not seen"),
+        }
+        assert_eq!(began.elapsed().as_millis(), 2 * 60 + 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_folder_that_never_settles_is_looked_at_after_a_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut watch, stir) = changed_file(folder.path());
+        let began = Instant::now();
+        let restless = async {
+            let mut writes = interval(Duration::from_millis(50));
+            while began.elapsed() < POLL {
+                writes.tick().await;
+                // Full: nobody has looked since.
+                let _ = stir.try_send(());
+            }
+        };
+        tokio::select! {
+            () = watch.changed() => {}
+            () = restless => panic!("the change was not seen"),
+        }
+        assert_eq!(began.elapsed().as_millis(), 1_000);
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_change_that_nobody_tells_of_is_found_by_the_poll() {

@@ -22,13 +22,18 @@ pub(super) async fn follow(
 ) -> Response {
     let field = |name: &str| asked.iter().find(|(key, _)| key == name);
     let after = field("after").map_or("", |(_, value)| value);
-    let wait = field("wait").and_then(|(_, value)| parse_duration(value).ok());
+    let wait = field("wait").map(|(_, value)| &**value);
     let mut replica = region.watch_replica();
     let news = replica.wait_for(|replica| positions(replica.applied()) != after);
-    let most = wait.unwrap_or_default().min(WAIT_MAX);
     // Over or not, the answer says what is applied now.
-    let _in_time = timeout(most, news).await.is_ok();
+    let _in_time = timeout(held_for(wait), news).await.is_ok();
     face::answer(&region, "")
+}
+
+/// Not at all without a duration.
+fn held_for(wait: Option<&str>) -> Duration {
+    let wait = wait.and_then(|wait| parse_duration(wait).ok());
+    wait.unwrap_or_default().min(WAIT_MAX)
 }
 
 /// As `after` says it: how far, and not where epochs began.
@@ -38,4 +43,23 @@ fn positions(applied: &Applied) -> String {
         .split(',')
         .filter_map(|entry| entry.split('@').next());
     entries.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_poll_is_held_as_long_as_it_asks_up_to_a_minute() {
+        for (wait, secs) in [
+            (None, 0),
+            (Some("soon"), 0),
+            (Some("30s"), 30),
+            (Some("60s"), 60),
+            (Some("61s"), 60),
+            (Some("1h"), 60),
+        ] {
+            assert_eq!(held_for(wait).as_secs(), secs, "{wait:?}");
+        }
+    }
 }

@@ -51,12 +51,15 @@ impl Life {
 
     /// Serves HTTP/1.1; connections are cut, not drained, when this life ends.
     pub(super) fn serve(&self, listener: TcpListener, router: Router) {
-        self.spawn(accept(listener, router, self.clone()));
+        self.spawn(accept(listener, router, self.clone(), places()));
     }
 }
 
-async fn accept(listener: TcpListener, router: Router, life: Life) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+fn places() -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(CONNECTIONS_MAX))
+}
+
+async fn accept(listener: TcpListener, router: Router, life: Life, places: Arc<Semaphore>) {
     loop {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else {
             return;
@@ -80,5 +83,60 @@ async fn converse(stream: TcpStream, router: Router, _place: OwnedSemaphorePermi
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     if let Err(error) = conversation.await {
         tracing::debug!(%error, "a connection to the lab ended early");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::ErrorKind;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+
+    /// Asks, and reads the head of an answer without a body.
+    async fn converse_once(stream: &mut TcpStream) {
+        ask(stream).await;
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"\r\n\r\n") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        assert!(answer.starts_with(b"HTTP/1.1 404"));
+    }
+
+    async fn ask(stream: &mut TcpStream) {
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nhost: lab\r\n\r\n")
+            .await
+            .unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_1025th_connection_waits_until_another_ends() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let life = Life::begin(&CancellationToken::new());
+        let places = places();
+        // All but one are taken already.
+        let _others = places.clone().acquire_many_owned(1_023).await.unwrap();
+        life.spawn(accept(
+            listener,
+            Router::new(),
+            life.clone(),
+            places.clone(),
+        ));
+        let mut first = TcpStream::connect(address).await.unwrap();
+        converse_once(&mut first).await;
+        let mut second = TcpStream::connect(address).await.unwrap();
+        ask(&mut second).await;
+        // All of it runs on this thread: whoever had a place would have its answer by then.
+        for _ in 0..20 {
+            converse_once(&mut first).await;
+        }
+        let waits = second.try_read(&mut [0; 1]).unwrap_err();
+        assert_eq!(waits.kind(), ErrorKind::WouldBlock);
+        drop(first);
+        assert_eq!(second.read_u8().await.unwrap(), b'H');
+        life.end().await;
     }
 }

@@ -98,124 +98,90 @@ impl From<Refusal> for Problem {
     }
 }
 
-/// How a problem shows: status, the slug of its type, its title, and RFC 9209's error.
-struct Form {
-    status: StatusCode,
-    slug: &'static str,
-    title: &'static str,
-    error: &'static str,
-}
-
 impl Problem {
     /// Whether it speaks against the origin that was asked, and not against the client or this edge.
     pub(super) fn is_of_origin(&self) -> bool {
         self.fault() == "origin"
     }
 
-    fn form(&self) -> Form {
-        let (status, slug, title, error) = match self {
-            Self::Malformed(_) => (
-                StatusCode::BAD_REQUEST,
-                "malformed",
-                "Malformed request",
-                "http_request_error",
-            ),
-            Self::Stalled => (
-                StatusCode::REQUEST_TIMEOUT,
-                "stalled",
-                "Request timeout",
-                "http_request_error",
-            ),
-            Self::BodyTooLong(_) => (
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body-too-long",
-                "Body too long",
-                "http_request_error",
-            ),
-            Self::HeadersTooLarge(_) => (
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-                "headers-too-large",
-                "Headers too large",
-                "http_request_error",
-            ),
-            Self::UnknownHost(_) => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "unknown-host",
-                "Unknown host",
-                "destination_not_found",
-            ),
-            Self::Misdirected(_) => (
-                StatusCode::MISDIRECTED_REQUEST,
-                "misdirected",
-                "Misdirected request",
-                "http_request_error",
-            ),
-            Self::Unreachable(_) => (
-                StatusCode::BAD_GATEWAY,
-                "unreachable",
-                "Origin unreachable",
-                "destination_unavailable",
-            ),
-            Self::BrokenOrigin(_) => (
-                StatusCode::BAD_GATEWAY,
-                "broken-origin",
-                "Origin broke off",
-                "http_response_incomplete",
-            ),
-            Self::MalformedAnswer(_) => (
-                StatusCode::BAD_GATEWAY,
-                "malformed-answer",
-                "Malformed answer",
-                "http_protocol_error",
-            ),
-            Self::OriginTimeout(_) => (
-                StatusCode::GATEWAY_TIMEOUT,
-                "origin-timeout",
-                "Origin timeout",
-                "http_response_timeout",
-            ),
-            Self::Isolated(_) => (
-                StatusCode::BAD_GATEWAY,
-                "isolated",
-                "Edge cannot connect",
-                "destination_unavailable",
-            ),
-            Self::NoRegion(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "no-region",
-                "No region able",
-                "destination_unavailable",
-            ),
-            Self::Overloaded => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "overloaded",
-                "Overloaded",
-                "connection_limit_reached",
-            ),
-            Self::Shedding(_) => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "shedding",
-                "Edge overloaded",
-                "proxy_internal_response",
-            ),
-            Self::NotCaughtUp => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                "not-caught-up",
-                "Not caught up",
-                "destination_unavailable",
-            ),
-        };
-        Form {
-            status,
-            slug,
-            title,
-            error,
+    /// The status of its answer.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Malformed(_) => StatusCode::BAD_REQUEST,
+            Self::Stalled => StatusCode::REQUEST_TIMEOUT,
+            Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::UnknownHost(_) | Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
+            Self::Unreachable(_)
+            | Self::BrokenOrigin(_)
+            | Self::MalformedAnswer(_)
+            | Self::Isolated(_) => StatusCode::BAD_GATEWAY,
+            Self::OriginTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
+            Self::NoRegion(_) | Self::Overloaded | Self::Shedding(_) | Self::NotCaughtUp => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
         }
     }
 
-    /// The status of its answer.
-    pub(super) fn status(&self) -> StatusCode {
-        self.form().status
+    /// The slug of its type, which the metric has as its label.
+    pub(super) fn label(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "malformed",
+            Self::Stalled => "stalled",
+            Self::BodyTooLong(_) => "body-too-long",
+            Self::HeadersTooLarge(_) => "headers-too-large",
+            Self::UnknownHost(_) => "unknown-host",
+            Self::Misdirected(_) => "misdirected",
+            Self::Unreachable(_) => "unreachable",
+            Self::BrokenOrigin(_) => "broken-origin",
+            Self::MalformedAnswer(_) => "malformed-answer",
+            Self::OriginTimeout(_) => "origin-timeout",
+            Self::Isolated(_) => "isolated",
+            Self::NoRegion(_) => "no-region",
+            Self::Overloaded => "overloaded",
+            Self::Shedding(_) => "shedding",
+            Self::NotCaughtUp => "not-caught-up",
+        }
+    }
+
+    fn title(&self) -> &'static str {
+        match self {
+            Self::Malformed(_) => "Malformed request",
+            Self::Stalled => "Request timeout",
+            Self::BodyTooLong(_) => "Body too long",
+            Self::HeadersTooLarge(_) => "Headers too large",
+            Self::UnknownHost(_) => "Unknown host",
+            Self::Misdirected(_) => "Misdirected request",
+            Self::Unreachable(_) => "Origin unreachable",
+            Self::BrokenOrigin(_) => "Origin broke off",
+            Self::MalformedAnswer(_) => "Malformed answer",
+            Self::OriginTimeout(_) => "Origin timeout",
+            Self::Isolated(_) => "Edge cannot connect",
+            Self::NoRegion(_) => "No region able",
+            Self::Overloaded => "Overloaded",
+            Self::Shedding(_) => "Edge overloaded",
+            Self::NotCaughtUp => "Not caught up",
+        }
+    }
+
+    /// RFC 9209 §2.3: the error's type.
+    fn error(&self) -> &'static str {
+        match self {
+            Self::Malformed(_)
+            | Self::Stalled
+            | Self::BodyTooLong(_)
+            | Self::HeadersTooLarge(_)
+            | Self::Misdirected(_) => "http_request_error",
+            Self::UnknownHost(_) => "destination_not_found",
+            Self::Unreachable(_) | Self::Isolated(_) | Self::NoRegion(_) | Self::NotCaughtUp => {
+                "destination_unavailable"
+            }
+            Self::BrokenOrigin(_) => "http_response_incomplete",
+            Self::MalformedAnswer(_) => "http_protocol_error",
+            Self::OriginTimeout(_) => "http_response_timeout",
+            Self::Overloaded => "connection_limit_reached",
+            Self::Shedding(_) => "proxy_internal_response",
+        }
     }
 
     /// Whose fault it is: `client`, `origin` or `edge`.
@@ -258,11 +224,6 @@ impl Problem {
         }
     }
 
-    /// As the metric's label has it.
-    pub(super) fn label(&self) -> &'static str {
-        self.form().slug
-    }
-
     /// The answer as the bytes of an HTTP/1.1 message that ends its connection.
     pub(super) fn as_message(&self, node: &str, request_id: &str) -> Vec<u8> {
         let mut response = self.response(node, request_id);
@@ -289,11 +250,10 @@ impl Problem {
 
     /// RFC 9457 §3.
     fn text(&self, request_id: &str) -> String {
-        let form = self.form();
         let text = json!({
-            "type": format!("urn:meridian:problem:{}", form.slug),
-            "title": form.title,
-            "status": form.status.as_u16(),
+            "type": format!("urn:meridian:problem:{}", self.label()),
+            "title": self.title(),
+            "status": self.status().as_u16(),
             "detail": self.to_string(),
             "request_id": request_id,
         });
@@ -302,18 +262,17 @@ impl Problem {
 
     /// The answer for the client.
     pub(super) fn response(&self, node: &str, request_id: &str) -> Response<Body> {
-        let form = self.form();
         let mut response = Response::new(Body::made(self.text(request_id)));
-        *response.status_mut() = form.status;
+        *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(
             CONTENT_TYPE,
             HeaderValue::from_static("application/problem+json"),
         );
-        if form.status == StatusCode::SERVICE_UNAVAILABLE {
+        if self.status() == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(RETRY_AFTER, RETRY_AFTER_SECS.into());
         }
-        insert_proxy_status(headers, node, form.error, &self.to_string());
+        insert_proxy_status(headers, node, self.error(), &self.to_string());
         response
     }
 }

@@ -153,24 +153,27 @@ fn enable(
     if service.when_none_healthy == WhenNoneHealthy::None {
         return Err(Refusal::NoneHealthy);
     }
-    let only_drained = !members.iter().any(|member| member.admin.takes_traffic());
+    Ok((
+        members.clone(),
+        Candidates::new(),
+        fail_open(members, steps),
+    ))
+}
+
+/// Everybody comes back.
+fn fail_open(members: &Candidates, steps: &mut Steps) -> Verdict {
     for member in members {
         let reason = match member.admin {
             Admin::Enabled | Admin::Returning(_) => Reason::BackUnhealthy,
             Admin::Leaving { .. } | Admin::Draining | Admin::Drained => Reason::BackDrained,
         };
-        steps.push(Step {
-            region: member.region,
-            kept: true,
-            reason,
-        });
+        steps.push(keep_for(member.region, reason));
     }
-    let who = if only_drained {
-        FailOpen::Drained
+    if members.iter().any(|member| member.admin.takes_traffic()) {
+        Verdict::FailOpen(FailOpen::Unhealthy)
     } else {
-        FailOpen::Unhealthy
-    };
-    Ok((members.clone(), Candidates::new(), Verdict::FailOpen(who)))
+        Verdict::FailOpen(FailOpen::Drained)
+    }
 }
 
 fn ability(service: &Service, ask: &Ask<'_>, member: &MemberState) -> (bool, Reason) {

@@ -4,36 +4,36 @@
 
 mod access_log;
 mod admin;
+mod dns;
 mod latency;
+mod listen;
+mod node;
+mod regions;
 mod service;
 mod tls;
 mod traffic;
 mod zone;
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::kinds::{parse_alias, parse_origin};
-use crate::config::plan::{
-    ClientLimits, ClientTimeouts, FileRef, Geo, HttpMode, Key, Listen, Node as PlanNode, Origin,
-    Plan, ProxyHeader, RateLimit, Region, SourceAt,
-};
+use crate::config::plan::{FileRef, Geo, Plan, Region, SourceAt};
 use crate::config::problem::{Problem, nearest};
 use crate::config::tree::{Entry, Node};
 use crate::config::zone_files::ZoneFiles;
+use crate::earth::GeoPoint;
+use crate::ids::{RegionId, Table};
+use crate::prefix::Prefix;
+use crate::units::{Secret, parse_duration};
 use access_log::access_log;
+use dns::rate_limit;
 use latency::latency;
+use listen::listen;
+use node::{keys, node};
+use regions::regions;
 use service::services;
 use zone::zones;
-
-use crate::earth::GeoPoint;
-use crate::geo::well_known;
-use crate::ids::{MOST_ENTRIES, OriginId, RegionId, Table};
-use crate::prefix::Prefix;
-use crate::proxy_protocol;
-use crate::units::{Secret, parse_duration};
 
 /// Collects what is wrong and what is doubtful while compiling.
 pub(super) struct Compiling<'a> {
@@ -158,44 +158,6 @@ fn point(node: Option<&Node>) -> Option<Result<GeoPoint, String>> {
     Some(GeoPoint::new(lat, lon).map_err(|error| error.to_string()))
 }
 
-fn node(root: &Node, compiling: &mut Compiling<'_>) -> PlanNode {
-    let node = root.get("node");
-    let location = node.and_then(|node| node.get("location"));
-    let point = point(location);
-    if let (Some(Err(message)), Some(node)) = (&point, location) {
-        compiling.problem(&node.at, message.clone());
-    }
-    let name = node.and_then(|node| node.read("name", |text| Some(text.to_owned())));
-    let host_name = || nix::unistd::gethostname().ok()?.into_string().ok();
-    let state_dir = node.and_then(|node| file(node, "state_dir"));
-    let state_dir = state_dir.map(|file| file.path);
-    let upgrade_socket = node.and_then(|node| file(node, "upgrade_socket"));
-    PlanNode {
-        name: name
-            .or_else(host_name)
-            .unwrap_or_else(|| "meridian".to_owned())
-            .into(),
-        location: point.and_then(Result::ok),
-        region: own_region(node, compiling),
-        upgrade_socket: upgrade_socket
-            .map(|file| file.path)
-            .or_else(|| Some(state_dir.as_ref()?.join("upgrade.sock"))),
-        state_dir,
-        drain_delay: node
-            .and_then(|node| node.read("drain_delay", duration))
-            .unwrap_or_default(),
-        drain_timeout: node
-            .and_then(|node| node.read("drain_timeout", duration))
-            .unwrap_or(Duration::from_secs(30)),
-    }
-}
-
-fn own_region(node: Option<&Node>, compiling: &mut Compiling<'_>) -> Option<Arc<str>> {
-    let named = node?.get("region")?;
-    let region = compiling.region(named.text()?, &named.at)?;
-    Some(compiling.regions.of(region).name.clone())
-}
-
 /// A file that a key names, relative to the file that names it.
 fn file(node: &Node, key: &str) -> Option<FileRef> {
     file_named(node.get(key)?)
@@ -215,137 +177,8 @@ fn file_named(named: &Node) -> Option<FileRef> {
     })
 }
 
-fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
-    let node = root.get("listen");
-    let mut addresses = |key: &str| -> Vec<SocketAddr> {
-        let mut found: Vec<SocketAddr> = Vec::new();
-        for item in node
-            .and_then(|node| node.get(key))
-            .map_or(&[][..], Node::items)
-        {
-            let Some(address) = item.text().and_then(|text| text.parse::<SocketAddr>().ok()) else {
-                continue;
-            };
-            if address.port() != 0 && found.contains(&address) {
-                compiling.problem(&item.at, format!("{address} appears twice"));
-            } else {
-                found.push(address);
-            }
-        }
-        found
-    };
-    let (dns, dns_tls) = (addresses("dns"), addresses("dns_tls"));
-    let (https, http) = (addresses("https"), addresses("http"));
-    let admin: Option<SocketAddr> = node.and_then(|node| node.read("admin", |t| t.parse().ok()));
-    let mut taken: Vec<SocketAddr> = Vec::new();
-    for address in [&dns, &dns_tls, &https, &http]
-        .into_iter()
-        .flatten()
-        .chain(&admin)
-    {
-        if let Some(node) = node
-            && address.port() != 0
-            && taken.contains(address)
-        {
-            let message = format!("{address} is listened on for two protocols");
-            compiling.problem(&node.at, message);
-        }
-        taken.push(*address);
-    }
-    let timeouts = node.and_then(|node| node.get("timeouts"));
-    let timeout = |key: &str, default: u64| {
-        timeouts
-            .and_then(|node| node.read(key, duration))
-            .unwrap_or(Duration::from_secs(default))
-    };
-    let serves = node
-        .and_then(|node| node.get("http_mode"))
-        .and_then(Node::text)
-        == Some("serve");
-    let trusted = node.and_then(|node| node.get("trusted_proxies"));
-    Listen {
-        dns,
-        dns_tls,
-        https,
-        http,
-        http_mode: if serves {
-            HttpMode::Serve
-        } else {
-            HttpMode::Redirect
-        },
-        admin,
-        timeouts: ClientTimeouts {
-            handshake: timeout("handshake", 10),
-            headers: timeout("headers", 10),
-            idle: timeout("idle", 60),
-        },
-        limits: client_limits(node.and_then(|node| node.get("limits"))),
-        trusted_proxies: trusted
-            .map_or(&[][..], Node::items)
-            .iter()
-            .filter_map(prefix)
-            .collect(),
-        proxy_header: proxy_header(node, compiling),
-    }
-}
-
-fn client_limits(node: Option<&Node>) -> ClientLimits {
-    let count = |key: &str| node.and_then(|node| node.read(key, |text| text.parse().ok()));
-    ClientLimits {
-        connections: count("connections"),
-        connections_per_client: count("connections_per_client").unwrap_or(0),
-        requests: count("requests"),
-        delay: node
-            .and_then(|node| node.read("delay", duration))
-            .unwrap_or(Duration::from_millis(500)),
-    }
-}
-
-fn proxy_header(listen: Option<&Node>, compiling: &mut Compiling<'_>) -> ProxyHeader {
-    let Some(node) = listen.and_then(|listen| listen.get("proxy_protocol")) else {
-        return ProxyHeader::Optional;
-    };
-    if listen.is_some_and(|listen| listen.get("trusted_proxies").is_none()) {
-        let message = "`proxy_protocol` without `trusted_proxies`: nobody's PROXY header is read";
-        compiling.warning(&node.at, message);
-    }
-    match node.text() {
-        Some("off") => ProxyHeader::Off,
-        Some("required") => ProxyHeader::Required,
-        Some(_) | None => ProxyHeader::Optional,
-    }
-}
-
 fn prefix(node: &Node) -> Option<Prefix> {
     node.text()?.parse().ok()
-}
-
-/// Networks that are never limited unless the configuration says otherwise: nobody else is there.
-const LOOPBACK: [(IpAddr, u8); 2] = [
-    (IpAddr::V4(Ipv4Addr::LOCALHOST), 8),
-    (IpAddr::V6(Ipv6Addr::LOCALHOST), 128),
-];
-
-/// On unless it is turned off: an open UDP server is a weapon without it.
-fn rate_limit(root: &Node) -> Option<RateLimit> {
-    let node = root.get("dns").and_then(|dns| dns.get("rate_limit"));
-    if node.and_then(Node::text) == Some("off") {
-        return None;
-    }
-    let number = |key: &str, default: u32| {
-        node.and_then(|node| node.read(key, |text| text.parse().ok()))
-            .unwrap_or(default)
-    };
-    let loopback = || LOOPBACK.map(|(address, length)| Prefix::around(address, length));
-    let exempt = node.and_then(|node| node.get("exempt"));
-    Some(RateLimit {
-        responses_per_second: number("responses_per_second", 200),
-        slip: number("slip", 2),
-        exempt: exempt.map_or_else(
-            || loopback().to_vec(),
-            |exempt| exempt.items().iter().filter_map(prefix).collect(),
-        ),
-    })
 }
 
 fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {
@@ -378,119 +211,6 @@ fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {
         networks,
         asns: node.and_then(|node| file(node, "asn_database")),
     }
-}
-
-fn keys(root: &Node, compiling: &mut Compiling<'_>) -> Vec<Key> {
-    let mut keys: Vec<Key> = Vec::new();
-    for item in root.get("keys").map_or(&[][..], Node::items) {
-        let id = item.read("id", |text| text.parse::<u8>().ok());
-        let (Some(id), Some(secret)) = (id, item.read("secret", secret)) else {
-            continue;
-        };
-        if keys.iter().any(|key| key.id == id) {
-            compiling.problem(&item.at, format!("there are two keys of id {id}"));
-        }
-        keys.push(Key { id, secret });
-    }
-    keys
-}
-
-fn regions(
-    root: &Node,
-    problems: &mut Vec<Problem>,
-) -> (Table<RegionId, Region>, Table<OriginId, Origin>) {
-    let (mut regions, mut origins) = (Table::default(), Table::default());
-    let entries = root.get("regions").map_or(&[][..], Node::entries);
-    if let Some(node) = root
-        .get("regions")
-        .filter(|_| entries.is_empty() || entries.len() > MOST_ENTRIES)
-    {
-        let message = format!("from 1 to {MOST_ENTRIES} regions are expected");
-        problems.push(Problem::new(Some(node.at.clone()), message));
-    }
-    for entry in entries {
-        let id: RegionId = regions.push(Region {
-            name: entry.key.clone(),
-            location: None,
-            jurisdiction: entry.node.read("jurisdiction", |text| Some(text.into())),
-            addresses: Vec::new(),
-            alias: None,
-            origins: Vec::new(),
-            proxy_protocol: entry.node.read("proxy_protocol", proxy_version),
-            weight: entry
-                .node
-                .read("weight", |text| text.parse().ok())
-                .unwrap_or(100),
-        });
-        if let Err(message) = check_name(&entry.key) {
-            problems.push(Problem::new(Some(entry.at.clone()), message));
-        }
-        let location = entry.node.get("location");
-        let given = point(location);
-        if let (Some(Err(message)), Some(node)) = (&given, location) {
-            problems.push(Problem::new(Some(node.at.clone()), message.clone()));
-        }
-        let region = regions.of_mut(id);
-        region.location = given
-            .and_then(Result::ok)
-            .or_else(|| well_known(&entry.key));
-        publish(region, entry.node.get("addresses"), problems);
-        for url in distinct(entry.node.get("origins"), problems, |text| {
-            parse_origin(text).ok()
-        }) {
-            let origin = origins.push(Origin { region: id, url });
-            region.origins.push(origin);
-        }
-    }
-    (regions, origins)
-}
-
-fn proxy_version(text: &str) -> Option<proxy_protocol::Version> {
-    match text {
-        "v1" => Some(proxy_protocol::Version::V1),
-        "v2" => Some(proxy_protocol::Version::V2),
-        _ => None,
-    }
-}
-
-/// RFC 1034 §3.6.2: a CNAME stands alone, so that a region has addresses or one name.
-fn publish(region: &mut Region, node: Option<&Node>, problems: &mut Vec<Problem>) {
-    region.addresses = distinct(node, problems, |text| text.parse().ok());
-    let items = node.map_or(&[][..], Node::items).iter();
-    let aliases = items.filter_map(|item| {
-        let text = item.text().filter(|text| text.parse::<IpAddr>().is_err())?;
-        Some((item, parse_alias(text).ok()?))
-    });
-    for (item, name) in aliases {
-        if region.alias.is_some() || !region.addresses.is_empty() {
-            let message = format!(
-                "`{name}` is answered with a CNAME, which stands alone: a region has addresses or one host name"
-            );
-            problems.push(Problem::new(Some(item.at.clone()), message));
-        }
-        region.alias = Some(name);
-    }
-}
-
-/// The items of a list; one that is there twice is told of.
-fn distinct<T: PartialEq>(
-    node: Option<&Node>,
-    problems: &mut Vec<Problem>,
-    parse: impl Fn(&str) -> Option<T>,
-) -> Vec<T> {
-    let mut found = Vec::new();
-    for item in node.map_or(&[][..], Node::items) {
-        let Some(value) = item.text().and_then(&parse) else {
-            continue;
-        };
-        if found.contains(&value) {
-            let message = format!("`{}` appears twice", item.text().unwrap_or_default());
-            problems.push(Problem::new(Some(item.at.clone()), message));
-        } else {
-            found.push(value);
-        }
-    }
-    found
 }
 
 /// Names of regions and services stand in headers, cookies and tokens.
@@ -527,6 +247,10 @@ fn doubts(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
         let message = "`keys` is not set: cookies and tokens are signed with a random key, which no other edge knows and no restart keeps";
         compiling.warnings.push(anywhere(None, message.to_owned()));
     }
+    doubt_regions(root, plan, compiling);
+}
+
+fn doubt_regions(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
     for entry in root.get("regions").map_or(&[][..], Node::entries) {
         let Some(id) = plan.region(&entry.key) else {
             continue;

@@ -224,6 +224,63 @@ async fn reports_that_wait_together_are_published_once() {
 }
 
 #[tokio::test]
+async fn so_many_probes_run_at_once_and_the_next_when_one_ends() {
+    const AT_ONCE: usize = 256;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut yaml =
+        format!("regions: {{ slow: {{ origins: ['http://127.0.0.1:{port}'] }} }}\nservices:\n");
+    for service in 0..=AT_ONCE {
+        yaml += &format!(
+            "  s{service}: {{ hosts: [s{service}.example.com], health: {{ interval: 1h, timeout: 1h }} }}\n"
+        );
+    }
+    let running = Running::start(&plan(&yaml), None);
+    // Nobody is answered, so that every probe keeps its connection.
+    let mut probes = Vec::new();
+    for _ in 0..AT_ONCE {
+        let (probe, _) = timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        probes.push(probe);
+    }
+    // All checks run on this thread and have had their turn: one that did not wait would stand in the queue.
+    let listener = listener.into_std().unwrap();
+    let next = listener.accept().unwrap_err();
+    assert_eq!(next.kind(), std::io::ErrorKind::WouldBlock);
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    probes.pop();
+    timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    running.end().await;
+}
+
+/// Nothing of it is probed, so that time may be virtual.
+fn unprobed_plan() -> Arc<Plan> {
+    plan("regions: { up: { jurisdiction: eu } }\nservices: { api: { hosts: [api.example.com] } }")
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_is_saved_once_a_second() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&unprobed_plan(), Some(folder.path()));
+    let files = || std::fs::read_dir(folder.path()).unwrap().count();
+    let mut saved = Vec::new();
+    for _ in 0..3 {
+        let (publish, _) = publisher();
+        let adopted = running.control.adopt(adoption(&unprobed_plan(), publish));
+        adopted.await.unwrap();
+        while files() == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        saved.push(tokio::time::Instant::now());
+        for file in std::fs::read_dir(folder.path()).unwrap() {
+            std::fs::remove_file(file.unwrap().path()).unwrap();
+        }
+    }
+    let apart = (saved[2] - saved[1]).as_millis();
+    assert!((999..=1_001).contains(&apart), "{apart}");
+    running.end().await;
+}
+
+#[tokio::test]
 async fn a_drain_is_in_force_when_its_caller_hears_of_it() {
     let ground = Ground::new();
     let running = Running::start(&ground.plan("30s"), None);

@@ -80,6 +80,21 @@ fn what_is_left_of_the_lag_decides_between_waiting_and_going_elsewhere() {
 }
 
 #[test]
+fn no_lag_counts_for_less_than_the_20_ms_until_it_is_asked_again() {
+    // us: 10 ms and the 5 that are left of 100 ms of lag, which count as 20.
+    let check = |measured, expected| {
+        let scene = Scene::new(STORE)
+            .measured(measured)
+            .committed("eu", 1, 0)
+            .applied("us", "eu=1", 100)
+            .committed("eu", 2, 1_000);
+        check_mark(&scene, READER.saw("eu=2").at(1_095), expected);
+    };
+    check("us=10 eu=22 ap=200", "routed eu us ap");
+    check("us=10 eu=28 ap=200", "waited us eu ap");
+}
+
+#[test]
 fn no_lag_counts_for_more_than_the_longest_wait() {
     let slow = store()
         .committed("eu", 1, 0)

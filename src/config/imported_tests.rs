@@ -1,0 +1,143 @@
+//! What a file of measured round trips may be, and what is told of one that may not.
+
+use super::*;
+use crate::config::load_text;
+
+fn plan() -> Plan {
+    let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] }, eu-west-1: { addresses: [192.0.2.2] }, ap-northeast-1: { addresses: [192.0.2.3] } }
+services: { www: { hosts: [www.example.com] } }";
+    load_text("edge.yaml", yaml, &|_| None).unwrap().plan
+}
+
+fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("measured");
+    std::fs::write(&path, text).unwrap();
+    let at = SourceAt {
+        file: Path::new("edge.yaml").into(),
+        line: 1,
+        column: 1,
+    };
+    let told = |problems: Vec<Problem>| {
+        let told = problems.into_iter().map(|problem| {
+            let at = problem.at.unwrap();
+            format!("{}:{}: {}", at.line, at.column, problem.message)
+        });
+        told.collect::<Vec<_>>()
+    };
+    let mut warnings = Vec::new();
+    let rows = read_import(&FileRef { path, at }, &plan(), &mut warnings);
+    let rows = rows.map(|rows| {
+        let shown = rows.into_iter().map(|row| {
+            let Measurement { ms, samples, .. } = row.measurement;
+            format!("{} {} {ms} {samples:?}", row.network, row.region)
+        });
+        shown.collect()
+    });
+    (rows.map_err(told), told(warnings))
+}
+
+#[test]
+fn csv_and_json_say_the_same() {
+    let csv = "# measured in March\nregion, network, ms, samples, note\neu-west-1,203.0.113.0/24,23.5,41,x\n\n\"us-east-1\",AS64500,80,,\neu-west-1,JP,220\n";
+    let json = r#"[
+  { "network": "203.0.113.0/24", "region": "eu-west-1", "ms": 23.5, "samples": 41 },
+  { "network": "AS64500", "region": "us-east-1", "ms": 80 },
+  { "network": "JP", "region": "eu-west-1", "ms": 220 }
+]"#;
+    let expected: Vec<String> = [
+        "203.0.113.0/24 eu-west-1 23.5 Some(41)",
+        "AS64500 us-east-1 80 None",
+        "JP eu-west-1 220 None",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(import(csv), (Ok(expected.clone()), vec![]));
+    assert_eq!(import(json), (Ok(expected), vec![]));
+    assert_eq!(import(""), (Ok(vec![]), vec![]));
+}
+
+#[track_caller]
+fn refused(text: &str, expected: &[&str]) {
+    let told = import(text).0.unwrap_err();
+    assert_eq!(told.len(), expected.len(), "{told:?}");
+    for (told, expected) in told.iter().zip(expected) {
+        assert!(told.starts_with(expected), "{told}");
+    }
+}
+
+#[test]
+fn what_is_wrong_is_told_with_its_line_and_column() {
+    refused(
+        "region,ms\n",
+        &["1:1: the first line names the columns, and there is no `network`"],
+    );
+    refused(
+        "network,region,ms\n10.0.0.1/8,eu-west-1,20\nJP,eu-west-1, fast\nXX,eu-west-1,1\nJP,,3\nJP,eu-west-1,0\nJP,eu-west-1,1,2\n",
+        &[
+            "2:1: `10.0.0.1/8` is not a network",
+            "3:15: `fast` is no round trip",
+            "4:1: `XX` is no country",
+            "5:1: `region` is missing",
+            "6:14: `0` is no round trip",
+            "7:1: 4 columns, and the head names 3",
+        ],
+    );
+    refused(
+        "[\n  { \"network\": \"JP\", \"region\": \"eu-west-1\", \"ms\": -1 },\n  7 ]",
+        &["2:51: `-1` is no round trip", "3:3: an object is expected"],
+    );
+    refused("[ { \"network\": ", &["1:"]);
+}
+
+#[test]
+fn a_file_of_64_mib_is_read_and_a_longer_one_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("measured");
+    let read = |bytes: u64| {
+        std::fs::File::create(&path)
+            .unwrap()
+            .set_len(bytes)
+            .unwrap();
+        open(&path).map(|(text, _)| text.len())
+    };
+    assert_eq!(read(MOST_BYTES), Ok(64 << 20));
+    assert_eq!(
+        read(MOST_BYTES + 1),
+        Err("it has more than 64 MiB".to_owned())
+    );
+}
+
+#[test]
+fn a_million_rows_are_read_and_one_more_refused() {
+    let mut text = "network,region,ms\n".to_owned();
+    text.push_str(&"JP,eu-west-1,9\n".repeat(MOST_ROWS));
+    let rows = import(&text).0.unwrap();
+    assert_eq!(rows.len(), 1_000_000);
+    text.push_str("JP,eu-west-1,9\n");
+    refused(&text, &["1000002:1: a file has at most 1000000 rows"]);
+}
+
+#[test]
+fn an_unknown_region_is_warned_of_once_and_left_out() {
+    let (rows, warnings) =
+        import("network,region,ms\nJP,eu-west-2,200\nNL,eu-west-2,9\nNL,eu-west-1,15\n");
+    assert_eq!(rows.unwrap(), ["NL eu-west-1 15 None"]);
+    assert_eq!(
+        warnings,
+        ["2:4: there is no region `eu-west-2`, its rows are left out: did you mean `eu-west-1`?"]
+    );
+}
+
+#[test]
+fn what_light_rules_out_is_warned_of_and_left_out() {
+    let (rows, warnings) = import(
+        "network,region,ms\nAS1,us-east-1,5\nAS1,ap-northeast-1,5\nAS2,us-east-1,5\nAS2,ap-northeast-1,160\n",
+    );
+    assert_eq!(rows.unwrap().len(), 2);
+    assert_eq!(warnings.len(), 1);
+    assert!(
+        warnings[0].starts_with("2:5: AS1 cannot be so near to all"),
+        "{warnings:?}"
+    );
+}

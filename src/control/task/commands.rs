@@ -1,0 +1,87 @@
+//! What the writer does when it is asked.
+
+use super::handle::{Change, Command};
+use super::{Adoption, Writer, look_every, now};
+use crate::clock;
+use crate::control::bequest::bequeath;
+use crate::control::drains::DrainRefused;
+use crate::control::events::{Event, Kind};
+
+impl Writer {
+    pub(super) fn obey(&mut self, command: Command) {
+        // A reply that nobody waits for any more is no loss.
+        match command {
+            Command::Adopt(adoption, reply) => {
+                let _ = reply.send(self.adopt(*adoption));
+            }
+            Command::Change(change, reply) => {
+                let _ = reply.send(self.change(change));
+            }
+            Command::Status(reply) => {
+                let _ = reply.send(self.world.status());
+            }
+            Command::Probes(region, service, reply) => {
+                let _ = reply.send(self.world.probes(&region, service.as_deref()));
+            }
+            Command::Suspect(region, message) => {
+                let event = self.world.suspect(&region, message, clock::unix_ms());
+                self.record([event]);
+                self.publish();
+            }
+            Command::Republish => {
+                self.published = None;
+                self.publish();
+            }
+            Command::Relocate(plan, clients, reply) => {
+                let _ = reply.send(self.world.relocate(&plan, clients));
+                self.publish();
+            }
+            Command::Tell(event) => self.record([event]),
+            Command::Bequeath(reply) => {
+                self.is_bequeathed = true;
+                let _ = reply.send(bequeath(&self.world, now()));
+            }
+            Command::Resume => {
+                self.is_bequeathed = false;
+                self.unsaved = true;
+            }
+        }
+    }
+
+    fn adopt(&mut self, adoption: Adoption) -> u64 {
+        self.look_every = look_every(&adoption.plan);
+        self.world.adopt(adoption.plan, adoption.clients);
+        self.traffic.retain(|key| self.world.owner(key).is_some());
+        self.publish = adoption.publish;
+        self.run_checks(&adoption.probers);
+        self.follows.run(&self.world, &adoption.probers);
+        self.publish();
+        self.unsaved = true;
+        let generation = self.world.generation();
+        let message = format!(
+            "configuration {generation} is in force: {}",
+            adoption.summary
+        );
+        self.record([Event::new(Kind::Reload, clock::unix_ms(), message)]);
+        generation
+    }
+
+    fn change(&mut self, change: Change) -> Result<(), DrainRefused> {
+        if self.is_bequeathed {
+            return Err(DrainRefused::HandedOver);
+        }
+        let (world, now_ms) = (&mut self.world, clock::unix_ms());
+        // Who was refused, and why, is told by the audit.
+        let event = match change {
+            Change::Drain(drain, force) => world.drain(drain, force),
+            Change::Undrain(region, service) => world.undrain(&region, service.as_deref(), now_ms),
+            Change::Force(forced, anyway) => world.force(forced, anyway),
+            Change::Unforce(region, service) => world.unforce(&region, service.as_deref(), now_ms),
+        }?;
+        self.record([event]);
+        self.publish();
+        self.unsaved = true;
+        self.save();
+        Ok(())
+    }
+}

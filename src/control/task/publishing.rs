@@ -1,0 +1,79 @@
+//! When the writer tells of a new snapshot, of events, and when it saves.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{Writer, now};
+use crate::clock;
+use crate::control::events::Event;
+use crate::control::store::remember;
+use crate::steering::{Edge, Snapshot};
+
+/// A round trip is published anew when it moved by this many ms and this share.
+const MOVED_MS: f64 = 2.0;
+const MOVED_SHARE: f64 = 0.2;
+
+impl Writer {
+    pub(super) fn record(&self, events: impl IntoIterator<Item = Event>) {
+        for event in events {
+            self.events.record(event);
+        }
+    }
+
+    /// Publishes a snapshot if it says anything new.
+    pub(super) fn publish(&mut self) {
+        let (snapshot, events) = self.world.snapshot(clock::unix_ms());
+        self.record(events);
+        if self
+            .published
+            .as_ref()
+            .is_some_and(|last| says_the_same(last, &snapshot))
+        {
+            return;
+        }
+        let snapshot = Arc::new(snapshot);
+        self.published = Some(snapshot.clone());
+        self.retired.keep((self.publish)(snapshot));
+    }
+
+    pub(super) fn save(&mut self) {
+        let Some(store) = &self.store else { return };
+        if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
+            return;
+        }
+        match store.save(&remember(&self.world, now())) {
+            Ok(wait) => self.save_from = Instant::now() + wait,
+            Err(error) => {
+                tracing::warn!(%error, "state not saved");
+                self.unsaved = true;
+            }
+        }
+    }
+}
+
+/// Whether publishing again would tell nobody anything.
+pub(in crate::control) fn says_the_same(last: &Snapshot, new: &Snapshot) -> bool {
+    last.generation == new.generation
+        && Arc::ptr_eq(&last.clients, &new.clients)
+        && last.services == new.services
+        && near(&last.edge, &new.edge)
+}
+
+fn near(last: &Edge, new: &Edge) -> bool {
+    let moved = |last: Option<f64>, new: Option<f64>| match (last, new) {
+        (Some(last), Some(new)) => {
+            let by = (last - new).abs();
+            by > MOVED_MS && by > last * MOVED_SHARE
+        }
+        (None, None) => false,
+        (Some(_), None) | (None, Some(_)) => true,
+    };
+    last.by_round_trip == new.by_round_trip
+        && last.by_distance == new.by_distance
+        && last
+            .round_trips
+            .values()
+            .zip(new.round_trips.values())
+            .all(|(last, new)| !moved(last.ms(), new.ms()))
+}

@@ -1,0 +1,94 @@
+//! What an edge starts with: loaded, bound, and taken over from the edge before. Nothing of it runs yet.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+use tokio_util::task::TaskTracker;
+
+use super::before::{Before, Start};
+use super::listeners::{Bound, Listeners};
+use super::materials::{Materials, load_materials};
+use super::run::StartError;
+use super::source::Source;
+use super::wiring::Wiring;
+use super::zone_keys::MissingKeys;
+use crate::config::plan::Plan;
+use crate::config::{Loaded, Problem};
+use crate::control::{Control, Memory, Store};
+use crate::latency;
+use crate::proxy::Context;
+
+/// All that can be refused before anything runs.
+pub(super) struct Beginning {
+    pub(super) source: Source,
+    pub(super) loaded: Loaded,
+    pub(super) plan: Arc<Plan>,
+    pub(super) materials: Materials,
+    pub(super) before: Before,
+    pub(super) listeners: Listeners,
+    pub(super) bound: Bound,
+    /// Where what is measured is kept.
+    pub(super) measured: Option<latency::Store>,
+    pub(super) memory: Memory,
+    /// Clients' regions, as the edge before knew them.
+    sticky: Option<Value>,
+}
+
+impl Beginning {
+    pub(super) async fn prepare(
+        mut source: Source,
+        threads: usize,
+        start: Start,
+    ) -> Result<Self, StartError> {
+        let (mut loaded, materials) = load(&source)?;
+        let state_dir = loaded.plan.node.state_dir.as_deref();
+        let measured = state_dir.map(latency::Store::of);
+        let store = state_dir.map(Store::open).transpose()?;
+        let mut before = Before::find(start, &loaded.plan).await?;
+        let listeners = Listeners::default();
+        let bound = before.bind(&listeners, &loaded.plan, threads)?;
+        let bequest = before.ask().await?;
+        if let Some(bequest) = &bequest {
+            source.inherit(bequest, &mut loaded.plan);
+        }
+        let of_bequest = |key: &str| {
+            let bequest = bequest.as_ref()?;
+            Some(bequest.get(key).cloned().unwrap_or_default())
+        };
+        Ok(Self {
+            plan: Arc::new(loaded.plan.clone()),
+            sticky: of_bequest("sticky"),
+            memory: Memory {
+                store,
+                bequest: of_bequest("world"),
+            },
+            source,
+            loaded,
+            materials,
+            before,
+            listeners,
+            bound,
+            measured,
+        })
+    }
+    /// Wires what its first Plan needs.
+    pub(super) fn wire(&self, control: &Control, tasks: &TaskTracker) -> (Wiring, Arc<Context>) {
+        let (plan, materials) = (&self.plan, &self.materials);
+        let mut wiring = Wiring::first(plan, materials);
+        let context = wiring.context(plan, materials, control.clone(), tasks.clone());
+        if let Some(sticky) = &self.sticky {
+            context.inherit_sticky(sticky);
+        }
+        (wiring, context)
+    }
+}
+
+fn load(source: &Source) -> Result<(Loaded, Materials), StartError> {
+    let loaded = source.load().map_err(StartError::Config)?;
+    let materials = load_materials(&loaded, None, MissingKeys::Create)
+        .map_err(|problems| StartError::Config(loaded.problems(problems)))?;
+    for warning in loaded.warnings.iter().chain(&materials.warnings) {
+        tracing::warn!("{}", loaded.problems(vec![Problem::clone(warning)]));
+    }
+    Ok((loaded, materials))
+}
