@@ -18,7 +18,7 @@ use netlink_packet_sock_diag::inet::{
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 use netlink_sys::{Socket, SocketAddr as NetlinkAddr};
 
-/// The connections that one dump takes in.
+/// The connections of a family that one dump takes in.
 const MOST_CONNECTIONS: usize = 16_384;
 
 /// Clients of the connections to these addresses with their least round trips, ms. The least is what the
@@ -26,13 +26,14 @@ const MOST_CONNECTIONS: usize = 16_384;
 pub(super) fn round_trips(listeners: &[SocketAddr]) -> io::Result<Vec<(IpAddr, f64)>> {
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
+        let enough = found.len() + MOST_CONNECTIONS;
         dump(family, |response| {
             let id = &response.header.socket_id;
             let is_ours = listeners.iter().any(|at| at.port() == id.source_port);
             if let Some(ms) = least_ms(response).filter(|_| is_ours) {
                 found.push((id.destination_address.to_canonical(), ms));
             }
-            found.len() < MOST_CONNECTIONS
+            found.len() < enough
         })?;
     }
     Ok(found)
