@@ -31,7 +31,7 @@ regions:
   us-east-1: {{ addresses: [192.0.2.10] }}
   eu-west-1: {{ addresses: [192.0.2.20] }}
   ap-northeast-1: {{ addresses: [192.0.2.30] }}
-services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: geo }}, health: {{ interval: 1h }} }} }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: geo }}, health: {{ interval: 1h, timeout: 10m }} }} }}
 zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
 "
     )

@@ -29,7 +29,7 @@ regions:
   us-east-1: {{ addresses: [{VIRGINIA}] }}
   eu-west-1: {{ addresses: [{IRELAND}] }}
   eu-central-1: {{ addresses: [{FRANKFURT}] }}
-services: {{ www: {{ hosts: [www.example.com], health: {{ interval: 1h }} }} }}
+services: {{ www: {{ hosts: [www.example.com], health: {{ interval: 1h, timeout: 10m }} }} }}
 zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
 "
     )
