@@ -1,20 +1,6 @@
 use super::*;
-use crate::config::plan::VersionForm;
-use crate::positions::{Report, Reported, parse_vector};
-
-fn vector(text: &str) -> Vector {
-    parse_vector(text, VersionForm::Integer).unwrap()
-}
-
-fn report(applied: &Applied, origin: &str, text: &str, asked_at_ms: u64, now_ms: u64) -> Reported {
-    applied.report(Report {
-        region: &"eu".into(),
-        origin,
-        applied: &vector(text),
-        asked_at_ms,
-        now_ms,
-    })
-}
+use crate::positions::Reported;
+use crate::positions::fixtures::{report, vector};
 
 #[test]
 fn a_region_stands_by_what_it_reported() {

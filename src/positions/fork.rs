@@ -123,11 +123,8 @@ mod tests {
 
     use super::*;
     use crate::config::plan::VersionForm;
-    use crate::positions::{parse_entry, parse_vector};
-
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::fixtures::vector;
+    use crate::positions::parse_entry;
 
     fn forks(told: &[&str]) -> Forks {
         let mut forks = Forks::default();

@@ -50,12 +50,9 @@ pub fn judge(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::{Report, parse_vector};
 
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::Report;
+    use crate::positions::fixtures::vector;
 
     fn asked(origin: &str) -> Asked<'_> {
         Asked {

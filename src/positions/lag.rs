@@ -164,8 +164,9 @@ fn lacking(have: Option<Position>, newest: Position) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::{Report, Standing, parse_vector};
+
+    use crate::positions::fixtures::vector;
+    use crate::positions::{Report, Standing};
 
     fn report(applied: &Applied, region: &str, text: &str, now_ms: u64) {
         applied.report(Report {
@@ -175,10 +176,6 @@ mod tests {
             asked_at_ms: now_ms,
             now_ms,
         });
-    }
-
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
     }
 
     /// Every lag, such as `eu<us 3 in 40 ms`.

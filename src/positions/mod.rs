@@ -6,6 +6,8 @@
 
 mod applied;
 mod fit;
+#[cfg(test)]
+mod fixtures;
 mod fork;
 mod judge;
 mod lag;

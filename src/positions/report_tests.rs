@@ -4,21 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::plan::VersionForm;
+use crate::positions::fixtures::{report, vector};
 use crate::positions::parse_vector;
-
-fn vector(text: &str) -> Vector {
-    parse_vector(text, VersionForm::Integer).unwrap()
-}
-
-fn report(applied: &Applied, origin: &str, text: &str, asked_at_ms: u64, now_ms: u64) -> Reported {
-    applied.report(Report {
-        region: &"eu".into(),
-        origin,
-        applied: &vector(text),
-        asked_at_ms,
-        now_ms,
-    })
-}
 
 #[test]
 fn a_late_report_neither_lowers_nor_raises_nor_accuses() {

@@ -138,12 +138,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::{Membership, Report, Standing, parse_vector};
 
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::fixtures::vector;
+    use crate::positions::{Membership, Report, Standing};
 
     /// Regions `eu` with the origins `a` and `b`, and `us` with `a`.
     fn domain() -> Applied {

@@ -307,10 +307,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::fixtures::vector;
 
     #[test]
     fn a_position_is_a_number_or_an_epoch_with_a_number() {

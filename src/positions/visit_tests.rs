@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::plan::VersionForm;
-use crate::positions::{Membership, Report, parse_position, parse_vector};
+use crate::positions::fixtures::vector;
+use crate::positions::{Membership, Report, parse_position};
 
 const LIFETIMES: Lifetimes = Lifetimes { ttl: 300, pin: 5 };
 
@@ -12,10 +13,6 @@ struct Scene {
     applied: Applied,
     sessions: Sessions,
     now: Now,
-}
-
-fn vector(text: &str) -> Vector {
-    parse_vector(text, VersionForm::Integer).unwrap()
 }
 
 fn token(text: &str) -> Token {

@@ -139,12 +139,9 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::{Membership, Report, parse_vector};
 
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::fixtures::vector;
+    use crate::positions::{Membership, Report};
 
     fn report(applied: &Applied, text: &str, asked_at_ms: u64, now_ms: u64) {
         applied.report(Report {

@@ -154,12 +154,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::plan::VersionForm;
-    use crate::positions::{Forks, parse_vector};
 
-    fn vector(text: &str) -> Vector {
-        parse_vector(text, VersionForm::Integer).unwrap()
-    }
+    use crate::positions::Forks;
+    use crate::positions::fixtures::vector;
 
     fn lacking(applied: &Vector, required: &Vector) -> Option<Need> {
         let forks = Forks::default();

@@ -107,6 +107,13 @@ fn is_of_connection(name: &str) -> bool {
     ) || name.starts_with(OWN_PREFIX)
 }
 
+/// Writes a field as HTTP/1.1 has it.
+pub(super) fn write_field(name: &HeaderName, value: &HeaderValue, text: &mut Vec<u8>) {
+    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+        text.extend_from_slice(part);
+    }
+}
+
 /// Whether a list has this member, in any case.
 fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
     let lines = headers.get_all(name).iter();

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures_util::task::AtomicWaker;
 use http::{HeaderMap, StatusCode};
 
-use super::headers::remove_what_ends_here;
+use super::headers::{remove_what_ends_here, write_field};
 
 /// The most bytes that wait to be written: a client that reads nothing gets no more hints.
 const MOST_WAITING: usize = 64 << 10;
@@ -107,9 +107,7 @@ fn write(status: StatusCode, mut headers: HeaderMap, text: &mut Vec<u8>) {
     let reason = status.canonical_reason().unwrap_or_default();
     text.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
     for (name, value) in &headers {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            text.extend_from_slice(part);
-        }
+        write_field(name, value, text);
     }
     text.extend_from_slice(b"\r\n");
 }

@@ -97,11 +97,12 @@ impl Exchange<'_> {
         if was_led {
             return;
         }
-        let cookies = asked.question.cookies(status, headers);
         let session = self.session(asked.service, &asked.host);
-        if let Some(cookie) = session.remember(&asked.known, region)
-            && cookies != Cookies::Spoil
-        {
+        let Some(cookie) = session.remember(&asked.known, region) else {
+            return;
+        };
+        let cookies = asked.question.cookies(status, headers);
+        if cookies != Cookies::Spoil {
             headers.append(SET_COOKIE, cookie);
             if cookies == Cookies::FitIfPrivate {
                 keep_private(headers);

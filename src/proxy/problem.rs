@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::body::{Body, BodyError};
 use super::guard::Refusal;
-use super::headers::{Via, X_REQUEST_ID};
+use super::headers::{Via, X_REQUEST_ID, write_field};
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;
@@ -239,9 +239,7 @@ impl Problem {
         let reason = status.canonical_reason().unwrap_or_default();
         let mut message = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
         for (name, value) in response.headers() {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                message.extend_from_slice(part);
-            }
+            write_field(name, value, &mut message);
         }
         message.extend_from_slice(b"\r\n");
         message.extend_from_slice(text.as_bytes());

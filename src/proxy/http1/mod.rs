@@ -1,7 +1,7 @@
 //! HTTP/1.1 towards origins: one exchange at a time on a connection.
 //!
 //! hyper's client would be a task for each connection, to which requests, bodies and answers go by channels; that was
-//! a quarter of the instructions of a small request. Here whoever asks reads and writes the connection itself, and the
+//! more than a fifth of the instructions of a small request. Here whoever asks reads and writes the connection itself, and the
 //! body of an answer brings it back.
 
 mod inbox;

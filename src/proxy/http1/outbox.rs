@@ -7,12 +7,13 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, Bytes};
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, Method};
 use hyper::body::{Body as _, Frame};
 use tokio::io::AsyncWrite;
 
 use super::super::body::{Body, BodyError};
 use super::super::guard::Question;
+use super::super::headers::write_field;
 use super::Unanswered;
 
 /// Room for most heads, bytes.
@@ -104,7 +105,7 @@ impl RequestHead<'_> {
         }
         for (name, value) in self.headers {
             if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                write_field(name.as_str(), value, text);
+                write_field(name, value, text);
             }
         }
         match framing {
@@ -116,12 +117,6 @@ impl RequestHead<'_> {
             Framing::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
         text.extend_from_slice(b"\r\n");
-    }
-}
-
-fn write_field(name: &str, value: &HeaderValue, text: &mut Vec<u8>) {
-    for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-        text.extend_from_slice(part);
     }
 }
 
@@ -241,7 +236,7 @@ impl Outbox {
         self.text.extend_from_slice(b"0\r\n");
         for (name, value) in trailers {
             if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                write_field(name.as_str(), value, &mut self.text);
+                write_field(name, value, &mut self.text);
             }
         }
         self.text.extend_from_slice(b"\r\n");

@@ -160,6 +160,19 @@ async fn a_request_of_which_nothing_was_sent_comes_back_with_its_body() {
 }
 
 #[tokio::test]
+async fn an_origin_that_answers_and_closes_before_it_has_the_request_is_heard() {
+    let (mut origin, edge) = duplex(64);
+    let asking = tokio::spawn(ask(Http1::new(edge), Body::made(vec![b'x'; 1000])));
+    let mut begun = [0; 4];
+    origin.read_exact(&mut begun).await.unwrap();
+    origin.write_all(OK).await.unwrap();
+    drop(origin);
+    let answer = asking.await.unwrap().ok().unwrap();
+    let (body, free) = read(answer.into_body()).await;
+    assert_eq!((body.as_str(), free.is_none()), ("ok", true));
+}
+
+#[tokio::test]
 async fn a_head_is_an_answer_only_if_the_body_beside_it_is_one() {
     let (http1, mut origin) = connected();
     let text = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
