@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use http::Request;
 use http::uri::Scheme;
-use http::{Request, Version};
 use hyper::body::Incoming;
-use hyper::server::conn::{http1, http2};
+use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
@@ -22,18 +22,20 @@ use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::body::Source;
 use super::calm::Calm;
 use super::client_cert;
 use super::connection::{Connection, Tls};
 use super::context::{Context, Worker};
 use super::gather::Gather;
-use super::guard::{MOST_BUFFERED, PARSED_FIELDS};
 use super::handle::{Arrival, handle};
+use super::http1::{self, Answer, Handler, Times};
 use super::inbound::is_trusted;
-use super::interim::{Interim, Interims};
-use super::patience::{InTurn, Patient, Refusals, Turn, Turns};
+use super::interim::Interim;
+use super::outcome::count_problem;
 use super::preread::preread;
-use super::problem::Shed;
+use super::problem::{Problem, Shed};
+use super::turns::{InTurn, Turns};
 use super::unread::{Moving, Streams};
 use super::workers::Workers;
 use crate::chance;
@@ -56,10 +58,6 @@ const STREAM_BUFFER: usize = 64 << 10;
 
 /// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
-
-/// How long HTTP/1.1 connections without a request are kept open at the end: what is on its way to one that
-/// closes would be lost (RFC 9112 §9.5).
-const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -285,60 +283,21 @@ impl Accepting {
         }
     }
 
-    /// Logs the heads that the guard refuses.
-    fn refusals(&self, connection: &Arc<Connection>) -> Refusals {
-        let (context, connection) = (self.context.clone(), connection.clone());
-        Box::new(move |problem, head, id| {
-            if let Some(log) = &context.live.load().access_log {
-                log.refuse(&connection, head, problem, id);
-            }
-        })
-    }
-
     async fn http1<S>(self, stream: S, client: Arc<Connection>)
     where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
     {
-        let plan = self.context.live.load().snapshot.plan.clone();
-        let timeouts = plan.listen.timeouts;
-        let (stop, turns) = (self.stop.clone(), Turns::new());
-        let ending = turns.clone();
-        let node = plan.node.name.clone();
-        let interims = Arc::<Interims>::default();
-        let patient = Patient::new(stream, turns.clone(), timeouts.headers, node)
-            .telling(self.refusals(&client))
-            .hinting(interims.clone());
-        let serving = Arc::new(self);
-        let service = service_fn(move |mut request: Request<Incoming>| {
-            if request.version() == Version::HTTP_11 {
-                request.extensions_mut().insert(interims.begin());
-            }
-            let head = Some(turns.head_time());
-            serving
-                .clone()
-                .answer(client.clone(), head, turns.begin(), request)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(timeouts.headers.max(timeouts.idle))
-            .max_headers(PARSED_FIELDS)
-            .max_buf_size(MOST_BUFFERED)
-            .serve_connection(TokioIo::new(patient), service)
-            .with_upgrades();
-        let mut connection = std::pin::pin!(connection);
-        // A request may be on its way to a connection that is idle or new. It is answered, and told to be the last.
-        let quiet = async {
-            stop.cancelled().await;
-            ending.until_idle_from_now(LAST_REQUEST).await;
+        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
+        let times = Times {
+            head: timeouts.headers,
+            idle: timeouts.idle,
         };
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = quiet => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
+        let stop = self.stop.clone();
+        let serving = Serving {
+            accepting: self,
+            client,
         };
-        note_end(ended);
+        http1::serve(stream, times, stop, serving).await;
     }
 
     async fn http2<S>(self, stream: S, client: Arc<Connection>)
@@ -349,11 +308,20 @@ impl Accepting {
         let (stop, turns) = (self.stop.clone(), Turns::new());
         let idle = turns.clone();
         let stream = Gather::new(Calm::new(stream, timeouts.headers));
-        let serving = Arc::new(self);
+        let serving = Arc::new(Serving {
+            accepting: self,
+            client,
+        });
         let service = service_fn(move |request: Request<Incoming>| {
-            serving
-                .clone()
-                .answer(client.clone(), None, turns.begin(), request)
+            let (serving, turn) = (serving.clone(), turns.begin());
+            async move {
+                let request = request.map(Source::Hyper);
+                let Answer {
+                    response,
+                    in_flight,
+                } = serving.answer_after(None, request, None).await;
+                Ok::<_, Infallible>(response.map(|body| InTurn::new(body, turn, in_flight)))
+            }
         });
         let connection = http2::Builder::new(Streams::new(timeouts.idle))
             .timer(TokioTimer::new())
@@ -383,40 +351,67 @@ impl Accepting {
         };
         note_end(ended);
     }
+}
 
-    async fn answer(
-        self: Arc<Self>,
-        connection: Arc<Connection>,
+/// One client's connection on which requests are answered.
+struct Serving {
+    accepting: Accepting,
+    client: Arc<Connection>,
+}
+
+impl Serving {
+    async fn answer_after(
+        &self,
         head: Option<Duration>,
-        turn: Turn,
-        request: Request<Incoming>,
-    ) -> Result<http::Response<InTurn>, Infallible> {
-        let limits = self.context.live.load().snapshot.plan.listen.limits;
-        let in_flight = self.context.crowd.begin(&limits);
+        request: Request<Source>,
+        interim: Option<&Interim>,
+    ) -> Answer {
+        let Accepting {
+            context, worker, ..
+        } = &self.accepting;
+        let limits = context.live.load().snapshot.plan.listen.limits;
+        let in_flight = context.crowd.begin(&limits);
         let arrival = Arrival {
-            connection: &connection,
+            connection: &self.client,
             head,
             shed: match &in_flight {
                 None => Some(Shed::InFlight),
-                Some(_) if self.worker.strain.sheds(chance::below(1000)) => Some(Shed::Late),
+                Some(_) if worker.strain.sheds(chance::below(1000)) => Some(Shed::Late),
                 Some(_) => None,
             },
+            interim,
         };
-        let is_http1 = request.version() < http::Version::HTTP_2;
-        let interim = request.extensions().get::<Interim>().cloned();
-        // Boxed: hyper keeps room for it as long as an HTTP/1.1 connection is open, and moves it several times
-        // for a stream of HTTP/2.
-        let mut response = Box::pin(handle(&self.context, &self.worker, arrival, request)).await;
-        interim.inspect(Interim::close);
-        if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            turn.leave_http();
-        } else if is_http1 && self.stop.is_cancelled() {
-            let close = http::HeaderValue::from_static("close");
-            response
-                .headers_mut()
-                .insert(http::header::CONNECTION, close);
+        // Boxed: hyper moves it several times for a stream of HTTP/2.
+        let response = Box::pin(handle(context, worker, arrival, request)).await;
+        Answer {
+            response,
+            in_flight,
         }
-        Ok(response.map(|body| InTurn::new(body, turn, in_flight)))
+    }
+}
+
+impl Handler for Serving {
+    async fn answer(
+        &self,
+        request: Request<Source>,
+        head: Duration,
+        interim: Option<&Interim>,
+    ) -> Answer {
+        self.answer_after(Some(head), request, interim).await
+    }
+
+    fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8> {
+        count_problem(problem);
+        let id = format!("{:032x}", chance::id_128());
+        let live = self.accepting.context.live.load();
+        if let Some(log) = &live.access_log {
+            log.refuse(&self.client, head, problem, &id);
+        }
+        problem.as_message(&live.snapshot.plan.node.name, &id)
+    }
+
+    fn is_ending(&self) -> bool {
+        self.accepting.stop.is_cancelled()
     }
 }
 

@@ -15,7 +15,7 @@ use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use super::access_log::Journal;
 use super::expect::{Gate, Wanted, Wish};
 use super::headers::remove_own;
-use super::http1::{Http1, Reading};
+use super::http1::{FromClient, Http1, Reading};
 use super::pace::{Pace, Timer};
 use super::replay::Replayed;
 
@@ -70,8 +70,10 @@ pub(super) struct Whole {
 
 /// A body as it is read.
 pub(super) enum Source {
-    /// Of a client, or of an origin over HTTP/2.
+    /// Of a client or an origin over HTTP/2.
     Hyper(Incoming),
+    /// Of a client over HTTP/1.1.
+    Client(FromClient),
     /// Of an origin over HTTP/1.1.
     Http1(Reading),
 }
@@ -86,6 +88,7 @@ impl HttpBody for Source {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::broken),
+            Self::Client(body) => Pin::new(body).poll_frame(cx),
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
         }
     }
@@ -93,6 +96,7 @@ impl HttpBody for Source {
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Hyper(body) => body.is_end_stream(),
+            Self::Client(body) => body.is_end_stream(),
             Self::Http1(body) => body.is_end_stream(),
         }
     }
@@ -100,6 +104,7 @@ impl HttpBody for Source {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Hyper(body) => body.size_hint(),
+            Self::Client(body) => body.size_hint(),
             Self::Http1(body) => body.size_hint(),
         }
     }
@@ -120,13 +125,13 @@ const LINGER: Duration = Duration::from_secs(5);
 const MOST_LINGERED: usize = 32 << 20;
 
 impl Arriving {
-    /// A request's body. If it is given up before its end, the rest is read and dropped for a while: a
-    /// client that is still sending must be able to see the answer before the connection or the stream
-    /// is reset (RFC 9112 §9.6, RFC 9113 §8.1).
-    pub(super) fn request(body: Incoming, journal: Option<&Arc<Journal>>) -> Self {
+    /// A request's body. If it is given up before its end over HTTP/2, the rest is read and dropped for a while: a client
+    /// that is still sending must be able to see the answer before the stream is reset (RFC 9113 §8.1). Over HTTP/1.1 its
+    /// connection sees to that.
+    pub(super) fn request(body: Source, journal: Option<&Arc<Journal>>) -> Self {
         Self {
-            body: Some(Source::Hyper(body)),
-            lingers: true,
+            lingers: matches!(body, Source::Hyper(_)),
+            body: Some(body),
             gate: None,
             journal: journal.cloned(),
         }
@@ -179,7 +184,7 @@ impl Arriving {
     fn take_connection(&mut self) -> Option<Http1> {
         match &mut self.body {
             Some(Source::Http1(reading)) => reading.take_connection(),
-            Some(Source::Hyper(_)) | None => None,
+            Some(Source::Hyper(_) | Source::Client(_)) | None => None,
         }
     }
 

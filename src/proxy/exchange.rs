@@ -51,6 +51,8 @@ pub(super) struct Patience<'a> {
     pub(super) per_try: Option<(Duration, Instant)>,
     /// When a byte last passed.
     pub(super) activity: &'a Activity,
+    /// Where what it says before goes.
+    pub(super) interim: Option<&'a Interim>,
 }
 
 /// A client's pause is found out by its body; only after this much more is the origin to blame, which
@@ -140,7 +142,7 @@ async fn send(
         headers: &parts.headers,
     };
     patience.activity.touch();
-    let asking = http1.ask(&head, body, |said| hear(parts, said));
+    let asking = http1.ask(&head, body, |said| hear(parts, patience.interim, said));
     match patience.wait(asking).await {
         Ok(Ok(response)) => Exchanged::Answered(response.map(Source::Http1), lease),
         Ok(Err(unanswered)) => unanswered_by(endpoint, unanswered),
@@ -149,11 +151,11 @@ async fn send(
 }
 
 /// Passes on what the origin says before it answers.
-fn hear(parts: &Parts, said: &Head) {
+fn hear(parts: &Parts, interim: Option<&Interim>, said: &Head) {
     if said.status == StatusCode::CONTINUE {
         let wanted = parts.extensions.get::<Wanted>();
         wanted.into_iter().for_each(Wanted::open);
-    } else if let Some(interim) = parts.extensions.get::<Interim>() {
+    } else if let Some(interim) = interim {
         interim.say(said.status, &said.headers);
     }
 }

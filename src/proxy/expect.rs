@@ -1,7 +1,7 @@
 //! `Expect: 100-continue` (RFC 9110 §10.1.1): a client keeps its body back until the origin wants it.
 //!
-//! hyper says 100 to the client when the body is first asked for, and does not wait for an origin's 100. So the
-//! body is not asked for until the origin has said 100, or has said nothing for a while.
+//! The client's connection says 100 when the body is first asked for. So the body is not asked for until the origin has
+//! said 100, or has said nothing for a while.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -50,15 +50,18 @@ pub(super) struct Gate {
     patience: Option<Pin<Box<Sleep>>>,
 }
 
+/// Whether a request's client waits until it is asked for the body.
+pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
+    // RFC 9110 §10.1.1: HTTP/1.0 has no interim answers. Over HTTP/2 hyper cannot say 100.
+    let expect = || request.headers().get(header::EXPECT);
+    request.version() == Version::HTTP_11
+        && expect().is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 impl Wanted {
     /// What opens the gate of a request that expects 100, left with it for whoever asks an origin.
     pub(super) fn of<B>(request: &mut Request<B>) -> Option<Self> {
-        // RFC 9110 §10.1.1: HTTP/1.0 has no interim answers. Over HTTP/2 hyper cannot say 100.
-        if request.version() != Version::HTTP_11 {
-            return None;
-        }
-        let expect = request.headers().get(header::EXPECT)?;
-        if !expect.as_bytes().eq_ignore_ascii_case(b"100-continue") {
+        if !expects_continue(request) {
             return None;
         }
         let wanted = Self::default();

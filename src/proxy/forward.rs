@@ -19,6 +19,7 @@ use super::connection::Connection;
 use super::consistency::{MERIDIAN_REQUIRE, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
+use super::interim::Interim;
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
 use super::retry::Trying;
@@ -62,6 +63,8 @@ pub(super) struct Outbound<'a> {
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
     pub(super) journal: Option<&'a Arc<Journal>>,
+    /// Where what origins say before they answer goes.
+    pub(super) interim: Option<&'a Interim>,
     /// What this request's retries take of the budget.
     pub(super) retrying: Option<Counted<'a>>,
 }
@@ -382,6 +385,7 @@ impl<'a> Outbound<'a> {
             idle: service.timeouts.idle,
             per_try: per_try.map(|per_try| (per_try, Instant::now() + per_try)),
             activity: &self.activity,
+            interim: self.interim,
         };
         exchange(pool, &endpoint, wanted, &self.parts, body, patience).await
     }

@@ -9,14 +9,13 @@ use http::header::{CONNECTION, HOST, LOCATION};
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::accept::Face;
 use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::body::{Arriving, Body};
+use super::body::{Arriving, Body, Source};
 use super::client_cert;
 use super::connection::Connection;
 use super::consistency::{Carriers, Store};
@@ -27,6 +26,7 @@ use super::headers::{
     Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, remove_own_cookies,
     remove_what_ends_here, request_id, upgrade_of,
 };
+use super::interim::Interim;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{self, Problem, Shed};
@@ -48,6 +48,8 @@ pub(super) struct Arrival<'a> {
     pub(super) head: Option<Duration>,
     /// Why nothing is to be done for it.
     pub(super) shed: Option<Shed>,
+    /// Where what is said before the answer goes, if it may go anywhere.
+    pub(super) interim: Option<&'a Interim>,
 }
 
 /// Answers a request; never fails, because every failure has an answer of its own.
@@ -55,7 +57,7 @@ pub(super) async fn handle(
     context: &Context,
     worker: &Worker,
     arrival: Arrival<'_>,
-    mut request: Request<Incoming>,
+    mut request: Request<Source>,
 ) -> Response<Logged> {
     let _counted = worker.request();
     let live = context.live.load_full();
@@ -76,6 +78,7 @@ pub(super) async fn handle(
         began,
         id: &id,
         journal,
+        interim: arrival.interim,
     };
     let answered = match arrival.shed {
         Some(shed) => Err(Problem::Shedding(shed).into()),
@@ -148,6 +151,7 @@ pub(super) struct Exchange<'a> {
     pub(super) began: Instant,
     pub(super) id: &'a HeaderValue,
     pub(super) journal: Option<&'a Arc<Journal>>,
+    interim: Option<&'a Interim>,
 }
 
 /// Who asks for what, as far as the head of the request tells.
@@ -174,7 +178,7 @@ impl<'a> Exchange<'a> {
         self.connection.face == Face::Https
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Refused> {
+    async fn answer(&self, request: Request<Source>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
         let wanted = parts.extensions.get::<Wanted>().cloned();
         let incoming = Arriving::request(incoming, self.journal).behind(wanted);
@@ -216,6 +220,7 @@ impl<'a> Exchange<'a> {
             sent_to: None,
             retries_left: asked.service.retries.attempts,
             journal: self.journal,
+            interim: self.interim,
             retrying: None,
         };
         let forwarded = {

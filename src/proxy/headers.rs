@@ -115,7 +115,7 @@ pub(super) fn write_field(name: &HeaderName, value: &HeaderValue, text: &mut Vec
 }
 
 /// Whether a list has this member, in any case.
-fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
+pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> bool {
     let lines = headers.get_all(name).iter();
     let mut members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
     members.any(|given| given.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))

@@ -71,6 +71,7 @@ impl Outbound<'_> {
             worker: self.worker,
             connection: self.connection,
             journal: self.journal,
+            interim: self.interim,
             service_id: self.service_id,
             host: self.host,
             parts: self.parts.clone(),

@@ -17,7 +17,7 @@ use super::problem;
 use super::routes::Admitted;
 use super::settle::{Trailers, UnderWay};
 use super::shared_cache::{Cookies, keep_private};
-use super::upgrade;
+use super::upgrade::{self, ClientSide};
 use super::websocket::Handshake;
 use crate::config::plan::{Access, Writes};
 use crate::ids::RegionId;
@@ -138,7 +138,7 @@ impl Exchange<'_> {
         &self,
         asked: &Asked<'_>,
         region: RegionId,
-        client_side: hyper::upgrade::OnUpgrade,
+        client_side: ClientSide,
         origin_side: Response<Source>,
         admitted: Admitted,
     ) {

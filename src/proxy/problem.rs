@@ -28,6 +28,9 @@ pub(super) enum Problem {
     /// The client's: too many or too long headers.
     #[error("the headers are larger than this service takes: {0}")]
     HeadersTooLarge(String),
+    /// The client's: a longer target than any URI that is taken.
+    #[error("{0}")]
+    TargetTooLong(String),
     /// The client's: nobody here by that name.
     #[error("no service answers for `{0}`")]
     UnknownHost(String),
@@ -94,6 +97,7 @@ impl From<Refusal> for Problem {
             Refusal::HeadTooLarge | Refusal::TooManyFields => {
                 Self::HeadersTooLarge(refusal.to_string())
             }
+            Refusal::TargetTooLong => Self::TargetTooLong(refusal.to_string()),
         }
     }
 }
@@ -110,6 +114,7 @@ impl Problem {
             Self::Malformed(_) => StatusCode::BAD_REQUEST,
             Self::Stalled => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLong(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownHost(_) | Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
             Self::Unreachable(_)
@@ -129,6 +134,7 @@ impl Problem {
             Self::Malformed(_) => "malformed",
             Self::Stalled => "stalled",
             Self::BodyTooLong(_) => "body-too-long",
+            Self::TargetTooLong(_) => "target-too-long",
             Self::HeadersTooLarge(_) => "headers-too-large",
             Self::UnknownHost(_) => "unknown-host",
             Self::Misdirected(_) => "misdirected",
@@ -149,6 +155,7 @@ impl Problem {
             Self::Malformed(_) => "Malformed request",
             Self::Stalled => "Request timeout",
             Self::BodyTooLong(_) => "Body too long",
+            Self::TargetTooLong(_) => "Target too long",
             Self::HeadersTooLarge(_) => "Headers too large",
             Self::UnknownHost(_) => "Unknown host",
             Self::Misdirected(_) => "Misdirected request",
@@ -170,6 +177,7 @@ impl Problem {
             Self::Malformed(_)
             | Self::Stalled
             | Self::BodyTooLong(_)
+            | Self::TargetTooLong(_)
             | Self::HeadersTooLarge(_)
             | Self::Misdirected(_) => "http_request_error",
             Self::UnknownHost(_) => "destination_not_found",
@@ -190,6 +198,7 @@ impl Problem {
             Self::Malformed(_)
             | Self::Stalled
             | Self::BodyTooLong(_)
+            | Self::TargetTooLong(_)
             | Self::HeadersTooLarge(_)
             | Self::UnknownHost(_)
             | Self::Misdirected(_) => "client",
@@ -208,7 +217,10 @@ impl Problem {
     /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
-            Self::Malformed(_) | Self::BodyTooLong(_) | Self::HeadersTooLarge(_) => true,
+            Self::Malformed(_)
+            | Self::BodyTooLong(_)
+            | Self::TargetTooLong(_)
+            | Self::HeadersTooLarge(_) => true,
             Self::Stalled
             | Self::UnknownHost(_)
             | Self::Misdirected(_)

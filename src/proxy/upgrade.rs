@@ -9,13 +9,14 @@ use http::Response;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::oneshot;
 use tokio_util::either::Either;
 
 use super::access_log::Line;
 use super::activity::Activity;
 use super::body::Source;
 use super::context::Live;
-use super::http1::Tunnel;
+use super::http1::{Leaving, Tunnel};
 use super::routes::Admitted;
 
 /// Bytes that are read from one side before they are written to the other.
@@ -73,7 +74,7 @@ impl Route {
 /// Joins both sides until both have ended, neither has said anything for `idle` (zero: any time), or their route is
 /// over; counts as in flight as long as that lasts, and its line is written when it is over.
 pub(super) async fn join(
-    client: OnUpgrade,
+    client: ClientSide,
     response: Response<Source>,
     idle: Duration,
     route: Route,
@@ -81,12 +82,12 @@ pub(super) async fn join(
     line: Option<Line>,
 ) {
     let _admitted = admitted;
-    let (client, origin) = match tokio::try_join!(client, tunnel(response)) {
+    let (client, origin) = match tokio::try_join!(client.tunnel(), tunnel(response)) {
         Ok(sides) => sides,
-        Err(error) => return tracing::debug!(%error, "upgrade failed"),
+        Err(error) => return tracing::debug!(error, "upgrade failed"),
     };
     let journal = line.as_ref().map(Line::journal);
-    let (from_client, to_client) = tokio::io::split(TokioIo::new(client));
+    let (from_client, to_client) = tokio::io::split(client);
     let (from_origin, to_origin) = tokio::io::split(origin);
     let activity = Activity::new();
     let count_up = |bytes| {
@@ -125,16 +126,50 @@ pub(super) async fn join(
     }
 }
 
-/// The connection of an origin that has left HTTP.
-async fn tunnel(response: Response<Source>) -> hyper::Result<Either<Tunnel, TokioIo<Upgraded>>> {
-    let (parts, body) = response.into_parts();
-    Ok(match body {
-        Source::Http1(reading) => Either::Left(reading.into_tunnel()),
-        Source::Hyper(body) => {
-            let upgraded = hyper::upgrade::on(Response::from_parts(parts, body)).await?;
-            Either::Right(TokioIo::new(upgraded))
+/// A connection, or a stream of one, that has left HTTP.
+type Side = Either<Tunnel, TokioIo<Upgraded>>;
+
+/// What a client's side becomes once the answer is on its way.
+pub(super) enum ClientSide {
+    Http1(oneshot::Receiver<Tunnel>),
+    Http2(OnUpgrade),
+}
+
+impl ClientSide {
+    /// Of this request; none: it cannot leave HTTP.
+    pub(super) fn of(request: &mut http::request::Parts) -> Option<Self> {
+        if let Some(leaving) = request.extensions.remove::<Leaving>() {
+            return leaving.take().map(Self::Http1);
         }
-    })
+        request.extensions.remove().map(Self::Http2)
+    }
+
+    async fn tunnel(self) -> Result<Side, String> {
+        match self {
+            Self::Http1(left) => left
+                .await
+                .map(Either::Left)
+                .map_err(|error| error.to_string()),
+            Self::Http2(upgrade) => upgraded(upgrade).await,
+        }
+    }
+}
+
+/// The connection of an origin that has left HTTP.
+async fn tunnel(response: Response<Source>) -> Result<Side, String> {
+    let (parts, body) = response.into_parts();
+    match body {
+        Source::Http1(reading) => Ok(Either::Left(reading.into_tunnel())),
+        Source::Hyper(body) => {
+            upgraded(hyper::upgrade::on(Response::from_parts(parts, body))).await
+        }
+        Source::Client(_) => Err("a client's body is no answer".to_owned()),
+    }
+}
+
+async fn upgraded(upgrade: OnUpgrade) -> Result<Side, String> {
+    let upgraded = upgrade.await.map_err(|error| error.to_string())?;
+    Ok(Either::Right(TokioIo::new(upgraded)))
 }
 
 /// How it ended, who ended it, and why; `None`: nobody said anything any more.

@@ -12,10 +12,10 @@ use http::header::{
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::ext::Protocol;
-use hyper::upgrade::OnUpgrade;
 
 use super::headers::{ask_upgrade, upgrade_of};
 use super::problem::Problem;
+use super::upgrade::ClientSide;
 use crate::chance;
 
 const WEBSOCKET: &str = "websocket";
@@ -25,8 +25,8 @@ const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
 /// A client that asks for a WebSocket.
 pub(super) struct Handshake {
-    /// What its side becomes once the answer is on its way; none: hyper cannot tell.
-    pub(super) client: Option<OnUpgrade>,
+    /// What its side becomes once the answer is on its way; none: that cannot be told.
+    pub(super) client: Option<ClientSide>,
     /// As `Upgrade` has it.
     pub(super) protocol: HeaderValue,
     form: Form,
@@ -52,7 +52,7 @@ pub(super) fn take(parts: &mut Parts) -> Result<Option<Handshake>, Problem> {
     }
     let protocol = upgrade_of(&parts.headers);
     Ok(protocol.map(|protocol| Handshake {
-        client: parts.extensions.remove::<OnUpgrade>(),
+        client: ClientSide::of(parts),
         protocol,
         form: Form::Upgrade,
     }))
@@ -78,7 +78,7 @@ fn take_connect(parts: &mut Parts) -> Result<Handshake, Problem> {
     let version = parts.headers.entry(SEC_WEBSOCKET_VERSION);
     version.or_insert(HeaderValue::from_static("13"));
     Ok(Handshake {
-        client: parts.extensions.remove::<OnUpgrade>(),
+        client: ClientSide::of(parts),
         protocol: HeaderValue::from_static(WEBSOCKET),
         form: Form::Connect { key },
     })
@@ -98,7 +98,7 @@ impl Handshake {
     }
 
     /// Says 101 as the client understands it; of the head everything of a connection is removed already.
-    pub(super) fn answer(self, parts: &mut http::response::Parts) -> Option<OnUpgrade> {
+    pub(super) fn answer(self, parts: &mut http::response::Parts) -> Option<ClientSide> {
         match self.form {
             Form::Upgrade => ask_upgrade(&mut parts.headers, self.protocol),
             Form::Connect { .. } => {

@@ -1,20 +1,15 @@
 //! What an origin says on one connection: heads, bodies, trailers. RFC 9112 §4, §6, §7.
 
 use bytes::{Bytes, BytesMut};
-use http::header::{CONNECTION, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
-use super::field::{
-    Framing, NO_TEXT, NO_TOKEN, Version, are_text, line, read_trailer, split_field, split_head,
-};
-use super::pieces::{Pieces, Place};
-use super::{PARSED_FIELDS, Refusal};
+use super::Refusal;
+use super::field::{Framing, Version, are_text, keeps_connection, read_head_fields, split_head};
+use super::message::{Message, Part, say_fields, say_part};
+use super::pieces::Place;
 
 /// Interim answers before the final one; honest origins send one or two.
 const MOST_INTERIM: u8 = 16;
-
-/// Room for the fields of most heads, and for what the edge adds to them.
-const FIELDS: usize = 24;
 
 /// What of a request frames its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,34 +33,17 @@ pub(in crate::proxy) struct Head {
 impl Head {
     /// Whether another request may follow on this connection (RFC 9112 §9.3).
     pub(in crate::proxy) fn keeps_connection(&self) -> bool {
-        let says = |option: &[u8]| {
-            let values = self.headers.get_all(CONNECTION).into_iter();
-            let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
-            options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
-        };
-        if self.version == http::Version::HTTP_11 {
-            !says(b"close")
-        } else {
-            says(b"keep-alive")
-        }
+        keeps_connection(self.version, &self.headers)
     }
-}
-
-/// Some of an answer's body.
-#[derive(Debug)]
-pub(in crate::proxy) enum Part {
-    Data(Bytes),
-    Trailers(HeaderMap),
 }
 
 /// The answers on one connection, of which at most one is expected at a time.
 #[derive(Debug, Default)]
 pub(in crate::proxy) struct Answers {
-    pieces: Pieces,
+    message: Message,
     expected: Option<Question>,
     /// Interim answers since the request.
     interim: u8,
-    trailers: HeaderMap,
 }
 
 impl Answers {
@@ -80,7 +58,7 @@ impl Answers {
         let Some(question) = self.expected.filter(|_| !input.is_empty()) else {
             return self.check_unasked(input).map(|()| None);
         };
-        let Some(length) = self.pieces.next(input)? else {
+        let Some(length) = self.message.pieces.next(input)? else {
             return Ok(None);
         };
         let text = input.split_to(length).freeze();
@@ -89,7 +67,7 @@ impl Answers {
         }
         let (head, framing) = read_head(&text)?;
         check_bodiless(head.status, framing)?;
-        self.pieces.pass_head(match head.status.as_u16() {
+        self.message.pieces.pass_head(match head.status.as_u16() {
             101 => Place::Rest,
             100..=199 => return self.interim(head).map(Some),
             status => place(question, status, framing),
@@ -100,7 +78,7 @@ impl Answers {
 
     /// RFC 9110 §15.2: any number of interim answers may come before the final one; not here.
     fn interim(&mut self, head: Head) -> Result<Head, Refusal> {
-        self.pieces.pass_head(Place::Head);
+        self.message.pieces.pass_head(Place::Head);
         self.interim += 1; // Cannot overflow: it ends at `MOST_INTERIM`.
         if self.interim > MOST_INTERIM {
             return Err(Refusal::Malformed("there is no end of interim answers"));
@@ -120,76 +98,27 @@ impl Answers {
 
     /// Takes the next part of the body, if it has come.
     pub(in crate::proxy) fn part(&mut self, input: &mut BytesMut) -> Result<Option<Part>, Refusal> {
-        while !self.is_over() {
-            let (place, Some(length)) = (self.pieces.place, self.pieces.next(input)?) else {
-                return Ok(None);
-            };
-            let piece = input.split_to(length);
-            self.pieces.pass(&piece)?;
-            match place {
-                Place::Body(_) | Place::ChunkData(_) | Place::Rest => {
-                    return Ok(Some(Part::Data(piece.freeze())));
-                }
-                Place::Trailers(_) if self.is_over() => return Ok(self.take_trailers()),
-                Place::Trailers(_) => self.trailer(&piece)?,
-                Place::Head | Place::ChunkSize | Place::ChunkEnd | Place::Undecided => {}
-            }
-        }
-        Ok(None)
-    }
-
-    fn trailer(&mut self, piece: &[u8]) -> Result<(), Refusal> {
-        if self.trailers.len() == PARSED_FIELDS {
-            return Err(Refusal::TooManyFields);
-        }
-        let (name, value) = read_trailer(piece)?;
-        let name = HeaderName::from_bytes(name).map_err(|_| NO_TOKEN)?;
-        let value = HeaderValue::from_bytes(value).map_err(|_| NO_TEXT)?;
-        self.trailers.append(name, value);
-        Ok(())
-    }
-
-    fn take_trailers(&mut self) -> Option<Part> {
-        let trailers = std::mem::take(&mut self.trailers);
-        (!trailers.is_empty()).then_some(Part::Trailers(trailers))
+        self.message.part(input)
     }
 
     /// Whether the answer has come whole, or none has begun.
     pub(in crate::proxy) fn is_over(&self) -> bool {
-        self.pieces.place == Place::Head
+        self.message.is_over()
     }
 
     /// Whether the answer ends with its connection.
     pub(in crate::proxy) fn lasts_to_the_end(&self) -> bool {
-        self.pieces.place == Place::Rest
+        self.message.pieces.place == Place::Rest
     }
 
     /// How many bytes of the body are to come, if that is known.
     pub(in crate::proxy) fn left(&self) -> Option<u64> {
-        match self.pieces.place {
-            Place::Head => Some(0),
-            Place::Body(left) => Some(left),
-            Place::ChunkSize
-            | Place::ChunkData(_)
-            | Place::ChunkEnd
-            | Place::Trailers(_)
-            | Place::Undecided
-            | Place::Rest => None,
-        }
+        self.message.left()
     }
 
-    /// Whether the part of the body that has come is one: a head is passed on only if it is.
-    pub(in crate::proxy) fn foresee(&self, mut input: &[u8]) -> Result<(), Refusal> {
-        let mut pieces = self.pieces;
-        while pieces.place.is_within_body() {
-            let Some(length) = pieces.next(input)? else {
-                return Ok(());
-            };
-            let (piece, rest) = input.split_at_checked(length).unwrap_or((input, &[]));
-            pieces.pass(piece)?;
-            input = rest;
-        }
-        Ok(())
+    /// Whether the part of the body that has come is one.
+    pub(in crate::proxy) fn foresee(&self, input: &[u8]) -> Result<(), Refusal> {
+        self.message.foresee(input)
     }
 
     /// Writes down all that has come.
@@ -210,8 +139,7 @@ impl Answers {
                 continue;
             }
             match self.part(input)? {
-                Some(Part::Data(data)) => out.extend_from_slice(&data),
-                Some(Part::Trailers(trailers)) => say_fields(&trailers, out),
+                Some(part) => say_part(&part, out),
                 None if self.is_over() => {}
                 None => return Ok(()),
             }
@@ -219,40 +147,15 @@ impl Answers {
     }
 }
 
-fn say_fields(fields: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in fields {
-        for part in [b"\n", name.as_str().as_bytes(), b": ", value.as_bytes()] {
-            out.extend_from_slice(part);
-        }
-    }
-    out.extend_from_slice(b"\n");
-}
-
 /// Reads a whole head. Values are parts of its text and not copied.
 fn read_head(text: &Bytes) -> Result<(Head, Framing), Refusal> {
     let (status_line, lines) = split_head(text)?;
     let (version, status, reason) = read_status_line(status_line)?;
-    let (mut headers, mut framing) = (HeaderMap::with_capacity(FIELDS), Framing::default());
-    for (number, field) in lines.enumerate() {
-        if number == PARSED_FIELDS {
-            return Err(Refusal::TooManyFields);
-        }
-        let (name, value) = split_field(line(field)?)?;
-        let name = HeaderName::from_bytes(name).map_err(|_| NO_TOKEN)?;
-        framing.add(name.as_str().as_bytes(), value)?;
-        let value = HeaderValue::from_maybe_shared(text.slice_ref(value)).map_err(|_| NO_TEXT)?;
-        if name != TRANSFER_ENCODING {
-            headers.append(name, value);
-        }
-    }
-    let framing = framing.check()?;
+    let (headers, framing) = read_head_fields(text, lines)?;
     framing.check_version(version)?;
     let head = Head {
         status,
-        version: match version {
-            Version::Http10 => http::Version::HTTP_10,
-            Version::Http11 => http::Version::HTTP_11,
-        },
+        version: version.into(),
         reason: text.slice_ref(reason),
         headers,
     };

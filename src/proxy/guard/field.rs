@@ -1,6 +1,13 @@
 //! What requests and answers have in common: lines, fields, framing, chunks. RFC 9112 §5, §6, §7.1.
 
+use bytes::Bytes;
+use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::{HeaderMap, HeaderName, HeaderValue};
+
 use super::{PARSED_FIELDS, Refusal};
+
+/// Room for the fields of most heads, and for what the edge adds to them.
+const FIELDS: usize = 24;
 
 /// A line without its CRLF.
 pub(super) fn line(text: &[u8]) -> Result<&[u8], Refusal> {
@@ -48,22 +55,40 @@ pub(super) fn split_head(
     Ok((first, lines))
 }
 
-/// Reads a head's fields: what they say of the framing, and the others one by one.
-pub(super) fn read_fields<'a>(
+/// Reads a head's fields, but for Transfer-Encoding, which ends here, and what they say of the framing. Values are parts
+/// of its text and not copied.
+pub(super) fn read_head_fields<'a>(
+    text: &Bytes,
     lines: impl Iterator<Item = &'a [u8]>,
-    mut other: impl FnMut(&'a [u8], &'a [u8]) -> Result<(), Refusal>,
-) -> Result<Framing, Refusal> {
-    let mut framing = Framing::default();
-    for (number, text) in lines.enumerate() {
+) -> Result<(HeaderMap, Framing), Refusal> {
+    let (mut headers, mut framing) = (HeaderMap::with_capacity(FIELDS), Framing::default());
+    for (number, field) in lines.enumerate() {
         if number == PARSED_FIELDS {
             return Err(Refusal::TooManyFields);
         }
-        let (name, value) = read_field(line(text)?)?;
-        if !framing.add(name, value)? {
-            other(name, value)?;
+        let (name, value) = split_field(line(field)?)?;
+        let name = HeaderName::from_bytes(name).map_err(|_| NO_TOKEN)?;
+        framing.add(name.as_str().as_bytes(), value)?;
+        let value = HeaderValue::from_maybe_shared(text.slice_ref(value)).map_err(|_| NO_TEXT)?;
+        if name != TRANSFER_ENCODING {
+            headers.append(name, value);
         }
     }
-    framing.check()
+    Ok((headers, framing.check()?))
+}
+
+/// Whether another message may follow one of this version with these fields on its connection (RFC 9112 §9.3).
+pub(in crate::proxy) fn keeps_connection(version: http::Version, headers: &HeaderMap) -> bool {
+    let says = |option: &[u8]| {
+        let values = headers.get_all(CONNECTION).into_iter();
+        let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+        options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
+    };
+    if version == http::Version::HTTP_11 {
+        !says(b"close")
+    } else {
+        says(b"keep-alive")
+    }
 }
 
 /// A field's name and value, neither of which is judged yet; blanks around the value are no part of it.
@@ -170,6 +195,15 @@ impl Framing {
 pub(super) enum Version {
     Http10,
     Http11,
+}
+
+impl From<Version> for http::Version {
+    fn from(version: Version) -> Self {
+        match version {
+            Version::Http10 => Self::HTTP_10,
+            Version::Http11 => Self::HTTP_11,
+        }
+    }
 }
 
 impl Version {

@@ -3,17 +3,19 @@
 //! Whoever settles an ambiguity otherwise than who stands behind or before him is open to request smuggling, or takes
 //! one client's answer for another's. So what two parsers could read differently is refused. RFC 9112 §2.2, §3 to §7.
 //!
-//! hyper's server settles some of it silently (with both framings it drops Content-Length, it takes lines that end in
-//! a bare LF), so every byte of a client passes [`Guard`] before it. What origins say is read by [`Answers`] alone.
+//! What clients say is read by [`Requests`] alone, and what origins say by [`Answers`]; both are made of the same pieces.
 
 mod answer;
 mod field;
-mod passage;
+mod message;
 mod pieces;
 mod request;
+mod requests;
 
-pub(super) use answer::{Answers, Head, Part, Question};
-pub(super) use passage::Guard;
+pub(super) use answer::{Answers, Head, Question};
+pub(super) use field::keeps_connection;
+pub(super) use message::Part;
+pub(super) use requests::Requests;
 
 use bytes::BytesMut;
 
@@ -21,11 +23,10 @@ use bytes::BytesMut;
 const LONGEST_HEAD: usize = 256 << 10;
 
 /// The most fields of a head; the contract's 100 are checked behind that.
-pub(super) const PARSED_FIELDS: usize = 256;
+const PARSED_FIELDS: usize = 256;
 
-/// The most that is read of a connection, or is to be written to it, before it is passed on, bytes: a head and
-/// a little of what follows.
-pub(super) const MOST_BUFFERED: usize = LONGEST_HEAD + (16 << 10);
+/// The longest target of a request, bytes: what the type of all URIs takes.
+const LONGEST_TARGET: usize = (64 << 10) - 2;
 
 /// Why a connection's bytes go no further.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -39,13 +40,18 @@ pub(super) enum Refusal {
     /// 431 to a client, 502 for an origin.
     #[error("the head has more than {PARSED_FIELDS} fields")]
     TooManyFields,
+    /// 414 to a client.
+    #[error("the target is longer than {LONGEST_TARGET} bytes")]
+    TargetTooLong,
 }
 
-/// What passes of a client's bytes that come in pieces of this size, and why the rest does not: for fuzzing.
-pub fn what_passes(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
-    let (mut guard, mut out) = (Guard::default(), Vec::new());
+/// What a client's bytes say that come in pieces of this size: request lines, fields and bodies line by line; and why the
+/// rest says nothing. For fuzzing.
+pub fn what_requests_say(bytes: &[u8], piece: usize) -> (Vec<u8>, Option<String>) {
+    let (mut requests, mut input, mut out) = (Requests::default(), BytesMut::new(), Vec::new());
     for piece in bytes.chunks(piece.max(1)) {
-        if let Err(refusal) = guard.judge(piece, &mut out) {
+        input.extend_from_slice(piece);
+        if let Err(refusal) = requests.say_all(&mut input, &mut out) {
             return (out, Some(refusal.to_string()));
         }
     }

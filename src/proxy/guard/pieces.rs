@@ -21,8 +21,6 @@ pub(in crate::proxy) enum Place {
     ChunkEnd,
     /// Behind the last chunk, and this many bytes of trailers.
     Trailers(usize),
-    /// The answer decides whether a WebSocket begins here, or the next request.
-    Undecided,
     /// Up to the end of the connection: a WebSocket, or a body that nothing else ends.
     Rest,
 }
@@ -45,7 +43,7 @@ impl Place {
             | Self::ChunkData(_)
             | Self::ChunkEnd
             | Self::Trailers(_) => true,
-            Self::Head | Self::Undecided | Self::Rest => false,
+            Self::Head | Self::Rest => false,
         }
     }
 
@@ -56,12 +54,7 @@ impl Place {
             Self::Body(left) => Self::body(left.saturating_sub(bytes)),
             Self::ChunkData(left) if left > bytes => Self::ChunkData(left - bytes),
             Self::ChunkData(_) => Self::ChunkEnd,
-            Self::Head
-            | Self::ChunkSize
-            | Self::ChunkEnd
-            | Self::Trailers(_)
-            | Self::Undecided
-            | Self::Rest => self,
+            Self::Head | Self::ChunkSize | Self::ChunkEnd | Self::Trailers(_) | Self::Rest => self,
         }
     }
 }
@@ -90,7 +83,6 @@ impl Pieces {
             return Ok(None);
         }
         match self.place {
-            Place::Undecided => Ok(None),
             Place::Rest => Ok(Some(held.len())),
             Place::Body(left) | Place::ChunkData(left) => {
                 let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -123,16 +115,11 @@ impl Pieces {
                 read_trailer(piece)?;
                 Place::Trailers(length + piece.len())
             }
-            Place::Head | Place::Body(_) | Place::ChunkData(_) | Place::Undecided | Place::Rest => {
+            Place::Head | Place::Body(_) | Place::ChunkData(_) | Place::Rest => {
                 self.place.after(piece.len())
             }
         };
         Ok(())
-    }
-
-    /// Whether nothing of what has come was looked at.
-    pub(super) fn is_unsearched(&self) -> bool {
-        self.searched == 0
     }
 
     /// Where the head ends, if it has; a line before it that ends otherwise than in CRLF is refused.
@@ -172,7 +159,6 @@ impl Pieces {
             | Place::ChunkData(_)
             | Place::ChunkEnd
             | Place::Trailers(_)
-            | Place::Undecided
             | Place::Rest => Ok(end),
         }
     }

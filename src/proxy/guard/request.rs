@@ -1,42 +1,42 @@
 //! How a request begins: its line, its Host, and what frames it. RFC 9112 §3, §6.3.
 
-use super::Refusal;
-use super::field::{Version, is_token, read_fields, split_head};
-use super::pieces::Place;
+use bytes::Bytes;
+use http::header::HOST;
+use http::{HeaderMap, Method, Request, Uri};
 
-/// Reads a whole head; where the next byte stands.
-pub(super) fn read_head(head: &[u8]) -> Result<Place, Refusal> {
-    let (request_line, fields) = split_head(head)?;
-    let version = read_request_line(request_line)?;
-    let (mut hosts, mut asks_websocket) = (0, false);
-    let framing = read_fields(fields, |name, value| {
-        if name.eq_ignore_ascii_case(b"host") {
-            hosts += 1;
-            check_authority(value)?;
-        } else if name.eq_ignore_ascii_case(b"upgrade") {
-            asks_websocket |= value.eq_ignore_ascii_case(b"websocket");
-        }
-        Ok(())
-    })?;
+use super::field::{Framing, Version, is_token, read_head_fields, split_head};
+use super::{LONGEST_TARGET, Refusal};
+
+/// Reads a whole head, and what frames its body.
+pub(super) fn read_head(text: &Bytes) -> Result<(Request<()>, Framing), Refusal> {
+    let (request_line, lines) = split_head(text)?;
+    let (method, target, version) = read_request_line(request_line)?;
+    let (headers, framing) = read_head_fields(text, lines)?;
     framing.check_version(version)?;
-    match (hosts, version) {
-        (1, _) | (0, Version::Http10) => {}
-        // RFC 9112 §3.2.
-        (0, Version::Http11) => return Err(Refusal::Malformed("the request has no Host")),
-        (_, Version::Http10 | Version::Http11) => {
-            return Err(Refusal::Malformed("the request has more than one Host"));
-        }
-    }
-    Ok(match framing.length {
-        _ if framing.is_chunked => Place::ChunkSize,
-        Some(length) if length > 0 => Place::Body(length),
-        _ if asks_websocket => Place::Undecided,
-        _ => Place::Head,
-    })
+    check_host(version, &headers)?;
+    let mut head = Request::new(());
+    *head.method_mut() = Method::from_bytes(method).map_err(|_| NO_METHOD)?;
+    *head.uri_mut() = read_target(text.slice_ref(target))?;
+    *head.version_mut() = version.into();
+    *head.headers_mut() = headers;
+    Ok((head, framing))
 }
 
+/// RFC 9112 §3.2: HTTP/1.1 names the host once.
+fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next(), version) {
+        (Some(host), None, _) => check_authority(host.as_bytes()),
+        (None, _, Version::Http10) => Ok(()),
+        (None, _, Version::Http11) => Err(Refusal::Malformed("the request has no Host")),
+        (Some(_), Some(_), _) => Err(Refusal::Malformed("the request has more than one Host")),
+    }
+}
+
+const NO_METHOD: Refusal = Refusal::Malformed("the method is no token");
+
 /// `METHOD target HTTP/1.1`.
-fn read_request_line(text: &[u8]) -> Result<Version, Refusal> {
+fn read_request_line(text: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
     let mut words = text.split(|byte| *byte == b' ');
     let (method, target, version) = (words.next(), words.next(), words.next());
     let (Some(method), Some(target), Some(version), None) = (method, target, version, words.next())
@@ -46,17 +46,24 @@ fn read_request_line(text: &[u8]) -> Result<Version, Refusal> {
         ));
     };
     if !is_token(method) {
-        return Err(Refusal::Malformed("the method is no token"));
+        return Err(NO_METHOD);
     }
     if method == b"CONNECT" {
         return Err(Refusal::Malformed("this is no forward proxy: CONNECT"));
     }
     check_target(method, target)?;
-    Version::read(version)
+    Ok((method, target, Version::read(version)?))
 }
 
-/// RFC 9112 §3.2: a path, a URI, or `*` for OPTIONS. Characters that no URI has are the origin's affair,
-/// except those that end a line or a path.
+/// RFC 3986: what is left to tell is whether its characters are those of a URI, and that it is not too long.
+fn read_target(target: Bytes) -> Result<Uri, Refusal> {
+    if target.len() > LONGEST_TARGET {
+        return Err(Refusal::TargetTooLong);
+    }
+    Uri::from_maybe_shared(target).map_err(|_| Refusal::Malformed("the target is no URI"))
+}
+
+/// RFC 9112 §3.2: a path, a URI, or `*` for OPTIONS.
 fn check_target(method: &[u8], target: &[u8]) -> Result<(), Refusal> {
     if !target.iter().all(|byte| *byte > b' ' && *byte != 0x7f) {
         return Err(Refusal::Malformed("the target has control characters"));
@@ -109,54 +116,70 @@ fn is_port(text: &[u8]) -> bool {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::{Guard, LONGEST_HEAD, PARSED_FIELDS};
+    use super::super::{LONGEST_HEAD, PARSED_FIELDS, what_requests_say};
     use super::*;
 
-    /// What passes of these bytes, and what is refused, whatever pieces they come in.
-    fn pass(bytes: &[u8], size: usize) -> (Vec<u8>, Result<(), Refusal>) {
-        let (mut guard, mut out) = (Guard::default(), Vec::new());
-        for piece in bytes.chunks(size) {
-            if let Err(refusal) = guard.judge(piece, &mut out) {
-                return (out, Err(refusal));
-            }
-        }
-        (out, Ok(()))
+    /// What these bytes say, and why the rest says nothing, whatever pieces they come in.
+    fn read(text: &str, size: usize) -> (String, Option<String>) {
+        let (said, why) = what_requests_say(text.as_bytes(), size);
+        (String::from_utf8_lossy(&said).into_owned(), why)
     }
 
     #[track_caller]
-    fn check_passes(text: &str) {
+    fn check_says(text: &str, expected: &str) {
         for size in [1, 7, 1 << 20] {
-            let (out, verdict) = pass(text.as_bytes(), size);
-            assert_eq!(verdict, Ok(()), "{text:?}");
-            assert_eq!(String::from_utf8(out).unwrap(), text);
+            assert_eq!(read(text, size), (expected.to_owned(), None), "{text:?}");
         }
     }
 
     #[track_caller]
     fn check_refused(text: &str) {
         for size in [1, 7, 1 << 20] {
-            let (_, verdict) = pass(text.as_bytes(), size);
-            assert!(matches!(verdict, Err(Refusal::Malformed(_))), "{text:?}");
+            assert!(read(text, size).1.is_some(), "{text:?}");
         }
     }
 
     #[test]
     fn what_every_parser_reads_alike_passes() {
-        for text in [
-            "GET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.0\r\n\r\n",
-            "\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET /?q=\u{e4} HTTP/1.1\r\nHost: a\r\nX: \u{e4}\t b\r\nEmpty:\r\n\r\n",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\na\nb\r\n00a\r\n0123456789\r\n0\r\nSum: 1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: [2001:db8::1]\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: [2001:db8::1]:65535\r\n\r\n",
-            "GET / HTTP/1.1\r\nHost: a:\r\n\r\n",
-            "GET HTTP://a?b HTTP/1.1\r\nHost: a\r\n\r\n",
-            "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+        let get = "GET / HTTP/1.1\nhost: a\n";
+        for (text, expected) in [
+            ("GET / HTTP/1.1\r\nHost: a\r\n\r\n", get.to_owned()),
+            ("GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.0\n".to_owned()),
+            ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", get.to_owned()),
+            (
+                "GET /?q=\u{e4} HTTP/1.1\r\nHost: a\r\nX: \u{e4}\t b\r\nEmpty:\r\n\r\n",
+                "GET /?q=\u{e4} HTTP/1.1\nhost: a\nx: \u{e4}\t b\nempty: \n".to_owned(),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                format!("POST / HTTP/1.1\nhost: a\ncontent-length: 3\nabc{get}"),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                format!("POST / HTTP/1.1\nhost: a\ncontent-length: 0\n{get}"),
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3;x=\"y\"\r\na\nb\r\n00a\r\n0123456789\r\n0\r\nSum: 1\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n",
+                format!("POST / HTTP/1.1\nhost: a\na\nb0123456789\nsum: 1\n{get}"),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: [2001:db8::1]:65535\r\n\r\n",
+                "GET / HTTP/1.1\nhost: [2001:db8::1]:65535\n".to_owned(),
+            ),
+            (
+                "GET / HTTP/1.1\r\nHost: a:\r\n\r\n",
+                "GET / HTTP/1.1\nhost: a:\n".to_owned(),
+            ),
+            (
+                "GET http://a?b HTTP/1.1\r\nHost: a\r\n\r\n",
+                "GET http://a/?b HTTP/1.1\nhost: a\n".to_owned(),
+            ),
+            (
+                "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS * HTTP/1.1\nhost: a\n".to_owned(),
+            ),
         ] {
-            check_passes(text);
+            check_says(text, &expected);
         }
     }
 
@@ -263,19 +286,17 @@ mod tests {
     #[test]
     fn a_head_has_a_length_and_so_has_the_line_of_a_chunk() {
         let head = |length: usize| format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(length - 19));
-        assert_eq!(pass(head(LONGEST_HEAD).as_bytes(), 1 << 20).1, Ok(()));
-        assert_eq!(
-            pass(head(LONGEST_HEAD + 1).as_bytes(), 1 << 20).1,
-            Err(Refusal::HeadTooLarge)
-        );
+        assert_eq!(read(&head(LONGEST_HEAD), 1 << 20).1, None);
+        let too_long = Refusal::HeadTooLarge.to_string();
+        assert_eq!(read(&head(LONGEST_HEAD + 1), 1 << 20).1, Some(too_long));
         let chunk = |length: usize| {
             format!(
                 "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1;{}",
                 "x".repeat(length - 2)
             )
         };
-        assert_eq!(pass(chunk(256).as_bytes(), 1 << 20).1, Ok(()));
-        assert!(pass(chunk(256 + 1).as_bytes(), 1 << 20).1.is_err());
+        assert_eq!(read(&chunk(256), 1 << 20).1, None);
+        assert!(read(&chunk(256 + 1), 1 << 20).1.is_some());
     }
 
     #[test]
@@ -286,46 +307,37 @@ mod tests {
                 "X: y\r\n".repeat(fields - 1)
             )
         };
-        assert_eq!(pass(head(PARSED_FIELDS).as_bytes(), 1 << 20).1, Ok(()));
-        let one_more = pass(head(PARSED_FIELDS + 1).as_bytes(), 1 << 20).1;
-        assert_eq!(one_more, Err(Refusal::TooManyFields));
+        assert_eq!(read(&head(PARSED_FIELDS), 1 << 20).1, None);
+        let too_many = Refusal::TooManyFields.to_string();
+        assert_eq!(read(&head(PARSED_FIELDS + 1), 1 << 20).1, Some(too_many));
     }
 
     #[test]
-    fn behind_a_websocket_s_request_nothing_passes_before_the_answer() {
-        let request =
-            b"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n";
-        let frames = b"\x81\x85\n\r\0\xffGET";
-        for (is_tunnel, expected) in [
-            (true, Ok(())),
-            (
-                false,
-                Err(Refusal::Malformed("a line ends in LF without CR")),
-            ),
-        ] {
-            let (mut guard, mut out) = (Guard::default(), Vec::new());
-            let bytes = [request.as_slice(), frames].concat();
-            guard.judge(&bytes, &mut out).unwrap();
-            assert_eq!(out, request);
-            assert!(guard.is_undecided());
-            guard.decide(is_tunnel);
-            assert_eq!(guard.release(&mut out), expected);
-        }
+    fn a_target_has_a_length() {
+        let request = |length: usize| {
+            let path = "x".repeat(length - 1);
+            format!("GET /{path} HTTP/1.1\r\nHost: a\r\n\r\n")
+        };
+        assert_eq!(read(&request(LONGEST_TARGET), 1 << 20).1, None);
+        let too_long = Refusal::TargetTooLong.to_string();
+        let one_more = request(LONGEST_TARGET + 1);
+        assert_eq!(read(&one_more, 1 << 20).1, Some(too_long));
     }
 
     proptest! {
         #[test]
-        fn what_passes_is_a_beginning_of_what_came(text in "[A-Z :/\\r\\n0-9a-fHTP.;,-]{0,300}", size in 1_usize..40) {
-            let (out, _) = pass(text.as_bytes(), size);
-            prop_assert!(text.as_bytes().starts_with(&out));
+        fn pieces_make_no_difference(text in "[A-Z :/\\r\\n0-9a-fHTP.;,-]{0,300}", size in 1_usize..40) {
+            prop_assert_eq!(read(&text, size), read(&text, text.len()));
         }
 
         #[test]
-        fn pieces_make_no_difference(body in "[ -~]{0,60}", size in 1_usize..40) {
-            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}GET / HTTP/1.1\r\nHost: a\r\n\r\n", body.len());
-            let (out, verdict) = pass(text.as_bytes(), size);
-            prop_assert_eq!(verdict, Ok(()));
-            prop_assert_eq!(out, text.into_bytes());
+        fn bodies_are_read_as_they_are(body in "[ -~]{0,60}", size in 1_usize..40) {
+            let next = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+            let text = format!("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}{next}", body.len());
+            let (said, why) = read(&text, size);
+            prop_assert_eq!(why, None);
+            let expected = format!("\n{body}GET / HTTP/1.1\nhost: a\n");
+            prop_assert!(said.ends_with(&expected), "{}", said);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! HTTP/1.1 towards origins: one exchange at a time on a connection.
+//! HTTP/1.1, one exchange at a time on a connection: towards origins here, and towards clients in [`serving`].
 //!
 //! hyper's client would be a task for each connection, to which requests, bodies and answers go by channels; that was
 //! more than a fifth of the instructions of a small request. Here whoever asks reads and writes the connection itself, and the
@@ -7,6 +7,9 @@
 mod inbox;
 mod outbox;
 mod reading;
+mod request_head;
+mod serving;
+mod tunnel;
 
 use std::io;
 use std::pin::Pin;
@@ -17,11 +20,13 @@ use hyper::ext::ReasonPhrase;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use self::inbox::Inbox;
-pub(super) use self::outbox::RequestHead;
 use self::outbox::{Outbox, SendError};
-pub(super) use self::reading::{Reading, Tunnel};
+pub(super) use self::reading::Reading;
+pub(super) use self::request_head::RequestHead;
+pub(super) use self::serving::{Answer, FromClient, Handler, Leaving, Times, serve};
+pub(super) use self::tunnel::Tunnel;
 use super::body::{Body, BodyError};
-use super::guard::{Head, Refusal};
+use super::guard::{Answers, Head, Refusal};
 
 /// What a connection runs over.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
@@ -31,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for S {}
 /// A connection on which a request may be sent.
 pub(super) struct Http1 {
     io: Box<dyn Io>,
-    inbox: Box<Inbox>,
+    inbox: Box<Inbox<Answers>>,
 }
 
 /// Why there is no answer.
@@ -72,8 +77,9 @@ impl Http1 {
         body: Body,
         heard: impl Fn(&Head) + Sync,
     ) -> Result<Response<Reading>, Unanswered> {
-        self.inbox.answers.expect(head.question());
-        let mut outbox = Outbox::new(head, body);
+        self.inbox.messages.expect(head.question());
+        let mut unsent = body.copy();
+        let mut outbox = head.with(body);
         let mut failed = None;
         let answer = std::future::poll_fn(|cx| {
             if failed.is_none() {
@@ -89,7 +95,10 @@ impl Http1 {
             if !outbox.has_begun() {
                 return match failed.take() {
                     None => Poll::Pending,
-                    Some(error) => Poll::Ready(Err(outbox.unsent(error))),
+                    Some(error) => Poll::Ready(Err(match unsent.take() {
+                        Some(body) => Unanswered::Unsent(error, body),
+                        None => Unanswered::Broken(error),
+                    })),
                 };
             }
             let read = ready!(self.poll_head(cx, &heard));
@@ -126,7 +135,7 @@ impl Http1 {
         }
     }
 
-    fn begin_reading(self, head: Head, outbox: Outbox) -> Response<Reading> {
+    fn begin_reading(self, head: Head, outbox: Outbox<Body>) -> Response<Reading> {
         let keeps = head.keeps_connection();
         let mut response = Response::new(if outbox.is_sent() {
             Reading::of(self, keeps)

@@ -1,35 +1,24 @@
-//! A request on its way to an origin: its head, its body and how that is framed. RFC 9112 §3, §6, §7.
+//! A message on its way: its head, its body and how that is framed. RFC 9112 §6, §7.
 
 use std::io::{self, IoSlice, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
+use http::HeaderMap;
 use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
-use http::uri::PathAndQuery;
-use http::{HeaderMap, Method};
-use hyper::body::{Body as _, Frame};
+use hyper::body::{Body as HttpBody, Frame};
 use tokio::io::AsyncWrite;
 
-use super::super::body::{Body, BodyError};
-use super::super::guard::Question;
+use super::super::body::BodyError;
 use super::super::headers::write_field;
-use super::Unanswered;
 
 /// Room for most heads, bytes.
-const HEAD: usize = 1024;
+pub(super) const HEAD: usize = 1024;
 
-/// What a request begins with.
-pub(in crate::proxy) struct RequestHead<'a> {
-    pub(in crate::proxy) method: &'a Method,
-    pub(in crate::proxy) path: &'a PathAndQuery,
-    /// For `Host`, whatever `headers` have.
-    pub(in crate::proxy) authority: &'a str,
-    /// What of them frames the body goes by the body itself.
-    pub(in crate::proxy) headers: &'a HeaderMap,
-}
+const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
 
-/// Why a request is not sent whole.
+/// Why a message is not sent whole.
 pub(super) enum SendError {
     Body(BodyError),
     Io(io::Error),
@@ -37,14 +26,18 @@ pub(super) enum SendError {
 
 /// How the end of a body is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Framing {
+pub(super) enum Framing {
+    /// There is none.
+    None,
     /// By its length, of which this is left.
     Length(u64),
     Chunked,
+    /// By the end of the connection.
+    ToTheEnd,
 }
 
-/// A request that is being sent.
-pub(super) struct Outbox {
+/// A message that is being sent.
+pub(super) struct Outbox<B> {
     /// Heads, sizes of chunks and trailers that wait to be written, and how much of them was.
     text: Vec<u8>,
     written: usize,
@@ -54,70 +47,34 @@ pub(super) struct Outbox {
     behind: &'static [u8],
     framing: Framing,
     /// What is left to be read of the body.
-    body: Option<Body>,
-    /// The same body, as long as nothing of it was sent.
-    unsent: Option<Body>,
+    body: Option<B>,
+    /// Whether whoever takes it takes trailers.
+    takes_trailers: bool,
     has_begun: bool,
     is_sent: bool,
 }
 
-impl RequestHead<'_> {
-    pub(super) fn question(&self) -> Question {
-        if self.method == Method::HEAD {
-            Question::Head
-        } else {
-            Question::Other
-        }
+impl Framing {
+    /// Whether nothing can follow the body.
+    pub(super) fn ends_connection(self) -> bool {
+        self == Self::ToTheEnd
     }
 
-    /// How a body is framed: by the length that it knows or the client has told, else in chunks.
-    fn framing(&self, body: &Body) -> Framing {
-        if body.is_end_stream() {
-            return Framing::Length(0);
-        }
-        let told = || {
-            self.headers
-                .get(CONTENT_LENGTH)?
-                .to_str()
-                .ok()?
-                .parse()
-                .ok()
-        };
-        let length = body.size_hint().exact().or_else(told);
-        length.map_or(Framing::Chunked, Framing::Length)
-    }
-
-    fn write(&self, framing: Framing, text: &mut Vec<u8>) {
-        let path = self.path.as_str();
-        // RFC 9112 §3.2.1: a query alone has a path, which is the root.
-        let root = if path.starts_with('?') { "/" } else { "" };
-        let line = [
-            self.method.as_str(),
-            " ",
-            root,
-            path,
-            " HTTP/1.1\r\nhost: ",
-            self.authority,
-            "\r\n",
-        ];
-        for part in line {
-            text.extend_from_slice(part.as_bytes());
-        }
-        for (name, value) in self.headers {
-            if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
-                write_field(name, value, text);
-            }
-        }
-        match framing {
-            // RFC 9110 §8.6: whether an empty body is told is the client's affair.
-            Framing::Length(0) if !self.headers.contains_key(CONTENT_LENGTH) => {}
-            Framing::Length(length) => {
+    /// Writes the field that says so.
+    pub(super) fn write(self, text: &mut Vec<u8>) {
+        match self {
+            Self::None | Self::ToTheEnd => {}
+            Self::Length(length) => {
                 write_number(format_args!("content-length: {length}\r\n"), text)
             }
-            Framing::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
+            Self::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
-        text.extend_from_slice(b"\r\n");
     }
+}
+
+/// The length of the body that a head tells.
+pub(super) fn told_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 fn write_number(formatted: std::fmt::Arguments<'_>, text: &mut Vec<u8>) {
@@ -125,21 +82,32 @@ fn write_number(formatted: std::fmt::Arguments<'_>, text: &mut Vec<u8>) {
     let _ = text.write_fmt(formatted);
 }
 
-impl Outbox {
-    pub(super) fn new(head: &RequestHead<'_>, body: Body) -> Self {
-        let framing = head.framing(&body);
-        let mut text = Vec::with_capacity(HEAD);
-        head.write(framing, &mut text);
+impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Outbox<B> {
+    /// Sends this text, which ends in a head, and the body behind it.
+    pub(super) fn new(text: Vec<u8>, framing: Framing, body: B) -> Self {
+        let is_empty = framing == Framing::None || body.is_end_stream();
         Self {
             text,
             written: 0,
             data: Bytes::new(),
-            behind: &[],
+            behind: if is_empty && framing == Framing::Chunked {
+                LAST_CHUNK
+            } else {
+                &[]
+            },
             framing,
-            unsent: body.copy(),
-            body: (!body.is_end_stream()).then_some(body),
+            body: (!is_empty).then_some(body),
+            takes_trailers: true,
             has_begun: false,
             is_sent: false,
+        }
+    }
+
+    /// The same, without trailers.
+    pub(super) fn without_trailers(self) -> Self {
+        Self {
+            takes_trailers: false,
+            ..self
         }
     }
 
@@ -151,14 +119,6 @@ impl Outbox {
     /// Whether all of it was.
     pub(super) fn is_sent(&self) -> bool {
         self.is_sent
-    }
-
-    /// Nothing could be sent: the body as it was, if it is held whole.
-    pub(super) fn unsent(&mut self, error: io::Error) -> Unanswered {
-        match self.unsent.take() {
-            Some(body) => Unanswered::Unsent(error, body),
-            None => Unanswered::Broken(error),
-        }
     }
 
     fn is_written(&self) -> bool {
@@ -222,7 +182,7 @@ impl Outbox {
                 write_number(format_args!("{length:x}\r\n"), &mut self.text);
                 self.behind = b"\r\n";
             }
-            Framing::Chunked => {}
+            Framing::Chunked | Framing::None | Framing::ToTheEnd => {}
         }
         self.data = data;
         Ok(())
@@ -230,7 +190,7 @@ impl Outbox {
 
     /// A body whose length was told has no room for trailers.
     fn stage_trailers(&mut self, trailers: &HeaderMap) -> bool {
-        if self.framing != Framing::Chunked {
+        if self.framing != Framing::Chunked || !self.takes_trailers {
             return false;
         }
         self.text.extend_from_slice(b"0\r\n");
@@ -245,10 +205,10 @@ impl Outbox {
 
     fn end(&mut self, has_trailers: bool) -> Result<(), BodyError> {
         match self.framing {
-            Framing::Length(0) => {}
+            Framing::Length(0) | Framing::None | Framing::ToTheEnd => {}
             Framing::Length(_) => return Err(wrong_length("shorter")),
             Framing::Chunked if has_trailers => {}
-            Framing::Chunked if self.data.is_empty() => self.behind = b"0\r\n\r\n",
+            Framing::Chunked if self.data.is_empty() => self.behind = LAST_CHUNK,
             Framing::Chunked => self.behind = b"\r\n0\r\n\r\n",
         }
         Ok(())
@@ -278,7 +238,6 @@ impl Outbox {
 
     fn advance(&mut self, length: usize) {
         self.has_begun = true;
-        self.unsent = None;
         let of_text = length.min(self.text.len() - self.written);
         self.written += of_text;
         if self.written == self.text.len() {

@@ -5,21 +5,22 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf, ReadHalf, WriteHalf};
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::task::AbortHandle;
 
-use super::super::body::BodyError;
-use super::super::guard::Part;
+use super::super::body::{Body, BodyError};
+use super::super::guard::{Answers, Part};
 use super::inbox::Inbox;
 use super::outbox::Outbox;
+use super::tunnel::Tunnel;
 use super::{Http1, Io};
 
 /// An answer's body that is read as it comes.
 pub(in crate::proxy) struct Reading {
     /// Until the body is over.
-    from: Option<(From, Box<Inbox>)>,
+    from: Option<(From, Box<Inbox<Answers>>)>,
     /// Whether another request may follow.
     keeps: bool,
     /// The connection, when it is free for that.
@@ -61,7 +62,7 @@ impl Reading {
     }
 
     /// The origin answers before it has the whole request.
-    pub(super) fn while_sending(connection: Http1, outbox: Outbox) -> Self {
+    pub(super) fn while_sending(connection: Http1, outbox: Outbox<Body>) -> Self {
         let Http1 { io, inbox } = connection;
         let (read, write) = tokio::io::split(io);
         let sending = tokio::spawn(send(outbox, write)).abort_handle();
@@ -83,14 +84,8 @@ impl Reading {
     /// The connection when it has left HTTP (101): without anything to say, if its request was not sent whole.
     pub(in crate::proxy) fn into_tunnel(self) -> Tunnel {
         match self.from {
-            Some((From::Whole(io), mut inbox)) => Tunnel {
-                ahead: inbox.take_rest(),
-                io,
-            },
-            Some((From::Half(..), _)) | None => Tunnel {
-                ahead: BytesMut::new(),
-                io: Box::new(tokio::io::join(tokio::io::empty(), tokio::io::sink())),
-            },
+            Some((From::Whole(io), mut inbox)) => Tunnel::new(inbox.take_rest(), io),
+            Some((From::Half(..), _)) | None => Tunnel::closed(),
         }
     }
 
@@ -98,7 +93,7 @@ impl Reading {
         if self
             .from
             .as_ref()
-            .is_none_or(|(_, inbox)| !inbox.answers.is_over())
+            .is_none_or(|(_, inbox)| !inbox.messages.is_over())
         {
             return;
         }
@@ -119,7 +114,7 @@ impl Reading {
         };
         loop {
             let part = inbox.part().map_err(BodyError::broken)?;
-            if part.is_some() || inbox.answers.is_over() {
+            if part.is_some() || inbox.messages.is_over() {
                 return Poll::Ready(Ok(part));
             }
             let filled = ready!(match from {
@@ -129,7 +124,7 @@ impl Reading {
             if filled.map_err(BodyError::broken)? > 0 {
                 continue;
             }
-            let ends_here = inbox.answers.lasts_to_the_end();
+            let ends_here = inbox.messages.lasts_to_the_end();
             self.from = None;
             return Poll::Ready(if ends_here { Ok(None) } else { Err(cut_off()) });
         }
@@ -142,7 +137,7 @@ fn cut_off() -> BodyError {
 }
 
 /// Sends the rest of a request. If its client gives up, the origin is told that no more of it comes.
-async fn send(mut outbox: Outbox, mut io: WriteHalf<Box<dyn Io>>) {
+async fn send(mut outbox: Outbox<Body>, mut io: WriteHalf<Box<dyn Io>>) {
     let sent = poll_fn(|cx| outbox.poll_send(&mut io, cx)).await;
     if sent.is_err() {
         // It is about to be closed anyway.
@@ -187,48 +182,7 @@ impl HttpBody for Reading {
         let left = self
             .from
             .as_ref()
-            .map_or(Some(0), |(_, inbox)| inbox.answers.left());
+            .map_or(Some(0), |(_, inbox)| inbox.messages.left());
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-}
-
-/// A connection that has left HTTP.
-pub(in crate::proxy) struct Tunnel {
-    /// What came behind the answer.
-    ahead: BytesMut,
-    io: Box<dyn Io>,
-}
-
-impl AsyncRead for Tunnel {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.io).poll_read(cx, buf);
-        }
-        let length = self.ahead.len().min(buf.remaining());
-        buf.put_slice(self.ahead.get(..length).unwrap_or_default());
-        self.ahead.advance(length);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Tunnel {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
     }
 }

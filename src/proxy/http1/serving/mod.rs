@@ -1,0 +1,232 @@
+//! HTTP/1.1 towards clients: one request after the other on a connection.
+//!
+//! hyper's server settles some ambiguities silently, cannot send interim answers, counts the pause before a head as part of
+//! it, and keeps 16 KiB for a connection that is idle. Here one task reads heads by the pieces of the guard, has each request
+//! answered, writes the answer, and reads the next head after that.
+
+mod answer_head;
+mod from_client;
+mod line;
+mod turn;
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use http::{Request, Response};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+pub(in crate::proxy) use self::from_client::FromClient;
+use self::line::{Line, MOST_DISCARDED};
+pub(in crate::proxy) use self::turn::Leaving;
+use self::turn::{After, DISCARD, turn};
+use super::{Io, Tunnel};
+use crate::proxy::access_log::Logged;
+use crate::proxy::body::Source;
+use crate::proxy::crowd::InFlight;
+use crate::proxy::interim::Interim;
+use crate::proxy::problem::Problem;
+
+/// How long connections without a request are kept open at the end: what is on its way to one that closes would be
+/// lost (RFC 9112 §9.5).
+const LAST_REQUEST: Duration = Duration::from_secs(1);
+
+/// How long a connection lingers after its last answer.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Times {
+    /// For a head, from its first byte.
+    pub(in crate::proxy) head: Duration,
+    /// Without any.
+    pub(in crate::proxy) idle: Duration,
+}
+
+/// An answer, and what counts as long as it is sent.
+pub(in crate::proxy) struct Answer {
+    pub(in crate::proxy) response: Response<Logged>,
+    pub(in crate::proxy) in_flight: Option<InFlight>,
+}
+
+/// Answers the requests of a connection.
+pub(in crate::proxy) trait Handler: Sync {
+    /// Answers a request whose head was arriving for so long; with `interim`, what is said before may be passed on.
+    fn answer(
+        &self,
+        request: Request<Source>,
+        head: Duration,
+        interim: Option<&Interim>,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// The last answer, in bytes, to what is no request or was not in time.
+    fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8>;
+
+    /// Whether every answer is the last one of its connection.
+    fn is_ending(&self) -> bool;
+}
+
+/// Serves a connection until it ends. From `stop` on it ends as soon as nobody loses anything by that.
+pub(in crate::proxy) async fn serve(
+    io: impl Io + 'static,
+    times: Times,
+    stop: CancellationToken,
+    handler: impl Handler,
+) {
+    let (mut line, interim) = (Line::new(io), Interim::default());
+    let mut pause = Pause::new(times, stop);
+    loop {
+        pause.begin();
+        let next = poll_fn(|cx| pause.poll_head(&mut line, cx)).await;
+        let after = match next {
+            // Boxed: a connection that is idle has no room for it.
+            Next::Head(head, took) => {
+                Box::pin(turn(&mut line, &handler, &interim, head, took)).await
+            }
+            Next::Refused(problem, took) => {
+                let text = handler.refuse(&problem, took);
+                return say_last(&mut line, &text).await;
+            }
+            Next::End => After::Last,
+        };
+        match after {
+            After::Next => line.shrink(),
+            After::Last => return close(&mut line).await,
+            After::Broken | After::Left => return,
+        }
+    }
+}
+
+/// What comes after a pause.
+enum Next {
+    Head(Request<()>, Duration),
+    /// It is none, or was not in time.
+    Refused(Problem, Option<Duration>),
+    /// Nothing.
+    End,
+}
+
+/// The time between an answer and the next head.
+struct Pause {
+    times: Times,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    /// Set to when something may be late, or before that: it is not set anew for each head.
+    sleep: Pin<Box<Sleep>>,
+    began: Instant,
+    /// Since when a head has been arriving.
+    head_since: Option<Instant>,
+    /// Since when the connection is to end.
+    stopped: Option<Instant>,
+}
+
+impl Pause {
+    fn new(times: Times, stop: CancellationToken) -> Self {
+        Self {
+            times,
+            stop: Box::pin(stop.cancelled_owned()),
+            sleep: Box::pin(tokio::time::sleep(times.idle)),
+            began: Instant::now(),
+            head_since: None,
+            stopped: None,
+        }
+    }
+
+    fn begin(&mut self) {
+        self.began = Instant::now();
+        self.head_since = None;
+    }
+
+    fn poll_head(&mut self, line: &mut Line, cx: &mut Context<'_>) -> Poll<Next> {
+        loop {
+            match line.head() {
+                Ok(Some(head)) => {
+                    let took = self
+                        .head_since
+                        .map_or(Duration::ZERO, |since| since.elapsed());
+                    return Poll::Ready(Next::Head(head, took));
+                }
+                Err(refusal) => return Poll::Ready(self.refused(refusal.into())),
+                Ok(None) => {}
+            }
+            match line.poll_fill(cx) {
+                Poll::Ready(Ok(1..)) => {}
+                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
+                Poll::Pending => break,
+            }
+        }
+        if line.has_more() && self.head_since.is_none() {
+            self.head_since = Some(Instant::now());
+        }
+        self.poll_late(cx)
+    }
+
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+        if self.stopped.is_none() && self.stop.as_mut().poll(cx).is_ready() {
+            self.stopped = Some(Instant::now());
+        }
+        ready!(self.poll_until(self.until(), cx));
+        Poll::Ready(match self.head_since {
+            Some(_) => self.refused(Problem::Stalled),
+            None => Next::End,
+        })
+    }
+
+    fn refused(&self, problem: Problem) -> Next {
+        Next::Refused(problem, self.head_since.map(|since| since.elapsed()))
+    }
+
+    /// When nothing more is waited for.
+    fn until(&self) -> Instant {
+        match (self.head_since, self.stopped) {
+            (Some(since), _) => since + self.times.head,
+            (None, Some(stopped)) => stopped.max(self.began) + LAST_REQUEST,
+            (None, None) => self.began + self.times.idle,
+        }
+    }
+
+    fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.sleep.deadline() > until {
+                self.sleep.as_mut().reset(until);
+            }
+            ready!(self.sleep.as_mut().poll(cx));
+            if until <= Instant::now() {
+                return Poll::Ready(());
+            }
+            self.sleep.as_mut().reset(until);
+        }
+    }
+}
+
+/// Says the last words.
+async fn say_last(line: &mut Line, text: &[u8]) {
+    if line.writer().write_all(text).await.is_ok() {
+        close(line).await;
+    }
+}
+
+/// Ends a connection: what still comes is read away, so that the last answer is not lost to a reset (RFC 9112 §9.6).
+async fn close(line: &mut Line) {
+    let (is_expected, may_come) = (line.is_under_way(), !line.is_over() || line.has_more());
+    let ending = async {
+        let has_ended = line.writer().shutdown().await.is_ok();
+        if has_ended && may_come {
+            read_away(line.leave()).await;
+        }
+    };
+    let limit = if is_expected { DISCARD } else { LINGER };
+    // Whoever does not end in time is cut off.
+    let _ = tokio::time::timeout(limit, ending).await;
+}
+
+async fn read_away(rest: Tunnel) {
+    let most = u64::try_from(MOST_DISCARDED).unwrap_or(u64::MAX);
+    // Broken or ended is the same here.
+    let _ = tokio::io::copy(&mut rest.take(most), &mut tokio::io::sink()).await;
+}
+
+#[cfg(test)]
+mod tests;
