@@ -159,7 +159,7 @@ impl HttpBody for Reading {
         let part = match ready!(self.poll_part(cx)) {
             Ok(part) => part,
             Err(error) => {
-                // hyper's server drops what it has not written when a body fails; it writes when it has to wait.
+                // What a server has not written when a body fails is lost; it writes when it has to wait.
                 (self.from, self.broken) = (None, Some(error));
                 cx.waker().wake_by_ref();
                 return Poll::Pending;

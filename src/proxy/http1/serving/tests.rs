@@ -350,6 +350,29 @@ async fn a_body_that_nobody_reads_is_waited_for_only_so_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_body_that_nobody_reads_only_so_much_is_taken() {
+    for (length, is_kept) in [(MOST_DISCARDED, true), (MOST_DISCARDED + 1, false)] {
+        let mut client = Client::new();
+        let head = format!("POST /a HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n");
+        client.say(&head).await;
+        client.hear_to("/a").await;
+        client.say(&"x".repeat(length)).await;
+        client.say(&get("/b")).await;
+        assert_eq!(client.hear_all().await.ends_with("/b"), is_kept, "{length}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_end_is_cut_off() {
+    let mut client = Client::new();
+    client.say("GET / HTTP/1.1\nHost: a\n\n").await;
+    let began = Instant::now();
+    assert!(client.hear_all().await.starts_with("HTTP/1.1 400 "));
+    client.serving.await.unwrap();
+    assert_eq!(began.elapsed(), LINGER);
+}
+
+#[tokio::test(start_paused = true)]
 async fn chunks_come_with_their_trailers_and_a_bad_one_ends_the_connection() {
     let mut client = Client::new();
     let head = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
