@@ -234,18 +234,30 @@ def idle(folder):
 
 def memory_of_idle(proxy):
     """Bytes before and with the connections."""
-    before = memory(proxy.pid)
+    before = settled_memory(proxy.pid)
     words = ["taskset", "-c", CLIENT_CPU, LOAD, "idle", f"127.0.0.1:{proxy.port}", IDLE, *proxy.headers]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     with subprocess.Popen(list(map(str, words)), text=True, **pipes) as clients:
         if clients.stdout.readline() != "open\n":
             sys.exit(f"{proxy.name} took no {IDLE} connections:\n{clients.stderr.read()}")
-        time.sleep(1)  # What is freed late is not counted.
-        after = memory(proxy.pid)
+        after = settled_memory(proxy.pid)
         still_open, _ = clients.communicate()
     if still_open.strip() != str(IDLE):
         sys.exit(f"{proxy.name} closed idle connections: {still_open.strip()} of {IDLE} are left")
     return before, after
+
+
+def settled_memory(pid):
+    """Bytes, once no more is given back: allocators do that late."""
+    last, since = memory(pid), time.monotonic()
+    began = since
+    while time.monotonic() < min(since + 3, began + 20):
+        time.sleep(0.25)
+        now = memory(pid)
+        if now < last:
+            since = time.monotonic()
+        last = min(last, now)
+    return last
 
 
 def raise_limit_of_files():

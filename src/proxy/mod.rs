@@ -49,6 +49,7 @@ mod served;
 mod settle;
 mod shared_cache;
 mod strain;
+mod talk;
 mod tls;
 mod trusted_clients;
 mod turns;

@@ -92,9 +92,9 @@ impl Desk {
 }
 
 impl Line {
-    pub(super) fn new(io: impl Io + 'static) -> Self {
+    pub(super) fn new(io: Box<dyn Io>) -> Self {
         Self {
-            side: Side::Whole(Box::new(io)),
+            side: Side::Whole(io),
             inbox: Box::default(),
             ended: None,
             discarded: 0,

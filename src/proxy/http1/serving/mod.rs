@@ -71,7 +71,7 @@ pub(in crate::proxy) trait Handler: Sync {
 
 /// Serves a connection until it ends. From `stop` on it ends as soon as nobody loses anything by that.
 pub(in crate::proxy) async fn serve(
-    io: impl Io + 'static,
+    io: Box<dyn Io>,
     times: Times,
     stop: CancellationToken,
     handler: impl Handler,

@@ -124,7 +124,7 @@ impl Client {
         let (stream, edge) = duplex(bytes);
         let (paths, stop) = (Paths::default(), CancellationToken::new());
         let (notes, is_ending) = (paths.notes.clone(), paths.is_ending.clone());
-        let serving = tokio::spawn(serve(edge, TIMES, stop.clone(), paths));
+        let serving = tokio::spawn(serve(Box::new(edge), TIMES, stop.clone(), paths));
         Self {
             stream,
             notes,
