@@ -34,10 +34,17 @@ pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
 }
 
 fn without_port(authority: &str) -> Option<String> {
-    if is_plain_host(authority) {
-        return Some(authority.to_owned());
+    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
+    if is_plain_host(host) && is_plain_port(port) {
+        return Some(host.to_owned());
     }
     parsed_without_port(authority)
+}
+
+/// None, or a port.
+fn is_plain_port(text: &str) -> bool {
+    text.is_empty()
+        || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok())
 }
 
 /// A host as almost all requests have it, of which nothing has to be taken away.
