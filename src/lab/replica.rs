@@ -33,8 +33,8 @@ pub(super) struct Bounds {
 }
 
 impl Default for Bounds {
-    /// Three regions at their bounds, with a backup of each, stay below a gigabyte: a demonstration must not sink a
-    /// laptop.
+    /// Three regions at their bounds, with a backup and a disk of each, stay near a gigabyte: a demonstration must not
+    /// sink a laptop.
     fn default() -> Self {
         Self {
             log_bytes: 32 << 20,
@@ -104,7 +104,7 @@ pub(super) struct Commit {
     pub(super) effect: Effect,
 }
 
-/// How a region comes out of a restore from its backup.
+/// How a region comes out of a restore from its backup, or of a crash that may have taken writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewind {
     /// It begins a new epoch and says where that forked off.
