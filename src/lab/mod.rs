@@ -6,10 +6,11 @@
 //! clocks, and parts regions from each other. This room speaks HTTP and knows nothing of the edge.
 //!
 //! Pure: `name`, `position`, `vector`, `hlc`, `causal` with `register` and `orset`, `counter`, `delta`, `wire`, `log`,
-//! `store`, `replica`, `disk`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face`, `follow`
+//! `store`, `arriving`, `replica`, `disk`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face`, `follow`
 //! and `demo` are its pages), `link` (replication), `emulation` (all regions), `control` and `control_api`
 //! (commands from another terminal), `sample` (clients that count what they miss).
 
+mod arriving;
 mod berth;
 mod causal;
 mod conditions;

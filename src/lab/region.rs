@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Arriving;
 use super::berth::Berth;
 use super::conditions::Conditions;
 use super::disk::Disk;
@@ -39,6 +40,7 @@ pub(super) struct Region {
     replica: Watched<Replica>,
     backup: Mutex<Option<Replica>>,
     disk: Mutex<Disk<Replica>>,
+    arriving: Mutex<Arriving>,
     crashes: Mutex<Crashes>,
     conditions: watch::Receiver<Conditions>,
     client: reqwest::Client,
@@ -83,6 +85,7 @@ impl Region {
             replica: Watched::new(replica),
             backup: Mutex::new(None),
             disk: Mutex::new(Disk::new(now())),
+            arriving: Mutex::default(),
             crashes: Mutex::default(),
             conditions: parts.conditions,
             client: parts.client,
@@ -162,13 +165,18 @@ impl Region {
         }))
     }
 
-    /// Merges a part of a peer's state that was meant for this incarnation, unless a partition lies between.
-    pub(super) fn take_over(&self, part: &Part) -> Option<Receipt> {
+    /// Takes a part of a peer's state, and with the last one merges it all if it was meant for this incarnation,
+    /// unless a partition lies between.
+    pub(super) fn take_over(&self, part: Part) -> Option<Receipt> {
         self.admit(&part.from)?;
+        let incarnation = part.incarnation;
+        let Some((states, applied)) = self.arriving().gather(part) else {
+            return Some(self.read(receipt));
+        };
         let unix_ms = self.unix_ms();
         self.change(|replica| {
-            let meant = part.incarnation == replica.incarnation();
-            let taken = meant && replica.take_over(&part.states, part.applied.as_ref(), unix_ms);
+            let meant = incarnation == replica.incarnation();
+            let taken = meant && replica.take_over(&states, &applied, unix_ms);
             // Whoever was too late learns which incarnation there is now.
             (taken || !meant).then(|| receipt(replica))
         })
@@ -324,6 +332,10 @@ impl Region {
     /// Locked within the replica's own lock, or alone.
     fn disk(&self) -> MutexGuard<'_, Disk<Replica>> {
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Arriving> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn crashes(&self) -> MutexGuard<'_, Crashes> {

@@ -310,21 +310,19 @@ impl Replica {
         }
     }
 
-    /// Merges a part of a peer's whole state, and with the last part takes over what that peer had applied when it
-    /// began. Says whether it did: a state that no honest clock has written is not merged.
+    /// Merges a peer's whole state, and takes over what that peer had applied then. Says whether it did: a state that
+    /// no honest clock has written is not merged.
     pub(super) fn take_over(
         &mut self,
         states: &[Change],
-        applied: Option<&Applied>,
+        applied: &Applied,
         unix_ms: u64,
     ) -> bool {
         if states.iter().any(|state| is_absurd(state, unix_ms)) {
             return false;
         }
         states.iter().for_each(|state| self.merge(state, unix_ms));
-        if let Some(applied) = applied {
-            self.applied.merge(applied, &self.name);
-        }
+        self.applied.merge(applied, &self.name);
         true
     }
 
