@@ -89,7 +89,9 @@ impl Command {
                 Some(("ms", delay.as_millis().to_string()))
             }
             Self::Skew(_, skew) => Some(("ms", skew.ms().to_string())),
-            Self::Rewind(_, rewind) | Self::Crash(_, rewind) => Some(("silently", (*rewind == Rewind::Silent).to_string())),
+            Self::Rewind(_, rewind) | Self::Crash(_, rewind) => {
+                Some(("silently", (*rewind == Rewind::Silent).to_string()))
+            }
             Self::Kill(_)
             | Self::Restore(_)
             | Self::Backup(_)

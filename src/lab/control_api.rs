@@ -161,7 +161,9 @@ async fn flush(
     lab.flush(&region, Duration::from_millis(ms))?;
     Ok(told(match ms {
         0 => format!("{region} flushes each write to its disk before it acknowledges it"),
-        ms => format!("{region} flushes to its disk every {ms} ms; a crash takes what it acknowledged since"),
+        ms => format!(
+            "{region} flushes to its disk every {ms} ms; a crash takes what it acknowledged since"
+        ),
     }))
 }
 

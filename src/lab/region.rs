@@ -225,8 +225,7 @@ impl Region {
 
     /// Sets how often what is acknowledged reaches the disk; zero: before it is acknowledged. What there is now is on it.
     pub(super) fn set_flush(&self, every: Duration) {
-        self.replica
-            .read(|_| self.disk().set_flush(every, now()));
+        self.replica.read(|_| self.disk().set_flush(every, now()));
     }
 
     /// The process dies and starts again with what is on its disk; it stays down if it was. Returns how many
@@ -245,7 +244,10 @@ impl Region {
                 // Also if nothing was lost: such a store cannot know.
                 replica.rewind(&left, rewind);
                 disk.settle(now());
-                (before.saturating_sub(left.last().seq), replica.applied().clone())
+                (
+                    before.saturating_sub(left.last().seq),
+                    replica.applied().clone(),
+                )
             } else {
                 (0, replica.applied().clone())
             }

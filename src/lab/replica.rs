@@ -312,12 +312,7 @@ impl Replica {
 
     /// Merges a peer's whole state, and takes over what that peer had applied then. Says whether it did: a state that
     /// no honest clock has written is not merged.
-    pub(super) fn take_over(
-        &mut self,
-        states: &[Change],
-        applied: &Applied,
-        unix_ms: u64,
-    ) -> bool {
+    pub(super) fn take_over(&mut self, states: &[Change], applied: &Applied, unix_ms: u64) -> bool {
         if states.iter().any(|state| is_absurd(state, unix_ms)) {
             return false;
         }

@@ -60,9 +60,7 @@ impl LabState {
             let down = (!region.up).then(|| "down".to_owned());
             let notes = down.into_iter().chain(region.notes());
             let name = region.name.clone();
-            notes
-                .map(|note| (name.clone(), note))
-                .collect::<Vec<_>>()
+            notes.map(|note| (name.clone(), note)).collect::<Vec<_>>()
         };
         self.regions.iter().flat_map(of).collect()
     }

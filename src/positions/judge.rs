@@ -28,7 +28,7 @@ pub struct Asked<'a> {
 
 /// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it, and was
 /// when that was asked: an answer may be from before the origin got what it has told meanwhile.
-pub fn judge(
+pub(super) fn judge(
     applied: &Applied,
     asked: Asked<'_>,
     said: &Said,

@@ -27,10 +27,10 @@ use super::headers::{
     Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, remove_own_cookies,
     remove_what_ends_here, request_id, upgrade_of,
 };
+use super::onward::covers;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{self, Problem, Shed};
-use super::retry::covers;
 use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
 use super::{beacon, http2, inbound};

@@ -13,7 +13,10 @@ async fn a_region_that_flushes_before_it_acknowledges_loses_nothing_in_a_crash()
     bench.lab.partition("us", "eu").unwrap();
     bench.lab.partition("us", "ap").unwrap();
     bench.put("us", "key", "value").await;
-    assert_eq!(crash(&bench, Rewind::NewEpoch).await, (0, "us=1".to_owned()));
+    assert_eq!(
+        crash(&bench, Rewind::NewEpoch).await,
+        (0, "us=1".to_owned())
+    );
     assert_eq!(bench.value("us", "key").await.as_deref(), Some("value"));
 }
 
