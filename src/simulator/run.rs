@@ -242,16 +242,9 @@ impl Run {
             } else {
                 replicas
             };
-            self.store.regions.push(Region {
-                name: NAMES[at].into(),
-                replicas: vec![Replica::default(); replicas],
-                leader: 0,
-                is_up: true,
-                speech,
-                refuses: self.random.chance(60),
-                tells_forks: self.random.chance(60),
-                backup: None,
-            });
+            let name = NAMES[at].into();
+            let region = Region::new(name, replicas, speech, &mut self.random);
+            self.store.regions.push(region);
         }
         for _ in 0..self.random.between(2, 4) {
             let roams = self.random.chance(40);

@@ -162,7 +162,7 @@ impl Run {
         *times += 1;
         let times = *times;
         assert_eq!(times, 1, "w{write} is written twice\n{self:?}");
-        let position = self.store.write(at.0, write);
+        let position = self.store.write(at.0, write, self.now_ms);
         self.tell(|| {
             format!(
                 "w{write} is at {}={}:{}",
