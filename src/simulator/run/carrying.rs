@@ -265,6 +265,9 @@ impl Run {
         if let Some((writer, position)) = &answer.said.committed {
             let now_ms = edge.steady(self.now_ms);
             edge.applied().committed(writer, *position, now_ms);
+            let origin = edge.origin(at.0, at.1);
+            edge.applied()
+                .acknowledged(writer, &origin, *position, now_ms);
         }
         if let Some(applied) = &answer.said.applied {
             let heard = Heard {
