@@ -23,14 +23,14 @@ struct Store {
 
 fn yaml(near: &Replica, far: &Replica, consistency: &str, health: &str) -> String {
     format!(
-        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+        "listen: {{ https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
 keys: [{{ id: 1, secret: 0123456789abcdef }}]
 regions:
   near: {{ location: [50, 8], origins: ['{}'] }}
   far: {{ location: [39, -77], origins: ['{}'] }}
 services:
   api:
-    hosts: [api.example.com]
+    hosts: [api.example.com, www.example.com]
     steering: {{ policy: priority }}
     writes: {{ to: {{ primary: far }} }}
     health: {{ timeout: 20s, {health} }}
@@ -205,20 +205,55 @@ fn a_push_frees_who_waits() {
     });
 }
 
-/// How often a release is timed: the median counts.
-const ROUNDS: usize = 15;
+/// How often a release is timed, and how many rounds that may take on a machine that is busy with other things.
+const RELEASES: usize = 15;
+const MOST_ROUNDS: usize = 300;
 
-/// How long after `near` had caught up the read that waited for it arrived there, by a long poll alone.
-fn released_after(store: &Store, token: &str) -> Duration {
+/// How long the threads of the edge and of the test together may wait for a processor while a release is timed. What
+/// the machine does with other programs is no part of the promise.
+const CALM: Duration = Duration::from_millis(3);
+
+/// Times releases until so many were timed on a machine that let the edge run: each of them counts.
+fn check_releases(mut release: impl FnMut() -> Released) {
+    let mut took = Vec::new();
+    let mut rounds = 0;
+    while took.len() < RELEASES && rounds < MOST_ROUNDS {
+        let released = release();
+        if released.kept_waiting <= CALM {
+            took.push(released.after);
+        }
+        rounds += 1;
+    }
+    eprintln!("in {rounds} rounds released after {took:?}");
+    assert_eq!(took.len(), RELEASES, "the edge is never let run");
+    let latest = took.iter().max().copied().unwrap_or_default();
+    assert!(latest <= Duration::from_millis(20), "{took:?}");
+}
+
+/// A read that waited.
+struct Released {
+    /// How long after its region had caught up it arrived there.
+    after: Duration,
+    /// How long threads had no processor meanwhile.
+    kept_waiting: Duration,
+}
+
+/// Has a read wait for `near`, which catches up then; `told` has the edge told.
+fn released(store: &Store, token: &str, told: impl FnOnce()) -> Released {
     let before = store.near.reads();
+    let kept_waiting = || store.edge.process.kept_waiting() + support::kept_waiting("self");
     std::thread::scope(|scope| {
         let reading = scope.spawn(|| store.read(token));
         assert!(wait_until(|| store.near.reads() > before));
-        assert!(wait_until(|| store.near.polls_held() == 1));
-        let applied_at = Instant::now();
-        store.near.apply(1);
+        assert!(wait_until(|| store.near.probes_now() == 1));
+        let kept_before = kept_waiting();
+        let caught_up_at = Instant::now();
+        told();
         assert_eq!(outcome(&reading.join().unwrap()), ("near", "waited"));
-        store.near.last_read_at() - applied_at
+        Released {
+            after: store.near.last_read_at() - caught_up_at,
+            kept_waiting: kept_waiting().saturating_sub(kept_before),
+        }
     })
 }
 
@@ -229,19 +264,30 @@ fn a_waiting_read_is_released_within_20_ms_of_the_long_poll_that_tells() {
     // Whoever asks by himself gets no answer; only the long poll can tell.
     store.near.set_health_pause(Duration::from_secs(60));
     let knows = |vector: &str| wait_until(|| store.near.told() == vector);
-    let mut took: Vec<Duration> = (0..ROUNDS)
-        .map(|_| {
-            assert!(knows("far=0,near=0"));
-            let took = released_after(&store, &token);
-            assert!(knows("far=1,near=0"));
-            store.near.apply(0);
-            took
-        })
-        .collect();
-    took.sort_unstable();
-    eprintln!("released after {took:?}");
-    // A machine that does other things is late with anything at times; `bench/freshness.py` has the whole distribution.
-    assert!(took[ROUNDS / 2] <= Duration::from_millis(20), "{took:?}");
+    check_releases(|| {
+        assert!(knows("far=0,near=0"));
+        assert!(wait_until(|| store.near.polls_held() == 1));
+        let released = released(&store, &token, || store.near.apply(1));
+        assert!(knows("far=1,near=0"));
+        store.near.apply(0);
+        released
+    });
+}
+
+#[test]
+fn a_waiting_read_is_released_within_20_ms_of_the_response_that_tells() {
+    let mut store = store("wait: 10s", ONCE);
+    let token = store.write_and_lose_far();
+    store.near.set_health_pause(Duration::from_secs(60));
+    let mut other = support::connect(store.edge.address("http"));
+    let mut hears = |applied: u64| {
+        store.near.apply(applied);
+        assert!(support::get(&mut other).unwrap());
+    };
+    check_releases(|| {
+        hears(0);
+        released(&store, &token, || hears(1))
+    });
 }
 
 #[test]

@@ -277,6 +277,42 @@ fn a_region_that_silently_runs_backwards_gives_positions_out_twice_and_the_edge_
 }
 
 #[test]
+fn a_write_that_a_crash_took_is_told_as_lost_once_and_a_durable_one_is_not() {
+    let lab = lab();
+    part_all(&lab);
+    let home = format!("Lab-Home: {VIRGINIA}");
+    let put = |key: &str| {
+        let path = format!("/kv/{key}");
+        let answer = lab.curl(&path, &["-X", "PUT", "-d", "1", "-H", &home]);
+        assert_eq!(answer.status, 201, "{answer:?}");
+        format!("Meridian-Token: {}", answer.header("meridian-token"))
+    };
+    let kept = put("kept");
+    assert!(lab.command(&format!("crash {VIRGINIA}")).contains("lost 0"));
+    let read = lab.curl("/kv/kept", &["-H", &kept]);
+    assert_eq!(read.status, 200, "{read:?}");
+    assert_ne!(read.header("meridian-consistency"), "lost");
+
+    lab.command(&format!("flush {VIRGINIA} 1h"));
+    let token = put("lost");
+    let said = lab.command(&format!("crash {VIRGINIA}"));
+    assert!(said.contains("lost 1 acknowledged"), "{said}");
+    assert!(said.contains("us-east-1=1:0@0:1"), "{said}");
+    let read = || lab.curl("/kv/lost", &["-H", &token]);
+    let mut told = read();
+    let is_told = || {
+        told = read();
+        told.header("meridian-consistency") == "lost"
+    };
+    assert!(wait_until(is_told), "{told:?}");
+    assert_eq!(told.status, 404);
+    let token = format!("Meridian-Token: {}", told.header("meridian-token"));
+    let again = lab.curl("/kv/lost", &["-H", &token]);
+    assert_ne!(again.header("meridian-consistency"), "lost", "{again:?}");
+    assert!(lab.command("state").contains("(crashes 2, lost 1)"));
+}
+
+#[test]
 fn one_link_lags_and_the_others_do_not() {
     let lab = lab();
     for region in ALL {
@@ -319,6 +355,9 @@ fn commands_that_are_none_are_refused_with_what_would_be_right() {
     check("skew us-east-1 -2h", 1, "3600s");
     check("rewind us-east-1", 1, "meridian lab backup us-east-1");
     check("backup mars", 1, "eu-west-1");
+    check("crash mars", 1, "eu-west-1");
+    check("flush us-east-1 soon", 2, "250ms");
+    check("flush us-east-1 2h", 1, "3600s");
 }
 
 fn stale_reads(lab: &Lab) -> Value {

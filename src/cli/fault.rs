@@ -62,7 +62,25 @@ pub(super) enum Fault {
         #[arg(long)]
         silently: bool,
     },
-    /// Shows every region's log, lag, clock, backup and partitions
+    /// Sets how often a region's writes reach its disk: a crash takes what it acknowledged since
+    Flush {
+        /// The region
+        region: String,
+        /// Such as 1s; 0s: before each write is acknowledged, as at the start
+        #[arg(value_parser = parse_duration)]
+        every: Duration,
+    },
+    /// Lets a region's process die and start again, without what was not on its disk
+    ///
+    /// It begins a new epoch if it may have lost something, that is if it does not flush before it acknowledges.
+    Crash {
+        /// The region
+        region: String,
+        /// Without a new epoch: a store that lost writes and does not know
+        #[arg(long)]
+        silently: bool,
+    },
+    /// Shows every region's log, lag, clock, disk, backup and partitions
     State,
 }
 
@@ -74,6 +92,13 @@ fn skew(text: &str) -> Result<Skew, String> {
     parse_duration(amount)
         .map(skew)
         .map_err(|error| error.to_string())
+}
+
+fn how(silently: bool) -> Rewind {
+    match silently {
+        true => Rewind::Silent,
+        false => Rewind::NewEpoch,
+    }
 }
 
 /// Ends as clap ends on a value that is none.
@@ -107,14 +132,9 @@ impl Fault {
             Self::Heal => Command::Heal,
             Self::Skew { region, skew } => Command::Skew(region, skew),
             Self::Backup { region } => Command::Backup(region),
-            Self::Rewind { region, silently } => {
-                let rewind = if silently {
-                    Rewind::Silent
-                } else {
-                    Rewind::NewEpoch
-                };
-                Command::Rewind(region, rewind)
-            }
+            Self::Rewind { region, silently } => Command::Rewind(region, how(silently)),
+            Self::Flush { region, every } => Command::Flush(region, every),
+            Self::Crash { region, silently } => Command::Crash(region, how(silently)),
             Self::State => Command::State,
         }
     }

@@ -35,7 +35,8 @@ const TEMPLATE: &str = include_str!("lab.yaml");
 /// lag. The edge runs on exactly the code path of `meridian serve`. From another terminal, take a
 /// region down (`meridian lab kill eu-west-1`), bring it back (`restore`), slow its replication
 /// (`lag eu-west-1 2s`), part two regions (`partition us-east-1 eu-west-1`, `heal`), set a clock
-/// wrong (`skew eu-west-1 +2s`) or go back to an old backup (`backup eu-west-1`, `rewind eu-west-1`).
+/// wrong (`skew eu-west-1 +2s`), go back to an old backup (`backup eu-west-1`, `rewind eu-west-1`), or let a
+/// region lose what was not on its disk yet (`flush eu-west-1 1s`, `crash eu-west-1`).
 ///
 /// A few clients write and read all the time; the dashboard shows how many of their reads miss what
 /// they wrote, straight at the regions and through the edge.

@@ -169,7 +169,7 @@ fn two(one: &Name, other: &Name) -> Result<(), LabError> {
     Ok(())
 }
 
-fn bounded(delay: Duration) -> Result<Duration, LabError> {
+pub(super) fn bounded(delay: Duration) -> Result<Duration, LabError> {
     if delay > DELAY_MAX {
         return Err(LabError::TooLong { delay });
     }

@@ -36,6 +36,10 @@ pub enum Command {
     Backup(String),
     /// Put this region's data back to its backup.
     Rewind(String, Rewind),
+    /// Flush this region's writes to its disk so often; whole milliseconds.
+    Flush(String, Duration),
+    /// Let this region lose what is not on its disk, and start again.
+    Crash(String, Rewind),
     /// Stop replication between these two regions.
     Partition(String, String),
     /// End every partition.
@@ -55,6 +59,8 @@ impl Command {
             | Self::Skew(..)
             | Self::Backup(_)
             | Self::Rewind(..)
+            | Self::Flush(..)
+            | Self::Crash(..)
             | Self::Partition(..)
             | Self::Heal => Method::POST,
         }
@@ -69,6 +75,8 @@ impl Command {
             Self::Skew(region, _) => vec!["skew", region],
             Self::Backup(region) => vec!["backup", region],
             Self::Rewind(region, _) => vec!["rewind", region],
+            Self::Flush(region, _) => vec!["flush", region],
+            Self::Crash(region, _) => vec!["crash", region],
             Self::Partition(one, other) => vec!["partition", one, other],
             Self::Heal => vec!["heal"],
             Self::State => vec!["state"],
@@ -77,9 +85,13 @@ impl Command {
 
     fn argument(&self) -> Option<(&str, String)> {
         match self {
-            Self::Lag(_, lag) | Self::LagOf(_, _, lag) => Some(("ms", lag.as_millis().to_string())),
+            Self::Lag(_, delay) | Self::LagOf(_, _, delay) | Self::Flush(_, delay) => {
+                Some(("ms", delay.as_millis().to_string()))
+            }
             Self::Skew(_, skew) => Some(("ms", skew.ms().to_string())),
-            Self::Rewind(_, rewind) => Some(("silently", (*rewind == Rewind::Silent).to_string())),
+            Self::Rewind(_, rewind) | Self::Crash(_, rewind) => {
+                Some(("silently", (*rewind == Rewind::Silent).to_string()))
+            }
             Self::Kill(_)
             | Self::Restore(_)
             | Self::Backup(_)

@@ -56,6 +56,8 @@ pub(super) fn router(lab: Lab) -> Router {
         .route("/skew/{region}", post(skew))
         .route("/backup/{region}", post(backup))
         .route("/rewind/{region}", post(rewind))
+        .route("/flush/{region}", post(flush))
+        .route("/crash/{region}", post(crash))
         .route("/partition/{one}/{other}", post(partition))
         .route("/heal", post(heal))
         .fallback(no_such_command)
@@ -135,16 +137,46 @@ async fn rewind(
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Json<Value>, LabError> {
-    let rewind = match argument(&query, "silently") {
-        Some(true) => Rewind::Silent,
-        Some(false) => Rewind::NewEpoch,
-        None => return Err(LabError::NoRewind),
-    };
+    let rewind = how(&query).ok_or(LabError::NoRewind)?;
     let applied = lab.rewind(&region, rewind).await?;
     Ok(told(match rewind {
         Rewind::NewEpoch => format!("{region} is back at its backup in a new epoch: {applied}"),
         Rewind::Silent => format!("{region} is back at its backup and does not say so: {applied}"),
     }))
+}
+
+fn how(query: &[(String, String)]) -> Option<Rewind> {
+    argument(query, "silently").map(|silently| match silently {
+        true => Rewind::Silent,
+        false => Rewind::NewEpoch,
+    })
+}
+
+async fn flush(
+    State(lab): State<Lab>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let ms = argument(&query, "ms").ok_or(LabError::NoFlush)?;
+    lab.flush(&region, Duration::from_millis(ms))?;
+    Ok(told(match ms {
+        0 => format!("{region} flushes each write to its disk before it acknowledges it"),
+        ms => format!(
+            "{region} flushes to its disk every {ms} ms; a crash takes what it acknowledged since"
+        ),
+    }))
+}
+
+async fn crash(
+    State(lab): State<Lab>,
+    Path(region): Path<String>,
+    Query(query): Query<Vec<(String, String)>>,
+) -> Result<Json<Value>, LabError> {
+    let how = how(&query).ok_or(LabError::NoCrash)?;
+    let (lost, applied) = lab.crash(&region, how).await?;
+    Ok(told(format!(
+        "{region} crashed, lost {lost} acknowledged write(s) of its own, and is back at {applied}"
+    )))
 }
 
 fn argument<T: FromStr>(query: &[(String, String)], key: &str) -> Option<T> {
@@ -174,7 +206,8 @@ async fn heal(State(lab): State<Lab>) -> Json<Value> {
 async fn no_such_command() -> (StatusCode, Json<Value>) {
     let commands = "no such command; there are GET /state and POST /kill/REGION, \
                     /restore/REGION, /lag/REGION?ms=N, /lag/FROM/TO?ms=N, /skew/REGION?ms=N, \
-                    /backup/REGION, /rewind/REGION?silently=false, /partition/A/B, /heal";
+                    /backup/REGION, /rewind/REGION?silently=false, /flush/REGION?ms=N, \
+                    /crash/REGION?silently=false, /partition/A/B, /heal";
     (
         StatusCode::NOT_FOUND,
         Reply::Error(commands.to_owned()).to_json(),
@@ -193,6 +226,8 @@ impl IntoResponse for LabError {
             | Self::TooLong { .. }
             | Self::NoLag
             | Self::NoSkew
+            | Self::NoFlush
+            | Self::NoCrash
             | Self::NoRewind => StatusCode::BAD_REQUEST,
             Self::NoBackup { .. } => StatusCode::CONFLICT,
             Self::NoRegions

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::berth::Berth;
-use super::conditions::{Conditions, DELAY_MAX, Skew};
+use super::conditions::{Conditions, DELAY_MAX, Skew, bounded};
 use super::control_api;
 use super::error::{Change, LabError};
 use super::life::Life;
@@ -196,6 +196,32 @@ impl Lab {
             region: region.name().to_string(),
         })?;
         Ok(applied.to_string())
+    }
+
+    /// Sets how often what a region has acknowledged reaches its disk; zero: before it acknowledges, as at the start.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region, or that is too seldom.
+    pub fn flush(&self, region: &str, every: Duration) -> Result<(), LabError> {
+        let region = self.region(region)?;
+        region.set_flush(bounded(every)?);
+        Ok(())
+    }
+
+    /// Lets a region's process die and start again: it loses what was not on its disk. Returns how many acknowledged
+    /// writes that were, and what it has applied then. A region that flushes before it acknowledges loses nothing, and
+    /// goes on in its epoch.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such region, or the system refuses to listen again.
+    pub async fn crash(&self, region: &str, rewind: Rewind) -> Result<(u64, String), LabError> {
+        let region = self.region(region)?;
+        let crashed = region.crash(rewind, &self.0.shutdown).await;
+        let (lost, applied) = crashed.map_err(|source| cannot_bind(region, source))?;
+        tracing::info!(region = %region.name(), ?rewind, lost, "crashed");
+        Ok((lost, applied.to_string()))
     }
 
     /// Sets how long a region's answers take.

@@ -70,7 +70,7 @@ pub enum LabError {
         /// The region.
         region: String,
     },
-    /// Operator: a lag, round trip or skew past [`DELAY_MAX`].
+    /// Operator: a lag, round trip or skew past [`DELAY_MAX`], or a flush.
     #[error("{delay:?} is too long a delay; the longest is {DELAY_MAX:?}")]
     TooLong {
         /// What was asked for.
@@ -82,6 +82,12 @@ pub enum LabError {
     /// Operator: the skew in a request to the control listener is no number.
     #[error("say the skew as a number of milliseconds: POST /skew/REGION?ms=-500")]
     NoSkew,
+    /// Operator: the flush in a request to the control listener is no number.
+    #[error("say how often to flush as a number of milliseconds: POST /flush/REGION?ms=1000")]
+    NoFlush,
+    /// Operator: a crash in a request to the control listener that is none.
+    #[error("say how to come back: POST /crash/REGION?silently=true or =false")]
+    NoCrash,
     /// Operator: a rewind in a request to the control listener that is none.
     #[error("say how to rewind: POST /rewind/REGION?silently=true or =false")]
     NoRewind,

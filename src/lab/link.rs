@@ -84,6 +84,8 @@ pub(super) struct Part {
     pub(super) from: Name,
     /// To whom: none but the incarnation that lacked something.
     pub(super) incarnation: u64,
+    /// How many parts went before it.
+    pub(super) number: u64,
     pub(super) states: Vec<Change>,
     /// With the last part: what the sender had applied before the first.
     pub(super) applied: Option<Applied>,
@@ -94,7 +96,8 @@ impl Part {
         let states: Vec<Value> = self.states.iter().map(Change::to_json).collect();
         let applied = self.applied.as_ref().map(Applied::to_json);
         json!({
-            "from": self.from.as_str(), "incarnation": self.incarnation, "states": states, "applied": applied,
+            "from": self.from.as_str(), "incarnation": self.incarnation, "number": self.number,
+            "states": states, "applied": applied,
         })
     }
 
@@ -109,6 +112,7 @@ impl Part {
         Some(Self {
             from: part.get("from")?.as_str()?.parse().ok()?,
             incarnation: part.get("incarnation")?.as_u64()?,
+            number: part.get("number")?.as_u64()?,
             states: states.map(Change::from_json).collect::<Option<_>>()?,
             applied,
         })
@@ -158,7 +162,7 @@ async fn take_over(
     Json(part): Json<Value>,
 ) -> Result<Json<Value>, StatusCode> {
     let part = Part::from_json(&part).ok_or(StatusCode::UNPROCESSABLE_ENTITY)?;
-    let receipt = region.take_over(&part).ok_or(StatusCode::FORBIDDEN)?;
+    let receipt = region.take_over(part).ok_or(StatusCode::FORBIDDEN)?;
     Ok(Json(receipt.to_json()))
 }
 
@@ -262,23 +266,24 @@ impl Link {
         self.post("/replicate", batch.to_json()).await
     }
 
-    /// Reads part by part: what is merged twice or has gone on meanwhile does no harm.
+    /// Sends the state of one moment: nothing of it that `applied` does not tell.
     async fn send_state(&mut self) -> reqwest::Result<()> {
-        let applied = self.region.read(|replica| replica.applied().clone());
+        let state = |replica: &Replica| (replica.store().clone(), replica.applied().clone());
+        let (store, applied) = self.region.read(state);
         let incarnation = self.incarnation;
-        let mut cursor = Some((Kind::Register, None));
+        let (mut number, mut cursor) = (0, Some((Kind::Register, None)));
         while let Some(at) = cursor {
-            let page = self
-                .region
-                .read(|replica| replica.store().page(&at, PART_BYTES));
+            let page = store.page(&at, PART_BYTES);
             cursor = page.next;
             let part = Part {
                 from: self.region.name().clone(),
                 incarnation,
+                number,
                 states: page.states,
                 applied: cursor.is_none().then(|| applied.clone()),
             };
             self.post("/replicate/state", part.to_json()).await?;
+            number += 1;
         }
         Ok(())
     }

@@ -2,14 +2,15 @@
 //!
 //! Each region is an HTTP server with a store, a log of its own writes and a link to every peer that
 //! pushes the log after a lag. All regions take writes: conflicting ones are kept side by side and the last is
-//! shown, counters and sets add up. An operator kills, restores and rewinds regions, sets lags and
+//! shown, counters and sets add up. An operator kills, crashes, restores and rewinds regions, sets lags and
 //! clocks, and parts regions from each other. This room speaks HTTP and knows nothing of the edge.
 //!
 //! Pure: `name`, `position`, `vector`, `hlc`, `causal` with `register` and `orset`, `counter`, `delta`, `wire`, `log`,
-//! `store`, `replica`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face`, `follow`
+//! `store`, `arriving`, `replica`, `disk`, `conditions`, `state`. Around them on tokio: `region` (one server; `face`, `crdt_face`, `follow`
 //! and `demo` are its pages), `link` (replication), `emulation` (all regions), `control` and `control_api`
 //! (commands from another terminal), `sample` (clients that count what they miss).
 
+mod arriving;
 mod berth;
 mod causal;
 mod conditions;
@@ -19,6 +20,7 @@ mod counter;
 mod crdt_face;
 mod delta;
 mod demo;
+mod disk;
 mod emulation;
 mod error;
 mod face;

@@ -1,8 +1,8 @@
 //! One emulated region: its data, which outlives it, and its server, which can be killed.
 //!
 //! A killed region is a machine that lost its network: it refuses connections, what was under way
-//! is cut, nothing leaves it, and it keeps its log and store. A region that is rewound is one whose store was restored
-//! from a backup. All it knows of the other regions is their names and addresses, and what [`Conditions`] says
+//! is cut, nothing leaves it, and it keeps its log and store. A region that crashes loses what was not on its disk and
+//! starts again. A region that is rewound is one whose store was restored from a backup. All it knows of the other regions is their names and addresses, and what [`Conditions`] says
 //! lies between.
 
 use std::io;
@@ -14,8 +14,10 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::arriving::Arriving;
 use super::berth::Berth;
 use super::conditions::Conditions;
+use super::disk::Disk;
 use super::error::Change;
 use super::life::Life;
 use super::link::{Batch, Link, Part, Peer, Receipt};
@@ -37,10 +39,27 @@ pub(super) struct Region {
     require_wait: Duration,
     replica: Watched<Replica>,
     backup: Mutex<Option<Replica>>,
+    disk: Mutex<Disk<Replica>>,
+    arriving: Mutex<Arriving>,
+    crashes: Mutex<Crashes>,
     conditions: watch::Receiver<Conditions>,
     client: reqwest::Client,
     /// The running server's tasks; none while the region is killed.
     life: Mutex<Option<Life>>,
+}
+
+/// How often it crashed, and how many acknowledged writes that took.
+#[derive(Clone, Copy, Debug, Default)]
+struct Crashes {
+    times: u64,
+    lost: u64,
+}
+
+impl Crashes {
+    fn add(&mut self, lost: u64) {
+        self.times += 1;
+        self.lost += lost;
+    }
 }
 
 /// What a region is made of.
@@ -65,6 +84,9 @@ impl Region {
             require_wait: parts.require_wait,
             replica: Watched::new(replica),
             backup: Mutex::new(None),
+            disk: Mutex::new(Disk::new(now())),
+            arriving: Mutex::default(),
+            crashes: Mutex::default(),
             conditions: parts.conditions,
             client: parts.client,
             life: Mutex::new(None),
@@ -121,9 +143,9 @@ impl Region {
         write: Write,
         then: impl FnOnce(Commit, &Replica) -> R,
     ) -> Result<R, Refused> {
-        let (now, unix_ms) = (Instant::now().into_std(), self.unix_ms());
-        self.replica.change(|replica| {
-            let commit = replica.commit(key.into(), write, now, unix_ms)?;
+        let unix_ms = self.unix_ms();
+        self.change(|replica| {
+            let commit = replica.commit(key.into(), write, now(), unix_ms)?;
             Ok(then(commit, replica))
         })
     }
@@ -137,19 +159,24 @@ impl Region {
             entries,
         } = batch;
         let unix_ms = self.unix_ms();
-        Some(self.replica.change(|replica| {
+        Some(self.change(|replica| {
             replica.receive(&from, &forks, entries, unix_ms);
             receipt(replica)
         }))
     }
 
-    /// Merges a part of a peer's state that was meant for this incarnation, unless a partition lies between.
-    pub(super) fn take_over(&self, part: &Part) -> Option<Receipt> {
+    /// Takes a part of a peer's state, and with the last one merges it all if it was meant for this incarnation,
+    /// unless a partition lies between.
+    pub(super) fn take_over(&self, part: Part) -> Option<Receipt> {
         self.admit(&part.from)?;
+        let incarnation = part.incarnation;
+        let Some((states, applied)) = self.arriving().gather(part) else {
+            return Some(self.read(receipt));
+        };
         let unix_ms = self.unix_ms();
-        self.replica.change(|replica| {
-            let meant = part.incarnation == replica.incarnation();
-            let taken = meant && replica.take_over(&part.states, part.applied.as_ref(), unix_ms);
+        self.change(|replica| {
+            let meant = incarnation == replica.incarnation();
+            let taken = meant && replica.take_over(&states, &applied, unix_ms);
             // Whoever was too late learns which incarnation there is now.
             (taken || !meant).then(|| receipt(replica))
         })
@@ -161,8 +188,7 @@ impl Region {
     }
 
     pub(super) fn acknowledge(&self, peer: &Name, applied: &Applied) {
-        self.replica
-            .change(|replica| replica.acknowledge(peer, applied));
+        self.change(|replica| replica.acknowledge(peer, applied));
     }
 
     /// Keeps everything as it is now, in the place of an earlier backup; returns what that has applied.
@@ -187,6 +213,7 @@ impl Region {
         let applied = self.backup().as_ref().map(|backup| {
             self.replica.change(|replica| {
                 replica.rewind(backup, rewind);
+                self.disk().settle(now());
                 replica.applied().clone()
             })
         });
@@ -194,6 +221,49 @@ impl Region {
             self.restore(shutdown)?;
         }
         Ok(applied)
+    }
+
+    /// Sets how often what is acknowledged reaches the disk; zero: before it is acknowledged. What there is now is on it.
+    pub(super) fn set_flush(&self, every: Duration) {
+        self.replica.read(|_| self.disk().set_flush(every, now()));
+    }
+
+    /// The process dies and starts again with what is on its disk; it stays down if it was. Returns how many
+    /// acknowledged writes it lost, and what it has applied then.
+    pub(super) async fn crash(
+        self: &Arc<Self>,
+        rewind: Rewind,
+        shutdown: &CancellationToken,
+    ) -> io::Result<(u64, Applied)> {
+        let was_up = self.kill().await == Change::Made;
+        let crashed = self.replica.change(|replica| {
+            let mut disk = self.disk();
+            let before = replica.last().seq;
+            if disk.is_late() {
+                let left = disk.after_crash(now()).unwrap_or(replica).clone();
+                // Also if nothing was lost: such a store cannot know.
+                replica.rewind(&left, rewind);
+                disk.settle(now());
+                (
+                    before.saturating_sub(left.last().seq),
+                    replica.applied().clone(),
+                )
+            } else {
+                (0, replica.applied().clone())
+            }
+        });
+        self.crashes().add(crashed.0);
+        if was_up {
+            self.restore(shutdown)?;
+        }
+        Ok(crashed)
+    }
+
+    fn change<R>(&self, change: impl FnOnce(&mut Replica) -> R) -> R {
+        self.replica.change(|replica| {
+            self.disk().before_change(replica, now());
+            change(replica)
+        })
     }
 
     /// What this region's clock shows.
@@ -231,7 +301,7 @@ impl Region {
     pub(super) fn state(&self) -> RegionState {
         let parted = self.peers.iter().filter(|peer| self.parted(&peer.name));
         let parted_from = parted.map(|peer| peer.name.to_string()).collect();
-        let backup = self.backup();
+        let (backup, crashes) = (self.backup(), *self.crashes());
         let backup = backup.as_ref().map(|backup| backup.applied().to_string());
         let (log, applied) = self.read(|replica| (replica.last().seq, replica.applied().clone()));
         let (conditions, name) = (self.conditions.borrow(), self.name.as_str());
@@ -249,6 +319,9 @@ impl Region {
                 .collect(),
             skew_ms: conditions.skew(name).ms(),
             backup,
+            flush_ms: ms(self.disk().flush()),
+            crashes: crashes.times,
+            lost: crashes.lost,
             round_trip_ms: ms(conditions.round_trip(name)),
             parted_from,
         }
@@ -258,9 +331,26 @@ impl Region {
         self.backup.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Locked within the replica's own lock, or alone.
+    fn disk(&self) -> MutexGuard<'_, Disk<Replica>> {
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn arriving(&self) -> MutexGuard<'_, Arriving> {
+        self.arriving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn crashes(&self) -> MutexGuard<'_, Crashes> {
+        self.crashes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn life(&self) -> MutexGuard<'_, Option<Life>> {
         self.life.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn now() -> std::time::Instant {
+    Instant::now().into_std()
 }
 
 fn receipt(replica: &Replica) -> Receipt {

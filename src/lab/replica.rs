@@ -33,8 +33,8 @@ pub(super) struct Bounds {
 }
 
 impl Default for Bounds {
-    /// Three regions at their bounds, with a backup of each, stay below a gigabyte: a demonstration must not sink a
-    /// laptop.
+    /// Three regions at their bounds, with a backup and a disk of each, stay near a gigabyte: a demonstration must not
+    /// sink a laptop.
     fn default() -> Self {
         Self {
             log_bytes: 32 << 20,
@@ -104,7 +104,7 @@ pub(super) struct Commit {
     pub(super) effect: Effect,
 }
 
-/// How a region comes out of a restore from its backup.
+/// How a region comes out of a restore from its backup, or of a crash that may have taken writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rewind {
     /// It begins a new epoch and says where that forked off.
@@ -310,21 +310,14 @@ impl Replica {
         }
     }
 
-    /// Merges a part of a peer's whole state, and with the last part takes over what that peer had applied when it
-    /// began. Says whether it did: a state that no honest clock has written is not merged.
-    pub(super) fn take_over(
-        &mut self,
-        states: &[Change],
-        applied: Option<&Applied>,
-        unix_ms: u64,
-    ) -> bool {
+    /// Merges a peer's whole state, and takes over what that peer had applied then. Says whether it did: a state that
+    /// no honest clock has written is not merged.
+    pub(super) fn take_over(&mut self, states: &[Change], applied: &Applied, unix_ms: u64) -> bool {
         if states.iter().any(|state| is_absurd(state, unix_ms)) {
             return false;
         }
         states.iter().for_each(|state| self.merge(state, unix_ms));
-        if let Some(applied) = applied {
-            self.applied.merge(applied, &self.name);
-        }
+        self.applied.merge(applied, &self.name);
         true
     }
 

@@ -39,13 +39,14 @@ fn deliver(replicas: &mut [Replica; 3], from: usize, to: usize, acknowledge: boo
     let receiver = &mut replicas[to];
     match next(&sender, receiver) {
         Next::State => {
+            let mut states = Vec::new();
             let mut cursor = Some((super::super::delta::Kind::Register, None));
             while let Some(at) = cursor {
                 let page = sender.store.page(&at, 200);
-                let applied = page.next.is_none().then_some(&sender.applied);
-                assert!(receiver.take_over(&page.states, applied, 0));
+                states.extend(page.states);
                 cursor = page.next;
             }
+            assert!(receiver.take_over(&states, &sender.applied, 0));
         }
         Next::Batch(entries) => receiver.receive(&sender.name, &sender.forks(), entries, 0),
         Next::Nothing | Next::At(_) => receiver.receive(&sender.name, &sender.forks(), vec![], 0),
@@ -369,7 +370,7 @@ fn a_forged_clock_is_not_applied() {
     eu.receive(&us.name, &[], forged.clone(), 0);
     assert_eq!(eu.applied.to_string(), "eu=0");
     let states: Vec<_> = forged.into_iter().map(|entry| entry.change).collect();
-    assert!(!eu.take_over(&states, Some(&us.applied), 0));
+    assert!(!eu.take_over(&states, &us.applied, 0));
     assert_eq!(eu.applied.to_string(), "eu=0");
     assert!(put(&mut eu, "k", "v").is_ok());
 }

@@ -44,7 +44,7 @@ impl Sample {
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE);
         let client = client.build().map_err(LabError::Client)?;
         let mut tallies = Tallies::default();
-        let (tell, told) = watch::channel(tallies.to_json());
+        let (tell, told) = watch::channel(tallies.to_json(&[]));
         let of = lab.clone();
         lab.spawn(async move {
             let mut turns = tokio::time::interval(TURN);
@@ -60,7 +60,7 @@ impl Sample {
                 let (naive, meridian) = tokio::join!(turn.naive(&of), turn.through_the_edge());
                 tallies.naive.add(naive);
                 tallies.meridian.add(meridian);
-                tell.send_replace(tallies.to_json());
+                tell.send_replace(tallies.to_json(&of.state().faults()));
             }
         });
         Ok(told)

@@ -36,6 +36,12 @@ pub struct RegionState {
     pub skew_ms: i64,
     /// What its backup has applied, as `Meridian-Applied` has it; none: there is no backup.
     pub backup: Option<String>,
+    /// How often what it acknowledged reaches its disk; 0: before it acknowledges.
+    pub flush_ms: u64,
+    /// How often it crashed.
+    pub crashes: u64,
+    /// How many of the writes that it had acknowledged the crashes took.
+    pub lost: u64,
     /// How long its answers take.
     pub round_trip_ms: u64,
     /// The regions that a partition keeps from it.
@@ -46,6 +52,17 @@ impl LabState {
     pub(super) fn to_json(&self) -> Value {
         let regions: Vec<Value> = self.regions.iter().map(RegionState::to_json).collect();
         json!({ "regions": regions })
+    }
+
+    /// What is out of the ordinary: a region, and what it is.
+    pub(super) fn faults(&self) -> Vec<(String, String)> {
+        let of = |region: &RegionState| {
+            let down = (!region.up).then(|| "down".to_owned());
+            let notes = down.into_iter().chain(region.notes());
+            let name = region.name.clone();
+            notes.map(|note| (name.clone(), note)).collect::<Vec<_>>()
+        };
+        self.regions.iter().flat_map(of).collect()
     }
 
     /// None: it is no state of a lab.
@@ -64,6 +81,7 @@ impl RegionState {
             "name": self.name, "up": self.up, "address": self.address.to_string(), "log": self.log,
             "applied": self.applied, "positions": self.positions, "lag_ms": self.lag_ms,
             "lag_from_ms": self.lag_from_ms, "skew_ms": self.skew_ms, "backup": self.backup,
+            "flush_ms": self.flush_ms, "crashes": self.crashes, "lost": self.lost,
             "round_trip_ms": self.round_trip_ms, "parted_from": self.parted_from,
         })
     }
@@ -88,6 +106,9 @@ impl RegionState {
             lag_from_ms: numbers("lag_from_ms")?,
             skew_ms: region.get("skew_ms")?.as_i64()?,
             backup: text(region.get("backup")?),
+            flush_ms: number("flush_ms")?,
+            crashes: number("crashes")?,
+            lost: number("lost")?,
             round_trip_ms: number("round_trip_ms")?,
             parted_from: parted_from.map(text).collect::<Option<_>>()?,
         })
@@ -129,7 +150,7 @@ impl fmt::Display for RegionState {
 
 impl RegionState {
     /// What is out of the ordinary.
-    fn notes(&self) -> Vec<String> {
+    pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         if !self.parted_from.is_empty() {
             notes.push(format!("parted from {}", self.parted_from.join(", ")));
@@ -142,6 +163,12 @@ impl RegionState {
         }
         if let Some(backup) = &self.backup {
             notes.push(format!("backup {backup}"));
+        }
+        if self.flush_ms != 0 {
+            notes.push(format!("flushes every {}ms", self.flush_ms));
+        }
+        if self.crashes != 0 {
+            notes.push(format!("crashes {}, lost {}", self.crashes, self.lost));
         }
         notes
     }
@@ -164,6 +191,9 @@ mod tests {
             lag_from_ms: BTreeMap::new(),
             skew_ms: 0,
             backup: None,
+            flush_ms: 0,
+            crashes: 0,
+            lost: 0,
             round_trip_ms: 80,
             parted_from: parted_from.iter().map(|&name| name.to_owned()).collect(),
         };

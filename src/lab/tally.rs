@@ -53,8 +53,13 @@ pub(super) struct Tallies {
 }
 
 impl Tallies {
-    pub(super) fn to_json(&self) -> Value {
-        json!({ "stale_reads": {
+    /// With what is out of the ordinary in the lab, a region and a sentence each.
+    pub(super) fn to_json(&self, faults: &[(String, String)]) -> Value {
+        let faults: Vec<_> = faults
+            .iter()
+            .map(|(region, fault)| json!({ "region": region, "fault": fault }))
+            .collect();
+        json!({ "faults": faults, "stale_reads": {
             "window": WINDOW, "naive": self.naive.to_json(), "meridian": self.meridian.to_json(),
         } })
     }

@@ -81,6 +81,10 @@ pub(super) struct Seen {
     pub(super) lowered_at_ms: Option<u64>,
     /// Whether it ever said less than before: it may lack what it has committed.
     pub(super) ran_backwards: bool,
+    /// The last write to its region's own log that it acknowledged, and when that arrived.
+    pub(super) acknowledged: Option<(Position, u64)>,
+    /// Whether it said afterwards that it has less of that log: it crashed, or its readers see less than it writes.
+    pub(super) denies: bool,
 }
 
 impl Applied {
@@ -118,13 +122,13 @@ impl Applied {
     }
 
     /// Whether an origin is known to have applied all of `required`; of its region's own log it has all,
-    /// unless it ever ran backwards.
+    /// unless it ever ran backwards or denies what it acknowledged.
     pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
         let none = Vector::default();
         let seen = state.seen(region, origin);
         let applied = seen.map_or(&none, |seen| &seen.applied);
-        if seen.is_some_and(|seen| seen.ran_backwards) {
+        if seen.is_some_and(|seen| seen.ran_backwards || seen.denies) {
             return state.forks.dominates(applied, required);
         }
         state.missing_at(region, applied, required).is_empty()

@@ -28,7 +28,7 @@ pub struct Asked<'a> {
 
 /// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it, and was
 /// when that was asked: an answer may be from before the origin got what it has told meanwhile.
-pub fn judge(
+pub(super) fn judge(
     applied: &Applied,
     asked: Asked<'_>,
     said: &Said,
@@ -51,8 +51,8 @@ pub fn judge(
 mod tests {
     use super::*;
 
-    use crate::positions::Report;
     use crate::positions::fixtures::vector;
+    use crate::positions::{Position, Report};
 
     fn asked(origin: &str) -> Asked<'_> {
         Asked {
@@ -60,6 +60,31 @@ mod tests {
             origin,
             had_all: true,
         }
+    }
+
+    #[test]
+    fn an_only_origin_that_denies_what_it_acknowledged_does_not_count_as_having_it() {
+        let applied = Applied::default();
+        let (eu, five) = ("eu".into(), vector("eu=5"));
+        let says = |text: &str, asked_at_ms| {
+            applied.report(Report {
+                region: &eu,
+                origin: "a",
+                applied: &vector(text),
+                asked_at_ms,
+                now_ms: asked_at_ms + 1,
+            });
+        };
+        let has = || applied.origin_has("eu", "a", &five);
+        says("eu=4", 1);
+        applied.acknowledged(&eu, "a", Position { epoch: 0, seq: 5 }, 10);
+        assert!(has(), "it committed that itself");
+        says("eu=4", 10);
+        assert!(has(), "it may have been asked before");
+        says("eu=4", 11);
+        assert!(!has(), "it was asked afterwards");
+        says("eu=5", 12);
+        assert!(has());
     }
 
     #[test]

@@ -5,6 +5,8 @@
 //! than the region has applied, so stale knowledge makes a read slow, never wrong.
 
 mod applied;
+mod asking;
+mod course;
 mod fit;
 #[cfg(test)]
 mod fixtures;
@@ -25,8 +27,10 @@ mod wait;
 mod waiters;
 
 pub use applied::{Applied, Membership, Standing};
+pub use asking::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, pause_when_woken};
+pub use course::{Course, Leg, Next, ask_any_mark};
 pub use fork::Forks;
-pub use judge::{Asked, Judged, judge};
+pub use judge::{Asked, Judged};
 pub use lag::{Lag, RegionLag};
 pub use mint::{Minted, Outcome, Said, mint};
 pub use rejected::{Reason, Source, reject};

@@ -48,6 +48,18 @@ enum Trust {
 }
 
 impl Seen {
+    /// Compares what an origin says of its region's own log with what it acknowledged before it was asked.
+    fn weigh_denial(&mut self, own: Option<Position>, asked_at_ms: u64) {
+        let (Some(own), Some((position, at_ms))) = (own, self.acknowledged) else {
+            return;
+        };
+        if own.epoch != position.epoch || own.seq >= position.seq {
+            self.denies = false;
+        } else if asked_at_ms > at_ms {
+            self.denies = true;
+        }
+    }
+
     /// Whether a push may be of before the origin ran backwards.
     fn doubts(&self, pushed: &Vector, now_ms: u64) -> bool {
         let is_recent = |at_ms| now_ms < at_ms + DOUBTED_FOR_MS;
@@ -100,6 +112,20 @@ impl Applied {
     pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
         self.state().mark(region, position, now_ms);
     }
+
+    /// Notes that an origin acknowledged a write at this position of its own region's log just now. One that has
+    /// never said what it has cannot deny it.
+    pub fn acknowledged(&self, region: &RegionName, origin: &str, position: Position, now_ms: u64) {
+        let mut state = self.state();
+        let origins = state.regions.get_mut(region);
+        let Some(seen) = origins.and_then(|origins| origins.get_mut(origin)) else {
+            return;
+        };
+        let newest = seen
+            .acknowledged
+            .map_or(position, |(known, _)| known.max(position));
+        seen.acknowledged = Some((newest, now_ms));
+    }
 }
 
 impl State {
@@ -130,6 +156,7 @@ impl State {
         let less = is_less(applied, &before);
         seen.ran_backwards |= less;
         if trust == Trust::Asked {
+            seen.weigh_denial(applied.get(region), report.asked_at_ms);
             seen.asked_at_ms = report.asked_at_ms;
             seen.lowered_at_ms = less.then_some(now_ms).or(seen.lowered_at_ms);
         }

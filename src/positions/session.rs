@@ -357,6 +357,57 @@ mod tests {
         );
     }
 
+    /// KiB of memory that this process holds.
+    fn resident_kib() -> usize {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+        number.unwrap()
+    }
+
+    #[test]
+    fn a_hundred_thousand_distinct_tokens_a_second_take_bounded_memory() {
+        let sessions = Sessions::default();
+        let issued = token(0, "us-east-1=5,eu-west-1=7,ap-northeast-1=9");
+        let before_kib = resident_kib();
+        for number in 0..600_000_u64 {
+            let session = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            let now_ms = number / 100;
+            drop(sessions.recall(session, now_ms));
+            sessions.begin_write(session, now_ms);
+            let token = Token {
+                session,
+                ..issued.clone()
+            };
+            sessions.issue(&token, now_ms);
+            sessions.end_write(session, now_ms);
+        }
+        let grown_kib = resident_kib().saturating_sub(before_kib);
+        let held: usize = sessions
+            .shards
+            .iter()
+            .map(|shard| shard.lock().unwrap().sessions.len())
+            .sum();
+        eprintln!("{held} sessions are held in {grown_kib} KiB");
+        assert!(held <= SHARDS * MOST_SESSIONS && held > SHARDS * MOST_SESSIONS / 2);
+        // The estimate, and as much again for what an allocator keeps beside it.
+        assert!(
+            grown_kib <= 2 * SHARDS * MOST_BYTES / 1024,
+            "{grown_kib} KiB"
+        );
+    }
+
+    #[test]
+    fn reading_with_any_number_of_tokens_remembers_none_of_them() {
+        let sessions = Sessions::default();
+        for session in 0..100_000 {
+            let glance = sessions.recall(session, 1).glance;
+            assert!(sessions.may_shrink(session, glance));
+        }
+        let is_empty = |shard: &Mutex<Shard>| shard.lock().unwrap().sessions.capacity() == 0;
+        assert!(sessions.shards.iter().all(is_empty));
+    }
+
     #[test]
     fn one_session_that_writes_without_end_takes_one_place() {
         let sessions = Sessions::default();

@@ -4,8 +4,6 @@
 //! what they say reaches all who wait. If the health paths say nothing, it asks with its own read,
 //! whose answer tells the others. Whoever has the turn and leaves passes it on.
 
-use std::time::Duration;
-
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::OwnedMutexGuard;
@@ -13,19 +11,11 @@ use tokio::time::Instant;
 
 use super::consistency::Store;
 use super::forward::Outbound;
-use super::fresh_read::Old;
 use super::routes::Lane;
 use crate::clock;
 use crate::health::Target;
 use crate::ids::{OriginId, RegionId};
-use crate::positions::{Source, Turn, Wait};
-
-/// How often a region is asked while somebody waits for it (the contract).
-pub(super) const ASK_EVERY: Duration = Duration::from_millis(20);
-
-/// The same where a long poll is out, or where a read itself is to ask beside the health path: a safety
-/// net for regions that say less there than they know.
-const ASK_SELDOM: Duration = Duration::from_millis(100);
+use crate::positions::{ASK_EVERY, Asking, Old, Probed, Source, Turn, Wait};
 
 /// One waiting read, on its turn.
 pub(super) struct Asker<'a, 'b> {
@@ -52,13 +42,15 @@ impl Asker<'_, '_> {
     /// share: nobody learns from another's answer.
     pub(super) async fn ask(&self, wait: &Wait) -> Option<OwnedMutexGuard<Turn>> {
         let lane = self.lane()?;
-        if lane.is_silent() && !self.last.tells {
+        if self.last.asking(lane.is_silent()) == Asking::Alone {
             tokio::time::sleep_until(self.began + ASK_EVERY).await;
             return None;
         }
         let mut turn = wait.turn().await;
         let before = turn.read_at.map_or(self.began, |read| read.max(self.began));
-        if !lane.is_silent() && self.ask_health_paths(before).await == Ended::Silent {
+        // Whoever had the turn before may have learned that they are silent.
+        let probes = self.last.asking(lane.is_silent()) == Asking::Probes;
+        if probes && self.ask_health_paths(before).await == Ended::Silent {
             lane.note_silence();
         }
         tokio::time::sleep_until(before + ASK_EVERY).await;
@@ -92,18 +84,13 @@ impl Asker<'_, '_> {
     async fn ask_health_path(&self, origin: OriginId, target: &Target, before: Instant) -> Ended {
         loop {
             let began = Instant::now();
-            if !self.learn_from_health_path(origin, target).await {
-                return Ended::Silent;
+            let spoke = self.learn_from_health_path(origin, target).await;
+            let is_followed = self.is_followed(origin);
+            match self.last.probed(spoke, before.elapsed(), is_followed) {
+                Probed::Silent => return Ended::Silent,
+                Probed::OwnRead => return Ended::OwnRead,
+                Probed::Again(pause) => tokio::time::sleep_until(began + pause).await,
             }
-            if self.last.is_not_yet && before.elapsed() >= ASK_SELDOM {
-                return Ended::OwnRead;
-            }
-            let pause = if self.is_followed(origin) {
-                ASK_SELDOM
-            } else {
-                ASK_EVERY
-            };
-            tokio::time::sleep_until(began + pause).await;
         }
     }
 

@@ -155,6 +155,9 @@ impl Store<'_> {
         let now_ms = clock::steady_ms();
         if let Some((writer, position)) = &committed {
             self.applied.committed(writer, *position, now_ms);
+            if writer == region {
+                self.applied.acknowledged(region, origin, *position, now_ms);
+            }
         }
         if let Some(applied) = &applied {
             self.report(region, origin, applied, asked_at_ms);

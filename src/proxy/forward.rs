@@ -20,6 +20,7 @@ use super::consistency::{MERIDIAN_REQUIRE, Store};
 use super::context::{Counted, Live, Worker};
 use super::exchange::{Exchanged, Patience, exchange};
 use super::interim::Interim;
+use super::onward::Try;
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
 use super::retry::Trying;
@@ -284,7 +285,8 @@ impl<'a> Outbound<'a> {
             Exchanged::Unsent(problem, body) => {
                 self.body = Some(body);
                 self.sent_to = sent_before;
-                Err(Missed::Next(problem))
+                let onward = Try::Unsent.onward(self.is_covered(), true);
+                Err(Missed::by(onward, problem))
             }
             Exchanged::Refused(problem) => {
                 self.sent_to = sent_before;

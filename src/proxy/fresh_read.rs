@@ -1,17 +1,18 @@
 //! Step 4 of the contract, carried out: reads that must see the client's own writes. The order of the
-//! regions is steering's; the waiting, the asking again and the marks are ours.
+//! regions is steering's, what is next and how it is marked `positions::Course`'s; the waiting and the sending are ours.
 
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::asker::{ASK_EVERY, Asker};
+use super::asker::Asker;
 use super::body::Body;
 use super::consistency::Store;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
-use crate::config::plan::WhenUnsatisfiable;
 use crate::ids::RegionId;
-use crate::positions::{Asked, Judged, Mark, Standing, Vector, judge};
+use crate::positions::{
+    Asked, Course, Judged, Leg, Mark, Next, Old, ask_any_mark, pause_when_woken,
+};
 use crate::steering::Choice;
 
 /// What a region made of a read that must see the client's writes.
@@ -22,21 +23,13 @@ enum Read {
     Old(Old),
 }
 
-/// What an answer that does not show the client's writes tells.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Old {
-    /// 409, which says that the region understands `Meridian-Require`: the read itself may ask again.
-    pub(super) is_not_yet: bool,
-    /// Whether it says what the region has applied, so that all who wait learn from it.
-    pub(super) tells: bool,
-}
-
-impl Old {
-    /// There was no answer in time.
-    const UNASKED: Self = Self {
-        is_not_yet: true,
-        tells: false,
-    };
+impl Forwarded {
+    fn marked(self, mark: Mark) -> Self {
+        Self {
+            mark: Some(mark),
+            ..self
+        }
+    }
 }
 
 impl Outbound<'_> {
@@ -51,94 +44,74 @@ impl Outbound<'_> {
         }
         let forwarded = self.forward_in_order(ranked).await?;
         let best = ranked.first().map(|choice| choice.region);
-        let mark = if best == Some(forwarded.region) {
-            Mark::Fresh
-        } else {
-            Mark::Routed
-        };
-        Ok(Forwarded {
-            mark: Some(mark),
-            ..forwarded
-        })
+        let mark = ask_any_mark(best, forwarded.region);
+        Ok(forwarded.marked(mark))
     }
 
-    /// Step 4 of the contract, carried out: the order is steering's, the waiting is ours.
+    /// Step 4 of the contract, carried out: the order is steering's, what is next is the course's to say.
     async fn forward_fresh(
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
         let deadline = Instant::now() + store.consistency.wait;
-        for choice in ranked {
-            if self.cannot_catch_up(choice.region) {
-                continue;
-            }
-            let (mark, read) = match choice.standing {
-                Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
-                Standing::Behind { .. } => (
-                    Mark::Waited,
-                    Box::pin(self.wait_timed(store, choice.region, deadline)).await,
-                ),
+        let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
+        let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
+        loop {
+            let is_over = Instant::now() >= deadline;
+            let (leg, read) = match course.next(is_over, self.body.is_some()) {
+                Next::Ask(leg) => (leg, self.read(store, leg.region).await),
+                Next::Wait(leg) => {
+                    let wait = self.wait_timed(store, leg.region, deadline);
+                    (leg, Box::pin(wait).await)
+                }
+                Next::Any => return self.forward_any(store, &course).await,
+                Next::Kept => return self.forward_kept(),
+                Next::Nothing => return Err(Problem::NotCaughtUp),
             };
             match read {
-                Ok(Read::Fresh(forwarded)) => {
-                    return Ok(Forwarded {
-                        mark: Some(mark),
-                        ..*forwarded
-                    });
-                }
-                Ok(Read::Old(_)) if self.body.is_none() => break,
+                Ok(Read::Fresh(forwarded)) => return Ok(forwarded.marked(leg.mark())),
                 Ok(Read::Old(_)) => {}
                 Err(missed) => {
                     self.move_on(missed).await?;
                 }
             }
         }
-        match store.consistency.when_unsatisfiable {
-            WhenUnsatisfiable::Fail => Err(Problem::NotCaughtUp),
-            WhenUnsatisfiable::Stale if self.body.is_none() => match self.last_resort.take() {
-                Some(forwarded) => Ok(Forwarded {
-                    mark: Some(Mark::Stale),
-                    ..*forwarded
-                }),
-                None => Err(Problem::NotCaughtUp),
-            },
-            WhenUnsatisfiable::Stale => {
-                let mut by_rank = ranked.to_vec();
-                by_rank.sort_by_key(|choice| choice.rank);
-                let forwarded = self.forward_in_order(&by_rank).await?;
-                Ok(Forwarded {
-                    mark: Some(self.mark_of_last_try(store, &by_rank, &forwarded)),
-                    ..forwarded
-                })
-            }
+    }
+
+    fn leg(&self, choice: Choice) -> Leg {
+        let name = &self.live.snapshot.plan.regions.of(choice.region).name;
+        let pin = self.carried.token.pin.as_ref();
+        Leg {
+            region: choice.region,
+            rank: choice.rank,
+            standing: choice.standing,
+            is_hopeless: pin.is_some_and(|pin| pin.region != *name),
         }
     }
 
-    /// An answer that was taken for want of a better one is stale, unless it shows all the same what is needed.
-    fn mark_of_last_try(
+    /// Any region's answer, for want of one that shows the client's writes.
+    async fn forward_any(
         &mut self,
         store: &Store<'_>,
-        by_rank: &[Choice],
-        forwarded: &Forwarded,
-    ) -> Mark {
-        let is_right = !self.cannot_catch_up(forwarded.region)
-            && self.judge(store, forwarded) == Judged::Shows;
-        match by_rank.first() {
-            Some(best) if is_right && best.region == forwarded.region => Mark::Fresh,
-            Some(_) if is_right => Mark::Routed,
-            Some(_) | None => Mark::Stale,
-        }
+        course: &Course,
+    ) -> Result<Forwarded, Problem> {
+        let by_rank = course.by_rank().into_iter().map(|leg| Choice {
+            region: leg.region,
+            rank: leg.rank,
+            standing: leg.standing,
+        });
+        let by_rank: Vec<Choice> = by_rank.collect();
+        let forwarded = self.forward_in_order(&by_rank).await?;
+        let judged = self.judge(store, &forwarded);
+        let mark = course.last_mark(forwarded.region, judged);
+        Ok(forwarded.marked(mark))
     }
 
-    /// No waiting helps where the client's newest write went elsewhere and nobody knows how far.
-    fn cannot_catch_up(&self, region: RegionId) -> bool {
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        self.carried
-            .token
-            .pin
-            .as_ref()
-            .is_some_and(|pin| pin.region != *name)
+    /// The answer that there is to a request that cannot be sent again.
+    fn forward_kept(&mut self) -> Result<Forwarded, Problem> {
+        let kept = self.last_resort.take().ok_or(Problem::NotCaughtUp)?;
+        Ok(kept.marked(Mark::Stale))
     }
 
     /// Reads from a region with `Meridian-Require`; only an answer that shows the client's writes counts.
@@ -164,7 +137,7 @@ impl Outbound<'_> {
         Ok(Read::Old(old))
     }
 
-    /// What an answer is worth. One that seems too old may have told that what it lacks is lost.
+    /// What an answer is worth.
     fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
         let region = &self.live.snapshot.plan.regions.of(forwarded.region).name;
         let origin: &str = self.live.routes.origin(forwarded.origin);
@@ -174,21 +147,8 @@ impl Outbound<'_> {
             had_all: forwarded.had_all,
         };
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
-        let judged =
-            |required: &Vector| judge(store.applied, asked, &forwarded.said, required, is_conflict);
-        let first = judged(&self.carried.token.vector);
-        match first {
-            Judged::Shows => first,
-            // It said so to the whole vector: what is left of that is for it to be asked again.
-            Judged::NotYet => {
-                self.carried.sift(store.applied);
-                first
-            }
-            Judged::Behind => {
-                self.carried.give_up_lost(store.applied);
-                judged(&self.carried.token.vector)
-            }
-        }
+        self.carried
+            .weigh(store.applied, asked, &forwarded.said, is_conflict)
     }
 
     /// As [`Outbound::wait_for`], and counts how long it took.
@@ -241,8 +201,9 @@ impl Outbound<'_> {
                 began,
             };
             tokio::select! {
-                () = wait.freed(required) => if is_woken_in_vain {
-                    tokio::time::sleep_until(deadline.min(began + ASK_EVERY)).await;
+                () = wait.freed(required) => {
+                    let pause = pause_when_woken(is_woken_in_vain, began.elapsed());
+                    tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
                 },
                 asked = asker.ask(&wait) => turn = asked,
                 () = tokio::time::sleep_until(deadline) => return Ok(Read::Old(old)),
@@ -273,14 +234,5 @@ impl Outbound<'_> {
             self.trying = None;
             Ok(Read::Old(Old::UNASKED))
         })
-    }
-}
-
-/// The mark of a region that had it all when it was chosen.
-fn ready_mark(choice: &Choice) -> Mark {
-    if choice.rank == 0 {
-        Mark::Fresh
-    } else {
-        Mark::Routed
     }
 }

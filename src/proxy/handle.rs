@@ -27,10 +27,10 @@ use super::headers::{
     remove_what_ends_here, request_id, upgrade_of,
 };
 use super::interim::Interim;
+use super::onward::covers;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{self, Problem, Shed};
-use super::retry::covers;
 use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
 use super::{beacon, http2, inbound};

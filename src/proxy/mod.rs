@@ -34,6 +34,7 @@ mod http1;
 mod http2;
 mod inbound;
 mod interim;
+pub(crate) mod onward;
 mod origin_tls;
 mod outcome;
 mod pace;

@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
+use http::StatusCode;
 use tokio::time::Instant;
 
 use super::body::Body;
 use super::forward::{Forwarded, Missed, Outbound};
+use super::onward::{Onward, Try, covers};
 use super::problem::Problem;
 use super::replay::{Back, Replayed};
 use crate::chance;
-use crate::config::plan::{Access, OriginScheme, Retries, RetryMethods};
+use crate::config::plan::{Access, OriginScheme};
 use crate::ids::{OriginId, RegionId};
 use crate::positions::Mark;
 
@@ -34,6 +35,15 @@ impl Trying {
 }
 
 impl Missed {
+    pub(super) fn by(onward: Onward, problem: Problem) -> Self {
+        match onward {
+            Onward::Next => Self::Next(problem),
+            Onward::Elsewhere => Self::Elsewhere(problem),
+            Onward::Again => Self::Again(problem),
+            Onward::Stop => Self::Stop(problem),
+        }
+    }
+
     /// What the client is told if nobody else answers.
     pub(super) fn into_problem(self) -> Problem {
         match self {
@@ -95,11 +105,9 @@ impl Outbound<'_> {
 
     /// Whether a request of which something was sent may be sent again, with this copy of its body.
     pub(super) fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
-        if copy.is_none() || !self.is_covered() {
-            return Missed::Stop(problem);
-        }
-        self.body = copy;
-        Missed::Again(problem)
+        let onward = Try::Lost.onward(self.is_covered(), copy.is_some());
+        self.body = copy.filter(|_| onward == Onward::Again);
+        Missed::by(onward, problem)
     }
 
     /// A body that an origin may refuse (over HTTP/2), so that it comes back then.
@@ -124,10 +132,10 @@ impl Outbound<'_> {
             (None, Some(back)) => back.body().await,
             (None, None) => None,
         };
-        match self.body {
-            Some(_) => Missed::Elsewhere(problem),
-            None => Missed::Stop(problem),
-        }
+        Missed::by(
+            Try::Refused.onward(self.is_covered(), self.body.is_some()),
+            problem,
+        )
     }
 
     /// The client's, unless `on_status` names it and another region may be asked.
@@ -139,7 +147,7 @@ impl Outbound<'_> {
         }
     }
 
-    fn is_covered(&self) -> bool {
+    pub(super) fn is_covered(&self) -> bool {
         covers(&self.service().retries, &self.parts.method, self.access)
     }
 
@@ -198,16 +206,3 @@ impl Outbound<'_> {
 
 /// The longest pause before a retry, unless `backoff` itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
-
-/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
-/// read is safe, and what they call a write is not, whatever its method.
-pub(super) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
-    match retries.methods {
-        RetryMethods::None => false,
-        RetryMethods::Safe => access == Access::Read,
-        // RFC 9110 §9.2.2.
-        RetryMethods::Idempotent => {
-            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
-        }
-    }
-}

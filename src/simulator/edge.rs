@@ -7,16 +7,19 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use crate::config::load_text;
-use crate::config::plan::{Access, Key, Plan};
+use crate::config::plan::{Access, Key, Plan, Service, WhenUnsatisfiable};
 use crate::control::{StoreNow, World, remember, restore};
 use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
-    Applied, Keyring, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
+    Applied, Keyring, Leg, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
 };
-use crate::steering::{Admin, Ask, Decision, Draw, Forced, Require, Snapshot, steer};
+use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
+
+/// How long health paths that say nothing of positions are left alone, ms.
+const SILENT_FOR_MS: u64 = 1_000;
 
 /// Unix time when a run begins.
 const EPOCH_SECS: u32 = 1_800_000_000;
@@ -132,6 +135,8 @@ pub(super) struct Edge {
     file: (serde_json::Value, BTreeMap<At, u64>),
     /// When each origin said what is known of it.
     said_at_ms: BTreeMap<At, u64>,
+    /// Until when regions' health paths are not asked.
+    silent_until_ms: BTreeMap<usize, u64>,
 }
 
 /// Both keys are known to all from the start; which one signs is turned by a reload.
@@ -160,6 +165,7 @@ impl Edge {
             began_ms: 0,
             file: Default::default(),
             said_at_ms: BTreeMap::new(),
+            silent_until_ms: BTreeMap::new(),
         };
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
@@ -319,6 +325,37 @@ impl Edge {
             ..Ask::http(service, place, access)
         };
         steer(&self.snapshot, &ask, Draw(draw))
+    }
+
+    pub(super) fn service(&self) -> &Service {
+        self.snapshot.plan.services.of(ServiceId::at(0))
+    }
+
+    pub(super) fn when_unsatisfiable(&self) -> WhenUnsatisfiable {
+        let consistency = self.service().consistency.as_ref();
+        consistency.unwrap().when_unsatisfiable
+    }
+
+    /// Regions as steering ranked them, for a course through them.
+    pub(super) fn legs(&self, visit: &Visit, decision: &Decision) -> Vec<Leg> {
+        let pin = visit.token.pin.as_ref();
+        let leg = |choice: &Choice| Leg {
+            region: choice.region,
+            rank: choice.rank,
+            standing: choice.standing,
+            is_hopeless: pin.is_some_and(|pin| *pin.region != *NAMES[choice.region.index()]),
+        };
+        decision.ranked.iter().map(leg).collect()
+    }
+
+    /// Whether a region's health paths said nothing of positions a moment ago.
+    pub(super) fn is_silent(&self, region: usize, now_ms: u64) -> bool {
+        let until_ms = self.silent_until_ms.get(&region);
+        until_ms.is_some_and(|until_ms| now_ms < *until_ms)
+    }
+
+    pub(super) fn note_silence(&mut self, region: usize, now_ms: u64) {
+        self.silent_until_ms.insert(region, now_ms + SILENT_FOR_MS);
     }
 
     /// A token as the client gets it.

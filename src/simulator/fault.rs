@@ -27,7 +27,7 @@ impl Fault {
         let (one, other) = (run.random.below(regions), run.random.below(regions));
         let edge = run.random.below(run.edges.len());
         let lasts_ms = run.random.pick(&[300, 2_000, 10_000, 30_000]);
-        let fault = match run.random.below(17) {
+        let fault = match run.random.below(19) {
             0 | 1 => {
                 run.store.regions[one].is_up = false;
                 Self::Down(one)
@@ -50,6 +50,7 @@ impl Fault {
             }
             7 | 14 => Self::restore(run, one)?,
             8 | 15 | 16 => Self::promote(run, one)?,
+            17 | 18 => Self::crash(run, one)?,
             9 => {
                 let signing = run.random.pick(&[1, 2]);
                 run.edges[edge].reload(signing);
@@ -84,6 +85,17 @@ impl Fault {
         let new_epoch = has_new_epoch.then_some(epoch);
         run.store.restore(region, new_epoch, run.now_ms);
         run.tell(|| format!("region {region} is restored, new epoch: {has_new_epoch}"));
+        Some(Self::Momentary)
+    }
+
+    /// A region loses what it had acknowledged and not flushed. One that says no positions cannot say that it did.
+    fn crash(run: &mut Run, region: usize) -> Option<Self> {
+        if run.store.regions[region].speech.is_silent() {
+            return None;
+        }
+        let new_epoch = run.random.chance(70).then(|| run.store.epoch(region) + 1);
+        run.store.crash(region, new_epoch, run.now_ms);
+        run.tell(|| format!("region {region} crashes, new epoch: {new_epoch:?}"));
         Some(Self::Momentary)
     }
 

@@ -19,7 +19,8 @@ use super::edge::{At, Edge, NAMES, Terms};
 use super::fault::Fault;
 use super::random::Random;
 use super::store::{Region, Replica, Speech, Store, Write};
-use crate::positions::{Outcome, Said, Standing, Visit};
+use crate::ids::Id;
+use crate::positions::{Course, Leg, Outcome, Said, Visit};
 use event::Event;
 use telling::Poll;
 use waiting::{Rung, Waiting};
@@ -29,9 +30,6 @@ const LASTS_MS: u64 = 20_000;
 
 /// Edges, which share only their keys.
 const EDGES: usize = 3;
-
-/// How often a waiting read asks (the contract).
-const ASK_EVERY_MS: u64 = 20;
 
 /// The longest way between anybody and anybody, ms.
 pub(super) const LONGEST_WAY_MS: u64 = 150;
@@ -54,6 +52,15 @@ struct Received {
     acknowledged: Option<Acknowledged>,
 }
 
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    /// It needs an answer that shows its client's writes.
+    Fresh,
+    /// It takes any region's answer, and has tried so many.
+    Any(usize),
+}
+
 struct Request {
     client: usize,
     tab: usize,
@@ -63,16 +70,24 @@ struct Request {
     session: u64,
     visit: Visit,
     rights: Vec<Acknowledged>,
-    ranked: Vec<(usize, Standing, u8)>,
-    next: usize,
+    course: Course,
+    stage: Stage,
+    /// The region that is being asked.
+    leg: Option<Leg>,
+    /// How often it may be sent again that was sent.
+    retries_left: u8,
+    /// Whether it can be sent again: a body that was not kept cannot.
+    is_whole: bool,
+    /// Whether something of it was sent.
+    is_sent: bool,
+    /// An answer from before the client's writes, to a request that cannot be sent again.
+    kept: Option<(At, Box<Answer>)>,
     began_ms: u64,
     asked_at_ms: u64,
     /// Whether the origin was known to have all when it was asked.
     had_all: bool,
     /// Counts what it sent.
     attempt: u32,
-    /// Whether it takes any answer by now.
-    settles: bool,
     deadline_ms: u64,
     waiting: Option<Waiting>,
 }
@@ -83,7 +98,8 @@ impl fmt::Display for Request {
         let what = self
             .write
             .map_or("reads".into(), |write| format!("writes w{write}"));
-        let names: Vec<_> = self.ranked.iter().map(|(at, _, _)| NAMES[*at]).collect();
+        let legs = self.course.by_rank();
+        let names: Vec<_> = legs.iter().map(|leg| NAMES[leg.region.index()]).collect();
         let (vector, pin, lost) = (&token.vector, &token.pin, token.lost);
         write!(
             f,
@@ -226,16 +242,9 @@ impl Run {
             } else {
                 replicas
             };
-            self.store.regions.push(Region {
-                name: NAMES[at].into(),
-                replicas: vec![Replica::default(); replicas],
-                leader: 0,
-                is_up: true,
-                speech,
-                refuses: self.random.chance(60),
-                tells_forks: self.random.chance(60),
-                backup: None,
-            });
+            let name = NAMES[at].into();
+            let region = Region::new(name, replicas, speech, &mut self.random);
+            self.store.regions.push(region);
         }
         for _ in 0..self.random.between(2, 4) {
             let roams = self.random.chance(40);
@@ -332,7 +341,12 @@ impl Run {
                 attempt,
                 at,
                 answer,
-            } => self.answers((request, attempt), at, answer),
+            } => self.answers((request, attempt), at, &answer),
+            Event::Misses {
+                request,
+                attempt,
+                tried,
+            } => self.misses((request, attempt), tried),
             Event::Asks { request, attempt } => self.ask_again(request, attempt),
             Event::Inquires { request, attempt } => self.inquire(request, attempt),
             Event::TimesOut { request } => self.times_out(request),

@@ -10,6 +10,9 @@ use std::rc::Rc;
 use super::random::Random;
 use crate::positions::{Entry, Position, RegionName, Vector};
 
+/// How often leaders flush what they have acknowledged, ms.
+const FLUSHED_EVERY_MS: u64 = 1_500;
+
 /// A client's write.
 pub(super) type Write = u32;
 
@@ -225,11 +228,41 @@ pub(super) struct Region {
     /// Whether it says where its epochs began.
     pub(super) tells_forks: bool,
     pub(super) backup: Option<Replica>,
+    /// What its leader had on its disk at the last flush, and when that was; none: all that it has.
+    flushed: Option<(u64, Replica)>,
 }
 
 impl Region {
     pub(super) fn leader(&self) -> &Replica {
         &self.replicas[self.leader]
+    }
+
+    /// One that nobody has written to.
+    pub(super) fn new(
+        name: RegionName,
+        replicas: usize,
+        speech: Speech,
+        random: &mut Random,
+    ) -> Self {
+        Self {
+            name,
+            replicas: vec![Replica::default(); replicas],
+            leader: 0,
+            is_up: true,
+            speech,
+            refuses: random.chance(60),
+            tells_forks: random.chance(60),
+            backup: None,
+            flushed: None,
+        }
+    }
+
+    /// Before a write: flushes that were due by now have happened.
+    fn flush(&mut self, now_ms: u64) {
+        let turn = now_ms / FLUSHED_EVERY_MS;
+        if self.flushed.as_ref().is_none_or(|(at, _)| *at < turn) {
+            self.flushed = Some((turn, self.leader().clone()));
+        }
     }
 
     /// What a replica would say: of its region's own log in any case.
@@ -260,8 +293,9 @@ pub(super) struct Store {
 
 impl Store {
     /// A write at a region's leader.
-    pub(super) fn write(&mut self, at: usize, write: Write) -> Position {
+    pub(super) fn write(&mut self, at: usize, write: Write, now_ms: u64) -> Position {
         let region = &mut self.regions[at];
+        region.flush(now_ms);
         let name = region.name.clone();
         let leader = &mut region.replicas[region.leader];
         let mut log = (*leader.log(&name)).clone();
@@ -334,12 +368,22 @@ impl Store {
 
     /// The region's leader comes back from its backup; the other replicas take over its log later.
     pub(super) fn restore(&mut self, at: usize, new_epoch: Option<u64>, now_ms: u64) {
+        if let Some(backup) = self.regions[at].backup.clone() {
+            self.go_back_to(at, &backup, new_epoch, now_ms);
+        }
+    }
+
+    /// The region's leader crashes and comes back with what it had flushed.
+    pub(super) fn crash(&mut self, at: usize, new_epoch: Option<u64>, now_ms: u64) {
+        if let Some((_, flushed)) = self.regions[at].flushed.take() {
+            self.go_back_to(at, &flushed, new_epoch, now_ms);
+        }
+    }
+
+    fn go_back_to(&mut self, at: usize, old: &Replica, new_epoch: Option<u64>, now_ms: u64) {
         self.note_everywhere();
         let region = &mut self.regions[at];
-        let Some(backup) = region.backup.clone() else {
-            return;
-        };
-        region.replicas[region.leader].go_back_to(&backup, now_ms);
+        region.replicas[region.leader].go_back_to(old, now_ms);
         self.fork(at, new_epoch);
     }
 
@@ -357,7 +401,12 @@ impl Store {
             let mut log = (*leader.log(&region.name)).clone();
             log.begin_epoch(epoch, region.tells_forks);
             leader.logs.insert(region.name.clone(), Rc::new(log));
+            // A store that silently goes back to before this epoch gives away positions that count as left.
+            let furthest = self.furthest.entry(region.name.clone()).or_default();
+            *furthest = Position { epoch, seq: 0 }.max(*furthest);
         }
+        // Who leads from now on has all that it has on its disk.
+        region.flushed = None;
         self.note_what_is_gone();
         self.note_what_is_left_behind(at);
     }

@@ -20,6 +20,7 @@ mod load;
 mod origin;
 mod raw;
 mod replica;
+mod served;
 mod tls;
 mod tls_origin;
 mod unbound;
@@ -46,6 +47,17 @@ pub use wired::{Answered, Wire, Wired, WiredOrigin};
 
 /// How long anything may take before a test gives up on it.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long a process's threads have waited for a processor, all together (the kernel's sched-stats.rst).
+pub fn kept_waiting(process: &str) -> Duration {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let waited = threads.filter_map(|thread| {
+        // A thread may end meanwhile.
+        let stat = std::fs::read_to_string(thread.ok()?.path().join("schedstat")).ok()?;
+        stat.split_whitespace().nth(1)?.parse::<u64>().ok()
+    });
+    Duration::from_nanos(waited.sum())
+}
 
 /// The program under test.
 pub fn meridian() -> Command {
@@ -130,6 +142,11 @@ impl Process {
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
         let number = line.unwrap().split_whitespace().next().unwrap();
         number.parse().unwrap()
+    }
+
+    /// How long its threads have waited for a processor, all together.
+    pub fn kept_waiting(&self) -> Duration {
+        kept_waiting(&self.child.id().to_string())
     }
 
     /// How many descriptors it has open at present.

@@ -9,7 +9,8 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::runtime::Runtime;
+
+use super::served::Served;
 
 /// A request as the origin saw it.
 #[derive(Clone, Debug)]
@@ -49,8 +50,8 @@ struct Shared {
 /// A server that ends with the test. It answers with its name, unless it is told otherwise.
 pub struct Origin {
     pub address: SocketAddr,
+    served: Served,
     shared: Shared,
-    runtime: Option<Runtime>,
 }
 
 impl Origin {
@@ -61,15 +62,6 @@ impl Origin {
 
     /// Listens on this address: a test brings back one that it stopped.
     pub fn start_on(name: &str, address: SocketAddr) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind(address))
-            .unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Shared {
             name: name.to_owned(),
             seen: Arc::default(),
@@ -81,17 +73,17 @@ impl Origin {
             asked: Arc::default(),
         };
         let router = Router::new().fallback(answer).with_state(shared.clone());
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        let served = Served::start_on(address, router);
         Self {
-            address,
+            address: served.address,
+            served,
             shared,
-            runtime: Some(runtime),
         }
     }
 
     /// As the configuration names it.
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.served.url()
     }
 
     /// What `/health` says from now on.
@@ -131,15 +123,7 @@ impl Origin {
 
     /// Cuts every connection and refuses new ones.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for Origin {
-    fn drop(&mut self) {
-        self.stop();
+        self.served.stop();
     }
 }
 

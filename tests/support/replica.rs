@@ -1,7 +1,6 @@
 //! A region of our own that says how far it has applied another one's log: on answers, on its health
 //! path and to long polls.
 
-use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -10,8 +9,9 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
+
+use super::served::Served;
 
 /// What a replica does with a read that requires more than it has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,23 +51,13 @@ struct Shared {
 
 /// A server that ends with the test.
 pub struct Replica {
-    address: SocketAddr,
+    served: Served,
     shared: Arc<Shared>,
-    runtime: Option<Runtime>,
 }
 
 impl Replica {
     /// Listens on a free port of loopback; nothing is applied.
     pub fn start(name: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let listener = runtime
-            .block_on(tokio::net::TcpListener::bind("127.0.0.1:0"))
-            .unwrap();
-        let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             name: name.to_owned(),
             applied: watch::Sender::new(0),
@@ -81,16 +71,14 @@ impl Replica {
             counts: Counts::default(),
         });
         let router = Router::new().fallback(answer).with_state(shared.clone());
-        runtime.spawn(async move { axum::serve(listener, router).await });
         Self {
-            address,
+            served: Served::start(router),
             shared,
-            runtime: Some(runtime),
         }
     }
 
     pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+        self.served.url()
     }
 
     /// It has applied this much from now on; less means that it ran backwards.
@@ -126,6 +114,10 @@ impl Replica {
         self.shared.counts.probes.load(Ordering::SeqCst)
     }
 
+    pub fn probes_now(&self) -> usize {
+        self.shared.counts.probes_now.load(Ordering::SeqCst)
+    }
+
     pub fn most_probes_at_once(&self) -> usize {
         self.shared.counts.most_probes.load(Ordering::SeqCst)
     }
@@ -155,15 +147,7 @@ impl Replica {
 
     /// Cuts every connection and refuses new ones.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for Replica {
-    fn drop(&mut self) {
-        self.stop();
+        self.served.stop();
     }
 }
 

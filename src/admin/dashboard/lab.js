@@ -11,9 +11,10 @@ const missed = ({ stale, reads, marked }) => `${stale} of ${reads}${marked ? ` (
 export async function showStatus() {
   if (!isLab) return;
   try {
-    const { naive, meridian } = (await get("api/v1/lab")).stale_reads;
+    const { stale_reads: { naive, meridian }, faults } = await get("api/v1/lab");
     $("lab").hidden = false;
     $("stale-reads").textContent = `Stale reads: naive ${missed(naive)}, through Meridian ${missed(meridian)}`;
+    $("lab-faults").textContent = faults.map(({ region, fault }) => `${region}: ${fault}`).join(" · ");
   } catch (error) {
     isLab = error.status !== 404;
   }

@@ -98,6 +98,21 @@ async fn says_what_was_done_to_clocks_links_and_stores() {
         "eu is back at its backup and does not say so: eu=0",
     )
     .await;
+    check(
+        Command::Flush(eu(), Duration::from_secs(1)),
+        "eu flushes to its disk every 1000 ms; a crash takes what it acknowledged since",
+    )
+    .await;
+    check(
+        Command::Crash(eu(), Rewind::Silent),
+        "eu crashed, lost 0 acknowledged write(s) of its own, and is back at eu=0",
+    )
+    .await;
+    check(
+        Command::Flush(eu(), Duration::ZERO),
+        "eu flushes each write to its disk before it acknowledges it",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -161,6 +176,12 @@ async fn refusals_have_the_status_of_whose_fault_it_is() {
     check("/rewind/us?silently=perhaps", 400).await;
     check("/rewind/us?silently=true", 409).await;
     check("/backup/mars", 404).await;
+    check("/flush/us", 400).await;
+    check("/flush/us?ms=3600001", 400).await;
+    check("/flush/mars?ms=1", 404).await;
+    check("/crash/us", 400).await;
+    check("/crash/us?silently=perhaps", 400).await;
+    check("/crash/mars?silently=true", 404).await;
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use super::emulation::{Lab, RegionConfig};
 use super::vector::Required;
 
 mod commands;
+mod crashes;
 mod faults;
 mod pages;
 mod rewinds;

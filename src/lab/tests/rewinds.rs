@@ -59,7 +59,7 @@ async fn a_region_that_was_down_stays_down_when_it_is_rewound() {
 }
 
 #[tokio::test]
-async fn a_part_of_a_state_is_merged_by_the_incarnation_that_it_was_meant_for_alone() {
+async fn a_state_is_merged_whole_and_by_the_incarnation_that_it_was_meant_for_alone() {
     let bench = bench().await;
     bench.lab.back_up("eu").unwrap();
     bench.lab.rewind("eu", Rewind::Silent).await.unwrap();
@@ -67,7 +67,7 @@ async fn a_part_of_a_state_is_merged_by_the_incarnation_that_it_was_meant_for_al
     let applied = json!({ "us": { "held": [[0, 7]], "forks": [] } });
     let part = |from: &str, incarnation: u64| {
         json!({
-            "from": from, "incarnation": incarnation, "applied": applied,
+            "from": from, "incarnation": incarnation, "number": 0, "applied": applied,
             "states": [{ "key": "tags", "set": set }],
         })
     };
@@ -79,6 +79,10 @@ async fn a_part_of_a_state_is_merged_by_the_incarnation_that_it_was_meant_for_al
     assert_eq!(stranger.status(), 403);
     let nonsense = post(&bench, "eu", "/replicate/state", &json!({ "from": "us" })).await;
     assert_eq!(nonsense.status(), 422);
+    let mut first = part("us", 1);
+    first["applied"] = json!(null);
+    post(&bench, "eu", "/replicate/state", &first).await;
+    assert_eq!(bench.get("eu", "/sets/tags").await.status(), 404);
     post(&bench, "eu", "/replicate/state", &part("us", 1)).await;
     assert_eq!(bench.applied_now("eu"), "eu=0,us=7");
     let read: Value = bench.get("eu", "/sets/tags").await.json().await.unwrap();
@@ -96,12 +100,14 @@ async fn no_region_stays_behind_however_often_they_are_put_back() {
             .for_each(|region| drop(bench.lab.back_up(region).unwrap()));
         for _ in 0..60 {
             let region = REGIONS[draw.usize(..3)];
-            match draw.u32(..8) {
+            match draw.u32(..10) {
                 0 => drop(bench.lab.back_up(region).unwrap()),
                 1 => drop(bench.lab.rewind(region, Rewind::NewEpoch).await.unwrap()),
                 2 => drop(bench.lab.partition(region, REGIONS[draw.usize(..3)])),
                 3 => drop(bench.lab.heal()),
-                4.. => drop(bench.put(region, &draw.u32(..4).to_string(), "value").await),
+                4 => bench.lab.flush(region, NEVER).unwrap(),
+                5 => drop(bench.lab.crash(region, Rewind::NewEpoch).await.unwrap()),
+                6.. => drop(bench.put(region, &draw.u32(..4).to_string(), "value").await),
             }
         }
         bench.lab.heal();

@@ -1,10 +1,32 @@
 //! An edge carries a request to a region, and the answer back.
 
-use super::{Answer, Event, Request, Run};
-use crate::positions::{Outcome, Said, Vector};
+use http::Method;
+
+use super::{Answer, Event, Request, Run, Stage};
+use crate::config::plan::Access;
+use crate::ids::Id;
+use crate::positions::{Leg, Next, Outcome, Said, Vector};
+use crate::proxy::onward::{Onward, Try, covers};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::{At, Heard, NAMES};
 use crate::simulator::store::Write;
+
+impl Request {
+    /// What the course says; or the next region that any answer may come from.
+    fn next(&mut self, now_ms: u64) -> Next {
+        match &mut self.stage {
+            Stage::Fresh => {
+                let can_be_sent = self.is_whole || !self.is_sent;
+                self.course.next(now_ms >= self.deadline_ms, can_be_sent)
+            }
+            Stage::Any(tried) => {
+                let leg = self.course.by_rank().get(*tried).copied();
+                *tried += 1;
+                leg.map_or(Next::Nothing, Next::Ask)
+            }
+        }
+    }
+}
 
 impl Run {
     /// Asks the region whose turn it is.
@@ -12,23 +34,22 @@ impl Run {
         let Some(mut request) = self.requests.remove(&id) else {
             return;
         };
-        while let Some((region, _, _)) = request.ranked.get(request.next).copied() {
-            let pin = request.visit.token.pin.as_ref();
-            let is_elsewhere = pin.is_some_and(|pin| *pin.region != *NAMES[region]);
-            let must_see =
-                request.write.is_none() && !request.settles && !request.visit.token.is_empty();
-            if must_see && is_elsewhere {
-                request.next += 1;
-                continue;
-            }
-            if must_see && !self.may_ask(id, &mut request, region) {
-                request.next += 1;
-                continue;
-            }
-            self.send(id, request, region);
-            return;
+        if let Some(leg) = request.leg.filter(|_| request.waiting.is_some()) {
+            return self.send(id, request, leg);
         }
-        self.in_vain(id, request);
+        loop {
+            match request.next(self.now_ms) {
+                Next::Ask(leg) => return self.send(id, request, leg),
+                Next::Wait(leg) => {
+                    if self.takes_place(id, &mut request, leg) {
+                        return self.send(id, request, leg);
+                    }
+                }
+                Next::Any => request.stage = Stage::Any(0),
+                Next::Kept => return self.pass_on_kept(id, request),
+                Next::Nothing => return self.fail(id, request),
+            }
+        }
     }
 
     /// Goes on, unless it has gone on already.
@@ -39,8 +60,11 @@ impl Run {
         }
     }
 
-    fn send(&mut self, id: u64, mut request: Request, region: usize) {
+    fn send(&mut self, id: u64, mut request: Request, leg: Leg) {
+        let region = leg.region.index();
         let at = (region, self.replica(&request, region));
+        request.leg = Some(leg);
+        request.is_sent = true;
         request.asked_at_ms = self.now_ms;
         let edge = &self.edges[request.edge];
         let required = &request.visit.token.vector;
@@ -94,39 +118,42 @@ impl Run {
             let _ = write.map(|write| self.take_write(write, at));
             return;
         };
-        let edge = request.edge;
-        let required = request.visit.token.vector.clone();
-        let settles = request.settles;
-        let answer = self.reaches(edge, at.0).then(|| match write {
-            Some(write) => self.take_write(write, at),
-            None => Some(self.take_read(at, (!settles).then_some(&required))),
-        });
+        let (edge, is_whole) = (request.edge, request.is_whole);
+        let required = (request.stage == Stage::Fresh).then(|| request.visit.token.vector.clone());
         let way = self.way();
-        let unsent = answer.is_none();
-        if unsent {
-            self.tell(|| format!("#{id} finds {} down", NAMES[at.0]));
-            let request = self.requests.get_mut(&id).unwrap();
-            request.next += 1;
-            request.waiting = None;
-            self.after(
-                way,
-                Event::Asks {
-                    request: id,
-                    attempt,
-                },
-            );
-            return;
+        let tried = if !self.reaches(edge, at.0) {
+            Some(Try::Unsent)
+        } else if is_whole && self.random.chance(2) {
+            Some(Try::Refused)
+        } else {
+            None
+        };
+        if let Some(tried) = tried {
+            let event = Event::Misses {
+                request: id,
+                attempt,
+                tried,
+            };
+            return self.after(way, event);
         }
-        let answer = answer.flatten().map(Box::new);
-        self.after(
-            way,
-            Event::Answers {
+        let answer = match write {
+            Some(write) => self.take_write(write, at),
+            None => (!self.random.chance(2)).then(|| self.take_read(at, required.as_ref())),
+        };
+        let event = match answer {
+            Some(answer) => Event::Answers {
                 request: id,
                 attempt,
                 at,
-                answer,
+                answer: Box::new(answer),
             },
-        );
+            None => Event::Misses {
+                request: id,
+                attempt,
+                tried: Try::Lost,
+            },
+        };
+        self.after(way, event);
     }
 
     /// What is written, and what is said of it; none: the region fails before it answers.
@@ -135,7 +162,7 @@ impl Run {
         *times += 1;
         let times = *times;
         assert_eq!(times, 1, "w{write} is written twice\n{self:?}");
-        let position = self.store.write(at.0, write);
+        let position = self.store.write(at.0, write, self.now_ms);
         self.tell(|| {
             format!(
                 "w{write} is at {}={}:{}",
@@ -179,35 +206,57 @@ impl Run {
         }
     }
 
-    pub(super) fn answers(
-        &mut self,
-        (id, attempt): (u64, u32),
-        at: At,
-        answer: Option<Box<Answer>>,
-    ) {
-        let is_due = |request: &Request| request.attempt == attempt;
-        if !self.requests.get(&id).is_some_and(is_due) {
-            return;
-        }
-        let Some(request) = self.requests.remove(&id) else {
+    pub(super) fn answers(&mut self, (id, attempt): (u64, u32), at: At, answer: &Answer) {
+        let Some(request) = self.due(id, attempt) else {
             return;
         };
-        if let Some(answer) = &answer {
-            self.learn(&request, at, answer);
-        }
+        self.learn(&request, at, answer);
         self.tell(|| {
-            let said = answer
-                .as_ref()
-                .map(|answer| format!("{:?}", answer.said.applied));
+            let said = &answer.said.applied;
             format!("#{id} is answered by {}.{}: {said:?}", NAMES[at.0], at.1)
         });
-        match (request.write, answer) {
-            (Some(_), None) if self.broken == Some(Broken::SendsWritesAgain) => {
-                self.send(id, request, at.0);
-            }
-            (Some(write), answer) => self.written(id, request, write, at, answer),
-            (None, Some(answer)) => self.read(id, request, at, &answer),
-            (None, None) => {}
+        match request.write {
+            Some(write) => self.written(id, request, write, at, Some(answer)),
+            None => self.read(id, request, at, answer),
+        }
+    }
+
+    fn due(&mut self, id: u64, attempt: u32) -> Option<Request> {
+        let is_due = |request: &Request| request.attempt == attempt;
+        self.requests.get(&id).is_some_and(is_due).then_some(())?;
+        self.requests.remove(&id)
+    }
+
+    /// A try came to nothing: by the proxy's own rules it goes on, or does not.
+    pub(super) fn misses(&mut self, (id, attempt): (u64, u32), tried: Try) {
+        let Some(mut request) = self.due(id, attempt) else {
+            return;
+        };
+        self.tell(|| format!("#{id} is {tried:?}"));
+        let Some(leg) = request.leg else { return };
+        let retries = &self.edges[request.edge].service().retries;
+        let (method, access) = match request.write {
+            Some(_) => (Method::POST, Access::Write),
+            None => (Method::GET, Access::Read),
+        };
+        let is_covered =
+            covers(retries, &method, access) || self.broken == Some(Broken::SendsWritesAgain);
+        let onward = tried.onward(is_covered, request.is_whole);
+        request.waiting = None;
+        request.is_sent &= tried != Try::Unsent;
+        let goes_on = match onward {
+            Onward::Next | Onward::Elsewhere => true,
+            Onward::Again => request.retries_left > 0,
+            Onward::Stop => false,
+        };
+        if goes_on {
+            request.retries_left -= u8::from(onward == Onward::Again);
+            self.requests.insert(id, request);
+            return self.ask(id);
+        }
+        match request.write {
+            Some(write) => self.written(id, request, write, (leg.region.index(), 0), None),
+            None => self.fail(id, request),
         }
     }
 
@@ -216,6 +265,9 @@ impl Run {
         if let Some((writer, position)) = &answer.said.committed {
             let now_ms = edge.steady(self.now_ms);
             edge.applied().committed(writer, *position, now_ms);
+            let origin = edge.origin(at.0, at.1);
+            edge.applied()
+                .acknowledged(writer, &origin, *position, now_ms);
         }
         if let Some(applied) = &answer.said.applied {
             let heard = Heard {

@@ -1,6 +1,6 @@
 //! What must hold after each step.
 
-use super::{ASK_EVERY_MS, Answer, LONGEST_WAY_MS, Request, Run};
+use super::{Answer, LONGEST_WAY_MS, Request, Run};
 use crate::positions::{Mark, Standing};
 use crate::simulator::client::{Acknowledged, Given};
 use crate::simulator::edge::{At, NAMES};
@@ -31,7 +31,7 @@ impl Run {
     /// Waiting ends: each region may be asked until `wait` is over, and once more.
     pub(super) fn check_time(&self, id: u64, request: &Request) {
         let regions = u64::try_from(self.terms.replicas.len()).unwrap();
-        let most = self.terms.wait_ms + (regions * 2 + 2) * (2 * LONGEST_WAY_MS + ASK_EVERY_MS);
+        let most = self.terms.wait_ms + (regions * 2 + 2) * (2 * LONGEST_WAY_MS + 20);
         let took = self.now_ms - request.began_ms;
         assert!(
             took <= most,

@@ -1,8 +1,8 @@
 //! Clients ask, and get answers.
 
-use super::{Event, Received, Request, Run};
+use super::{Event, Received, Request, Run, Stage};
 use crate::config::plan::Access;
-use crate::ids::Id;
+use crate::positions::Course;
 use crate::simulator::broken::Broken;
 
 impl Run {
@@ -52,8 +52,11 @@ impl Run {
         let visit = self.edges[edge].visit(jar.as_deref(), access, now_ms);
         let draw = self.random.draw();
         let decision = self.edges[edge].decide(&visit, access, now_ms, draw);
-        let ranked = decision.ranked.iter();
-        let ranked = ranked.map(|choice| (choice.region.index(), choice.standing, choice.rank));
+        let known = &self.edges[edge];
+        let when_unsatisfiable = known.when_unsatisfiable();
+        let course = Course::new(known.legs(&visit, &decision), when_unsatisfiable);
+        let must_see = !is_write && visit.valid && !visit.token.is_empty();
+        let retries_left = known.service().retries.attempts;
         let write = is_write.then(|| {
             self.writes += 1;
             self.writes
@@ -69,14 +72,22 @@ impl Run {
                 self.random.draw()
             },
             rights: self.clients[client].rights(now_ms),
-            ranked: ranked.collect(),
+            course,
+            stage: if must_see {
+                Stage::Fresh
+            } else {
+                Stage::Any(0)
+            },
+            leg: None,
+            retries_left,
+            is_whole: is_write || !self.random.chance(5),
+            is_sent: false,
+            kept: None,
             visit,
-            next: 0,
             began_ms: now_ms,
             asked_at_ms: now_ms,
             had_all: false,
             attempt: 0,
-            settles: false,
             deadline_ms: now_ms + self.terms.wait_ms,
             waiting: None,
         }

@@ -1,8 +1,9 @@
 //! What an answer comes to.
 
-use super::{Answer, Received, Request, Run};
+use super::{Answer, Received, Request, Run, Stage};
 use crate::positions::{
-    Asked, Judged, Mark, Minted, Outcome, RegionName, Reissue, Standing, Token, Visit, judge, mint,
+    Asked, Judged, Mark, Minted, Old, Outcome, RegionName, Reissue, Token, Visit, ask_any_mark,
+    mint,
 };
 use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
@@ -16,16 +17,11 @@ impl Run {
         mut request: Request,
         write: Write,
         at: At,
-        answer: Option<Box<Answer>>,
+        answer: Option<&Answer>,
     ) {
         let region = self.store.regions[at.0].name.clone();
-        let said = answer
-            .as_ref()
-            .map(|answer| answer.said.clone())
-            .unwrap_or_default();
-        let outcome = answer
-            .as_ref()
-            .map_or(Outcome::Unknown, |answer| answer.outcome);
+        let said = answer.map(|answer| answer.said.clone()).unwrap_or_default();
+        let outcome = answer.map_or(Outcome::Unknown, |answer| answer.outcome);
         let minted = mint(&region, outcome, &said);
         let given = match minted {
             Minted::At(..) => Given::Position,
@@ -75,61 +71,39 @@ impl Run {
     }
 
     pub(super) fn read(&mut self, id: u64, mut request: Request, at: At, answer: &Answer) {
-        let (_, standing, rank) = request.ranked[request.next];
         if !request.visit.valid {
             return self.pass_on(id, request, at, answer, None);
         }
-        if request.settles {
-            let mark = match self.broken {
-                Some(Broken::HidesStale) => Mark::Fresh,
-                _ => Mark::Stale,
-            };
+        let Some(leg) = request.leg else { return };
+        if request.visit.token.is_empty() {
+            let best = request.course.by_rank().first().map(|leg| leg.region);
+            let mark = ask_any_mark(best, leg.region);
             return self.pass_on(id, request, at, answer, Some(mark));
         }
-        let origin = self.edges[request.edge].origin(at.0, at.1);
-        let asked = Asked {
-            region: NAMES[at.0],
-            origin: &origin,
-            had_all: request.had_all,
-        };
-        let applied = self.edges[request.edge].applied();
-        let judged = |visit: &Visit| {
-            judge(
-                applied,
-                asked,
-                &answer.said,
-                &visit.token.vector,
-                answer.is_conflict,
-            )
-        };
-        let mut worth = match self.broken {
-            Some(Broken::BelievesEveryAnswer) => Judged::Shows,
-            _ => judged(&request.visit),
-        };
-        match worth {
-            Judged::Shows => {}
-            Judged::NotYet => request.visit.sift(applied),
-            Judged::Behind => {
-                request.visit.give_up_lost(applied);
-                worth = judged(&request.visit);
-            }
-        }
-        let may_wait = matches!(standing, Standing::Behind { .. });
-        match worth {
-            Judged::Shows => {
-                let mark = match (may_wait, rank) {
-                    (true, _) => Mark::Waited,
-                    (false, 0) => Mark::Fresh,
-                    (false, _) => Mark::Routed,
+        let judged = self.weigh(&mut request, at, answer);
+        match (request.stage, judged) {
+            (Stage::Any(_), _) => {
+                let mark = match self.broken {
+                    Some(Broken::HidesStale) => Mark::Fresh,
+                    _ => request.course.last_mark(leg.region, judged),
                 };
                 self.pass_on(id, request, at, answer, Some(mark));
             }
-            Judged::NotYet | Judged::Behind => {
-                let is_not_yet = worth == Judged::NotYet;
-                if may_wait && self.now_ms < request.deadline_ms {
-                    return self.wait(id, request, answer.said.applied.is_some(), is_not_yet);
+            (Stage::Fresh, Judged::Shows) => {
+                self.pass_on(id, request, at, answer, Some(leg.mark()));
+            }
+            (Stage::Fresh, Judged::NotYet | Judged::Behind) => {
+                let old = Old {
+                    is_not_yet: judged == Judged::NotYet,
+                    tells: answer.said.applied.is_some(),
+                };
+                if !old.is_not_yet && !request.is_whole {
+                    request.kept = Some((at, Box::new(answer.clone())));
                 }
-                request.next += 1;
+                let has_time = self.now_ms < request.deadline_ms;
+                if request.waiting.is_some() && request.is_whole && has_time {
+                    return self.wait(id, request, old);
+                }
                 request.waiting = None;
                 self.requests.insert(id, request);
                 self.ask(id);
@@ -137,17 +111,32 @@ impl Run {
         }
     }
 
-    /// No region has what the client must see.
-    pub(super) fn in_vain(&mut self, id: u64, mut request: Request) {
-        request.waiting = None;
-        let may_be_stale = request.write.is_none() && !request.settles && !self.terms.fails;
-        if may_be_stale && request.visit.valid {
-            request.settles = true;
-            request.next = 0;
-            request.ranked.sort_by_key(|(_, _, rank)| *rank);
-            self.requests.insert(id, request);
-            return self.ask(id);
+    fn weigh(&self, request: &mut Request, at: At, answer: &Answer) -> Judged {
+        if self.broken == Some(Broken::BelievesEveryAnswer) {
+            return Judged::Shows;
         }
+        let edge = &self.edges[request.edge];
+        let origin = edge.origin(at.0, at.1);
+        let asked = Asked {
+            region: NAMES[at.0],
+            origin: &origin,
+            had_all: request.had_all,
+        };
+        let visit = &mut request.visit;
+        visit.weigh(edge.applied(), asked, &answer.said, answer.is_conflict)
+    }
+
+    /// The answer that there is to a request that cannot be sent again.
+    pub(super) fn pass_on_kept(&mut self, id: u64, mut request: Request) {
+        match request.kept.take() {
+            Some((at, answer)) => self.pass_on(id, request, at, &answer, Some(Mark::Stale)),
+            None => self.fail(id, request),
+        }
+    }
+
+    /// The client gets an error.
+    pub(super) fn fail(&mut self, id: u64, mut request: Request) {
+        request.waiting = None;
         self.end_write(&request);
         self.seen.failed += 1;
         self.tell(|| format!("#{id} fails"));

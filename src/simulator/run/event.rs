@@ -5,6 +5,7 @@ use std::rc::Rc;
 use super::telling::Poll;
 use super::{Answer, Received};
 use crate::positions::RegionName;
+use crate::proxy::onward::Try;
 use crate::simulator::edge::{At, Heard};
 use crate::simulator::fault::Fault;
 use crate::simulator::store::{Log, Write};
@@ -26,7 +27,13 @@ pub(super) enum Event {
         request: u64,
         attempt: u32,
         at: At,
-        answer: Option<Box<Answer>>,
+        answer: Box<Answer>,
+    },
+    /// A try comes to nothing.
+    Misses {
+        request: u64,
+        attempt: u32,
+        tried: Try,
     },
     /// A request asks again, or the next region.
     Asks {

@@ -1,19 +1,18 @@
 //! Reads wait for a region to catch up, by the real places and turns of those who wait.
 //!
-//! What is played is what `proxy::fresh_read` and `proxy::asker` do around them: the asking of health paths and
-//! with the read itself, and the time that is over.
+//! How and when a region is asked is decided by `positions::asking`, as in the proxy. What is played is the carrying
+//! out: timers, and the turn that is passed on.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
+use std::time::Duration;
 
-use super::{ASK_EVERY_MS, Event, Request, Run};
-use crate::positions::{Standing, Wait};
+use super::{Event, Request, Run};
+use crate::ids::Id;
+use crate::positions::{ASK_EVERY, Asking, Leg, Old, Probed, Wait, pause_when_woken};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::NAMES;
-
-/// How often a read itself is tried beside the health path, and the health path beside a long poll.
-const ASK_SELDOM_MS: u64 = 100;
 
 /// Those who were woken since it was last looked.
 pub(super) type Rung = Arc<Mutex<Vec<u64>>>;
@@ -36,8 +35,8 @@ pub(super) struct Waiting {
     pub(super) region: usize,
     wait: Arc<Wait>,
     is_woken_in_vain: bool,
-    /// What its last answer told: whether it says what is applied, and whether it was "not yet".
-    last: (bool, bool),
+    /// What its last answer told.
+    last: Old,
     /// None: it is asking.
     freed: Option<Pending<()>>,
     /// Waits for the turn to ask for all.
@@ -61,26 +60,16 @@ impl Request {
 }
 
 impl Run {
-    /// Whether a read may be sent to a region: one that is behind needs time, and a place for the read.
-    pub(super) fn may_ask(&mut self, id: u64, request: &mut Request, region: usize) -> bool {
-        let (_, standing, _) = request.ranked[request.next];
-        if request.waits_for(region) {
-            return true;
-        }
-        request.waiting = None;
-        if standing == Standing::Dominates {
-            return true;
-        }
-        if self.now_ms >= request.deadline_ms {
-            return false;
-        }
+    /// Takes a place among those who wait for a region, if there is one.
+    pub(super) fn takes_place(&mut self, id: u64, request: &mut Request, leg: Leg) -> bool {
+        let region = leg.region.index();
         let applied = self.edges[request.edge].applied();
         let wait = applied.wait(&NAMES[region].into(), &request.visit.token.vector);
         request.waiting = wait.map(|wait| Waiting {
             region,
             wait: Arc::new(wait),
             is_woken_in_vain: false,
-            last: (false, false),
+            last: Old::UNASKED,
             freed: None,
             turn: None,
             asks: None,
@@ -91,26 +80,31 @@ impl Run {
     }
 
     /// A read was answered too early, and waits.
-    pub(super) fn wait(&mut self, id: u64, mut request: Request, tells: bool, is_not_yet: bool) {
+    pub(super) fn wait(&mut self, id: u64, mut request: Request, old: Old) {
         let required = request.visit.token.vector.clone();
         if let Some(waiting) = &mut request.waiting {
-            waiting.last = (tells, is_not_yet);
+            waiting.last = old;
             waiting.asks = None;
             let (freed, turn) = (waiting.wait.clone(), waiting.wait.clone());
             waiting.freed = Some(Box::pin(async move { freed.freed(&required).await }));
-            let region = &self.store.regions[waiting.region];
-            let shares = region.speech.probes || tells;
+            let are_silent = self.edges[request.edge].is_silent(waiting.region, self.now_ms);
+            let shares = old.asking(are_silent) != Asking::Alone;
             waiting.turn = shares.then(|| -> Pending<Box<dyn Send>> {
                 Box::pin(async move { Box::new(turn.turn().await) as Box<dyn Send> })
             });
             if !shares {
-                let attempt = request.attempt;
-                let request = id;
-                self.after(ASK_EVERY_MS, Event::Asks { request, attempt });
+                self.read_again(id, request.attempt, request.asked_at_ms);
             }
         }
         self.requests.insert(id, request);
         self.stir(id);
+    }
+
+    /// Asks with the read itself, so long after it asked last.
+    fn read_again(&mut self, request: u64, attempt: u32, asked_at_ms: u64) {
+        let due_ms = asked_at_ms + ms(ASK_EVERY);
+        let after = due_ms.saturating_sub(self.now_ms);
+        self.after(after, Event::Asks { request, attempt });
     }
 
     /// Goes on with a read that may have been woken, or have got the turn to ask.
@@ -133,13 +127,9 @@ impl Run {
         if waiting.freed.as_mut().is_some_and(is_freed) && !sleeps_on {
             waiting.reads();
             waiting.asks = None;
-            let rests = std::mem::replace(&mut waiting.is_woken_in_vain, true);
-            let until_ms = request.asked_at_ms + ASK_EVERY_MS;
-            let rest_ms = if rests {
-                until_ms.saturating_sub(self.now_ms)
-            } else {
-                0
-            };
+            let was_in_vain = std::mem::replace(&mut waiting.is_woken_in_vain, true);
+            let since_asked = Duration::from_millis(self.now_ms - request.asked_at_ms);
+            let rest_ms = ms(pause_when_woken(was_in_vain, since_asked));
             self.seen.woken += 1;
             self.tell(|| format!("#{id} is woken"));
             let request = id;
@@ -165,8 +155,11 @@ impl Run {
         if request.attempt != attempt {
             return;
         }
-        let (edge, region, (_, is_not_yet)) = (request.edge, waiting.region, waiting.last);
-        let is_due = is_not_yet && self.now_ms >= request.asked_at_ms + ASK_SELDOM_MS;
+        let (edge, region, last) = (request.edge, waiting.region, waiting.last);
+        let asked_at_ms = request.asked_at_ms;
+        if last.asking(self.edges[edge].is_silent(region, self.now_ms)) != Asking::Probes {
+            return self.read_again(id, attempt, asked_at_ms);
+        }
         let replicas = self.store.regions[region].replicas.len();
         let mut speaks = false;
         for replica in 0..replicas {
@@ -175,16 +168,17 @@ impl Run {
         let known = &self.edges[edge];
         let origin = known.origin(region, 0);
         let is_followed = known.applied().is_followed(NAMES[region], &origin);
-        let pause = if is_followed {
-            ASK_SELDOM_MS
-        } else {
-            ASK_EVERY_MS
-        };
-        let request = id;
-        if is_due || !speaks {
-            self.after(ASK_EVERY_MS, Event::Asks { request, attempt });
-        } else {
-            self.after(pause, Event::Inquires { request, attempt });
+        let since_read = Duration::from_millis(self.now_ms - asked_at_ms);
+        match last.probed(speaks, since_read, is_followed) {
+            Probed::Silent => {
+                self.edges[edge].note_silence(region, self.now_ms);
+                self.read_again(id, attempt, asked_at_ms);
+            }
+            Probed::OwnRead => self.read_again(id, attempt, asked_at_ms),
+            Probed::Again(pause) => {
+                let request = id;
+                self.after(ms(pause), Event::Inquires { request, attempt });
+            }
         }
     }
 
@@ -211,7 +205,6 @@ impl Run {
         if never_ends || request.waiting.take().is_none() {
             return;
         }
-        request.next += 1;
         request.attempt += 1;
         self.seen.timed_out += 1;
         self.tell(|| format!("#{id} has waited for long enough"));
@@ -225,4 +218,8 @@ impl Waiting {
         self.freed = None;
         self.turn = None;
     }
+}
+
+fn ms(duration: Duration) -> u64 {
+    duration.as_millis().try_into().unwrap()
 }

@@ -1,0 +1,227 @@
+//! The course of a read that must see its client's writes: which region is asked next and how, what its answer
+//! is worth, and how what is passed on is marked.
+//!
+//! Pure: the proxy carries it out, and so does the simulator. Regions come in the order that steering gave them.
+
+use super::applied::{Applied, Standing};
+use super::judge::{Asked, Judged, judge};
+use super::mint::Said;
+use super::visit::{Mark, Visit};
+use crate::config::plan::WhenUnsatisfiable;
+use crate::ids::RegionId;
+
+/// One region that may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Leg {
+    /// Which.
+    pub region: RegionId,
+    /// Where it stood before freshness was asked for; 0 is the best.
+    pub rank: u8,
+    /// How it stands towards what the client must see.
+    pub standing: Standing,
+    /// Whether no waiting helps: the client's newest write went elsewhere, and nobody knows how far.
+    pub is_hopeless: bool,
+}
+
+impl Leg {
+    /// How an answer of it that shows all is marked.
+    pub fn mark(self) -> Mark {
+        match (self.standing, self.rank) {
+            (Standing::Behind { .. }, _) => Mark::Waited,
+            (Standing::Dominates, 0) => Mark::Fresh,
+            (Standing::Dominates, _) => Mark::Routed,
+        }
+    }
+}
+
+/// What is to be done next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Ask this region once: it is known to have all.
+    Ask(Leg),
+    /// Ask this one until it has caught up, or the time is over.
+    Wait(Leg),
+    /// Nobody has it all in time: take any region's answer, in the order of their ranks.
+    Any,
+    /// The same, but the request cannot be sent again: pass on the answer that there is.
+    Kept,
+    /// Pass nothing on.
+    Nothing,
+}
+
+/// How far a read has come.
+#[derive(Clone, Debug)]
+pub struct Course {
+    legs: Vec<Leg>,
+    next: usize,
+    when_unsatisfiable: WhenUnsatisfiable,
+}
+
+impl Course {
+    /// Through these regions, the first first.
+    pub fn new(legs: Vec<Leg>, when_unsatisfiable: WhenUnsatisfiable) -> Self {
+        Self {
+            legs,
+            next: 0,
+            when_unsatisfiable,
+        }
+    }
+
+    /// What is next. `is_over`: all waiting together has taken as long as it may. `can_be_sent`: the request is there to
+    /// be sent (again).
+    pub fn next(&mut self, is_over: bool, can_be_sent: bool) -> Next {
+        while can_be_sent && let Some(leg) = self.legs.get(self.next).copied() {
+            self.next += 1;
+            match leg.standing {
+                _ if leg.is_hopeless => {}
+                Standing::Dominates => return Next::Ask(leg),
+                Standing::Behind { .. } if is_over => {}
+                Standing::Behind { .. } => return Next::Wait(leg),
+            }
+        }
+        match (self.when_unsatisfiable, can_be_sent) {
+            (WhenUnsatisfiable::Fail, _) => Next::Nothing,
+            (WhenUnsatisfiable::Stale, true) => Next::Any,
+            (WhenUnsatisfiable::Stale, false) => Next::Kept,
+        }
+    }
+
+    /// All its regions, by their ranks.
+    pub fn by_rank(&self) -> Vec<Leg> {
+        let mut legs = self.legs.clone();
+        legs.sort_by_key(|leg| leg.rank);
+        legs
+    }
+
+    /// How an answer that was taken for want of a better one is marked: stale, unless it shows all the same what is
+    /// needed.
+    pub fn last_mark(&self, region: RegionId, judged: Judged) -> Mark {
+        let is_hopeless = |leg: &Leg| leg.region == region && leg.is_hopeless;
+        if judged != Judged::Shows || self.legs.iter().any(is_hopeless) {
+            return Mark::Stale;
+        }
+        ask_any_mark(self.by_rank().first().map(|leg| leg.region), region)
+    }
+}
+
+/// The mark of a read that any region may answer: its client must see nothing, or the answer shows it.
+pub fn ask_any_mark(best: Option<RegionId>, region: RegionId) -> Mark {
+    if best == Some(region) {
+        Mark::Fresh
+    } else {
+        Mark::Routed
+    }
+}
+
+impl Visit {
+    /// What an answer is worth. One that seems too old may have told that what it lacks is lost.
+    pub fn weigh(
+        &mut self,
+        applied: &Applied,
+        asked: Asked<'_>,
+        said: &Said,
+        is_conflict: bool,
+    ) -> Judged {
+        let judged = |visit: &Self| judge(applied, asked, said, &visit.token.vector, is_conflict);
+        let first = judged(self);
+        match first {
+            Judged::Shows => first,
+            // It said so to the whole vector: what is left of that is for it to be asked again.
+            Judged::NotYet => {
+                self.sift(applied);
+                first
+            }
+            Judged::Behind => {
+                self.give_up_lost(applied);
+                judged(self)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ids::Id;
+
+    const BEHIND: Standing = Standing::Behind { expected: None };
+
+    fn leg(region: usize, rank: u8, standing: Standing, is_hopeless: bool) -> Leg {
+        Leg {
+            region: RegionId::at(region),
+            rank,
+            standing,
+            is_hopeless,
+        }
+    }
+
+    fn any_leg() -> impl Strategy<Value = Leg> {
+        let standing = prop_oneof![Just(Standing::Dominates), Just(BEHIND)];
+        (0..6_usize, 0..6_u8, standing, any::<bool>()).prop_map(
+            |(region, rank, standing, is_hopeless)| leg(region, rank, standing, is_hopeless),
+        )
+    }
+
+    fn any_when() -> impl Strategy<Value = WhenUnsatisfiable> {
+        prop_oneof![
+            Just(WhenUnsatisfiable::Stale),
+            Just(WhenUnsatisfiable::Fail)
+        ]
+    }
+
+    #[test]
+    fn marks_say_who_answered_and_whether_the_client_waited() {
+        assert_eq!(leg(0, 0, Standing::Dominates, false).mark(), Mark::Fresh);
+        assert_eq!(leg(0, 1, Standing::Dominates, false).mark(), Mark::Routed);
+        assert_eq!(leg(0, 0, BEHIND, false).mark(), Mark::Waited);
+        assert_eq!(leg(0, 1, BEHIND, false).mark(), Mark::Waited);
+    }
+
+    #[test]
+    fn an_answer_taken_for_want_of_a_better_one_is_stale_unless_it_shows_what_is_needed() {
+        let legs = vec![
+            leg(1, 1, BEHIND, false),
+            leg(0, 0, BEHIND, false),
+            leg(2, 2, BEHIND, true),
+        ];
+        let course = Course::new(legs, WhenUnsatisfiable::Stale);
+        let mark = |region, judged| course.last_mark(RegionId::at(region), judged);
+        assert_eq!(mark(0, Judged::Shows), Mark::Fresh);
+        assert_eq!(mark(1, Judged::Shows), Mark::Routed);
+        assert_eq!(
+            mark(2, Judged::Shows),
+            Mark::Stale,
+            "the pin leads elsewhere"
+        );
+        assert_eq!(mark(0, Judged::Behind), Mark::Stale);
+        assert_eq!(mark(0, Judged::NotYet), Mark::Stale);
+    }
+
+    proptest! {
+        #[test]
+        fn each_region_is_asked_once_at_most_and_the_course_ends(
+            legs in prop::collection::vec(any_leg(), 0..6), when in any_when(), over in prop::collection::vec(any::<bool>(), 8)
+        ) {
+            let mut course = Course::new(legs.clone(), when);
+            let mut asked = Vec::new();
+            let last = over.into_iter().find_map(|is_over| match course.next(is_over, true) {
+                Next::Ask(leg) => { asked.push((leg, false)); None }
+                Next::Wait(leg) => { asked.push((leg, is_over)); None }
+                last @ (Next::Any | Next::Kept | Next::Nothing) => Some(last),
+            });
+            let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Any };
+            prop_assert_eq!(last, Some(expected));
+            prop_assert!(asked.iter().all(|(leg, waits_too_long)| !leg.is_hopeless && !waits_too_long));
+            let mut left = legs.iter();
+            prop_assert!(asked.iter().all(|(leg, _)| left.any(|one| one == leg)), "in the order given");
+        }
+
+        #[test]
+        fn what_cannot_be_sent_again_is_sent_to_nobody(legs in prop::collection::vec(any_leg(), 0..6), when in any_when()) {
+            let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Kept };
+            prop_assert_eq!(Course::new(legs, when).next(false, false), expected);
+        }
+    }
+}

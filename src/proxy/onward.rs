@@ -1,0 +1,71 @@
+//! Whether a request goes on to another region after a try that came to nothing. Pure: `retry` and `forward` carry
+//! it out, and so does the simulator.
+
+use http::Method;
+
+use crate::config::plan::{Access, Retries, RetryMethods};
+
+/// What became of a try without an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Try {
+    /// Nothing was sent.
+    Unsent,
+    /// The origin says that it has not looked at it (RFC 9113 §8.7).
+    Refused,
+    /// Something was sent, and nobody knows what became of it.
+    Lost,
+}
+
+/// Where it goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Onward {
+    /// To the next origin.
+    Next,
+    /// To the next region, since it counts as never sent.
+    Elsewhere,
+    /// To the next region, within attempts and budget.
+    Again,
+    /// Nowhere.
+    Stop,
+}
+
+impl Try {
+    /// `is_covered`: `retries.methods` allows it to be sent again. `is_whole`: all of it is there to be sent again.
+    pub(crate) fn onward(self, is_covered: bool, is_whole: bool) -> Onward {
+        match (self, is_covered, is_whole) {
+            (Self::Unsent, _, _) => Onward::Next,
+            (Self::Refused, _, true) => Onward::Elsewhere,
+            (Self::Lost, true, true) => Onward::Again,
+            (Self::Refused | Self::Lost, _, _) => Onward::Stop,
+        }
+    }
+}
+
+/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
+/// read is safe, and what they call a write is not, whatever its method.
+pub(crate) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
+    match retries.methods {
+        RetryMethods::None => false,
+        RetryMethods::Safe => access == Access::Read,
+        // RFC 9110 §9.2.2.
+        RetryMethods::Idempotent => {
+            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_goes_on_only_if_it_is_covered_and_whole() {
+        for (is_covered, is_whole) in [(false, false), (false, true), (true, false), (true, true)] {
+            let onward = |of: Try| of.onward(is_covered, is_whole);
+            assert_eq!(onward(Try::Unsent), Onward::Next);
+            let is_again = onward(Try::Lost) == Onward::Again;
+            assert_eq!(is_again, is_covered && is_whole);
+            assert_eq!(onward(Try::Refused) == Onward::Elsewhere, is_whole);
+        }
+    }
+}
