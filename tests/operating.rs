@@ -204,6 +204,27 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
 }
 
 #[test]
+fn a_dry_run_tells_where_requests_go_that_are_in_a_region_for_their_session() {
+    let ground = Ground::new();
+    let edge = ground.start(&format!("{LISTED}\n    affinity: {{ by: client_ip }}"), "");
+    edge.call("PUT", "/api/v1/drains/near", "{}");
+    assert_eq!(edge.served(&[]), "far");
+    edge.call("DELETE", "/api/v1/drains/near", "");
+    for _ in 0..4 {
+        assert_eq!(edge.served(&[]), "far");
+    }
+    let (_, told) = edge.call("PUT", "/api/v1/drains/far?dry_run=true", "{}");
+    let service = &told["services"][0];
+    assert_eq!(
+        service["clients"]["ipv4_percent"], 0.0,
+        "by the rules: {told}"
+    );
+    let http = &service["http"];
+    assert_eq!((&http["requests"], &http["move"]), (&json!(5), &json!(5)));
+    assert_eq!(http["to"], json!([{ "region": "near", "estimate": 5.0 }]));
+}
+
+#[test]
 fn what_a_dry_run_counts_outlives_a_reload() {
     let ground = Ground::new();
     let edge = ground.start(LISTED, "");
@@ -435,12 +456,16 @@ fn nothing_is_done_past_the_audit_log_by_calling_it_a_dry_run() {
 #[test]
 fn the_audit_log_tells_who_did_what_and_who_was_refused() {
     let ground = Ground::new();
-    let admin = format!("admin: {{ tokens: [{{ name: alice, token: {TOKEN}, role: operate }}] }}");
+    let admin = format!(
+        "admin: {{ tokens: [{{ name: alice, token: {TOKEN}, role: operate }}, {{ name: bob, token: bob-0123456789abcdefgh, role: read }}] }}"
+    );
     let edge = ground.start(LISTED, &admin);
     let with = |words: &[&str]| edge.command(&[words, &["--admin-token", TOKEN]].concat()).0;
     assert_eq!(with(&["drain", "near", "--reason", "new disks"]), Some(0));
     assert_eq!(with(&["drain", "far"]), Some(1));
     assert_eq!(edge.call("DELETE", "/api/v1/drains/near", "").0, 401);
+    let bob = ["undrain", "near", "--admin-token", "bob-0123456789abcdefgh"];
+    assert_eq!(edge.command(&bob).0, Some(1));
     assert_eq!(with(&["reload"]), Some(0));
     let told: Vec<Value> = ground
         .audit()
@@ -457,6 +482,7 @@ fn the_audit_log_tells_who_did_what_and_who_was_refused() {
         json!(["alice", "PUT /api/v1/drains/near", "done", 200]),
         json!(["alice", "PUT /api/v1/drains/far", "refused", 409]),
         json!(["(unknown)", "DELETE /api/v1/drains/near", "refused", 401]),
+        json!(["bob", "DELETE /api/v1/drains/near", "refused", 403]),
         json!(["alice", "POST /api/v1/reload", "done", 200]),
     ];
     assert_eq!(told, expected);
