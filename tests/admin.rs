@@ -282,6 +282,32 @@ fn nonsense_is_refused_with_a_word_of_why() {
 }
 
 #[test]
+fn a_reason_is_a_line_of_500_characters_and_no_more() {
+    let pair = pair("");
+    for path in ["/api/v1/drains/near", "/api/v1/forced/near"] {
+        for (reason, expected) in [
+            ("ü".repeat(500), 200),
+            ("ü".repeat(501), 400),
+            ("red: \u{1b}[31m".to_owned(), 400),
+            ("one line\nand a forged one".to_owned(), 400),
+        ] {
+            let body = serde_json::json!({ "reason": reason, "state": "up", "force": true });
+            let mut body = body.as_object().unwrap().clone();
+            if path.contains("drains") {
+                body.remove("state");
+            }
+            let body = serde_json::to_string(&body).unwrap();
+            let (code, told) = pair.edge.admin("PUT", path, &body);
+            assert_eq!(code, expected, "{path}: {told}");
+            let is_told = told["error"]
+                .as_str()
+                .is_some_and(|error| error.contains("at most 500"));
+            assert_eq!(is_told, expected == 400, "{told}");
+        }
+    }
+}
+
+#[test]
 fn with_a_token_only_its_bearer_changes_anything() {
     let pair = pair("admin: { token: correct-horse-battery }");
     assert_eq!(pair.get("/api/v1/status").0, 200);

@@ -83,6 +83,29 @@ fn a_reader_sees_all_and_changes_nothing_and_an_operator_does_both() {
 }
 
 #[test]
+fn the_bearer_of_a_token_that_may_only_read_is_named_when_it_is_refused() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), &both()));
+    let admin = edge.address("admin");
+    assert_eq!(
+        status_of(admin, Some(READER), "PUT", "/api/v1/drains/near"),
+        403
+    );
+    assert_eq!(
+        status_of(admin, Some("wrong"), "PUT", "/api/v1/drains/near"),
+        401
+    );
+    let url = format!("http://{admin}");
+    let mut command = meridian();
+    command.args(["events", "--admin", &url, "--admin-token", READER]);
+    let events = String::from_utf8(run(&mut command).stdout).unwrap();
+    for who in ["bob", "(unknown)"] {
+        let told = format!("{who} from 127.0.0.1: PUT /api/v1/drains/near refused");
+        assert!(events.contains(&told), "{events}");
+    }
+}
+
+#[test]
 fn where_readers_need_a_token_the_page_shows_regions_to_nobody_without_one() {
     let origin = Origin::start("o");
     let page = |admin: &str| {

@@ -643,6 +643,26 @@ fn large_zones_compile_in_a_moment() {
 }
 
 #[test]
+fn there_are_65_535_regions_and_no_more() {
+    let regions = |count: usize| -> String {
+        (0..count)
+            .map(|i| format!("  r{i}: {{ addresses: [192.0.2.1] }}\n"))
+            .collect()
+    };
+    let with = |count: usize| {
+        let services = "services: { www: { hosts: [www.example.com], regions: [r65534] } }";
+        load(&format!("regions:\n{}{services}", regions(count)))
+    };
+    // Quadratic work would take minutes here, and the test's time-out would tell.
+    let most = with(65_535).unwrap();
+    assert_eq!(most.plan.regions.ids().count(), 65_535);
+    let unused = |w: &&config::Problem| w.message.contains("is in no service");
+    assert_eq!(most.warnings.iter().filter(unused).count(), 65_534);
+    let refused = with(65_536).unwrap_err().to_string();
+    assert!(refused.contains("from 1 to 65535 regions are expected"));
+}
+
+#[test]
 fn a_diff_names_what_changed() {
     let before = load(&with("zones: { example.com: {} }")).unwrap().plan;
     let after = load(

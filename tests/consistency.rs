@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on should stop loudly"
 )]
 
@@ -10,6 +11,7 @@ mod support;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
@@ -157,6 +159,68 @@ fn a_read_waits_for_the_one_region_that_will_catch_up() {
             ("near", "waited")
         );
     });
+}
+
+#[test]
+fn how_long_a_read_waited_is_in_the_histogram_of_its_region() {
+    const HELD: Duration = Duration::from_millis(300);
+    let mut store = store("wait: 20s");
+    let token = with_token(&store.write(&[]));
+    store.far.stop();
+    let near_has = store.near_has.clone();
+    let asked = store.near.seen().len();
+    let near = &store.near;
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            assert!(support::wait_until(|| near.seen().len() > asked));
+            let waiting = Instant::now();
+            assert!(support::wait_until(|| waiting.elapsed() > HELD));
+            near_has.store(1, Ordering::SeqCst);
+        });
+        let read = store.read(&["-H", &token]);
+        assert_eq!(read.header("meridian-consistency"), "waited");
+    });
+    let took = began.elapsed();
+    let (_, metrics) = store.edge.admin("GET", "/metrics", "");
+    let series = |name: &str, label: &str| -> f64 {
+        let metrics = metrics.as_str().unwrap().lines();
+        let mut of_near = metrics.filter(|line| {
+            line.starts_with(&format!("meridian_read_wait_seconds_{name}{{"))
+                && line.contains("region=\"near\"")
+                && line.contains(label)
+        });
+        of_near
+            .next()
+            .unwrap()
+            .rsplit(' ')
+            .next()
+            .unwrap()
+            .parse()
+            .unwrap()
+    };
+    assert_eq!(series("count", ""), 1.0);
+    let waited = Duration::from_secs_f64(series("sum", ""));
+    // The wait may have begun a moment after the region was first asked, and ended before curl did.
+    assert!(
+        waited > HELD / 2 && waited <= took,
+        "{waited:?} of {took:?}"
+    );
+    assert_eq!(series("bucket", "le=\"0.1\""), 0.0);
+    assert_eq!(series("bucket", "le=\"30\""), 1.0);
+}
+
+#[test]
+fn of_the_tokens_of_a_request_eight_are_read_and_no_more() {
+    let store = store("wait: 0s");
+    let write = store.write(&[]);
+    let token = write.header("meridian-token").to_owned();
+    let behind = |others: usize| {
+        let others = vec!["none"; others].join(", ");
+        store.read(&["-H", &format!("Meridian-Token: {others}, {token}")])
+    };
+    assert_eq!(behind(7).header("meridian-consistency"), "routed");
+    assert!(behind(8).headers("meridian-consistency").is_empty());
 }
 
 #[test]

@@ -218,6 +218,27 @@ fn what_outlasts_drain_timeout_is_cut_in_the_old_process() {
 }
 
 #[test]
+fn whoever_watches_the_admin_is_shown_two_seconds_more_of_an_old_process_and_no_longer() {
+    let origin = Origin::start("here");
+    let mut edge = Edge::start(&yaml("state_dir: state", &origin.url(), ""));
+    let mut watcher = connect(edge.address("admin"));
+    let follow = b"GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n";
+    watcher.get_mut().write_all(follow).unwrap();
+    assert!(read_head(&mut watcher).starts_with("HTTP/1.1 200 "));
+    let mut old = upgrade(&mut edge);
+    let taken_over = Instant::now();
+    assert_eq!(old.wait(), 0);
+    let left = taken_over.elapsed();
+    assert!(left > Duration::from_secs(1), "cut off after {left:?}");
+    assert!(left < Duration::from_secs(10), "held up for {left:?}");
+    let mut alone = upgrade(&mut edge);
+    let taken_over = Instant::now();
+    assert_eq!(alone.wait(), 0);
+    let left = taken_over.elapsed();
+    assert!(left < Duration::from_secs(2), "nobody watched: {left:?}");
+}
+
+#[test]
 fn an_answer_under_way_is_finished_by_the_old_process() {
     let (asked, is_asked) = std::sync::mpsc::channel();
     let (go_on, may_answer) = std::sync::mpsc::channel::<()>();

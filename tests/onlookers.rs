@@ -3,6 +3,7 @@
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
+    clippy::disallowed_methods,
     reason = "a test that cannot go on should stop loudly"
 )]
 
@@ -10,15 +11,15 @@ mod support;
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use support::{Edge, Origin, wait_until};
+use support::{Edge, Origin, connect, get, wait_until};
 
 const ONLOOKERS: usize = 1_000;
 
 fn edge(origin: &Origin) -> Edge {
     Edge::start(&format!(
-        "listen: {{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+        "listen: {{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
 regions:
   near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
 services:
@@ -86,6 +87,47 @@ fn a_thousand_dashboards_are_shown_one_status_and_requests_go_on() {
     for follower in &mut followers {
         read_to(follower, "is undone");
     }
+}
+
+/// The quarter that is answered soonest, of so many requests on one connection: what others on this machine do
+/// to the slow ones says nothing of the edge.
+fn first_quarter(edge: &Edge) -> Duration {
+    let mut client = connect(edge.address("http"));
+    let mut took: Vec<Duration> = (0..400)
+        .map(|_| {
+            let began = Instant::now();
+            assert_eq!(get(&mut client), Ok(true));
+            began.elapsed()
+        })
+        .collect();
+    took.sort();
+    took[took.len() / 4]
+}
+
+#[test]
+fn a_thousand_dashboards_that_watch_do_not_slow_a_request() {
+    let origin = Origin::start("near");
+    let edge = edge(&origin);
+    let alone = first_quarter(&edge);
+    let mut followers: Vec<_> = (0..ONLOOKERS)
+        .map(|_| ask(edge.address("admin"), "/api/v1/events?with=traffic"))
+        .collect();
+    for follower in &mut followers {
+        read_to(follower, "event: traffic");
+    }
+    let watched = first_quarter(&edge);
+    // They were sent what there was to see meanwhile, each second.
+    for follower in &mut followers {
+        read_to(follower, "event: traffic");
+    }
+    drop(followers);
+    let after = first_quarter(&edge);
+    println!("alone {alone:?}, watched by {ONLOOKERS} {watched:?}, afterwards {after:?}");
+    let bound = alone.max(after).mul_f64(1.5) + Duration::from_millis(1);
+    assert!(
+        watched < bound,
+        "{watched:?}, and {alone:?} and {after:?} without"
+    );
 }
 
 #[test]

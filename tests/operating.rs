@@ -204,6 +204,27 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
 }
 
 #[test]
+fn a_dry_run_tells_where_requests_go_that_are_in_a_region_for_their_session() {
+    let ground = Ground::new();
+    let edge = ground.start(&format!("{LISTED}\n    affinity: {{ by: client_ip }}"), "");
+    edge.call("PUT", "/api/v1/drains/near", "{}");
+    assert_eq!(edge.served(&[]), "far");
+    edge.call("DELETE", "/api/v1/drains/near", "");
+    for _ in 0..4 {
+        assert_eq!(edge.served(&[]), "far");
+    }
+    let (_, told) = edge.call("PUT", "/api/v1/drains/far?dry_run=true", "{}");
+    let service = &told["services"][0];
+    assert_eq!(
+        service["clients"]["ipv4_percent"], 0.0,
+        "by the rules: {told}"
+    );
+    let http = &service["http"];
+    assert_eq!((&http["requests"], &http["move"]), (&json!(5), &json!(5)));
+    assert_eq!(http["to"], json!([{ "region": "near", "estimate": 5.0 }]));
+}
+
+#[test]
 fn what_a_dry_run_counts_outlives_a_reload() {
     let ground = Ground::new();
     let edge = ground.start(LISTED, "");

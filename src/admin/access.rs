@@ -124,8 +124,7 @@ pub(super) async fn guard(
         Err(denied) => {
             // Without the query: it may hold a client's token.
             let what = format!("{} {}", request.method(), request.uri().path());
-            let outcome = (denied.status, denied.why);
-            audit::tell_of_refusal(&state, from, what, outcome).await;
+            audit::tell_of_refusal(&state, from, what, &denied).await;
             denied.into_response()
         }
     }
@@ -162,10 +161,13 @@ impl Asked<'_> {
         }
         let token = self.bearer(admin, attempts, now_ms)?;
         if self.need == Need::Operate && token.role == Role::Read {
-            return Err(denied(
-                StatusCode::FORBIDDEN,
-                "this token may see and not change: its role is read",
-            ));
+            return Err(Denied {
+                bearer: Some(token.name.clone()),
+                ..denied(
+                    StatusCode::FORBIDDEN,
+                    "this token may see and not change: its role is read",
+                )
+            });
         }
         Ok(Who::Bearer(token.name.clone()))
     }

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::caller::Caller;
+use super::denied::Denied;
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
@@ -101,18 +102,18 @@ pub(super) async fn tell_of_refusal(
     state: &AdminState,
     from: std::net::IpAddr,
     what: String,
-    (status, why): (StatusCode, &str),
+    denied: &Denied,
 ) {
     let Some(left_out) = state.access.admit_stranger(clock::unix_ms()) else {
         return;
     };
     let act = Act {
-        who: "(unknown)".to_owned(),
+        who: denied.bearer.as_deref().unwrap_or("(unknown)").to_owned(),
         from: from.to_string(),
         what: shortened(what),
         with: Value::Null,
-        status,
-        why: json!(why),
+        status: denied.status,
+        why: json!(denied.why),
         left_out,
     };
     act.record(state).await;

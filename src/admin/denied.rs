@@ -1,15 +1,19 @@
 //! Why a request is turned away, and how that is told.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::writes::error;
 
 /// Why a request is turned away.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Denied {
     pub(super) status: StatusCode,
     pub(super) why: &'static str,
+    /// Whose token came, if it is one that counts.
+    pub(super) bearer: Option<Arc<str>>,
     /// After how many seconds trying again makes sense.
     pub(super) retry_after_secs: Option<u64>,
 }
@@ -19,6 +23,7 @@ pub(super) const fn denied(status: StatusCode, why: &'static str) -> Denied {
     Denied {
         status,
         why,
+        bearer: None,
         retry_after_secs: None,
     }
 }

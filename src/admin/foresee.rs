@@ -11,13 +11,10 @@ use axum::http::Uri;
 use serde_json::{Value, json};
 
 use super::minute::{ByRegion, Served};
-use crate::config::plan::{Access, Policy};
+use crate::config::plan::Access;
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Admin, Ask, Draw, Snapshot, Vantage, steer};
-
-/// Draws that stand for all where a draw decides.
-const DRAWS: u64 = 1_000;
+use crate::steering::{Admin, Ask, Snapshot, Spread, Vantage, chances};
 
 /// Whether the query of a drain asks for a dry run; an error for anything that it does not know, since who
 /// asks for a look ahead must not get a drain.
@@ -41,6 +38,8 @@ struct Moves {
     has: [f64; 2],
     /// By where they would go; without a region: nowhere.
     to: BTreeMap<Option<RegionId>, [f64; 2]>,
+    /// Where all clients would be, whoever has them now.
+    all: BTreeMap<Option<RegionId>, [f64; 2]>,
 }
 
 /// The answer to a dry run of a drain.
@@ -157,11 +156,7 @@ fn moves(
     let all = shares
         .iter()
         .fold([0.0; 2], |sum, share| add(sum, *share, 1.0));
-    let draws = if before.plan.services.of(id).policy == Policy::Weighted {
-        DRAWS
-    } else {
-        1
-    };
+    let spreads = spreads(before, id);
     let mut moves = Moves::default();
     for (place, share) in places.iter().zip(&shares) {
         let part = |family: usize| match (share.get(family), all.get(family)) {
@@ -170,26 +165,24 @@ fn moves(
             _ => 1.0,
         };
         let part = [part(0), part(1)];
-        for number in 0..draws {
-            let draw = Draw(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        for (spread, of_clients) in &spreads {
             let ask = Ask {
                 vantage,
+                spread: *spread,
                 ..Ask::http(id, *place, Access::Read)
             };
-            let first = |snapshot| steer(snapshot, &ask, draw).ranked.first().map(|c| c.region);
-            if first(before) != Some(region) {
-                continue;
-            }
-            let weight = 1.0 / f64::from(u32::try_from(draws).unwrap_or(u32::MAX));
-            moves.has = add(moves.has, part, weight);
-            let to = moves
-                .to
-                .entry(first(after).filter(|to| *to != region))
-                .or_default();
-            *to = add(*to, part, weight);
+            moves.take((before, after), &ask, region, part, *of_clients);
         }
     }
     moves
+}
+
+/// Who is told apart while regions leave or come back little by little, and the share of clients that each is.
+fn spreads(snapshot: &Snapshot, id: ServiceId) -> Vec<(Spread, f64)> {
+    match snapshot.services.of(id).is_shared_out() {
+        true => Spread::all().map(|spread| (spread, 0.01)).collect(),
+        false => vec![(Spread::default(), 1.0)],
+    }
 }
 
 fn add([a, b]: [f64; 2], [more_a, more_b]: [f64; 2], weight: f64) -> [f64; 2] {
@@ -202,6 +195,35 @@ fn percent(share: f64) -> f64 {
 }
 
 impl Moves {
+    /// Takes in clients who are told apart no further. Whoever has the region first goes to whom draws give it
+    /// without the region: that a region won a draw says nothing of the order of the others.
+    fn take(
+        &mut self,
+        (before, after): (&Snapshot, &Snapshot),
+        ask: &Ask<'_>,
+        region: RegionId,
+        part: [f64; 2],
+        of_clients: f64,
+    ) {
+        let has = chances(before, ask);
+        let has = has.iter().find(|(first, _)| *first == region);
+        let has = has.map_or(0.0, |(_, chance)| chance * of_clients);
+        self.has = add(self.has, part, has);
+        let next = chances(after, ask);
+        let nowhere = next.is_empty().then_some((None, 1.0));
+        let next = next
+            .into_iter()
+            .map(|(to, chance)| (Some(to).filter(|to| *to != region), chance));
+        for (to, chance) in next.chain(nowhere) {
+            let all = self.all.entry(to).or_default();
+            *all = add(*all, part, chance * of_clients);
+            if has > 0.0 {
+                let to = self.to.entry(to).or_default();
+                *to = add(*to, part, chance * has);
+            }
+        }
+    }
+
     /// Where clients would go.
     fn told(&self, name: &impl Fn(RegionId) -> String, show: impl Fn(f64) -> f64) -> Vec<Value> {
         let each = self.to.iter().map(|(to, [v4, v6])| {
@@ -211,11 +233,17 @@ impl Moves {
     }
 
     /// Where so many would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
-    /// where each of them came.
+    /// where each of them came. Those whom the rules alone send elsewhere were there for a session, a token or a
+    /// write, and go where everybody goes.
     fn shared(&self, name: &impl Fn(RegionId) -> String, number: u64) -> Vec<Value> {
-        let [all, _] = self.has;
+        let to = if self.to.is_empty() {
+            &self.all
+        } else {
+            &self.to
+        };
+        let all: f64 = to.values().map(|[v4, _]| v4).sum();
         let number = f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-        let each = self.to.iter().filter(|_| all > 0.0 && number > 0.0);
+        let each = to.iter().filter(|_| all > 0.0 && number > 0.0);
         let each = each.map(|(to, [v4, _])| {
             json!({ "region": to.map(name), "estimate": (number * v4 / all).round() })
         });
@@ -229,30 +257,54 @@ mod tests {
     use crate::config::load_text;
     use crate::control::World;
 
-    #[test]
-    fn a_thousand_draws_stand_for_the_weights() {
-        let yaml = "
-regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] } }
+    /// What leaves `region` of a service with these weights, in percent, and where to.
+    fn leaving(weights: &str, region: &str) -> (f64, Vec<(String, f64)>) {
+        let yaml = format!(
+            "
+regions: {{ a: {{ addresses: [192.0.2.1] }}, b: {{ addresses: [192.0.2.2] }}, c: {{ addresses: [192.0.2.3] }} }}
 services:
   www:
     hosts: [www.example.com]
-    steering: { policy: weighted, weights: { a: 83, b: 17 } }
-";
-        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-        let (service, region) = (plan.service("www").unwrap(), |name| {
-            plan.region(name).unwrap()
-        });
+    steering: {{ policy: weighted, weights: {{ {weights} }} }}
+"
+        );
+        let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
+        let service = plan.service("www").unwrap();
+        let region = plan.region(region).unwrap();
         let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
-        let has = |name, other| {
-            let after = without(&before, region(name), &[service]);
-            let moves = moves((&before, &after), region(name), service, Vantage::Client);
-            assert_eq!(moves.to[&Some(region(other))], moves.has);
-            moves.has[0] * 1_000.0
-        };
-        let (a, b) = (has("a", "b"), has("b", "a"));
-        // A thousand draws of 83 % are within 36 of it 997 times of 1,000, and here they are always the same ones.
-        assert!((a - 830.0).abs() < 36.0, "{a}");
-        assert!((a - a.round()).abs() < 1e-6, "not of a thousand: {a}");
-        assert!((a + b - 1_000.0).abs() < 1e-6, "{a} and {b}");
+        let after = without(&before, region, &[service]);
+        let moves = moves((&before, &after), region, service, Vantage::Client);
+        let name = |to: &Option<RegionId>| plan.regions.of(to.unwrap()).name.to_string();
+        let to = moves
+            .to
+            .iter()
+            .map(|(to, [v4, _])| (name(to), percent(*v4)));
+        (percent(moves.has[0]), to.collect())
+    }
+
+    #[track_caller]
+    fn check(weights: &str, region: &str, has: f64, to: &[(&str, f64)]) {
+        let to: Vec<_> = to.iter().map(|(to, of)| ((*to).to_owned(), *of)).collect();
+        assert_eq!(leaving(weights, region), (has, to));
+    }
+
+    #[test]
+    fn weights_are_told_exactly_and_not_by_trying_draws() {
+        check("a: 83, b: 17, c: 0", "a", 83.0, &[("b", 83.0)]);
+        check("a: 83, b: 17, c: 0", "b", 17.0, &[("a", 17.0)]);
+        check(
+            "a: 50, b: 30, c: 20",
+            "a",
+            50.0,
+            &[("b", 30.0), ("c", 20.0)],
+        );
+        check("a: 50, b: 30, c: 20", "c", 20.0, &[("a", 12.5), ("b", 7.5)]);
+        check("a: 999, b: 1, c: 0", "b", 0.1, &[("a", 0.1)]);
+    }
+
+    #[test]
+    fn a_region_of_no_weight_has_nobody_and_takes_all_who_have_nobody_else() {
+        check("a: 83, b: 17, c: 0", "c", 0.0, &[]);
+        check("a: 1, b: 0, c: 0", "a", 100.0, &[("b", 100.0)]);
     }
 }

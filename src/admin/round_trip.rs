@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::geo::ClientEstimate;
 use crate::ids::RegionId;
-use crate::latency::{Measurement, Network};
+use crate::latency::{Measurement, Network, Networks};
 use crate::steering::{Reason, Step};
 
 /// A figure in words and as data.
@@ -62,7 +62,7 @@ impl Figure {
                 "source": measurement.source.as_str(),
                 "network": network.to_string(),
                 "samples": measurement.samples,
-                "networks": measurement.networks,
+                "networks": measurement.networks.map(Networks::count),
                 "age_seconds": self.age_secs,
             }),
             ClientEstimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
@@ -73,7 +73,7 @@ impl Figure {
 
 fn measured(ms: f64, network: Network, measurement: Measurement, age_secs: u64) -> String {
     let networks = match measurement.networks {
-        Some(networks) => format!(", the median of {networks} networks"),
+        Some(networks) => format!(", {networks}"),
         None => String::new(),
     };
     let samples = match measurement.samples {

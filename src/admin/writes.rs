@@ -72,6 +72,22 @@ fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> {
     Ok(Some(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)))
 }
 
+/// The longest reason, in characters: it is told to all who watch, kept, and logged.
+const LONGEST_REASON: usize = 500;
+
+/// Why an operator does what is asked for: a line that a terminal can show.
+fn reason(object: &Value) -> Result<Option<String>, Refused> {
+    let Some(given) = text(object, "reason")? else {
+        return Ok(None);
+    };
+    if given.chars().count() > LONGEST_REASON || given.chars().any(char::is_control) {
+        return Err(bad(format!(
+            "`reason` must be a line of at most {LONGEST_REASON} characters without control characters"
+        )));
+    }
+    Ok(Some(given.to_owned()))
+}
+
 /// What the calls that drain or force a region have in common.
 pub(super) struct Asked {
     /// The whole body, for what is the call's own.
@@ -93,7 +109,7 @@ impl Asked {
             service: text(&body, "service")?.map(Into::into),
             since_ms,
             until_ms: length(&body, "for")?.map(|lasts_ms| since_ms.saturating_add(lasts_ms)),
-            reason: text(&body, "reason")?.map(str::to_owned),
+            reason: reason(&body)?,
             force: force(&body)?,
             body,
         })

@@ -24,9 +24,13 @@ const MOST_CONNECTIONS: usize = 16_384;
 /// Clients of the connections to these addresses with their least round trips, ms. The least is what the
 /// network takes; the average has the client's own delays in it.
 pub(super) fn round_trips(listeners: &[SocketAddr]) -> io::Result<Vec<(IpAddr, f64)>> {
+    at_most(MOST_CONNECTIONS, listeners)
+}
+
+fn at_most(most: usize, listeners: &[SocketAddr]) -> io::Result<Vec<(IpAddr, f64)>> {
     let mut found = Vec::new();
     for family in [AF_INET, AF_INET6] {
-        let enough = found.len() + MOST_CONNECTIONS;
+        let enough = found.len() + most;
         dump(family, |response| {
             let id = &response.header.socket_id;
             let is_ours = listeners.iter().any(|at| at.port() == id.source_port);
@@ -121,5 +125,21 @@ mod tests {
         assert_eq!(found[0].0, IpAddr::from([127, 0, 0, 1]));
         assert!(found[0].1 > 0.0 && found[0].1 < 1_000.0, "{found:?}");
         assert!(round_trips(&addresses[1..]).unwrap().is_empty());
+    }
+
+    #[test]
+    fn of_each_family_so_many_connections_are_looked_at_and_no_more() {
+        let listeners = ["127.0.0.1:0", "[::1]:0"].map(|at| TcpListener::bind(at).unwrap());
+        let addresses = [0, 1].map(|at: usize| listeners[at].local_addr().unwrap());
+        let mut open = Vec::new();
+        for (listener, address) in listeners.iter().zip(addresses) {
+            for _ in 0..3 {
+                open.push(TcpStream::connect(address).unwrap());
+                open.push(listener.accept().unwrap().0);
+            }
+        }
+        let looked_at = |most| at_most(most, &addresses).unwrap().len();
+        assert_eq!([looked_at(2), looked_at(3), looked_at(4)], [4, 6, 6]);
+        assert_eq!(MOST_CONNECTIONS, 16_384);
     }
 }

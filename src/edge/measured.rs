@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use crate::config::plan::Plan;
 use crate::config::{Problem, read_import};
 use crate::geo::{AsnDatabase, ClientMap, Database};
-use crate::latency::{Above, Enough, Row, together};
+use crate::latency::{Above, Enough, Row, alike, together};
 
 /// What is measured.
 #[derive(Clone, Default)]
@@ -79,7 +79,10 @@ impl Measured {
             false => Arc::default(),
         };
         let told = self.imported.iter().chain(&*self.around);
-        let rows: Vec<Row> = told.chain(&*sampled).cloned().collect();
+        let mut rows: Vec<Row> = told.chain(&*sampled).cloned().collect();
+        rows.extend(alike(&rows, enough(plan), |address| {
+            database.lookup(address).country
+        }));
         let clients = ClientMap::measured(plan, database, self.asns.as_deref(), &rows);
         if clients.is_full() {
             tracing::warn!(

@@ -404,3 +404,14 @@ impl<'a> Compiler<'a> {
         Some(nearest.into())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_service_has_65_535_places_and_more_are_nowhere() {
+        assert_eq!(PlaceId::at(65_535).index(), 65_535);
+        assert_eq!(PlaceId::at(65_536), PlaceId::NOWHERE);
+    }
+}

@@ -7,7 +7,7 @@ use super::{ClientEstimate, ClientMap, Database};
 use crate::config::load_text;
 use crate::config::plan::Plan;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::latency::{Measurement, Row, Source};
+use crate::latency::{Measurement, Networks, Row, Source};
 
 /// Virginia, Ireland, Frankfurt and Tokyo.
 fn plan(geo: &str, policy: &str) -> Plan {
@@ -210,7 +210,7 @@ fn what_others_of_a_large_country_measure_does_not_move_a_client_whose_place_is_
     };
     assert_eq!(first(&rows), "ap-northeast-1", "the operator's word counts");
     for row in &mut rows {
-        row.measurement.networks = Some(3);
+        row.measurement.networks = Some(Networks::Within(3));
     }
     assert_ne!(first(&rows), "ap-northeast-1");
 }
@@ -238,4 +238,44 @@ proptest! {
         order.dedup();
         prop_assert!(order.is_empty() || order.len() == 4, "{order:?}");
     }
+}
+
+/// Seven regions, and one network for each of so many orders of them.
+fn orders(number: usize) -> (Plan, ClientMap) {
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let regions =
+        names.map(|name| format!("{name}: {{ location: [50, 8], addresses: [192.0.2.1] }}"));
+    let yaml = format!(
+        "regions: {{ {} }}\nservices: {{ www: {{ hosts: [www.example.com], steering: {{ policy: latency }} }} }}",
+        regions.join(", ")
+    );
+    let plan = load_text("edge.yaml", &yaml, &|_| None).unwrap().plan;
+    let mut rows = Vec::new();
+    for number in 0..number {
+        let network = format!("12.{}.{}.0/24", number / 256, number % 256);
+        let (mut left, mut rest, mut ms) = (names.to_vec(), number, 20.0);
+        while !left.is_empty() {
+            rows.push(row(&network, left.remove(rest % left.len()), ms));
+            rest /= left.len() + 1;
+            ms *= 1.5;
+        }
+    }
+    let clients = ClientMap::measured(&plan, &Database::built_in(), None, &rows);
+    (plan, clients)
+}
+
+#[test]
+fn measurements_make_4_096_orders_of_regions_and_what_is_more_goes_by_distance() {
+    let places = |clients: &ClientMap| clients.places(ServiceId::at(0)).len();
+    let (_, few) = orders(4_000);
+    assert!(!few.is_full());
+    assert!(places(&few) > 4_000, "{}", places(&few));
+    let (plan, many) = orders(5_040);
+    assert!(many.is_full());
+    // Distance makes some of its own: here all regions are at one place, and of whom nothing is known is another.
+    assert!((4_096..4_100).contains(&places(&many)), "{}", places(&many));
+    assert_eq!(
+        order(&plan, &many, "12.19.175.1"),
+        ["a", "b", "c", "d", "e", "f", "g"]
+    );
 }

@@ -108,8 +108,35 @@ pub struct Measurement {
     pub source: Source,
     /// How much it counts against the model: 1 when fresh, less as it ages.
     pub trust: f64,
-    /// Of how many networks it is the median, if it is made of what lies within.
-    pub networks: Option<u32>,
+    /// Of which networks it is the median, if it is made of others'.
+    pub networks: Option<Networks>,
+}
+
+/// Other networks whose median a figure is, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Networks {
+    /// Those that lie within.
+    Within(u32),
+    /// Those whose round trips to other regions are alike.
+    Alike(u32),
+}
+
+impl Networks {
+    /// How many.
+    pub fn count(self) -> u32 {
+        match self {
+            Self::Within(count) | Self::Alike(count) => count,
+        }
+    }
+}
+
+impl fmt::Display for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Within(count) => write!(f, "the median of {count} networks"),
+            Self::Alike(count) => write!(f, "the median of {count} networks that are like it"),
+        }
+    }
 }
 
 /// A figure with what it is about.

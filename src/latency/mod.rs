@@ -4,8 +4,9 @@
 //! swap with every sample. Knows nothing of health.
 //!
 //! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
-//! show · `together` what that says of those around them · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
+//! show · `together` what that says of those around them · `alike` of regions that they have not measured · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
+mod alike;
 mod inbox;
 mod measurement;
 mod plausible;
@@ -14,8 +15,11 @@ mod settled;
 mod store;
 mod together;
 
+pub use alike::alike;
 pub use inbox::{Inbox, Report};
-pub use measurement::{LONGEST_MS, Measurement, Network, NotANetwork, Row, Source, is_round_trip};
+pub use measurement::{
+    LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
+};
 pub use plausible::{all_plausible, go_together, reaches};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, StoreError};

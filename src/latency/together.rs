@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::measurement::{Measurement, Network, Row};
+use super::measurement::{Measurement, Network, Networks, Row};
 use crate::earth::Country;
 use crate::prefix::Prefix;
 
@@ -103,7 +103,7 @@ fn is_of_one(votes: &[Vote]) -> bool {
 }
 
 /// The median of networks, one vote each, as fresh as the freshest; none, if they are too few.
-fn median(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
+pub(super) fn median(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
     // Samples that nobody has counted are an operator's affair.
     let samples = votes.iter().map(|vote| vote.samples);
     let samples = samples.reduce(|all, one| Some(all?.saturating_add(one?)))?;
@@ -119,7 +119,7 @@ fn median(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
         samples,
         at_ms,
         trust,
-        networks: u32::try_from(votes.len()).ok(),
+        networks: u32::try_from(votes.len()).ok().map(Networks::Within),
         ..median
     })
 }

@@ -139,6 +139,17 @@ mod tests {
     }
 
     #[test]
+    fn it_is_looked_again_a_second_later_and_not_before() {
+        let applied = domain();
+        says(&applied, "us", "us=1", 1_000);
+        says(&applied, "eu", "us=0", 10_500);
+        says(&applied, "eu", "us=0", 11_499);
+        assert!(!applied.is_fit("eu", 11_499) && !applied.has_unfit());
+        says(&applied, "eu", "us=0", 11_500);
+        assert!(applied.has_unfit());
+    }
+
+    #[test]
     fn a_region_that_falls_silent_is_unfit_and_one_that_never_spoke_is_not() {
         let applied = domain();
         says(&applied, "us", "us=1", 1_000);

@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn a_quarter_of_what_is_usual_is_the_newest_lag() {
+        let applied = Applied::default();
+        let us: RegionName = "us".into();
+        let usual = |now_ms| applied.lags(now_ms)[0].behind[0].usual.unwrap().as_millis();
+        for (seq, lag_ms, expected) in [(1, 100, 100), (2, 500, 200), (3, 200, 200), (4, 0, 150)] {
+            let now_ms = seq * 10_000;
+            applied.committed(&us, Position { epoch: 0, seq }, now_ms);
+            report(&applied, "eu", &format!("us={seq}"), now_ms + lag_ms);
+            assert_eq!(usual(now_ms + lag_ms), expected, "after write {seq}");
+        }
+    }
+
+    #[test]
     fn positions_of_two_epochs_are_not_counted_from_each_other() {
         let applied = Applied::default();
         report(&applied, "us", "us=2:7", 0);

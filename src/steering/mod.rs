@@ -5,6 +5,7 @@
 //! write homes are constraints of the [`Ask`].
 
 mod ask;
+mod chances;
 mod decision;
 mod draw;
 mod fresh;
@@ -16,6 +17,7 @@ mod steer;
 mod tests;
 
 pub use ask::{Ask, Require, Vantage};
+pub use chances::{Chances, chances};
 pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
 pub use draw::{Draw, stable_hash};
 pub use share::{Percent, Spread};

@@ -45,6 +45,11 @@ impl Spread {
         (percent < Percent::ALL).then_some(Self(percent.0))
     }
 
+    /// Every place there is; each is a hundredth of all clients.
+    pub fn all() -> impl Iterator<Item = Self> {
+        (0..Percent::ALL.0).map(Self)
+    }
+
     /// By a hash.
     pub fn of_hash(hash: u64) -> Self {
         Self(u8::try_from(mix(hash) % 100).unwrap_or(0))

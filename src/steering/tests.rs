@@ -5,6 +5,7 @@
 
 mod ability;
 mod any_world;
+mod chances;
 mod constraints;
 mod freshness;
 mod policies;

@@ -14,6 +14,7 @@ mod tls;
 mod traffic;
 mod zone;
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(super) struct Compiling<'a> {
     pub(super) problems: &'a mut Vec<Problem>,
     pub(super) warnings: &'a mut Vec<Problem>,
     pub(super) regions: Table<RegionId, Region>,
+    /// The regions by their names.
+    named: HashMap<Arc<str>, RegionId>,
     pub(super) files: &'a mut ZoneFiles,
 }
 
@@ -64,11 +67,7 @@ impl Compiling<'_> {
 
     /// The region of a name; an unknown one is told of.
     pub(super) fn region(&mut self, name: &str, at: &SourceAt) -> Option<RegionId> {
-        let found = self
-            .regions
-            .iter()
-            .find(|(_, region)| &*region.name == name)
-            .map(|(id, _)| id);
+        let found = self.named.get(name).copied();
         if found.is_none() {
             let known: Vec<&str> = self.regions.values().map(|region| &*region.name).collect();
             let hint = match nearest(name, known.iter().copied()) {
@@ -112,9 +111,11 @@ pub(super) fn compile(
     warnings: &mut Vec<Problem>,
 ) -> Option<Plan> {
     let (regions, origins) = regions(root, problems);
+    let named = regions.iter().map(|(id, region)| (region.name.clone(), id));
     let mut compiling = Compiling {
         problems,
         warnings,
+        named: named.collect(),
         regions,
         files,
     };
@@ -251,22 +252,16 @@ fn doubts(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
 }
 
 fn doubt_regions(root: &Node, plan: &Plan, compiling: &mut Compiling<'_>) {
-    for entry in root.get("regions").map_or(&[][..], Node::entries) {
-        let Some(id) = plan.region(&entry.key) else {
-            continue;
-        };
-        let users = plan
-            .services
-            .values()
-            .filter(|s| s.regions.iter().any(|member| member.region == id))
-            .count();
-        if users == 0 {
+    let members = plan.services.values().flat_map(|s| s.regions.iter());
+    let used: HashSet<RegionId> = members.map(|member| member.region).collect();
+    let entries = root.get("regions").map_or(&[][..], Node::entries);
+    for (entry, (id, region)) in entries.iter().zip(plan.regions.iter()) {
+        if !used.contains(&id) {
             compiling.warning(
                 &entry.at,
                 format!("region `{}` is in no service", entry.key),
             );
         }
-        let region = plan.regions.of(id);
         if region.location.is_none() {
             let message = format!(
                 "region `{}` has no `location` and no well-known name: it counts as the farthest",
