@@ -23,6 +23,7 @@ mod vector;
 mod visit;
 mod wait;
 mod waiters;
+mod words;
 
 pub use applied::{Applied, Membership, Standing};
 pub use fork::Forks;
@@ -40,3 +41,4 @@ pub use vector::{
 };
 pub use visit::{Lifetimes, Mark, Now, Reissue, Visit};
 pub use wait::{Turn, Wait};
+pub use words::Words;
