@@ -40,15 +40,45 @@ impl Old {
 }
 
 impl Outbound<'_> {
-    /// A read that came with a valid token is always marked.
+    /// A read that came with a valid token is always marked. Most are answered as they should be by the first region
+    /// that is asked. All else is boxed: what is rare must not make every request's future larger.
     pub(super) async fn forward_marked(
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
-        if !self.carried.token.is_empty() {
-            return self.forward_fresh(store, ranked).await;
+        if self.visit.token.is_empty() {
+            return Box::pin(self.forward_unasked(ranked)).await;
         }
+        let deadline = Instant::now() + store.consistency.wait;
+        let Some(choice) = self.first_ready(ranked) else {
+            return Box::pin(self.forward_fresh(store, ranked, deadline, None)).await;
+        };
+        let asked = self.try_region(choice.region, self.require(store)).await;
+        let missed = match asked.map(|forwarded| self.weigh(store, forwarded)) {
+            Ok(Ok(forwarded)) => {
+                return Ok(Forwarded {
+                    mark: Some(ready_mark(choice)),
+                    ..forwarded
+                });
+            }
+            Ok(Err(old)) => Ok(Read::Old(old)),
+            Err(missed) => Err(missed),
+        };
+        Box::pin(self.forward_fresh(store, ranked, deadline, Some(missed))).await
+    }
+
+    /// The region that is asked first, if that had all that the client must see when it was chosen.
+    fn first_ready<'c>(&self, ranked: &'c [Choice]) -> Option<&'c Choice> {
+        let mut able = ranked
+            .iter()
+            .filter(|choice| !self.cannot_catch_up(choice.region));
+        able.next()
+            .filter(|choice| choice.standing == Standing::Dominates)
+    }
+
+    /// A read of a token that asks for nothing any more.
+    async fn forward_unasked(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
         let forwarded = self.forward_in_order(ranked).await?;
         let best = ranked.first().map(|choice| choice.region);
         let mark = if best == Some(forwarded.region) {
@@ -62,19 +92,27 @@ impl Outbound<'_> {
         })
     }
 
-    /// Step 4 of the contract, carried out: the order is steering's, the waiting is ours.
+    /// Step 4 of the contract, carried out: the order is steering's, the waiting is ours. `first` is what the first
+    /// region said, if it was asked already.
     async fn forward_fresh(
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
+        deadline: Instant,
+        mut first: Option<Result<Read, Missed>>,
     ) -> Result<Forwarded, Problem> {
-        let deadline = Instant::now() + store.consistency.wait;
         for choice in ranked {
             if self.cannot_catch_up(choice.region) {
                 continue;
             }
             let (mark, read) = match choice.standing {
-                Standing::Dominates => (ready_mark(choice), self.read(store, choice.region).await),
+                Standing::Dominates => {
+                    let read = match first.take() {
+                        Some(read) => read,
+                        None => self.read(store, choice.region).await,
+                    };
+                    (ready_mark(choice), read)
+                }
                 Standing::Behind { .. } => (
                     Mark::Waited,
                     Box::pin(self.wait_timed(store, choice.region, deadline)).await,
@@ -134,7 +172,7 @@ impl Outbound<'_> {
     /// No waiting helps where the client's newest write went elsewhere and nobody knows how far.
     fn cannot_catch_up(&self, region: RegionId) -> bool {
         let name = &self.live.snapshot.plan.regions.of(region).name;
-        self.carried
+        self.visit
             .token
             .pin
             .as_ref()
@@ -143,16 +181,25 @@ impl Outbound<'_> {
 
     /// Reads from a region with `Meridian-Require`; only an answer that shows the client's writes counts.
     async fn read(&mut self, store: &Store<'_>, region: RegionId) -> Result<Read, Missed> {
-        let vector = &self.carried.token.vector;
-        let require = if vector.is_empty() {
-            None
-        } else {
-            store.require(vector)
-        };
-        let forwarded = self.try_region(region, require).await?;
+        let forwarded = self.try_region(region, self.require(store)).await?;
+        Ok(match self.weigh(store, forwarded) {
+            Ok(forwarded) => Read::Fresh(Box::new(forwarded)),
+            Err(old) => Read::Old(old),
+        })
+    }
+
+    /// What the region must see, as it is told.
+    fn require(&self, store: &Store<'_>) -> Option<http::HeaderValue> {
+        let vector = &self.visit.token.vector;
+        let carried = self.carried.filter(|_| !vector.is_empty())?;
+        carried.require(vector, store)
+    }
+
+    /// The answer, if it shows what its client must see.
+    fn weigh(&mut self, store: &Store<'_>, forwarded: Forwarded) -> Result<Forwarded, Old> {
         let judged = self.judge(store, &forwarded);
         if judged == Judged::Shows {
-            return Ok(Read::Fresh(Box::new(forwarded)));
+            return Ok(forwarded);
         }
         let old = Old {
             is_not_yet: judged == Judged::NotYet,
@@ -161,7 +208,7 @@ impl Outbound<'_> {
         if !old.is_not_yet && self.body.is_none() {
             self.last_resort = Some(Box::new(forwarded));
         }
-        Ok(Read::Old(old))
+        Err(old)
     }
 
     /// What an answer is worth. One that seems too old may have told that what it lacks is lost.
@@ -176,17 +223,17 @@ impl Outbound<'_> {
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
         let judged =
             |required: &Vector| judge(store.applied, asked, &forwarded.said, required, is_conflict);
-        let first = judged(&self.carried.token.vector);
+        let first = judged(&self.visit.token.vector);
         match first {
             Judged::Shows => first,
             // It said so to the whole vector: what is left of that is for it to be asked again.
             Judged::NotYet => {
-                self.carried.sift(store.applied);
+                self.visit.sift(store.applied);
                 first
             }
             Judged::Behind => {
-                self.carried.give_up_lost(store.applied);
-                judged(&self.carried.token.vector)
+                self.visit.give_up_lost(store.applied);
+                judged(&self.visit.token.vector)
             }
         }
     }
@@ -217,7 +264,7 @@ impl Outbound<'_> {
         if Instant::now() >= deadline {
             return Ok(Read::Old(Old::UNASKED));
         }
-        let Some(wait) = store.applied.wait(name, &self.carried.token.vector) else {
+        let Some(wait) = store.applied.wait(name, &self.visit.token.vector) else {
             return Ok(self.give_up(store, name));
         };
         let mut turn = None;
@@ -232,7 +279,7 @@ impl Outbound<'_> {
                 return Ok(Read::Old(old));
             }
             drop(turn.take());
-            let required = &self.carried.token.vector;
+            let required = &self.visit.token.vector;
             let asker = Asker {
                 outbound: self,
                 store,
@@ -249,7 +296,7 @@ impl Outbound<'_> {
             }
             is_woken_in_vain = true;
             // Nothing is under way, so what all have or none has any more need not be asked for again.
-            self.carried.sift(store.applied);
+            self.visit.sift(store.applied);
         }
     }
 
