@@ -14,6 +14,12 @@ pub fn steady_ms() -> u64 {
     u64::try_from(STARTED.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
+/// When something happened, by the same clock.
+pub fn steady_ms_at(instant: Instant) -> u64 {
+    let since = instant.saturating_duration_since(*STARTED);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Microseconds of the same clock.
 pub fn steady_us() -> u64 {
     u64::try_from(STARTED.elapsed().as_micros()).unwrap_or(u64::MAX)

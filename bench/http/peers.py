@@ -2,7 +2,8 @@
 http/1.1, HTTP/1.1 with keep-alive to one origin, `X-Forwarded-For`, WebSockets, streamed bodies, 60 s until a silent
 connection is closed, no access log.
 
-Each function writes a proxy's files into a folder and returns the command that runs it in the foreground.
+Each function writes a proxy's files into a folder and returns the command that runs it in the foreground. `back` is
+the port of the origin; Meridian has a second region, which the load does not reach, at `far`.
 """
 
 import os
@@ -22,10 +23,11 @@ CONNECTIONS = 12_000
 
 @dataclass(frozen=True)
 class Origins:
-    """The ports of the origins: `plain` and `tokens` are nginx, and `load` is that of `load.rs`."""
+    """The ports of the origins: all are nginx but `load`, which is that of `load.rs`."""
 
     plain: int
     tokens: int
+    far: int
     load: int
 
 
@@ -54,7 +56,8 @@ http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 60s; tcp
 
 
 def origin(folder, ports):
-    """nginx with files; at its second port it also says what was applied and committed."""
+    """nginx with files; at `tokens` it also says what was applied and committed, and at `far` it is a region that has
+    not got the write of the one at `tokens`."""
     (folder / "1k").write_text("x" * 1024)
     (folder / "64k").write_text("x" * 65_536)
     (folder / "health").write_text("ok")
@@ -64,6 +67,7 @@ def origin(folder, ports):
             folder,
             f"""root {folder};
   server {{ listen 127.0.0.1:{ports.plain}; }}
+  server {{ listen 127.0.0.1:{ports.far}; add_header Meridian-Applied eu-west-1=1; }}
   server {{ listen 127.0.0.1:{ports.tokens}; add_header Meridian-Applied us-east-1=1;
     location /write {{ add_header Meridian-Applied us-east-1=1; add_header Meridian-Committed 1; return 204; }} }}""",
         )
@@ -71,7 +75,7 @@ def origin(folder, ports):
     return [find("nginx"), "-c", config]
 
 
-def nginx(folder, port, back):
+def nginx(folder, port, back, _far):
     cert, key = certificate(folder)
     config = folder / "nginx.conf"
     # `Connection` is that of the client for WebSockets alone: an empty one keeps connections to the origin.
@@ -90,7 +94,7 @@ def nginx(folder, port, back):
     return [find("nginx"), "-c", config]
 
 
-def haproxy(folder, port, back):
+def haproxy(folder, port, back, _far):
     certificate(folder)
     config = folder / "haproxy.cfg"
     # It asks for two files for each connection, and idle clients need one.
@@ -129,7 +133,7 @@ def envoy_binary():
     return binary
 
 
-def envoy(folder, port, back):
+def envoy(folder, port, back, _far):
     cert, key = certificate(folder)
     config = folder / "envoy.yaml"
     types = "type.googleapis.com/envoy.extensions"
@@ -177,7 +181,7 @@ def envoy(folder, port, back):
     return [envoy_binary(), "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
-def meridian(folder, port, back, more=""):
+def meridian(folder, port, back, far, more=""):
     cert, key = certificate(folder)
     config = folder / "edge.yaml"
     config.write_text(
@@ -185,14 +189,17 @@ def meridian(folder, port, back, more=""):
 listen: {{ https: ["127.0.0.1:{port}"], limits: {{ connections: 12000 }} }}
 tls: {{ certificates: [{{ cert: {cert}, key: {key} }}] }}
 keys: [{{ id: 1, secret: 0123456789abcdef0123456789abcdef }}]
-regions: {{ us-east-1: {{ origins: ["http://127.0.0.1:{back}"] }} }}
-services: {{ www: {{ hosts: [{HOST}]{more} }} }}
+regions:
+  us-east-1: {{ origins: ["http://127.0.0.1:{back}"] }}
+  eu-west-1: {{ origins: ["http://127.0.0.1:{far}"] }}
+services: {{ www: {{ hosts: [{HOST}], steering: {{ policy: priority }}{more} }} }}
 """
     )
     return [MERIDIAN, "serve", "--config", config]
 
 
-def meridian_tokens(folder, port, back):
-    """With session affinity and read-your-writes."""
-    more = ", affinity: { by: cookie }, consistency: { read_your_writes: true }"
-    return meridian(folder, port, back, more)
+def meridian_tokens(folder, port, back, far):
+    """With session affinity and read-your-writes. `far` never gets the write that the clients' tokens ask for, so that
+    no answer takes them back; they and the region live for longer than any run."""
+    more = ", affinity: { by: cookie }, consistency: { read_your_writes: true, ttl: 1h }"
+    return meridian(folder, port, back, far, more)

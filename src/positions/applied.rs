@@ -9,11 +9,14 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::fork::Forks;
 use super::marks::Marks;
 use super::vector::{Entry, Position, RegionName, Vector};
 use super::wait::Waiting;
 use super::waiters::Need;
+use crate::config::plan::VersionForm;
 
 /// How a region stands towards what a client must see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,10 +70,15 @@ pub(super) struct State {
     pub(super) reviewed_ms: u64,
 }
 
+/// Entries that are missing; few, if any.
+type Missing<'a> = SmallVec<[(&'a RegionName, Position); 2]>;
+
 /// What an origin said last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
     pub(super) applied: Vector,
+    /// The words in which it said so, and the form that they are in, if that was an answer.
+    pub(super) words: Option<(VersionForm, Box<[u8]>)>,
     /// When it was last asked for what it says; a push was not asked for.
     pub(super) asked_at_ms: u64,
     /// When that arrived.
@@ -101,8 +109,8 @@ impl Applied {
             return Standing::Dominates;
         }
         let expected = missing
-            .iter()
-            .map(|(writer, position)| state.expected_ms(region, writer, *position, now_ms))
+            .into_iter()
+            .map(|(writer, position)| state.expected_ms(region, writer, position, now_ms))
             .try_fold(0.0_f64, |most, next| Some(most.max(next?)));
         Standing::Behind {
             expected: expected.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
@@ -118,7 +126,7 @@ impl Applied {
     pub fn origin_may_answer(&self, region: &str, origin: &str, required: &Vector) -> bool {
         let state = self.state();
         let seen = state.seen(region, origin);
-        seen.is_none_or(|seen| state.missing_at(region, &seen.applied, required).is_empty())
+        seen.is_none_or(|seen| state.has_at(region, &seen.applied, required))
     }
 
     /// Whether an origin is known to have applied all of `required`; of its region's own log it has all,
@@ -131,7 +139,7 @@ impl Applied {
         if seen.is_some_and(|seen| seen.ran_backwards || seen.denies) {
             return state.forks.dominates(applied, required);
         }
-        state.missing_at(region, applied, required).is_empty()
+        state.has_at(region, applied, required)
     }
 
     /// What an origin has applied. Empty if it never said.
@@ -217,20 +225,37 @@ impl State {
         self.regions.get(region)?.get(origin)
     }
 
+    pub(super) fn seen_mut(&mut self, region: &str, origin: &str) -> Option<&mut Seen> {
+        self.regions.get_mut(region)?.get_mut(origin)
+    }
+
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
     /// contract's "only missing entry"), unless it says that it has left that epoch. Of several origins that
     /// speak of it, each has what it says: it may be a replica of the one that committed it.
+    fn lacking_at<'a>(
+        &self,
+        region: &str,
+        applied: &Vector,
+        required: &'a Vector,
+    ) -> impl Iterator<Item = (&'a RegionName, Position)> {
+        let missing = self.forks.missing(applied, required);
+        missing.filter(move |(writer, wanted)| {
+            let has_left = |own: Position| own.epoch > wanted.epoch;
+            ***writer != *region
+                || applied.get(region).is_some_and(has_left)
+                || self.has_replicas(region)
+        })
+    }
+
     fn missing_at(&self, region: &str, applied: &Vector, required: &Vector) -> Vec<Need> {
-        self.forks
-            .missing(applied, required)
-            .filter(|(writer, wanted)| {
-                let has_left = |own: Position| own.epoch > wanted.epoch;
-                ***writer != *region
-                    || applied.get(region).is_some_and(has_left)
-                    || self.has_replicas(region)
-            })
+        let lacking = self.lacking_at(region, applied, required);
+        lacking
             .map(|(writer, wanted)| (writer.clone(), wanted))
             .collect()
+    }
+
+    fn has_at(&self, region: &str, applied: &Vector, required: &Vector) -> bool {
+        self.lacking_at(region, applied, required).next().is_none()
     }
 
     /// Whether origins of a region may differ in what they have of its own log: there are several, and they speak
@@ -245,13 +270,23 @@ impl State {
     }
 
     /// What the origin that lacks the fewest entries lacks of `required`.
-    fn region_misses(&self, region: &str, required: &Vector) -> Vec<Need> {
+    fn region_misses<'a>(&self, region: &str, required: &'a Vector) -> Missing<'a> {
+        let mut least: Option<Missing<'a>> = None;
         let origins = self.regions.get(region).into_iter();
-        origins
-            .flat_map(BTreeMap::values)
-            .map(|seen| self.missing_at(region, &seen.applied, required))
-            .min_by_key(Vec::len)
-            .unwrap_or_else(|| self.missing_at(region, &Vector::default(), required))
+        for seen in origins.flat_map(BTreeMap::values) {
+            let missing: Missing<'a> = self.lacking_at(region, &seen.applied, required).collect();
+            if missing.is_empty() {
+                return missing;
+            }
+            if least
+                .as_ref()
+                .is_none_or(|least| missing.len() < least.len())
+            {
+                least = Some(missing);
+            }
+        }
+        let none = Vector::default();
+        least.unwrap_or_else(|| self.lacking_at(region, &none, required).collect())
     }
 
     /// The first entry of `required` that whoever sees `applied` in `region` lacks, but for what no region

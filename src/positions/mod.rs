@@ -25,6 +25,7 @@ mod vector;
 mod visit;
 mod wait;
 mod waiters;
+mod words;
 
 pub use applied::{Applied, Membership, Standing};
 pub use asking::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, pause_when_woken};
@@ -44,3 +45,4 @@ pub use vector::{
 };
 pub use visit::{Lifetimes, Mark, Now, Reissue, Visit};
 pub use wait::{Turn, Wait};
+pub use words::Words;

@@ -42,7 +42,7 @@ pub enum Reported {
 
 /// Whether this edge asked for a report, and so knows the earliest that it may be of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+pub(super) enum Trust {
     Asked,
     Unasked,
 }
@@ -58,6 +58,16 @@ impl Seen {
         } else if asked_at_ms > at_ms {
             self.denies = true;
         }
+    }
+
+    /// It has said again, asked at this time, what it said last; not if that is late.
+    pub(super) fn note_asked(&mut self, region: &str, asked_at_ms: u64, now_ms: u64) -> bool {
+        let is_in_time = asked_at_ms >= self.at_ms;
+        if is_in_time {
+            (self.at_ms, self.asked_at_ms) = (now_ms, asked_at_ms);
+            self.weigh_denial(self.applied.get(region), asked_at_ms);
+        }
+        is_in_time
     }
 
     /// Whether a push may be of before the origin ran backwards.
@@ -96,16 +106,21 @@ impl Applied {
         Some(self.hear(&mut state, report, Trust::Unasked))
     }
 
-    fn hear(&self, state: &mut State, report: Report<'_>, trust: Trust) -> Reported {
+    pub(super) fn hear(&self, state: &mut State, report: Report<'_>, trust: Trust) -> Reported {
         if let Some(own) = report.applied.entry(report.region) {
             state.learn_epoch(report.region, own, report.now_ms);
         }
         let reported = state.take(report, trust);
+        self.heed(state, report);
+        reported
+    }
+
+    /// Does what every report calls for, news or not.
+    pub(super) fn heed(&self, state: &mut State, report: Report<'_>) {
         state.wake(report.region, report.applied);
         if let Some(has_unfit) = state.review(report.now_ms) {
             self.has_unfit.store(has_unfit, Ordering::Relaxed);
         }
-        reported
     }
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
@@ -133,9 +148,9 @@ impl State {
     fn learn_epoch(&mut self, region: &RegionName, own: Entry, now_ms: u64) {
         self.forks.learn(region, own);
         let epoch = own.position.epoch;
-        let newest = self.newest.entry(region.clone()).or_insert((epoch, now_ms));
-        if newest.0 < epoch {
-            *newest = (epoch, now_ms);
+        let known = self.newest.get(region);
+        if known.is_none_or(|(newest, _)| *newest < epoch) {
+            self.newest.insert(region.clone(), (epoch, now_ms));
         }
     }
 
@@ -147,30 +162,48 @@ impl State {
             ..
         } = report;
         let origins = self.regions.entry(region.clone()).or_default();
-        let seen = origins.entry(report.origin.into()).or_default();
+        // Most are known, and their names need not be copied.
+        if !origins.contains_key(report.origin) {
+            origins.insert(report.origin.into(), Seen::default());
+        }
+        let Some(seen) = origins.get_mut(report.origin) else {
+            return Reported::Known;
+        };
         if report.asked_at_ms < seen.at_ms {
             return Reported::Known;
         }
-        let before = std::mem::replace(&mut seen.applied, applied.clone());
         seen.at_ms = now_ms;
-        let less = is_less(applied, &before);
-        seen.ran_backwards |= less;
         if trust == Trust::Asked {
             seen.weigh_denial(applied.get(region), report.asked_at_ms);
             seen.asked_at_ms = report.asked_at_ms;
+        }
+        if seen.applied == *applied {
+            self.mark_own(region, applied, now_ms);
+            return Reported::Known;
+        }
+        seen.words = None;
+        let before = std::mem::replace(&mut seen.applied, applied.clone());
+        let less = is_less(applied, &before);
+        seen.ran_backwards |= less;
+        if trust == Trust::Asked {
             seen.lowered_at_ms = less.then_some(now_ms).or(seen.lowered_at_ms);
         }
         if less {
             self.forget_marks_past_what_is_left(region);
         }
+        self.mark_own(region, applied, now_ms);
+        self.sample_lag(region, &before, applied, now_ms);
+        if less {
+            Reported::Regressed
+        } else {
+            Reported::Advanced
+        }
+    }
+
+    /// Remembers how far a region has applied its own log.
+    pub(super) fn mark_own(&mut self, region: &RegionName, applied: &Vector, now_ms: u64) {
         if let Some(own) = applied.get(region) {
             self.mark(region, own, now_ms);
-        }
-        self.sample_lag(region, &before, applied, now_ms);
-        match (less, *applied == before) {
-            (true, _) => Reported::Regressed,
-            (false, true) => Reported::Known,
-            (false, false) => Reported::Advanced,
         }
     }
 
@@ -186,14 +219,16 @@ impl State {
 
     /// Remembers when a writer was first seen at a position.
     fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
-        let is_known = self.marks.contains_key(writer);
         // 0 is nothing written: a region that takes no writes is nobody's lag.
-        if position == Position::default() || (!is_known && self.marks.len() >= MOST_VECTOR_ENTRIES)
-        {
+        if position == Position::default() {
             return;
         }
-        let marks = self.marks.entry(writer.clone()).or_default();
-        marks.add(position, now_ms);
+        if let Some(marks) = self.marks.get_mut(writer) {
+            marks.add(position, now_ms);
+        } else if self.marks.len() < MOST_VECTOR_ENTRIES {
+            let marks = self.marks.entry(writer.clone()).or_default();
+            marks.add(position, now_ms);
+        }
     }
 }
 

@@ -21,27 +21,22 @@ pub struct Sifted {
 }
 
 impl Applied {
+    /// Sorts a client's entries; none: all are needed still.
+    pub fn sift_out(&self, vector: &Vector) -> Option<Sifted> {
+        let state = self.state();
+        let is_needed = |(writer, position)| {
+            !state.is_everywhere(writer, position) && !state.is_lost(writer, position)
+        };
+        let are_needed = vector.iter().all(is_needed);
+        (!are_needed).then(|| state.sift(vector))
+    }
+
     /// Sorts a client's entries.
     pub fn sift(&self, vector: &Vector) -> Sifted {
-        let mut sifted = Sifted::default();
         if vector.is_empty() {
-            return sifted;
+            return Sifted::default();
         }
-        let state = self.state();
-        for (writer, position) in vector.iter() {
-            let mut left = position;
-            if state.is_lost(writer, position) {
-                sifted.lost.set(writer, position);
-                left = state.rest(writer, position);
-            }
-            let kind = if state.is_everywhere(writer, left) {
-                &mut sifted.retired
-            } else {
-                &mut sifted.needed
-            };
-            kind.set(writer, left);
-        }
-        sifted
+        self.state().sift(vector)
     }
 
     /// What is left of lost entries: where their epochs forked.
@@ -81,6 +76,24 @@ impl Applied {
 }
 
 impl State {
+    fn sift(&self, vector: &Vector) -> Sifted {
+        let mut sifted = Sifted::default();
+        for (writer, position) in vector.iter() {
+            let mut left = position;
+            if self.is_lost(writer, position) {
+                sifted.lost.set(writer, position);
+                left = self.rest(writer, position);
+            }
+            let kind = if self.is_everywhere(writer, left) {
+                &mut sifted.retired
+            } else {
+                &mut sifted.needed
+            };
+            kind.set(writer, left);
+        }
+        sifted
+    }
+
     /// What is left of an entry past a fork.
     pub(super) fn rest(&self, writer: &RegionName, position: Position) -> Position {
         let newest = self.newest.get(writer).map(|(epoch, _)| *epoch);
@@ -95,7 +108,9 @@ impl State {
 
     /// Whether it is past a fork, and no origin of any region can have it.
     pub(super) fn is_lost(&self, writer: &RegionName, position: Position) -> bool {
-        let Some((_, left_at_ms)) = self.newest.get(writer) else {
+        let newest = self.newest.get(writer);
+        // It has named every epoch that any origin of its own is in.
+        let Some((_, left_at_ms)) = newest.filter(|(epoch, _)| *epoch > position.epoch) else {
             return false;
         };
         let has_left = |seen: &Seen| {

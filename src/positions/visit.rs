@@ -5,6 +5,8 @@
 //! client what is left, if that differs from what it carries: more after an answer was lost, less once
 //! entries are retired or lost, nothing at all in the end.
 
+use std::sync::Arc;
+
 use super::applied::Applied;
 use super::mint::Minted;
 use super::session::{Glance, Sessions};
@@ -83,7 +85,7 @@ pub struct Visit {
 #[derive(Clone, Debug, Default)]
 struct Brought {
     /// Its valid tokens, merged, as it carries them.
-    carried: Token,
+    carried: Arc<Token>,
     /// Entries that nobody has any more, of which it was not told.
     lost: Vector,
     glance: Glance,
@@ -92,27 +94,28 @@ struct Brought {
 impl Visit {
     /// The turn of a request that carries these valid tokens.
     pub fn begin(
-        tokens: impl IntoIterator<Item = Token>,
+        tokens: impl IntoIterator<Item = impl Into<Arc<Token>>>,
         sessions: &Sessions,
         applied: &Applied,
         now: Now,
     ) -> Self {
         let mut visit = Self::default();
         for token in tokens {
+            let token: Arc<Token> = token.into();
             let recalled = sessions.recall(token.session, now.steady_ms);
+            let mut wanted = Token::clone(&token);
+            wanted.set_back(&recalled.told, applied);
             if let Some(brought) = &mut visit.brought {
-                brought.carried.merge(&token);
+                Arc::make_mut(&mut brought.carried).merge(&token);
+                visit.take(&wanted, applied);
             } else {
-                (visit.valid, visit.token.session) = (true, token.session);
+                (visit.valid, visit.token) = (true, wanted);
                 visit.brought = Some(Box::new(Brought {
-                    carried: token.clone(),
+                    carried: token,
                     lost: Vector::default(),
                     glance: recalled.glance,
                 }));
             }
-            let mut wanted = token;
-            wanted.set_back(&recalled.told, applied);
-            visit.take(&wanted, applied);
             if let Some(issued) = recalled.issued {
                 visit.take_issued(&issued, applied);
             }
@@ -143,7 +146,9 @@ impl Visit {
 
     /// Lets go of what every region has, or none has any more, as is known by now. Only for reads.
     pub fn sift(&mut self, applied: &Applied) {
-        let sifted = applied.sift(&self.token.vector);
+        let Some(sifted) = applied.sift_out(&self.token.vector) else {
+            return;
+        };
         self.token.vector = sifted.needed;
         self.note_lost(&sifted.lost);
     }
@@ -185,6 +190,14 @@ impl Visit {
             lost,
             glance,
         } = &**brought;
+        let is_as_carried =
+            (&self.token.vector, &self.token.pin) == (&carried.vector, &carried.pin);
+        if is_as_carried && !self.token.lost && !carried.lost && lost.is_empty() {
+            if self.token.is_empty() {
+                return (served, Reissue::TakeBack);
+            }
+            return (served, Reissue::Keep);
+        }
         let may_shrink = sessions.may_shrink(self.token.session, *glance);
         let tells = served != Mark::Stale && (self.token.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
@@ -212,7 +225,9 @@ impl Visit {
     /// What was issued to the session since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
         let recalled = sessions.recall(self.token.session, now.steady_ms);
-        if let Some(brought) = &mut self.brought {
+        if let Some(brought) = &mut self.brought
+            && !recalled.told.is_empty()
+        {
             brought.lost = without(&brought.lost, &recalled.told);
         }
         if let Some(issued) = recalled.issued {

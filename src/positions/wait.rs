@@ -118,6 +118,9 @@ impl State {
     /// Wakes those whom a report of `region` frees: those who wait for it, and those who wait anywhere for
     /// something of an epoch that its writer has left, since any report may tell what became of that.
     pub(super) fn wake(&mut self, region: &RegionName, applied: &Vector) {
+        if self.waiting.values().all(Waiting::is_idle) {
+            return;
+        }
         // Put aside, so that what is known can be asked while it is gone through.
         let mut waiting = std::mem::take(&mut self.waiting);
         if let Some(here) = waiting.get_mut(region) {

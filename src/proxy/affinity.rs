@@ -10,8 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
 use serde_json::{Value, json};
 
-use super::inbound::{cookies, header_value};
-use super::recognized::{Recognized, Sealed};
+use super::carried::Carried;
+use super::inbound::header_value;
 use crate::chance;
 use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
 use crate::ids::RegionId;
@@ -35,6 +35,11 @@ pub(super) struct Known {
 }
 
 impl Known {
+    /// Whether its cookie says all that there is to say of a client that this region served.
+    pub(super) fn is_settled(&self, served: RegionId) -> bool {
+        self.key.is_none() && !self.renew && self.region == Some(served)
+    }
+
     /// The client's place among a hundred: by what tells it apart, else by its address.
     pub(super) fn spread(&self, client: IpAddr) -> Spread {
         match self.key {
@@ -45,28 +50,33 @@ impl Known {
 }
 
 /// What a cookie says.
-#[derive(Clone)]
+#[derive(Clone, Copy)]
 pub(super) struct Home {
     /// Unix seconds.
-    expires: u32,
-    region: Arc<str>,
+    pub(super) expires: u32,
+    /// None: of an earlier configuration.
+    region: Option<RegionId>,
 }
 
 /// What affinity is looked up and remembered with.
 pub(super) struct Session<'a> {
     pub(super) service: &'a Service,
-    pub(super) plan: &'a Plan,
+    pub(super) plan: &'a Arc<Plan>,
     pub(super) keyring: &'a Keyring,
     pub(super) sticky: &'a StickyTable,
-    pub(super) recognized: &'a Recognized,
     pub(super) host: &'a str,
     pub(super) secure: bool,
     pub(super) now: u32,
 }
 
 impl Session<'_> {
-    /// What is known of a client.
-    pub(super) fn find(&self, headers: &HeaderMap, client: IpAddr) -> Known {
+    /// What is known of a client, which carries this of the edge's own.
+    pub(super) fn find(
+        &self,
+        carried: Option<&Carried>,
+        headers: &HeaderMap,
+        client: IpAddr,
+    ) -> Known {
         let new = Known {
             region: None,
             draw: Draw(chance::draw()),
@@ -77,7 +87,10 @@ impl Session<'_> {
             return new;
         };
         let key = match &affinity.by {
-            AffinityBy::Cookie => return self.find_by_cookie(headers, affinity).unwrap_or(new),
+            AffinityBy::Cookie => {
+                let home = carried.and_then(|carried| carried.home);
+                return home.map_or(new, |home| self.at_home(home, affinity));
+            }
             AffinityBy::Header(name) => header_value(headers, name),
             AffinityBy::ClientIp => Some(client.to_string()),
         };
@@ -95,29 +108,19 @@ impl Session<'_> {
         }
     }
 
-    fn find_by_cookie(&self, headers: &HeaderMap, affinity: &Affinity) -> Option<Known> {
-        cookies(headers, |name| self.is_cookie_name(name))
-            .find_map(|value| self.recognize(value, affinity))
+    fn at_home(&self, home: Home, affinity: &Affinity) -> Known {
+        let half = u32::try_from(affinity.ttl.as_secs() / 2).unwrap_or(u32::MAX);
+        Known {
+            region: home.region,
+            draw: Draw(chance::draw()),
+            renew: home.expires.saturating_sub(self.now) < half,
+            key: None,
+        }
     }
 
-    fn recognize(&self, text: &str, affinity: &Affinity) -> Option<Known> {
-        let sealed = Sealed {
-            text,
-            keyring: self.keyring.number(),
-            scope: [&self.service.name, self.host],
-        };
-        let opened = self
-            .recognized
-            .home
-            .open(sealed, || self.open(text).ok_or(()));
-        let home = opened.ok().filter(|home| home.expires > self.now)?;
-        let half = u32::try_from(affinity.ttl.as_secs() / 2).unwrap_or(u32::MAX);
-        Some(Known {
-            region: self.plan.region(&home.region),
-            draw: Draw(chance::draw()),
-            renew: home.expires - self.now < half,
-            key: None,
-        })
+    /// What an affinity cookie's value says, if it is genuine and not over.
+    pub(super) fn home(&self, text: &str) -> Option<Home> {
+        self.open(text).filter(|home| home.expires > self.now)
     }
 
     fn open(&self, text: &str) -> Option<Home> {
@@ -126,7 +129,7 @@ impl Session<'_> {
         let (expires, region) = plain.split_first_chunk::<4>()?;
         Some(Home {
             expires: u32::from_be_bytes(*expires),
-            region: std::str::from_utf8(region).ok()?.into(),
+            region: self.plan.region(std::str::from_utf8(region).ok()?),
         })
     }
 
@@ -135,7 +138,7 @@ impl Session<'_> {
         let affinity = self.service.affinity.as_ref()?;
         let region = &self.plan.regions.of(served).name;
         match affinity.by {
-            AffinityBy::Cookie if known.region == Some(served) && !known.renew => None,
+            AffinityBy::Cookie if known.is_settled(served) => None,
             AffinityBy::Cookie => self.cookie(affinity, region),
             AffinityBy::Header(_) | AffinityBy::ClientIp => {
                 self.sticky
@@ -169,8 +172,12 @@ impl Session<'_> {
         }
     }
 
-    fn is_cookie_name(&self, name: &str) -> bool {
-        name.strip_prefix(self.cookie_prefix()) == Some(&*self.service.name)
+    /// Whether affinity is kept in a cookie of this name.
+    pub(super) fn is_cookie_name(&self, name: &[u8]) -> bool {
+        let affinity = self.service.affinity.as_ref();
+        let is_by_cookie = affinity.is_some_and(|affinity| affinity.by == AffinityBy::Cookie);
+        let service = name.strip_prefix(self.cookie_prefix().as_bytes());
+        is_by_cookie && service == Some(self.service.name.as_bytes())
     }
 
     fn context(&self) -> Vec<u8> {

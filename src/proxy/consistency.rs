@@ -7,9 +7,8 @@ use http::header::{CACHE_CONTROL, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metrics::counter;
 
+use super::carried::Carriers;
 use super::context::Live;
-use super::inbound::cookies;
-use super::recognized::{Recognized, Sealed};
 use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, Consistency, Domain, Plan, VersionForm};
@@ -17,19 +16,14 @@ use crate::control::Control;
 use crate::ids::ServiceId;
 use crate::positions::{
     Applied, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, Reason, RegionName, Reissue,
-    Report, Reported, Said, Sessions, Source, Token, Vector, Visit, mint, parse_position,
+    Report, Reported, Said, Sessions, Source, Token, Vector, Visit, Words, mint, parse_position,
     parse_vector, reject,
 };
 
 pub(super) const MERIDIAN_REQUIRE: HeaderName = HeaderName::from_static("meridian-require");
-const MERIDIAN_TOKEN: HeaderName = HeaderName::from_static("meridian-token");
+pub(super) const MERIDIAN_TOKEN: HeaderName = HeaderName::from_static("meridian-token");
 const MERIDIAN_CONSISTENCY: HeaderName = HeaderName::from_static("meridian-consistency");
-const MERIDIAN_COMMITTED: HeaderName = HeaderName::from_static("meridian-committed");
-const MERIDIAN_APPLIED: HeaderName = HeaderName::from_static("meridian-applied");
 const EXPOSE_HEADERS: HeaderName = HeaderName::from_static("access-control-expose-headers");
-
-/// The most tokens that are merged from one request; more are ignored.
-const MOST_TOKENS: usize = 8;
 
 /// One service's domain as a request needs it.
 #[derive(Clone, Copy)]
@@ -42,13 +36,6 @@ pub(super) struct Store<'a> {
     pub(super) plan: &'a Plan,
     pub(super) control: &'a Control,
     pub(super) secure: bool,
-}
-
-/// Where a request carries tokens.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carriers {
-    cookie: bool,
-    header: bool,
 }
 
 impl<'a> Store<'a> {
@@ -75,7 +62,8 @@ impl<'a> Store<'a> {
 }
 
 impl Store<'_> {
-    fn cookie_name(&self) -> &'static str {
+    /// The cookie that carries a token.
+    pub(super) fn cookie_name(&self) -> &'static str {
         if self.secure {
             "__Host-meridian_seen"
         } else {
@@ -87,51 +75,22 @@ impl Store<'_> {
         self.domain.version
     }
 
-    /// Reads every token that the client carries; what is not genuine counts as absent.
-    pub(super) fn read(
-        &self,
-        headers: &HeaderMap,
-        access: Access,
-        recognized: &Recognized,
-    ) -> (Visit, Carriers) {
-        let name = self.cookie_name();
-        let mut in_cookies = cookies(headers, move |given| given == name).peekable();
-        let carriers = Carriers {
-            cookie: in_cookies.peek().is_some(),
-            header: headers.contains_key(MERIDIAN_TOKEN),
-        };
-        if !carriers.cookie && !carriers.header {
-            return (Visit::default(), carriers);
+    /// The turn of a request that carries these tokens.
+    pub(super) fn visit(&self, tokens: &[Arc<Token>], access: Access, now: Now) -> Visit {
+        if tokens.is_empty() {
+            return Visit::default();
         }
-        let in_headers = headers
-            .get_all(MERIDIAN_TOKEN)
-            .iter()
-            .filter_map(|line| line.to_str().ok())
-            .flat_map(|line| line.split(','))
-            .map(str::trim)
-            .filter(|text| !text.is_empty());
-        let now = now();
-        let texts = in_cookies.chain(in_headers).take(MOST_TOKENS);
-        let tokens = texts.filter_map(|text| self.open(text, now, recognized));
+        let tokens = tokens.iter().cloned();
         let mut visit = Visit::begin(tokens, self.sessions, self.applied, now);
         if access == Access::Read {
             visit.sift(self.applied);
         }
-        (visit, carriers)
+        visit
     }
 
-    fn open(&self, text: &str, now: Now, recognized: &Recognized) -> Option<Token> {
-        let (domain, now) = (&*self.domain.name, now.unix_secs);
-        let sealed = Sealed {
-            text,
-            keyring: self.keyring.number(),
-            scope: [domain, ""],
-        };
-        let opened = recognized
-            .token
-            .open(sealed, || Token::open(text, self.keyring, domain, now));
-        opened
-            .and_then(|token| token.still_valid(now))
+    /// Reads a token; what is not genuine counts as absent. `now` is in Unix seconds.
+    pub(super) fn open(&self, text: &str, now: u32) -> Option<Token> {
+        Token::open(text, self.keyring, &self.domain.name, now)
             .inspect_err(|error| {
                 counter!("meridian_token_rejected_total", "reason" => error.label()).increment(1);
             })
@@ -146,12 +105,9 @@ impl Store<'_> {
         headers: &HeaderMap,
         asked_at_ms: u64,
     ) -> Said {
-        let value = |name: &HeaderName| headers.get(name).map(HeaderValue::as_bytes);
-        let text = |name: &HeaderName| value(name).map(String::from_utf8_lossy);
+        let (committed, applied) = positions_in(headers);
         let committed =
-            text(&MERIDIAN_COMMITTED).and_then(|text| self.parse_committed(region, &text));
-        let applied = text(&MERIDIAN_APPLIED)
-            .and_then(|text| self.parse_applied(Source::Answer, region, &text));
+            committed.and_then(|text| self.parse_committed(region, &String::from_utf8_lossy(text)));
         let now_ms = clock::steady_ms();
         if let Some((writer, position)) = &committed {
             self.applied.committed(writer, *position, now_ms);
@@ -159,10 +115,26 @@ impl Store<'_> {
                 self.applied.acknowledged(region, origin, *position, now_ms);
             }
         }
-        if let Some(applied) = &applied {
-            self.report(region, origin, applied, asked_at_ms);
-        }
+        let words = applied.map(|text| Words {
+            region,
+            origin,
+            form: self.form(),
+            text,
+            asked_at_ms,
+            now_ms,
+        });
+        let applied = words.and_then(|words| self.hear(words));
         Said { committed, applied }
+    }
+
+    fn hear(&self, words: Words<'_>) -> Option<Vector> {
+        let parse = || {
+            let text = String::from_utf8_lossy(words.text);
+            self.parse_applied(Source::Answer, words.region, &text)
+        };
+        let (applied, reported) = self.applied.report_words(words, parse)?;
+        self.tell_regress(words.region, &applied, reported);
+        Some(applied)
     }
 
     /// Takes in one report of a region.
@@ -180,7 +152,11 @@ impl Store<'_> {
             asked_at_ms,
             now_ms: clock::steady_ms(),
         };
-        match self.applied.report(report) {
+        self.tell_regress(region, applied, self.applied.report(report));
+    }
+
+    fn tell_regress(&self, region: &RegionName, applied: &Vector, reported: Reported) {
+        match reported {
             Reported::Known | Reported::Advanced => {}
             Reported::Regressed => {
                 let message = format!("positions of {region} ran backwards, to {applied}");
@@ -340,6 +316,19 @@ pub(super) fn mark(headers: &mut HeaderMap, mark: Mark) {
     if mark == Mark::Stale {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
+}
+
+/// What fields say was committed and is applied; the first of each counts.
+fn positions_in(fields: &HeaderMap) -> (Option<&[u8]>, Option<&[u8]>) {
+    let (mut committed, mut applied) = (None, None);
+    for (name, value) in fields {
+        match name.as_str() {
+            "meridian-committed" => committed = committed.or(Some(value.as_bytes())),
+            "meridian-applied" => applied = applied.or(Some(value.as_bytes())),
+            _ => {}
+        }
+    }
+    (committed, applied)
 }
 
 /// Whether an answer is one to a write whatever the request's method says.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use super::access_log::{Journal, Tried};
 use super::activity::Activity;
 use super::body::{Body, Source};
+use super::carried::Carried;
 use super::connect::Wanted;
 use super::connection::Connection;
 use super::consistency::{MERIDIAN_REQUIRE, Store};
@@ -49,7 +50,10 @@ pub(super) struct Outbound<'a> {
     pub(super) upgrades: bool,
     pub(super) decision: Decision,
     pub(super) store: Option<Store<'a>>,
-    pub(super) carried: Visit,
+    /// What it must see.
+    pub(super) visit: Visit,
+    /// What it carries of the edge's own.
+    pub(super) carried: Option<&'a Carried>,
     pub(super) access: Access,
     pub(super) activity: Arc<Activity>,
     /// A copy of the body that is being sent, if it is held whole.
@@ -115,9 +119,8 @@ impl<'a> Outbound<'a> {
         }
         let ranked = self.decision.ranked.clone();
         let outcome = match self.store {
-            Some(store) if self.carried.valid && self.access == Access::Read => {
-                // Boxed, as below: what is rare must not make every request's future larger.
-                Box::pin(self.forward_marked(&store, &ranked)).await
+            Some(store) if self.visit.valid && self.access == Access::Read => {
+                self.forward_marked(&store, &ranked).await
             }
             Some(_) | None => self.forward_in_order(&ranked).await,
         };
@@ -197,7 +200,7 @@ impl<'a> Outbound<'a> {
             if let Some(store) = self.store {
                 let (name, required) = (
                     &snapshot.plan.regions.of(region).name,
-                    &self.carried.token.vector,
+                    &self.visit.token.vector,
                 );
                 self.leave_out_unfit(store, name, &mut origins);
                 let applied = store.applied;
@@ -231,7 +234,7 @@ impl<'a> Outbound<'a> {
 
     /// Whether an origin is known to have all that the client must see.
     fn is_known_to_have_all(&self, region: RegionId, origin: OriginId) -> bool {
-        let required = &self.carried.token.vector;
+        let required = &self.visit.token.vector;
         let name = &self.live.snapshot.plan.regions.of(region).name;
         let origin = self.live.routes.origin(origin);
         required.is_empty()
@@ -259,11 +262,11 @@ impl<'a> Outbound<'a> {
             None => self.parts.headers.remove(MERIDIAN_REQUIRE),
         };
         let (body, back) = self.replayed(origin, body);
-        let asked_at_ms = clock::steady_ms();
+        let trying = Trying::new(region, origin);
+        let asked_at_ms = clock::steady_ms_at(trying.began.into_std());
         let had_all = self.is_known_to_have_all(region, origin);
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
-        let trying = Trying::new(region, origin);
         match self.exchange(trying, body, copy.as_ref()).await {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.

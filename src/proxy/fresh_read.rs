@@ -11,7 +11,7 @@ use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use crate::ids::RegionId;
 use crate::positions::{
-    Asked, Course, Judged, Leg, Mark, Next, Old, ask_any_mark, pause_when_woken,
+    Asked, Course, Judged, Leg, Mark, Next, Old, Standing, ask_any_mark, pause_when_woken,
 };
 use crate::steering::Choice;
 
@@ -33,15 +33,42 @@ impl Forwarded {
 }
 
 impl Outbound<'_> {
-    /// A read that came with a valid token is always marked.
+    /// A read that came with a valid token is always marked. Most are answered as they should be by the first region
+    /// that is asked. All else is boxed: what is rare must not make every request's future larger.
     pub(super) async fn forward_marked(
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
-        if !self.carried.token.is_empty() {
-            return self.forward_fresh(store, ranked).await;
+        if self.visit.token.is_empty() {
+            return Box::pin(self.forward_unasked(ranked)).await;
         }
+        let deadline = Instant::now() + store.consistency.wait;
+        let ready = self.first_ready(ranked);
+        if let Some(leg) = ready {
+            match self.try_region(leg.region, self.require(store)).await {
+                Ok(forwarded) => {
+                    if let Ok(forwarded) = self.weigh(store, forwarded) {
+                        return Ok(forwarded.marked(leg.mark()));
+                    }
+                }
+                Err(missed) => {
+                    Box::pin(self.move_on(missed)).await?;
+                }
+            }
+        }
+        Box::pin(self.forward_fresh(store, ranked, deadline, ready.is_some())).await
+    }
+
+    /// Where the course begins, if that is a region that had all that the client must see when it was chosen.
+    fn first_ready(&self, ranked: &[Choice]) -> Option<Leg> {
+        let mut legs = ranked.iter().map(|choice| self.leg(*choice));
+        let first = legs.find(|leg| !leg.is_hopeless);
+        first.filter(|leg| leg.standing == Standing::Dominates)
+    }
+
+    /// A read of a token that asks for nothing any more.
+    async fn forward_unasked(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
         let forwarded = self.forward_in_order(ranked).await?;
         let best = ranked.first().map(|choice| choice.region);
         let mark = ask_any_mark(best, forwarded.region);
@@ -53,10 +80,14 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
+        deadline: Instant,
+        has_begun: bool,
     ) -> Result<Forwarded, Problem> {
-        let deadline = Instant::now() + store.consistency.wait;
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
         let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
+        if has_begun {
+            course.next(false, true); // It was asked already.
+        }
         loop {
             let is_over = Instant::now() >= deadline;
             let (leg, read) = match course.next(is_over, self.body.is_some()) {
@@ -81,7 +112,7 @@ impl Outbound<'_> {
 
     fn leg(&self, choice: Choice) -> Leg {
         let name = &self.live.snapshot.plan.regions.of(choice.region).name;
-        let pin = self.carried.token.pin.as_ref();
+        let pin = self.visit.token.pin.as_ref();
         Leg {
             region: choice.region,
             rank: choice.rank,
@@ -116,16 +147,25 @@ impl Outbound<'_> {
 
     /// Reads from a region with `Meridian-Require`; only an answer that shows the client's writes counts.
     async fn read(&mut self, store: &Store<'_>, region: RegionId) -> Result<Read, Missed> {
-        let vector = &self.carried.token.vector;
-        let require = if vector.is_empty() {
-            None
-        } else {
-            store.require(vector)
-        };
-        let forwarded = self.try_region(region, require).await?;
+        let forwarded = self.try_region(region, self.require(store)).await?;
+        Ok(match self.weigh(store, forwarded) {
+            Ok(forwarded) => Read::Fresh(Box::new(forwarded)),
+            Err(old) => Read::Old(old),
+        })
+    }
+
+    /// What the region must see, as it is told.
+    fn require(&self, store: &Store<'_>) -> Option<http::HeaderValue> {
+        let vector = &self.visit.token.vector;
+        let carried = self.carried.filter(|_| !vector.is_empty())?;
+        carried.require(vector, store)
+    }
+
+    /// The answer, if it shows what its client must see.
+    fn weigh(&mut self, store: &Store<'_>, forwarded: Forwarded) -> Result<Forwarded, Old> {
         let judged = self.judge(store, &forwarded);
         if judged == Judged::Shows {
-            return Ok(Read::Fresh(Box::new(forwarded)));
+            return Ok(forwarded);
         }
         let old = Old {
             is_not_yet: judged == Judged::NotYet,
@@ -134,7 +174,7 @@ impl Outbound<'_> {
         if !old.is_not_yet && self.body.is_none() {
             self.last_resort = Some(Box::new(forwarded));
         }
-        Ok(Read::Old(old))
+        Err(old)
     }
 
     /// What an answer is worth.
@@ -147,7 +187,7 @@ impl Outbound<'_> {
             had_all: forwarded.had_all,
         };
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
-        self.carried
+        self.visit
             .weigh(store.applied, asked, &forwarded.said, is_conflict)
     }
 
@@ -177,7 +217,7 @@ impl Outbound<'_> {
         if Instant::now() >= deadline {
             return Ok(Read::Old(Old::UNASKED));
         }
-        let Some(wait) = store.applied.wait(name, &self.carried.token.vector) else {
+        let Some(wait) = store.applied.wait(name, &self.visit.token.vector) else {
             return Ok(self.give_up(store, name));
         };
         let mut turn = None;
@@ -192,7 +232,7 @@ impl Outbound<'_> {
                 return Ok(Read::Old(old));
             }
             drop(turn.take());
-            let required = &self.carried.token.vector;
+            let required = &self.visit.token.vector;
             let asker = Asker {
                 outbound: self,
                 store,
@@ -210,7 +250,7 @@ impl Outbound<'_> {
             }
             is_woken_in_vain = true;
             // Nothing is under way, so what all have or none has any more need not be asked for again.
-            self.carried.sift(store.applied);
+            self.visit.sift(store.applied);
         }
     }
 

@@ -16,15 +16,16 @@ use super::access_log::{Journal, Line, Logged};
 use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Source};
+use super::carried::{Carried, Carriers, Reader};
 use super::client_cert;
 use super::connection::Connection;
-use super::consistency::{Carriers, Store};
+use super::consistency::Store;
 use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
 use super::headers::{
-    Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, remove_own_cookies,
-    remove_what_ends_here, request_id, upgrade_of,
+    Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, join_cookies, remove_what_ends_here,
+    request_id, upgrade_of,
 };
 use super::interim::Interim;
 use super::onward::covers;
@@ -37,7 +38,7 @@ use super::{beacon, http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
-use crate::positions::{Mark, Minted, Visit};
+use crate::positions::{Mark, Minted, Now, Visit};
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
 
 /// How a request arrived.
@@ -163,14 +164,26 @@ pub(super) struct Asked<'a> {
     trusted: bool,
     pub(super) access: Access,
     pub(super) store: Option<Store<'a>>,
-    pub(super) carried: Visit,
-    pub(super) carriers: Carriers,
+    /// What it carries of the edge's own; none: nothing.
+    pub(super) carried: Option<Arc<Carried>>,
+    /// The session of its tokens.
+    pub(super) session: Option<u64>,
     pub(super) known: Known,
     /// What of the request tells whether shared caches may keep its answer.
     pub(super) question: Question,
     pub(super) pace: Pace,
     /// The least bytes of its body in a second; 0: any.
     body_rate: u64,
+    /// When its head was read, on the steady clock.
+    now_ms: u64,
+}
+
+impl Asked<'_> {
+    /// Where it carries tokens.
+    pub(super) fn carriers(&self) -> Carriers {
+        let carried = self.carried.as_ref();
+        carried.map_or_else(Carriers::default, |carried| carried.carriers)
+    }
 }
 
 impl<'a> Exchange<'a> {
@@ -183,7 +196,7 @@ impl<'a> Exchange<'a> {
         let wanted = parts.extensions.get::<Wanted>().cloned();
         let incoming = Arriving::request(incoming, self.journal).behind(wanted);
         let websocket = websocket::take(&mut parts)?;
-        let asked = self.read_head(&parts)?;
+        let (asked, visit) = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
         }
@@ -192,7 +205,7 @@ impl<'a> Exchange<'a> {
             return Ok(answer);
         }
         let under_way = self.begin_write(&asked);
-        let decision = self.decide(&asked, &parts);
+        let decision = self.decide(&asked, &visit, &parts);
         let protocol = websocket.as_ref().map(|asked| asked.protocol.clone());
         self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
@@ -210,7 +223,8 @@ impl<'a> Exchange<'a> {
             upgrades: websocket.is_some(),
             decision,
             store: asked.store,
-            carried: asked.carried.clone(),
+            visit,
+            carried: asked.carried.as_deref(),
             access: asked.access,
             activity: asked.pace.activity.clone(),
             kept: None,
@@ -236,7 +250,7 @@ impl<'a> Exchange<'a> {
         });
         match switched {
             Ok(mut forwarded) => {
-                self.settle(&asked, &mut outbound.carried, &mut forwarded);
+                self.settle(&asked, &mut outbound.visit, &mut forwarded);
                 self.note_served(&asked, &outbound.decision, &forwarded);
                 let wanted = outbound.parts.extensions.get::<Wanted>();
                 let wanted = wanted.map(Wanted::until_over);
@@ -260,7 +274,7 @@ impl<'a> Exchange<'a> {
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
-        let is_asked_again = asked.access == Access::Read && asked.carried.valid;
+        let is_asked_again = asked.access == Access::Read && asked.session.is_some();
         let is_covered = covers(&asked.service.retries, method, asked.access);
         if is_asked_again || is_covered {
             incoming.want();
@@ -274,7 +288,7 @@ impl<'a> Exchange<'a> {
             .map_err(|error| Problem::from(&error))
     }
 
-    fn read_head(&self, parts: &Parts) -> Result<Asked<'a>, Problem> {
+    fn read_head(&self, parts: &Parts) -> Result<(Asked<'a>, Visit), Problem> {
         let live: &'a Live = self.live;
         let plan = &live.snapshot.plan;
         http2::check_request(parts)?;
@@ -299,10 +313,21 @@ impl<'a> Exchange<'a> {
         self.journal
             .inspect(|journal| journal.asked(client, &service.name, access));
         let store = self.store(service_id);
-        let (carried, carriers) = store.map_or_else(Default::default, |store| {
-            store.read(&parts.headers, access, &self.connection.recognized)
-        });
-        let known = self.session(service, &host).find(&parts.headers, client);
+        let now = Now {
+            unix_secs: clock::unix_secs(),
+            steady_ms: clock::steady_ms_at(self.began.into_std()),
+        };
+        let session = self.session(service, &host, now.unix_secs);
+        let reader = Reader {
+            service: service_id,
+            store,
+            session,
+        };
+        let carried = self.connection.recognized.read(&parts.headers, &reader);
+        let session = reader.session;
+        let known = session.find(carried.as_deref(), &parts.headers, client);
+        let tokens = carried.as_ref().map_or(&[][..], |carried| &carried.tokens);
+        let visit = store.map_or_else(Visit::default, |store| store.visit(tokens, access, now));
         let whole = service.timeouts.request;
         let pace = Pace {
             activity: Arc::new(Activity::new()),
@@ -310,7 +335,7 @@ impl<'a> Exchange<'a> {
             deadline: (!whole.is_zero()).then(|| self.began + whole),
             rate: 0,
         };
-        Ok(Asked {
+        let asked = Asked {
             pace,
             // Its messages come when there is something to say.
             body_rate: if is_grpc(&parts.headers) {
@@ -326,22 +351,28 @@ impl<'a> Exchange<'a> {
             host,
             client,
             store,
+            session: visit.valid.then_some(visit.token.session),
             carried,
-            carriers,
             known,
-        })
+            now_ms: now.steady_ms,
+        };
+        Ok((asked, visit))
     }
 
-    pub(super) fn session<'s>(&'s self, service: &'s Service, host: &'s str) -> Session<'s> {
+    pub(super) fn session<'s>(
+        &'s self,
+        service: &'s Service,
+        host: &'s str,
+        now: u32,
+    ) -> Session<'s> {
         Session {
             service,
             plan: &self.live.snapshot.plan,
             keyring: &self.live.keyring,
             sticky: &self.context.sticky,
-            recognized: &self.connection.recognized,
             host,
             secure: self.is_secure(),
-            now: clock::unix_secs(),
+            now,
         }
     }
 
@@ -372,7 +403,7 @@ impl<'a> Exchange<'a> {
         Ok(Some(response))
     }
 
-    fn decide(&self, asked: &Asked<'_>, parts: &Parts) -> Decision {
+    fn decide(&self, asked: &Asked<'_>, visit: &Visit, parts: &Parts) -> Decision {
         let snapshot = &self.live.snapshot;
         let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
         let residency =
@@ -388,7 +419,7 @@ impl<'a> Exchange<'a> {
             Writes::Home { key, .. } => inbound::key(key, parts),
             Writes::Nearest | Writes::Primary { .. } => None,
         };
-        let token = &asked.carried.token;
+        let token = &visit.token;
         let ask = Ask {
             service: asked.service_id,
             place,
@@ -404,7 +435,7 @@ impl<'a> Exchange<'a> {
                     .pin
                     .as_ref()
                     .and_then(|pin| snapshot.plan.region(&pin.region)),
-                now_ms: clock::steady_ms(),
+                now_ms: asked.now_ms,
             },
         };
         let decision = steer(snapshot, &ask, asked.known.draw);
@@ -425,7 +456,10 @@ impl<'a> Exchange<'a> {
         };
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
-        remove_own_cookies(headers);
+        match &asked.carried {
+            Some(carried) => carried.leave_others(headers),
+            None => join_cookies(headers),
+        }
         let hop = Hop {
             peer: &self.connection.source_value,
             trusted: asked.trusted,
@@ -474,8 +508,8 @@ impl<'a> Exchange<'a> {
             (asked.store, asked.access, outbound.sent_to_name())
         {
             let pin = Minted::Pin(region.clone());
-            let reissue = store.wrote(&mut outbound.carried, pin);
-            store.issue(asked.carriers, reissue, region, &mut headers);
+            let reissue = store.wrote(&mut outbound.visit, pin);
+            store.issue(asked.carriers(), reissue, region, &mut headers);
         }
         Refused { problem, headers }
     }

@@ -121,34 +121,19 @@ pub(super) fn lists(headers: &HeaderMap, name: &HeaderName, member: &str) -> boo
     members.any(|given| given.trim_ascii().eq_ignore_ascii_case(member.as_bytes()))
 }
 
-/// Removes the edge's own cookies from what goes to the origin, in one field: HTTP/2 may split Cookie,
-/// HTTP/1.1 may not (RFC 9113 §8.2.3).
-pub(super) fn remove_own_cookies(headers: &mut HeaderMap) {
-    let is_own = |pair: &[u8]| {
-        let pair = pair.strip_prefix(b"__Host-").unwrap_or(pair);
-        let name = pair.split(|byte| *byte == b'=').next().unwrap_or_default();
-        name.starts_with(b"meridian_region_") || name == b"meridian_seen"
-    };
-    let mut lines = headers.get_all(COOKIE).iter();
-    let (first, second) = (lines.next(), lines.next());
-    let mentions_own =
-        |line: &HeaderValue| memchr::memmem::find(line.as_bytes(), b"meridian_").is_some();
-    if second.is_none() && !first.is_some_and(mentions_own) {
+/// Sends cookies on in one field: HTTP/2 may split Cookie, HTTP/1.1 may not (RFC 9113 §8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    if headers.get_all(COOKIE).iter().nth(1).is_none() {
         return;
     }
-    let kept: Vec<&[u8]> = headers
-        .get_all(COOKIE)
-        .iter()
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs: Vec<&[u8]> = lines
         .flat_map(|line| cookie_pairs(line.as_bytes()))
-        .filter(|pair| !is_own(pair))
         .collect();
-    let kept = HeaderValue::from_bytes(&kept.join(&b"; "[..]));
-    headers.remove(COOKIE);
-    if let Ok(kept) = kept
-        && !kept.is_empty()
-    {
-        headers.insert(COOKIE, kept);
-    }
+    match HeaderValue::from_bytes(&pairs.join(&b"; "[..])) {
+        Ok(joined) if !joined.is_empty() => headers.insert(COOKIE, joined),
+        Ok(_) | Err(_) => headers.remove(COOKIE),
+    };
 }
 
 /// Adds what tells the origin who asked, and how it came here.
@@ -355,13 +340,10 @@ mod tests {
     }
 
     #[test]
-    fn the_edge_s_own_cookies_stay_at_the_edge() {
-        let mut headers = map(&[
-            ("cookie", "a=1; __Host-meridian_seen=x; b=2"),
-            ("cookie", "meridian_region_api=y"),
-        ]);
-        remove_own_cookies(&mut headers);
-        assert_eq!(headers, map(&[("cookie", "a=1; b=2")]));
+    fn cookies_are_sent_on_in_one_field() {
+        let mut headers = map(&[("cookie", "a=1;b=2"), ("cookie", "c=3")]);
+        join_cookies(&mut headers);
+        assert_eq!(headers, map(&[("cookie", "a=1; b=2; c=3")]));
     }
 
     fn forwarded(trusted: bool) -> HeaderMap {

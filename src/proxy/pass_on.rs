@@ -19,6 +19,7 @@ use super::settle::{Trailers, UnderWay};
 use super::shared_cache::{Cookies, keep_private};
 use super::upgrade::{self, ClientSide};
 use super::websocket::Handshake;
+use crate::clock;
 use crate::config::plan::{Access, Writes};
 use crate::ids::RegionId;
 use crate::positions::{Mark, Reissue};
@@ -94,10 +95,11 @@ impl Exchange<'_> {
                 mark,
                 Some(Mark::Routed | Mark::Waited | Mark::Stale | Mark::Lost)
             );
-        if was_led {
+        if was_led || asked.service.affinity.is_none() || asked.known.is_settled(region) {
             return;
         }
-        let session = self.session(asked.service, &asked.host);
+        let now = clock::unix_secs();
+        let session = self.session(asked.service, &asked.host, now);
         let Some(cookie) = session.remember(&asked.known, region) else {
             return;
         };
@@ -127,7 +129,7 @@ impl Exchange<'_> {
             return;
         }
         let name = &self.live.snapshot.plan.regions.of(region).name;
-        store.issue(asked.carriers, reissue, name, &mut parts.headers);
+        store.issue(asked.carriers(), reissue, name, &mut parts.headers);
         if !is_write && cookies == Cookies::FitIfPrivate {
             keep_private(&mut parts.headers);
         }

@@ -185,7 +185,7 @@ impl Outbound<'_> {
         };
         answered.tried_elsewhere = Some(problem.to_string());
         // A read with a token is always marked, and this one was not waited for.
-        let is_marked = self.store.is_some() && self.carried.valid && self.access == Access::Read;
+        let is_marked = self.store.is_some() && self.visit.valid && self.access == Access::Read;
         answered.mark = answered.mark.or(is_marked.then_some(Mark::Stale));
         Ok(*answered)
     }

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use http::header::TRAILER;
-use http::{HeaderMap, Version};
+use http::header::{CONTENT_LENGTH, TRAILER};
+use http::{HeaderMap, Response, Version};
 
-use super::body::Heed;
+use super::body::{Heed, Source};
 use super::consistency::{Store, is_write};
 use super::context::Live;
 use super::forward::Forwarded;
@@ -92,9 +92,8 @@ impl<'a> Exchange<'a> {
 
     /// Notes that a write of a session is under way.
     pub(super) fn begin_write(&self, asked: &Asked<'_>) -> Option<UnderWay> {
-        let is_write = asked.access == Access::Write && asked.carried.valid;
-        let sessions = &self.context.sessions;
-        is_write.then(|| UnderWay::begin(sessions, asked.carried.token.session))
+        let session = asked.session.filter(|_| asked.access == Access::Write)?;
+        Some(UnderWay::begin(&self.context.sessions, session))
     }
 
     /// Settles what becomes of the client's token, and how the answer is marked.
@@ -123,11 +122,9 @@ impl<'a> Exchange<'a> {
             Reissue::Token(token) => Some(token.session),
             Reissue::Keep | Reissue::TakeBack => None,
         };
-        let carried = asked.carried.valid.then_some(asked.carried.token.session);
-        let session = issued.or(carried);
-        let may_come =
-            response.version() == Version::HTTP_2 || response.headers().contains_key(TRAILER);
-        if session.is_none() && !may_come {
+        let session = issued.or(asked.session);
+        let may_come = may_have_trailers(response, session.is_some());
+        if !may_come && under_way.is_none() {
             return None;
         }
         let is_accepted = response.status().as_u16() < 400;
@@ -146,4 +143,13 @@ impl<'a> Exchange<'a> {
             _under_way: under_way,
         }))
     }
+}
+
+/// Whether trailers may follow an answer. HTTP/1.1 has them only behind chunks (RFC 9112 §7.1.2), so not where a length
+/// was told; of those that are not announced only what a client's token needs is waited for.
+fn may_have_trailers(response: &Response<Source>, is_needed: bool) -> bool {
+    let headers = response.headers();
+    response.version() == Version::HTTP_2
+        || headers.contains_key(TRAILER)
+        || is_needed && !headers.contains_key(CONTENT_LENGTH)
 }

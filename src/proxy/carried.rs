@@ -1,0 +1,269 @@
+//! What a request carries of the edge's own: tokens, the affinity cookie, and beside them the cookies of others.
+//!
+//! Most clients send the same with every request, so a connection remembers what was carried last: the same fields
+//! under the same configuration and keys are compared, not read again.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use http::header::COOKIE;
+use http::{HeaderMap, HeaderValue};
+use smallvec::SmallVec;
+
+use super::affinity::{Home, Session};
+use super::consistency::{MERIDIAN_TOKEN, Store};
+use super::inbound::cookie_pairs;
+use crate::config::plan::Plan;
+use crate::ids::ServiceId;
+use crate::positions::{Token, Vector};
+
+/// The most tokens that are merged from one request; more are ignored.
+const MOST_TOKENS: usize = 8;
+
+/// Bytes of fields that a connection remembers, and about as many again of what goes on to origins; longer ones are
+/// read with every request.
+const MOST_REMEMBERED: usize = 4_096;
+
+/// Where a request carries tokens.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Carriers {
+    pub(super) cookie: bool,
+    pub(super) header: bool,
+}
+
+/// What a request carries.
+#[derive(Default)]
+pub(super) struct Carried {
+    /// Genuine, and not expired when they were read.
+    pub(super) tokens: SmallVec<[Arc<Token>; 1]>,
+    pub(super) carriers: Carriers,
+    /// What its affinity cookie says.
+    pub(super) home: Option<Home>,
+    /// The cookies that are not the edge's own, in one field: HTTP/2 may split Cookie, HTTP/1.1 may not (RFC 9113
+    /// §8.2.3).
+    cookies: Option<HeaderValue>,
+    /// A vector, and how its region is told of it.
+    require: OnceLock<(Vector, HeaderValue)>,
+}
+
+/// Who reads what is carried.
+pub(super) struct Reader<'a> {
+    pub(super) service: ServiceId,
+    pub(super) store: Option<Store<'a>>,
+    pub(super) session: Session<'a>,
+}
+
+impl Carried {
+    /// Puts the cookies that are not the edge's own in the place of all.
+    pub(super) fn leave_others(&self, headers: &mut HeaderMap) {
+        match &self.cookies {
+            Some(cookies) => headers.insert(COOKIE, cookies.clone()),
+            None => headers.remove(COOKIE),
+        };
+    }
+
+    /// What its region is told of a vector; most requests ask for the same one again.
+    pub(super) fn require(&self, vector: &Vector, store: &Store<'_>) -> Option<HeaderValue> {
+        if let Some((of, told)) = self.require.get()
+            && of == vector
+        {
+            return Some(told.clone());
+        }
+        let told = store.require(vector)?;
+        // Whoever was first stays.
+        let _ = self.require.set((vector.clone(), told.clone()));
+        Some(told)
+    }
+
+    /// Until when none of it expires, Unix seconds.
+    fn holds_until(&self) -> u32 {
+        let tokens = self.tokens.iter().map(|token| token.expires);
+        let home = self.home.iter().map(|home| home.expires);
+        tokens.chain(home).min().unwrap_or(u32::MAX)
+    }
+}
+
+impl Reader<'_> {
+    /// Reads what is the edge's own; and whether none of it was refused.
+    fn read(&self, headers: &HeaderMap) -> (Carried, bool) {
+        let mut carried = Carried::default();
+        let mut others: SmallVec<[&[u8]; 8]> = SmallVec::new();
+        let mut texts: SmallVec<[&str; 2]> = SmallVec::new();
+        let mut is_whole = true;
+        let lines = headers.get_all(COOKIE).iter();
+        for pair in lines.flat_map(|line| cookie_pairs(line.as_bytes())) {
+            let (name, value) = name_and_value(pair);
+            if !is_own(name) {
+                others.push(pair);
+            } else if let Some(value) = value {
+                is_whole &= self.read_cookie(name, value, &mut carried, &mut texts);
+            }
+        }
+        if let Some(store) = &self.store {
+            carried.carriers.header = headers.contains_key(MERIDIAN_TOKEN);
+            texts.extend(header_tokens(headers));
+            texts.truncate(MOST_TOKENS);
+            let now = self.session.now;
+            let tokens = texts.iter().filter_map(|text| store.open(text, now));
+            carried.tokens = tokens.map(Arc::new).collect();
+        }
+        is_whole &= carried.tokens.len() == texts.len();
+        let cookies = HeaderValue::from_bytes(&others.join(&b"; "[..])).ok();
+        carried.cookies = cookies.filter(|cookies| !cookies.is_empty());
+        (carried, is_whole)
+    }
+
+    /// A cookie of the edge's own; whether it counts, as far as can be told. Of several that tell a home, one that was
+    /// set for a wider path may stand first.
+    fn read_cookie<'t>(
+        &self,
+        name: &[u8],
+        value: &'t [u8],
+        carried: &mut Carried,
+        texts: &mut SmallVec<[&'t str; 2]>,
+    ) -> bool {
+        let Ok(value) = std::str::from_utf8(value) else {
+            return false;
+        };
+        let seen = self.store.as_ref().map(Store::cookie_name);
+        if seen.is_some_and(|seen| seen.as_bytes() == name) {
+            carried.carriers.cookie = true;
+            texts.push(value);
+        } else if carried.home.is_none() && self.session.is_cookie_name(name) {
+            carried.home = self.session.home(value);
+            return carried.home.is_some();
+        }
+        true
+    }
+}
+
+/// Every token in headers, of which there may be several, each a list.
+fn header_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
+    let lines = headers.get_all(MERIDIAN_TOKEN).into_iter();
+    lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|text| !text.is_empty())
+}
+
+fn name_and_value(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let at = memchr::memchr(b'=', pair);
+    let split = at.and_then(|at| pair.split_at_checked(at));
+    split.map_or((pair, None), |(name, value)| (name, value.get(1..)))
+}
+
+fn is_own(name: &[u8]) -> bool {
+    let name = name.strip_prefix(b"__Host-").unwrap_or(name);
+    name.starts_with(b"meridian_region_") || name == b"meridian_seen"
+}
+
+/// What the last request of a connection carried that was genuine.
+#[derive(Default)]
+pub(super) struct Recognized(Mutex<Option<Box<Last>>>);
+
+struct Last {
+    /// The fields, each with its end.
+    fields: Box<[u8]>,
+    /// Under which configuration they were read.
+    plan: Weak<Plan>,
+    /// The number of the key ring that opened them.
+    keyring: u64,
+    service: ServiceId,
+    host: Box<str>,
+    carried: Arc<Carried>,
+}
+
+impl Recognized {
+    /// What a request carries; none: nothing of the edge's own.
+    pub(super) fn read(&self, headers: &HeaderMap, reader: &Reader<'_>) -> Option<Arc<Carried>> {
+        let fields: Fields<'_> = fields_of(headers).collect();
+        if fields.is_empty() {
+            return None;
+        }
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.is(&fields, reader)) {
+            return Some(last.carried.clone());
+        }
+        if !fields.iter().any(mentions_own) {
+            return None;
+        }
+        let (carried, is_whole) = reader.read(headers);
+        let carried = Arc::new(carried);
+        if is_whole && length_of(&fields) <= MOST_REMEMBERED {
+            *last = Some(Box::new(Last::of(&fields, reader, carried.clone())));
+        }
+        Some(carried)
+    }
+}
+
+impl Last {
+    fn of(fields: &Fields<'_>, reader: &Reader<'_>, carried: Arc<Carried>) -> Self {
+        let mut text = Vec::new();
+        for (line, end) in fields {
+            text.extend_from_slice(line);
+            text.push(*end);
+        }
+        Self {
+            fields: text.into(),
+            plan: Arc::downgrade(reader.session.plan),
+            keyring: reader.session.keyring.number(),
+            service: reader.service,
+            host: reader.session.host.into(),
+            carried,
+        }
+    }
+
+    fn is(&self, fields: &Fields<'_>, reader: &Reader<'_>) -> bool {
+        let session = &reader.session;
+        std::ptr::eq(self.plan.as_ptr(), Arc::as_ptr(session.plan))
+            && self.keyring == session.keyring.number()
+            && self.service == reader.service
+            && *self.host == *session.host
+            && session.now < self.carried.holds_until()
+            && self.has(fields)
+    }
+
+    /// In constant time but for lengths, as the check that it stands for: a connection may carry several clients.
+    fn has(&self, fields: &Fields<'_>) -> bool {
+        let (mut rest, mut is_same) = (&*self.fields, true);
+        for (line, end) in fields {
+            let Some((known, behind)) = rest.split_at_checked(line.len()) else {
+                return false;
+            };
+            is_same &= verify_slices_are_equal(known, line).is_ok();
+            match behind.split_first() {
+                Some((known, behind)) if known == end => rest = behind,
+                Some(_) | None => return false,
+            }
+        }
+        is_same && rest.is_empty()
+    }
+}
+
+/// Each with a byte that tells where it ends and which it is: none has a line break in it.
+type Fields<'a> = SmallVec<[(&'a [u8], u8); 4]>;
+
+const END_OF_COOKIES: u8 = b'\n';
+const END_OF_TOKENS: u8 = b'\r';
+
+fn length_of(fields: &Fields<'_>) -> usize {
+    fields.iter().map(|(line, _)| line.len()).sum()
+}
+
+/// Whether a field has anything of the edge's own in it.
+fn mentions_own((line, end): &(&[u8], u8)) -> bool {
+    *end == END_OF_TOKENS || memchr::memmem::find(line, b"meridian_").is_some()
+}
+
+/// Every field that may carry something of the edge's own.
+fn fields_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], u8)> {
+    let cookies = headers.get_all(COOKIE).into_iter();
+    let tokens = headers.get_all(MERIDIAN_TOKEN).into_iter();
+    let cookies = cookies.map(|line| (line.as_bytes(), END_OF_COOKIES));
+    cookies.chain(tokens.map(|line| (line.as_bytes(), END_OF_TOKENS)))
+}
+
+#[cfg(test)]
+#[path = "carried_tests.rs"]
+mod tests;
