@@ -5,6 +5,9 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use nix::sys::socket::{setsockopt, sockopt};
+use rustix::net::sockopt::{
+    Ipv4PathMtuDiscovery, Ipv6PathMtuDiscovery, set_ip_mtu_discover, set_ipv6_mtu_discover,
+};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// How many ports are tried when the kernel may pick one, until one is free for UDP and TCP.
@@ -63,7 +66,7 @@ pub fn adopt(sockets: Vec<OwnedFd>, threads: usize) -> io::Result<DnsSockets> {
     for socket in sockets.into_iter().map(Socket::from) {
         if socket.r#type()? == Type::DGRAM {
             socket.set_nonblocking(false)?;
-            tell_local_address(&socket, local_address(&socket)?)?;
+            prepare(&socket, local_address(&socket)?)?;
             udp.push(UdpSocket::from(socket));
         } else {
             tcp = Some(TcpListener::from(socket));
@@ -130,9 +133,26 @@ fn bind_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     socket.set_reuse_port(true)?;
     // Best effort: a smaller queue is no reason not to serve.
     let _ = socket.set_recv_buffer_size(RECEIVE_BUFFER);
-    tell_local_address(&socket, address)?;
+    prepare(&socket, address)?;
     socket.bind(&address.into())?;
     Ok(socket.into())
+}
+
+/// Sets what queries and answers need of a socket.
+fn prepare(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    forbid_fragments(socket, address)?;
+    tell_local_address(socket, address)
+}
+
+/// RFC 9715 §3.1: responses are so short that none needs fragments, and who tells lies of a path's MTU shall not
+/// get any, for whose second ones anybody can write something. Packets that are never cut into fragments need no number either, which
+/// the kernel would look up for each.
+fn forbid_fragments(socket: &Socket, address: SocketAddr) -> io::Result<()> {
+    match address {
+        SocketAddr::V4(_) => set_ip_mtu_discover(socket, Ipv4PathMtuDiscovery::PROBE)?,
+        SocketAddr::V6(_) => set_ipv6_mtu_discover(socket, Ipv6PathMtuDiscovery::PROBE)?,
+    }
+    Ok(())
 }
 
 /// RFC 2181 §4: an answer comes from the address that the query went to, which a socket for all addresses must
@@ -160,6 +180,8 @@ fn socket(address: SocketAddr, kind: Type, protocol: Protocol) -> io::Result<Soc
 
 #[cfg(test)]
 mod tests {
+    use rustix::net::sockopt::{ip_mtu_discover, ipv6_mtu_discover};
+
     use super::*;
 
     #[test]
@@ -177,5 +199,26 @@ mod tests {
         let mut address: SocketAddr = "[::]:0".parse().unwrap();
         address.set_port(v4.address.port());
         bind(address, 1).unwrap();
+    }
+
+    #[test]
+    fn a_response_is_never_cut_into_fragments() {
+        let v4 = bind("127.0.0.1:0".parse().unwrap(), 2).unwrap();
+        for socket in &v4.udp {
+            assert_eq!(
+                ip_mtu_discover(socket).unwrap(),
+                Ipv4PathMtuDiscovery::PROBE
+            );
+        }
+        let v6 = bind("[::1]:0".parse().unwrap(), 1).unwrap();
+        let mode = ipv6_mtu_discover(&v6.udp[0]).unwrap();
+        assert_eq!(mode, Ipv6PathMtuDiscovery::PROBE);
+        let plain = [
+            UdpSocket::bind("127.0.0.1:0").unwrap().into(),
+            TcpListener::bind("127.0.0.1:0").unwrap().into(),
+        ];
+        let adopted = adopt(plain.into(), 1).unwrap();
+        let mode = ip_mtu_discover(&adopted.udp[0]).unwrap();
+        assert_eq!(mode, Ipv4PathMtuDiscovery::PROBE);
     }
 }

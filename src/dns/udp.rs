@@ -26,10 +26,11 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::name::WireName;
 use super::codec::query::{Content, Message};
+use super::cookie::Secrets;
 use super::count::{Counters, Tally, Unread};
 use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::{Transport, client};
-use super::table::{Ahead, Wanted};
+use super::table::{Ahead, GROUP, Wanted};
 use crate::clock;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
@@ -42,8 +43,8 @@ const QUERY_BYTES: usize = 2048;
 /// compete for the same few places of the processor's nearest cache.
 const QUERY_STRIDE: usize = QUERY_BYTES + 64;
 
-/// Room for a response, so that none allocates.
-const RESPONSE_BYTES: usize = 1536;
+/// Room for a response, so that none allocates; no power of two, as above.
+const RESPONSE_BYTES: usize = 1536 + 64;
 
 /// How often a thread that receives nothing looks whether it should stop.
 const STOP_CHECK: Duration = Duration::from_millis(100);
@@ -52,7 +53,7 @@ const STOP_CHECK: Duration = Duration::from_millis(100);
 const STOP_CHECK_BATCHES: u32 = 64;
 
 /// The least datagrams that a system call has room for. Room costs time, too: there is twice as much
-/// as the last call needed.
+/// as the last call needed, and all of it once that was too little.
 const LEAST_ROOM: usize = 8;
 
 /// How long a thread waits after an error of the socket that is not about one datagram.
@@ -182,11 +183,39 @@ struct Received<S> {
     length: usize,
 }
 
-/// A response that waits to be sent.
-struct Outgoing<S> {
-    to: S,
-    from: Option<Local>,
-    bytes: Vec<u8>,
+/// Responses that wait to be sent, and places for more: each by parts, as the system call takes them.
+struct Responses<S> {
+    to: SmallVec<[Option<S>; BATCH]>,
+    from: SmallVec<[Option<Local>; BATCH]>,
+    /// Those that wait come first.
+    bytes: Vec<Vec<u8>>,
+}
+
+impl<S> Responses<S> {
+    fn with_room() -> Self {
+        let place = || Vec::with_capacity(RESPONSE_BYTES);
+        Self {
+            to: SmallVec::new(),
+            from: SmallVec::new(),
+            bytes: std::iter::repeat_with(place).take(BATCH).collect(),
+        }
+    }
+
+    /// Where the next one is written.
+    fn place(&mut self) -> Option<&mut Vec<u8>> {
+        self.bytes.get_mut(self.to.len())
+    }
+
+    /// Keeps what was written there.
+    fn keep(&mut self, received: Received<S>) {
+        self.to.push(Some(received.from));
+        self.from.push(received.to);
+    }
+
+    fn clear(&mut self) {
+        self.to.clear();
+        self.from.clear();
+    }
 }
 
 /// One thread's socket and buffers.
@@ -199,12 +228,13 @@ struct Worker<S> {
     counters: Counters,
     queries: Box<[[u8; QUERY_STRIDE]; BATCH]>,
     /// What the queries ask for.
-    names: Box<[WireName; BATCH]>,
+    names: Box<[WireName; GROUP]>,
     incoming: MultiHeaders<S>,
     outgoing: MultiHeaders<S>,
     received: SmallVec<[Received<S>; BATCH]>,
-    responses: Vec<Outgoing<S>>,
-    spare: Vec<Vec<u8>>,
+    /// How many datagrams the next system call has room for.
+    room: usize,
+    responses: Responses<S>,
 }
 
 impl<S: Family> Worker<S> {
@@ -222,14 +252,12 @@ impl<S: Family> Worker<S> {
             limiter,
             counters: Counters::of(Transport::Udp),
             queries: Box::new([[0; QUERY_STRIDE]; BATCH]),
-            names: Box::new([WireName::EMPTY; BATCH]),
+            names: Box::new([WireName::EMPTY; GROUP]),
             incoming: MultiHeaders::preallocate(BATCH, control()),
             outgoing: MultiHeaders::preallocate(BATCH, control()),
             received: SmallVec::new(),
-            responses: Vec::with_capacity(BATCH),
-            spare: (0..BATCH)
-                .map(|_| Vec::with_capacity(RESPONSE_BYTES))
-                .collect(),
+            room: LEAST_ROOM,
+            responses: Responses::with_room(),
         }
     }
 
@@ -278,7 +306,7 @@ impl<S: Family> Worker<S> {
     }
 
     fn receive_with(&mut self, flags: MsgFlags) -> Result<(), Errno> {
-        let room = (2 * self.received.len()).clamp(LEAST_ROOM, BATCH);
+        let room = self.room;
         self.received.clear();
         let mut slices = self.queries.each_mut().map(|slot| {
             let (query, _) = slot.split_at_mut(QUERY_BYTES);
@@ -293,6 +321,7 @@ impl<S: Family> Worker<S> {
                 self.received.push(Received { from, to, length });
             }
         }
+        self.room = room_after(self.received.len(), room);
         Ok(())
     }
 
@@ -300,96 +329,162 @@ impl<S: Family> Worker<S> {
         let live = self.live.load();
         let now = clock::unix_secs();
         let rate = live.snapshot.plan.rate_limit.as_ref();
-        let rate = rate.map(|limit| (Rate::of(limit), clock::steady_us()));
         let secrets = live.cookies.at(now);
-        let with = (&**live, &**secrets);
-        let mut tally = Tally::default();
-        let mut places: [Option<Message<'_>>; BATCH] = [const { None }; BATCH];
-        let messages = places.get_mut(..self.received.len()).unwrap_or_default();
-        let queries = self.queries.iter().zip(&self.received);
-        let places = messages.iter_mut().zip(self.names.iter_mut());
-        let unread = places
-            .zip(queries)
-            .map(|((place, name), (query, received))| {
-                let bytes = query.get(..received.length).unwrap_or(query);
-                Unread { bytes, name, place }
-            });
-        Counters::read(&mut tally, unread);
-        let aheads = warm(live, messages, &self.received);
-        let received = self.received.iter().zip(aheads);
-        for (message, (received, ahead)) in messages.iter_mut().zip(received) {
-            let (peer, port) = received.from.peer();
-            let mut bytes = self.spare.pop().unwrap_or_default();
-            let arrival = self.counters.arrival(peer, now);
-            let limit = || match &rate {
-                Some((rate, now_us)) => self.limiter.pace(rate, peer, *now_us),
-                None => Pace::Whole,
-            };
-            // Nobody can be answered at port 0, nor from an address that is not known.
-            let is_answerable = port != 0 && (received.to.is_some() || !self.is_wildcard);
-            let is_answered = match message {
-                Some(message) if is_answerable => {
-                    Counters::answer(&mut tally, with, message, arrival, ahead, limit, &mut bytes)
-                }
-                Some(_) => {
-                    tally.count_unanswerable();
-                    false
-                }
-                None => false,
-            };
-            if is_answered {
-                self.responses.push(Outgoing {
-                    to: received.from,
-                    from: received.to,
-                    bytes,
-                });
-            } else {
-                self.spare.push(bytes);
-            }
+        let mut batch = Batch {
+            live,
+            secrets: &secrets,
+            now,
+            rate: rate.map(|limit| (Rate::of(limit), clock::steady_us())),
+            limiter: &self.limiter,
+            counters: &self.counters,
+            is_wildcard: self.is_wildcard,
+            tally: Tally::default(),
+        };
+        let queries = self.queries.chunks(GROUP);
+        for (received, queries) in self.received.chunks(GROUP).zip(queries) {
+            batch.answer(received, queries, &mut self.names, &mut self.responses);
         }
-        self.counters.tell(tally, live);
+        self.counters.tell(batch.tally, live);
     }
 
     fn send(&mut self) {
-        for run in self.responses.chunk_by(|a, b| a.from == b.from) {
-            let from = run.first().and_then(|first| first.from);
+        let Responses { to, from, bytes } = &self.responses;
+        let mut begin = 0;
+        for run in from.chunk_by(|a, b| a == b) {
+            let end = begin + run.len();
+            let run = Run {
+                to: to.get(begin..end).unwrap_or_default(),
+                bytes: bytes.get(begin..end).unwrap_or_default(),
+            };
             let (fd, headers, counters) = (self.fd, &mut self.outgoing, &self.counters);
-            match from {
+            match from.get(begin).copied().flatten() {
                 Some(from) => from.with_control(|control| {
                     send_run(fd, headers, run, control, counters);
                 }),
                 None => send_run(fd, headers, run, &[], counters),
             }
+            begin = end;
         }
-        let sent = self.responses.drain(..).map(|response| response.bytes);
-        self.spare.extend(sent);
+        self.responses.clear();
     }
 }
 
-/// Fetches what the queries among the messages will need; other messages need nothing.
-fn warm<'l, S: Family>(
-    live: &'l Live,
-    messages: &[Option<Message<'_>>],
-    received: &[Received<S>],
-) -> SmallVec<[Ahead<'l>; BATCH]> {
-    let wanted: SmallVec<[Wanted<'_>; BATCH]> = messages
-        .iter()
-        .zip(received)
-        .map(|(message, received)| {
-            let (peer, _) = received.from.peer();
-            match message {
-                Some(Message::Heard(head, Content::Query(query))) => Wanted {
+/// How many datagrams a system call has room for after one that had room for so many and got these.
+fn room_after(received: usize, room: usize) -> usize {
+    if received >= room {
+        BATCH
+    } else {
+        (2 * received).clamp(LEAST_ROOM, BATCH)
+    }
+}
+
+/// What the datagrams of one system call are answered with.
+struct Batch<'a> {
+    live: &'a Live,
+    secrets: &'a Secrets,
+    /// Seconds since 1970.
+    now: u32,
+    rate: Option<(Rate<'a>, u64)>,
+    limiter: &'a RateLimiter,
+    counters: &'a Counters,
+    is_wildcard: bool,
+    tally: Tally,
+}
+
+impl<'a> Batch<'a> {
+    /// Answers a group of datagrams. `names` are places for what they ask for.
+    fn answer<S: Family>(
+        &mut self,
+        received: &[Received<S>],
+        queries: &[[u8; QUERY_STRIDE]],
+        names: &mut [WireName; GROUP],
+        responses: &mut Responses<S>,
+    ) {
+        let mut messages: [Option<Message<'_>>; GROUP] = [const { None }; GROUP];
+        let places = messages.iter_mut().zip(names);
+        let unread =
+            places
+                .zip(queries.iter().zip(received))
+                .map(|((place, name), (query, received))| {
+                    let bytes = query.get(..received.length).unwrap_or(query);
+                    Unread { bytes, name, place }
+                });
+        Counters::read(&mut self.tally, unread);
+        let mut aheads = [Ahead::default(); GROUP];
+        self.warm(&messages, received, &mut aheads);
+        let messages = messages.iter_mut().zip(aheads);
+        for ((message, ahead), received) in messages.zip(received) {
+            if let (Some(message), Some(out)) = (message, responses.place())
+                && self.answer_one(message, ahead, received, out)
+            {
+                responses.keep(*received);
+            }
+        }
+    }
+
+    /// Fetches what the queries among the messages will need; other messages need nothing.
+    fn warm<S: Family>(
+        &self,
+        messages: &[Option<Message<'_>>],
+        received: &[Received<S>],
+        aheads: &mut [Ahead<'a>; GROUP],
+    ) {
+        let mut wanted = [Wanted::NOTHING; GROUP];
+        for (wanted, (message, received)) in wanted.iter_mut().zip(messages.iter().zip(received)) {
+            if let Some(Message::Heard(head, Content::Query(query))) = message {
+                let (peer, _) = received.from.peer();
+                *wanted = Wanted {
                     name: query.name,
                     client: client(head, peer),
-                },
-                Some(Message::Heard(_, Content::Bare(_)) | Message::Silence(_)) | None => Wanted {
-                    name: &[],
-                    client: peer,
-                },
+                };
             }
-        })
-        .collect();
-    live.answers.warm(&live.snapshot, &wanted)
+        }
+        let wanted = wanted.get(..received.len()).unwrap_or(&wanted);
+        let Live {
+            answers, snapshot, ..
+        } = self.live;
+        answers.warm(snapshot, wanted, aheads);
+    }
+
+    /// Whether there is a response to send.
+    fn answer_one<S: Family>(
+        &mut self,
+        message: &mut Message<'_>,
+        ahead: Ahead<'a>,
+        received: &Received<S>,
+        out: &mut Vec<u8>,
+    ) -> bool {
+        let (peer, port) = received.from.peer();
+        // Nobody can be answered at port 0, nor from an address that is not known.
+        if port == 0 || (received.to.is_none() && self.is_wildcard) {
+            self.tally.count_unanswerable();
+            return false;
+        }
+        let limit = || match &self.rate {
+            Some((rate, now_us)) => self.limiter.pace(rate, peer, *now_us),
+            None => Pace::Whole,
+        };
+        let with = (self.live, self.secrets);
+        let arrival = self.counters.arrival(peer, self.now);
+        Counters::answer(&mut self.tally, with, message, arrival, ahead, limit, out)
+    }
+}
+
+/// Responses that leave from one address.
+#[derive(Clone, Copy)]
+struct Run<'r, S> {
+    to: &'r [Option<S>],
+    bytes: &'r [Vec<u8>],
+}
+
+impl<S> Run<'_, S> {
+    /// Without the first.
+    fn behind(self, count: usize) -> Self {
+        Self {
+            to: self.to.get(count..).unwrap_or_default(),
+            bytes: self.bytes.get(count..).unwrap_or_default(),
+        }
+    }
 }
 
 /// Sends responses that leave from one address. One that the network refuses is counted and left
@@ -397,18 +492,18 @@ fn warm<'l, S: Family>(
 fn send_run<S: Family>(
     fd: RawFd,
     headers: &mut MultiHeaders<S>,
-    run: &[Outgoing<S>],
+    run: Run<'_, S>,
     control: &[ControlMessage<'_>],
     counters: &Counters,
 ) {
     let mut left = run;
-    while !left.is_empty() {
+    while !left.to.is_empty() {
         match send_some(fd, headers, left, control) {
-            Ok(sent) if sent > 0 => left = left.get(sent..).unwrap_or_default(),
+            Ok(sent) if sent > 0 => left = left.behind(sent),
             Err(Errno::EINTR) => {}
             Ok(_) | Err(_) => {
                 counters.unsent();
-                left = left.get(1..).unwrap_or_default();
+                left = left.behind(1);
             }
         }
     }
@@ -418,15 +513,13 @@ fn send_run<S: Family>(
 fn send_some<S: Family>(
     fd: RawFd,
     headers: &mut MultiHeaders<S>,
-    run: &[Outgoing<S>],
+    run: Run<'_, S>,
     control: &[ControlMessage<'_>],
 ) -> Result<usize, Errno> {
-    let slices: SmallVec<[[IoSlice<'_>; 1]; BATCH]> = run
-        .iter()
-        .map(|response| [IoSlice::new(&response.bytes)])
-        .collect();
-    let addresses: SmallVec<[Option<S>; BATCH]> =
-        run.iter().map(|response| Some(response.to)).collect();
+    let mut slices = [[IoSlice::new(&[])]; BATCH];
+    for (slice, response) in slices.iter_mut().zip(run.bytes) {
+        *slice = [IoSlice::new(response)];
+    }
     let flags = MsgFlags::empty();
-    sendmmsg(fd, headers, slices.iter(), &addresses, control, flags).map(Iterator::count)
+    sendmmsg(fd, headers, slices.iter(), run.to, control, flags).map(Iterator::count)
 }

@@ -42,7 +42,7 @@ impl<V: Id> Seek<'_, V> {
     }
 
     /// As [`Seek::glance`], of what is read next.
-    pub fn glance_on(&self) -> Option<u16> {
+    pub fn glance_on(&self) -> Option<u32> {
         self.trie.glance_on(self.address)
     }
 
@@ -248,13 +248,17 @@ mod tests {
     }
 
     fn any_prefixes() -> impl Strategy<Value = Vec<(Prefix, PlaceId)>> {
-        let v4 =
-            (any::<u32>(), 0u8..=32).prop_map(|(a, l)| Prefix::around(Ipv4Addr::from(a).into(), l));
-        let v6 = (any::<u128>(), 0u8..=128)
-            .prop_map(|(a, l)| Prefix::around(Ipv6Addr::from(a).into(), l));
+        let around_v4 = |(a, l)| Prefix::around(Ipv4Addr::from(a).into(), l);
+        let around_v6 = |(a, l)| Prefix::around(Ipv6Addr::from(a).into(), l);
+        let v4 = (any::<u32>(), 0u8..=32).prop_map(around_v4);
+        let v6 = (any::<u128>(), 0u8..=128).prop_map(around_v6);
+        // Close together, for the map to have crowded places too.
+        let near_v4 = (0x0a01_0200_u32..0x0a01_0400, 20u8..=32).prop_map(around_v4);
+        let near_v6 = (0_u128..1 << 9, 100u8..=128)
+            .prop_map(move |(a, l)| around_v6((0x2001_0db8 << 96 | a << 90, l - 80)));
         let value = (0_usize..3).prop_map(PlaceId::at);
-        prop::collection::btree_map(prop_oneof![v4, v6], value, 0..16)
-            .prop_map(|m| m.into_iter().collect())
+        let any = prop_oneof![v4, v6, near_v4, near_v6];
+        prop::collection::btree_map(any, value, 0..48).prop_map(|m| m.into_iter().collect())
     }
 
     proptest! {

@@ -1,15 +1,30 @@
-//! Address → leaf in few cache lines: a trie of 16 bits a step, whose first step is an array and whose
-//! others are sorted lists.
+//! Address → leaf in few cache lines: a trie whose first step of 16 bits is an array, whose next are tables of 8 bits
+//! where there are many leaves, and whose others are sorted lists of 16 bits.
 //!
 //! Pure. A query's look-up finds nothing of this in the processor's caches, so what counts is how many
-//! places of memory it touches: one for a leaf of at most 16 bits, and for most others a second, since a
-//! list stands together with its entries.
+//! places of memory it touches: one for a leaf of at most 16 bits, for most others a second: an entry of a table,
+//! or a list, which stands together with its entries.
 
-/// Bits of an address that one step goes by.
+/// Bits of an address that the first step and that of a list go by.
 const STEP: u8 = 16;
 
-/// Set in an entry that leads on; the other bits are where its list begins.
-const LEADS_ON: u32 = 1 << 31;
+/// Bits that the step of a table goes by.
+const TABLE_STEP: u8 = 8;
+
+/// Entries of a table.
+const TABLE: usize = 1 << TABLE_STEP;
+
+/// Leaves that a list holds, rather than a table: they stand in one or two cache lines.
+const FEW: usize = 16;
+
+/// Below this many bits all is lists, so that leaves of almost the same address cost no chain of tables.
+const LAST_TABLE: u8 = 32;
+
+/// Set in an entry that leads on to a list; the other bits are where it begins.
+const TO_LIST: u32 = 1 << 31;
+
+/// Set in an entry that leads on to a table; the lower bits are its number.
+const TO_TABLE: u32 = 1 << 30;
 
 /// A leaf: its first address with the highest bit first, its length, its value.
 pub(super) type Leaf = (u128, u8, u16);
@@ -19,6 +34,7 @@ pub(super) type Leaf = (u128, u8, u16);
 pub(super) struct Trie {
     /// An entry for each value of the first 16 bits.
     first: Box<[u32]>,
+    tables: Vec<[u32; TABLE]>,
     /// For each list how many entries it has, less one; where each begins, but for the first, which
     /// begins at 0; and the entries, as two halves.
     lists: Vec<u16>,
@@ -29,50 +45,63 @@ impl Trie {
     /// Builds from leaves in order. Addresses are left-aligned in 128 bits.
     pub(super) fn new(leaves: &[Leaf]) -> Self {
         let mut trie = Self {
-            first: vec![0; 1 << STEP].into(),
+            first: Box::default(),
+            tables: Vec::new(),
             lists: Vec::new(),
             leaves: leaves.len(),
         };
-        for group in leaves.chunk_by(|a, b| a.1 > STEP && b.1 > STEP && same(a, b, 0)) {
-            let Some(leaf) = group.first() else { continue };
-            let from = usize::from(step(leaf.0, 0));
-            let width = 1 << STEP.saturating_sub(leaf.1);
-            let entry = trie.entry(group, 0);
-            if let Some(places) = trie.first.get_mut(from..from + width) {
-                places.fill(entry);
-            }
-        }
+        let mut first = vec![0; 1 << STEP];
+        trie.fill(&mut first, leaves, (0, STEP));
+        trie.first = first.into();
         trie
     }
 
     /// The value of an address, and the length of its leaf.
     pub(super) fn get(&self, address: u128) -> Option<(u16, u8)> {
         let mut entry = self.glance(address)?;
-        let mut rest = address;
-        while entry & LEADS_ON != 0 {
-            rest <<= STEP;
-            let list = self.lists.get(usize::try_from(entry ^ LEADS_ON).ok()?..)?;
-            let (beyond_first, list) = list.split_first()?;
-            let (starts, entries) = list.split_at_checked(usize::from(*beyond_first))?;
-            let wanted = step(rest, 0);
-            let place = starts.partition_point(|start| *start <= wanted);
-            let halves = entries.get(2 * place..)?.first_chunk::<2>()?;
-            entry = u32::from(halves[0]) << 16 | u32::from(halves[1]);
+        let mut rest = address << STEP;
+        while entry & (TO_LIST | TO_TABLE) != 0 {
+            if entry & TO_LIST == 0 {
+                entry = *self.table(entry)?.get(top(rest, TABLE_STEP))?;
+                rest <<= TABLE_STEP;
+            } else {
+                entry = self.search(entry, rest)?;
+                rest <<= STEP;
+            }
         }
         let [_, length, high, low] = entry.to_be_bytes();
         Some((u16::from_be_bytes([high, low]), length))
     }
 
+    /// The entry of a list that holds the address whose bits are left.
+    fn search(&self, entry: u32, rest: u128) -> Option<u32> {
+        let list = self.lists.get(usize::try_from(entry ^ TO_LIST).ok()?..)?;
+        let (beyond_first, list) = list.split_first()?;
+        let (starts, entries) = list.split_at_checked(usize::from(*beyond_first))?;
+        let wanted = top(rest, STEP);
+        let place = starts.partition_point(|start| usize::from(*start) <= wanted);
+        let halves = entries.get(2 * place..)?.first_chunk::<2>()?;
+        Some(u32::from(halves[0]) << 16 | u32::from(halves[1]))
+    }
+
+    fn table(&self, entry: u32) -> Option<&[u32; TABLE]> {
+        self.tables.get(usize::try_from(entry ^ TO_TABLE).ok()?)
+    }
+
     /// What [`Trie::get`] reads first.
     pub(super) fn glance(&self, address: u128) -> Option<u32> {
-        self.first.get(usize::from(step(address, 0))).copied()
+        self.first.get(top(address, STEP)).copied()
     }
 
     /// What [`Trie::get`] reads next, if the first step leads on.
-    pub(super) fn glance_on(&self, address: u128) -> Option<u16> {
+    pub(super) fn glance_on(&self, address: u128) -> Option<u32> {
         let entry = self.glance(address)?;
-        let at = usize::try_from(entry ^ LEADS_ON).ok()?;
-        self.lists.get(at).copied()
+        if entry & TO_TABLE != 0 {
+            let table = self.table(entry)?;
+            return table.get(top(address << STEP, TABLE_STEP)).copied();
+        }
+        let at = usize::try_from(entry ^ TO_LIST).ok()?;
+        self.lists.get(at).copied().map(u32::from)
     }
 
     /// How many leaves there are.
@@ -80,29 +109,47 @@ impl Trie {
         self.leaves
     }
 
-    /// What stands for leaves that agree in the steps up to `depth`: the one leaf that ends there, or
-    /// a list.
-    fn entry(&mut self, group: &[Leaf], depth: u8) -> u32 {
-        match group {
-            [(_, length, value)] if *length <= STEP * (depth + 1) => {
-                u32::from(*length) << 16 | u32::from(*value)
-            }
-            _ => {
-                let at = self.list(group, depth + 1);
-                // Two gigabytes of lists are more than memory has for this.
-                u32::try_from(at).unwrap_or(0) | LEADS_ON
+    /// Sets the entries for each value of so many bits behind as many that all of the leaves have in common.
+    fn fill(&mut self, entries: &mut [u32], leaves: &[Leaf], (known, bits): (u8, u8)) {
+        let ends = known + bits;
+        for part in parts(leaves, known, bits) {
+            let Some(leaf) = part.first() else { continue };
+            let from = top(behind(leaf.0, known), bits);
+            let width = 1 << ends.saturating_sub(leaf.1);
+            let entry = self.entry(part, ends);
+            if let Some(places) = entries.get_mut(from..from + width) {
+                places.fill(entry);
             }
         }
     }
 
-    fn list(&mut self, group: &[Leaf], depth: u8) -> usize {
-        let ends = STEP * (depth + 1);
-        let parts = group.chunk_by(|a, b| a.1 > ends && b.1 > ends && same(a, b, depth));
+    /// What stands for leaves that have so many bits in common: the one leaf that ends there, a table or a list.
+    fn entry(&mut self, leaves: &[Leaf], known: u8) -> u32 {
+        match leaves {
+            [(_, length, value)] if *length <= known => {
+                u32::from(*length) << 16 | u32::from(*value)
+            }
+            // Two gigabytes of lists, and a terabyte of tables, are more than memory has for this.
+            _ if known < LAST_TABLE && leaves.len() > FEW => {
+                let mut table = [0; TABLE];
+                self.fill(&mut table, leaves, (known, TABLE_STEP));
+                self.tables.push(table);
+                u32::try_from(self.tables.len() - 1).unwrap_or(0) | TO_TABLE
+            }
+            _ => {
+                let at = self.list(leaves, known);
+                u32::try_from(at).unwrap_or(0) | TO_LIST
+            }
+        }
+    }
+
+    fn list(&mut self, leaves: &[Leaf], known: u8) -> usize {
         let (mut starts, mut entries) = (Vec::new(), Vec::new());
-        for part in parts {
+        for part in parts(leaves, known, STEP) {
             let Some(leaf) = part.first() else { continue };
-            starts.push(step(leaf.0, depth));
-            let entry = self.entry(part, depth);
+            let start = top(behind(leaf.0, known), STEP);
+            starts.push(u16::try_from(start).unwrap_or(u16::MAX));
+            let entry = self.entry(part, known.saturating_add(STEP));
             let [a, b, c, d] = entry.to_be_bytes();
             entries.extend([u16::from_be_bytes([a, b]), u16::from_be_bytes([c, d])]);
         }
@@ -116,13 +163,19 @@ impl Trie {
     }
 }
 
-/// The 16 bits that a step goes by; the step after the last goes by none.
-fn step(address: u128, depth: u8) -> u16 {
-    let shift = (128 - u32::from(STEP)).checked_sub(u32::from(STEP) * u32::from(depth));
-    let bits = shift.map_or(0, |shift| address >> shift & u128::from(u16::MAX));
-    u16::try_from(bits).unwrap_or(0)
+/// The leaves that one entry stands for, of those that have so many bits in common.
+fn parts(leaves: &[Leaf], known: u8, bits: u8) -> impl Iterator<Item = &[Leaf]> {
+    let ends = known.saturating_add(bits);
+    let value = move |leaf: &Leaf| top(behind(leaf.0, known), bits);
+    leaves.chunk_by(move |a, b| a.1 > ends && b.1 > ends && value(a) == value(b))
 }
 
-fn same(a: &Leaf, b: &Leaf, depth: u8) -> bool {
-    step(a.0, depth) == step(b.0, depth)
+/// What is left of an address behind its first bits.
+fn behind(address: u128, bits: u8) -> u128 {
+    address.checked_shl(bits.into()).unwrap_or(0)
+}
+
+/// The value of the first bits, of which there are at most 16.
+fn top(address: u128, bits: u8) -> usize {
+    usize::try_from(address >> (128 - u32::from(bits))).unwrap_or(0)
 }

@@ -33,6 +33,13 @@ const OPTION_HEAD: usize = 4;
 /// An OPT record without options: root, type, payload, extended code and flags, length.
 const BARE_OPT: usize = 11;
 
+/// Of every OPT record: root, type, payload.
+const OPT_FRONT: [u8; 5] = {
+    let [type_high, type_low] = rtype::OPT.to_be_bytes();
+    let [size_high, size_low] = OWN_UDP_SIZE.to_be_bytes();
+    [0, type_high, type_low, size_high, size_low]
+};
+
 /// How long a connection may be silent between messages, RFC 7766 §6.2.3. Clients that ask are told.
 pub(in crate::dns) const IDLE: Duration = Duration::from_secs(10);
 
@@ -176,14 +183,12 @@ impl Edns {
     ) {
         let size = out.len() + room;
         let error = error.filter(|error| self.reserve(node) + error.length() <= room);
-        let [type_high, type_low] = rtype::OPT.to_be_bytes();
-        let [size_high, size_low] = OWN_UDP_SIZE.to_be_bytes();
-        let [code, _] = (rcode.code() << 4).to_be_bytes();
-        let [flags_high, flags_low] = self.flags().to_be_bytes();
-        let bare: [u8; BARE_OPT] = [
-            0, type_high, type_low, size_high, size_low, code, VERSION, flags_high, flags_low, 0, 0,
-        ];
-        out.extend_from_slice(&bare);
+        let extended_code = u32::from(rcode.code() >> 4) << 24;
+        let version = u32::from(VERSION) << 16;
+        let ttl = extended_code | version | u32::from(self.flags());
+        out.extend_from_slice(&OPT_FRONT);
+        out.extend_from_slice(&ttl.to_be_bytes());
+        put_u16(out, 0);
         let options_at = out.len();
         self.write_options(out, scope, node);
         if let Some(error) = error {
@@ -268,13 +273,11 @@ impl ClientSubnet {
     fn write(&self, out: &mut Vec<u8>, scope: u8) {
         let scope = if self.source == 0 { 0 } else { scope };
         let octets = self.octets();
-        let [high, low] = OPTION_CLIENT_SUBNET.to_be_bytes();
-        // A length of at most 20.
-        let length = u8::try_from(4 + octets).unwrap_or(0);
-        let [family_high, family_low] = self.family.to_be_bytes();
-        let head = [high, low, 0, length, family_high, family_low];
-        out.extend_from_slice(&head);
-        out.extend_from_slice(&[self.source, scope]);
+        // A length of at most 20. One number is one store.
+        let length = u64::try_from(4 + octets).unwrap_or(0);
+        let code_and_length = u64::from(OPTION_CLIENT_SUBNET) << 16 | length;
+        let data = u64::from(self.family) << 16 | u64::from(self.source) << 8 | u64::from(scope);
+        out.extend_from_slice(&(code_and_length << 32 | data).to_be_bytes());
         // All of it and back is less work than a copy of a length that only the query knows.
         out.extend_from_slice(&self.address);
         out.truncate(out.len() - self.address.len() + octets);

@@ -27,15 +27,25 @@ impl WireName {
         length: 0,
     };
 
-    /// Becomes this name, in lower case; `None` when that is too long.
+    /// Becomes this name, in lower case; `None` when that is too long. What stands behind the name
+    /// means nothing.
     pub(super) fn set(&mut self, name: &[u8]) -> Option<&[u8]> {
         self.length = u8::try_from(name.len()).ok()?;
-        self.bytes.get_mut(..name.len())?.copy_from_slice(name);
-        let lanes = self.bytes.as_chunks_mut::<LANES>().0;
-        // A length octet is at most 63 and `A` is 65, so that this changes letters alone. What stands
-        // behind the name means nothing.
-        for lane in lanes.iter_mut().take(name.len().div_ceil(LANES)) {
-            lane.make_ascii_lowercase();
+        let (lanes, rest) = name.as_chunks::<LANES>();
+        for (place, lane) in self.bytes.as_chunks_mut::<LANES>().0.iter_mut().zip(lanes) {
+            *place = lowered(*lane);
+        }
+        match name.last_chunk::<LANES>() {
+            // The last bytes once more are less work than a copy of a length that only the query knows.
+            Some(last) => {
+                let at = name.len() - LANES;
+                *self.bytes.get_mut(at..)?.first_chunk_mut()? = lowered(*last);
+            }
+            None => {
+                self.bytes.get_mut(..rest.len())?.copy_from_slice(rest);
+                let first = self.bytes.first_chunk_mut::<LANES>()?;
+                *first = lowered(*first);
+            }
         }
         Some(self.as_bytes())
     }
@@ -59,6 +69,12 @@ impl WireName {
             .get(..usize::from(self.length))
             .unwrap_or_default()
     }
+}
+
+/// In lower case. A length octet is at most 63 and `A` is 65, so that this changes letters alone.
+fn lowered(mut lane: [u8; LANES]) -> [u8; LANES] {
+    lane.make_ascii_lowercase();
+    lane
 }
 
 /// Reads an uncompressed name, as every question has it: nothing stands before it that a pointer

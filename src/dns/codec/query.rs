@@ -100,6 +100,7 @@ struct Counts {
 }
 
 /// Reads a message. `name` is the place for the name that it asks for.
+#[inline]
 pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Message<'q> {
     let mut cursor = Cursor::new(message);
     let Some((id, flags, counts)) = read_header(&mut cursor) else {

@@ -252,16 +252,18 @@ impl<'q, 'o> Reply<'q, 'o> {
             | if self.fits { 0 } else { TC }
             | u16::from(low & 0x0f);
         let questions = u16::from(!self.head.question.is_empty());
-        let header = [
-            self.head.id,
-            flags,
-            questions,
-            self.answers,
-            self.authorities,
-            self.additionals,
-        ];
+        // Stores of several fields at once cost what one costs.
+        let wide = |fields: [u16; 4]| {
+            fields
+                .into_iter()
+                .fold(0, |wide, field| wide << 16 | u64::from(field))
+        };
+        let front = wide([self.head.id, flags, questions, self.answers]);
+        let back = u32::from(self.authorities) << 16 | u32::from(self.additionals);
         if let Some(place) = self.out.first_chunk_mut::<HEADER>() {
-            place.copy_from_slice(header.map(u16::to_be_bytes).as_flattened());
+            let (front_place, back_place) = place.split_at_mut(8);
+            front_place.copy_from_slice(&front.to_be_bytes());
+            back_place.copy_from_slice(&back.to_be_bytes());
         }
         self.rcode
     }

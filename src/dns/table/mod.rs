@@ -32,7 +32,7 @@ pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 use steered::Shared;
 pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
-pub(super) use warm::{Ahead, Located, Wanted};
+pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
 use super::dnssec::{Memo, Signatures};
 use crate::config::plan::Plan;

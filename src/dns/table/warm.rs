@@ -5,9 +5,7 @@
 //! queries do not depend on each other: close together in one loop, they wait together.
 
 use std::hint::black_box;
-use std::net::IpAddr;
-
-use smallvec::SmallVec;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::AnswerTable;
 use super::names::Node;
@@ -15,8 +13,9 @@ use crate::geo::{PlaceId, Seek};
 use crate::ids::ServiceId;
 use crate::steering::Snapshot;
 
-/// As many queries as come with one system call.
-const BATCH: usize = 32;
+/// How many queries are read, fetched for and answered together: enough to wait for memory together, and so few
+/// that what is known of them stays in the processor's nearest cache.
+pub(in crate::dns) const GROUP: usize = 8;
 
 /// What a query will look for.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +23,14 @@ pub(in crate::dns) struct Wanted<'q> {
     /// In lower case.
     pub(in crate::dns) name: &'q [u8],
     pub(in crate::dns) client: IpAddr,
+}
+
+impl Wanted<'_> {
+    /// Of a message that is no query.
+    pub(in crate::dns) const NOTHING: Self = Self {
+        name: &[],
+        client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    };
 }
 
 /// What was found for a query before it is answered, and need not be found again.
@@ -44,50 +51,47 @@ pub(in crate::dns) struct Located {
 }
 
 impl AnswerTable {
-    /// Touches what these queries will look for, and says of each what was found.
-    pub(in crate::dns) fn warm(
-        &self,
+    /// Touches what a group of queries will look for, and says of each in its place what was found.
+    pub(in crate::dns) fn warm<'t>(
+        &'t self,
         snapshot: &Snapshot,
         wanted: &[Wanted<'_>],
-    ) -> SmallVec<[Ahead<'_>; BATCH]> {
+        aheads: &mut [Ahead<'t>; GROUP],
+    ) {
         let names = self.names();
-        let hashes: SmallVec<[u64; BATCH]> = wanted
-            .iter()
-            .map(|wanted| names.hash(wanted.name))
-            .collect();
-        let mut ahead: SmallVec<[Ahead<'_>; BATCH]> = hashes
-            .iter()
-            .zip(wanted)
-            .map(|(hash, wanted)| Ahead {
-                node: names.glance(*hash, wanted.name.len()),
-                located: None,
-            })
-            .collect();
-        let seeks: SmallVec<[Option<Seek<'_, PlaceId>>; BATCH]> = ahead
-            .iter()
-            .zip(wanted)
-            .map(|(ahead, wanted)| {
-                let node = ahead.node?;
-                black_box(node.first_byte());
-                let seek = snapshot.clients.seek(node.steered?, wanted.client)?;
-                black_box(seek.glance());
-                Some(seek)
-            })
-            .collect();
-        for seek in seeks.iter().flatten() {
+        for (ahead, wanted) in aheads.iter_mut().zip(wanted) {
+            ahead.node = names.glance(names.hash(wanted.name), wanted.name.len());
+        }
+        let mut seeks: [Option<(ServiceId, Seek<'_, PlaceId>)>; GROUP] = [const { None }; GROUP];
+        let places = seeks.iter_mut().zip(aheads.iter());
+        for ((place, ahead), wanted) in places.zip(wanted) {
+            let Some(node) = ahead.node else { continue };
+            black_box(node.first_byte());
+            let Some(service) = node.steered else {
+                continue;
+            };
+            let seek = snapshot.clients.seek(service, wanted.client);
+            *place = seek.map(|seek| (service, seek));
+            black_box(seek.and_then(|seek| seek.glance()));
+        }
+        for (_, seek) in seeks.iter().flatten() {
             black_box(seek.glance_on());
         }
-        for (ahead, seek) in ahead.iter_mut().zip(&seeks) {
-            ahead.located = seek.as_ref().and_then(|seek| {
-                let service = ahead.node?.steered?;
-                let (place, scope) = seek.find()?;
-                Some(Located {
-                    service,
-                    place,
-                    scope,
-                })
-            });
+        for (ahead, seek) in aheads.iter_mut().zip(&seeks) {
+            if let Some((service, seek)) = seek {
+                ahead.located = Located::at(*service, seek);
+            }
         }
-        ahead
+    }
+}
+
+impl Located {
+    fn at(service: ServiceId, seek: &Seek<'_, PlaceId>) -> Option<Self> {
+        let (place, scope) = seek.find()?;
+        Some(Self {
+            service,
+            place,
+            scope,
+        })
     }
 }
