@@ -136,10 +136,11 @@ impl Accepting {
             let (serving, turn) = (serving.clone(), turns.begin());
             async move {
                 let request = request.map(Source::Hyper);
+                // Boxed: hyper moves it several times.
                 let Answer {
                     response,
                     in_flight,
-                } = serving.answer_after(None, request, None).await;
+                } = Box::pin(serving.answer_after(None, request, None)).await;
                 Ok::<_, Infallible>(response.map(|body| InTurn::new(body, turn, in_flight)))
             }
         });
@@ -201,8 +202,7 @@ impl Serving {
             },
             interim,
         };
-        // Boxed: hyper moves it several times for a stream of HTTP/2.
-        let response = Box::pin(handle(context, worker, arrival, request)).await;
+        let response = handle(context, worker, arrival, request).await;
         Answer {
             response,
             in_flight,

@@ -34,6 +34,9 @@ use crate::proxy::problem::Problem;
 /// lost (RFC 9112 §9.5).
 const LAST_REQUEST: Duration = Duration::from_secs(1);
 
+/// For how long a connection is ready for the next request without allocating.
+const SOON: Duration = Duration::from_secs(1);
+
 /// How long a connection lingers after its last answer.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -76,26 +79,59 @@ pub(in crate::proxy) async fn serve(
     stop: CancellationToken,
     handler: impl Handler,
 ) {
-    let (mut line, interim) = (Line::new(io), Interim::default());
-    let mut pause = Pause::new(times, stop);
+    let mut conversation = Conversation {
+        line: Line::new(io),
+        interim: Interim::default(),
+        pause: Pause::new(times, stop),
+        handler,
+    };
     loop {
-        pause.begin();
-        let next = poll_fn(|cx| pause.poll_head(&mut line, cx)).await;
-        let after = match next {
-            // Boxed: a connection that is idle has no room for it.
-            Next::Head(head, took) => {
-                Box::pin(turn(&mut line, &handler, &interim, head, took)).await
-            }
-            Next::Refused(problem, took) => {
-                let text = handler.refuse(&problem, took);
-                return say_last(&mut line, &text).await;
-            }
-            Next::End => After::Last,
-        };
-        match after {
-            After::Next => line.shrink(),
-            After::Last => return close(&mut line).await,
+        let next = conversation.next(times.idle).await;
+        // Boxed: a connection that is idle has no room for it. One that is not has it once for all its requests.
+        match Box::pin(conversation.answer_all(next)).await {
+            After::Next => {}
+            After::Last => return close(&mut conversation.line).await,
             After::Broken | After::Left => return,
+        }
+    }
+}
+
+/// One connection.
+struct Conversation<H> {
+    line: Line,
+    interim: Interim,
+    pause: Pause,
+    handler: H,
+}
+
+impl<H: Handler> Conversation<H> {
+    /// What comes within this time.
+    async fn next(&mut self, within: Duration) -> Next {
+        poll_fn(|cx| self.pause.poll_head(&mut self.line, within, cx)).await
+    }
+
+    /// Answers requests for as long as each comes soon after the one before.
+    async fn answer_all(&mut self, first: Next) -> After {
+        let mut next = first;
+        loop {
+            let (head, took) = match next {
+                Next::Head(head, took) => (head, took),
+                Next::Refused(problem, took) => {
+                    let text = self.handler.refuse(&problem, took);
+                    return say_last(&mut self.line, &text).await;
+                }
+                Next::Nothing if self.pause.is_over() => return After::Last,
+                Next::Nothing => return After::Next,
+                Next::End => return After::Last,
+            };
+            let answered = turn(&mut self.line, &self.handler, &self.interim, head, took);
+            match answered.await {
+                After::Next => {}
+                after @ (After::Last | After::Broken | After::Left) => return after,
+            }
+            self.line.shrink();
+            self.pause.begin();
+            next = self.next(SOON).await;
         }
     }
 }
@@ -105,7 +141,9 @@ enum Next {
     Head(Request<()>, Duration),
     /// It is none, or was not in time.
     Refused(Problem, Option<Duration>),
-    /// Nothing.
+    /// Nothing in that time.
+    Nothing,
+    /// Nothing any more.
     End,
 }
 
@@ -139,7 +177,12 @@ impl Pause {
         self.head_since = None;
     }
 
-    fn poll_head(&mut self, line: &mut Line, cx: &mut Context<'_>) -> Poll<Next> {
+    /// Whether nothing more is waited for.
+    fn is_over(&self) -> bool {
+        self.until(self.times.idle) <= Instant::now()
+    }
+
+    fn poll_head(&mut self, line: &mut Line, within: Duration, cx: &mut Context<'_>) -> Poll<Next> {
         loop {
             match line.head() {
                 Ok(Some(head)) => {
@@ -160,17 +203,17 @@ impl Pause {
         if line.has_more() && self.head_since.is_none() {
             self.head_since = Some(Instant::now());
         }
-        self.poll_late(cx)
+        self.poll_late(within, cx)
     }
 
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Next> {
+    fn poll_late(&mut self, within: Duration, cx: &mut Context<'_>) -> Poll<Next> {
         if self.stopped.is_none() && self.stop.as_mut().poll(cx).is_ready() {
             self.stopped = Some(Instant::now());
         }
-        ready!(self.poll_until(self.until(), cx));
+        ready!(self.poll_until(self.until(within), cx));
         Poll::Ready(match self.head_since {
             Some(_) => self.refused(Problem::Stalled),
-            None => Next::End,
+            None => Next::Nothing,
         })
     }
 
@@ -178,12 +221,12 @@ impl Pause {
         Next::Refused(problem, self.head_since.map(|since| since.elapsed()))
     }
 
-    /// When nothing more is waited for.
-    fn until(&self) -> Instant {
+    /// When no head is waited for any more that has this time to begin.
+    fn until(&self, within: Duration) -> Instant {
         match (self.head_since, self.stopped) {
             (Some(since), _) => since + self.times.head,
-            (None, Some(stopped)) => stopped.max(self.began) + LAST_REQUEST,
-            (None, None) => self.began + self.times.idle,
+            (None, Some(stopped)) => stopped.max(self.began) + within.min(LAST_REQUEST),
+            (None, None) => self.began + within.min(self.times.idle),
         }
     }
 
@@ -202,9 +245,10 @@ impl Pause {
 }
 
 /// Says the last words.
-async fn say_last(line: &mut Line, text: &[u8]) {
-    if line.writer().write_all(text).await.is_ok() {
-        close(line).await;
+async fn say_last(line: &mut Line, text: &[u8]) -> After {
+    match line.writer().write_all(text).await {
+        Ok(()) => After::Last,
+        Err(_) => After::Broken,
     }
 }
 

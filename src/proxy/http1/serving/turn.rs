@@ -1,7 +1,7 @@
 //! One request of a client and its answer.
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
@@ -71,8 +71,12 @@ pub(super) async fn turn(
         request.extensions_mut().insert(leaving);
     }
     let hints = (asked.version == Version::HTTP_11).then_some(interim);
-    let answering = handler.answer(request, took, hints);
-    let Some(answer) = wait(line, interim, answering).await else {
+    let answer = {
+        // Pinned where it is made: it is too large to be moved for each request.
+        let answering = pin!(handler.answer(request, took, hints));
+        wait(line, interim, answering).await
+    };
+    let Some(answer) = answer else {
         return After::Broken;
     };
     let switches = answer.response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -92,9 +96,8 @@ pub(super) async fn turn(
 async fn wait(
     line: &mut Line,
     interim: &Interim,
-    answering: impl Future<Output = Answer>,
+    mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
-    let mut answering = pin!(answering);
     poll_fn(|cx| {
         let answered = answering.as_mut().poll(cx);
         line.hear(interim, cx);
