@@ -1,14 +1,13 @@
 //! A request from its head to the head of its answer.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CONNECTION, HOST, LOCATION};
+use http::header::CONNECTION;
 use http::request::Parts;
-use http::uri::{self, Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
 use tokio::time::Instant;
 
 use super::accept::Face;
@@ -17,26 +16,22 @@ use super::activity::Activity;
 use super::affinity::{Known, Session};
 use super::body::{Arriving, Body, Source};
 use super::carried::{Carried, Carriers, Reader};
-use super::client_cert;
 use super::connection::Connection;
 use super::consistency::Store;
 use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
-use super::headers::{
-    Hop, X_REQUEST_ID, add_forwarding, ask_upgrade, is_grpc, join_cookies, remove_what_ends_here,
-    request_id, upgrade_of,
-};
+use super::headers::{X_REQUEST_ID, is_grpc, request_id, upgrade_of};
 use super::interim::Interim;
 use super::onward::covers;
 use super::outcome::count_problem;
 use super::pace::Pace;
-use super::problem::{self, Problem, Shed};
+use super::problem::{Problem, Shed};
 use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
 use super::{beacon, http2, inbound};
 use crate::clock;
-use crate::config::plan::{Access, HttpMode, ResidencyBy, Service, Writes};
+use crate::config::plan::{Access, ResidencyBy, Service, Writes};
 use crate::ids::ServiceId;
 use crate::positions::{Mark, Minted, Now, Visit};
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
@@ -161,7 +156,7 @@ pub(super) struct Asked<'a> {
     pub(super) service: &'a Service,
     pub(super) host: String,
     client: IpAddr,
-    trusted: bool,
+    pub(super) trusted: bool,
     pub(super) access: Access,
     pub(super) store: Option<Store<'a>>,
     /// What it carries of the edge's own; none: nothing.
@@ -376,33 +371,6 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// Plain http sends clients to https, unless it is told to serve.
-    fn redirect(
-        &self,
-        parts: &Parts,
-        asked: &Asked<'_>,
-    ) -> Result<Option<Response<Body>>, Problem> {
-        let listen = &self.live.snapshot.plan.listen;
-        if self.connection.face != Face::Http || listen.http_mode == HttpMode::Serve {
-            return Ok(None);
-        }
-        let port = match listen.https.first().map(SocketAddr::port) {
-            None | Some(443) => String::new(),
-            Some(port) => format!(":{port}"),
-        };
-        let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-        let path = if path == "*" { "/" } else { path };
-        let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host))
-            .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
-        let mut response = Response::new(Body::Empty);
-        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
-        let headers = response.headers_mut();
-        headers.insert(LOCATION, location);
-        let node = &self.live.snapshot.plan.node.name;
-        problem::insert_own_answer(headers, node, "plain http is redirected to https");
-        Ok(Some(response))
-    }
-
     fn decide(&self, asked: &Asked<'_>, visit: &Visit, parts: &Parts) -> Decision {
         let snapshot = &self.live.snapshot;
         let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
@@ -441,50 +409,6 @@ impl<'a> Exchange<'a> {
         let decision = steer(snapshot, &ask, asked.known.draw);
         self.journal.inspect(|journal| journal.decided(&decision));
         decision
-    }
-
-    /// Makes the client's head the origin's.
-    fn prepare(
-        &self,
-        parts: &mut Parts,
-        asked: &Asked<'_>,
-        upgrade: Option<HeaderValue>,
-    ) -> Result<(), Problem> {
-        let authority = match parts.uri.authority() {
-            Some(authority) => authority.clone(),
-            None => authority_of(&parts.headers, &asked.host)?,
-        };
-        let headers = &mut parts.headers;
-        remove_what_ends_here(headers);
-        match &asked.carried {
-            Some(carried) => carried.leave_others(headers),
-            None => join_cookies(headers),
-        }
-        let hop = Hop {
-            peer: &self.connection.source_value,
-            trusted: asked.trusted,
-            host: authority.as_str(),
-            scheme: self.connection.face.scheme(),
-            version: parts.version,
-            via: &self.live.routes.via,
-            request_id: self.id,
-        };
-        add_forwarding(headers, &hop);
-        let verified = self.connection.tls.as_ref();
-        let verified = verified.and_then(|tls| tls.client_cert.as_ref());
-        client_cert::tell(headers, verified, asked.trusted);
-        self.journal.inspect(|journal| journal.traced(headers));
-        if let Some(protocol) = upgrade {
-            ask_upgrade(headers, protocol);
-        }
-        let mut uri = uri::Parts::default();
-        uri.path_and_query = parts.uri.path_and_query().cloned();
-        uri.path_and_query
-            .get_or_insert(PathAndQuery::from_static("/"));
-        uri.scheme = Some(self.connection.face.uri_scheme());
-        uri.authority = Some(authority);
-        parts.uri = Uri::from_parts(uri).map_err(|error| Problem::Malformed(error.to_string()))?;
-        Ok(())
     }
 
     fn note_served(&self, asked: &Asked<'_>, decision: &Decision, forwarded: &Forwarded) {
@@ -529,13 +453,6 @@ fn check_switch(forwarded: &Forwarded, websocket: Option<&Handshake>) -> Result<
             Err(Problem::BrokenOrigin(why.to_owned()))
         }
     }
-}
-
-/// The authority that an HTTP/1.1 request names: its Host, else the service's.
-fn authority_of(headers: &HeaderMap, host: &str) -> Result<Authority, Problem> {
-    let named = headers.get(HOST).map(HeaderValue::as_bytes);
-    Authority::try_from(named.unwrap_or(host.as_bytes()))
-        .map_err(|error| Problem::Malformed(error.to_string()))
 }
 
 /// Bounds a whole request, from its beginning; zero: not.

@@ -41,6 +41,7 @@ mod outcome;
 mod pace;
 mod pass_on;
 mod pool;
+mod prepare;
 mod preread;
 mod problem;
 mod replay;

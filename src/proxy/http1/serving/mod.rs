@@ -7,20 +7,19 @@
 mod answer_head;
 mod from_client;
 mod line;
+mod pause;
 mod turn;
 
 use std::future::poll_fn;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::{Instant, Sleep};
-use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use tokio_util::sync::CancellationToken;
 
 pub(in crate::proxy) use self::from_client::FromClient;
 use self::line::{Line, MOST_DISCARDED};
+use self::pause::{Next, Pause};
 pub(in crate::proxy) use self::turn::Leaving;
 use self::turn::{After, DISCARD, turn};
 use super::{Io, Tunnel};
@@ -29,10 +28,6 @@ use crate::proxy::body::Source;
 use crate::proxy::crowd::InFlight;
 use crate::proxy::interim::Interim;
 use crate::proxy::problem::Problem;
-
-/// How long connections without a request are kept open at the end: what is on its way to one that closes would be
-/// lost (RFC 9112 §9.5).
-const LAST_REQUEST: Duration = Duration::from_secs(1);
 
 /// For how long a connection is ready for the next request without allocating.
 const SOON: Duration = Duration::from_secs(1);
@@ -132,114 +127,6 @@ impl<H: Handler> Conversation<H> {
             self.line.shrink();
             self.pause.begin();
             next = self.next(SOON).await;
-        }
-    }
-}
-
-/// What comes after a pause.
-enum Next {
-    Head(Request<()>, Duration),
-    /// It is none, or was not in time.
-    Refused(Problem, Option<Duration>),
-    /// Nothing in that time.
-    Nothing,
-    /// Nothing any more.
-    End,
-}
-
-/// The time between an answer and the next head.
-struct Pause {
-    times: Times,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
-    /// Set to when something may be late, or before that: it is not set anew for each head.
-    sleep: Pin<Box<Sleep>>,
-    began: Instant,
-    /// Since when a head has been arriving.
-    head_since: Option<Instant>,
-    /// Since when the connection is to end.
-    stopped: Option<Instant>,
-}
-
-impl Pause {
-    fn new(times: Times, stop: CancellationToken) -> Self {
-        Self {
-            times,
-            stop: Box::pin(stop.cancelled_owned()),
-            sleep: Box::pin(tokio::time::sleep(times.idle)),
-            began: Instant::now(),
-            head_since: None,
-            stopped: None,
-        }
-    }
-
-    fn begin(&mut self) {
-        self.began = Instant::now();
-        self.head_since = None;
-    }
-
-    /// Whether nothing more is waited for.
-    fn is_over(&self) -> bool {
-        self.until(self.times.idle) <= Instant::now()
-    }
-
-    fn poll_head(&mut self, line: &mut Line, within: Duration, cx: &mut Context<'_>) -> Poll<Next> {
-        loop {
-            match line.head() {
-                Ok(Some(head)) => {
-                    let took = self
-                        .head_since
-                        .map_or(Duration::ZERO, |since| since.elapsed());
-                    return Poll::Ready(Next::Head(head, took));
-                }
-                Err(refusal) => return Poll::Ready(self.refused(refusal.into())),
-                Ok(None) => {}
-            }
-            match line.poll_fill(cx) {
-                Poll::Ready(Ok(1..)) => {}
-                Poll::Ready(Ok(0) | Err(_)) => return Poll::Ready(Next::End),
-                Poll::Pending => break,
-            }
-        }
-        if line.has_more() && self.head_since.is_none() {
-            self.head_since = Some(Instant::now());
-        }
-        self.poll_late(within, cx)
-    }
-
-    fn poll_late(&mut self, within: Duration, cx: &mut Context<'_>) -> Poll<Next> {
-        if self.stopped.is_none() && self.stop.as_mut().poll(cx).is_ready() {
-            self.stopped = Some(Instant::now());
-        }
-        ready!(self.poll_until(self.until(within), cx));
-        Poll::Ready(match self.head_since {
-            Some(_) => self.refused(Problem::Stalled),
-            None => Next::Nothing,
-        })
-    }
-
-    fn refused(&self, problem: Problem) -> Next {
-        Next::Refused(problem, self.head_since.map(|since| since.elapsed()))
-    }
-
-    /// When no head is waited for any more that has this time to begin.
-    fn until(&self, within: Duration) -> Instant {
-        match (self.head_since, self.stopped) {
-            (Some(since), _) => since + self.times.head,
-            (None, Some(stopped)) => stopped.max(self.began) + within.min(LAST_REQUEST),
-            (None, None) => self.began + within.min(self.times.idle),
-        }
-    }
-
-    fn poll_until(&mut self, until: Instant, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            if self.sleep.deadline() > until {
-                self.sleep.as_mut().reset(until);
-            }
-            ready!(self.sleep.as_mut().poll(cx));
-            if until <= Instant::now() {
-                return Poll::Ready(());
-            }
-            self.sleep.as_mut().reset(until);
         }
     }
 }

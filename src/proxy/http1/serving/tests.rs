@@ -5,8 +5,10 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::Instant;
 
 use super::super::super::body::{Body, Whole};
+use super::pause::LAST_REQUEST;
 use super::*;
 
 const TIMES: Times = Times {
