@@ -288,18 +288,7 @@ impl<'a> Exchange<'a> {
         let plan = &live.snapshot.plan;
         http2::check_request(parts)?;
         let host = inbound::host(parts)?;
-        let service_id = live
-            .routes
-            .service(&host)
-            .ok_or_else(|| Problem::UnknownHost(host.clone()))?;
-        let sni = self
-            .connection
-            .tls
-            .as_ref()
-            .and_then(|tls| tls.sni.as_deref());
-        if sni.is_some_and(|sni| live.routes.identities.is_misdirected(sni, &host)) {
-            return Err(Problem::Misdirected(host));
-        }
+        let service_id = self.service_for(&host)?;
         let service = plan.services.of(service_id);
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
@@ -323,15 +312,8 @@ impl<'a> Exchange<'a> {
         let known = session.find(carried.as_deref(), &parts.headers, client);
         let tokens = carried.as_ref().map_or(&[][..], |carried| &carried.tokens);
         let visit = store.map_or_else(Visit::default, |store| store.visit(tokens, access, now));
-        let whole = service.timeouts.request;
-        let pace = Pace {
-            activity: Arc::new(Activity::new()),
-            idle: service.timeouts.idle,
-            deadline: (!whole.is_zero()).then(|| self.began + whole),
-            rate: 0,
-        };
         let asked = Asked {
-            pace,
+            pace: self.pace(service),
             // Its messages come when there is something to say.
             body_rate: if is_grpc(&parts.headers) {
                 0
@@ -352,6 +334,29 @@ impl<'a> Exchange<'a> {
             now_ms: now.steady_ms,
         };
         Ok((asked, visit))
+    }
+
+    /// The service that answers for a host on this connection.
+    fn service_for(&self, host: &str) -> Result<ServiceId, Problem> {
+        let routes = &self.live.routes;
+        let service = routes.service(host);
+        let service = service.ok_or_else(|| Problem::UnknownHost(host.to_owned()))?;
+        let tls = self.connection.tls.as_ref();
+        let sni = tls.and_then(|tls| tls.sni.as_deref());
+        if sni.is_some_and(|sni| routes.identities.is_misdirected(sni, host)) {
+            return Err(Problem::Misdirected(host.to_owned()));
+        }
+        Ok(service)
+    }
+
+    fn pace(&self, service: &Service) -> Pace {
+        let whole = service.timeouts.request;
+        Pace {
+            activity: Arc::new(Activity::new()),
+            idle: service.timeouts.idle,
+            deadline: (!whole.is_zero()).then(|| self.began + whole),
+            rate: 0,
+        }
     }
 
     pub(super) fn session<'s>(
