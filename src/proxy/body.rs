@@ -120,9 +120,10 @@ pub(super) struct Arriving {
     journal: Option<Arc<Journal>>,
 }
 
-/// How long, and for how many bytes, the rest of a request is read that nobody wants any more.
-const LINGER: Duration = Duration::from_secs(5);
-const MOST_LINGERED: usize = 32 << 20;
+/// How long, and for how many bytes, the rest of a request is read that nobody wants any more: a client that is still
+/// sending must be able to see the answer before its connection or stream is reset (RFC 9112 §9.6, RFC 9113 §8.1).
+pub(super) const DISCARD: Duration = Duration::from_secs(5);
+pub(super) const MOST_DISCARDED: usize = 32 << 20;
 
 impl Arriving {
     /// A request's body. If it is given up before its end over HTTP/2, the rest is read and dropped for a while: a client
@@ -209,13 +210,13 @@ impl Drop for Arriving {
         if let (Some(rest), true, Ok(runtime)) =
             (rest, self.lingers, tokio::runtime::Handle::try_current())
         {
-            runtime.spawn(async { tokio::time::timeout(LINGER, read_away(rest)).await });
+            runtime.spawn(async { tokio::time::timeout(DISCARD, read_away(rest)).await });
         }
     }
 }
 
 async fn read_away(mut rest: Source) {
-    let mut left = MOST_LINGERED;
+    let mut left = MOST_DISCARDED;
     while let Some(Ok(frame)) = rest.frame().await {
         let length = frame.data_ref().map_or(0, Bytes::len);
         match left.checked_sub(length) {

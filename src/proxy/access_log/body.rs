@@ -22,7 +22,7 @@ impl Logged {
 }
 
 impl Drop for Logged {
-    /// hyper asks no more of a body that says that it has ended, and nothing of one that must not be sent.
+    /// Nothing more is asked of a body that says that it has ended, and nothing at all of one that must not be sent.
     fn drop(&mut self) {
         if let Some(line) = &self.line
             && (self.body.is_end_stream() || line.journal().is_head())

@@ -14,12 +14,9 @@ use super::super::Io;
 use super::super::inbox::Inbox;
 use super::super::tunnel::Tunnel;
 use super::from_client::FromClient;
+use crate::proxy::body::MOST_DISCARDED;
 use crate::proxy::guard::{Part, Refusal, Requests};
 use crate::proxy::interim::Interim;
-
-/// For how many bytes the rest of a request is read that nobody wants any more: a client that is still sending must
-/// be able to see the answer before the connection is reset (RFC 9112 §9.6).
-pub(super) const MOST_DISCARDED: usize = 32 << 20;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 

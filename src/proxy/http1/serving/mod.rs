@@ -18,13 +18,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::proxy) use self::from_client::FromClient;
-use self::line::{Line, MOST_DISCARDED};
+use self::line::Line;
 use self::pause::{Next, Pause};
 pub(in crate::proxy) use self::turn::Leaving;
-use self::turn::{After, DISCARD, turn};
+use self::turn::{After, turn};
 use super::{Io, Tunnel};
 use crate::proxy::access_log::Logged;
-use crate::proxy::body::Source;
+use crate::proxy::body::{DISCARD, MOST_DISCARDED, Source};
 use crate::proxy::crowd::InFlight;
 use crate::proxy::interim::Interim;
 use crate::proxy::problem::Problem;

@@ -15,14 +15,11 @@ use super::answer_head::Asked;
 use super::line::Line;
 use super::{Answer, Handler};
 use crate::proxy::access_log::Logged;
-use crate::proxy::body::Source;
+use crate::proxy::body::{DISCARD, Source};
 use crate::proxy::expect::expects_continue;
 use crate::proxy::guard::keeps_connection;
 use crate::proxy::headers::upgrade_of;
 use crate::proxy::interim::Interim;
-
-/// How long the rest of a request is read that nobody wants any more (RFC 9112 §9.6).
-pub(super) const DISCARD: Duration = Duration::from_secs(5);
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
