@@ -7,6 +7,7 @@ mod accept;
 mod access_log;
 mod activity;
 mod affinity;
+mod ahead;
 mod announced;
 mod answered;
 mod asker;

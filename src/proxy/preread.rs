@@ -1,22 +1,13 @@
 //! A client's connection from its first byte: a PROXY header is read from those who are believed, and what
 //! came with it is read again by whoever comes next.
 
-use std::io;
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
-
+use super::ahead::Ahead;
 use super::inbound::is_trusted;
-use super::write_through::write_through;
 use crate::config::plan::{Listen, ProxyHeader};
 use crate::proxy_protocol::{Beginning, Ends, LONGEST_HEADER, Said, read};
-
-/// A stream of which something was read ahead.
-pub(super) struct Preread<S> {
-    stream: S,
-    ahead: Vec<u8>,
-}
 
 /// Why a connection is closed before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,12 +39,12 @@ pub(super) async fn preread<S: AsyncRead + Unpin>(
     stream: S,
     own: Ends,
     listen: &Listen,
-) -> Option<(Preread<S>, Ends)> {
+) -> Option<(Ahead<S>, Ends)> {
     let is_believed = listen.proxy_header != ProxyHeader::Off
         && is_trusted(own.source.ip().to_canonical(), &listen.trusted_proxies);
-    let mut preread = Preread {
+    let mut preread = Ahead {
         stream,
-        ahead: Vec::new(),
+        ahead: BytesMut::new(),
     };
     if !is_believed {
         return Some((preread, own));
@@ -86,13 +77,13 @@ fn count(result: &'static str) {
     metrics::counter!("meridian_proxy_headers_total", "result" => result).increment(1);
 }
 
-impl<S: AsyncRead + Unpin> Preread<S> {
+impl<S: AsyncRead + Unpin> Ahead<S> {
     /// What the header says; none: there is none, and there need not be one.
     async fn header(&mut self, wanted: ProxyHeader) -> Result<Option<Said>, Refused> {
         loop {
             match read(&self.ahead) {
                 Ok(Beginning::Header(said, length)) => {
-                    self.ahead.drain(..length);
+                    self.ahead.advance(length);
                     return Ok(Some(said));
                 }
                 Ok(Beginning::None) if wanted == ProxyHeader::Required => {
@@ -113,24 +104,3 @@ impl<S: AsyncRead + Unpin> Preread<S> {
         }
     }
 }
-
-impl<S: AsyncRead + Unpin> AsyncRead for Preread<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buf);
-        }
-        let length = self.ahead.len().min(buf.remaining());
-        buf.put_slice(self.ahead.get(..length).unwrap_or_default());
-        self.ahead.drain(..length);
-        if self.ahead.is_empty() {
-            self.ahead = Vec::new(); // A connection lives long, and needs this no more.
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-write_through!(Preread);
