@@ -1,16 +1,19 @@
 //! Watches the files of the configuration: the kernel's word, debounced, with a poll as safety net.
 //!
 //! Folders are watched rather than files, so that renames and symlink swaps are seen. Whatever the
-//! kernel says, only a change of what the files hold counts.
+//! kernel says, only a change of what the files hold counts. It is not asked about each write: a log in
+//! the same folder would wake the edge for every line. A file that was written is told of once it is closed.
 
-use std::collections::BTreeSet;
 use std::collections::hash_map::DefaultHasher;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use futures_util::StreamExt;
+use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::mpsc;
 
 /// Editors write in several steps; the last one counts.
@@ -25,35 +28,90 @@ const POLL: Duration = Duration::from_secs(5);
 /// A file over this is known by its size and its times, since each look would read all of it.
 const READ_WHOLE: u64 = 4 << 20;
 
+/// Room for what the kernel tells at once, bytes.
+const TOLD: usize = 4 << 10;
+
 /// Watches files and folders.
 pub(super) struct Watch {
-    watcher: Option<RecommendedWatcher>,
+    folders: Option<Folders>,
     stirred: mpsc::Receiver<()>,
     watched: Vec<PathBuf>,
-    folders: BTreeSet<PathBuf>,
     seen: u64,
+}
+
+/// The folders that the kernel tells of.
+struct Folders {
+    watches: Watches,
+    by_path: BTreeMap<PathBuf, WatchDescriptor>,
+}
+
+impl Folders {
+    /// None yet, and the way to say that something in one stirs.
+    fn new(stir: mpsc::Sender<()>) -> io::Result<Self> {
+        let told = Inotify::init()?.into_event_stream([0; TOLD])?;
+        let watches = told.watches();
+        tokio::spawn(pass_on(told, stir));
+        Ok(Self {
+            watches,
+            by_path: BTreeMap::new(),
+        })
+    }
+
+    /// Watches these from now on.
+    fn follow(&mut self, folders: &BTreeSet<PathBuf>) {
+        for (_, gone) in self
+            .by_path
+            .extract_if(.., |folder, _| !folders.contains(folder))
+        {
+            // It may have been deleted, which ends the watch as well.
+            let _ = self.watches.remove(gone);
+        }
+        for folder in folders {
+            self.add(folder);
+        }
+    }
+
+    fn add(&mut self, folder: &Path) {
+        let renamed = WatchMask::MOVED_FROM | WatchMask::MOVED_TO;
+        let changed = WatchMask::CREATE | WatchMask::DELETE | WatchMask::CLOSE_WRITE;
+        let mask = renamed | changed | WatchMask::ATTRIB | WatchMask::ONLYDIR;
+        match self.watches.add(folder, mask) {
+            Ok(descriptor) => {
+                self.by_path.insert(folder.to_owned(), descriptor);
+            }
+            Err(error) => {
+                tracing::debug!(folder = %folder.display(), %error, "not watched; polled");
+            }
+        }
+    }
+}
+
+/// Stirs whenever the kernel tells of something, until nobody listens.
+async fn pass_on(mut told: EventStream<[u8; TOLD]>, stir: mpsc::Sender<()>) {
+    loop {
+        tokio::select! {
+            event = told.next() => match event {
+                // Full means that somebody is awake already.
+                Some(Ok(_)) => drop(stir.try_send(())),
+                Some(Err(_)) | None => return,
+            },
+            () = stir.closed() => return,
+        }
+    }
 }
 
 impl Watch {
     /// Begins to watch.
     pub(super) fn new(paths: Vec<PathBuf>) -> Self {
         let (stir, stirred) = mpsc::channel(1);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            if event.is_ok_and(|event| !event.kind.is_access()) {
-                // Full means that somebody is awake already.
-                let _ = stir.try_send(());
-            }
-        });
-        let watcher = watcher
-            .inspect_err(|error| tracing::warn!(%error, "files cannot be watched; they are polled"))
-            .ok();
-        let seen = fingerprint(&paths);
+        let folders = Folders::new(stir).inspect_err(
+            |error| tracing::warn!(%error, "files cannot be watched; they are polled"),
+        );
         let mut watch = Self {
-            watcher,
+            folders: folders.ok(),
             stirred,
             watched: Vec::new(),
-            folders: BTreeSet::new(),
-            seen,
+            seen: fingerprint(&paths),
         };
         watch.follow(paths);
         watch
@@ -61,19 +119,9 @@ impl Watch {
 
     /// Watches these from now on.
     pub(super) fn follow(&mut self, paths: Vec<PathBuf>) {
-        let folders: BTreeSet<PathBuf> = paths.iter().flat_map(|path| folders_of(path)).collect();
-        if let Some(watcher) = &mut self.watcher {
-            for gone in self.folders.difference(&folders) {
-                // It may have been deleted, which ends the watch as well.
-                let _ = watcher.unwatch(gone);
-            }
-            for new in folders.difference(&self.folders) {
-                if let Err(error) = watcher.watch(new, RecursiveMode::NonRecursive) {
-                    tracing::debug!(folder = %new.display(), %error, "not watched; polled");
-                }
-            }
+        if let Some(folders) = &mut self.folders {
+            folders.follow(&paths.iter().flat_map(|path| folders_of(path)).collect());
         }
-        self.folders = folders;
         if paths != self.watched {
             self.watched = paths;
             self.seen = fingerprint(&self.watched);
@@ -88,7 +136,7 @@ impl Watch {
     /// Returns when what the files hold has changed and settled.
     pub(super) async fn changed(&mut self) {
         loop {
-            // Either wakes; the sender lives as long as the watcher, and without one there is the poll.
+            // Either wakes; the sender lives as long as the kernel tells, and without it there is the poll.
             if let Ok(Some(())) = tokio::time::timeout(POLL, self.stirred.recv()).await {
                 let settling = async {
                     while tokio::time::timeout(SETTLE, self.stirred.recv())
@@ -104,7 +152,7 @@ impl Watch {
                 self.seen = now;
                 return;
             }
-            if self.watcher.is_none() {
+            if self.folders.is_none() {
                 tokio::time::sleep(POLL).await;
             }
         }
@@ -174,6 +222,8 @@ fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write;
+
     use tokio::time::{Instant, interval, sleep};
 
     use super::*;
@@ -184,7 +234,7 @@ mod tests {
         std::fs::write(&file, "before").unwrap();
         let mut watch = Watch::new(vec![file.clone()]);
         let (stir, stirred) = mpsc::channel(1);
-        (watch.watcher, watch.stirred) = (None, stirred);
+        (watch.folders, watch.stirred) = (None, stirred);
         std::fs::write(&file, "after").unwrap();
         (watch, stir)
     }
@@ -234,7 +284,7 @@ mod tests {
         let file = folder.path().join("edge.yaml");
         std::fs::write(&file, "before").unwrap();
         let mut watch = Watch::new(vec![file.clone()]);
-        watch.watcher = None;
+        watch.folders = None;
         let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(none.is_err(), "nothing has changed");
         std::fs::write(&file, "after").unwrap();
@@ -263,10 +313,40 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("edge.yaml"), "same").unwrap();
         let mut watch = Watch::new(vec![folder.path().to_owned()]);
-        watch.watcher = None;
+        watch.folders = None;
         std::fs::write(folder.path().join("access.log"), "a line").unwrap();
         std::fs::write(folder.path().join(".hidden.yaml"), "hidden").unwrap();
         let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(none.is_err());
+    }
+
+    #[tokio::test]
+    async fn the_kernel_tells_of_files_that_are_closed_and_of_no_single_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut log = std::fs::File::create(folder.path().join("access.log")).unwrap();
+        let mut told = Inotify::init()
+            .unwrap()
+            .into_event_stream([0; TOLD])
+            .unwrap();
+        let mut folders = Folders {
+            watches: told.watches(),
+            by_path: BTreeMap::new(),
+        };
+        folders.follow(&BTreeSet::from([folder.path().to_owned()]));
+        for _ in 0..10 {
+            log.write_all(b"a line\n").unwrap();
+        }
+        std::fs::write(folder.path().join("edge.yaml"), "written").unwrap();
+        std::fs::rename(
+            folder.path().join("edge.yaml"),
+            folder.path().join("moved.yaml"),
+        )
+        .unwrap();
+        let mut names = Vec::new();
+        while names.last().is_none_or(|name| name != "moved.yaml") {
+            names.push(told.next().await.unwrap().unwrap().name.unwrap());
+        }
+        // Created, closed, and moved from there to here.
+        assert_eq!(names, ["edge.yaml", "edge.yaml", "edge.yaml", "moved.yaml"]);
     }
 }
