@@ -110,6 +110,9 @@ class Running:
         self.name, self.case, self.runs, self.port = configure.__name__, case, [], free_port()
         self.home = folder / f"{self.name}-{self.port}"
         self.home.mkdir()
+        # Not among the configuration: whoever watches that would be told of each line.
+        (folder / "logs").mkdir(exist_ok=True)
+        self.log = folder / "logs" / self.home.name
         behind = origins.tokens if configure is peers.meridian_tokens else origins.plain
         back = origins.load if case.own_origin else behind
         command = configure(self.home, self.port, back, origins.far)
@@ -142,18 +145,17 @@ class Running:
         return Run(said["done"] / said["seconds"], said["p50"], said["p99"]), said["done"]
 
     def h2load(self, seconds):
-        log = self.home / "log"
-        log.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
         tls = ["--tls13-ciphers=TLS_AES_128_GCM_SHA256", "--groups=X25519", f"--connect-to=127.0.0.1:{self.port}"]
         words = [str(word).format(home=self.home) for word in self.case.words]
         headers = [f"--header={header}" for header in self.headers]
         url = f"https://{peers.HOST}:{self.port}{self.case.path}"
-        command = ["h2load", "-t", 1, "-D", seconds, f"--log-file={log}", *tls, *words, *headers, url]
+        command = ["h2load", "-t", 1, "-D", seconds, f"--log-file={self.log}", *tls, *words, *headers, url]
         said = client(command, seconds + PATIENCE)
         done, failed, errored = map(int, re.search(r"(\d+) succeeded, (\d+) failed, (\d+) errored", said).groups())
         if failed or errored or not done or "TLSv1.3" not in said:
             sys.exit(f"{self.name} failed under h2load:\n{said}")
-        took = sorted(int(line.split()[2]) for line in log.read_text().splitlines())
+        took = sorted(int(line.split()[2]) for line in self.log.read_text().splitlines())
         return Run(done / seconds, took[len(took) // 2], took[len(took) * 99 // 100]), done
 
     def run(self, *more):
