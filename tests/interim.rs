@@ -122,13 +122,70 @@ fn a_client_of_http_1_0_gets_the_answer_alone() {
 }
 
 #[test]
-fn curl_gets_hints_over_http_1_1_and_the_answer_over_http_2() {
+fn curl_gets_hints_over_both_versions_of_http() {
     let edge = edge(hasty(), "");
-    let one = edge.curl("www.example.com", "/a", &["--http1.1"]);
-    assert!(one.head.contains("103 Early Hints"), "{}", one.head);
-    assert_eq!((one.status, one.body.as_str()), (200, "ok"));
-    let two = edge.curl("www.example.com", "/a", &["--http2"]);
-    assert_eq!((two.status, two.body.as_str()), (200, "ok"));
+    for version in ["--http1.1", "--http2"] {
+        let answer = edge.curl("www.example.com", "/a", &[version]);
+        assert!(answer.head.contains(" 103 "), "{}", answer.head);
+        assert!(answer.head.contains("link: </a>"), "{}", answer.head);
+        assert_eq!((answer.status, answer.body.as_str()), (200, "ok"));
+    }
+}
+
+/// An origin of HTTP/2 that says a hint and asks for the body before it answers with what it was sent.
+async fn hinting(listener: tokio::net::TcpListener) {
+    while let Ok((stream, _)) = listener.accept().await {
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                tokio::spawn(hint_and_echo(request, respond));
+            }
+        });
+    }
+}
+
+async fn hint_and_echo(
+    request: http::Request<h2::RecvStream>,
+    mut respond: h2::server::SendResponse<bytes::Bytes>,
+) {
+    let said = |status: u16| http::Response::builder().status(status);
+    let hint = said(103).header("link", "</a.css>").body(()).unwrap();
+    respond.send_informational(hint).unwrap();
+    if request.headers().contains_key("expect") {
+        let go_on = said(100).body(()).unwrap();
+        respond.send_informational(go_on).unwrap();
+    }
+    let mut sent = Vec::new();
+    let mut body = request.into_body();
+    while let Some(Ok(data)) = body.data().await {
+        sent.extend_from_slice(&data);
+    }
+    let head = said(200).body(()).unwrap();
+    let mut answer = respond.send_response(head, false).unwrap();
+    answer.send_data(sent.into(), true).unwrap();
+}
+
+#[test]
+fn an_origin_of_http_2_hints_and_asks_for_bodies_too() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listening = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = runtime.block_on(listening).unwrap();
+    let origin = listener.local_addr().unwrap();
+    let _origin = runtime.spawn(hinting(listener));
+    let edge = Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['h2c://{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com] }} }}
+"
+    ));
+    for version in ["--http1.1", "--http2"] {
+        let body = ["-d", "hello", "-H", "Expect: 100-continue", version];
+        let answer = edge.curl("www.example.com", "/up", &body);
+        let head = &answer.head;
+        assert!(head.contains(" 103 ") && head.contains(" 100 "), "{head}");
+        assert!(head.contains("link: </a.css>"), "{head}");
+        assert_eq!((answer.status, answer.body.as_str()), (200, "hello"));
+    }
 }
 
 const EXPECTING: &str = "POST /up HTTP/1.1\r\nHost: www.example.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";

@@ -1,6 +1,6 @@
 //! Whether an HTTP/2 origin takes WebSockets: SETTINGS_ENABLE_CONNECT_PROTOCOL in its first frame (RFC 8441 §3).
 //!
-//! hyper knows it, and tells neither when it has come nor whoever sends. So the first frame is read on its way.
+//! The h2 crate knows it, and does not tell when it has come. So the first frame is read on its way.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
+use super::http2::Heard;
 use super::write_through::write_through;
 
 /// What an origin has announced; none: nothing yet.
@@ -24,16 +25,18 @@ const ENABLE_CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
 /// A connection to an HTTP/2 origin, whose first frame is noted.
 pub(super) struct Announcing<S> {
     stream: S,
+    heard: Heard,
     /// What has come of the first frame; none: it has been read.
     first: Option<Vec<u8>>,
     tell: watch::Sender<Option<bool>>,
 }
 
 impl<S> Announcing<S> {
-    pub(super) fn new(stream: S) -> (Self, Announced) {
+    pub(super) fn new(stream: S, heard: Heard) -> (Self, Announced) {
         let (tell, announced) = watch::channel(None);
         let announcing = Self {
             stream,
+            heard,
             first: Some(Vec::new()),
             tell,
         };
@@ -72,6 +75,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Announcing<S> {
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        self.heard.note();
         if self.first.is_some() {
             self.note(buf.filled().get(before..).unwrap_or_default());
         }

@@ -10,12 +10,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::HeaderMap;
 use http_body_util::BodyExt;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::access_log::Journal;
 use super::expect::{Gate, Wanted, Wish};
 use super::headers::remove_own;
 use super::http1::{FromClient, Http1, Reading};
+use super::http2::Receiving;
 use super::pace::{Pace, Timer};
 use super::replay::Replayed;
 
@@ -70,8 +71,10 @@ pub(super) struct Whole {
 
 /// A body as it is read.
 pub(super) enum Source {
+    /// There is none.
+    Nothing,
     /// Of a client or an origin over HTTP/2.
-    Hyper(Incoming),
+    Http2(Receiving),
     /// Of a client over HTTP/1.1.
     Client(FromClient),
     /// Of an origin over HTTP/1.1.
@@ -87,7 +90,8 @@ impl HttpBody for Source {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut *self {
-            Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(BodyError::broken),
+            Self::Nothing => Poll::Ready(None),
+            Self::Http2(body) => Pin::new(body).poll_frame(cx),
             Self::Client(body) => Pin::new(body).poll_frame(cx),
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
         }
@@ -95,7 +99,8 @@ impl HttpBody for Source {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Hyper(body) => body.is_end_stream(),
+            Self::Nothing => true,
+            Self::Http2(body) => body.is_end_stream(),
             Self::Client(body) => body.is_end_stream(),
             Self::Http1(body) => body.is_end_stream(),
         }
@@ -103,7 +108,8 @@ impl HttpBody for Source {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Hyper(body) => body.size_hint(),
+            Self::Nothing => SizeHint::with_exact(0),
+            Self::Http2(body) => body.size_hint(),
             Self::Client(body) => body.size_hint(),
             Self::Http1(body) => body.size_hint(),
         }
@@ -131,7 +137,7 @@ impl Arriving {
     /// connection sees to that.
     pub(super) fn request(body: Source, journal: Option<&Arc<Journal>>) -> Self {
         Self {
-            lingers: matches!(body, Source::Hyper(_)),
+            lingers: matches!(body, Source::Http2(_)),
             body: Some(body),
             gate: None,
             journal: journal.cloned(),
@@ -185,7 +191,7 @@ impl Arriving {
     fn take_connection(&mut self) -> Option<Http1> {
         match &mut self.body {
             Some(Source::Http1(reading)) => reading.take_connection(),
-            Some(Source::Hyper(_) | Source::Client(_)) | None => None,
+            Some(Source::Nothing | Source::Http2(_) | Source::Client(_)) | None => None,
         }
     }
 

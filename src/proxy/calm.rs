@@ -1,4 +1,4 @@
-//! A client's HTTP/2 connection as hyper sees it: a flood of frames ends it, and so does a head that does not end.
+//! A client's HTTP/2 connection as the h2 crate sees it: a flood of frames ends it, and so does a head that does not end.
 
 use std::io;
 use std::pin::Pin;
@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::Sleep;
 
 use super::frames::Frames;
+use super::http2::Heard;
 
 /// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 §6.8, §7), whatever streams were begun.
 const GOAWAY: [u8; 17] = [
@@ -18,6 +19,7 @@ const GOAWAY: [u8; 17] = [
 /// A connection whose frames are counted.
 pub(super) struct Calm<S> {
     stream: S,
+    heard: Heard,
     frames: Frames,
     /// How long the preface, and each head, may take.
     limit: Duration,
@@ -29,9 +31,10 @@ pub(super) struct Calm<S> {
 
 impl<S> Calm<S> {
     /// The preface, and each head, take at most `limit`.
-    pub(super) fn new(stream: S, limit: Duration) -> Self {
+    pub(super) fn new(stream: S, limit: Duration, heard: Heard) -> Self {
         Self {
             stream,
+            heard,
             frames: Frames::new(),
             limit,
             arriving: None,
@@ -85,6 +88,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Calm<S> {
         }
         if this.ended.is_none() {
             let new = buf.filled().get(before..).unwrap_or_default();
+            this.heard.note();
             if this.frames.receive(new) {
                 return Poll::Ready(Ok(()));
             }

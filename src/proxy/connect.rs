@@ -4,8 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::client::conn::http2;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use nix::errno::Errno;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
@@ -14,26 +12,11 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use super::announced::{Announced, Announcing};
-use super::body::Body;
 use super::http1::Http1;
+use super::http2::Http2;
 use super::pool::Endpoint;
 use super::problem::Problem;
 use crate::config::plan::{OriginScheme, OriginUrl};
-
-/// HTTP/2 pings an idle origin this often, so that a dead one is noticed.
-const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
-
-/// What an HTTP/2 origin may send of one answer ahead of its client, bytes: at 100 ms of round trip that is
-/// 5 MB/s.
-const STREAM_WINDOW: u32 = 512 << 10;
-
-/// The same of all answers on a connection: so much that clients which do not read, each of which holds a stream's
-/// window, hold up nobody else.
-const CONNECTION_WINDOW: u32 = 1 << 30;
-
-/// What of a request may be ahead of an HTTP/2 origin, bytes.
-const STREAM_BUFFER: usize = 64 << 10;
 
 /// What a request is sent on.
 pub(super) enum Sender {
@@ -41,13 +24,6 @@ pub(super) enum Sender {
     Http1(Http1),
     /// Many at once.
     Http2(Http2),
-}
-
-/// An HTTP/2 connection.
-#[derive(Clone)]
-pub(super) struct Http2 {
-    pub(super) sender: http2::SendRequest<Body>,
-    pub(super) takes_websockets: Announced,
 }
 
 /// Which HTTP versions will do.
@@ -171,22 +147,10 @@ async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let (stream, takes_websockets) = Announcing::new(stream);
-    let (sender, connection) = http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .keep_alive_interval(KEEP_ALIVE_EVERY)
-        .keep_alive_while_idle(true)
-        .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buf_size(STREAM_BUFFER)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| unreachable(url, &error.to_string()))?;
-    tokio::spawn(connection);
-    Ok(Sender::Http2(Http2 {
-        sender,
-        takes_websockets,
-    }))
+    let http2 = Http2::open(stream).await;
+    http2
+        .map(Sender::Http2)
+        .map_err(|error| unreachable(url, &error.to_string()))
 }
 
 #[cfg(test)]

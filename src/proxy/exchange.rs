@@ -8,17 +8,15 @@ use std::time::Duration;
 use http::header::HOST;
 use http::request::Parts;
 use http::uri::{self, PathAndQuery};
-use http::{Request, Response, StatusCode, Uri, Version};
-use hyper::client::conn::TrySendError;
+use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
 use super::activity::Activity;
-use super::body::{Body, BodyError, Source};
-use super::connect::{self, Http2, Sender};
+use super::body::{Body, Source};
+use super::connect::{self, Sender};
 use super::expect::Wanted;
-use super::guard::Head;
 use super::http1::{Http1, RequestHead, Unanswered};
-use super::http2::check_answer;
+use super::http2::{self, Http2, check_answer};
 use super::interim::Interim;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
@@ -142,7 +140,9 @@ async fn send(
         headers: &parts.headers,
     };
     patience.activity.touch();
-    let asking = http1.ask(&head, body, |said| hear(parts, patience.interim, said));
+    let asking = http1.ask(&head, body, |said| {
+        hear(parts, patience.interim, said.status, &said.headers);
+    });
     match patience.wait(asking).await {
         Ok(Ok(response)) => Exchanged::Answered(response.map(Source::Http1), lease),
         Ok(Err(unanswered)) => unanswered_by(endpoint, unanswered),
@@ -151,12 +151,12 @@ async fn send(
 }
 
 /// Passes on what the origin says before it answers.
-fn hear(parts: &Parts, interim: Option<&Interim>, said: &Head) {
-    if said.status == StatusCode::CONTINUE {
+fn hear(parts: &Parts, interim: Option<&Interim>, status: StatusCode, headers: &HeaderMap) {
+    if status == StatusCode::CONTINUE {
         let wanted = parts.extensions.get::<Wanted>();
         wanted.into_iter().for_each(Wanted::open);
     } else if let Some(interim) = interim {
-        interim.say(said.status, &said.headers);
+        interim.say(status, headers);
     }
 }
 
@@ -181,7 +181,7 @@ fn out_of_patience(endpoint: &Endpoint<'_>, limit: Duration) -> Exchanged {
 }
 
 async fn send_http2(
-    mut http2: Http2,
+    http2: Http2,
     lease: Lease,
     endpoint: &Endpoint<'_>,
     parts: &Parts,
@@ -196,21 +196,21 @@ async fn send_http2(
         Ok(request) => request,
         Err(problem) => return Exchanged::Lost(problem),
     };
-    // hyper's HTTP/2 client does not tell of interim answers.
-    let wanted = parts.extensions.get::<Wanted>();
-    wanted.into_iter().for_each(Wanted::open);
     patience.activity.touch();
-    match patience.wait(http2.sender.try_send_request(request)).await {
+    let asking = http2.ask(request, |said| {
+        hear(parts, patience.interim, said.status(), said.headers());
+    });
+    match patience.wait(asking).await {
         Ok(Ok(mut response)) => match check_answer(&response) {
             Ok(()) => {
                 if opens_websocket {
                     as_switch(&parts.headers, &mut response);
                 }
-                Exchanged::Answered(response.map(Source::Hyper), lease)
+                Exchanged::Answered(response.map(Source::Http2), lease)
             }
             Err(why) => Exchanged::Lost(malformed(endpoint, why)),
         },
-        Ok(Err(error)) => failed(endpoint, error),
+        Ok(Err(why)) => failed(endpoint, why),
         Err(limit) => out_of_patience(endpoint, limit),
     }
 }
@@ -230,43 +230,29 @@ async fn announced(http2: &Http2, endpoint: &Endpoint<'_>) -> Result<(), Problem
     Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)))
 }
 
-fn failed(endpoint: &Endpoint<'_>, mut failure: TrySendError<Request<Body>>) -> Exchanged {
-    let unsent = failure.take_message();
-    let why = format!("{}: {}", endpoint.url, failure.error());
-    match unsent {
-        Some(request) => Exchanged::Unsent(Problem::Unreachable(why), request.into_body()),
-        None if was_refused(failure.error()) => Exchanged::Refused(Problem::Unreachable(why)),
-        None => Exchanged::Lost(
-            client_fault(failure.error())
-                .or_else(|| origin_fault(endpoint, failure.error()))
-                .unwrap_or(Problem::BrokenOrigin(why)),
-        ),
+fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Exchanged {
+    let say = |error: &h2::Error| format!("{}: {error}", endpoint.url);
+    match why {
+        http2::Unanswered::Unsent(error, body) => {
+            Exchanged::Unsent(Problem::Unreachable(say(&error)), body)
+        }
+        http2::Unanswered::Client(error) => Exchanged::Lost(Problem::from(&error)),
+        http2::Unanswered::Broken(error) if was_refused(&error) => {
+            Exchanged::Refused(Problem::Unreachable(say(&error)))
+        }
+        http2::Unanswered::Broken(error) if is_malformed(&error) => {
+            Exchanged::Lost(malformed(endpoint, &error.to_string()))
+        }
+        http2::Unanswered::Broken(error) => Exchanged::Lost(Problem::BrokenOrigin(say(&error))),
+        http2::Unanswered::Endless => {
+            Exchanged::Lost(malformed(endpoint, "there is no end of interim answers"))
+        }
     }
 }
 
-/// The errors that led to this one.
-fn causes(error: &hyper::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
-    std::iter::successors(error.source(), |cause: &&(dyn Error + 'static)| {
-        (*cause).source()
-    })
-}
-
-/// What the client did wrong, if it was its body that broke the exchange off.
-fn client_fault(error: &hyper::Error) -> Option<Problem> {
-    causes(error)
-        .find_map(|cause| cause.downcast_ref::<BodyError>())
-        .map(Problem::from)
-}
-
-/// What the origin sent instead of an answer, if that broke the exchange off.
-fn origin_fault(endpoint: &Endpoint<'_>, error: &hyper::Error) -> Option<Problem> {
-    let is_malformed = |error: &h2::Error| {
-        !error.is_remote() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
-    };
-    let why = causes(error)
-        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
-        .find(|error| is_malformed(error))?;
-    Some(malformed(endpoint, &why.to_string()))
+/// Whether what the origin sent is no answer.
+fn is_malformed(error: &h2::Error) -> bool {
+    !error.is_remote() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
 }
 
 fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
@@ -275,13 +261,9 @@ fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
 
 /// Nothing of the request was processed: REFUSED_STREAM, or its stream is above the last one that a GOAWAY names
 /// (RFC 9113 §8.7, §6.8). Streams below that get no error of the GOAWAY's.
-fn was_refused(error: &hyper::Error) -> bool {
-    causes(error)
-        .filter_map(|cause| cause.downcast_ref::<h2::Error>())
-        .any(|error| {
-            let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            error.is_remote() && (is_refused || error.is_go_away())
-        })
+fn was_refused(error: &h2::Error) -> bool {
+    let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    error.is_remote() && (is_refused || error.is_go_away())
 }
 
 /// The authority that the client asked for.

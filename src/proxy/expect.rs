@@ -52,9 +52,9 @@ pub(super) struct Gate {
 
 /// Whether a request's client waits until it is asked for the body.
 pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
-    // RFC 9110 §10.1.1: HTTP/1.0 has no interim answers. Over HTTP/2 hyper cannot say 100.
+    // RFC 9110 §10.1.1: HTTP/1.0 has no interim answers.
     let expect = || request.headers().get(header::EXPECT);
-    request.version() == Version::HTTP_11
+    request.version() >= Version::HTTP_11
         && expect().is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 

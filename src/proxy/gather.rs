@@ -1,8 +1,7 @@
 //! A client's HTTP/2 connection whose small writes leave together.
 //!
-//! The HTTP/2 library writes and flushes each answer by itself, which costs a TLS record and a system call
-//! each. Here a flush lets the tasks that are ready run first, a few times over: their answers on the same
-//! connection are written with it. Nothing waits for what is not ready.
+//! The h2 crate writes each frame by itself, which costs a TLS record and a system call each. It flushes when all that
+//! was said has been written.
 
 use std::io;
 use std::pin::Pin;
@@ -16,16 +15,10 @@ const MOST: usize = 16 << 10;
 /// Room that a connection keeps while nothing is gathered.
 const KEPT: usize = 2 << 10;
 
-/// How often the tasks that are ready go first. An answer passes through three of them: the origin's
-/// connection, its stream, and this connection.
-const TURNS: u8 = 3;
-
 /// A stream that gathers what is written to it.
 pub(super) struct Gather<S> {
     stream: S,
     gathered: Vec<u8>,
-    /// How often the task was put behind those that are ready, since it began to gather.
-    turns: u8,
 }
 
 impl<S: AsyncWrite + Unpin> Gather<S> {
@@ -33,7 +26,6 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         Self {
             stream,
             gathered: Vec::new(),
-            turns: 0,
         }
     }
 
@@ -87,12 +79,6 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.gathered.is_empty() && self.turns < TURNS {
-            self.turns += 1;
-            cx.waker().wake_by_ref();
-            return Poll::Ready(Ok(()));
-        }
-        self.turns = 0;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -134,20 +120,17 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_flushed_within_few_turns_leaves_together() {
+    async fn what_is_written_before_a_flush_leaves_together() {
         let (mut client, edge) = duplex(1 << 20);
         let mut edge = Gather::new(edge);
         let mut cx = Context::from_waker(Waker::noop());
         for part in [b"one ", b"two "] {
             edge.write_all(part).await.unwrap();
-            assert!(Pin::new(&mut edge).poll_flush(&mut cx).is_ready());
             let early = Pin::new(&mut client).poll_read(&mut cx, &mut ReadBuf::new(&mut [0; 9]));
             assert!(early.is_pending());
         }
         edge.write_all(b"three").await.unwrap();
-        for _ in 2..=TURNS {
-            edge.flush().await.unwrap();
-        }
+        edge.flush().await.unwrap();
         let mut said = [0; 32];
         let length = client.read(&mut said).await.unwrap();
         assert_eq!(&said[..length], b"one two three");

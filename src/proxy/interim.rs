@@ -1,62 +1,98 @@
-//! Interim answers (1xx) on their way to a client over HTTP/1.1.
+//! Interim answers (1xx) on their way to a client.
 //!
-//! They are written before the answer that they belong to (RFC 9110 §15.2). What cannot be written in that time is
+//! They are sent before the answer that they belong to (RFC 9110 §15.2). What cannot be sent in that time is
 //! dropped: a client may never rely on an interim answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Response, StatusCode};
 
 use super::headers::{remove_what_ends_here, write_field};
 
-/// The most bytes that wait to be written: a client that reads nothing gets no more hints.
+/// The most bytes that wait to be sent: a client that reads nothing gets no more hints.
 const MOST_WAITING: usize = 64 << 10;
 
-/// What origins say before they answer, on one connection of a client.
+/// What a head counts for beside its fields, bytes.
+const HEAD: usize = 32;
+
+/// What is said before an answer: on one connection of a client over HTTP/1.1, or one stream over HTTP/2.
 #[derive(Clone, Default)]
 pub(super) struct Interim(Arc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    text: Mutex<Vec<u8>>,
-    /// Whether there is anything to write, to be asked before the lock is taken.
+    waiting: Mutex<Waiting>,
+    /// Whether there is anything to send, to be asked before the lock is taken.
     is_waiting: AtomicBool,
 }
 
+#[derive(Default)]
+struct Waiting {
+    heads: Vec<Response<()>>,
+    /// How long they are, about.
+    bytes: usize,
+}
+
 impl Interim {
-    fn text(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
         // Each critical section leaves it whole, even if it were to panic.
-        self.0.text.lock().unwrap_or_else(PoisonError::into_inner)
+        let waiting = self.0.waiting.lock();
+        waiting.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Passes an interim answer on, but for 100, which the edge says when it takes the body, and 101.
     pub(super) fn say(&self, status: StatusCode, headers: &HeaderMap) {
         let is_ours = [StatusCode::CONTINUE, StatusCode::SWITCHING_PROTOCOLS].contains(&status);
-        let mut text = self.text();
-        if !is_ours && text.len() <= MOST_WAITING {
-            write(status, headers.clone(), &mut text);
-            self.0.is_waiting.store(true, Ordering::Release);
+        if !is_ours {
+            self.push(status, headers.clone());
         }
     }
 
-    /// Moves what is to be written to the end of `waiting`, which bounds that with it.
-    pub(super) fn take_into(&self, waiting: &mut Vec<u8>) {
-        if !self.0.is_waiting.swap(false, Ordering::Acquire) {
+    /// Tells a client over HTTP/2 that its body is wanted. Over HTTP/1.1 the connection does.
+    pub(super) fn ask_for_body(&self) {
+        self.push(StatusCode::CONTINUE, HeaderMap::new());
+    }
+
+    fn push(&self, status: StatusCode, mut headers: HeaderMap) {
+        let mut waiting = self.waiting();
+        if waiting.bytes > MOST_WAITING {
             return;
         }
-        let text = std::mem::take(&mut *self.text());
+        remove_what_ends_here(&mut headers);
+        let fields = headers
+            .iter()
+            .map(|(name, value)| name.as_str().len() + value.len());
+        waiting.bytes += HEAD + fields.sum::<usize>();
+        let mut head = Response::new(());
+        *head.status_mut() = status;
+        *head.headers_mut() = headers;
+        waiting.heads.push(head);
+        self.0.is_waiting.store(true, Ordering::Release);
+    }
+
+    /// What is to be sent.
+    pub(super) fn take(&self) -> Vec<Response<()>> {
+        if !self.0.is_waiting.swap(false, Ordering::Acquire) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.waiting()).heads
+    }
+
+    /// Moves what is to be sent over HTTP/1.1 to the end of `waiting`, which bounds that with it.
+    pub(super) fn take_into(&self, waiting: &mut Vec<u8>) {
+        let heads = self.take();
         if waiting.len() <= MOST_WAITING {
-            waiting.extend_from_slice(&text);
+            heads.iter().for_each(|head| write(head, waiting));
         }
     }
 }
 
-fn write(status: StatusCode, mut headers: HeaderMap, text: &mut Vec<u8>) {
-    remove_what_ends_here(&mut headers);
+fn write(head: &Response<()>, text: &mut Vec<u8>) {
+    let status = head.status();
     let reason = status.canonical_reason().unwrap_or_default();
     text.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
-    for (name, value) in &headers {
+    for (name, value) in head.headers() {
         write_field(name, value, text);
     }
     text.extend_from_slice(b"\r\n");

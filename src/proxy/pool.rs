@@ -12,9 +12,10 @@ use tokio::time::Instant;
 use super::access_log::Tried;
 use super::activity::Activity;
 use super::body::{BodyError, Held};
-use super::connect::{Http2, Sender, Wanted, connect};
+use super::connect::{Sender, Wanted, connect};
 use super::context::Worker;
 use super::http1::Http1;
+use super::http2::Http2;
 use super::origin_tls::OriginTls;
 use super::problem::Problem;
 use super::witness::Testimony;
@@ -158,8 +159,8 @@ impl Shelf {
 
     fn take(&self) -> Option<Sender> {
         let mut kept = lock(&self.kept);
-        if let Some(http2) = &kept.http2 {
-            if !http2.sender.is_closed() {
+        if let Some(http2) = &mut kept.http2 {
+            if !http2.is_closed() {
                 return Some(Sender::Http2(http2.clone()));
             }
             kept.http2 = None;
@@ -196,7 +197,7 @@ impl Shelf {
 /// The sender once it takes a request; none if it is closed.
 async fn usable(mut sender: Sender) -> Option<Sender> {
     if let Sender::Http2(http2) = &mut sender {
-        let ready = tokio::time::timeout(READY_WITHIN, http2.sender.ready()).await;
+        let ready = tokio::time::timeout(READY_WITHIN, http2.ready()).await;
         return matches!(ready, Ok(Ok(()))).then_some(sender);
     }
     Some(sender)

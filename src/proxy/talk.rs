@@ -1,53 +1,31 @@
 //! A client's connection from its first byte to its last: PROXY header, TLS, HTTP/1.1 or HTTP/2, and a graceful end.
 
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
-use hyper::body::Incoming;
-use hyper::server::conn::http2;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepting, Face};
 use super::body::Source;
-use super::calm::Calm;
 use super::client_cert;
 use super::connection::{Connection, Tls};
-use super::gather::Gather;
 use super::handle::{Arrival, handle};
-use super::http1::{self, Answer, Handler, Times};
+use super::handler::{Answer, Handler, Times};
 use super::inbound::is_trusted;
 use super::interim::Interim;
 use super::outcome::count_problem;
 use super::preread::preread;
 use super::problem::{Problem, Shed};
-use super::turns::{InTurn, Turns};
-use super::unread::{Moving, Streams};
+use super::tunnel::Io;
+use super::unread::Moving;
+use super::{http1, http2};
 use crate::chance;
 use crate::proxy_protocol::Ends;
-
-/// Requests at once on one HTTP/2 connection.
-const MOST_STREAMS: u32 = 256;
-
-/// The largest head of an HTTP/2 request, bytes.
-const LARGEST_HEAD: u32 = 256 << 10;
-
-/// What an HTTP/2 client may send ahead of its origin, of one request and of all on its connection, bytes. The h2 crate
-/// ends a connection on which small DATA frames wait for more than half of its window, counting 256 bytes for each that
-/// has less: at this ratio a stream of messages of 29 bytes and more is held back by its own window before that.
-const STREAM_WINDOW: u32 = 512 << 10;
-const CONNECTION_WINDOW: u32 = 8 << 20;
-
-/// What an answer over HTTP/2 may be ahead of its client, bytes.
-const STREAM_BUFFER: usize = 64 << 10;
 
 /// What is spoken on a connection that is open.
 type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -97,22 +75,14 @@ impl Accepting {
         let tls = agreed(tls, began.elapsed());
         let connection = Connection::new(self.face, peer, ends, Some(tls));
         Some(if is_http2 {
-            Box::pin(self.http2(stream, connection))
+            self.http2(stream, connection)
         } else {
             self.http1(stream, connection)
         })
     }
 
-    fn http1<S>(self, stream: S, client: Arc<Connection>) -> Talk
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + Sync + 'static,
-    {
-        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
-        let times = Times {
-            head: timeouts.headers,
-            idle: timeouts.idle,
-        };
-        let stop = self.stop.clone();
+    fn http1(self, stream: impl Io + 'static, client: Arc<Connection>) -> Talk {
+        let (times, stop) = (self.times(), self.stop.clone());
         let serving = Serving {
             accepting: self,
             client,
@@ -120,57 +90,21 @@ impl Accepting {
         Box::pin(http1::serve(Box::new(stream), times, stop, serving))
     }
 
-    async fn http2<S>(self, stream: S, client: Arc<Connection>)
-    where
-        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    {
-        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
-        let (stop, turns) = (self.stop.clone(), Turns::new());
-        let idle = turns.clone();
-        let stream = Gather::new(Calm::new(stream, timeouts.headers));
-        let serving = Arc::new(Serving {
+    fn http2(self, stream: impl Io + 'static, client: Arc<Connection>) -> Talk {
+        let (times, stop) = (self.times(), self.stop.clone());
+        let serving = Serving {
             accepting: self,
             client,
-        });
-        let service = service_fn(move |request: Request<Incoming>| {
-            let (serving, turn) = (serving.clone(), turns.begin());
-            async move {
-                let request = request.map(Source::Hyper);
-                // Boxed: hyper moves it several times.
-                let Answer {
-                    response,
-                    in_flight,
-                } = Box::pin(serving.answer_after(None, request, None)).await;
-                Ok::<_, Infallible>(response.map(|body| InTurn::new(body, turn, in_flight)))
-            }
-        });
-        let connection = http2::Builder::new(Streams::new(timeouts.idle))
-            .timer(TokioTimer::new())
-            .keep_alive_interval(timeouts.idle)
-            .max_concurrent_streams(MOST_STREAMS)
-            .max_header_list_size(LARGEST_HEAD)
-            .enable_connect_protocol()
-            .initial_stream_window_size(STREAM_WINDOW)
-            .initial_connection_window_size(CONNECTION_WINDOW)
-            .max_send_buf_size(STREAM_BUFFER)
-            .serve_connection(TokioIo::new(stream), service);
-        let mut connection = std::pin::pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = stop.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
-            }
-            () = idle.until_idle(timeouts.idle) => {
-                connection.as_mut().graceful_shutdown();
-                tokio::select! {
-                    ended = connection => ended,
-                    // What was sent last is not taken, or nothing was ever begun.
-                    () = idle.until_idle_from_now(timeouts.idle) => Ok(()),
-                }
-            }
         };
-        note_end(ended);
+        Box::pin(http2::serve(stream, times, stop, serving))
+    }
+
+    fn times(&self) -> Times {
+        let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
+        Times {
+            head: timeouts.headers,
+            idle: timeouts.idle,
+        }
     }
 }
 
@@ -180,11 +114,11 @@ struct Serving {
     client: Arc<Connection>,
 }
 
-impl Serving {
-    async fn answer_after(
+impl Handler for Serving {
+    async fn answer(
         &self,
-        head: Option<Duration>,
         request: Request<Source>,
+        head: Option<Duration>,
         interim: Option<&Interim>,
     ) -> Answer {
         let Accepting {
@@ -207,17 +141,6 @@ impl Serving {
             response,
             in_flight,
         }
-    }
-}
-
-impl Handler for Serving {
-    async fn answer(
-        &self,
-        request: Request<Source>,
-        head: Duration,
-        interim: Option<&Interim>,
-    ) -> Answer {
-        self.answer_after(Some(head), request, interim).await
     }
 
     fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8> {
@@ -251,11 +174,5 @@ fn agreed(tls: &rustls::ServerConnection, handshake: Duration) -> Tls {
         is_resumed: tls.handshake_kind() == Some(rustls::HandshakeKind::Resumed),
         handshake,
         client_cert: client_cert::field_of(tls),
-    }
-}
-
-fn note_end(ended: hyper::Result<()>) {
-    if let Err(error) = ended {
-        tracing::debug!(%error, "client connection ended");
     }
 }

@@ -6,18 +6,14 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
-use hyper::upgrade::{OnUpgrade, Upgraded};
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::oneshot;
-use tokio_util::either::Either;
 
 use super::access_log::Line;
 use super::activity::Activity;
 use super::body::Source;
 use super::context::Live;
-use super::http1::{Leaving, Tunnel};
 use super::routes::Admitted;
+use super::tunnel::{ClientSide, Tunnel};
 
 /// Bytes that are read from one side before they are written to the other.
 const CHUNK: usize = 16 << 10;
@@ -82,10 +78,10 @@ pub(super) async fn join(
     line: Option<Line>,
 ) {
     let _admitted = admitted;
-    let (client, origin) = match tokio::try_join!(client.tunnel(), tunnel(response)) {
-        Ok(sides) => sides,
-        Err(error) => return tracing::debug!(error, "upgrade failed"),
+    let Ok(client) = client.await else {
+        return tracing::debug!("the client has gone before it left HTTP");
     };
+    let origin = tunnel(response);
     let journal = line.as_ref().map(Line::journal);
     let (from_client, to_client) = tokio::io::split(client);
     let (from_origin, to_origin) = tokio::io::split(origin);
@@ -126,50 +122,13 @@ pub(super) async fn join(
     }
 }
 
-/// A connection, or a stream of one, that has left HTTP.
-type Side = Either<Tunnel, TokioIo<Upgraded>>;
-
-/// What a client's side becomes once the answer is on its way.
-pub(super) enum ClientSide {
-    Http1(oneshot::Receiver<Tunnel>),
-    Http2(OnUpgrade),
-}
-
-impl ClientSide {
-    /// Of this request; none: it cannot leave HTTP.
-    pub(super) fn of(request: &mut http::request::Parts) -> Option<Self> {
-        if let Some(leaving) = request.extensions.remove::<Leaving>() {
-            return leaving.take().map(Self::Http1);
-        }
-        request.extensions.remove().map(Self::Http2)
+/// The connection, or stream, of an origin that has left HTTP.
+fn tunnel(response: Response<Source>) -> Tunnel {
+    match response.into_body() {
+        Source::Http1(reading) => reading.into_tunnel(),
+        Source::Http2(receiving) => receiving.into_tunnel(),
+        Source::Client(_) | Source::Nothing => Tunnel::closed(),
     }
-
-    async fn tunnel(self) -> Result<Side, String> {
-        match self {
-            Self::Http1(left) => left
-                .await
-                .map(Either::Left)
-                .map_err(|error| error.to_string()),
-            Self::Http2(upgrade) => upgraded(upgrade).await,
-        }
-    }
-}
-
-/// The connection of an origin that has left HTTP.
-async fn tunnel(response: Response<Source>) -> Result<Side, String> {
-    let (parts, body) = response.into_parts();
-    match body {
-        Source::Http1(reading) => Ok(Either::Left(reading.into_tunnel())),
-        Source::Hyper(body) => {
-            upgraded(hyper::upgrade::on(Response::from_parts(parts, body))).await
-        }
-        Source::Client(_) => Err("a client's body is no answer".to_owned()),
-    }
-}
-
-async fn upgraded(upgrade: OnUpgrade) -> Result<Side, String> {
-    let upgraded = upgrade.await.map_err(|error| error.to_string())?;
-    Ok(Either::Right(TokioIo::new(upgraded)))
 }
 
 /// How it ended, who ended it, and why; `None`: nobody said anything any more.

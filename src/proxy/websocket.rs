@@ -6,16 +6,16 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use h2::ext::Protocol;
 use http::header::{
     CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
-use hyper::ext::Protocol;
 
 use super::headers::{ask_upgrade, upgrade_of};
 use super::problem::Problem;
-use super::upgrade::ClientSide;
+use super::tunnel::{ClientSide, take_client_side};
 use crate::chance;
 
 const WEBSOCKET: &str = "websocket";
@@ -52,7 +52,7 @@ pub(super) fn take(parts: &mut Parts) -> Result<Option<Handshake>, Problem> {
     }
     let protocol = upgrade_of(&parts.headers);
     Ok(protocol.map(|protocol| Handshake {
-        client: ClientSide::of(parts),
+        client: take_client_side(&mut parts.extensions),
         protocol,
         form: Form::Upgrade,
     }))
@@ -78,7 +78,7 @@ fn take_connect(parts: &mut Parts) -> Result<Handshake, Problem> {
     let version = parts.headers.entry(SEC_WEBSOCKET_VERSION);
     version.or_insert(HeaderValue::from_static("13"));
     Ok(Handshake {
-        client: ClientSide::of(parts),
+        client: take_client_side(&mut parts.extensions),
         protocol: HeaderValue::from_static(WEBSOCKET),
         form: Form::Connect { key },
     })

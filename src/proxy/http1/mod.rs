@@ -9,7 +9,6 @@ mod outbox;
 mod reading;
 mod request_head;
 mod serving;
-mod tunnel;
 
 use std::io;
 use std::pin::Pin;
@@ -17,21 +16,16 @@ use std::task::{Context, Poll, Waker, ready};
 
 use http::Response;
 use hyper::ext::ReasonPhrase;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 use self::inbox::Inbox;
 use self::outbox::{Outbox, SendError};
 pub(super) use self::reading::Reading;
 pub(super) use self::request_head::RequestHead;
-pub(super) use self::serving::{Answer, FromClient, Handler, Leaving, Times, serve};
-pub(super) use self::tunnel::Tunnel;
+pub(super) use self::serving::{FromClient, serve};
 use super::body::{Body, BodyError};
 use super::guard::{Answers, Head, Refusal};
-
-/// What a connection runs over.
-pub(super) trait Io: AsyncRead + AsyncWrite + Unpin + Send + Sync {}
-
-impl<S: AsyncRead + AsyncWrite + Unpin + Send + Sync> Io for S {}
+use super::tunnel::Io;
 
 /// A connection on which a request may be sent.
 pub(super) struct Http1 {

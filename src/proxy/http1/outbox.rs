@@ -72,11 +72,6 @@ impl Framing {
     }
 }
 
-/// The length of the body that a head tells.
-pub(super) fn told_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
-}
-
 fn write_number(formatted: std::fmt::Arguments<'_>, text: &mut Vec<u8>) {
     // A vector takes whatever is written to it.
     let _ = text.write_fmt(formatted);

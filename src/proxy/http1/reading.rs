@@ -12,10 +12,10 @@ use tokio::task::AbortHandle;
 
 use super::super::body::{Body, BodyError};
 use super::super::guard::{Answers, Part};
+use super::Http1;
 use super::inbox::Inbox;
 use super::outbox::Outbox;
-use super::tunnel::Tunnel;
-use super::{Http1, Io};
+use crate::proxy::tunnel::{Io, Tunnel};
 
 /// An answer's body that is read as it comes.
 pub(in crate::proxy) struct Reading {

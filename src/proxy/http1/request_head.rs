@@ -5,10 +5,11 @@ use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use hyper::body::Body as _;
 
+use super::super::answer_head::told_length;
 use super::super::body::Body;
 use super::super::guard::Question;
 use super::super::headers::write_field;
-use super::outbox::{Framing, HEAD, Outbox, told_length};
+use super::outbox::{Framing, HEAD, Outbox};
 
 /// What a request begins with.
 pub(in crate::proxy) struct RequestHead<'a> {

@@ -1,15 +1,12 @@
 //! The head of an answer to a client, and what frames its body. RFC 9112 §4, §6.3, §9.3.
 
-use std::cell::RefCell;
-use std::time::{Duration, UNIX_EPOCH};
-
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TE, TRANSFER_ENCODING};
 use http::{Method, Request, Response, StatusCode, Version};
 use hyper::body::Body as HttpBody;
 use hyper::ext::ReasonPhrase;
 
-use super::super::outbox::{Framing, told_length};
-use crate::clock;
+use super::super::outbox::Framing;
+use crate::proxy::answer_head::{date, is_bodiless, length_unsent, told_length};
 use crate::proxy::guard::keeps_connection;
 use crate::proxy::headers::{lists, write_field};
 
@@ -75,7 +72,7 @@ impl Asked {
             text.extend_from_slice(b"connection: keep-alive\r\n");
         }
         if !headers.contains_key(DATE) {
-            write_date(text);
+            write_field(&DATE, &date(), text);
         }
         text.extend_from_slice(b"\r\n");
     }
@@ -99,36 +96,11 @@ impl Asked {
 
     /// What is said of a body: of one that is not sent, what its origin has said, or the edge knows (RFC 9110 §8.6).
     fn length_unsent<B: HttpBody>(&self, answer: &Response<B>, framing: Framing) -> Framing {
-        let status = answer.status();
-        if framing != Framing::None || status.is_informational() || status == StatusCode::NO_CONTENT
-        {
+        if framing != Framing::None {
             return framing;
         }
-        let known = answer.body().size_hint().exact();
-        let known = known.filter(|length| self.is_head && *length > 0);
-        let length = told_length(answer.headers()).or(known);
+        let (status, headers) = (answer.status(), answer.headers());
+        let length = length_unsent(status, headers, answer.body(), self.is_head);
         length.map_or(Framing::None, Framing::Length)
     }
-}
-
-/// RFC 9110 §6.4.1.
-fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational()
-        || [StatusCode::NO_CONTENT, StatusCode::NOT_MODIFIED].contains(&status)
-}
-
-/// RFC 9110 §6.6.1.
-fn write_date(text: &mut Vec<u8>) {
-    thread_local! {
-        static LAST: RefCell<(u32, String)> = const { RefCell::new((0, String::new())) };
-    }
-    let now = clock::unix_secs();
-    LAST.with_borrow_mut(|(second, line)| {
-        if *second != now {
-            let time = UNIX_EPOCH + Duration::from_secs(now.into());
-            *line = format!("date: {}\r\n", httpdate::fmt_http_date(time));
-            *second = now;
-        }
-        text.extend_from_slice(line.as_bytes());
-    });
 }

@@ -8,11 +8,11 @@ use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::ReadHalf;
 
-use super::super::Io;
 use super::super::inbox::Inbox;
 use super::line::{Desk, Ended, GivenBack};
 use crate::proxy::body::BodyError;
 use crate::proxy::guard::{Part, Requests};
+use crate::proxy::tunnel::Io;
 
 /// A request's body.
 pub(in crate::proxy) struct FromClient(Rest);

@@ -10,13 +10,12 @@ use futures_util::task::AtomicWaker;
 use http::Request;
 use tokio::io::{AsyncWrite, ReadHalf, Sink, WriteHalf};
 
-use super::super::Io;
 use super::super::inbox::Inbox;
-use super::super::tunnel::Tunnel;
 use super::from_client::FromClient;
 use crate::proxy::body::MOST_DISCARDED;
 use crate::proxy::guard::{Part, Refusal, Requests};
 use crate::proxy::interim::Interim;
+use crate::proxy::tunnel::{Io, Tunnel};
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 

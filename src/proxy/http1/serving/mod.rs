@@ -13,59 +13,23 @@ mod turn;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use http::{Request, Response};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::proxy) use self::from_client::FromClient;
 use self::line::Line;
 use self::pause::{Next, Pause};
-pub(in crate::proxy) use self::turn::Leaving;
 use self::turn::{After, turn};
-use super::{Io, Tunnel};
-use crate::proxy::access_log::Logged;
-use crate::proxy::body::{DISCARD, MOST_DISCARDED, Source};
-use crate::proxy::crowd::InFlight;
+use crate::proxy::body::{DISCARD, MOST_DISCARDED};
+use crate::proxy::handler::{Handler, Times};
 use crate::proxy::interim::Interim;
-use crate::proxy::problem::Problem;
+use crate::proxy::tunnel::{Io, Tunnel};
 
 /// For how long a connection is ready for the next request without allocating.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long a connection lingers after its last answer.
 const LINGER: Duration = Duration::from_secs(1);
-
-/// What a client may take.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::proxy) struct Times {
-    /// For a head, from its first byte.
-    pub(in crate::proxy) head: Duration,
-    /// Without any.
-    pub(in crate::proxy) idle: Duration,
-}
-
-/// An answer, and what counts as long as it is sent.
-pub(in crate::proxy) struct Answer {
-    pub(in crate::proxy) response: Response<Logged>,
-    pub(in crate::proxy) in_flight: Option<InFlight>,
-}
-
-/// Answers the requests of a connection.
-pub(in crate::proxy) trait Handler: Sync {
-    /// Answers a request whose head was arriving for so long; with `interim`, what is said before may be passed on.
-    fn answer(
-        &self,
-        request: Request<Source>,
-        head: Duration,
-        interim: Option<&Interim>,
-    ) -> impl Future<Output = Answer> + Send;
-
-    /// The last answer, in bytes, to what is no request or was not in time.
-    fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8>;
-
-    /// Whether every answer is the last one of its connection.
-    fn is_ending(&self) -> bool;
-}
 
 /// Serves a connection until it ends. From `stop` on it ends as soon as nobody loses anything by that.
 pub(in crate::proxy) async fn serve(

@@ -2,14 +2,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use http::header::{CONNECTION, UPGRADE};
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::Instant;
 
-use super::super::super::body::{Body, Whole};
 use super::pause::LAST_REQUEST;
 use super::*;
+use crate::proxy::access_log::Logged;
+use crate::proxy::body::{Body, Source, Whole};
+use crate::proxy::handler::Answer;
+use crate::proxy::problem::Problem;
+use crate::proxy::tunnel::take_client_side;
 
 const TIMES: Times = Times {
     head: Duration::from_secs(10),
@@ -28,9 +32,13 @@ impl Paths {
         self.notes.lock().unwrap().push(note.into());
     }
 
-    async fn respond(&self, request: Request<Source>, interim: Option<&Interim>) -> Response<Body> {
+    async fn respond(
+        &self,
+        mut request: Request<Source>,
+        interim: Option<&Interim>,
+    ) -> Response<Body> {
         let path = request.uri().path().to_owned();
-        let leaving = request.extensions().get::<Leaving>().cloned();
+        let left = take_client_side(request.extensions_mut());
         let body = request.into_body();
         match path.as_str() {
             "/echo" => match body.collect().await {
@@ -57,7 +65,7 @@ impl Paths {
                 Response::new(Body::made("ok"))
             }
             "/leave" => {
-                let left = leaving.unwrap().take().unwrap();
+                let left = left.unwrap();
                 let notes = self.notes.clone();
                 tokio::spawn(async move {
                     let (mut tunnel, mut said) = (left.await.unwrap(), String::new());
@@ -89,7 +97,7 @@ impl Handler for Paths {
     async fn answer(
         &self,
         request: Request<Source>,
-        _: Duration,
+        _: Option<Duration>,
         interim: Option<&Interim>,
     ) -> Answer {
         let response = self.respond(request, interim).await;

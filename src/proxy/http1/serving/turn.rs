@@ -2,24 +2,22 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode, Version};
-use tokio::sync::oneshot;
 
 use super::super::outbox::{HEAD, Outbox, SendError};
-use super::super::tunnel::Tunnel;
 use super::answer_head::Asked;
 use super::line::Line;
-use super::{Answer, Handler};
 use crate::proxy::access_log::Logged;
 use crate::proxy::body::{DISCARD, Source};
 use crate::proxy::expect::expects_continue;
 use crate::proxy::guard::keeps_connection;
+use crate::proxy::handler::{Answer, Handler};
 use crate::proxy::headers::upgrade_of;
 use crate::proxy::interim::Interim;
+use crate::proxy::tunnel::may_leave;
 
 /// What becomes of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,22 +30,6 @@ pub(super) enum After {
     Broken,
     /// It has left HTTP.
     Left,
-}
-
-/// Becomes the client's side of a tunnel, if its request is answered so.
-#[derive(Clone)]
-pub(in crate::proxy) struct Leaving(Arc<Mutex<Option<oneshot::Receiver<Tunnel>>>>);
-
-impl Leaving {
-    fn new() -> (oneshot::Sender<Tunnel>, Self) {
-        let (leave, left) = oneshot::channel();
-        (leave, Self(Arc::new(Mutex::new(Some(left)))))
-    }
-
-    /// What is left is told of; once.
-    pub(in crate::proxy) fn take(&self) -> Option<oneshot::Receiver<Tunnel>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
 }
 
 /// Answers a request whose head came after `took`.
@@ -63,14 +45,12 @@ pub(super) async fn turn(
     let body = Source::Client(line.body(expects_continue(&head)));
     let mut request = head.map(|()| body);
     if asked.version == Version::HTTP_11 && upgrade_of(request.headers()).is_some() {
-        let (sender, leaving) = Leaving::new();
-        leave = Some(sender);
-        request.extensions_mut().insert(leaving);
+        leave = Some(may_leave(request.extensions_mut()));
     }
     let hints = (asked.version == Version::HTTP_11).then_some(interim);
     let answer = {
         // Pinned where it is made: it is too large to be moved for each request.
-        let answering = pin!(handler.answer(request, took, hints));
+        let answering = pin!(handler.answer(request, Some(took), hints));
         wait(line, interim, answering).await
     };
     let Some(answer) = answer else {

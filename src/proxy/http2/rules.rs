@@ -3,10 +3,10 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
 
-use super::problem::Problem;
+use crate::proxy::problem::Problem;
 
 /// Refuses a request that says two things at once of where it goes or how long it is.
-pub(super) fn check_request(parts: &Parts) -> Result<(), Problem> {
+pub(in crate::proxy) fn check_request(parts: &Parts) -> Result<(), Problem> {
     if parts.version != Version::HTTP_2 {
         return Ok(());
     }
@@ -32,7 +32,7 @@ pub(super) fn check_request(parts: &Parts) -> Result<(), Problem> {
 }
 
 /// Refuses an answer that HTTP/1.1 would read otherwise than HTTP/2.
-pub(super) fn check_answer<B>(response: &Response<B>) -> Result<(), &'static str> {
+pub(in crate::proxy) fn check_answer<B>(response: &Response<B>) -> Result<(), &'static str> {
     if response.version() != Version::HTTP_2 {
         return Ok(());
     }

@@ -1,0 +1,44 @@
+//! What a client's connection needs of whoever answers its requests, whatever version of HTTP it speaks.
+
+use std::time::Duration;
+
+use http::{Request, Response};
+
+use super::access_log::Logged;
+use super::body::Source;
+use super::crowd::InFlight;
+use super::interim::Interim;
+use super::problem::Problem;
+
+/// What a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    /// For a head, from its first byte.
+    pub(super) head: Duration,
+    /// Without any.
+    pub(super) idle: Duration,
+}
+
+/// An answer, and what counts as long as it is sent.
+pub(super) struct Answer {
+    pub(super) response: Response<Logged>,
+    pub(super) in_flight: Option<InFlight>,
+}
+
+/// Answers the requests of a connection.
+pub(super) trait Handler: Sync {
+    /// Answers a request, whose head was arriving for so long if that is known; with `interim`, what is said before may be
+    /// passed on.
+    fn answer(
+        &self,
+        request: Request<Source>,
+        head: Option<Duration>,
+        interim: Option<&Interim>,
+    ) -> impl Future<Output = Answer> + Send;
+
+    /// The last answer over HTTP/1.1, in bytes, to what is no request or was not in time.
+    fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8>;
+
+    /// Whether every answer is the last one of its connection.
+    fn is_ending(&self) -> bool;
+}

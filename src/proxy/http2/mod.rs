@@ -1,0 +1,33 @@
+//! HTTP/2 on the h2 crate: towards clients in [`serving`], towards origins in [`Http2`].
+//!
+//! hyper's layers over that crate are a task for each stream, channels and a copy of each body's state; they hide why a
+//! stream was reset, take a request that its client has given up for one that is whole, and cannot pass on what is said
+//! before an answer. Here the streams of a client's connection are polled by its one task, behind which what they have said
+//! leaves together.
+
+mod heard;
+mod origin;
+mod receiving;
+mod rules;
+mod sending;
+mod serving;
+mod stream;
+mod tunnel;
+
+#[cfg(test)]
+mod tests;
+
+pub(super) use self::heard::Heard;
+pub(super) use self::origin::{Http2, Unanswered};
+pub(super) use self::receiving::Receiving;
+pub(super) use self::rules::{check_answer, check_request};
+pub(super) use self::serving::serve;
+
+/// What a client, or an origin, may be ahead of whom it speaks to on one stream, bytes: at 100 ms of round trip that is
+/// 5 MB/s. The h2 crate ends a connection on which small DATA frames wait for more than half of its window, counting 256
+/// bytes for each that has less: at this ratio a stream of messages of 29 bytes and more is held back by its own window
+/// before that.
+const STREAM_WINDOW: u32 = 512 << 10;
+
+/// What the edge may be ahead of its peer on one stream, bytes.
+const STREAM_BUFFER: usize = 64 << 10;

@@ -1,0 +1,174 @@
+//! One request of a client over HTTP/2 and its answer.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::server::SendResponse;
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::{HeaderValue, Method, Request, Response};
+use hyper::body::Body as HttpBody;
+use tokio::sync::oneshot;
+
+use super::receiving::Receiving;
+use super::sending::send_body;
+use super::tunnel::{Stream, Tunnels};
+use crate::proxy::access_log::Logged;
+use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
+use crate::proxy::body::Source;
+use crate::proxy::expect::expects_continue;
+use crate::proxy::handler::{Answer, Handler};
+use crate::proxy::interim::Interim;
+use crate::proxy::tunnel::{Tunnel, may_leave};
+
+/// Fields that HTTP/2 does not have (RFC 9113 §8.2.2).
+const OF_CONNECTIONS: [HeaderName; 5] = [
+    CONNECTION,
+    TRANSFER_ENCODING,
+    UPGRADE,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+];
+
+/// What of a stream may leave HTTP.
+struct Leaving {
+    from: RecvStream,
+    leave: oneshot::Sender<Tunnel>,
+    tunnels: Tunnels,
+}
+
+/// Answers a request; its client takes something of the answer within `limit` each time.
+pub(super) async fn turn(
+    handler: &impl Handler,
+    request: Request<RecvStream>,
+    mut respond: SendResponse<Bytes>,
+    tunnels: Tunnels,
+    limit: Duration,
+) {
+    let is_head = request.method() == Method::HEAD;
+    let interim = Interim::default();
+    let (request, leaving) = receive(request, tunnels, &interim);
+    let answer = {
+        // Pinned where it is made: it is too large to be moved for each request.
+        let answering = pin!(handler.answer(request, None, Some(&interim)));
+        wait(&mut respond, &interim, answering).await
+    };
+    // None: its client has given it up.
+    let Some(answer) = answer else { return };
+    let (mut head, body) = answer.response.into_parts();
+    OF_CONNECTIONS
+        .iter()
+        .for_each(|name| drop(head.headers.remove(name)));
+    head.headers.entry(DATE).or_insert_with(date);
+    let said = match leaving {
+        Some(leaving) if head.status.is_success() => {
+            head.headers.remove(CONTENT_LENGTH);
+            leave(respond, Response::from_parts(head, ()), leaving)
+        }
+        Some(_) | None => {
+            let answer = Response::from_parts(head, body);
+            say(respond, answer, is_head, limit).await
+        }
+    };
+    if let Err(why) = said {
+        tracing::debug!(why, "an answer was not sent whole");
+    }
+    drop(answer.in_flight);
+}
+
+/// The request as it is answered.
+fn receive(
+    request: Request<RecvStream>,
+    tunnels: Tunnels,
+    interim: &Interim,
+) -> (Request<Source>, Option<Leaving>) {
+    if request.method() == Method::CONNECT {
+        let (mut head, from) = request.into_parts();
+        let leave = may_leave(&mut head.extensions);
+        let leaving = Leaving {
+            from,
+            leave,
+            tunnels,
+        };
+        return (Request::from_parts(head, Source::Nothing), Some(leaving));
+    }
+    let ask = expects_continue(&request).then(|| interim.clone());
+    let (head, body) = request.into_parts();
+    let body = Receiving::request(&head.headers, body).asking(ask);
+    (Request::from_parts(head, Source::Http2(body)), None)
+}
+
+/// Waits for the answer, and passes on what is said before it; none: the client has given the request up.
+async fn wait(
+    respond: &mut SendResponse<Bytes>,
+    interim: &Interim,
+    mut answering: Pin<&mut impl Future<Output = Answer>>,
+) -> Option<Answer> {
+    poll_fn(|cx| {
+        let answered = answering.as_mut().poll(cx);
+        for head in interim.take() {
+            // A client that has gone is found out below.
+            let _ = respond.send_informational(head);
+        }
+        match answered {
+            Poll::Ready(answer) => Poll::Ready(Some(answer)),
+            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+        }
+    })
+    .await
+}
+
+/// Sends an answer.
+async fn say(
+    mut respond: SendResponse<Bytes>,
+    answer: Response<Logged>,
+    is_head: bool,
+    limit: Duration,
+) -> Result<(), String> {
+    let (mut head, body) = answer.into_parts();
+    let is_unsent = is_head || is_bodiless(head.status);
+    let length = if is_unsent {
+        length_unsent(head.status, &head.headers, &body, is_head)
+    } else {
+        body.size_hint().exact()
+    };
+    if let Some(length) = length {
+        let length = || HeaderValue::from(length);
+        head.headers.entry(CONTENT_LENGTH).or_insert_with(length);
+    }
+    let is_all = is_unsent || body.is_end_stream();
+    let mut stream = begin(&mut respond, Response::from_parts(head, ()), is_all)?;
+    if is_all {
+        return Ok(());
+    }
+    let sent = send_body(body, &mut stream, Reason::INTERNAL_ERROR, limit).await;
+    sent.map_err(|error| error.to_string())
+}
+
+/// Sends the head of an answer.
+fn begin(
+    respond: &mut SendResponse<Bytes>,
+    head: Response<()>,
+    is_all: bool,
+) -> Result<SendStream<Bytes>, String> {
+    respond.send_response(head, is_all).map_err(|error| {
+        respond.send_reset(Reason::INTERNAL_ERROR);
+        error.to_string()
+    })
+}
+
+/// Lets the stream leave HTTP.
+fn leave(
+    mut respond: SendResponse<Bytes>,
+    head: Response<()>,
+    leaving: Leaving,
+) -> Result<(), String> {
+    let to = begin(&mut respond, head, false)?;
+    let tunnel = Stream::tunnel(to, leaving.from, Some(leaving.tunnels));
+    // Whoever would have it may have given up.
+    let _ = leaving.leave.send(tunnel);
+    Ok(())
+}

@@ -1,0 +1,579 @@
+use std::future::poll_fn;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use h2::{Reason, RecvStream, SendStream};
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use super::*;
+use crate::proxy::access_log::Logged;
+use crate::proxy::activity::Activity;
+use crate::proxy::body::{Arriving, Body, Source, Whole};
+use crate::proxy::handler::{Answer, Handler, Times};
+use crate::proxy::interim::Interim;
+use crate::proxy::pace::Pace;
+use crate::proxy::problem::Problem;
+use crate::proxy::tunnel::take_client_side;
+
+const IDLE: Duration = Duration::from_secs(60);
+const HINT: u16 = 103;
+
+/// Answers by the path of a request, and notes what came of it.
+#[derive(Clone, Default)]
+struct Paths(Arc<Mutex<Vec<String>>>);
+
+impl Paths {
+    fn note(&self, note: impl Into<String>) {
+        self.0.lock().unwrap().push(note.into());
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.0.lock().unwrap().clone()
+    }
+
+    async fn respond(&self, mut request: Request<Source>, interim: &Interim) -> Response<Body> {
+        let path = request.uri().path().to_owned();
+        let left = take_client_side(request.extensions_mut());
+        match path.as_str() {
+            "/echo" => match request.into_body().collect().await {
+                Ok(body) => Response::new(Body::made(body.to_bytes())),
+                Err(error) => {
+                    self.note(error.to_string());
+                    Response::new(Body::made("broken"))
+                }
+            },
+            "/wait" => {
+                sleep(IDLE / 2).await;
+                let body = request.into_body().collect().await.unwrap();
+                Response::new(Body::made(body.to_bytes()))
+            }
+            "/stream" => {
+                let body = Arriving::response(request.into_body());
+                Response::new(Body::streamed(body, 0, unhurried(), None))
+            }
+            "/trailers" => {
+                let mut trailers = HeaderMap::new();
+                trailers.insert("sum", HeaderValue::from_static("7"));
+                Response::new(Body::Whole(Whole::with_trailers("0123456789", trailers)))
+            }
+            "/never" => {
+                let _noted = Dropped(self);
+                std::future::pending().await
+            }
+            "/hint" => {
+                let hint = StatusCode::from_u16(HINT).unwrap();
+                interim.say(hint, &HeaderMap::new());
+                sleep(Duration::from_secs(1)).await;
+                Response::new(Body::made("ok"))
+            }
+            "/large" => Response::new(Body::made(vec![7; 1 << 20])),
+            "/leave" => {
+                let mut tunnel = left.unwrap();
+                tokio::spawn(async move {
+                    let mut tunnel = (&mut tunnel).await.unwrap();
+                    let mut said = String::new();
+                    tunnel.read_to_string(&mut said).await.unwrap();
+                    tunnel.write_all(said.as_bytes()).await.unwrap();
+                    tunnel.shutdown().await.unwrap();
+                });
+                Response::new(Body::Empty)
+            }
+            _ => Response::new(Body::made(path)),
+        }
+    }
+}
+
+fn unhurried() -> Pace {
+    Pace {
+        activity: Arc::new(Activity::new()),
+        idle: Duration::ZERO,
+        deadline: None,
+        rate: 0,
+    }
+}
+
+/// Notes when it is given up.
+struct Dropped<'a>(&'a Paths);
+
+impl Drop for Dropped<'_> {
+    fn drop(&mut self) {
+        self.0.note("given up");
+    }
+}
+
+impl Handler for Paths {
+    async fn answer(
+        &self,
+        request: Request<Source>,
+        _: Option<Duration>,
+        interim: Option<&Interim>,
+    ) -> Answer {
+        let response = self.respond(request, interim.unwrap()).await;
+        Answer {
+            response: response.map(|body| Logged::new(body, None)),
+            in_flight: None,
+        }
+    }
+
+    fn refuse(&self, _: &Problem, _: Option<Duration>) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn is_ending(&self) -> bool {
+        false
+    }
+}
+
+/// A client on a connection that is served.
+struct Client {
+    requests: SendRequest<Bytes>,
+    /// Ends with the connection; fails if that was an error.
+    connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
+    paths: Paths,
+    stop: CancellationToken,
+}
+
+/// The edge's side of a connection; what it notes and what stops it.
+fn served(window: usize) -> (DuplexStream, Paths, CancellationToken) {
+    let (client, edge) = duplex(window);
+    let (paths, stop) = (Paths::default(), CancellationToken::new());
+    let times = Times {
+        head: Duration::from_secs(10),
+        idle: IDLE,
+    };
+    tokio::spawn(serve(edge, times, stop.clone(), paths.clone()));
+    (client, paths, stop)
+}
+
+async fn client() -> Client {
+    let (client, paths, stop) = served(1 << 20);
+    // So large that a stream which is not read holds up no other.
+    let mut builder = h2::client::Builder::new();
+    let shaking_hands = builder
+        .initial_connection_window_size(1 << 20)
+        .handshake(client);
+    let (requests, connection) = shaking_hands.await.unwrap();
+    Client {
+        requests,
+        connection: tokio::spawn(connection),
+        paths,
+        stop,
+    }
+}
+
+fn to(path: &str) -> Request<()> {
+    let uri = format!("https://www.example.com{path}");
+    Request::builder().uri(uri).body(()).unwrap()
+}
+
+impl Client {
+    /// Sends a request whose body follows.
+    fn begin(&mut self, request: Request<()>) -> (ResponseFuture, SendStream<Bytes>) {
+        self.requests.send_request(request, false).unwrap()
+    }
+
+    async fn get(&mut self, path: &str) -> (Response<RecvStream>, Bytes) {
+        let (answer, _) = self.requests.send_request(to(path), true).unwrap();
+        whole(answer).await
+    }
+}
+
+/// An answer and its body.
+async fn whole(answer: ResponseFuture) -> (Response<RecvStream>, Bytes) {
+    let mut answer = answer.await.unwrap();
+    let body = read(answer.body_mut()).await.unwrap();
+    (answer, body)
+}
+
+async fn read(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
+    let mut all = Vec::new();
+    while let Some(data) = body.data().await {
+        let data = data?;
+        body.flow_control().release_capacity(data.len())?;
+        all.extend_from_slice(&data);
+    }
+    Ok(all.into())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_comes_before_the_answer_that_it_belongs_to() {
+    let mut client = client().await;
+    let (mut answer, _) = client.requests.send_request(to("/hint"), true).unwrap();
+    let began = Instant::now();
+    let hint = poll_fn(|cx| answer.poll_informational(cx)).await;
+    assert_eq!(hint.unwrap().unwrap().status(), HINT);
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert_eq!(whole(answer).await.1, "ok");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_it_is_told_when_its_body_is_wanted() {
+    let mut client = client().await;
+    let mut request = to("/echo");
+    let expect = HeaderValue::from_static("100-continue");
+    request.headers_mut().insert(EXPECT, expect);
+    let (mut answer, mut body) = client.begin(request);
+    let go_on = poll_fn(|cx| answer.poll_informational(cx)).await;
+    assert_eq!(go_on.unwrap().unwrap().status(), StatusCode::CONTINUE);
+    body.send_data("hello".into(), true).unwrap();
+    assert_eq!(whole(answer).await.1, "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_does_not_wait_is_told_nothing() {
+    let mut client = client().await;
+    let (mut answer, mut body) = client.begin(to("/echo"));
+    body.send_data("hello".into(), true).unwrap();
+    let said = poll_fn(|cx| answer.poll_informational(cx)).await;
+    assert!(said.is_none(), "{said:?}");
+    assert_eq!(whole(answer).await.1, "hello");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_its_client_gives_up_is_not_answered() {
+    let mut client = client().await;
+    let (answer, mut body) = client.begin(to("/never"));
+    client.get("/").await;
+    drop(answer);
+    body.send_reset(Reason::CANCEL);
+    client.get("/").await;
+    assert_eq!(client.paths.notes(), ["given up"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_its_client_breaks_off_is_not_taken_for_a_whole_one() {
+    for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
+        let (client, edge) = duplex(1 << 20);
+        let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
+        let mut edge = h2::server::handshake(edge);
+        tokio::spawn(connection);
+        let serving = async {
+            let mut edge = (&mut edge).await.unwrap();
+            let (request, _respond) = edge.accept().await.unwrap().unwrap();
+            let (head, body) = request.into_parts();
+            let body = Receiving::request(&head.headers, body);
+            tokio::select! {
+                body = body.collect() => body.map(|body| body.to_bytes()),
+                _ = edge.accept() => panic!("the connection has ended"),
+            }
+        };
+        let breaking = async {
+            let (_answer, mut body) = requests.send_request(to("/"), false).unwrap();
+            body.send_data("some".into(), false).unwrap();
+            sleep(Duration::from_secs(1)).await;
+            body.send_reset(reason);
+            std::future::pending().await
+        };
+        let read = tokio::select! {
+            read = serving => read,
+            () = breaking => unreachable!(),
+        };
+        assert!(read.is_err(), "{reason:?}: {read:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_to_head_has_a_length_and_no_body() {
+    let mut client = client().await;
+    let mut request = to("/hello");
+    *request.method_mut() = Method::HEAD;
+    let (answer, _) = client.requests.send_request(request, true).unwrap();
+    let (answer, body) = whole(answer).await;
+    assert_eq!(answer.headers()[CONTENT_LENGTH], "6");
+    assert!(answer.headers().contains_key("date"));
+    assert!(body.is_empty() && answer.body().is_end_stream());
+}
+
+#[tokio::test(start_paused = true)]
+async fn trailers_come_behind_the_body() {
+    let mut client = client().await;
+    let (mut answer, body) = client.get("/trailers").await;
+    let trailers = answer.body_mut().trailers().await.unwrap().unwrap();
+    assert_eq!(
+        (body.as_ref(), trailers["sum"].as_bytes()),
+        (&b"0123456789"[..], &b"7"[..])
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_stream_in_both_directions_at_once() {
+    let mut client = client().await;
+    let (answer, mut body) = client.begin(to("/stream"));
+    let mut answer = answer.await.unwrap();
+    for part in ["one", "two"] {
+        body.send_data(part.into(), false).unwrap();
+        assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), part);
+    }
+    body.send_data(Bytes::new(), true).unwrap();
+    assert!(read(answer.body_mut()).await.unwrap().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_frames_of_an_upload_that_waits_hold_up_no_other_request() {
+    let mut client = client().await;
+    let (answer, mut body) = client.begin(to("/wait"));
+    for _ in 0..17_000 {
+        body.send_data(Bytes::from_static(&[7; 30]), false).unwrap();
+    }
+    assert_eq!(client.get("/").await.1, "/");
+    body.send_data(Bytes::new(), true).unwrap();
+    assert_eq!(whole(answer).await.1.len(), 17_000 * 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_nobody_takes_is_given_up_and_others_go_on() {
+    let mut client = client().await;
+    let (answer, _) = client.requests.send_request(to("/large"), true).unwrap();
+    let mut answer = answer.await.unwrap();
+    let began = Instant::now();
+    let first = answer.body_mut().data().await.unwrap().unwrap();
+    for _ in 0..3 {
+        sleep(IDLE / 2).await;
+        assert_eq!(client.get("/").await.1, "/");
+    }
+    let mut rest = 0;
+    let error = loop {
+        match answer.body_mut().data().await.unwrap() {
+            Ok(data) => rest += data.len(),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.reason(), Some(Reason::CANCEL));
+    assert!(first.len() + rest < 1 << 20);
+    assert!(began.elapsed() < IDLE * 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_when_it_was_idle_for_its_time_and_not_before() {
+    let mut client = client().await;
+    sleep(IDLE * 2 / 3).await;
+    client.get("/").await;
+    let began = Instant::now();
+    client.connection.await.unwrap().unwrap();
+    assert_eq!(began.elapsed().as_secs(), IDLE.as_secs());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_under_way_keeps_its_connection() {
+    let mut client = client().await;
+    let (answer, mut body) = client.begin(to("/echo"));
+    sleep(IDLE * 5).await;
+    body.send_data("late".into(), true).unwrap();
+    assert_eq!(whole(answer).await.1, "late");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_tunnel_keeps_its_connection_and_carries_both_directions() {
+    let mut client = client().await;
+    poll_fn(|cx| client.requests.poll_ready(cx)).await.unwrap();
+    let mut request = to("/leave");
+    *request.method_mut() = Method::CONNECT;
+    request
+        .extensions_mut()
+        .insert(h2::ext::Protocol::from_static("websocket"));
+    client.get("/").await; // The edge's settings have come with it.
+    let (answer, mut body) = client.begin(request);
+    let mut answer = answer.await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    sleep(IDLE * 5).await;
+    body.send_data("there and back".into(), true).unwrap();
+    assert_eq!(read(answer.body_mut()).await.unwrap(), "there and back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_answer_a_ping_is_gone() {
+    let (mut client, paths, _stop) = served(1 << 20);
+    // RFC 9113 §3.4: the preface, SETTINGS, and a request whose body never comes.
+    client
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .unwrap();
+    client
+        .write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0])
+        .await
+        .unwrap();
+    let mut head = vec![0x82, 0x87, 0x41, 1, b'a', 0x04, 6];
+    head.extend_from_slice(b"/never");
+    let length = u8::try_from(head.len()).unwrap();
+    client
+        .write_all(&[0, 0, length, 1, 4, 0, 0, 0, 1])
+        .await
+        .unwrap();
+    client.write_all(&head).await.unwrap();
+    let began = Instant::now();
+    let mut said = Vec::new();
+    client.read_to_end(&mut said).await.unwrap();
+    assert_eq!(paths.notes(), ["given up"]);
+    // It has spoken when the first look came, and is asked after the second.
+    assert_eq!(began.elapsed().as_secs(), 2 * IDLE.as_secs() + 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_the_edge_stops_what_is_under_way_is_answered() {
+    let mut client = client().await;
+    let (answer, mut body) = client.begin(to("/echo"));
+    client.get("/").await;
+    client.stop.cancel();
+    sleep(Duration::from_secs(1)).await;
+    assert!(client.requests.send_request(to("/"), true).is_err() || client.get_fails().await);
+    body.send_data("in time".into(), true).unwrap();
+    assert_eq!(whole(answer).await.1, "in time");
+    client.connection.await.unwrap().unwrap();
+}
+
+impl Client {
+    async fn get_fails(&mut self) -> bool {
+        match self.requests.send_request(to("/"), true) {
+            Ok((answer, _)) => answer.await.is_err(),
+            Err(_) => true,
+        }
+    }
+}
+
+/// A connection to an origin that does as told.
+async fn origin<F>(script: impl FnOnce(h2::server::Connection<DuplexStream, Bytes>) -> F) -> Http2
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (edge, origin) = duplex(1 << 20);
+    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
+    tokio::spawn(script(connection.unwrap()));
+    http2.unwrap()
+}
+
+fn post(body: Body) -> Request<Body> {
+    let mut request = to("/").map(|()| body);
+    *request.method_mut() = Method::POST;
+    request
+}
+
+async fn collected(answer: Response<Receiving>) -> Result<Bytes, String> {
+    let body = answer.into_body().collect().await;
+    body.map(|body| body.to_bytes())
+        .map_err(|error| error.to_string())
+}
+
+fn status(status: u16) -> Response<()> {
+    Response::builder().status(status).body(()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_origin_says_before_its_answer_is_heard() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_informational(status(HINT)).unwrap();
+        respond.send_response(status(204), true).unwrap();
+        connection.accept().await;
+    });
+    let heard = Mutex::new(Vec::new());
+    let answer = http2.await.ask(post(Body::Empty), |said| {
+        heard.lock().unwrap().push(said.status())
+    });
+    assert_eq!(answer.await.ok().unwrap().status(), 204);
+    assert_eq!(heard.into_inner().unwrap(), [HINT]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn interim_answers_without_end_are_no_answer() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        for _ in 0..17 {
+            respond.send_informational(status(HINT)).unwrap();
+        }
+        connection.accept().await;
+    });
+    let answer = http2.await.ask(post(Body::Empty), |_| {}).await;
+    assert!(matches!(answer, Err(Unanswered::Endless)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_whole_answer_may_end_in_a_reset_that_is_no_error_and_half_a_one_may_not() {
+    let ends = [
+        (Reason::NO_ERROR, None, true),
+        (Reason::NO_ERROR, Some("4"), true),
+        (Reason::NO_ERROR, Some("5"), false),
+        (Reason::CANCEL, None, false),
+    ];
+    for (reason, length, is_whole) in ends {
+        let http2 = origin(move |mut connection| async move {
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut head = status(200);
+            if let Some(length) = length {
+                head.headers_mut()
+                    .insert(CONTENT_LENGTH, length.parse().unwrap());
+            }
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data("some".into(), false).unwrap();
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(1)).await;
+                body.send_reset(reason);
+            });
+            connection.accept().await;
+        });
+        let answer = http2
+            .await
+            .ask(post(Body::Empty), |_| {})
+            .await
+            .ok()
+            .unwrap();
+        let read = collected(answer).await;
+        assert_eq!(read.is_ok(), is_whole, "{reason:?} {length:?}: {read:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_request_is_sent_on_when_its_answer_begins_early() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let http2 = origin(|mut connection| async move {
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut answer = respond.send_response(status(200), false).unwrap();
+        let mut body = request.into_body();
+        let reading = async {
+            let length = read(&mut body).await.unwrap().len();
+            answer.send_data("done".into(), true).unwrap();
+            tell.send(length).unwrap();
+        };
+        tokio::join!(reading, connection.accept());
+    });
+    let large = Body::made(vec![7; 1 << 20]);
+    let answer = http2.await.ask(post(large), |_| {}).await.ok().unwrap();
+    assert_eq!(collected(answer).await.unwrap(), "done");
+    assert_eq!(told.await.unwrap(), 1 << 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
+    let mut http2 = origin(|connection| async move { drop(connection) }).await;
+    timeout(IDLE, http2.ready()).await.ok();
+    sleep(Duration::from_secs(1)).await;
+    assert!(http2.is_closed());
+    match http2.ask(post(Body::made("mine")), |_| {}).await {
+        Err(Unanswered::Unsent(_, body)) => {
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "mine");
+        }
+        _ => panic!("it was sent"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_does_not_answer_a_ping_is_gone() {
+    let (edge, origin) = duplex(1 << 20);
+    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
+    let (mut http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
+    let began = Instant::now();
+    while !http2.is_closed() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(
+        (40..=62).contains(&began.elapsed().as_secs()),
+        "{:?}",
+        began.elapsed()
+    );
+}

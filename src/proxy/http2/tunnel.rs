@@ -1,0 +1,105 @@
+//! A stream that has left HTTP: a WebSocket's (RFC 8441 §5).
+
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes, BytesMut};
+use h2::{RecvStream, SendStream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::proxy::tunnel::Tunnel;
+
+/// Both directions of a stream, which is reset if it is given up before its end (RFC 9113 §8.5).
+pub(super) struct Stream {
+    to: SendStream<Bytes>,
+    from: RecvStream,
+    /// What has come and was not read.
+    ahead: Bytes,
+    _counted: Option<Tunnels>,
+}
+
+/// The tunnels of a connection, each of which holds one of these.
+#[derive(Clone, Default)]
+pub(super) struct Tunnels(Arc<()>);
+
+impl Tunnels {
+    /// Whether there are any, beside whoever asks.
+    pub(super) fn are_open(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+}
+
+impl Stream {
+    pub(super) fn tunnel(
+        to: SendStream<Bytes>,
+        from: RecvStream,
+        counted: Option<Tunnels>,
+    ) -> Tunnel {
+        let stream = Self {
+            to,
+            from,
+            ahead: Bytes::new(),
+            _counted: counted,
+        };
+        Tunnel::new(BytesMut::new(), Box::new(stream))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        while self.ahead.is_empty() {
+            match ready!(self.from.poll_data(cx)) {
+                Some(Ok(data)) => self.ahead = data,
+                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                None => return Poll::Ready(Ok(())),
+            }
+        }
+        let length = self.ahead.len().min(buf.remaining());
+        buf.put_slice(self.ahead.get(..length).unwrap_or_default());
+        self.ahead.advance(length);
+        // Fails for a stream that has ended, whose window does not matter.
+        let _ = self.from.flow_control().release_capacity(length);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        if let Poll::Ready(reset) = self.to.poll_reset(cx) {
+            let reason = reset.map_err(io::Error::other)?;
+            return Poll::Ready(Err(io::Error::other(h2::Error::from(reason))));
+        }
+        if buf.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        self.to.reserve_capacity(1);
+        while self.to.capacity() == 0 {
+            match ready!(self.to.poll_capacity(cx)) {
+                Some(granted) => granted.map(drop).map_err(io::Error::other)?,
+                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
+            }
+        }
+        let sent = self.to.send_data(Bytes::copy_from_slice(buf), false);
+        Poll::Ready(sent.map(|()| buf.len()).map_err(io::Error::other))
+    }
+
+    /// The connection's own task sends what was said.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let ended = self.to.send_data(Bytes::new(), true);
+        Poll::Ready(ended.map_err(io::Error::other))
+    }
+}
