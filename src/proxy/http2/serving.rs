@@ -84,9 +84,10 @@ where
         match next(&mut connection, &mut under_way).await {
             Next::Request(request, respond) => {
                 life.begin();
-                let answering = turn(handler, request, respond, life.tunnels.clone(), times.idle);
-                under_way.push(Box::pin(async {
-                    answering.await;
+                let tunnels = life.tunnels.clone();
+                // Its future is made where it is polled: it is too large to be moved more often than into this box.
+                under_way.push(Box::pin(async move {
+                    turn(handler, request, respond, tunnels, times.idle).await;
                     Event::Answered
                 }));
             }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
@@ -21,6 +21,7 @@ use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
 use crate::proxy::expect::expects_continue;
 use crate::proxy::handler::{Answer, Handler};
+use crate::proxy::headers::X_REQUEST_ID;
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::{Tunnel, may_leave};
 
@@ -59,10 +60,7 @@ pub(super) async fn turn(
     // None: its client has given it up.
     let Some(answer) = answer else { return };
     let (mut head, body) = answer.response.into_parts();
-    OF_CONNECTIONS
-        .iter()
-        .for_each(|name| drop(head.headers.remove(name)));
-    head.headers.entry(DATE).or_insert_with(date);
+    become_http2(&mut head.headers);
     let said = match leaving {
         Some(leaving) if head.status.is_success() => {
             head.headers.remove(CONTENT_LENGTH);
@@ -119,6 +117,20 @@ async fn wait(
         }
     })
     .await
+}
+
+/// Makes the fields of an answer those of HTTP/2.
+fn become_http2(headers: &mut HeaderMap) {
+    if headers.keys().any(|name| OF_CONNECTIONS.contains(name)) {
+        OF_CONNECTIONS
+            .iter()
+            .for_each(|name| drop(headers.remove(name)));
+    }
+    headers.entry(DATE).or_insert_with(date);
+    // It is new each time: in the table of fields it would only drive out those that come again (RFC 7541 §7.1.3).
+    if let Some(id) = headers.get_mut(X_REQUEST_ID) {
+        id.set_sensitive(true);
+    }
 }
 
 /// Sends an answer.
