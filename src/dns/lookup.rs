@@ -375,14 +375,13 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) -> Step {
         self.steered = Some((id, chosen));
         let (offer, owner) = (&service.offer, hit.sought.owner);
-        if let Some(alias) = offer.alias(chosen.member) {
-            return self.chase_alias(hit, alias, service.ttl, chosen.member);
+        if let Some(alias) = offer.alias(chosen.member()) {
+            return self.chase_alias(hit, alias, service.ttl, chosen.member());
         }
-        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
-        if let Some(answer) = offer.rrset(chosen.member, rtype, rotation) {
+        if let Some((rotation, answer)) = offer.answer(chosen.member(), rtype, self.asker.draw) {
             answer.write_for(self.reply, Section::Answer, owner, service.ttl);
             self.write_steered_signatures(hit, service.ttl, answer, |steered| {
-                steered.of(chosen.member, rtype, rotation)
+                steered.of(chosen.member(), rtype, rotation)
             });
         }
         Step::Done
@@ -400,9 +399,8 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) -> Step {
         self.steered = Some((id, chosen));
         let (offer, rtype) = (&service.offer, SteeredType::Https);
-        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
-        let (Some(first), Some(zone)) = (
-            offer.rrset(chosen.member, rtype, rotation),
+        let (Some((_, first)), Some(zone)) = (
+            offer.answer(chosen.member(), rtype, self.asker.draw),
             self.zone_of(hit.node),
         ) else {
             return Step::Done;

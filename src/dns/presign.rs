@@ -12,7 +12,7 @@ use super::Live;
 use super::codec::OWN_UDP_SIZE;
 use super::codec::code::rtype;
 use super::codec::edns::Edns;
-use super::codec::query::Head;
+use super::codec::query::{HEADER, Head};
 use super::codec::reply::Reply;
 use super::lookup::{Asker, Search, Sought, own};
 use super::table::{Ahead, Choice, Chosen, Steered, SteeredService};
@@ -57,7 +57,7 @@ fn rankings(service: &SteeredService) -> impl Iterator<Item = (Chosen, Choice)> 
     service.choices().filter_map(move |choice| {
         let chosen = choice.https_of_several()?;
         let behind: Vec<usize> = choice.alternatives().collect();
-        let is_new = known.insert((chosen.member, behind));
+        let is_new = known.insert((chosen.member(), behind));
         is_new.then_some((chosen, *choice))
     })
 }
@@ -78,11 +78,11 @@ impl Presigner<'_> {
         let head = Head {
             id: 0,
             flags: 0,
-            question: &[],
+            opening: &[0; HEADER],
             edns: Some(dnssec_ok),
         };
         let sought = Sought::question(steered.node.name());
-        for draw in steered.service.offer.https_draws(chosen.member) {
+        for draw in steered.service.offer.https_draws(chosen.member()) {
             let mut reply = Reply::begin(&head, "", OWN_UDP_SIZE.into(), &mut self.out);
             let asker = Asker {
                 client: IpAddr::V4(Ipv4Addr::UNSPECIFIED),

@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::testing::snapshot;
-use super::{Arrival, Live, Outcome, Pace, Signing, Transport, respond};
+use super::tests::exchange::respond_both_ways;
+use super::{Arrival, Live, Outcome, Signing, Transport};
 use crate::config::load_text;
 use crate::config::plan::{ClientMatch, Plan, Service};
 use crate::earth::Country;
@@ -280,8 +281,7 @@ fn ask(live: &Live, client: IpAddr, draw: u64) -> (Vec<u8>, u8) {
         draw: Draw(draw),
         unix_secs: 1_800_000_000,
     };
-    let mut response = Vec::new();
-    let outcome = respond(live, &query, arrival, || Pace::Whole, &mut response);
+    let (outcome, mut response) = respond_both_ways(live, &query, arrival);
     assert!(matches!(outcome, Outcome::Answered { .. }));
     // The option: its head of four bytes, the family, the source, the scope and the address.
     let echo = query.len() - usize::from(length) - 8;

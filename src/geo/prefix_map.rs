@@ -9,7 +9,7 @@ use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use super::ranges::{Address, Family, Ranges};
-use super::trie::{self, Trie};
+use super::trie::{self, Step, Trie};
 use crate::ids::Id;
 
 /// ::ffff:0:0/96, whose addresses are those of IPv4 (RFC 4291 §2.5.5.2): the first, and the first behind.
@@ -36,27 +36,23 @@ pub(super) struct PrefixMap<V> {
 #[derive(Clone, Copy, Debug)]
 pub struct Seek<'m, V> {
     trie: &'m Trie,
-    address: u128,
+    step: Step,
     /// What stands before the address in that of its family.
     mapped_bits: u8,
     value: PhantomData<fn(V)>,
 }
 
 impl<V: Id> Seek<'_, V> {
-    /// Touches what [`Seek::find`] reads first, for a batch of addresses to wait for memory together.
-    /// The value means nothing.
-    pub fn glance(&self) -> Option<u32> {
-        self.trie.glance(self.address)
-    }
-
-    /// As [`Seek::glance`], of what is read next.
-    pub fn glance_on(&self) -> Option<u32> {
-        self.trie.glance_on(self.address)
+    /// Takes one step more towards the value, for a batch of addresses to wait for memory together.
+    #[inline]
+    pub fn go_on(&mut self) {
+        self.trie.go_on(&mut self.step);
     }
 
     /// The value, and the length of the widest prefix around the address in which all have it.
+    #[inline]
     pub fn find(&self) -> Option<(V, u8)> {
-        let (value, length) = self.trie.get(self.address)?;
+        let (value, length) = self.trie.end(self.step)?;
         Some((V::at(value.into()), self.mapped_bits + length))
     }
 }
@@ -87,6 +83,7 @@ impl<V: Id + PartialEq> PrefixMap<V> {
     }
 
     /// The address, on the way to its value.
+    #[inline]
     pub(super) fn seek(&self, address: IpAddr) -> Seek<'_, V> {
         let (trie, address, mapped_bits) = match address {
             IpAddr::V4(v4) => (&self.v4, aligned(v4.to_bits()), 0),
@@ -97,7 +94,7 @@ impl<V: Id + PartialEq> PrefixMap<V> {
         };
         Seek {
             trie,
-            address,
+            step: trie.begin(address),
             mapped_bits,
             value: PhantomData,
         }

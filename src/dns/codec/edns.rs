@@ -30,6 +30,9 @@ const OPTION_EXTENDED_ERROR: u16 = 15;
 /// The code and the length before an option's data.
 const OPTION_HEAD: usize = 4;
 
+/// The class, the TTL and the length of an OPT record.
+const BEFORE_OPTIONS: usize = 8;
+
 /// An OPT record without options: root, type, payload, extended code and flags, length.
 const BARE_OPT: usize = 11;
 
@@ -39,6 +42,9 @@ const OPT_FRONT: [u8; 5] = {
     let [size_high, size_low] = OWN_UDP_SIZE.to_be_bytes();
     [0, type_high, type_low, size_high, size_low]
 };
+
+/// A client subnet option with room for the longest address.
+const SUBNET_ROOM: usize = OPTION_HEAD + 4 + 16;
 
 /// How long a connection may be silent between messages, RFC 7766 §6.2.3. Clients that ask are told.
 pub(in crate::dns) const IDLE: Duration = Duration::from_secs(10);
@@ -95,16 +101,56 @@ pub(in crate::dns) struct ClientSubnet {
 pub(in crate::dns) struct Malformed;
 
 impl Edns {
+    /// What a record says that is an OPT with a client subnet and no other option, as resolvers send it with most
+    /// queries, in one look; `None` for any other, well-formed or not.
+    #[inline]
+    pub(in crate::dns) fn of_subnet_alone(record: &[u8]) -> Option<Self> {
+        let (opt, options) = record.split_first_chunk::<BARE_OPT>()?;
+        let [
+            0,
+            type_high,
+            type_low,
+            size_high,
+            size_low,
+            _,
+            VERSION,
+            flags @ ..,
+            a,
+            b,
+        ] = *opt
+        else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([a, b]));
+        let (option, data) = options.split_first_chunk::<OPTION_HEAD>()?;
+        let [code_high, code_low, c, d] = *option;
+        let is_whole = length == options.len()
+            && usize::from(u16::from_be_bytes([c, d])) == data.len()
+            && u16::from_be_bytes([type_high, type_low]) == rtype::OPT
+            && u16::from_be_bytes([code_high, code_low]) == OPTION_CLIENT_SUBNET;
+        let flags = u16::from_be_bytes(flags);
+        is_whole.then_some(Self {
+            udp_size: u16::from_be_bytes([size_high, size_low]),
+            dnssec_ok: flags & DNSSEC_OK != 0,
+            compact_ok: flags & COMPACT_OK != 0,
+            subnet: Some(ClientSubnet::read(data, record)?),
+            ..Self::default()
+        })
+    }
+
     /// Becomes what an OPT record says: its class, TTL and options; its name and type stand before.
     pub(in crate::dns) fn read(
         &mut self,
         cursor: &mut Cursor<'_>,
     ) -> Option<Result<(), Malformed>> {
-        let [size_high, size_low, _extended_code, version, rest @ ..] = cursor.array::<8>()?;
+        let record = cursor.rest();
+        let [size_high, size_low, _extended_code, version, rest @ ..] =
+            cursor.array::<BEFORE_OPTIONS>()?;
         let [flags_high, flags_low, length_high, length_low] = rest;
         let flags = u16::from_be_bytes([flags_high, flags_low]);
         let length = u16::from_be_bytes([length_high, length_low]);
-        let options = cursor.bytes(usize::from(length))?;
+        cursor.bytes(usize::from(length))?;
+        let record = record.get(..BEFORE_OPTIONS + usize::from(length))?;
         *self = Self {
             udp_size: u16::from_be_bytes([size_high, size_low]),
             is_bad_version: version > VERSION,
@@ -116,7 +162,7 @@ impl Edns {
         if self.is_bad_version {
             return Some(Ok(()));
         }
-        Some(self.read_options(options))
+        Some(self.read_options(record))
     }
 
     fn flags(&self) -> u16 {
@@ -125,15 +171,18 @@ impl Edns {
         dnssec_ok | compact_ok
     }
 
-    fn read_options(&mut self, options: &[u8]) -> Result<(), Malformed> {
-        let mut cursor = Cursor::new(options);
+    /// Of a record from its class on.
+    fn read_options(&mut self, record: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(record);
+        cursor.array::<BEFORE_OPTIONS>().ok_or(Malformed)?;
         while !cursor.is_at_end() {
             let (code, data) = read_option(&mut cursor).ok_or(Malformed)?;
             match code {
                 OPTION_NSID => self.wants_nsid = true,
                 OPTION_CLIENT_SUBNET if self.subnet.is_some() => return Err(Malformed),
                 OPTION_CLIENT_SUBNET => {
-                    self.subnet = Some(ClientSubnet::read(data).ok_or(Malformed)?);
+                    let up_to_here = record.get(..cursor.position()).unwrap_or_default();
+                    self.subnet = Some(ClientSubnet::read(data, up_to_here).ok_or(Malformed)?);
                 }
                 // RFC 7873 §5.2: the first cookie counts, and further ones do not.
                 OPTION_COOKIE if self.cookie.is_none() => {
@@ -148,15 +197,28 @@ impl Edns {
         Ok(())
     }
 
+    /// Whether the response's says nothing but flags and a client subnet, as most do.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let says_more = self.wants_nsid | self.wants_padding | self.says_idle();
+        !says_more && self.cookie.is_none()
+    }
+
     /// The bytes that [`Edns::write`] needs, but for an extended error and the padding itself.
+    #[inline]
     pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
-        let mut length = BARE_OPT;
+        if self.is_plain() {
+            BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length)
+        } else {
+            self.reserve_all(node)
+        }
+    }
+
+    fn reserve_all(&self, node: &str) -> usize {
+        let mut length = BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length);
         let mut option = |data: usize| length += OPTION_HEAD + data;
         if self.wants_nsid {
             option(nsid(node).len());
-        }
-        if let Some(subnet) = &self.subnet {
-            option(4 + subnet.octets());
         }
         if let Some(cookie) = &self.cookie {
             option(cookie.length());
@@ -172,6 +234,7 @@ impl Edns {
 
     /// Appends the OPT record of a response. The extended error is left out where `room`, the
     /// bytes that the whole record may take, does not suffice for it.
+    #[inline]
     pub(in crate::dns) fn write(
         &self,
         out: &mut Vec<u8>,
@@ -181,11 +244,48 @@ impl Edns {
         error: Option<ExtendedError>,
         room: usize,
     ) {
-        let size = out.len() + room;
-        let error = error.filter(|error| self.reserve(node) + error.length() <= room);
         let extended_code = u32::from(rcode.code() >> 4) << 24;
         let version = u32::from(VERSION) << 16;
         let ttl = extended_code | version | u32::from(self.flags());
+        if error.is_none() && self.is_plain() {
+            self.write_plainly(out, ttl, scope);
+        } else {
+            let error = error.filter(|error| self.reserve(node) + error.length() <= room);
+            self.write_all(out, ttl, scope, node, error, room);
+        }
+    }
+
+    /// The record as one piece.
+    #[inline]
+    fn write_plainly(&self, out: &mut Vec<u8>, ttl: u32, scope: u8) {
+        let (option, length) = match &self.subnet {
+            Some(subnet) => (subnet.option(scope), subnet.length()),
+            None => ([0; SUBNET_ROOM], 0),
+        };
+        let mut record = [0; BARE_OPT + SUBNET_ROOM];
+        let (front, behind) = record.split_at_mut(OPT_FRONT.len());
+        front.copy_from_slice(&OPT_FRONT);
+        let (fields, behind) = behind.split_at_mut(BARE_OPT - OPT_FRONT.len());
+        let (flags, options_length) = fields.split_at_mut(4);
+        flags.copy_from_slice(&ttl.to_be_bytes());
+        options_length.copy_from_slice(&u16::try_from(length).unwrap_or(0).to_be_bytes());
+        behind.copy_from_slice(&option);
+        // All of it and back is less work than a copy of a length that only the query knows.
+        let end = out.len() + BARE_OPT + length;
+        out.extend_from_slice(&record);
+        out.truncate(end);
+    }
+
+    fn write_all(
+        &self,
+        out: &mut Vec<u8>,
+        ttl: u32,
+        scope: u8,
+        node: &str,
+        error: Option<ExtendedError>,
+        room: usize,
+    ) {
+        let size = out.len() + room;
         out.extend_from_slice(&OPT_FRONT);
         out.extend_from_slice(&ttl.to_be_bytes());
         put_u16(out, 0);
@@ -206,7 +306,8 @@ impl Edns {
             put_option(out, OPTION_NSID, &[nsid(node)]);
         }
         if let Some(subnet) = &self.subnet {
-            subnet.write(out, scope);
+            out.extend_from_slice(&subnet.option(scope));
+            out.truncate(out.len() - SUBNET_ROOM + subnet.length());
         }
         if let Some(cookie) = &self.cookie {
             cookie.write(out);
@@ -226,7 +327,10 @@ impl Edns {
 impl ClientSubnet {
     /// RFC 7871 §6: too few or too many octets, bits past the prefix, or a scope in a query are
     /// malformed. Family 0 says nothing but "do not pass my address on", as `dig +subnet=0` sends it.
-    fn read(data: &[u8]) -> Option<Self> {
+    ///
+    /// `record` ends with the data, and has 16 bytes before the end whatever the length of the address.
+    #[inline]
+    fn read(data: &[u8], record: &[u8]) -> Option<Self> {
         let (head, given) = data.split_first_chunk::<4>()?;
         let [high, low, source, scope] = *head;
         let family = u16::from_be_bytes([high, low]);
@@ -236,24 +340,27 @@ impl ClientSubnet {
             2 => 128,
             _ => return None,
         };
-        let mut address = [0; 16];
-        if source > longest || scope != 0 || given.len() != usize::from(source.div_ceil(8)) {
+        let octets = source.div_ceil(8);
+        if source > longest || scope != 0 || given.len() != usize::from(octets) {
             return None;
         }
-        address.get_mut(..given.len())?.copy_from_slice(given);
-        let past_prefix = given.last().map_or(0, |last| {
-            let kept = (source - 1) % 8 + 1;
-            last & u8::MAX.checked_shr(u32::from(kept)).unwrap_or(0)
-        });
-        (past_prefix == 0).then_some(Self {
+        // What stands before the address goes out to the left.
+        let tail = u128::from_be_bytes(*record.last_chunk()?);
+        let address = left(tail, 128 - 8 * u32::from(octets));
+        (left(address, source.into()) == 0).then_some(Self {
             family,
             source,
-            address,
+            address: address.to_be_bytes(),
         })
     }
 
-    fn octets(&self) -> usize {
-        usize::from(self.source.div_ceil(8))
+    fn octets(&self) -> u8 {
+        self.source.div_ceil(8)
+    }
+
+    /// The bytes of the option.
+    fn length(&self) -> usize {
+        OPTION_HEAD + 4 + usize::from(self.octets())
     }
 
     /// The first address of the client's network; `None` when the client keeps it to itself.
@@ -270,18 +377,26 @@ impl ClientSubnet {
 
     /// RFC 7871 §7.2.1: family, source and address as they came, and the scope of the answer; to a
     /// source of 0 the scope is 0.
-    fn write(&self, out: &mut Vec<u8>, scope: u8) {
+    ///
+    /// Only the first [`ClientSubnet::length`] bytes are the option.
+    #[inline]
+    fn option(&self, scope: u8) -> [u8; SUBNET_ROOM] {
         let scope = if self.source == 0 { 0 } else { scope };
-        let octets = self.octets();
         // A length of at most 20. One number is one store.
-        let length = u64::try_from(4 + octets).unwrap_or(0);
+        let length = 4 + u64::from(self.octets());
         let code_and_length = u64::from(OPTION_CLIENT_SUBNET) << 16 | length;
         let data = u64::from(self.family) << 16 | u64::from(self.source) << 8 | u64::from(scope);
-        out.extend_from_slice(&(code_and_length << 32 | data).to_be_bytes());
-        // All of it and back is less work than a copy of a length that only the query knows.
-        out.extend_from_slice(&self.address);
-        out.truncate(out.len() - self.address.len() + octets);
+        let mut option = [0; SUBNET_ROOM];
+        let (head, address) = option.split_at_mut(OPTION_HEAD + 4);
+        head.copy_from_slice(&(code_and_length << 32 | data).to_be_bytes());
+        address.copy_from_slice(&self.address);
+        option
     }
+}
+
+/// `number` moved to the left by so many bits; by all there are, nothing is left.
+fn left(number: u128, bits: u32) -> u128 {
+    number.checked_shl(bits).unwrap_or(0)
 }
 
 fn read_option<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {
@@ -345,7 +460,8 @@ mod tests {
 
     #[track_caller]
     fn check(data: &[u8], expected: Option<&str>) {
-        let found = ClientSubnet::read(data);
+        let record = [&[0xff; 16], data].concat();
+        let found = ClientSubnet::read(data, &record);
         let shown = found.map(|subnet| match subnet.client() {
             Some(client) => format!("{client}/{}", subnet.source),
             None => format!("none/{}", subnet.source),

@@ -181,6 +181,11 @@ impl Node {
         Some(&more.special)
     }
 
+    /// Whether it has a delegation, a DNAME, a CNAME, or addresses of a zone's name servers.
+    pub(in crate::dns) fn is_special(&self) -> bool {
+        self.is_special
+    }
+
     /// What proves what is here and what is not; `None` in an unsigned zone.
     pub(in crate::dns) fn proofs(&self) -> Option<&Proofs> {
         self.more.as_ref()?.proofs.as_ref()

@@ -138,8 +138,7 @@ impl Offer {
     /// The HTTPS record that leads to a region when those before it fail (RFC 9460 §2.4.1).
     pub(in crate::dns) fn alternative(
         &self,
-        member: usize,
-        priority: u16,
+        members: impl Iterator<Item = usize>,
         apex: &[u8],
     ) -> Option<HttpsData> {
         let alternative = self.regions.get(member)?.alternative.as_ref()?;
@@ -177,15 +176,17 @@ impl Offer {
         rtype == SteeredType::Https || self.answers < self.rotations(member, rtype)
     }
 
-    /// Where an answer begins. `steer` mixes the draw, so that the two do not follow each other.
-    pub(in crate::dns) fn rotation(&self, member: usize, rtype: SteeredType, draw: Draw) -> usize {
-        let rotations = self.rotations(member, rtype);
-        if rotations <= 1 {
-            return 0; // A division is the dearest that a processor has.
-        }
-        let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
-        let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        number.checked_rem(rotations).unwrap_or(0)
+    /// The answer that a draw gives, and where it begins.
+    #[inline]
+    pub(in crate::dns) fn answer(
+        &self,
+        member: usize,
+        rtype: SteeredType,
+        draw: Draw,
+    ) -> Option<(usize, &RrSet)> {
+        let answers = self.regions.get(member)?.of(rtype);
+        let rotation = rotation(answers.len(), draw);
+        Some((rotation, answers.get(rotation)?))
     }
 
     /// For each HTTPS record that a region publishes, a draw with which answers begin there.
@@ -196,7 +197,7 @@ impl Offer {
             .map(Draw)
     }
 
-    /// The answer that begins there.
+    /// The answer that begins at a place.
     pub(in crate::dns) fn rrset(
         &self,
         member: usize,
@@ -271,6 +272,16 @@ fn rotated<const N: usize>(addresses: &[[u8; N]], rotation: usize, most: usize) 
 }
 
 /// An RRset for every place at which an answer can begin.
+/// Where of so many places an answer begins. `steer` mixes the draw, so that the two do not follow each other.
+fn rotation(rotations: usize, draw: Draw) -> usize {
+    if rotations <= 1 {
+        return 0; // A division is the dearest that a processor has.
+    }
+    let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
+    let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+    number.checked_rem(rotations).unwrap_or(0)
+}
+
 fn rrsets<D: AsRef<[u8]>>(
     rtype: SteeredType,
     ttl: u32,

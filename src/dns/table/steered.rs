@@ -91,7 +91,7 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Its place among the service's regions.
-    pub(in crate::dns) member: usize,
+    member: u16,
     /// Which.
     pub region: RegionId,
     /// Why.
@@ -99,6 +99,23 @@ pub struct Chosen {
 }
 
 /// What a service answers at a place.
+impl Chosen {
+    /// `None` past the most regions that there can be.
+    pub(super) fn new(member: usize, region: RegionId, cause: Cause) -> Option<Self> {
+        let member = u16::try_from(member).ok()?;
+        Some(Self {
+            member,
+            region,
+            cause,
+        })
+    }
+
+    /// Its place among the service's regions.
+    pub(in crate::dns) fn member(self) -> usize {
+        self.member.into()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     verdict: Verdict,
@@ -145,6 +162,19 @@ impl Choice {
         self.of(SteeredType::Https)
     }
 
+    fn plainly(&self) -> Plain {
+        match (self.verdict, self.alias) {
+            (Verdict::Steered, None) => Plain {
+                a: self.a,
+                aaaa: self.aaaa,
+            },
+            // What else there is to say, or the name that stands for addresses.
+            (Verdict::Steered, Some(_)) | (Verdict::FailOpen(_) | Verdict::Refused(_), _) => {
+                Plain::default()
+            }
+        }
+    }
+
     /// Where HTTPS clients go next.
     pub(in crate::dns) fn alternatives(&self) -> impl Iterator<Item = usize> {
         self.alternatives.into_iter().flatten().map(usize::from)
@@ -182,11 +212,20 @@ struct Band {
 /// Choices of services that decide alike under one snapshot: most of many services do.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    known: HashMap<Deciding, Arc<Choices>>,
+    known: HashMap<Deciding, (Arc<Choices>, Arc<[Plain]>)>,
 }
+    /// In the order of the places' ids; empty where the place does not decide alone.
+    plain: Arc<[Plain]>,
 
 /// All that a service's choices follow from, under one snapshot.
 #[derive(Debug, PartialEq, Eq, Hash)]
+/// The regions that a place gets its addresses of, if there is nothing else to say of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plain {
+    a: Option<Chosen>,
+    aaaa: Option<Chosen>,
+}
+
 struct Deciding {
     class: Option<usize>,
     offer: *const Offer,
@@ -223,7 +262,11 @@ impl SteeredService {
                 resident: service.residency.as_ref().map(|_| id),
             };
             let choices = shared.known.entry(deciding);
-            let choices = choices.or_insert_with(|| Arc::new(compiled.everywhere(snapshot)));
+            let (choices, plain) = choices.or_insert_with(|| {
+                let choices = compiled.everywhere(snapshot);
+                let plain = compiled.plain_of(&choices);
+                (Arc::new(choices), plain)
+            });
             compiled.choices = Arc::clone(choices);
         }
         compiled
@@ -235,6 +278,7 @@ impl SteeredService {
     }
 
     fn everywhere(&self, snapshot: &Snapshot) -> Choices {
+            plain: Arc::default(),
         // Where nothing is known of places, there is one: nowhere.
         let places = snapshot.clients.places(self.id).len().max(1);
         let bounds = shares(&snapshot.services.of(self.id).members);
@@ -249,6 +293,7 @@ impl SteeredService {
         Choices::ByPlace(froms.zip(bounds.iter().copied()).map(band).collect())
     }
 
+            compiled.plain = Arc::clone(plain);
     /// Whether clients of one place are answered by their networks too.
     pub(in crate::dns) fn is_shared_out(&self) -> bool {
         self.is_shared_out
@@ -273,6 +318,27 @@ impl SteeredService {
         let known = match &*self.choices {
             Choices::ByPlace(bands) => bands.iter().find(|band| spread.is_of(band.below)),
             Choices::PerQuery => None,
+    /// What is as simple as most answers are, out of what is answered anywhere.
+    fn plain_of(&self, choices: &Choices) -> Arc<[Plain]> {
+        let bands: &[Band] = match choices {
+            Choices::ByPlace(bands) if !self.is_shared_out => bands,
+            Choices::ByPlace(_) | Choices::PerQuery => &[],
+        };
+        let places = bands.first().map_or(&[][..], |band| &band.choices);
+        places.iter().map(Choice::plainly).collect()
+    }
+
+    /// The region whose addresses clients of a place get, where the place alone decides.
+    #[inline]
+    pub(in crate::dns) fn plainly(&self, place: PlaceId, rtype: SteeredType) -> Option<Chosen> {
+        let plain = self.plain.get(place.index())?;
+        match rtype {
+            SteeredType::A => plain.a,
+            SteeredType::Aaaa => plain.aaaa,
+            SteeredType::Https => None,
+        }
+    }
+
         };
         match known.and_then(|band| band.choices.get(place.index())) {
             Some(choice) => Cow::Borrowed(choice),
@@ -333,15 +399,12 @@ impl SteeredService {
             .enumerate()
             .find_map(|(rank, choice)| {
                 let member = self.offer.member(choice.region)?;
-                is_right(member).then(|| Chosen {
-                    member,
-                    region: choice.region,
-                    cause: if rank == 0 {
-                        cause(decision, choice.region)
-                    } else {
-                        Cause::Address
-                    },
-                })
+                let cause = match rank {
+                    0 => cause(decision, choice.region),
+                    _ => Cause::Address,
+                };
+                let chosen = Chosen::new(member, choice.region, cause);
+                chosen.filter(|_| is_right(member))
             })
     }
 }
