@@ -20,7 +20,7 @@ use crate::ids::ServiceId;
 const HASHER: FixedState = FixedState::with_seed(0);
 
 /// The label that stands for all others.
-const WILDCARD: [u8; 2] = *b"\x01*";
+pub(super) const WILDCARD: [u8; 2] = *b"\x01*";
 
 /// Every name of every zone.
 #[derive(Debug)]

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::rrset::RrSet;
-use super::steered::SteeredType;
+use super::steered::{ALTERNATIVES, SteeredType};
 use crate::config::plan::{Plan, Region};
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{LONGEST_NAME, to_key, to_wire};
@@ -135,12 +135,20 @@ impl Offer {
         region.is_some_and(|region| region.alternative.is_some())
     }
 
-    /// The HTTPS record that leads to a region when those before it fail (RFC 9460 §2.4.1).
-    pub(in crate::dns) fn alternative(
+    /// The HTTPS records that lead to regions when those before them fail (RFC 9460 §2.4.1: lower priorities come
+    /// first, and 1 is that of the first record).
+    pub(in crate::dns) fn behind(
         &self,
         members: impl Iterator<Item = usize>,
         apex: &[u8],
-    ) -> Option<HttpsData> {
+    ) -> SmallVec<[HttpsData; ALTERNATIVES]> {
+        let ranked = (2..).zip(members);
+        let records =
+            ranked.filter_map(|(priority, member)| self.alternative(member, priority, apex));
+        records.collect()
+    }
+
+    fn alternative(&self, member: usize, priority: u16, apex: &[u8]) -> Option<HttpsData> {
         let alternative = self.regions.get(member)?.alternative.as_ref()?;
         if alternative.is_below_apex && alternative.target.len() + apex.len() > LONGEST_NAME {
             return None;
@@ -264,14 +272,6 @@ impl RegionOffer {
     }
 }
 
-/// `most` of the addresses, from a place on and around the end.
-fn rotated<const N: usize>(addresses: &[[u8; N]], rotation: usize, most: usize) -> Vec<[u8; N]> {
-    let from = rotation.checked_rem(addresses.len()).unwrap_or(0);
-    let around = addresses.iter().cycle().skip(from);
-    around.take(most.min(addresses.len())).copied().collect()
-}
-
-/// An RRset for every place at which an answer can begin.
 /// Where of so many places an answer begins. `steer` mixes the draw, so that the two do not follow each other.
 fn rotation(rotations: usize, draw: Draw) -> usize {
     if rotations <= 1 {
@@ -282,6 +282,14 @@ fn rotation(rotations: usize, draw: Draw) -> usize {
     number.checked_rem(rotations).unwrap_or(0)
 }
 
+/// `most` of the addresses, from a place on and around the end.
+fn rotated<const N: usize>(addresses: &[[u8; N]], rotation: usize, most: usize) -> Vec<[u8; N]> {
+    let from = rotation.checked_rem(addresses.len()).unwrap_or(0);
+    let around = addresses.iter().cycle().skip(from);
+    around.take(most.min(addresses.len())).copied().collect()
+}
+
+/// An RRset for every place at which an answer can begin.
 fn rrsets<D: AsRef<[u8]>>(
     rtype: SteeredType,
     ttl: u32,

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::codec::code::rtype;
 use super::offer::Offer;
+use super::ranked::Ranking;
 use crate::config::plan::{Plan, Policy, WhenNoneHealthy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
@@ -17,7 +18,7 @@ use crate::steering::{
 
 /// How many regions HTTPS records name behind the first: more do not make an answer better, and all
 /// of them have to fit into it.
-const ALTERNATIVES: usize = 2;
+pub(super) const ALTERNATIVES: usize = 2;
 
 /// The types that services answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,7 +99,6 @@ pub struct Chosen {
     pub cause: Cause,
 }
 
-/// What a service answers at a place.
 impl Chosen {
     /// `None` past the most regions that there can be.
     pub(super) fn new(member: usize, region: RegionId, cause: Cause) -> Option<Self> {
@@ -116,6 +116,7 @@ impl Chosen {
     }
 }
 
+/// What a service answers at a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Choice {
     verdict: Verdict,
@@ -175,6 +176,16 @@ impl Choice {
         }
     }
 
+    /// Of the first of several HTTPS records and those behind it.
+    pub(in crate::dns) fn ranking(&self, first: Chosen, rotation: usize) -> Option<Ranking> {
+        let rotation = u16::try_from(rotation).ok()?;
+        Some(Ranking {
+            first: first.member,
+            rotation,
+            behind: self.alternatives,
+        })
+    }
+
     /// Where HTTPS clients go next.
     pub(in crate::dns) fn alternatives(&self) -> impl Iterator<Item = usize> {
         self.alternatives.into_iter().flatten().map(usize::from)
@@ -190,7 +201,16 @@ pub(in crate::dns) struct SteeredService {
     /// What its regions publish.
     pub(in crate::dns) offer: Arc<Offer>,
     choices: Arc<Choices>,
+    /// In the order of the places' ids; empty where the place does not decide alone.
+    plain: Arc<[Plain]>,
     is_shared_out: bool,
+}
+
+/// The regions that a place gets its addresses of, if there is nothing else to say of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plain {
+    a: Option<Chosen>,
+    aaaa: Option<Chosen>,
 }
 
 #[derive(Debug)]
@@ -214,18 +234,9 @@ struct Band {
 pub(super) struct Shared {
     known: HashMap<Deciding, (Arc<Choices>, Arc<[Plain]>)>,
 }
-    /// In the order of the places' ids; empty where the place does not decide alone.
-    plain: Arc<[Plain]>,
 
 /// All that a service's choices follow from, under one snapshot.
 #[derive(Debug, PartialEq, Eq, Hash)]
-/// The regions that a place gets its addresses of, if there is nothing else to say of them.
-#[derive(Clone, Copy, Debug, Default)]
-struct Plain {
-    a: Option<Chosen>,
-    aaaa: Option<Chosen>,
-}
-
 struct Deciding {
     class: Option<usize>,
     offer: *const Offer,
@@ -250,6 +261,7 @@ impl SteeredService {
             ttl: state.ttl.secs(),
             offer,
             choices: Arc::new(Choices::PerQuery),
+            plain: Arc::default(),
             is_shared_out: state.is_shared_out(),
         };
         if service.policy != Policy::Weighted {
@@ -268,6 +280,7 @@ impl SteeredService {
                 (Arc::new(choices), plain)
             });
             compiled.choices = Arc::clone(choices);
+            compiled.plain = Arc::clone(plain);
         }
         compiled
     }
@@ -278,7 +291,6 @@ impl SteeredService {
     }
 
     fn everywhere(&self, snapshot: &Snapshot) -> Choices {
-            plain: Arc::default(),
         // Where nothing is known of places, there is one: nowhere.
         let places = snapshot.clients.places(self.id).len().max(1);
         let bounds = shares(&snapshot.services.of(self.id).members);
@@ -293,7 +305,27 @@ impl SteeredService {
         Choices::ByPlace(froms.zip(bounds.iter().copied()).map(band).collect())
     }
 
-            compiled.plain = Arc::clone(plain);
+    /// What is as simple as most answers are, out of what is answered anywhere.
+    fn plain_of(&self, choices: &Choices) -> Arc<[Plain]> {
+        let bands: &[Band] = match choices {
+            Choices::ByPlace(bands) if !self.is_shared_out => bands,
+            Choices::ByPlace(_) | Choices::PerQuery => &[],
+        };
+        let places = bands.first().map_or(&[][..], |band| &band.choices);
+        places.iter().map(Choice::plainly).collect()
+    }
+
+    /// The region whose addresses clients of a place get, where the place alone decides.
+    #[inline]
+    pub(in crate::dns) fn plainly(&self, place: PlaceId, rtype: SteeredType) -> Option<Chosen> {
+        let plain = self.plain.get(place.index())?;
+        match rtype {
+            SteeredType::A => plain.a,
+            SteeredType::Aaaa => plain.aaaa,
+            SteeredType::Https => None,
+        }
+    }
+
     /// Whether clients of one place are answered by their networks too.
     pub(in crate::dns) fn is_shared_out(&self) -> bool {
         self.is_shared_out
@@ -318,27 +350,6 @@ impl SteeredService {
         let known = match &*self.choices {
             Choices::ByPlace(bands) => bands.iter().find(|band| spread.is_of(band.below)),
             Choices::PerQuery => None,
-    /// What is as simple as most answers are, out of what is answered anywhere.
-    fn plain_of(&self, choices: &Choices) -> Arc<[Plain]> {
-        let bands: &[Band] = match choices {
-            Choices::ByPlace(bands) if !self.is_shared_out => bands,
-            Choices::ByPlace(_) | Choices::PerQuery => &[],
-        };
-        let places = bands.first().map_or(&[][..], |band| &band.choices);
-        places.iter().map(Choice::plainly).collect()
-    }
-
-    /// The region whose addresses clients of a place get, where the place alone decides.
-    #[inline]
-    pub(in crate::dns) fn plainly(&self, place: PlaceId, rtype: SteeredType) -> Option<Chosen> {
-        let plain = self.plain.get(place.index())?;
-        match rtype {
-            SteeredType::A => plain.a,
-            SteeredType::Aaaa => plain.aaaa,
-            SteeredType::Https => None,
-        }
-    }
-
         };
         match known.and_then(|band| band.choices.get(place.index())) {
             Some(choice) => Cow::Borrowed(choice),
