@@ -85,20 +85,22 @@ impl Counters {
     where
         'q: 'p,
     {
-        let mut unread = unread;
-        loop {
-            // A panic leaves the iterator at the next message.
-            let outcome = catch_unwind(AssertUnwindSafe(|| {
-                for Unread { bytes, name, place } in unread.by_ref() {
-                    tally.queries += 1;
-                    *place = Some(read(bytes, name));
-                }
-            }));
-            if outcome.is_ok() {
-                return;
-            }
-            tally.panicked += 1;
-        }
+        let panicked = each(unread, |Unread { bytes, name, place }| {
+            tally.queries += 1;
+            *place = Some(read(bytes, name));
+        });
+        tally.panicked += panicked;
+    }
+
+    /// Does what answers messages with each of them.
+    pub(super) fn answer_each<T>(
+        tally: &mut Tally,
+        messages: impl Iterator<Item = T>,
+        mut answer: impl FnMut(&mut Tally, T),
+    ) {
+        // What a panic may leave half written is a response, which the next message overwrites.
+        let panicked = each(messages, |message| answer(tally, message));
+        tally.panicked += panicked;
     }
 
     /// Answers a message into `out`; `false` if there is nothing to send. What it amounts to is in
@@ -112,17 +114,13 @@ impl Counters {
         limit: impl FnOnce() -> Pace,
         out: &mut Vec<u8>,
     ) -> bool {
-        // What a panic may leave half written is `out`, which the next message overwrites.
-        let outcome = catch_unwind(AssertUnwindSafe(|| {
-            respond_to(live, message, arrival, ahead, limit, out)
-        }));
-        match outcome {
-            Ok(Outcome::Answered {
+        match respond_to(live, message, arrival, ahead, limit, out) {
+            Outcome::Answered {
                 rcode,
                 steered,
                 cookie,
                 pace,
-            }) => {
+            } => {
                 count(&Rcode::ALL, &mut tally.responses, &rcode);
                 if let Some(standing) = cookie {
                     count(&Standing::ALL, &mut tally.cookies, &standing);
@@ -136,12 +134,8 @@ impl Counters {
                 }
                 true
             }
-            Ok(Outcome::Dropped(reason)) => {
+            Outcome::Dropped(reason) => {
                 count(&DropReason::ALL, &mut tally.dropped, &reason);
-                false
-            }
-            Err(_) => {
-                tally.panicked += 1;
                 false
             }
         }
@@ -228,6 +222,23 @@ impl Tally {
             Some((_, number)) => *number += 1,
             None => self.steered.push((steered, 1)),
         }
+    }
+}
+
+/// Does something with each of several messages, and keeps a panic to the one that met it. Returns how many did.
+fn each<T>(messages: impl Iterator<Item = T>, work: impl FnMut(T)) -> u64 {
+    let (mut messages, mut work, mut panicked) = (messages, work, 0);
+    loop {
+        // A panic leaves the iterator at the next message. (`for_each` would not.)
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            for message in messages.by_ref() {
+                work(message);
+            }
+        }));
+        if outcome.is_ok() {
+            return panicked;
+        }
+        panicked += 1;
     }
 }
 

@@ -12,14 +12,11 @@ use super::codec::name::WireName;
 use super::codec::query::Query;
 use super::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section};
 use super::table::{
-    Ahead, Alias, Choice, Chosen, Delegation, Found, HttpsData, Located, Node, Redirection,
-    SteeredService, SteeredType, ZoneFacts,
+    Ahead, Alias, Choice, Chosen, Delegation, Found, Located, Node, Redirection, SteeredService,
+    SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
 use crate::steering::{Draw, Refusal, Spread, Verdict};
-
-/// The priority of the first HTTPS record is 1 (RFC 9460 §2.4.1: lower ones come first).
-const SECOND_PRIORITY: u16 = 2;
 
 /// How many CNAMEs one answer follows; what a longer chain leads to, the resolver asks for.
 const LONGEST_CHAIN: usize = 8;
@@ -375,14 +372,13 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) -> Step {
         self.steered = Some((id, chosen));
         let (offer, owner) = (&service.offer, hit.sought.owner);
-        if let Some(alias) = offer.alias(chosen.member) {
-            return self.chase_alias(hit, alias, service.ttl, chosen.member);
+        if let Some(alias) = offer.alias(chosen.member()) {
+            return self.chase_alias(hit, alias, service.ttl, chosen.member());
         }
-        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
-        if let Some(answer) = offer.rrset(chosen.member, rtype, rotation) {
+        if let Some((rotation, answer)) = offer.answer(chosen.member(), rtype, self.asker.draw) {
             answer.write_for(self.reply, Section::Answer, owner, service.ttl);
             self.write_steered_signatures(hit, service.ttl, answer, |steered| {
-                steered.of(chosen.member, rtype, rotation)
+                steered.of(chosen.member(), rtype, rotation)
             });
         }
         Step::Done
@@ -400,24 +396,21 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) -> Step {
         self.steered = Some((id, chosen));
         let (offer, rtype) = (&service.offer, SteeredType::Https);
-        let rotation = offer.rotation(chosen.member, rtype, self.asker.draw);
-        let (Some(first), Some(zone)) = (
-            offer.rrset(chosen.member, rtype, rotation),
+        let (Some((rotation, first)), Some(zone)) = (
+            offer.answer(chosen.member(), rtype, self.asker.draw),
             self.zone_of(hit.node),
         ) else {
             return Step::Done;
         };
         let (section, owner) = (Section::Answer, hit.sought.owner);
         first.write_for(self.reply, section, owner, service.ttl);
-        let behind = (SECOND_PRIORITY..).zip(choice.alternatives());
-        let behind: SmallVec<[HttpsData; 2]> = behind
-            .filter_map(|(priority, member)| offer.alternative(member, priority, &zone.apex))
-            .collect();
+        let behind = offer.behind(choice.alternatives(), &zone.apex);
         let fixed = Fixed::internet(rtype.number(), service.ttl);
         for rdata in &behind {
             self.reply.record(section, owner, fixed, &[rdata]);
         }
-        self.sign_https(hit, first, &behind, service.ttl);
+        let ranking = choice.ranking(chosen, rotation);
+        self.sign_https(hit, ranking, first, &behind, service.ttl);
         Step::Done
     }
 

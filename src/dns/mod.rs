@@ -5,7 +5,7 @@
 //! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482,
 //! 8906, 8914, 9018, 9460, 9824.
 //!
-//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`
+//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `plain`
 //! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
 //! `count` the metrics · `samples` where clients are sent.
 
@@ -17,6 +17,7 @@ mod cookie;
 mod count;
 mod dnssec;
 mod lookup;
+mod plain;
 mod presign;
 mod proof;
 mod rate_limit;

@@ -11,7 +11,7 @@ use super::codec::reply::{Fixed, Section};
 use super::dnssec::{LONGEST_KEPT, ToSign, nsec};
 use super::lookup::{Hit, Search, Sought, Source, Step};
 use super::table::{
-    ALIAS_TYPES, Denials, HttpsData, Node, Proofs, RrSet, SteeredSignatures, ZoneFacts,
+    ALIAS_TYPES, Denials, HttpsData, Node, Proofs, Ranking, RrSet, SteeredSignatures, ZoneFacts,
 };
 
 /// The types of a name that does not exist (RFC 9824 §3.1).
@@ -118,20 +118,30 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
     }
 
-    /// Signs an HTTPS RRset that is put together for a ranking: there are too many for all of them to be
-    /// signed beforehand.
+    /// Writes the signatures of an HTTPS RRset that is put together for a ranking, and makes them for a name that
+    /// only the query knows, or where a Plan has more rankings than are signed with it.
     pub(super) fn sign_https(
         &mut self,
         hit: &Hit<'_, 'a>,
+        ranking: Option<Ranking>,
         first: &RrSet,
         behind: &[HttpsData],
         ttl: u32,
     ) {
-        if self.reply.wants_dnssec() {
-            let mut what = Unsigned::of(Section::Answer, first, ttl);
-            what.rdata.extend(behind.iter().map(|rdata| &**rdata));
-            self.sign(hit.sought, self.zone_of(hit.node), &what);
+        if !self.reply.wants_dnssec() {
+            return;
         }
+        let section = Section::Answer;
+        if let (Source::Own, Some(ranking), Some(proofs)) =
+            (&hit.source, ranking, hit.node.proofs())
+            && let Some(rrsigs) = proofs.steered.ranked(ranking)
+        {
+            rrsigs.write_for(self.reply, section, hit.sought.owner, ttl);
+            return;
+        }
+        let mut what = Unsigned::of(section, first, ttl);
+        what.rdata.extend(behind.iter().map(|rdata| &**rdata));
+        self.sign(hit.sought, self.zone_of(hit.node), &what);
     }
 
     /// The NSEC of a name that is another name, to whoever asks for it.

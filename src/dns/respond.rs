@@ -13,6 +13,7 @@ use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::cookie::{Secrets, Standing};
 use super::lookup::{Asker, look_up};
+use super::plain::answer_plainly;
 use super::rate_limit::Pace;
 use super::table::{Ahead, Chosen};
 use crate::ids::ServiceId;
@@ -232,7 +233,8 @@ fn answer<'l>(
         // RFC 5936 §2.2.1: no zone is given away.
         (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
         (CLASS_IN, _) => {
-            return look_up(live, query, asker, ahead, reply);
+            return answer_plainly(live, query, ahead, asker.draw, reply)
+                .or_else(|| look_up(live, query, asker, ahead, reply));
         }
         _ => refuse(reply),
     }

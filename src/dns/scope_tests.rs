@@ -12,7 +12,8 @@ use std::sync::{Arc, LazyLock};
 use proptest::prelude::*;
 
 use super::testing::snapshot;
-use super::{Arrival, Live, Outcome, Pace, Signing, Transport, respond};
+use super::tests::exchange::respond_both_ways;
+use super::{Arrival, Live, Outcome, Signing, Transport};
 use crate::config::load_text;
 use crate::config::plan::{ClientMatch, Plan, Service};
 use crate::earth::Country;
@@ -166,7 +167,7 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
     fn measured_regions(&self, client: IpAddr) -> usize {
         let country = DATABASE.lookup(client).country;
         let is_theirs = |network: &Network| match network {
-            Network::Prefix(prefix) => prefix.contains(client),
+            Network::Prefix(prefix) => prefix.contains(client.to_canonical()),
             Network::Country(theirs) => country == Some(*theirs),
             Network::Asn(_) => false,
         };
@@ -203,11 +204,25 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
             .chain([
                 IpAddr::V4(Ipv4Addr::UNSPECIFIED),
                 IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+                BEHIND_MAPPED.into(),
             ])
             .collect();
+        let mapped: Vec<IpAddr> = clients.iter().filter_map(mapped).collect();
+        clients.extend(mapped);
         clients.sort_unstable();
         clients.dedup();
         clients
+    }
+}
+
+/// The first IPv6 address behind those that are IPv4's (RFC 4291 §2.5.5.2).
+const BEHIND_MAPPED: Ipv6Addr = Ipv6Addr::new(0, 0, 0, 0, 1, 0, 0, 0);
+
+/// The IPv6 address that an IPv4 address is, too.
+fn mapped(client: &IpAddr) -> Option<IpAddr> {
+    match client {
+        IpAddr::V4(v4) => Some(v4.to_ipv6_mapped().into()),
+        IpAddr::V6(_) => None,
     }
 }
 
@@ -266,8 +281,7 @@ fn ask(live: &Live, client: IpAddr, draw: u64) -> (Vec<u8>, u8) {
         draw: Draw(draw),
         unix_secs: 1_800_000_000,
     };
-    let mut response = Vec::new();
-    let outcome = respond(live, &query, arrival, || Pace::Whole, &mut response);
+    let (outcome, mut response) = respond_both_ways(live, &query, arrival);
     assert!(matches!(outcome, Outcome::Answered { .. }));
     // The option: its head of four bytes, the family, the source, the scope and the address.
     let echo = query.len() - usize::from(length) - 8;
@@ -297,11 +311,11 @@ fn standing(rules: &Rules, service: &Service, drains: &[Live], client: IpAddr) -
         || rules
             .networks
             .iter()
-            .any(|(network, _)| network.contains(client))
+            .any(|(network, _)| network.contains(client.to_canonical()))
         // One region's round trip does not tell it from the others.
         || rules.policy == "latency" && rules.measured_regions(client) >= 2;
     let is_theirs = |clients: &ClientMatch| match clients {
-        ClientMatch::Network(network) => network.contains(client),
+        ClientMatch::Network(network) => network.contains(client.to_canonical()),
         ClientMatch::Country(countries) => location
             .country
             .is_some_and(|country| countries.contains(&country)),
@@ -368,7 +382,8 @@ proptest! {
         // Whatever is up or down, the scope is that of the ranking.
         let now = live(&plan, &clients, Out(drained), Out(unhealthy));
         let firsts = standings.iter().map(|(first, _)| *first);
-        let others = others.iter().flat_map(|network| [network.address(), network.last()]);
+        let others: Vec<IpAddr> = others.iter().flat_map(|network| [network.address(), network.last()]).collect();
+        let others = others.iter().filter_map(mapped).chain(others.iter().copied());
         let mut scopes = Vec::new();
         for client in firsts.chain(others) {
             let (answer, scope) = ask(&now, client, 0);
@@ -395,7 +410,8 @@ proptest! {
         rules in rules(),
         leaving in 0usize..3,
         fresh in 1u8..100,
-        asked in prop::collection::vec((any::<u32>(), any::<u128>()), 8),
+        // Of IPv6 near the IPv4-mapped addresses, too.
+        asked in prop::collection::vec((any::<u32>(), any::<u128>(), 0_u128..1 << 52), 8),
     ) {
         let plan = Arc::new(rules.plan());
         let clients = Arc::new(ClientMap::compile(&plan, &DATABASE));
@@ -407,14 +423,21 @@ proptest! {
         });
         snapshot.clients = clients;
         let live = Live::compile(Arc::new(snapshot), &Signing::default(), None);
-        let v4 = asked.iter().map(|(bits, _)| IpAddr::from(Ipv4Addr::from_bits(*bits)));
-        let v6 = asked.iter().map(|(_, bits)| IpAddr::from(Ipv6Addr::from_bits(*bits)));
-        for client in v4.chain(v6) {
+        let v4 = asked.iter().map(|(bits, ..)| IpAddr::from(Ipv4Addr::from_bits(*bits)));
+        let v6 = asked.iter().flat_map(|(_, bits, low)| [*bits, *low]);
+        let v6 = v6.map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits)));
+        let mapped = v4.clone().filter_map(|client| mapped(&client));
+        let mut scopes = Vec::new();
+        for client in v4.chain(v6).chain(mapped) {
             let (answer, length) = ask(&live, client, 0);
             let scope = Prefix::around(client, length);
+            scopes.push(scope);
             for other in [scope.address(), scope.last()] {
                 prop_assert_eq!(ask(&live, other, 0), (answer.clone(), length), "{} {}", scope, other);
             }
+        }
+        for (scope, other) in scopes.iter().flat_map(|scope| scopes.iter().map(move |other| (scope, other))) {
+            prop_assert!(scope == other || !scope.contains(other.address()), "{} and {}", scope, other);
         }
     }
 }

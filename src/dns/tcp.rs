@@ -207,16 +207,11 @@ impl Shared {
                 place: &mut read,
             };
             Counters::read(&mut tally, std::iter::once(unread));
-            let is_answered = read.is_some_and(|mut message| {
-                Counters::answer(
-                    &mut tally,
-                    (&**live, &**secrets),
-                    &mut message,
-                    arrival,
-                    Ahead::default(),
-                    unlimited,
-                    response,
-                )
+            let mut is_answered = false;
+            Counters::answer_each(&mut tally, read.iter_mut(), |tally, message| {
+                let (with, ahead) = ((&**live, &**secrets), Ahead::default());
+                is_answered =
+                    Counters::answer(tally, with, message, arrival, ahead, unlimited, response);
             });
             self.counters.tell(tally, &live);
             if !is_answered {

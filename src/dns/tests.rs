@@ -1,7 +1,8 @@
 //! Exchanges by topic: a message, and the response as text.
 
 mod cookies;
-mod exchange;
+pub(super) mod exchange;
+mod found_ahead;
 mod messages;
 mod options;
 mod sizes;

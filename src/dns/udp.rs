@@ -330,7 +330,7 @@ impl<S: Family> Worker<S> {
         let now = clock::unix_secs();
         let rate = live.snapshot.plan.rate_limit.as_ref();
         let secrets = live.cookies.at(now);
-        let mut batch = Batch {
+        let batch = Batch {
             live,
             secrets: &secrets,
             now,
@@ -338,13 +338,14 @@ impl<S: Family> Worker<S> {
             limiter: &self.limiter,
             counters: &self.counters,
             is_wildcard: self.is_wildcard,
-            tally: Tally::default(),
         };
+        let mut tally = Tally::default();
         let queries = self.queries.chunks(GROUP);
         for (received, queries) in self.received.chunks(GROUP).zip(queries) {
-            batch.answer(received, queries, &mut self.names, &mut self.responses);
+            let names = &mut self.names;
+            batch.answer(&mut tally, received, queries, names, &mut self.responses);
         }
-        self.counters.tell(batch.tally, live);
+        self.counters.tell(tally, live);
     }
 
     fn send(&mut self) {
@@ -388,13 +389,13 @@ struct Batch<'a> {
     limiter: &'a RateLimiter,
     counters: &'a Counters,
     is_wildcard: bool,
-    tally: Tally,
 }
 
 impl<'a> Batch<'a> {
     /// Answers a group of datagrams. `names` are places for what they ask for.
     fn answer<S: Family>(
-        &mut self,
+        &self,
+        tally: &mut Tally,
         received: &[Received<S>],
         queries: &[[u8; QUERY_STRIDE]],
         names: &mut [WireName; GROUP],
@@ -409,17 +410,17 @@ impl<'a> Batch<'a> {
                     let bytes = query.get(..received.length).unwrap_or(query);
                     Unread { bytes, name, place }
                 });
-        Counters::read(&mut self.tally, unread);
+        Counters::read(tally, unread);
         let mut aheads = [Ahead::default(); GROUP];
         self.warm(&messages, received, &mut aheads);
-        let messages = messages.iter_mut().zip(aheads);
-        for ((message, ahead), received) in messages.zip(received) {
+        let messages = messages.iter_mut().zip(aheads).zip(received);
+        Counters::answer_each(tally, messages, |tally, ((message, ahead), received)| {
             if let (Some(message), Some(out)) = (message, responses.place())
-                && self.answer_one(message, ahead, received, out)
+                && self.answer_one(tally, message, ahead, received, out)
             {
                 responses.keep(*received);
             }
-        }
+        });
     }
 
     /// Fetches what the queries among the messages will need; other messages need nothing.
@@ -448,7 +449,8 @@ impl<'a> Batch<'a> {
 
     /// Whether there is a response to send.
     fn answer_one<S: Family>(
-        &mut self,
+        &self,
+        tally: &mut Tally,
         message: &mut Message<'_>,
         ahead: Ahead<'a>,
         received: &Received<S>,
@@ -457,7 +459,7 @@ impl<'a> Batch<'a> {
         let (peer, port) = received.from.peer();
         // Nobody can be answered at port 0, nor from an address that is not known.
         if port == 0 || (received.to.is_none() && self.is_wildcard) {
-            self.tally.count_unanswerable();
+            tally.count_unanswerable();
             return false;
         }
         let limit = || match &self.rate {
@@ -466,7 +468,7 @@ impl<'a> Batch<'a> {
         };
         let with = (self.live, self.secrets);
         let arrival = self.counters.arrival(peer, self.now);
-        Counters::answer(&mut self.tally, with, message, arrival, ahead, limit, out)
+        Counters::answer(tally, with, message, arrival, ahead, limit, out)
     }
 }
 

@@ -152,7 +152,8 @@ impl ClientMap {
             .unwrap_or((PlaceId::NOWHERE, 0))
     }
 
-    /// As [`ClientMap::locate`], in steps for a batch of clients to wait for memory together.
+    /// As [`ClientMap::locate`], in steps for a batch of clients to wait for memory together: this is the first.
+    #[inline]
     pub fn seek(&self, service: ServiceId, client: IpAddr) -> Option<Seek<'_, PlaceId>> {
         Some(self.class(service)?.prefixes.seek(client))
     }

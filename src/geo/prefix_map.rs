@@ -2,16 +2,21 @@
 //!
 //! Pure. Built from [`Ranges`] by cutting them into aligned prefixes and joining siblings that hold
 //! the same value, so that leaves are disjoint, cover each family, and cannot be widened. A leaf's
-//! length is thus a true ECS scope (RFC 7871 §7.2.1) and scopes never overlap.
+//! length is thus a true ECS scope (RFC 7871 §7.2.1) and scopes never overlap: IPv6 is cut as if all of
+//! IPv4 stood in it, where IPv4-mapped addresses are.
 
 use std::marker::PhantomData;
 use std::net::IpAddr;
 
 use super::ranges::{Address, Family, Ranges};
-use super::trie::{self, Trie};
+use super::trie::{self, Step, Trie};
 use crate::ids::Id;
 
-/// The length of ::ffff:0:0/96 (RFC 4291 §2.5.5.2).
+/// ::ffff:0:0/96, whose addresses are those of IPv4 (RFC 4291 §2.5.5.2): the first, and the first behind.
+const MAPPED: u128 = 0xffff << 32;
+const BEHIND_MAPPED: u128 = 0x1_0000 << 32;
+
+/// The length of ::ffff:0:0/96.
 const MAPPED_BITS: u8 = 96;
 
 /// Both families.
@@ -19,6 +24,9 @@ const MAPPED_BITS: u8 = 96;
 pub(super) struct PrefixMap<V> {
     v4: Trie,
     v6: Trie,
+    /// Whether all of IPv4 is one leaf: then mapped addresses are found in IPv6, and their leaf may be wider
+    /// than all of them.
+    is_v4_uniform: bool,
     /// By value, the shares of the addresses of each family.
     shares: [Vec<f64>; 2],
     value: PhantomData<fn(V)>,
@@ -28,27 +36,23 @@ pub(super) struct PrefixMap<V> {
 #[derive(Clone, Copy, Debug)]
 pub struct Seek<'m, V> {
     trie: &'m Trie,
-    address: u128,
+    step: Step,
     /// What stands before the address in that of its family.
     mapped_bits: u8,
     value: PhantomData<fn(V)>,
 }
 
 impl<V: Id> Seek<'_, V> {
-    /// Touches what [`Seek::find`] reads first, for a batch of addresses to wait for memory together.
-    /// The value means nothing.
-    pub fn glance(&self) -> Option<u32> {
-        self.trie.glance(self.address)
-    }
-
-    /// As [`Seek::glance`], of what is read next.
-    pub fn glance_on(&self) -> Option<u32> {
-        self.trie.glance_on(self.address)
+    /// Takes one step more towards the value, for a batch of addresses to wait for memory together.
+    #[inline]
+    pub fn go_on(&mut self) {
+        self.trie.go_on(&mut self.step);
     }
 
     /// The value, and the length of the widest prefix around the address in which all have it.
+    #[inline]
     pub fn find(&self) -> Option<(V, u8)> {
-        let (value, length) = self.trie.get(self.address)?;
+        let (value, length) = self.trie.end(self.step)?;
         Some((V::at(value.into()), self.mapped_bits + length))
     }
 }
@@ -56,10 +60,17 @@ impl<V: Id> Seek<'_, V> {
 impl<V: Id + PartialEq> PrefixMap<V> {
     /// Builds.
     pub(super) fn new(ranges: &Ranges<V>) -> Self {
-        let (v4, v6) = (leaves(&ranges.v4), leaves(&ranges.v6));
+        let v4 = leaves(&ranges.v4, |value| *value);
+        let all_of_v4 = match &*ranges.v4.0 {
+            [(_, value)] => Some(*value),
+            _ => None,
+        };
+        let v6 = with_mapped(&ranges.v6, all_of_v4);
+        let v6 = leaves(&v6, |value| value.unwrap_or(V::at(0)));
         Self {
             v4: Trie::new(&v4),
             v6: Trie::new(&v6),
+            is_v4_uniform: all_of_v4.is_some(),
             shares: [shares(&v4), shares(&v6)],
             value: PhantomData,
         }
@@ -72,17 +83,18 @@ impl<V: Id + PartialEq> PrefixMap<V> {
     }
 
     /// The address, on the way to its value.
+    #[inline]
     pub(super) fn seek(&self, address: IpAddr) -> Seek<'_, V> {
         let (trie, address, mapped_bits) = match address {
             IpAddr::V4(v4) => (&self.v4, aligned(v4.to_bits()), 0),
-            IpAddr::V6(v6) => match v6.to_ipv4_mapped() {
+            IpAddr::V6(v6) => match v6.to_ipv4_mapped().filter(|_| !self.is_v4_uniform) {
                 Some(v4) => (&self.v4, aligned(v4.to_bits()), MAPPED_BITS),
                 None => (&self.v6, aligned(v6.to_bits()), 0),
             },
         };
         Seek {
             trie,
-            address,
+            step: trie.begin(address),
             mapped_bits,
             value: PhantomData,
         }
@@ -101,12 +113,28 @@ impl<V: Id + PartialEq> PrefixMap<V> {
     }
 }
 
-fn leaves<A: Address, V: Id + PartialEq>(family: &Family<A, V>) -> Vec<trie::Leaf> {
-    let leaves = join(family).into_iter().map(|(start, length, value)| {
-        let value = u16::try_from(value.index()).unwrap_or(0);
+fn leaves<A: Address, T: Copy + PartialEq, V: Id>(
+    family: &Family<A, T>,
+    value: impl Fn(&T) -> V,
+) -> Vec<trie::Leaf> {
+    let leaves = join(family).into_iter().map(|(start, length, held)| {
+        let value = u16::try_from(value(&held).index()).unwrap_or(0);
         (aligned(start), length, value)
     });
     leaves.collect()
+}
+
+/// IPv6 with all of IPv4 in it where that is one value, and else with a place in it that is like no other, so that
+/// no leaf covers clients who are answered as IPv4.
+fn with_mapped<V: Id + PartialEq>(
+    v6: &Family<u128, V>,
+    all_of_v4: Option<V>,
+) -> Family<u128, Option<V>> {
+    let mut is_mapped = Family::uniform(false);
+    is_mapped.push(MAPPED, true);
+    is_mapped.push(BEHIND_MAPPED, false);
+    v6.zip(&is_mapped)
+        .map(|(value, is_mapped)| if is_mapped { all_of_v4 } else { Some(value) })
 }
 
 /// By value, the share of a family's addresses.
@@ -233,6 +261,22 @@ mod tests {
     }
 
     #[test]
+    fn no_leaf_of_ipv6_covers_clients_who_are_answered_as_ipv4() {
+        let map = map(&[("192.0.2.0/24", 1)]);
+        assert_eq!(get(&map, "2001:db8::1"), (0, 3));
+        assert_eq!(get(&map, "::1"), (0, 81));
+        assert_eq!(get(&map, "::ffff:192.0.2.1"), (1, 120));
+        assert_eq!(get(&map, "::ffff:198.51.100.1"), (0, 102));
+    }
+
+    #[test]
+    fn where_all_of_ipv4_is_of_one_value_mapped_clients_are_ipv6_s() {
+        let map = map(&[("2001:db8::/32", 1)]);
+        assert_eq!(get(&map, "::ffff:192.0.2.1"), (0, 3));
+        assert_eq!(get(&map, "::1"), (0, 3));
+    }
+
+    #[test]
     fn the_last_addresses_of_both_families_have_leaves() {
         let map = map(&[
             ("255.255.255.255/32", 1),
@@ -268,20 +312,57 @@ mod tests {
             let map = PrefixMap::new(&ranges);
             let mut asked: Vec<IpAddr> = vec![Ipv4Addr::from(four).into(), Ipv6Addr::from(six).into()];
             asked.extend(prefixes.iter().flat_map(|(p, _)| [p.address(), p.last()]));
-            for address in asked.into_iter().filter(|a| a.to_canonical() == *a) {
+            asked.extend([MAPPED - 1, MAPPED, BEHIND_MAPPED - 1, BEHIND_MAPPED].map(|bits| IpAddr::from(Ipv6Addr::from_bits(bits))));
+            let mapped: Vec<IpAddr> = asked.iter().filter_map(mapped).collect();
+            asked.extend(mapped);
+            let ranges = with_v4_in_v6(ranges);
+            let mut leaves = Vec::new();
+            for address in asked {
                 let (value, length) = map.get(address).unwrap();
-                prop_assert_eq!(Some(value), ranges.get(address));
+                prop_assert_eq!(Some(value), value_in(&ranges, address));
                 let leaf = Prefix::around(address, length);
                 prop_assert!(uniform(&ranges, leaf, value));
                 if length > 0 {
                     prop_assert!(!uniform(&ranges, Prefix::around(address, length - 1), value));
                 }
                 for inside in [leaf.address(), leaf.last()] {
-                    if inside.to_canonical() == inside {
-                        prop_assert_eq!(map.get(inside), Some((value, length)));
-                    }
+                    prop_assert_eq!(map.get(inside), Some((value, length)));
                 }
+                leaves.push(leaf);
             }
+            for (leaf, other) in leaves.iter().flat_map(|leaf| leaves.iter().map(move |other| (leaf, other))) {
+                prop_assert!(leaf == other || !leaf.contains(other.address()), "{} and {}", leaf, other);
+            }
+        }
+    }
+
+    /// The IPv6 address that an IPv4 address is, too.
+    fn mapped(address: &IpAddr) -> Option<IpAddr> {
+        match address {
+            IpAddr::V4(v4) => Some(v4.to_ipv6_mapped().into()),
+            IpAddr::V6(_) => None,
+        }
+    }
+
+    /// With all of IPv4 at its place in IPv6 too.
+    fn with_v4_in_v6(ranges: Ranges<PlaceId>) -> Ranges<PlaceId> {
+        let starts = ranges.v6.0.iter().copied();
+        let before = starts.clone().filter(|(start, _)| *start < MAPPED);
+        let within = ranges.v4.0.iter();
+        let within = within.map(|(start, value)| (MAPPED + u128::from(*start), *value));
+        let behind = (BEHIND_MAPPED, ranges.v6.get(BEHIND_MAPPED).unwrap());
+        let after = starts.filter(|(start, _)| *start > BEHIND_MAPPED);
+        let mut v6 = Family(Vec::new());
+        for (start, value) in before.chain(within).chain([behind]).chain(after) {
+            v6.push(start, value);
+        }
+        Ranges { v4: ranges.v4, v6 }
+    }
+
+    fn value_in(ranges: &Ranges<PlaceId>, address: IpAddr) -> Option<PlaceId> {
+        match address {
+            IpAddr::V4(v4) => ranges.v4.get(v4.to_bits()),
+            IpAddr::V6(v6) => ranges.v6.get(v6.to_bits()),
         }
     }
 

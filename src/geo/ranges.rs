@@ -81,7 +81,7 @@ impl<A: Address, V: Copy + PartialEq> Family<A, V> {
     }
 
     /// Applies values by another function.
-    fn map<W: Copy + PartialEq>(&self, mut f: impl FnMut(V) -> W) -> Family<A, W> {
+    pub(super) fn map<W: Copy + PartialEq>(&self, mut f: impl FnMut(V) -> W) -> Family<A, W> {
         let mut mapped = Family(Vec::with_capacity(self.0.len()));
         for (start, value) in &self.0 {
             mapped.push(*start, f(*value));
@@ -90,7 +90,7 @@ impl<A: Address, V: Copy + PartialEq> Family<A, V> {
     }
 
     /// Pairs every address's value with the other family's value of it.
-    fn zip<W: Copy + PartialEq>(&self, other: &Family<A, W>) -> Family<A, (V, W)> {
+    pub(super) fn zip<W: Copy + PartialEq>(&self, other: &Family<A, W>) -> Family<A, (V, W)> {
         let mut zipped = Family(Vec::with_capacity(self.0.len() + other.0.len()));
         let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
         let mut now: (Option<V>, Option<W>) = (None, None);

@@ -5,6 +5,8 @@
 //! places of memory it touches: one for a leaf of at most 16 bits, for most others a second: an entry of a table,
 //! or a list, which stands together with its entries.
 
+use std::hint::black_box;
+
 /// Bits of an address that the first step and that of a list go by.
 const STEP: u8 = 16;
 
@@ -25,6 +27,15 @@ const TO_LIST: u32 = 1 << 31;
 
 /// Set in an entry that leads on to a table; the lower bits are its number.
 const TO_TABLE: u32 = 1 << 30;
+
+/// A place on the way to a leaf.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Step {
+    /// The leaf, or what leads on.
+    entry: u32,
+    /// What is left of the address.
+    rest: u128,
+}
 
 /// A leaf: its first address with the highest bit first, its length, its value.
 pub(super) type Leaf = (u128, u8, u16);
@@ -56,10 +67,41 @@ impl Trie {
         trie
     }
 
-    /// The value of an address, and the length of its leaf.
-    pub(super) fn get(&self, address: u128) -> Option<(u16, u8)> {
-        let mut entry = self.glance(address)?;
-        let mut rest = address << STEP;
+    /// Takes the first step towards the leaf of an address.
+    #[inline]
+    pub(super) fn begin(&self, address: u128) -> Step {
+        // The array has an entry for each value of its bits.
+        let entry = self.first.get(top(address, STEP)).copied();
+        Step {
+            entry: entry.unwrap_or(0),
+            rest: address << STEP,
+        }
+    }
+
+    /// Takes the next step if it is one into a table, and touches a list if it leads to one.
+    #[inline]
+    pub(super) fn go_on(&self, step: &mut Step) {
+        if step.entry & TO_LIST != 0 {
+            let at = usize::try_from(step.entry ^ TO_LIST).ok();
+            black_box(at.and_then(|at| self.lists.get(at)));
+        } else if step.entry & TO_TABLE != 0
+            && let Some(table) = self.table(step.entry)
+            && let Some(entry) = table.get(top(step.rest, TABLE_STEP))
+        {
+            *step = Step {
+                entry: *entry,
+                rest: step.rest << TABLE_STEP,
+            };
+        }
+    }
+
+    /// Takes the steps that are left: the value of the address, and the length of its leaf.
+    #[inline]
+    pub(super) fn end(&self, step: Step) -> Option<(u16, u8)> {
+        let Step {
+            mut entry,
+            mut rest,
+        } = step;
         while entry & (TO_LIST | TO_TABLE) != 0 {
             if entry & TO_LIST == 0 {
                 entry = *self.table(entry)?.get(top(rest, TABLE_STEP))?;
@@ -86,22 +128,6 @@ impl Trie {
 
     fn table(&self, entry: u32) -> Option<&[u32; TABLE]> {
         self.tables.get(usize::try_from(entry ^ TO_TABLE).ok()?)
-    }
-
-    /// What [`Trie::get`] reads first.
-    pub(super) fn glance(&self, address: u128) -> Option<u32> {
-        self.first.get(top(address, STEP)).copied()
-    }
-
-    /// What [`Trie::get`] reads next, if the first step leads on.
-    pub(super) fn glance_on(&self, address: u128) -> Option<u32> {
-        let entry = self.glance(address)?;
-        if entry & TO_TABLE != 0 {
-            let table = self.table(entry)?;
-            return table.get(top(address << STEP, TABLE_STEP)).copied();
-        }
-        let at = usize::try_from(entry ^ TO_LIST).ok()?;
-        self.lists.get(at).copied().map(u32::from)
     }
 
     /// How many leaves there are.

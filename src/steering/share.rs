@@ -61,15 +61,20 @@ impl Spread {
     }
 
     /// By the network that stands for a client in DNS, and the length that its scope must have at least for
-    /// everybody in it to be answered alike (RFC 7871 §7.2.1), in bits of the address's own family.
+    /// everybody in it to be answered alike (RFC 7871 §7.2.1), in bits of the address's own family. Around an IPv6
+    /// client that is too long for IPv4-mapped addresses to be in it, whose networks are those of IPv4.
     pub fn of_network(client: IpAddr) -> (Self, u8) {
         const V4: u8 = 16;
         const V6: u8 = 32;
-        const MAPPED: u8 = 96;
+        const MAPPED_BITS: u8 = 96;
+        const MAPPED: u128 = 0xffff << 32;
         let scope = match (client, client.to_canonical()) {
             (IpAddr::V4(_), _) => V4,
-            (IpAddr::V6(_), IpAddr::V4(_)) => MAPPED + V4,
-            (IpAddr::V6(_), IpAddr::V6(_)) => V6,
+            (IpAddr::V6(_), IpAddr::V4(_)) => MAPPED_BITS + V4,
+            (IpAddr::V6(client), IpAddr::V6(_)) => {
+                let shared = (client.to_bits() ^ MAPPED).leading_zeros();
+                u8::try_from(shared + 1).unwrap_or(V6).max(V6)
+            }
         };
         (Self::of_prefix(client, V4, V6), scope)
     }
@@ -128,7 +133,11 @@ mod tests {
         }
 
         #[test]
-        fn everybody_within_the_scope_of_ipv6_has_one_place(bits in any::<u128>(), other in any::<u128>()) {
+        fn everybody_within_the_scope_of_ipv6_has_one_place(
+            // Near the IPv4-mapped addresses, too.
+            bits in prop_oneof![any::<u128>(), 0_u128..1 << 52],
+            other in any::<u128>(),
+        ) {
             let client = IpAddr::from(bits.to_be_bytes());
             let (spread, scope) = Spread::of_network(client);
             let low = u128::MAX >> scope;

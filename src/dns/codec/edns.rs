@@ -2,12 +2,12 @@
 //! keepalive (RFC 7828), padding (RFC 7830), extended errors (RFC 8914). Options that are not known
 //! here are ignored (RFC 6891 §6.1.2).
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use super::code::{ExtendedError, Rcode, rtype};
 use super::cookie::{Cookie, OPTION_COOKIE};
 use super::cursor::Cursor;
+use super::subnet::{ClientSubnet, OPTION_CLIENT_SUBNET, SUBNET_ROOM};
 
 /// The payload that this server announces and keeps to: no fragments on any usual path.
 pub(in crate::dns) const OWN_UDP_SIZE: u16 = 1232;
@@ -22,13 +22,15 @@ const DNSSEC_OK: u16 = 0x8000;
 const COMPACT_OK: u16 = 0x4000;
 
 const OPTION_NSID: u16 = 3;
-const OPTION_CLIENT_SUBNET: u16 = 8;
 const OPTION_KEEPALIVE: u16 = 11;
 const OPTION_PADDING: u16 = 12;
 const OPTION_EXTENDED_ERROR: u16 = 15;
 
 /// The code and the length before an option's data.
-const OPTION_HEAD: usize = 4;
+pub(super) const OPTION_HEAD: usize = 4;
+
+/// The class, the TTL and the length of an OPT record.
+const BEFORE_OPTIONS: usize = 8;
 
 /// An OPT record without options: root, type, payload, extended code and flags, length.
 const BARE_OPT: usize = 11;
@@ -82,29 +84,61 @@ pub(in crate::dns) enum Keepalive {
     Malformed,
 }
 
-/// A client's network (RFC 7871 §6).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::dns) struct ClientSubnet {
-    family: u16,
-    source: u8,
-    address: [u8; 16],
-}
-
 /// An OPT record that breaks its rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::dns) struct Malformed;
 
 impl Edns {
+    /// What a record says that is an OPT with a client subnet and no other option, as resolvers send it with most
+    /// queries, in one look; `None` for any other, well-formed or not.
+    #[inline]
+    pub(in crate::dns) fn of_subnet_alone(record: &[u8]) -> Option<Self> {
+        let (opt, options) = record.split_first_chunk::<BARE_OPT>()?;
+        let [
+            0,
+            type_high,
+            type_low,
+            size_high,
+            size_low,
+            _,
+            VERSION,
+            flags @ ..,
+            a,
+            b,
+        ] = *opt
+        else {
+            return None;
+        };
+        let length = usize::from(u16::from_be_bytes([a, b]));
+        let (option, data) = options.split_first_chunk::<OPTION_HEAD>()?;
+        let [code_high, code_low, c, d] = *option;
+        let is_whole = length == options.len()
+            && usize::from(u16::from_be_bytes([c, d])) == data.len()
+            && u16::from_be_bytes([type_high, type_low]) == rtype::OPT
+            && u16::from_be_bytes([code_high, code_low]) == OPTION_CLIENT_SUBNET;
+        let flags = u16::from_be_bytes(flags);
+        is_whole.then_some(Self {
+            udp_size: u16::from_be_bytes([size_high, size_low]),
+            dnssec_ok: flags & DNSSEC_OK != 0,
+            compact_ok: flags & COMPACT_OK != 0,
+            subnet: Some(ClientSubnet::read(data, record)?),
+            ..Self::default()
+        })
+    }
+
     /// Becomes what an OPT record says: its class, TTL and options; its name and type stand before.
     pub(in crate::dns) fn read(
         &mut self,
         cursor: &mut Cursor<'_>,
     ) -> Option<Result<(), Malformed>> {
-        let [size_high, size_low, _extended_code, version, rest @ ..] = cursor.array::<8>()?;
+        let record = cursor.rest();
+        let [size_high, size_low, _extended_code, version, rest @ ..] =
+            cursor.array::<BEFORE_OPTIONS>()?;
         let [flags_high, flags_low, length_high, length_low] = rest;
         let flags = u16::from_be_bytes([flags_high, flags_low]);
         let length = u16::from_be_bytes([length_high, length_low]);
-        let options = cursor.bytes(usize::from(length))?;
+        cursor.bytes(usize::from(length))?;
+        let record = record.get(..BEFORE_OPTIONS + usize::from(length))?;
         *self = Self {
             udp_size: u16::from_be_bytes([size_high, size_low]),
             is_bad_version: version > VERSION,
@@ -116,7 +150,7 @@ impl Edns {
         if self.is_bad_version {
             return Some(Ok(()));
         }
-        Some(self.read_options(options))
+        Some(self.read_options(record))
     }
 
     fn flags(&self) -> u16 {
@@ -125,15 +159,18 @@ impl Edns {
         dnssec_ok | compact_ok
     }
 
-    fn read_options(&mut self, options: &[u8]) -> Result<(), Malformed> {
-        let mut cursor = Cursor::new(options);
+    /// Of a record from its class on.
+    fn read_options(&mut self, record: &[u8]) -> Result<(), Malformed> {
+        let mut cursor = Cursor::new(record);
+        cursor.array::<BEFORE_OPTIONS>().ok_or(Malformed)?;
         while !cursor.is_at_end() {
             let (code, data) = read_option(&mut cursor).ok_or(Malformed)?;
             match code {
                 OPTION_NSID => self.wants_nsid = true,
                 OPTION_CLIENT_SUBNET if self.subnet.is_some() => return Err(Malformed),
                 OPTION_CLIENT_SUBNET => {
-                    self.subnet = Some(ClientSubnet::read(data).ok_or(Malformed)?);
+                    let up_to_here = record.get(..cursor.position()).unwrap_or_default();
+                    self.subnet = Some(ClientSubnet::read(data, up_to_here).ok_or(Malformed)?);
                 }
                 // RFC 7873 §5.2: the first cookie counts, and further ones do not.
                 OPTION_COOKIE if self.cookie.is_none() => {
@@ -148,15 +185,28 @@ impl Edns {
         Ok(())
     }
 
+    /// Whether the response's says nothing but flags and a client subnet, as most do.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        let says_more = self.wants_nsid | self.wants_padding | self.says_idle();
+        !says_more && self.cookie.is_none()
+    }
+
     /// The bytes that [`Edns::write`] needs, but for an extended error and the padding itself.
+    #[inline]
     pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
-        let mut length = BARE_OPT;
+        if self.is_plain() {
+            BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length)
+        } else {
+            self.reserve_all(node)
+        }
+    }
+
+    fn reserve_all(&self, node: &str) -> usize {
+        let mut length = BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length);
         let mut option = |data: usize| length += OPTION_HEAD + data;
         if self.wants_nsid {
             option(nsid(node).len());
-        }
-        if let Some(subnet) = &self.subnet {
-            option(4 + subnet.octets());
         }
         if let Some(cookie) = &self.cookie {
             option(cookie.length());
@@ -172,6 +222,7 @@ impl Edns {
 
     /// Appends the OPT record of a response. The extended error is left out where `room`, the
     /// bytes that the whole record may take, does not suffice for it.
+    #[inline]
     pub(in crate::dns) fn write(
         &self,
         out: &mut Vec<u8>,
@@ -181,11 +232,48 @@ impl Edns {
         error: Option<ExtendedError>,
         room: usize,
     ) {
-        let size = out.len() + room;
-        let error = error.filter(|error| self.reserve(node) + error.length() <= room);
         let extended_code = u32::from(rcode.code() >> 4) << 24;
         let version = u32::from(VERSION) << 16;
         let ttl = extended_code | version | u32::from(self.flags());
+        if error.is_none() && self.is_plain() {
+            self.write_plainly(out, ttl, scope);
+        } else {
+            let error = error.filter(|error| self.reserve(node) + error.length() <= room);
+            self.write_all(out, ttl, scope, node, error, room);
+        }
+    }
+
+    /// The record as one piece.
+    #[inline]
+    fn write_plainly(&self, out: &mut Vec<u8>, ttl: u32, scope: u8) {
+        let (option, length) = match &self.subnet {
+            Some(subnet) => (subnet.option(scope), subnet.length()),
+            None => ([0; SUBNET_ROOM], 0),
+        };
+        let mut record = [0; BARE_OPT + SUBNET_ROOM];
+        let (front, behind) = record.split_at_mut(OPT_FRONT.len());
+        front.copy_from_slice(&OPT_FRONT);
+        let (fields, behind) = behind.split_at_mut(BARE_OPT - OPT_FRONT.len());
+        let (flags, options_length) = fields.split_at_mut(4);
+        flags.copy_from_slice(&ttl.to_be_bytes());
+        options_length.copy_from_slice(&u16::try_from(length).unwrap_or(0).to_be_bytes());
+        behind.copy_from_slice(&option);
+        // All of it and back is less work than a copy of a length that only the query knows.
+        let end = out.len() + BARE_OPT + length;
+        out.extend_from_slice(&record);
+        out.truncate(end);
+    }
+
+    fn write_all(
+        &self,
+        out: &mut Vec<u8>,
+        ttl: u32,
+        scope: u8,
+        node: &str,
+        error: Option<ExtendedError>,
+        room: usize,
+    ) {
+        let size = out.len() + room;
         out.extend_from_slice(&OPT_FRONT);
         out.extend_from_slice(&ttl.to_be_bytes());
         put_u16(out, 0);
@@ -206,7 +294,8 @@ impl Edns {
             put_option(out, OPTION_NSID, &[nsid(node)]);
         }
         if let Some(subnet) = &self.subnet {
-            subnet.write(out, scope);
+            out.extend_from_slice(&subnet.option(scope));
+            out.truncate(out.len() - SUBNET_ROOM + subnet.length());
         }
         if let Some(cookie) = &self.cookie {
             cookie.write(out);
@@ -220,67 +309,6 @@ impl Edns {
 
     fn says_idle(&self) -> bool {
         self.keepalive == Keepalive::Asked
-    }
-}
-
-impl ClientSubnet {
-    /// RFC 7871 §6: too few or too many octets, bits past the prefix, or a scope in a query are
-    /// malformed. Family 0 says nothing but "do not pass my address on", as `dig +subnet=0` sends it.
-    fn read(data: &[u8]) -> Option<Self> {
-        let (head, given) = data.split_first_chunk::<4>()?;
-        let [high, low, source, scope] = *head;
-        let family = u16::from_be_bytes([high, low]);
-        let longest = match family {
-            0 => 0,
-            1 => 32,
-            2 => 128,
-            _ => return None,
-        };
-        let mut address = [0; 16];
-        if source > longest || scope != 0 || given.len() != usize::from(source.div_ceil(8)) {
-            return None;
-        }
-        address.get_mut(..given.len())?.copy_from_slice(given);
-        let past_prefix = given.last().map_or(0, |last| {
-            let kept = (source - 1) % 8 + 1;
-            last & u8::MAX.checked_shr(u32::from(kept)).unwrap_or(0)
-        });
-        (past_prefix == 0).then_some(Self {
-            family,
-            source,
-            address,
-        })
-    }
-
-    fn octets(&self) -> usize {
-        usize::from(self.source.div_ceil(8))
-    }
-
-    /// The first address of the client's network; `None` when the client keeps it to itself.
-    pub(in crate::dns) fn client(&self) -> Option<IpAddr> {
-        match (self.source, self.family) {
-            (0, _) => None,
-            (_, 1) => {
-                let [a, b, c, d, ..] = self.address;
-                Some(Ipv4Addr::new(a, b, c, d).into())
-            }
-            _ => Some(Ipv6Addr::from(self.address).into()),
-        }
-    }
-
-    /// RFC 7871 §7.2.1: family, source and address as they came, and the scope of the answer; to a
-    /// source of 0 the scope is 0.
-    fn write(&self, out: &mut Vec<u8>, scope: u8) {
-        let scope = if self.source == 0 { 0 } else { scope };
-        let octets = self.octets();
-        // A length of at most 20. One number is one store.
-        let length = u64::try_from(4 + octets).unwrap_or(0);
-        let code_and_length = u64::from(OPTION_CLIENT_SUBNET) << 16 | length;
-        let data = u64::from(self.family) << 16 | u64::from(self.source) << 8 | u64::from(scope);
-        out.extend_from_slice(&(code_and_length << 32 | data).to_be_bytes());
-        // All of it and back is less work than a copy of a length that only the query knows.
-        out.extend_from_slice(&self.address);
-        out.truncate(out.len() - self.address.len() + octets);
     }
 }
 
@@ -341,37 +369,43 @@ pub(in crate::dns) fn skip_record_body(cursor: &mut Cursor<'_>) -> Option<u16> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[track_caller]
-    fn check(data: &[u8], expected: Option<&str>) {
-        let found = ClientSubnet::read(data);
-        let shown = found.map(|subnet| match subnet.client() {
-            Some(client) => format!("{client}/{}", subnet.source),
-            None => format!("none/{}", subnet.source),
-        });
-        assert_eq!(shown.as_deref(), expected, "{data:?}");
-    }
-
-    #[test]
-    fn a_subnet_is_read_strictly() {
-        check(&[0, 1, 24, 0, 192, 0, 2], Some("192.0.2.0/24"));
-        check(&[0, 1, 20, 0, 192, 0, 0x10], Some("192.0.16.0/20"));
-        check(&[0, 2, 32, 0, 0x20, 1, 0xd, 0xb8], Some("2001:db8::/32"));
-        check(&[0, 1, 32, 0, 192, 0, 2, 1], Some("192.0.2.1/32"));
-        check(&[0, 1, 0, 0], Some("none/0"));
-        check(&[0, 0, 0, 0], Some("none/0"));
-        // Bits past the prefix.
-        check(&[0, 1, 20, 0, 192, 0, 0x18], None);
-        // One octet too few, one too many.
-        check(&[0, 1, 24, 0, 192, 0], None);
-        check(&[0, 1, 24, 0, 192, 0, 2, 0], None);
-        // A scope in a query.
-        check(&[0, 1, 24, 24, 192, 0, 2], None);
-        // A prefix longer than the family's addresses; unknown families; a stub.
-        check(&[0, 1, 33, 0, 192, 0, 2, 1, 0], None);
-        check(&[0, 3, 8, 0, 1], None);
-        check(&[0, 0, 8, 0, 1], None);
-        check(&[0, 1, 24], None);
+    proptest! {
+        #[test]
+        fn a_subnet_alone_is_read_in_one_look_as_it_is_option_by_option(
+            size: u16,
+            version in prop_oneof![9 => Just(0_u8), 1 => any::<u8>()],
+            flags: u16,
+            code in prop_oneof![9 => Just(OPTION_CLIENT_SUBNET), 1 => 0_u16..16],
+            family in 0_u16..4,
+            source in 0_u8..140,
+            scope in prop_oneof![9 => Just(0_u8), 1 => any::<u8>()],
+            address in prop::collection::vec(prop_oneof![Just(0_u8), any::<u8>()], 0..18),
+            says_right in prop_oneof![9 => Just(true), 1 => Just(false)],
+        ) {
+            let mut address = address;
+            if says_right {
+                address.resize(usize::from(source.div_ceil(8)), 0);
+            }
+            let data = [&family.to_be_bytes()[..], &[source, scope], &address].concat();
+            let length = u16::try_from(data.len()).unwrap();
+            let mut record = vec![0, 0, 41];
+            record.extend(size.to_be_bytes());
+            record.extend([0, version]);
+            record.extend(flags.to_be_bytes());
+            record.extend((length + 4).to_be_bytes());
+            record.extend(code.to_be_bytes());
+            record.extend(length.to_be_bytes());
+            record.extend(data);
+            let mut by_option = Edns::default();
+            let outcome = by_option.read(&mut Cursor::new(&record[3..]));
+            let in_one_look = Edns::of_subnet_alone(&record);
+            let is_alone = outcome == Some(Ok(())) && version == 0 && code == OPTION_CLIENT_SUBNET;
+            let expected = is_alone.then_some(by_option);
+            prop_assert_eq!(format!("{in_one_look:?}"), format!("{expected:?}"));
+        }
     }
 }

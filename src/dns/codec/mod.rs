@@ -7,5 +7,6 @@ pub(super) mod edns;
 pub(super) mod name;
 pub(super) mod query;
 pub(super) mod reply;
+mod subnet;
 
 pub(super) use edns::{IDLE, OWN_UDP_SIZE};

@@ -19,8 +19,8 @@ pub(in crate::dns) struct Head<'q> {
     pub(in crate::dns) id: u16,
     /// As they came.
     pub(in crate::dns) flags: u16,
-    /// The question as it came, case kept; empty if there is none to send back.
-    pub(in crate::dns) question: &'q [u8],
+    /// The header and the question as they came, case kept; without a question if there is none to send back.
+    pub(in crate::dns) opening: &'q [u8],
     /// What OPT says; `None`: no OPT, and none in the response (RFC 6891 §7).
     pub(in crate::dns) edns: Option<Edns>,
 }
@@ -112,7 +112,7 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
     let mut head = Head {
         id,
         flags,
-        question: &[],
+        opening: message.get(..HEADER).unwrap_or_default(),
         edns: None,
     };
     // What follows the header depends on the opcode, so that for another it cannot be read.
@@ -128,7 +128,7 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
     let Some((name, qtype, qclass)) = question else {
         return Message::bare(head, Rcode::FormErr);
     };
-    head.question = message.get(HEADER..cursor.position()).unwrap_or_default();
+    head.opening = message.get(..cursor.position()).unwrap_or_default();
     if read_records(cursor, &counts, qtype, &mut head.edns).is_err() {
         return Message::bare(head, Rcode::FormErr);
     }
@@ -213,6 +213,12 @@ fn read_records(
     qtype: u16,
     opt: &mut Option<Edns>,
 ) -> Result<(), Malformed> {
+    if let [0, 0, 1] = [counts.answers, counts.authorities, counts.additionals]
+        && let Some(edns) = Edns::of_subnet_alone(cursor.rest())
+    {
+        *opt = Some(edns);
+        return Ok(());
+    }
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
         // The question has been read.

@@ -89,7 +89,7 @@ pub(in crate::dns) struct Reply<'q, 'o> {
 }
 
 impl<'q, 'o> Reply<'q, 'o> {
-    /// Begins a response of at most `size` bytes: the header's place and the question.
+    /// Begins a response of at most `size` bytes with the header and the question, as they came.
     pub(in crate::dns) fn begin(
         head: &'q Head<'q>,
         node: &'q str,
@@ -97,8 +97,7 @@ impl<'q, 'o> Reply<'q, 'o> {
         out: &'o mut Vec<u8>,
     ) -> Self {
         out.clear();
-        out.extend_from_slice(&[0; HEADER]);
-        out.extend_from_slice(head.question);
+        out.extend_from_slice(head.opening);
         let reserved = head.edns.as_ref().map_or(0, |edns| edns.reserve(node));
         Self {
             head,
@@ -228,7 +227,7 @@ impl<'q, 'o> Reply<'q, 'o> {
 
     /// Takes back what was written behind the question.
     pub(in crate::dns) fn clear(&mut self) {
-        self.out.truncate(HEADER + self.head.question.len());
+        self.out.truncate(self.head.opening.len());
         (self.answers, self.authorities, self.additionals) = (0, 0, 0);
     }
 
@@ -251,7 +250,7 @@ impl<'q, 'o> Reply<'q, 'o> {
             | if self.is_authoritative { AA } else { 0 }
             | if self.fits { 0 } else { TC }
             | u16::from(low & 0x0f);
-        let questions = u16::from(!self.head.question.is_empty());
+        let questions = u16::from(self.head.opening.len() > HEADER);
         // Stores of several fields at once cost what one costs.
         let wide = |fields: [u16; 4]| {
             fields

@@ -64,7 +64,7 @@ impl Counters {
     /// Counts answers.
     pub(super) fn count(&self, service: ServiceId, chosen: Chosen, number: u64) {
         let service = self.0.get(service);
-        let Some(member) = service.and_then(|service| service.members.get(chosen.member)) else {
+        let Some(member) = service.and_then(|service| service.members.get(chosen.member())) else {
             return;
         };
         member.all.fetch_add(number, Ordering::Relaxed);

@@ -5,11 +5,12 @@
 //! region itself: `steer` does, and a property test holds the table to it.
 //!
 //! `counters` who was told what · `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
-//! `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
+//! `ranked` those of several · `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
 
 mod counters;
 mod names;
 mod offer;
+mod ranked;
 mod rrset;
 mod signing;
 mod steered;
@@ -26,6 +27,7 @@ use names::Unindexed;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
+pub(super) use ranked::Ranking;
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};

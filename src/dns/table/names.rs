@@ -20,7 +20,7 @@ use crate::ids::ServiceId;
 const HASHER: FixedState = FixedState::with_seed(0);
 
 /// The label that stands for all others.
-const WILDCARD: [u8; 2] = *b"\x01*";
+pub(super) const WILDCARD: [u8; 2] = *b"\x01*";
 
 /// Every name of every zone.
 #[derive(Debug)]
@@ -179,6 +179,11 @@ impl Node {
     fn special(&self) -> Option<&Special> {
         let more = self.more.as_ref().filter(|_| self.is_special)?;
         Some(&more.special)
+    }
+
+    /// Whether it has a delegation, a DNAME, a CNAME, or addresses of a zone's name servers.
+    pub(in crate::dns) fn is_special(&self) -> bool {
+        self.is_special
     }
 
     /// What proves what is here and what is not; `None` in an unsigned zone.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use smallvec::SmallVec;
 
 use super::rrset::RrSet;
-use super::steered::SteeredType;
+use super::steered::{ALTERNATIVES, SteeredType};
 use crate::config::plan::{Plan, Region};
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{LONGEST_NAME, to_key, to_wire};
@@ -135,13 +135,20 @@ impl Offer {
         region.is_some_and(|region| region.alternative.is_some())
     }
 
-    /// The HTTPS record that leads to a region when those before it fail (RFC 9460 §2.4.1).
-    pub(in crate::dns) fn alternative(
+    /// The HTTPS records that lead to regions when those before them fail (RFC 9460 §2.4.1: lower priorities come
+    /// first, and 1 is that of the first record).
+    pub(in crate::dns) fn behind(
         &self,
-        member: usize,
-        priority: u16,
+        members: impl Iterator<Item = usize>,
         apex: &[u8],
-    ) -> Option<HttpsData> {
+    ) -> SmallVec<[HttpsData; ALTERNATIVES]> {
+        let ranked = (2..).zip(members);
+        let records =
+            ranked.filter_map(|(priority, member)| self.alternative(member, priority, apex));
+        records.collect()
+    }
+
+    fn alternative(&self, member: usize, priority: u16, apex: &[u8]) -> Option<HttpsData> {
         let alternative = self.regions.get(member)?.alternative.as_ref()?;
         if alternative.is_below_apex && alternative.target.len() + apex.len() > LONGEST_NAME {
             return None;
@@ -177,15 +184,17 @@ impl Offer {
         rtype == SteeredType::Https || self.answers < self.rotations(member, rtype)
     }
 
-    /// Where an answer begins. `steer` mixes the draw, so that the two do not follow each other.
-    pub(in crate::dns) fn rotation(&self, member: usize, rtype: SteeredType, draw: Draw) -> usize {
-        let rotations = self.rotations(member, rtype);
-        if rotations <= 1 {
-            return 0; // A division is the dearest that a processor has.
-        }
-        let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
-        let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
-        number.checked_rem(rotations).unwrap_or(0)
+    /// The answer that a draw gives, and where it begins.
+    #[inline]
+    pub(in crate::dns) fn answer(
+        &self,
+        member: usize,
+        rtype: SteeredType,
+        draw: Draw,
+    ) -> Option<(usize, &RrSet)> {
+        let answers = self.regions.get(member)?.of(rtype);
+        let rotation = rotation(answers.len(), draw);
+        Some((rotation, answers.get(rotation)?))
     }
 
     /// For each HTTPS record that a region publishes, a draw with which answers begin there.
@@ -196,7 +205,7 @@ impl Offer {
             .map(Draw)
     }
 
-    /// The answer that begins there.
+    /// The answer that begins at a place.
     pub(in crate::dns) fn rrset(
         &self,
         member: usize,
@@ -261,6 +270,16 @@ impl RegionOffer {
             SteeredType::Https => https,
         }
     }
+}
+
+/// Where of so many places an answer begins. `steer` mixes the draw, so that the two do not follow each other.
+fn rotation(rotations: usize, draw: Draw) -> usize {
+    if rotations <= 1 {
+        return 0; // A division is the dearest that a processor has.
+    }
+    let [_, _, _, _, a, b, c, d] = draw.0.to_be_bytes();
+    let number = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(0);
+    number.checked_rem(rotations).unwrap_or(0)
 }
 
 /// `most` of the addresses, from a place on and around the end.

@@ -3,8 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::names::{NodeDraft, Unindexed, ZoneFacts};
+use super::names::{NodeDraft, Unindexed, WILDCARD, ZoneFacts};
 use super::offer::Offer;
+use super::ranked::{RankedSignatures, Ranking, Room};
 use super::rrset::RrSet;
 use super::steered::SteeredType;
 use crate::dns::codec::code::rtype;
@@ -101,12 +102,15 @@ fn beside(types: &[u16], qtype: u16) -> impl Iterator<Item = u16> {
     types.filter(move |rtype| *rtype != qtype)
 }
 
-/// RRSIGs of what a service answers for a name: by region, type and rotation.
+/// RRSIGs of what a service answers for a name: by region, type and rotation; of HTTPS records of several regions by
+/// ranking.
 #[derive(Debug, Default)]
 pub(in crate::dns) struct SteeredSignatures {
     by_member: Vec<[Vec<RrSet>; SteeredType::ALL.len()]>,
     /// Of the CNAMEs of regions given by name.
     aliases: Vec<Option<RrSet>>,
+    /// None where the Plan has too many, or the name is a wildcard.
+    ranked: RankedSignatures,
 }
 
 impl SteeredSignatures {
@@ -125,6 +129,16 @@ impl SteeredSignatures {
         };
         // Where all rotations are one RRset, there is one.
         rotations.get(rotation).or(rotations.first())
+    }
+
+    /// Of the HTTPS records of several regions.
+    pub(in crate::dns) fn ranked(&self, ranking: Ranking) -> Option<&RrSet> {
+        self.ranked.get(&ranking)
+    }
+
+    /// Whether HTTPS records of several regions are all signed.
+    pub(in crate::dns) fn is_ranked(&self) -> bool {
+        !self.ranked.is_empty()
     }
 
     /// Of the CNAME of a region given by name.
@@ -147,10 +161,15 @@ impl Unindexed {
         }
         let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = self.nodes.len().div_ceil(threads).max(LEAST_SHARE);
+        let ranked = ranked_names(&self.nodes, zones, offers);
         std::thread::scope(|scope| {
+            let ranked = ranked.chunks(share).chain([&[][..]]);
             let shares = self.nodes.chunks_mut(share).chain([&mut *self.inner_cuts]);
             let shares: Vec<_> = shares
-                .map(|nodes| scope.spawn(move || sign_nodes(nodes, zones, offers, previous)))
+                .zip(ranked)
+                .map(|(nodes, ranked)| {
+                    scope.spawn(move || sign_nodes((nodes, ranked), zones, offers, previous))
+                })
                 .collect();
             for share in shares {
                 match share.join() {
@@ -166,20 +185,41 @@ impl Unindexed {
     }
 }
 
+/// For each name whether its HTTPS records of several regions are signed: first come, first served. A wildcard's
+/// have names that only queries know.
+fn ranked_names(
+    nodes: &[NodeDraft],
+    zones: &[ZoneFacts],
+    offers: &Table<ServiceId, Arc<Offer>>,
+) -> Vec<bool> {
+    let mut room = Room::new();
+    let is_signed = |node: &NodeDraft| zones.get(node.zone).is_some_and(|z| z.signer.is_some());
+    let ranked = nodes.iter().map(|node| match node.steered {
+        Some(service) if is_signed(node) && !node.name.starts_with(&WILDCARD) => {
+            room.take(offers.of(service))
+        }
+        Some(_) | None => false,
+    });
+    ranked.collect()
+}
+
+/// Signs names, and of those that are marked the HTTPS records of several regions too.
 fn sign_nodes<'p>(
-    nodes: &mut [NodeDraft],
+    (nodes, ranked): (&mut [NodeDraft], &[bool]),
     zones: &[ZoneFacts],
     offers: &Table<ServiceId, Arc<Offer>>,
     previous: Option<&'p Signatures>,
 ) -> SigningRun<'p> {
     let mut run = SigningRun::new(previous);
-    for node in nodes {
+    let ranked = ranked.iter().copied().chain(std::iter::repeat(false));
+    for (node, is_ranked) in nodes.iter_mut().zip(ranked) {
         if let Some(zone) = zones.get(node.zone)
             && let Some(signer) = &zone.signer
         {
             let name = node.name.clone();
             let mut signing = NodeSigning {
                 name: &name,
+                apex: is_ranked.then_some(&*zone.apex),
                 signer,
                 negative_ttl: zone.negative_ttl,
                 run: &mut run,
@@ -209,6 +249,8 @@ fn sign_negative_soa(zone: &mut ZoneFacts, run: &mut SigningRun<'_>) {
 /// One name that is being signed.
 struct NodeSigning<'a, 'r, 'p> {
     name: &'a [u8],
+    /// Of its zone, if HTTPS records of several regions are to be signed.
+    apex: Option<&'a [u8]>,
     signer: &'a Signer,
     negative_ttl: u32,
     run: &'r mut SigningRun<'p>,
@@ -264,7 +306,25 @@ impl NodeSigning<'_, '_, '_> {
         SteeredSignatures {
             by_member,
             aliases: aliases.collect(),
+            ranked: self
+                .apex
+                .map(|apex| self.ranked(offer, apex))
+                .unwrap_or_default(),
         }
+    }
+
+    fn ranked(&mut self, offer: &Offer, apex: &[u8]) -> RankedSignatures {
+        let rankings = Ranking::all(offer).filter_map(|ranking| {
+            let rotation = usize::from(ranking.rotation);
+            let first = offer.rrset(ranking.first(), SteeredType::Https, rotation)?;
+            let behind = offer.behind(ranking.behind(), apex);
+            let behind = behind.iter().map(|rdata| &**rdata);
+            let rdata: Vec<&[u8]> = first.rdata().chain(behind).collect();
+            let rrsigs = self.rrsigs(rtype::HTTPS, first.ttl(), &rdata);
+            let signatures = RrSet::new(rtype::RRSIG, first.ttl(), &rrsigs);
+            Some((ranking, signatures))
+        });
+        rankings.collect()
     }
 
     /// The signatures of an RRset alone.

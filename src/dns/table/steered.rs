@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::super::codec::code::rtype;
 use super::offer::Offer;
+use super::ranked::Ranking;
 use crate::config::plan::{Plan, Policy, WhenNoneHealthy};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
@@ -17,7 +18,7 @@ use crate::steering::{
 
 /// How many regions HTTPS records name behind the first: more do not make an answer better, and all
 /// of them have to fit into it.
-const ALTERNATIVES: usize = 2;
+pub(super) const ALTERNATIVES: usize = 2;
 
 /// The types that services answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,11 +92,28 @@ impl Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chosen {
     /// Its place among the service's regions.
-    pub(in crate::dns) member: usize,
+    member: u16,
     /// Which.
     pub region: RegionId,
     /// Why.
     pub cause: Cause,
+}
+
+impl Chosen {
+    /// `None` past the most regions that there can be.
+    pub(super) fn new(member: usize, region: RegionId, cause: Cause) -> Option<Self> {
+        let member = u16::try_from(member).ok()?;
+        Some(Self {
+            member,
+            region,
+            cause,
+        })
+    }
+
+    /// Its place among the service's regions.
+    pub(in crate::dns) fn member(self) -> usize {
+        self.member.into()
+    }
 }
 
 /// What a service answers at a place.
@@ -145,6 +163,29 @@ impl Choice {
         self.of(SteeredType::Https)
     }
 
+    fn plainly(&self) -> Plain {
+        match (self.verdict, self.alias) {
+            (Verdict::Steered, None) => Plain {
+                a: self.a,
+                aaaa: self.aaaa,
+            },
+            // What else there is to say, or the name that stands for addresses.
+            (Verdict::Steered, Some(_)) | (Verdict::FailOpen(_) | Verdict::Refused(_), _) => {
+                Plain::default()
+            }
+        }
+    }
+
+    /// Of the first of several HTTPS records and those behind it.
+    pub(in crate::dns) fn ranking(&self, first: Chosen, rotation: usize) -> Option<Ranking> {
+        let rotation = u16::try_from(rotation).ok()?;
+        Some(Ranking {
+            first: first.member,
+            rotation,
+            behind: self.alternatives,
+        })
+    }
+
     /// Where HTTPS clients go next.
     pub(in crate::dns) fn alternatives(&self) -> impl Iterator<Item = usize> {
         self.alternatives.into_iter().flatten().map(usize::from)
@@ -160,7 +201,16 @@ pub(in crate::dns) struct SteeredService {
     /// What its regions publish.
     pub(in crate::dns) offer: Arc<Offer>,
     choices: Arc<Choices>,
+    /// In the order of the places' ids; empty where the place does not decide alone.
+    plain: Arc<[Plain]>,
     is_shared_out: bool,
+}
+
+/// The regions that a place gets its addresses of, if there is nothing else to say of them.
+#[derive(Clone, Copy, Debug, Default)]
+struct Plain {
+    a: Option<Chosen>,
+    aaaa: Option<Chosen>,
 }
 
 #[derive(Debug)]
@@ -182,7 +232,7 @@ struct Band {
 /// Choices of services that decide alike under one snapshot: most of many services do.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    known: HashMap<Deciding, Arc<Choices>>,
+    known: HashMap<Deciding, (Arc<Choices>, Arc<[Plain]>)>,
 }
 
 /// All that a service's choices follow from, under one snapshot.
@@ -211,6 +261,7 @@ impl SteeredService {
             ttl: state.ttl.secs(),
             offer,
             choices: Arc::new(Choices::PerQuery),
+            plain: Arc::default(),
             is_shared_out: state.is_shared_out(),
         };
         if service.policy != Policy::Weighted {
@@ -223,8 +274,13 @@ impl SteeredService {
                 resident: service.residency.as_ref().map(|_| id),
             };
             let choices = shared.known.entry(deciding);
-            let choices = choices.or_insert_with(|| Arc::new(compiled.everywhere(snapshot)));
+            let (choices, plain) = choices.or_insert_with(|| {
+                let choices = compiled.everywhere(snapshot);
+                let plain = compiled.plain_of(&choices);
+                (Arc::new(choices), plain)
+            });
             compiled.choices = Arc::clone(choices);
+            compiled.plain = Arc::clone(plain);
         }
         compiled
     }
@@ -247,6 +303,27 @@ impl SteeredService {
         };
         let froms = std::iter::once(Percent::NONE).chain(bounds.iter().copied());
         Choices::ByPlace(froms.zip(bounds.iter().copied()).map(band).collect())
+    }
+
+    /// What is as simple as most answers are, out of what is answered anywhere.
+    fn plain_of(&self, choices: &Choices) -> Arc<[Plain]> {
+        let bands: &[Band] = match choices {
+            Choices::ByPlace(bands) if !self.is_shared_out => bands,
+            Choices::ByPlace(_) | Choices::PerQuery => &[],
+        };
+        let places = bands.first().map_or(&[][..], |band| &band.choices);
+        places.iter().map(Choice::plainly).collect()
+    }
+
+    /// The region whose addresses clients of a place get, where the place alone decides.
+    #[inline]
+    pub(in crate::dns) fn plainly(&self, place: PlaceId, rtype: SteeredType) -> Option<Chosen> {
+        let plain = self.plain.get(place.index())?;
+        match rtype {
+            SteeredType::A => plain.a,
+            SteeredType::Aaaa => plain.aaaa,
+            SteeredType::Https => None,
+        }
     }
 
     /// Whether clients of one place are answered by their networks too.
@@ -333,15 +410,12 @@ impl SteeredService {
             .enumerate()
             .find_map(|(rank, choice)| {
                 let member = self.offer.member(choice.region)?;
-                is_right(member).then(|| Chosen {
-                    member,
-                    region: choice.region,
-                    cause: if rank == 0 {
-                        cause(decision, choice.region)
-                    } else {
-                        Cause::Address
-                    },
-                })
+                let cause = match rank {
+                    0 => cause(decision, choice.region),
+                    _ => Cause::Address,
+                };
+                let chosen = Chosen::new(member, choice.region, cause);
+                chosen.filter(|_| is_right(member))
             })
     }
 }

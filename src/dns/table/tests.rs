@@ -107,11 +107,7 @@ fn a_change_of_health_costs_the_services_that_it_concerns() {
 #[test]
 fn what_was_counted_is_known_under_the_next_plan_too() {
     let before = compile(&Arc::new(plan()), Health::Healthy, None);
-    let chosen = Chosen {
-        member: 1,
-        region: RegionId::at(1),
-        cause: Cause::ALL[0],
-    };
+    let chosen = Chosen::new(1, RegionId::at(1), Cause::ALL[0]).unwrap();
     let all = |table: &AnswerTable| table.totals().map(|(_, number)| number).sum::<u64>();
     before.count(ServiceId::at(0), chosen, 3);
     let after = compile(&Arc::new(plan()), Health::Healthy, Some(&before));

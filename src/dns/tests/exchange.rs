@@ -6,6 +6,10 @@ use std::sync::Arc;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 
+use crate::dns::codec::name::WireName;
+use crate::dns::codec::query::{Content, Message as Read, read};
+use crate::dns::respond::{client, respond_to};
+use crate::dns::table::{Ahead, GROUP, Wanted};
 use crate::dns::testing::{plan, snapshot};
 use crate::dns::{Arrival, Live, Outcome, Pace, Signing, Transport, respond};
 use crate::steering::{Draw, MemberState};
@@ -91,12 +95,35 @@ pub(super) fn arrival(transport: Transport, draw: u64) -> Arrival {
 }
 
 pub(super) fn exchange_over(live: &Live, query: &[u8], transport: Transport) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(4096);
-    let arrival = arrival(transport, 0);
-    match respond(live, query, arrival, || Pace::Whole, &mut out) {
-        Outcome::Answered { .. } => Some(out),
-        Outcome::Dropped(_) => None,
+    match respond_both_ways(live, query, arrival(transport, 0)) {
+        (Outcome::Answered { .. }, out) => Some(out),
+        (Outcome::Dropped(_), _) => None,
     }
+}
+
+/// What becomes of a message, and the response: the same whether its answer is looked for ahead, as that of
+/// a batch is, or not.
+#[track_caller]
+pub(in crate::dns) fn respond_both_ways(
+    live: &Live,
+    message: &[u8],
+    arrival: Arrival,
+) -> (Outcome, Vec<u8>) {
+    let (mut alone, mut ahead) = (Vec::with_capacity(4096), Vec::new());
+    let outcome = respond(live, message, arrival, || Pace::Whole, &mut alone);
+    let mut name = WireName::EMPTY;
+    let mut message = read(message, &mut name);
+    let mut found = [Ahead::default(); GROUP];
+    if let Read::Heard(head, Content::Query(query)) = &message {
+        let (name, client) = (query.name, client(head, arrival.peer));
+        let wanted = [Wanted { name, client }];
+        live.answers.warm(&live.snapshot, &wanted, &mut found);
+    }
+    let secrets = live.cookies.at(arrival.unix_secs);
+    let (live, [found, ..], whole) = ((live, &**secrets), found, || Pace::Whole);
+    let again = respond_to(live, &mut message, arrival, found, whole, &mut ahead);
+    assert_eq!((outcome, &alone), (again, &ahead));
+    (outcome, alone)
 }
 
 /// What becomes of a message, and the response, under a limit that says this.

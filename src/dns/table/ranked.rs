@@ -1,0 +1,96 @@
+//! HTTPS RRsets of several regions (RFC 9460 §2.4.1): one for each ranking of a service's regions, of which an answer
+//! shows the beginning.
+//!
+//! Whatever health, places and draws make of the order, it is one of a number that the Plan bounds. So these are
+//! signed with the Plan like all else, and a change of health signs nothing.
+
+use std::collections::HashMap;
+
+use super::offer::Offer;
+use super::rrset::RrSet;
+use super::steered::{ALTERNATIVES, SteeredType};
+
+/// RRsets that are signed with a Plan: one name of 32 regions with an address each, or 2,700 names of three. At 14 µs
+/// each they are half a second of a processor for the first Plan; what one has beyond is signed once a snapshot needs it.
+const MOST: usize = 32_768;
+
+/// The beginning of a ranking, by the regions' places among the service's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::dns) struct Ranking {
+    pub(super) first: u16,
+    /// Where the first one's addresses begin.
+    pub(super) rotation: u16,
+    pub(super) behind: [Option<u16>; ALTERNATIVES],
+}
+
+/// By ranking, the signatures of a name's RRsets.
+pub(super) type RankedSignatures = HashMap<Ranking, RrSet>;
+
+impl Ranking {
+    /// The first region's place.
+    pub(super) fn first(self) -> usize {
+        self.first.into()
+    }
+
+    /// The places of those behind the first.
+    pub(super) fn behind(self) -> impl Iterator<Item = usize> {
+        self.behind.into_iter().flatten().map(usize::from)
+    }
+
+    /// Every one that a service's answers can show, but for those of one region alone.
+    pub(super) fn all(offer: &Offer) -> impl Iterator<Item = Self> {
+        let firsts = members(offer).flat_map(move |first| {
+            let rotations = offer.rotations(first.into(), SteeredType::Https);
+            let rotations = (0..rotations).filter_map(|rotation| u16::try_from(rotation).ok());
+            rotations.map(move |rotation| (first, rotation))
+        });
+        firsts.flat_map(move |(first, rotation)| {
+            let seconds = others(offer, first);
+            seconds.flat_map(move |second| {
+                let thirds = others(offer, first).filter(move |third| *third != second);
+                let thirds = std::iter::once(None).chain(thirds.map(Some));
+                thirds.map(move |third| Self {
+                    first,
+                    rotation,
+                    behind: [Some(second), third],
+                })
+            })
+        })
+    }
+
+    /// How many those are.
+    pub(super) fn count(offer: &Offer) -> usize {
+        let counts = members(offer).map(|first| {
+            // A second one alone, or a third one of all others behind it.
+            let others = others(offer, first).count();
+            offer.rotations(first.into(), SteeredType::Https) * others * others
+        });
+        counts.sum()
+    }
+}
+
+fn members(offer: &Offer) -> impl Iterator<Item = u16> {
+    let members = 0..offer.regions().count();
+    members.filter_map(|member| u16::try_from(member).ok())
+}
+
+/// Those that an HTTPS record can lead to when a region fails.
+fn others(offer: &Offer, first: u16) -> impl Iterator<Item = u16> {
+    members(offer).filter(move |other| *other != first && offer.is_alternative((*other).into()))
+}
+
+/// What is left of [`MOST`] while names are gone through.
+pub(super) struct Room(usize);
+
+impl Room {
+    pub(super) fn new() -> Self {
+        Self(MOST)
+    }
+
+    /// Takes as much as a name needs, if that is there: a name is signed whole or not at all.
+    pub(super) fn take(&mut self, offer: &Offer) -> bool {
+        let left = self.0.checked_sub(Ranking::count(offer));
+        self.0 = left.unwrap_or(self.0);
+        left.is_some()
+    }
+}
