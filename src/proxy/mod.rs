@@ -58,6 +58,7 @@ mod trusted_clients;
 mod turns;
 mod unread;
 mod upgrade;
+mod waits;
 mod websocket;
 mod witness;
 mod workers;

@@ -33,6 +33,10 @@ use super::turns::{InTurn, Turns};
 use super::unread::{Moving, Streams};
 use crate::chance;
 use crate::proxy_protocol::Ends;
+use crate::registered::Registered;
+
+static FAILED_HANDSHAKES: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_tls_handshakes_failed_total"));
 
 /// Requests at once on one HTTP/2 connection.
 const MOST_STREAMS: u32 = 256;
@@ -89,7 +93,7 @@ impl Accepting {
         let accepting = acceptor.accept(stream);
         let accepted = tokio::time::timeout(plan.listen.timeouts.handshake, accepting).await;
         let Ok(Ok(stream)) = accepted else {
-            metrics::counter!("meridian_tls_handshakes_failed_total").increment(1);
+            FAILED_HANDSHAKES.increment(&());
             return None;
         };
         let tls = stream.get_ref().1;

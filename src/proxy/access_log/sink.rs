@@ -1,8 +1,9 @@
-//! Where lines go: a buffer of bounded size that requests append to, and a thread that writes it out.
+//! Where lines go: buffers of bounded size that requests append to, one for each core, and a thread that writes them
+//! out.
 //!
-//! A request never waits for the log: what does not fit is dropped and counted. The thread collects for a
-//! moment and writes what has come in one call. A file is looked at before each write: one that was
-//! renamed or removed, as log rotation does, is made anew under its name.
+//! A request never waits for the log, nor for a request of another core: what does not fit is dropped and counted. The
+//! thread collects for a moment and writes what has come of each core in one call. A file is looked at before each
+//! write: one that was renamed or removed, as log rotation does, is made anew under its name.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -15,9 +16,13 @@ use std::time::Duration;
 use metrics::Counter;
 
 use crate::config::plan::LogTarget;
+use crate::per_core::PerCore;
 
-/// Bytes of lines that wait to be written; as much again is being written.
+/// Bytes of lines that wait to be written, of all cores; as much again is being written.
 const MOST_WAITING: usize = 4 << 20;
+
+/// And no less of each core, however many there are: room for the longest lines.
+const LEAST_OF_A_CORE: usize = 256 << 10;
 
 /// How long lines are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -34,20 +39,33 @@ pub struct Sink {
 
 /// What requests and the thread share.
 struct Shared {
-    waiting: Mutex<Waiting>,
-    /// Something has come, or the end.
+    /// What has come, by core.
+    cores: PerCore<Mutex<Lines>>,
+    thread: Mutex<Thread>,
+    /// Lines have come where there were none, or too many, or the end.
     changed: Condvar,
-    /// All has been written.
-    written: Condvar,
+    /// The thread has ended.
+    ended: Condvar,
     dropped: Counter,
 }
 
+/// What one core's requests have to say.
 #[derive(Default)]
-struct Waiting {
-    lines: Vec<u8>,
+struct Lines {
+    text: Vec<u8>,
     count: u64,
-    is_writing: bool,
+    is_closed: bool,
+}
+
+/// What the thread is to know.
+#[derive(Default)]
+struct Thread {
+    has_lines: bool,
+    /// Some core has half of what it may have: it is not waited for more.
+    is_pressed: bool,
     is_closing: bool,
+    /// All has been written, and nothing more will be.
+    has_ended: bool,
 }
 
 impl Sink {
@@ -55,9 +73,10 @@ impl Sink {
     pub fn open(target: &LogTarget) -> io::Result<Self> {
         let output = Output::open(target)?;
         let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
+            cores: PerCore::made(),
+            thread: Mutex::default(),
             changed: Condvar::new(),
-            written: Condvar::new(),
+            ended: Condvar::new(),
             dropped: outcome("dropped"),
         });
         let of_thread = shared.clone();
@@ -87,16 +106,22 @@ impl Sink {
 
     /// Appends a line, with its line feed; drops it if there is no room.
     pub(super) fn push(&self, line: &[u8]) {
-        let mut waiting = self.shared.lock();
-        if waiting.is_closing || waiting.lines.len() + line.len() > MOST_WAITING {
+        let most = self.shared.most_of_a_core();
+        let mut mine = lock(self.shared.cores.mine());
+        if mine.is_closed || mine.text.len() + line.len() > most {
             self.shared.dropped.increment(1);
             return;
         }
-        let was_empty = waiting.lines.is_empty();
-        waiting.lines.extend_from_slice(line);
-        waiting.count += 1;
-        drop(waiting);
-        if was_empty {
+        let before = mine.text.len();
+        mine.text.extend_from_slice(line);
+        mine.count += 1;
+        let is_pressed = before < most / 2 && mine.text.len() >= most / 2;
+        drop(mine);
+        if before == 0 || is_pressed {
+            let mut thread = self.shared.thread();
+            thread.has_lines = true;
+            thread.is_pressed |= is_pressed;
+            drop(thread);
             self.shared.changed.notify_one();
         }
     }
@@ -104,20 +129,16 @@ impl Sink {
     /// Writes what has come, and takes no more. Whoever reads the log may be stuck, so this waits no
     /// longer than `limit`.
     pub fn close(&self, limit: Duration) {
-        let mut waiting = self.shared.lock();
-        waiting.is_closing = true;
-        self.shared.changed.notify_one();
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
-        let waited = self
-            .shared
-            .written
-            .wait_timeout_while(waiting, limit, is_busy);
-        let (waiting, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        self.shared.close();
+        let thread = self.shared.thread();
+        let is_busy = |thread: &mut Thread| !thread.has_ended;
+        let waited = self.shared.ended.wait_timeout_while(thread, limit, is_busy);
+        let (thread, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
+        drop(thread);
         if timeout.timed_out() {
-            tracing::warn!(
-                lines = waiting.count,
-                "nobody takes the access log: lines are lost"
-            );
+            let counts = self.shared.cores.iter().map(|lines| lock(lines).count);
+            let lines: u64 = counts.sum();
+            tracing::warn!(lines, "nobody takes the access log: lines are lost");
         }
     }
 }
@@ -125,8 +146,7 @@ impl Sink {
 impl Drop for Sink {
     /// The thread writes what it has and ends by itself.
     fn drop(&mut self) {
-        self.shared.lock().is_closing = true;
-        self.shared.changed.notify_one();
+        self.shared.close();
     }
 }
 
@@ -135,45 +155,69 @@ fn outcome(outcome: &'static str) -> Counter {
     metrics::counter!("meridian_access_log_lines_total", "outcome" => outcome)
 }
 
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Each critical section leaves it whole, even if it were to panic.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Each critical section leaves it whole, even if it were to panic.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn thread(&self) -> MutexGuard<'_, Thread> {
+        lock(&self.thread)
+    }
+
+    /// Bytes that wait of one core.
+    fn most_of_a_core(&self) -> usize {
+        (MOST_WAITING / self.cores.count()).max(LEAST_OF_A_CORE)
+    }
+
+    /// Takes no more lines; whoever appended one before has told the thread, or does.
+    fn close(&self) {
+        let mut has_lines = false;
+        for lines in self.cores.iter() {
+            let mut lines = lock(lines);
+            lines.is_closed = true;
+            has_lines |= !lines.text.is_empty();
+        }
+        let mut thread = self.thread();
+        thread.is_closing = true;
+        thread.has_lines |= has_lines;
+        drop(thread);
+        self.changed.notify_one();
     }
 
     fn write_out(&self, mut output: Output) {
         let (written, failed) = (outcome("written"), outcome("failed"));
         let mut batch = Vec::new();
-        while let Some(count) = self.next(&mut batch) {
-            let lost = output.write(&batch).min(count);
-            written.increment(count - lost);
-            failed.increment(lost);
+        while self.collect() {
+            for lines in self.cores.iter() {
+                let mut lines = lock(lines);
+                std::mem::swap(&mut lines.text, &mut batch);
+                let count = std::mem::take(&mut lines.count);
+                drop(lines);
+                if batch.is_empty() {
+                    continue;
+                }
+                let lost = output.write(&batch).min(count);
+                written.increment(count - lost);
+                failed.increment(lost);
+                batch.clear();
+            }
         }
+        self.thread().has_ended = true;
+        self.ended.notify_all();
     }
 
-    /// Takes all that waits, and how many lines that is; `None` at the end.
-    fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
-        batch.clear();
-        let mut waiting = self.lock();
-        waiting.is_writing = false;
-        let is_idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closing;
-        if waiting.lines.is_empty() {
-            self.written.notify_all();
-        }
-        waiting = self
-            .changed
-            .wait_while(waiting, is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_early =
-            |waiting: &mut Waiting| !waiting.is_closing && waiting.lines.len() < MOST_WAITING / 2;
-        let collected = self.changed.wait_timeout_while(waiting, COLLECT, is_early);
-        waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
-        if waiting.lines.is_empty() {
-            return None;
-        }
-        std::mem::swap(&mut waiting.lines, batch);
-        waiting.is_writing = true;
-        Some(std::mem::take(&mut waiting.count))
+    /// Waits until lines have come, and a moment more; whether there are any before the end.
+    fn collect(&self) -> bool {
+        let thread = self.thread();
+        let is_idle = |thread: &mut Thread| !thread.has_lines && !thread.is_closing;
+        let waited = self.changed.wait_while(thread, is_idle);
+        let thread = waited.unwrap_or_else(PoisonError::into_inner);
+        let is_early = |thread: &mut Thread| !thread.is_closing && !thread.is_pressed;
+        let collected = self.changed.wait_timeout_while(thread, COLLECT, is_early);
+        let mut thread = collected.unwrap_or_else(PoisonError::into_inner).0;
+        thread.is_pressed = false;
+        std::mem::take(&mut thread.has_lines)
     }
 }
 
@@ -291,6 +335,7 @@ fn write_whole<'l>(to: &mut impl Write, lines: &'l [u8]) -> Result<(), (io::Erro
 mod tests {
     use super::*;
     use crate::config::plan::{FileRef, SourceAt};
+    use crate::per_core::serve_on;
 
     /// Takes some bytes, then fails.
     struct Full(usize);
@@ -341,6 +386,63 @@ mod tests {
         assert_eq!(written.lines().count(), 1000);
         assert!(written.ends_with("999\n"));
         assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & !MODE, 0);
+    }
+
+    /// Were there one buffer for all, this test would not end.
+    #[test]
+    fn a_request_does_not_wait_for_one_of_another_core() {
+        let folder = tempfile::tempdir().unwrap();
+        let sink = Sink::open(&target(folder.path().join("access.log"))).unwrap();
+        if sink.shared.cores.count() > 1 {
+            let (held, begun) = std::sync::mpsc::channel();
+            let (free, freed) = std::sync::mpsc::channel::<()>();
+            std::thread::scope(|scope| {
+                let sink = &sink;
+                scope.spawn(move || {
+                    serve_on(0);
+                    let mine = lock(sink.shared.cores.mine());
+                    held.send(()).unwrap();
+                    freed.recv().unwrap();
+                    drop(mine);
+                });
+                begun.recv().unwrap();
+                let other = scope.spawn(|| {
+                    serve_on(1);
+                    sink.push(b"from the other core\n");
+                });
+                other.join().unwrap();
+                free.send(()).unwrap();
+            });
+        }
+        sink.close(Duration::from_secs(10));
+    }
+
+    #[test]
+    fn of_all_cores_every_line_is_written_whole_and_in_the_order_of_its_core() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("access.log");
+        let sink = Sink::open(&target(path.clone())).unwrap();
+        std::thread::scope(|scope| {
+            for core in 0..3 {
+                let sink = &sink;
+                scope.spawn(move || {
+                    serve_on(core);
+                    for number in 0..1_000 {
+                        sink.push(format!("{core} {number}\n").as_bytes());
+                    }
+                });
+            }
+        });
+        sink.close(Duration::from_secs(10));
+        let written = std::fs::read_to_string(&path).unwrap();
+        for core in 0..3 {
+            let begins = format!("{core} ");
+            let numbers = written
+                .lines()
+                .filter_map(|line| line.strip_prefix(&*begins));
+            let numbers: Vec<u32> = numbers.map(|number| number.parse().unwrap()).collect();
+            assert_eq!(numbers, (0..1_000).collect::<Vec<_>>(), "of core {core}");
+        }
     }
 
     #[test]
