@@ -13,11 +13,14 @@ const MOST_CORES: usize = 256;
 
 thread_local! {
     static CORE: Cell<Option<usize>> = const { Cell::new(None) };
+    /// The column of that core: found once, because finding it takes as long as counting.
+    static COLUMN: Cell<Option<&'static Column>> = const { Cell::new(None) };
 }
 
 /// From now on this thread writes to what is this core's.
 pub fn serve_on(core: usize) {
     CORE.set(Some(core));
+    COLUMN.set(None);
 }
 
 fn core() -> usize {
@@ -129,6 +132,14 @@ struct Places {
 
 static BOARD: LazyLock<Board> = LazyLock::new(Board::default);
 
+fn my_column() -> &'static Column {
+    COLUMN.get().unwrap_or_else(|| {
+        let column = BOARD.columns.mine();
+        COLUMN.set(Some(column));
+        column
+    })
+}
+
 /// Where a count stands in every column.
 #[derive(Clone, Copy, Debug)]
 struct Place {
@@ -198,7 +209,7 @@ impl Default for Count {
 impl Count {
     /// Adds to this core's part.
     pub fn add(&self, number: u64) {
-        if let Some(cell) = self.0.cell(BOARD.columns.mine()) {
+        if let Some(cell) = self.0.cell(my_column()) {
             cell.fetch_add(number, Ordering::Relaxed);
         }
     }
