@@ -8,6 +8,7 @@ mod body;
 mod entry;
 mod journal;
 mod json;
+mod output;
 mod sink;
 
 use std::sync::Arc;
