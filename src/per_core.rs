@@ -63,7 +63,7 @@ impl<T> PerCore<T> {
     }
 
     /// For how many cores there is one.
-    pub fn count(&self) -> usize {
+    fn count(&self) -> usize {
         self.others.len() + 1
     }
 
@@ -75,15 +75,6 @@ impl<T> PerCore<T> {
 }
 
 impl<T: Default> PerCore<T> {
-    /// Made for every core at once.
-    pub fn made() -> Self {
-        let parts = Self::default();
-        for part in std::iter::once(&parts.first).chain(&parts.others) {
-            part.get_or_init(Box::default);
-        }
-        parts
-    }
-
     /// This core's.
     pub fn mine(&self) -> &T {
         let core = match core() {

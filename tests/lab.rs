@@ -318,7 +318,7 @@ services:
             .next()
             .unwrap()
     };
-    let (http, url) = (after("   http ").to_owned(), after("--admin "));
+    let (http, url) = (after("\nhttp ").to_owned(), after("--admin "));
     let admin_address = url.trim_start_matches("http://").parse().unwrap();
     let healthy = || {
         let (_, status) = admin(admin_address, "GET", "/api/v1/status", "");

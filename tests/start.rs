@@ -208,10 +208,12 @@ fn a_sighup_before_it_is_ready_does_not_end_it() {
     let file = folder.path().join("edge.yaml");
     std::fs::write(&file, yaml).unwrap();
     let mut edge = Process::start(meridian().args(["serve", "--config"]).arg(&file));
-    // Opening a pipe waits for whoever reads it: the edge, which is at its certificates then.
+    // Opening a pipe waits for whoever reads it: the edge, which is at its certificates then. Next time it finds a file.
     let mut slow = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let text = std::fs::read(&cert).unwrap();
+    std::fs::rename(&cert, &pipe).unwrap();
     edge.signal("HUP");
-    std::io::copy(&mut std::fs::File::open(&cert).unwrap(), &mut slow).unwrap();
+    std::io::Write::write_all(&mut slow, &text).unwrap();
     drop(slow);
     edge.wait_for(" ready");
 }

@@ -8,7 +8,6 @@ mod body;
 mod entry;
 mod journal;
 mod json;
-mod output;
 mod sink;
 
 use std::sync::Arc;

@@ -1,28 +1,29 @@
-//! Where lines go: buffers of bounded size that requests append to, one for each core, and a thread that writes them
-//! out.
+//! Where lines go: a buffer of bounded size that requests append to, and a thread that writes it out.
 //!
-//! A request never waits for the log, nor for a request of another core: what does not fit is dropped and counted. The
-//! thread collects for a moment and writes what has come of each core in one call.
+//! A request never waits for the log: what does not fit is dropped and counted. The thread collects for a
+//! moment and writes what has come in one call. A file is looked at before each write: one that was
+//! renamed or removed, as log rotation does, is made anew under its name.
 
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use metrics::Counter;
 
-use super::output::Output;
 use crate::config::plan::LogTarget;
-use crate::per_core::PerCore;
 
-/// Bytes of lines that wait to be written, of all cores; as much again is being written.
+/// Bytes of lines that wait to be written; as much again is being written.
 const MOST_WAITING: usize = 4 << 20;
-
-/// And no less of each core, however many there are: room for the longest lines.
-const LEAST_OF_A_CORE: usize = 256 << 10;
 
 /// How long lines are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(20);
+
+/// Who may read a log that was made: it tells who did what.
+const MODE: u32 = 0o640;
 
 /// One target and the thread that writes to it.
 pub struct Sink {
@@ -33,33 +34,20 @@ pub struct Sink {
 
 /// What requests and the thread share.
 struct Shared {
-    /// What has come, by core.
-    cores: PerCore<Mutex<Lines>>,
-    thread: Mutex<Thread>,
-    /// Lines have come where there were none, or too many, or the end.
+    waiting: Mutex<Waiting>,
+    /// Something has come, or the end.
     changed: Condvar,
-    /// The thread has ended.
-    ended: Condvar,
+    /// All has been written.
+    written: Condvar,
     dropped: Counter,
 }
 
-/// What one core's requests have to say.
 #[derive(Default)]
-struct Lines {
-    text: Vec<u8>,
+struct Waiting {
+    lines: Vec<u8>,
     count: u64,
-    is_closed: bool,
-}
-
-/// What the thread is to know.
-#[derive(Default)]
-struct Thread {
-    has_lines: bool,
-    /// Some core has half of what it may have: it is not waited for more.
-    is_pressed: bool,
+    is_writing: bool,
     is_closing: bool,
-    /// All has been written, and nothing more will be.
-    has_ended: bool,
 }
 
 impl Sink {
@@ -67,10 +55,9 @@ impl Sink {
     pub fn open(target: &LogTarget) -> io::Result<Self> {
         let output = Output::open(target)?;
         let shared = Arc::new(Shared {
-            cores: PerCore::made(),
-            thread: Mutex::default(),
+            waiting: Mutex::default(),
             changed: Condvar::new(),
-            ended: Condvar::new(),
+            written: Condvar::new(),
             dropped: outcome("dropped"),
         });
         let of_thread = shared.clone();
@@ -100,22 +87,16 @@ impl Sink {
 
     /// Appends a line, with its line feed; drops it if there is no room.
     pub(super) fn push(&self, line: &[u8]) {
-        let most = self.shared.most_of_a_core();
-        let mut mine = lock(self.shared.cores.mine());
-        if mine.is_closed || mine.text.len() + line.len() > most {
+        let mut waiting = self.shared.lock();
+        if waiting.is_closing || waiting.lines.len() + line.len() > MOST_WAITING {
             self.shared.dropped.increment(1);
             return;
         }
-        let before = mine.text.len();
-        mine.text.extend_from_slice(line);
-        mine.count += 1;
-        let is_pressed = before < most / 2 && mine.text.len() >= most / 2;
-        drop(mine);
-        if before == 0 || is_pressed {
-            let mut thread = self.shared.thread();
-            thread.has_lines = true;
-            thread.is_pressed |= is_pressed;
-            drop(thread);
+        let was_empty = waiting.lines.is_empty();
+        waiting.lines.extend_from_slice(line);
+        waiting.count += 1;
+        drop(waiting);
+        if was_empty {
             self.shared.changed.notify_one();
         }
     }
@@ -123,16 +104,20 @@ impl Sink {
     /// Writes what has come, and takes no more. Whoever reads the log may be stuck, so this waits no
     /// longer than `limit`.
     pub fn close(&self, limit: Duration) {
-        self.shared.close();
-        let thread = self.shared.thread();
-        let is_busy = |thread: &mut Thread| !thread.has_ended;
-        let waited = self.shared.ended.wait_timeout_while(thread, limit, is_busy);
-        let (thread, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        drop(thread);
+        let mut waiting = self.shared.lock();
+        waiting.is_closing = true;
+        self.shared.changed.notify_one();
+        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
+        let waited = self
+            .shared
+            .written
+            .wait_timeout_while(waiting, limit, is_busy);
+        let (waiting, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
         if timeout.timed_out() {
-            let counts = self.shared.cores.iter().map(|lines| lock(lines).count);
-            let lines: u64 = counts.sum();
-            tracing::warn!(lines, "nobody takes the access log: lines are lost");
+            tracing::warn!(
+                lines = waiting.count,
+                "nobody takes the access log: lines are lost"
+            );
         }
     }
 }
@@ -140,7 +125,8 @@ impl Sink {
 impl Drop for Sink {
     /// The thread writes what it has and ends by itself.
     fn drop(&mut self) {
-        self.shared.close();
+        self.shared.lock().is_closing = true;
+        self.shared.changed.notify_one();
     }
 }
 
@@ -149,81 +135,188 @@ fn outcome(outcome: &'static str) -> Counter {
     metrics::counter!("meridian_access_log_lines_total", "outcome" => outcome)
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Each critical section leaves it whole, even if it were to panic.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl Shared {
-    fn thread(&self) -> MutexGuard<'_, Thread> {
-        lock(&self.thread)
-    }
-
-    /// Bytes that wait of one core.
-    fn most_of_a_core(&self) -> usize {
-        (MOST_WAITING / self.cores.count()).max(LEAST_OF_A_CORE)
-    }
-
-    /// Takes no more lines; whoever appended one before has told the thread, or does.
-    fn close(&self) {
-        let mut has_lines = false;
-        for lines in self.cores.iter() {
-            let mut lines = lock(lines);
-            lines.is_closed = true;
-            has_lines |= !lines.text.is_empty();
-        }
-        let mut thread = self.thread();
-        thread.is_closing = true;
-        thread.has_lines |= has_lines;
-        drop(thread);
-        self.changed.notify_one();
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        // Each critical section leaves it whole, even if it were to panic.
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn write_out(&self, mut output: Output) {
         let (written, failed) = (outcome("written"), outcome("failed"));
         let mut batch = Vec::new();
-        while self.collect() {
-            for lines in self.cores.iter() {
-                let mut lines = lock(lines);
-                std::mem::swap(&mut lines.text, &mut batch);
-                let count = std::mem::take(&mut lines.count);
-                drop(lines);
-                if batch.is_empty() {
-                    continue;
-                }
-                let lost = output.write(&batch).min(count);
-                written.increment(count - lost);
-                failed.increment(lost);
-                batch.clear();
-            }
+        while let Some(count) = self.next(&mut batch) {
+            let lost = output.write(&batch).min(count);
+            written.increment(count - lost);
+            failed.increment(lost);
         }
-        self.thread().has_ended = true;
-        self.ended.notify_all();
     }
 
-    /// Waits until lines have come, and a moment more; whether there are any before the end.
-    fn collect(&self) -> bool {
-        let thread = self.thread();
-        let is_idle = |thread: &mut Thread| !thread.has_lines && !thread.is_closing;
-        let waited = self.changed.wait_while(thread, is_idle);
-        let thread = waited.unwrap_or_else(PoisonError::into_inner);
-        let is_early = |thread: &mut Thread| !thread.is_closing && !thread.is_pressed;
-        let collected = self.changed.wait_timeout_while(thread, COLLECT, is_early);
-        let mut thread = collected.unwrap_or_else(PoisonError::into_inner).0;
-        thread.is_pressed = false;
-        std::mem::take(&mut thread.has_lines)
+    /// Takes all that waits, and how many lines that is; `None` at the end.
+    fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
+        batch.clear();
+        let mut waiting = self.lock();
+        waiting.is_writing = false;
+        let is_idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closing;
+        if waiting.lines.is_empty() {
+            self.written.notify_all();
+        }
+        waiting = self
+            .changed
+            .wait_while(waiting, is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_early =
+            |waiting: &mut Waiting| !waiting.is_closing && waiting.lines.len() < MOST_WAITING / 2;
+        let collected = self.changed.wait_timeout_while(waiting, COLLECT, is_early);
+        waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
+        if waiting.lines.is_empty() {
+            return None;
+        }
+        std::mem::swap(&mut waiting.lines, batch);
+        waiting.is_writing = true;
+        Some(std::mem::take(&mut waiting.count))
     }
+}
+
+/// What is written to.
+enum Output {
+    Stdout,
+    Stderr,
+    File(LogFile),
+}
+
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    /// Whether the last line was cut off by an error, so that the next one needs a line of its own.
+    is_torn: bool,
+    /// Whether the last attempt to make the file anew failed, which is told once.
+    is_stuck: bool,
+}
+
+impl Output {
+    fn open(target: &LogTarget) -> io::Result<Self> {
+        Ok(match target {
+            LogTarget::Stdout => Self::Stdout,
+            LogTarget::Stderr => Self::Stderr,
+            LogTarget::File(file) => Self::File(LogFile {
+                path: file.path.clone(),
+                file: open_file(&file.path)?,
+                is_torn: false,
+                is_stuck: false,
+            }),
+        })
+    }
+
+    /// Writes whole lines; how many of them were lost.
+    fn write(&mut self, lines: &[u8]) -> u64 {
+        let outcome = match self {
+            Self::Stdout => write_whole(&mut io::stdout().lock(), lines),
+            Self::Stderr => write_whole(&mut io::stderr().lock(), lines),
+            Self::File(file) => file.write(lines),
+        };
+        let Err((error, rest)) = outcome else {
+            return 0;
+        };
+        // Where standard error is the log, this could fail the same way: it is told, not repeated.
+        tracing::debug!(%error, "the access log could not be written");
+        let lost = rest.iter().filter(|byte| **byte == b'\n').count();
+        u64::try_from(lost).unwrap_or(u64::MAX)
+    }
+}
+
+impl LogFile {
+    fn write<'l>(&mut self, lines: &'l [u8]) -> Result<(), (io::Error, &'l [u8])> {
+        self.follow_name();
+        if self.is_torn && self.file.write_all(b"\n").is_ok() {
+            self.is_torn = false;
+        }
+        let outcome = write_whole(&mut self.file, lines);
+        if let Err((_, rest)) = &outcome {
+            let written = lines.len() - rest.len();
+            let before = written.checked_sub(1).and_then(|last| lines.get(last));
+            self.is_torn |= before.is_some_and(|byte| *byte != b'\n');
+        }
+        outcome
+    }
+
+    /// Makes the file anew if another one, or none, has its name.
+    fn follow_name(&mut self) {
+        let identity = |metadata: std::fs::Metadata| (metadata.dev(), metadata.ino());
+        let named = std::fs::metadata(&self.path).ok().map(identity);
+        let ours = self.file.metadata().ok().map(identity);
+        if named == ours {
+            return;
+        }
+        match open_file(&self.path) {
+            Ok(file) => {
+                (self.file, self.is_torn, self.is_stuck) = (file, false, false);
+            }
+            Err(error) if !self.is_stuck => {
+                tracing::error!(%error, path = %self.path.display(), "the access log cannot be made anew: the old file is written on");
+                self.is_stuck = true;
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// Opens a file at its end. A named pipe without a reader would never open, and is refused.
+fn open_file(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path).is_ok_and(|found| found.file_type().is_fifo()) {
+        let message = "it is a named pipe, and a file is expected";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+    }
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(MODE)
+        .open(path)
+}
+
+/// Writes all, or says what was not written.
+fn write_whole<'l>(to: &mut impl Write, lines: &'l [u8]) -> Result<(), (io::Error, &'l [u8])> {
+    let mut rest = lines;
+    while !rest.is_empty() {
+        match to.write(rest) {
+            Ok(0) => return Err((io::ErrorKind::WriteZero.into(), rest)),
+            Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err((error, rest)),
+        }
+    }
+    to.flush().map_err(|error| (error, rest))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::MetadataExt;
-    use std::path::{Path, PathBuf};
-
-    use super::super::output::MODE;
     use super::*;
     use crate::config::plan::{FileRef, SourceAt};
-    use crate::per_core::serve_on;
+
+    /// Takes some bytes, then fails.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.0);
+            self.0 -= taken;
+            if taken == 0 {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_is_known() {
+        let lines = b"one\ntwo\nthree\n";
+        assert!(write_whole(&mut Full(99), lines).is_ok());
+        let (_, rest) = write_whole(&mut Full(5), lines).unwrap_err();
+        assert_eq!(rest, b"wo\nthree\n");
+    }
 
     fn target(path: PathBuf) -> LogTarget {
         let at = SourceAt {
@@ -250,60 +343,29 @@ mod tests {
         assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777 & !MODE, 0);
     }
 
-    /// Were there one buffer for all, this test would not end.
     #[test]
-    fn a_request_does_not_wait_for_one_of_another_core() {
+    fn a_line_that_was_cut_off_does_not_spoil_the_next() {
         let folder = tempfile::tempdir().unwrap();
-        let sink = Sink::open(&target(folder.path().join("access.log"))).unwrap();
-        if sink.shared.cores.count() > 1 {
-            let (held, begun) = std::sync::mpsc::channel();
-            let (free, freed) = std::sync::mpsc::channel::<()>();
-            std::thread::scope(|scope| {
-                let sink = &sink;
-                scope.spawn(move || {
-                    serve_on(0);
-                    let mine = lock(sink.shared.cores.mine());
-                    held.send(()).unwrap();
-                    freed.recv().unwrap();
-                    drop(mine);
-                });
-                begun.recv().unwrap();
-                let other = scope.spawn(|| {
-                    serve_on(1);
-                    sink.push(b"from the other core\n");
-                });
-                other.join().unwrap();
-                free.send(()).unwrap();
-            });
-        }
-        sink.close(Duration::from_secs(10));
+        let path = folder.path().join("access.log");
+        let file = open_file(&path).unwrap();
+        let mut log = LogFile {
+            path: path.clone(),
+            file,
+            is_torn: false,
+            is_stuck: false,
+        };
+        log.file.write_all(b"{\"cut").unwrap();
+        log.is_torn = true;
+        log.write(b"{}\n").unwrap();
+        assert_eq!(std::fs::read_to_string(path).unwrap(), "{\"cut\n{}\n");
     }
 
     #[test]
-    fn of_all_cores_every_line_is_written_whole_and_in_the_order_of_its_core() {
+    fn a_named_pipe_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("access.log");
-        let sink = Sink::open(&target(path.clone())).unwrap();
-        std::thread::scope(|scope| {
-            for core in 0..3 {
-                let sink = &sink;
-                scope.spawn(move || {
-                    serve_on(core);
-                    for number in 0..1_000 {
-                        sink.push(format!("{core} {number}\n").as_bytes());
-                    }
-                });
-            }
-        });
-        sink.close(Duration::from_secs(10));
-        let written = std::fs::read_to_string(&path).unwrap();
-        for core in 0..3 {
-            let begins = format!("{core} ");
-            let numbers = written
-                .lines()
-                .filter_map(|line| line.strip_prefix(&*begins));
-            let numbers: Vec<u32> = numbers.map(|number| number.parse().unwrap()).collect();
-            assert_eq!(numbers, (0..1_000).collect::<Vec<_>>(), "of core {core}");
-        }
+        let path = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        assert!(open_file(&path).is_err());
     }
 }
