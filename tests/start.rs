@@ -213,7 +213,8 @@ fn a_sighup_before_it_is_ready_does_not_end_it() {
     let text = std::fs::read(&cert).unwrap();
     std::fs::rename(&cert, &pipe).unwrap();
     edge.signal("HUP");
-    std::io::Write::write_all(&mut slow, &text).unwrap();
+    // It fails if the edge has only looked whether it may read: then it finds the file already.
+    let _ = std::io::Write::write_all(&mut slow, &text);
     drop(slow);
     edge.wait_for(" ready");
 }
