@@ -25,11 +25,13 @@ pub mod health;
 pub mod ids;
 pub mod lab;
 pub mod latency;
+pub mod per_core;
 pub mod positions;
 pub mod prefix;
 pub mod proxy;
 pub mod proxy_protocol;
 pub mod redact;
+mod registered;
 #[cfg(test)]
 mod simulator;
 pub mod steering;

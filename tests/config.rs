@@ -660,6 +660,44 @@ fn there_are_65_535_regions_and_no_more() {
     assert_eq!(most.warnings.iter().filter(unused).count(), 65_534);
     let refused = with(65_536).unwrap_err().to_string();
     assert!(refused.contains("from 1 to 65535 regions are expected"));
+    // Nor are they when that many warnings are printed.
+    let printed = most.problems(most.warnings.clone()).as_warnings();
+    assert_eq!(printed.matches("is in no service").count(), 65_534);
+}
+
+#[test]
+fn there_are_65_535_services_and_no_more() {
+    let with = |count: usize| {
+        let services: String = (0..count)
+            .map(|i| format!("  s{i}: {{ hosts: [s{i}.example.com] }}\n"))
+            .collect();
+        let regions = "regions: { near: { addresses: [192.0.2.1] } }";
+        load(&format!("{regions}\nservices:\n{services}"))
+    };
+    assert_eq!(with(65_535).unwrap().plan.services.len(), 65_535);
+    let refused = with(65_536).unwrap_err().to_string();
+    assert!(refused.contains("from 1 to 65535 services are expected"));
+}
+
+#[test]
+fn there_are_65_535_origins_of_all_regions_and_no_more() {
+    let region = |name: usize, count: usize| {
+        let origins = (0..count).map(|i| format!("'http://o{i}.r{name}.internal'"));
+        let origins: Vec<String> = origins.collect();
+        format!("  r{name}: {{ origins: [{}] }}\n", origins.join(", "))
+    };
+    let with = |last: usize| {
+        let regions: String = (0..255).map(|name| region(name, 256)).collect();
+        let services = "services: { www: { hosts: [www.example.com] } }";
+        load(&format!(
+            "regions:\n{regions}{}{services}",
+            region(255, last)
+        ))
+    };
+    assert_eq!(with(255).unwrap().plan.origins.len(), 65_535);
+    let refused = with(256).unwrap_err().to_string();
+    let expected = "edge.yaml:2:3: regions: at most 65535 origins are expected, of all of them";
+    assert!(refused.contains(expected), "{refused:.300}");
 }
 
 #[test]

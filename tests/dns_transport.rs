@@ -1,5 +1,6 @@
 //! UDP, TCP and TLS as transports: batches, source addresses, pipelining, time-outs, bounds.
 #![allow(
+    clippy::disallowed_methods,
     clippy::unwrap_used,
     clippy::indexing_slicing,
     reason = "a test that cannot go on should stop loudly"
@@ -10,7 +11,7 @@ mod dns_support;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use dns_support::{Server, framed, live, message, runtime};
@@ -203,4 +204,22 @@ fn tls_serves_the_same() {
     }
     stop.cancel();
     thread.join().unwrap();
+}
+
+#[test]
+fn at_the_end_connections_have_a_second_for_their_last_query() {
+    let server = Server::start("127.0.0.1:0");
+    let (mut silent, mut asking) = (connect(&server), connect(&server));
+    for stream in [&mut silent, &mut asking] {
+        stream.write_all(&framed(1, "mail.example.com", 1)).unwrap();
+        read_message(stream);
+    }
+    let began = Instant::now();
+    server.stop();
+    asking.write_all(&framed(2, "mail.example.com", 1)).unwrap();
+    assert_eq!(read_message(&mut asking)[..2], [0, 2]);
+    // Whoever says nothing would be kept for ten seconds otherwise.
+    assert_eq!(silent.read(&mut [0; 1]).unwrap(), 0);
+    let took = began.elapsed();
+    assert!((1_000..6_000).contains(&took.as_millis()), "{took:?}");
 }

@@ -50,6 +50,19 @@ fn broken() -> (String, Arc<AtomicU32>) {
     (format!("http://{address}"), asked)
 }
 
+/// An origin that closes what is opened to it before TLS is agreed on, so that nothing is ever sent.
+fn closing(opened: &Arc<AtomicU32>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, opened) = (listener.local_addr().unwrap(), opened.clone());
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            opened.fetch_add(1, Ordering::SeqCst);
+            drop(stream);
+        }
+    });
+    format!("https://{address}")
+}
+
 /// What a test can tell apart.
 fn seen(answer: &Answer) -> (u16, &str) {
     (answer.status, answer.body.as_str())
@@ -359,4 +372,13 @@ fn a_budget_holds_while_retries_wait_and_the_rest_gets_its_real_error() {
     assert_eq!(good + failed, 40, "{statuses:?}");
     assert!(good >= 10 && failed >= 10, "{good} good, {failed} failed");
     assert_eq!(far.seen().len(), good);
+}
+
+#[test]
+fn of_a_region_three_origins_are_tried_before_the_next_region() {
+    let (far, opened) = (Origin::start("far"), Arc::new(AtomicU32::new(0)));
+    let origins: Vec<String> = (0..5).map(|_| closing(&opened)).collect();
+    let edge = edge(&origins.join("', '"), &far, "");
+    assert_eq!(seen(&post(&edge)), (200, "far"));
+    assert_eq!(opened.load(Ordering::SeqCst), 3);
 }

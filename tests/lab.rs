@@ -242,7 +242,7 @@ fn every_command_that_it_prints_works_as_it_stands() {
     };
     assert_eq!(
         (of("dig "), of("curl "), commands.len()),
-        (1, 1, 7),
+        (1, 1, 9),
         "{said}"
     );
     for command in commands {
@@ -279,4 +279,67 @@ fn faults_of_regions_that_are_none_are_refused() {
         said.contains("mars") && said.contains("eu-west-1"),
         "{said}"
     );
+}
+
+#[test]
+fn a_configuration_of_one_s_own_is_rehearsed_with_a_region_for_each_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    // Nobody is at these origins, and nothing answers at this path.
+    let yaml = "
+node: { location: [50.11, 8.68] }
+listen: { http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }
+regions:
+  here: { location: [50, 8], origins: ['https://192.0.2.10:8443', 'https://192.0.2.11:8443'] }
+  there: { location: [39, -77], origins: ['h2c://192.0.2.20:8080'] }
+services:
+  shop:
+    hosts: [shop.example.com]
+    writes: { to: { primary: there } }
+    health: { path: /ready, expect: { status: [204] }, interval: 1s }
+";
+    std::fs::write(&file, yaml).unwrap();
+    let mut lab = support::Process::start(
+        support::meridian()
+            .args(["lab", "--control", "127.0.0.1:0", "--config"])
+            .arg(&file),
+    );
+    lab.wait_for("Ctrl-C stops it all.");
+    let said = lab.said();
+    assert!(
+        said.starts_with("2 region(s) and an edge are running: here, there."),
+        "{said}"
+    );
+    let after = |mark: &str| {
+        said.split(mark)
+            .nth(1)
+            .unwrap()
+            .split_whitespace()
+            .next()
+            .unwrap()
+    };
+    let (http, url) = (after("\nhttp ").to_owned(), after("--admin "));
+    let admin_address = url.trim_start_matches("http://").parse().unwrap();
+    let healthy = || {
+        let (_, status) = admin(admin_address, "GET", "/api/v1/status", "");
+        let regions = status["regions"].as_array().cloned().unwrap_or_default();
+        regions.len() == 2 && regions.iter().all(|region| region["state"] == "healthy")
+    };
+    assert!(wait_until(healthy), "{}", lab.said());
+    let answer = |arguments: &[&str]| {
+        let output = support::run(
+            std::process::Command::new("curl")
+                .args(["-sS", "-i", "-H", "Host: shop.example.com"])
+                .args(arguments)
+                .arg(format!("http://{http}/kv/a")),
+        );
+        String::from_utf8_lossy(&output.stdout).to_ascii_lowercase()
+    };
+    let write = answer(&["-X", "PUT", "-d", "b"]);
+    assert!(
+        write.contains(" 201 ") && write.contains("meridian-region: there"),
+        "{write}"
+    );
+    let read = answer(&[]);
+    assert!(read.contains("meridian-region: here"), "{read}");
 }

@@ -190,3 +190,31 @@ fn completions_are_printed_for_the_common_shells() {
         );
     }
 }
+
+#[test]
+fn a_sighup_before_it_is_ready_does_not_end_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (cert, key) = certificate(folder.path(), "real", "www.example.com");
+    let pipe = folder.path().join("slow.pem");
+    support::run(std::process::Command::new("mkfifo").arg(&pipe));
+    let yaml = minimal(
+        "{ https: ['127.0.0.1:0'] }",
+        &format!(
+            "tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }}",
+            pipe.display(),
+            key.display()
+        ),
+    );
+    let file = folder.path().join("edge.yaml");
+    std::fs::write(&file, yaml).unwrap();
+    let mut edge = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    // Opening a pipe waits for whoever reads it: the edge, which is at its certificates then. Next time it finds a file.
+    let mut slow = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+    let text = std::fs::read(&cert).unwrap();
+    std::fs::rename(&cert, &pipe).unwrap();
+    edge.signal("HUP");
+    // It fails if the edge has only looked whether it may read: then it finds the file already.
+    let _ = std::io::Write::write_all(&mut slow, &text);
+    drop(slow);
+    edge.wait_for(" ready");
+}

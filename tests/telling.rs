@@ -101,6 +101,23 @@ fn a_refusal_says_what_would_help() {
     let refused = ["guards.min_regions is 1 (--force does it anyway)"];
     check(&lab, &["drain", "ap-northeast-1"], &refused);
 
+    // Two are drained: were the third down, clients would be sent there all the same.
+    let down = ["force", "ap-northeast-1", "down", "--force"];
+    check(&lab, &down, &["is forced down"]);
+    let outage = [
+        "no region is able for service www: clients are sent to regions that are unhealthy all the same",
+        "; us-east-1 is healthy and drained: `meridian undrain us-east-1`",
+    ];
+    check(&lab, &["status"], &outage);
+    let last = [
+        "number 3 by round trip from the client",
+        "failing open, after those that are not drained",
+    ];
+    check(&lab, TOKYO, &last);
+    check(&lab, &["undrain", "us-east-1"], &["is back"]);
+    let (_, status) = of_lab(&lab, &["status"]);
+    assert!(!status.contains("no region is able"), "{status}");
+
     let nobody = ["status", "--admin", "http://127.0.0.1:1"];
     let (code, text) = said(meridian().args(nobody));
     assert_eq!(code, Some(1));

@@ -7,7 +7,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-use aws_lc_rs::{constant_time, digest};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
@@ -21,7 +20,7 @@ use super::denied::{Denied, denied};
 use super::pages::{names_this_machine, refuse_other_pages};
 use super::state::AdminState;
 use crate::clock;
-use crate::config::plan::{AdminAccess, AdminToken, Role};
+use crate::config::plan::{AdminAccess, AdminToken, Role, TokenDigest};
 use crate::control::Strangers;
 
 /// Who is let in, and how.
@@ -218,7 +217,7 @@ impl Asked<'_> {
                 )
             });
         }
-        find(&admin.tokens, given).ok_or_else(|| {
+        find(&admin.tokens, given, TokenDigest::eq).ok_or_else(|| {
             attempts.failed(self.from, now_ms);
             denied(
                 StatusCode::UNAUTHORIZED,
@@ -240,21 +239,20 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
-/// The token of this text. Digests of all are compared in constant time, so that neither content, length nor
-/// which of them it was leaks.
-fn find<'a>(tokens: &'a [AdminToken], given: &str) -> Option<&'a AdminToken> {
-    let digest = |text: &str| digest::digest(&digest::SHA256, text.as_bytes());
-    let given = digest(given);
-    let is_given = |token: &AdminToken| {
-        let expected = digest(token.secret.expose());
-        constant_time::verify_slices_are_equal(given.as_ref(), expected.as_ref()).is_ok()
-    };
-    tokens.iter().fold(
-        None,
-        |found, token| {
-            if is_given(token) { Some(token) } else { found }
-        },
-    )
+/// The token of this text. Every digest is compared, whichever was the one, so that nothing leaks which it was.
+fn find<'a>(
+    tokens: &'a [AdminToken],
+    given: &str,
+    is_same: impl Fn(&TokenDigest, &TokenDigest) -> bool,
+) -> Option<&'a AdminToken> {
+    let given = TokenDigest::of(given);
+    tokens.iter().fold(None, |found, token| {
+        if is_same(&given, &token.digest) {
+            Some(token)
+        } else {
+            found
+        }
+    })
 }
 
 #[cfg(test)]

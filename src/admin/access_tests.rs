@@ -1,7 +1,8 @@
 //! Who may do what, by token, place and page.
 
+use std::cell::Cell;
+
 use super::*;
-use crate::units::Secret;
 
 const LOCAL: &str = "127.0.0.1:9090";
 const OPEN: &str = "0.0.0.0:9090";
@@ -9,7 +10,7 @@ const OPEN: &str = "0.0.0.0:9090";
 fn token(name: &str, role: Role) -> AdminToken {
     AdminToken {
         name: name.into(),
-        secret: Secret::new(format!("token-of-{name}")),
+        digest: TokenDigest::of(&format!("token-of-{name}")),
         role,
     }
 }
@@ -181,4 +182,25 @@ fn whoever_guesses_is_soon_not_heard_even_with_the_right_token() {
     assert_eq!(first, Some(20));
     assert_eq!(guess("token-of-admin", 0), 429);
     assert_eq!(guess("token-of-admin", 3_000), 200);
+}
+
+#[test]
+fn every_token_is_compared_whichever_was_the_one() {
+    let names = ["alice", "bob", "carol", "dave"];
+    let tokens = names.map(|name| token(name, Role::Read));
+    let mut shown: Vec<_> = names
+        .map(|name| (format!("token-of-{name}"), Some(name)))
+        .into();
+    let like = |text: &str| (text.to_owned(), None);
+    let long = "token-of-alice".repeat(1_000);
+    shown.extend(["", "token-of-alic", "token-of-alicf", &long].map(like));
+    for (text, expected) in shown {
+        let compared = Cell::new(0);
+        let found = find(&tokens, &text, |given, known| {
+            compared.set(compared.get() + 1);
+            given == known
+        });
+        assert_eq!(found.map(|token| &*token.name), expected, "{text:.20}");
+        assert_eq!(compared.get(), tokens.len(), "{text:.20}");
+    }
 }

@@ -61,6 +61,7 @@ const FILES: &[File] = &[
     module!("lab.js"),
     module!("lag.js"),
     module!("map.js"),
+    module!("outage.js"),
     module!("page.js"),
     module!("regions.js"),
     module!("said.js"),

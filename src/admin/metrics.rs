@@ -1,10 +1,28 @@
 //! Prometheus text, and what every metric means.
 
+use std::sync::Arc;
+
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
+
+use super::recorder::{Counters, PerCoreRecorder};
 
 /// The process's numbers.
 #[derive(Clone)]
-pub struct Metrics(PrometheusHandle);
+pub struct Metrics {
+    handle: PrometheusHandle,
+    counters: Arc<Counters>,
+}
+
+/// Why the process's metrics cannot be taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum NotInstalled {
+    /// The bounds of histograms are none.
+    #[error(transparent)]
+    Bounds(#[from] BuildError),
+    /// Once a process.
+    #[error("somebody else has taken over the process's metrics already")]
+    Taken,
+}
 
 /// Every metric: name, kind, what it counts. The documentation's table is held to this list.
 const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
@@ -232,28 +250,46 @@ enum Kind {
 
 impl Metrics {
     /// Takes over the process's metrics; once a process.
-    pub fn install() -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new()
-            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
-            .install_recorder()?;
+    pub fn install() -> Result<Self, NotInstalled> {
+        let (metrics, recorder) = Self::build()?;
+        metrics::set_global_recorder(recorder).map_err(|_| NotInstalled::Taken)?;
         describe();
         metrics::gauge!("meridian_build_info", "version" => env!("CARGO_PKG_VERSION")).set(1.0);
-        Ok(Self(handle))
+        Ok(metrics)
     }
 
     /// Metrics of nobody else: several edges in one process, in tests.
     pub fn detached() -> Self {
-        Self(PrometheusBuilder::new().build_recorder().handle())
+        Self {
+            handle: PrometheusBuilder::new().build_recorder().handle(),
+            counters: Arc::default(),
+        }
+    }
+
+    fn build() -> Result<(Self, PerCoreRecorder), BuildError> {
+        let prometheus = PrometheusBuilder::new()
+            .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)?
+            .build_recorder();
+        let metrics = Self {
+            handle: prometheus.handle(),
+            counters: Arc::default(),
+        };
+        let recorder = PerCoreRecorder {
+            counters: metrics.counters.clone(),
+            prometheus,
+        };
+        Ok((metrics, recorder))
     }
 
     /// The text of `/metrics`.
     pub fn render(&self) -> String {
-        self.0.render()
+        self.counters.tell();
+        self.handle.render()
     }
 
     /// Bounds the memory of histograms; to be called every few seconds.
     pub fn upkeep(&self) {
-        self.0.run_upkeep();
+        self.handle.run_upkeep();
     }
 }
 

@@ -24,6 +24,7 @@ mod page;
 mod pages;
 mod probes;
 mod recent;
+mod recorder;
 mod round_trip;
 mod serve;
 mod state;

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::lag;
 use super::state::AdminState;
 use crate::clock;
-use crate::config::plan::{Region, Service};
+use crate::config::plan::{Region, Service, WhenNoneHealthy};
 use crate::control::{LastProbe, TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
@@ -157,12 +157,22 @@ impl View<'_> {
         (json!(entries), lag.map(|lag| lag.as_millis()))
     }
 
+    /// What becomes of a service's clients if no region is able; else nothing.
+    fn none_able(&self, id: ServiceId, service: &Service) -> Option<&'static str> {
+        let is_out = !self.snapshot.services.of(id).has_able();
+        is_out.then_some(match service.when_none_healthy {
+            WhenNoneHealthy::All => "fails_open",
+            WhenNoneHealthy::None => "not_answered",
+        })
+    }
+
     fn service(&self, id: ServiceId, service: &Service) -> Value {
         json!({
             "name": &*service.name,
             "hosts": service.hosts.iter().map(ToString::to_string).collect::<Vec<_>>(),
             "policy": format!("{:?}", service.policy).to_lowercase(),
             "ttl": self.snapshot.services.of(id).ttl.secs(),
+            "none_able": self.none_able(id, service),
         })
     }
 }

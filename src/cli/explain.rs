@@ -22,7 +22,8 @@ use crate::prefix::Prefix;
 /// Explains which region a client is sent to, and why
 ///
 /// Offline, the decision is that of the configuration with every region healthy; with --admin it is
-/// the live decision of a running edge.
+/// the live decision of a running edge. Without either, where there is no folder config/, the edge of
+/// MERIDIAN_ADMIN is asked.
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// A host name of a service
@@ -61,7 +62,9 @@ fn parse_type(text: &str) -> Result<String, String> {
 
 impl Explain {
     pub(super) fn run(self) -> Done {
-        match self.admin.clone() {
+        let usual = std::env::var("MERIDIAN_ADMIN").ok();
+        let usual = usual.filter(|_| self.config.is_nowhere());
+        match self.admin.clone().or(usual) {
             Some(admin) => self.ask(&admin),
             None => self.work_out(),
         }

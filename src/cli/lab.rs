@@ -162,17 +162,7 @@ fn regions(plan: &Plan) -> Vec<RegionConfig> {
 /// What to try, with the addresses in it.
 fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
     let names: Vec<&str> = plan.regions.values().map(|region| &*region.name).collect();
-    let (first, second) = match names.as_slice() {
-        [first, second, ..] => (*first, *second),
-        [only] => (*only, *only),
-        [] => ("REGION", "REGION"),
-    };
     let host = host(plan).unwrap_or_else(|| "HOST".to_owned());
-    let control = if control == DEFAULT_CONTROL {
-        String::new()
-    } else {
-        format!(" --control {control}")
-    };
     let mut lines = vec![format!(
         "{} region(s) and an edge are running: {}.",
         names.len(),
@@ -195,20 +185,42 @@ fn guide(plan: &Plan, addresses: &Addresses, control: SocketAddr) -> String {
     if let Some(admin) = addresses.admin {
         lines.push(format!("  http://{}:{}/", reachable(admin), admin.port()));
     }
-    lines.push("\nFrom another terminal:".to_owned());
     let program = std::env::args().next();
     let program = program.unwrap_or_else(|| "meridian".to_owned());
-    for words in [
+    lines.push("\nFrom another terminal:".to_owned());
+    lines.extend(faults(&names, control).map(|words| format!("  {program} lab {words}")));
+    if let Some(admin) = addresses.admin {
+        let url = format!("http://{}:{}", reachable(admin), admin.port());
+        lines.push(format!(
+            "Why a client goes where it goes, and how all is:\n  \
+             {program} explain {host} --client 203.178.141.1 --admin {url}\n  \
+             {program} status --admin {url}"
+        ));
+    }
+    lines.push("\nCtrl-C stops it all.".to_owned());
+    lines.join("\n")
+}
+
+/// Some of what can be done to the regions, as the words of `meridian lab`.
+fn faults(regions: &[&str], control: SocketAddr) -> impl Iterator<Item = String> {
+    let (first, second) = match regions {
+        [first, second, ..] => (*first, *second),
+        [only] => (*only, *only),
+        [] => ("REGION", "REGION"),
+    };
+    let control = if control == DEFAULT_CONTROL {
+        String::new()
+    } else {
+        format!(" --control {control}")
+    };
+    let words = [
         format!("kill {second}"),
         format!("restore {second}"),
         format!("lag {first} 2s"),
         format!("partition {first} {second}"),
         "heal".to_owned(),
-    ] {
-        lines.push(format!("  {program} lab {words}{control}"));
-    }
-    lines.push("\nCtrl-C stops it all.".to_owned());
-    lines.join("\n")
+    ];
+    words.into_iter().map(move |words| words + &control)
 }
 
 /// A name that a service answers for.

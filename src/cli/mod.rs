@@ -134,13 +134,20 @@ struct Config {
 }
 
 impl Config {
-    /// What to try where nothing was said and nothing is at the usual place.
-    fn hint(&self, otherwise: &str) -> String {
+    /// Whether nothing was said and nothing is at the usual place.
+    fn is_nowhere(&self) -> bool {
         match self.paths.as_slice() {
-            [only] if only.as_os_str() == "config/" && !only.exists() => {
-                format!("\n--config PATH says where the configuration is{otherwise}")
-            }
-            _ => String::new(),
+            [only] => only.as_os_str() == "config/" && !only.exists(),
+            _ => false,
+        }
+    }
+
+    /// What to try where there is none.
+    fn hint(&self, otherwise: &str) -> String {
+        if self.is_nowhere() {
+            format!("\n--config PATH says where the configuration is{otherwise}")
+        } else {
+            String::new()
         }
     }
 }

@@ -17,6 +17,33 @@ pub(super) fn by_operators(status: &Value) -> String {
     drains.chain(forced).map(|line| line + "\n").collect()
 }
 
+/// Services for which no region is able, a line each, and what would help.
+pub(super) fn outages(status: &Value) -> String {
+    let services = list(&status["services"]).iter();
+    let lost = services.filter_map(|service| Some((service, service["none_able"].as_str()?)));
+    lost.map(|(service, what)| outage(status, text(&service["name"]), what) + "\n")
+        .collect()
+}
+
+fn outage(status: &Value, service: &str, what: &str) -> String {
+    let what = match what {
+        "fails_open" => {
+            "clients are sent to regions that are unhealthy all the same, and to drained ones only after those"
+        }
+        _ => "its clients get no answer (SERVFAIL, 503)",
+    };
+    let waits = |state: &Value| state["name"] == service && state["state"] == "draining";
+    let drained = list(&status["regions"])
+        .iter()
+        .filter(|region| list(&region["services"]).iter().any(waits));
+    let help = drained.map(|region| {
+        let name = text(&region["name"]);
+        format!("; {name} is healthy and drained: `meridian undrain {name}`")
+    });
+    let help: String = help.collect();
+    format!("no region is able for service {service}: {what}{help}")
+}
+
 /// Why a region is out for a service, by the rule that dropped it; `None` where the status does not say.
 pub(super) fn why(status: &Value, rule: &str, region: &str, service: &str) -> Option<String> {
     let concerns = |said: &&Value| {
@@ -133,6 +160,28 @@ mod tests {
         assert_eq!(
             by_operators(&status()),
             "region a is drained over 10m since S until U: new disks\nregion b is forced up for service www since S\n"
+        );
+    }
+
+    #[test]
+    fn a_service_without_an_able_region_is_told_first_and_who_would_help() {
+        let of = |service: &str, state: &str| json!([{ "name": service, "state": state }]);
+        let status = json!({
+            "services": [
+                { "name": "www", "none_able": "fails_open" },
+                { "name": "api", "none_able": "not_answered" },
+                { "name": "shop", "none_able": null },
+            ],
+            "regions": [
+                { "name": "a", "services": of("www", "unhealthy") },
+                { "name": "b", "services": of("www", "draining") },
+            ],
+        });
+        assert_eq!(
+            outages(&status),
+            "no region is able for service www: clients are sent to regions that are unhealthy all the same, and to \
+             drained ones only after those; b is healthy and drained: `meridian undrain b`\n\
+             no region is able for service api: its clients get no answer (SERVFAIL, 503)\n"
         );
     }
 

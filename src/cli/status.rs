@@ -53,6 +53,7 @@ fn show(status: &Value) -> String {
         let why = refusal::place_of(refused);
         out.push_str(&format!("the last reload was refused: {why}\n"));
     }
+    out.push_str(&said::outages(status));
     out.push_str(&said::by_operators(status));
     for region in list(&status["regions"]) {
         let rtt = region["rtt_ms"]

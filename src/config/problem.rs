@@ -1,5 +1,6 @@
 //! What is wrong with a configuration, where, and what would be right.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use super::plan::SourceAt;
@@ -66,14 +67,9 @@ impl Problems {
         };
         problems.sort_by_key(place);
         problems.dedup();
-        let explained: Vec<SourceAt> = problems
-            .iter()
-            .filter(|problem| problem.explains_others)
-            .filter_map(|problem| problem.at.clone())
-            .collect();
-        problems.retain(|problem| {
-            problem.explains_others || !problem.at.as_ref().is_some_and(|at| explained.contains(at))
-        });
+        let explaining = problems.iter().filter(|problem| problem.explains_others);
+        let explained: BTreeSet<_> = explaining.map(place).filter(Option::is_some).collect();
+        problems.retain(|problem| problem.explains_others || !explained.contains(&place(problem)));
         Self { problems, sources }
     }
 

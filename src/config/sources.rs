@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -13,9 +14,17 @@ const SHORTEST_HIDDEN: usize = 6;
 /// The texts that were read, so that problems can quote them.
 #[derive(Clone, Debug, Default)]
 pub struct Sources {
-    texts: BTreeMap<Arc<Path>, Arc<str>>,
+    texts: BTreeMap<Arc<Path>, Arc<Yaml>>,
     masters: BTreeMap<Arc<Path>, Arc<Master>>,
     secrets: Vec<Arc<str>>,
+}
+
+/// A file of YAML, some lines of which may hold secrets.
+#[derive(Debug)]
+struct Yaml {
+    text: Arc<str>,
+    /// Where each line that may be quoted stands in the text; found when the first one is.
+    public: OnceLock<Vec<Option<Range<usize>>>>,
 }
 
 /// A master file: public data, of any size, in any encoding.
@@ -28,7 +37,8 @@ struct Master {
 
 impl Sources {
     pub(super) fn insert(&mut self, file: Arc<Path>, text: Arc<str>) {
-        self.texts.insert(file, text);
+        let public = OnceLock::new();
+        self.texts.insert(file, Arc::new(Yaml { text, public }));
     }
 
     pub(super) fn insert_master(&mut self, file: Arc<Path>, bytes: Arc<[u8]>) {
@@ -55,7 +65,7 @@ impl Sources {
         let index = usize::try_from(at.line).ok()?.checked_sub(1)?;
         match self.masters.get(&at.file) {
             Some(master) => master.line(index),
-            None => public_line(self.texts.get(&at.file)?, index).map(Cow::Borrowed),
+            None => self.texts.get(&at.file)?.line(index).map(Cow::Borrowed),
         }
     }
 }
@@ -76,14 +86,32 @@ impl Master {
     }
 }
 
-/// A line of YAML that does not stand below `keys` or `admin`, well formed or not.
-fn public_line(text: &str, index: usize) -> Option<&str> {
-    let line = text.lines().nth(index)?;
-    let above = text.lines().take(index + 1);
-    let section = above
-        .filter(|line| line.starts_with(|c: char| !c.is_whitespace() && c != '#' && c != '-'))
-        .last()
-        .unwrap_or_default();
+impl Yaml {
+    fn line(&self, index: usize) -> Option<&str> {
+        let public = self.public.get_or_init(|| public_lines(&self.text));
+        let line = public.get(index)?.clone()?;
+        self.text.get(line)
+    }
+}
+
+/// Every line of YAML, well formed or not: where it stands, unless that is below `keys` or `admin`.
+fn public_lines(text: &str) -> Vec<Option<Range<usize>>> {
+    let (mut section, mut start) = ("", 0);
+    let lines = text.split_inclusive('\n').map(|whole| {
+        let line = whole.strip_suffix('\n').unwrap_or(whole);
+        let line = line.strip_suffix('\r').unwrap_or(line);
+        if line.starts_with(|c: char| !c.is_whitespace() && c != '#' && c != '-') {
+            section = line;
+        }
+        let place = start..start + line.len();
+        start += whole.len();
+        is_public(line, section).then_some(place)
+    });
+    lines.collect()
+}
+
+/// Whether a line of YAML holds no secret; `section` is the line that its section begins with.
+fn is_public(line: &str, section: &str) -> bool {
     let is_secret = ["keys", "admin", "\"keys", "\"admin", "'keys", "'admin"]
         .iter()
         .any(|key| section.starts_with(key));
@@ -96,7 +124,7 @@ fn public_line(text: &str, index: usize) -> Option<&str> {
         false => &["secret", "token", "keys", "admin:"],
     };
     let lower = line.to_lowercase();
-    (!is_secret && !mentions.iter().any(|word| lower.contains(word))).then_some(line)
+    !is_secret && !mentions.iter().any(|word| lower.contains(word))
 }
 
 #[cfg(test)]
@@ -109,5 +137,58 @@ mod tests {
         sources.hide("sixsix");
         sources.hide("five5");
         assert_eq!(sources.blotted("a sixsix, a five5"), "a ***, a five5");
+    }
+
+    #[test]
+    fn however_many_lines_are_quoted_the_file_is_looked_through_once() {
+        let file: Arc<Path> = Path::new("edge.yaml").into();
+        let lines: Vec<String> = (0..20_000)
+            .map(|number| format!("  r{number}: {{}}"))
+            .collect();
+        let mut sources = Sources::default();
+        sources.insert(file.clone(), lines.join("\n").into());
+        let at = |line| SourceAt {
+            file: file.clone(),
+            line,
+            column: 1,
+        };
+        let found = |sources: &Sources| {
+            sources.texts[&file]
+                .public
+                .get()
+                .map(|lines| lines.as_ptr())
+        };
+        assert_eq!(found(&sources), None, "nothing is quoted yet");
+        let mut finds = Vec::new();
+        for (number, line) in (1..).zip(&lines) {
+            assert_eq!(sources.line(&at(number)).as_deref(), Some(&**line));
+            finds.push(found(&sources));
+        }
+        finds.dedup();
+        assert_eq!(finds.len(), 1);
+        assert_eq!(sources.line(&at(20_001)), None);
+    }
+
+    #[test]
+    fn lines_below_keys_and_admin_are_not_quoted_and_others_are_whatever_ends_them() {
+        let text =
+            "regions:\r\n  a: {}\nkeys:\n  - x\n# y\nzones:\n  admin: z\n  token: q\nadmin: w";
+        let quoted: Vec<_> = public_lines(text)
+            .into_iter()
+            .map(|place| place.map(|place| &text[place]))
+            .collect();
+        let (yes, no) = (Some, None);
+        let expected = [
+            yes("regions:"),
+            yes("  a: {}"),
+            no,
+            no,
+            no,
+            yes("zones:"),
+            yes("  admin: z"),
+            no,
+            no,
+        ];
+        assert_eq!(quoted, expected);
     }
 }

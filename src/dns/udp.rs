@@ -32,6 +32,7 @@ use super::rate_limit::{Pace, Rate, RateLimiter};
 use super::respond::{Transport, client};
 use super::table::{Ahead, GROUP, Wanted};
 use crate::clock;
+use crate::per_core::serve_on;
 
 /// Datagrams of one system call. More gains nothing: 32 share its cost already.
 const BATCH: usize = 32;
@@ -63,10 +64,11 @@ const ERROR_PAUSE: Duration = Duration::from_millis(10);
 /// datagrams, so that only those who go on asking are cut off.
 const LAST_BATCHES: usize = 4096;
 
-/// Serves a socket on a thread of its own until `stop`, and then what waits in it; `tasks` count the thread.
+/// Serves a socket on a thread of its own, which is this core's, until `stop`, and then what waits in it; `tasks` count the thread.
 /// `limiter` is every socket's.
 pub fn serve_udp(
     socket: UdpSocket,
+    core: usize,
     live: Arc<ArcSwap<Live>>,
     limiter: Arc<RateLimiter>,
     tasks: &TaskTracker,
@@ -78,6 +80,7 @@ pub fn serve_udp(
     std::thread::Builder::new()
         .name("dns-udp".to_owned())
         .spawn(move || {
+            serve_on(core);
             match address {
                 SocketAddr::V4(_) => Worker::<SockaddrIn>::new(&socket, &live, limiter).run(&stop),
                 SocketAddr::V6(_) => Worker::<SockaddrIn6>::new(&socket, &live, limiter).run(&stop),

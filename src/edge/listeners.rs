@@ -371,9 +371,9 @@ fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
     } = serving;
     match socket {
         Socket::Dns(sockets) => {
-            for udp in sockets.udp {
+            for (core, udp) in sockets.udp.into_iter().enumerate() {
                 let (live, limiter) = (live.clone(), rate_limiter.clone());
-                if let Err(error) = dns::serve_udp(udp, live, limiter, tasks, stop.clone()) {
+                if let Err(error) = dns::serve_udp(udp, core, live, limiter, tasks, stop.clone()) {
                     tracing::error!(%error, "a DNS thread did not start");
                 }
             }

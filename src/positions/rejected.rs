@@ -3,6 +3,12 @@
 use std::fmt;
 
 use super::vector::NotAPosition;
+use crate::registered::Registered;
+
+static REJECTED: Registered<(Source, Reason), 25> = Registered::new(|(source, reason)| {
+    let (source, reason) = (source.as_str(), reason.as_str());
+    metrics::counter!("meridian_position_rejected_total", "source" => source, "reason" => reason)
+});
 
 /// Where a position came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,8 +80,7 @@ impl From<&NotAPosition> for Reason {
 /// Counts a position that is ignored, and says why at the level `debug`: a region that talks nonsense
 /// does so with every answer.
 pub fn reject(source: Source, region: &str, reason: Reason, why: &dyn fmt::Display) {
+    REJECTED.increment(&(source, reason));
     let (source, reason) = (source.as_str(), reason.as_str());
-    metrics::counter!("meridian_position_rejected_total", "source" => source, "reason" => reason)
-        .increment(1);
     tracing::debug!(%region, source, reason, "a position is ignored: {why}");
 }

@@ -10,6 +10,10 @@ use tokio::time::Sleep;
 
 use super::frames::Frames;
 use super::http2::Heard;
+use crate::registered::Registered;
+
+static FLOODS: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_http2_floods_total"));
 
 /// GOAWAY with ENHANCE_YOUR_CALM (RFC 9113 §6.8, §7), whatever streams were begun.
 const GOAWAY: [u8; 17] = [
@@ -93,7 +97,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Calm<S> {
                 return Poll::Ready(Ok(()));
             }
             buf.set_filled(before);
-            metrics::counter!("meridian_http2_floods_total").increment(1);
+            FLOODS.increment(&());
             this.end(cx, "a flood of frames");
         }
         let why = this.ended.unwrap_or_default();

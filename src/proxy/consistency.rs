@@ -19,6 +19,18 @@ use crate::positions::{
     Report, Reported, Said, Sessions, Source, Token, Vector, Visit, Words, mint, parse_position,
     parse_vector, reject,
 };
+use crate::registered::Registered;
+
+static REJECTED_TOKENS: Registered<&str, 4> =
+    Registered::new(|reason| counter!("meridian_token_rejected_total", "reason" => *reason));
+
+static OVERSIZED_TOKENS: Registered<(), 1> =
+    Registered::new(|()| counter!("meridian_token_oversized_total"));
+
+/// By the region that wrote; those of more regions are looked up each time.
+static LOST_ENTRIES: Registered<RegionName, 64> = Registered::new(
+    |writer| counter!("meridian_lost_entries_total", "region" => writer.to_string()),
+);
 
 pub(super) const MERIDIAN_REQUIRE: HeaderName = HeaderName::from_static("meridian-require");
 pub(super) const MERIDIAN_TOKEN: HeaderName = HeaderName::from_static("meridian-token");
@@ -92,7 +104,7 @@ impl Store<'_> {
     pub(super) fn open(&self, text: &str, now: u32) -> Option<Token> {
         Token::open(text, self.keyring, &self.domain.name, now)
             .inspect_err(|error| {
-                counter!("meridian_token_rejected_total", "reason" => error.label()).increment(1);
+                REJECTED_TOKENS.increment(&error.label());
             })
             .ok()
     }
@@ -243,7 +255,7 @@ impl Store<'_> {
 
     fn tell_losses(&self, lost: &Vector) {
         for (writer, position) in lost.iter() {
-            counter!("meridian_lost_entries_total", "region" => writer.to_string()).increment(1);
+            LOST_ENTRIES.increment(writer);
             if self.applied.is_first_loss(writer, position.epoch) {
                 let (domain, position) = (&self.domain.name, position.show(self.form()));
                 let message = format!(
@@ -293,7 +305,7 @@ impl Store<'_> {
         let pin = self.lifetimes().pin_to(region.clone(), now());
         let (sealed, waived) = token.seal_or_waive(self.keyring, &self.domain.name, pin)?;
         if waived > 0 {
-            counter!("meridian_token_oversized_total").increment(1);
+            OVERSIZED_TOKENS.increment(&());
         }
         Some(sealed)
     }

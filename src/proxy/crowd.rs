@@ -4,10 +4,20 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock, PoisonError};
+
+use metrics::Gauge;
 
 use super::descriptors;
 use crate::config::plan::ClientLimits;
+use crate::registered::Registered;
+
+static CONNECTIONS: LazyLock<Gauge> =
+    LazyLock::new(|| metrics::gauge!("meridian_http_connections"));
+
+static REFUSED: Registered<&str, 2> = Registered::new(
+    |limit| metrics::counter!("meridian_http_connections_refused_total", "limit" => *limit),
+);
 
 /// What of an IPv6 address is one client: providers give each customer at least this (RFC 6177 §2).
 const CLIENT_BITS_V6: u32 = 64;
@@ -58,7 +68,7 @@ impl Crowd {
             refuse("connections");
             return None;
         }
-        metrics::gauge!("meridian_http_connections").increment(1);
+        CONNECTIONS.increment(1);
         Some(Seat {
             crowd: self.clone(),
             client: OnceLock::new(),
@@ -83,7 +93,7 @@ fn admit(count: &AtomicU32, most: u32) -> bool {
 }
 
 fn refuse(limit: &'static str) {
-    metrics::counter!("meridian_http_connections_refused_total", "limit" => limit).increment(1);
+    REFUSED.increment(&limit);
 }
 
 impl Seat {
@@ -136,7 +146,7 @@ impl Drop for Seat {
             self.crowd.leave(*client);
         }
         self.crowd.connections.fetch_sub(1, Ordering::Relaxed);
-        metrics::gauge!("meridian_http_connections").decrement(1);
+        CONNECTIONS.decrement(1);
     }
 }
 

@@ -200,9 +200,10 @@ impl Outbound<'_> {
     ) -> Result<Read, Missed> {
         let began = Instant::now();
         let read = self.wait_for(store, region, deadline).await;
-        let name = self.live.snapshot.plan.regions.of(region).name.to_string();
-        metrics::histogram!("meridian_read_wait_seconds", "region" => name)
-            .record(began.elapsed().as_secs_f64());
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        if let Some(lane) = self.live.routes.lane(self.service_id, region) {
+            lane.waits.took(name, began.elapsed());
+        }
         read
     }
 
@@ -218,7 +219,7 @@ impl Outbound<'_> {
             return Ok(Read::Old(Old::UNASKED));
         }
         let Some(wait) = store.applied.wait(name, &self.visit.token.vector) else {
-            return Ok(self.give_up(store, name));
+            return Ok(self.give_up(store, region));
         };
         let mut turn = None;
         let mut is_woken_in_vain = false;
@@ -255,9 +256,11 @@ impl Outbound<'_> {
     }
 
     /// As if the time were over: too many wait for this region.
-    fn give_up(&self, store: &Store<'_>, region: &str) -> Read {
-        metrics::counter!("meridian_waits_refused_total", "domain" => store.domain.name.to_string(), "region" => region.to_owned())
-            .increment(1);
+    fn give_up(&self, store: &Store<'_>, region: RegionId) -> Read {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        if let Some(lane) = self.live.routes.lane(self.service_id, region) {
+            lane.waits.refused(&store.domain.name, name);
+        }
         Read::Old(Old::UNASKED)
     }
 

@@ -9,7 +9,11 @@ use super::body::Body;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use crate::config::plan::Access;
+use crate::registered::Registered;
 use crate::steering::Choice;
+
+static HEDGES: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_http_hedges_total"));
 
 /// What became of the first region, alone or beside a hedge.
 enum Raced {
@@ -43,7 +47,7 @@ impl Outbound<'_> {
                 Err(_) => match worker.retry(retries.budget.ratio()) {
                     None => Raced::Alone(straight.await),
                     Some(counted) => {
-                        metrics::counter!("meridian_http_hedges_total").increment(1);
+                        HEDGES.increment(&());
                         twin.retrying = Some(counted);
                         let hedge = pin!(twin.forward_each(rest));
                         Raced::Hedged(race(straight, hedge).await)

@@ -60,6 +60,7 @@ mod trusted_clients;
 mod tunnel;
 mod unread;
 mod upgrade;
+mod waits;
 mod websocket;
 mod witness;
 mod workers;

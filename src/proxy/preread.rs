@@ -8,6 +8,11 @@ use super::ahead::Ahead;
 use super::inbound::is_trusted;
 use crate::config::plan::{Listen, ProxyHeader};
 use crate::proxy_protocol::{Beginning, Ends, LONGEST_HEADER, Said, read};
+use crate::registered::Registered;
+
+static HEADERS: Registered<&str, 8> = Registered::new(
+    |result| metrics::counter!("meridian_proxy_headers_total", "result" => *result),
+);
 
 /// Why a connection is closed before its first request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +79,7 @@ pub(super) async fn preread<S: AsyncRead + Unpin>(
 }
 
 fn count(result: &'static str) {
-    metrics::counter!("meridian_proxy_headers_total", "result" => result).increment(1);
+    HEADERS.increment(&result);
 }
 
 impl<S: AsyncRead + Unpin> Ahead<S> {

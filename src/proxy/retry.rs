@@ -14,6 +14,10 @@ use crate::chance;
 use crate::config::plan::{Access, OriginScheme};
 use crate::ids::{OriginId, RegionId};
 use crate::positions::Mark;
+use crate::registered::Registered;
+
+static RETRIES: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_http_retries_total"));
 
 /// The origin that is being asked.
 #[derive(Clone, Copy)]
@@ -82,7 +86,7 @@ impl Outbound<'_> {
             return false;
         }
         self.retries_left -= 1;
-        metrics::counter!("meridian_http_retries_total").increment(1);
+        RETRIES.increment(&());
         true
     }
 
@@ -96,11 +100,8 @@ impl Outbound<'_> {
             .attempts
             .saturating_sub(self.retries_left)
             .saturating_sub(1);
-        let longest = retries
-            .backoff
-            .saturating_mul(2_u32.saturating_pow(before.into()));
-        let pause = longest.min(LONGEST_BACKOFF.max(retries.backoff));
-        tokio::time::sleep(pause.mul_f64(chance::uniform())).await;
+        let longest = longest_pause(retries.backoff, before);
+        tokio::time::sleep(longest.mul_f64(chance::uniform())).await;
     }
 
     /// Whether a request of which something was sent may be sent again, with this copy of its body.
@@ -206,3 +207,22 @@ impl Outbound<'_> {
 
 /// The longest pause before a retry, unless `backoff` itself is longer.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(10);
+
+/// The most that a retry waits after so many `before` it.
+fn longest_pause(backoff: Duration, before: u8) -> Duration {
+    let doubled = backoff.saturating_mul(2_u32.saturating_pow(before.into()));
+    doubled.min(LONGEST_BACKOFF.max(backoff))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_up_to_ten_seconds_and_are_never_shorter_than_backoff() {
+        let ms = Duration::from_millis;
+        let pauses = [0, 1, 2, 6, 7, u8::MAX].map(|before| longest_pause(ms(100), before));
+        assert_eq!(pauses, [100, 200, 400, 6_400, 10_000, 10_000].map(ms));
+        assert_eq!(longest_pause(ms(15_000), 3), ms(15_000));
+    }
+}

@@ -12,6 +12,7 @@ use super::headers::Via;
 use super::origin_tls::OriginTls;
 use super::served::{Served, ServedCounters};
 use super::tls::Identities;
+use super::waits::Waits;
 use super::witness::Witness;
 use crate::clock;
 use crate::config::plan::{HostPattern, Plan};
@@ -52,6 +53,7 @@ pub(super) struct Lane {
     /// Until when its health paths are taken to say nothing of positions, on the steady clock.
     silent_until_ms: AtomicU64,
     served: Arc<Served>,
+    pub(super) waits: Waits,
 }
 
 impl Lane {
@@ -224,6 +226,7 @@ fn lanes(
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
                 silent_until_ms: AtomicU64::new(0),
                 served: served.of(&service.name, region),
+                waits: Waits::default(),
             };
             (member.region, lane)
         })

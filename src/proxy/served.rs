@@ -1,10 +1,10 @@
 //! What regions answered and how fast, as totals that whoever shows them takes differences of.
 //!
-//! A request costs an atomic addition or two in memory that few other threads write to; readers add up. Services and
+//! A request costs a few atomic additions in memory that is its core's own; readers add up. Services and
 //! regions are counted by name, so that a reload loses nothing.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,9 +12,7 @@ use http::StatusCode;
 
 use crate::config::plan::Plan;
 use crate::ids::MemberName;
-
-/// Threads beyond so many share what they write to.
-const SHARDS: usize = 8;
+use crate::per_core::{Count, PerCore};
 
 /// What is under this is not told apart.
 const LEAST_US: u128 = 64;
@@ -59,7 +57,7 @@ impl Default for ServedTotals {
     }
 }
 
-/// One thread's, or few threads', part of what a region answered; a cache line is nobody else's.
+/// One core's part of what a region answered; a cache line is nobody else's.
 #[derive(Debug)]
 #[repr(align(128))]
 struct Shard {
@@ -78,40 +76,29 @@ impl Default for Shard {
     }
 }
 
-/// One thread's, or few threads', part of a count; a cache line is nobody else's, and no more, since there is one for
-/// every region of every service.
-#[derive(Debug, Default)]
-#[repr(align(64))]
-struct Part(AtomicU64);
-
 /// What one region answered, for all services.
 #[derive(Debug, Default)]
-struct RegionServed([Shard; SHARDS]);
+struct RegionServed(PerCore<Shard>);
 
 /// What one region answered for one service.
 #[derive(Debug)]
 pub(super) struct Served {
-    answers: [Part; SHARDS],
+    answers: Count,
     region: Arc<RegionServed>,
 }
 
 impl Served {
     fn of(region: Arc<RegionServed>) -> Self {
         Self {
-            answers: Default::default(),
+            answers: Count::default(),
             region,
         }
     }
 
     /// Counts an answer that begins to go to the client this long after its request came.
     pub(super) fn answered(&self, status: StatusCode, after: Duration) {
-        let mine = shard();
-        if let Some(Part(answers)) = self.answers.get(mine) {
-            answers.fetch_add(1, Ordering::Relaxed);
-        }
-        let Some(shard) = self.region.0.get(mine) else {
-            return;
-        };
+        self.answers.add(1);
+        let shard = self.region.0.mine();
         if status.is_server_error() {
             shard.errors.fetch_add(1, Ordering::Relaxed);
         }
@@ -124,30 +111,18 @@ impl Served {
 
     /// Counts a try that got no answer.
     pub(super) fn failed(&self) {
-        if let Some(shard) = self.region.0.get(shard()) {
-            shard.errors.fetch_add(1, Ordering::Relaxed);
-        }
+        self.region.0.mine().errors.fetch_add(1, Ordering::Relaxed);
     }
 
     fn answers(&self) -> u64 {
-        let parts = self.answers.iter();
-        parts.map(|Part(part)| part.load(Ordering::Relaxed)).sum()
+        self.answers.total()
     }
-}
-
-/// Which part is this thread's.
-fn shard() -> usize {
-    static THREADS: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: usize = THREADS.fetch_add(1, Ordering::Relaxed) % SHARDS;
-    }
-    MINE.with(|mine| *mine)
 }
 
 impl RegionServed {
     fn totals(&self) -> ServedTotals {
         let mut totals = ServedTotals::default();
-        for shard in &self.0 {
+        for shard in self.0.iter() {
             let add = |total: &mut u64, part: u64| *total = total.wrapping_add(part);
             add(&mut totals.errors, shard.errors.load(Ordering::Relaxed));
             add(&mut totals.spent_us, shard.spent_us.load(Ordering::Relaxed));
@@ -262,6 +237,23 @@ mod tests {
 
     fn name(service: &str) -> MemberName {
         (service.into(), "near".into())
+    }
+
+    /// Were there a lock in it, this test would not end.
+    #[test]
+    fn an_answer_is_counted_while_others_read_and_a_plan_is_compiled() {
+        let counters = ServedCounters::default();
+        let (service, region) = name("www");
+        let served = counters.of(&service, &region);
+        let held = counters.known();
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                served.answered(StatusCode::OK, Duration::from_millis(1));
+                served.failed();
+            });
+        });
+        drop(held);
+        assert_eq!(counters.answers(), [(name("www"), 1)]);
     }
 
     #[test]

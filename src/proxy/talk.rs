@@ -26,6 +26,10 @@ use super::unread::Moving;
 use super::{http1, http2};
 use crate::chance;
 use crate::proxy_protocol::Ends;
+use crate::registered::Registered;
+
+static FAILED_HANDSHAKES: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_tls_handshakes_failed_total"));
 
 /// What is spoken on a connection that is open.
 type Talk = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -67,7 +71,7 @@ impl Accepting {
         let accepting = acceptor.accept(stream);
         let accepted = tokio::time::timeout(plan.listen.timeouts.handshake, accepting).await;
         let Ok(Ok(stream)) = accepted else {
-            metrics::counter!("meridian_tls_handshakes_failed_total").increment(1);
+            FAILED_HANDSHAKES.increment(&());
             return None;
         };
         let tls = stream.get_ref().1;

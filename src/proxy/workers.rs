@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Worker};
 use super::{pool, strain};
+use crate::per_core::serve_on;
 
 /// The worker threads of the proxy.
 pub struct Workers {
@@ -27,7 +28,10 @@ impl Workers {
             let stop = stop.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("http-{index}"))
-                .spawn(move || runtime.block_on(stop.cancelled()))?;
+                .spawn(move || {
+                    serve_on(index);
+                    runtime.block_on(stop.cancelled());
+                })?;
             threads.push(thread);
         }
         Ok(Self {

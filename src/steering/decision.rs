@@ -243,6 +243,18 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Moves a place behind so many others, which another rule has put before it.
+    pub(super) fn stand_behind(&mut self, others: usize) {
+        if let Self::Home { place }
+        | Self::Listed { place }
+        | Self::Distance { place }
+        | Self::EdgeDistance { place }
+        | Self::ClientRoundTrip { place } = self
+        {
+            *place = place.saturating_add(u8::try_from(others).unwrap_or(u8::MAX));
+        }
+    }
+
     /// The rule that it belongs to.
     pub fn rule(self) -> Rule {
         match self {

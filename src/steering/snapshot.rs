@@ -96,6 +96,13 @@ impl ServiceState {
         })
     }
 
+    /// Whether some region is able for clients that may go anywhere. Without one a service fails open, or is not
+    /// answered.
+    pub fn has_able(&self) -> bool {
+        let is_able = |member: &MemberState| member.health.is_able() && member.admin.takes_some();
+        self.members.iter().any(is_able)
+    }
+
     /// The able regions that would be left to take traffic without one.
     pub fn left_without(&self, region: RegionId) -> impl Iterator<Item = RegionId> {
         let left = self.members.iter().filter(move |member| {
@@ -150,6 +157,15 @@ impl Admin {
         match self {
             Self::Enabled | Self::Returning(_) => true,
             Self::Leaving { .. } | Self::Draining | Self::Drained => false,
+        }
+    }
+
+    /// Whether it is there for some of those who come.
+    pub fn takes_some(self) -> bool {
+        match self {
+            Self::Enabled | Self::Returning(_) => true,
+            Self::Leaving { fresh, .. } => fresh > Percent::NONE,
+            Self::Draining | Self::Drained => false,
         }
     }
 }

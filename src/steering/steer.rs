@@ -143,7 +143,7 @@ fn enable(
         }
     }
     if able.is_empty() {
-        (able, drained_able) = drained_able.into_iter().partition(|m| takes_some(m.admin));
+        (able, drained_able) = drained_able.into_iter().partition(|m| m.admin.takes_some());
         let back = able.iter();
         steps.extend(back.map(|member| keep_for(member.region, Reason::NobodyElse)));
     }
@@ -222,15 +222,6 @@ fn is_shared(service: &Service, ask: &Ask<'_>) -> bool {
     }
 }
 
-/// Whether a region is there for some clients.
-fn takes_some(admin: Admin) -> bool {
-    match admin {
-        Admin::Enabled | Admin::Returning(_) => true,
-        Admin::Leaving { fresh, .. } => fresh > Percent::NONE,
-        Admin::Draining | Admin::Drained => false,
-    }
-}
-
 /// `failover: none` keeps writes from every region but an able primary.
 fn fenced(
     service: &Service,
@@ -276,9 +267,13 @@ fn rank_fail_open(
             .collect()
     };
     let mut ranked = rank(ranking, &group(false), steps);
+    let (ahead, told) = (ranked.len(), steps.len());
     ranked.extend(rank(ranking, &group(true), steps));
     for (place, choice) in (0..=u8::MAX).zip(ranked.iter_mut()) {
         choice.rank = place;
+    }
+    for step in steps.iter_mut().skip(told) {
+        step.reason.stand_behind(ahead);
     }
     ranked
 }

@@ -124,6 +124,7 @@ def map_explains_where_it_is_clicked(page, dns):
     page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     expect(page.locator("#explanation")).to_contain_text("a client in JP")
     assert explained(page) == "ap-northeast-1", explained(page)
+    expect(page.locator("#explanation .decision").first).to_be_in_viewport()
     page.locator("#map-details summary").click()
     page.get_by_role("button", name="Netherlands", exact=True).click()
     expect(page.locator("#explanation")).to_contain_text("a client in NL")
@@ -468,6 +469,18 @@ def forces(page):
     expect(card(page, "far")).to_contain_text("forced up")
     page.get_by_role("button", name="Undo the forced state of far for www").click()
     expect_state(page, "far", "unhealthy", SOON_MS)
+    tells_an_outage(page)
+
+
+def tells_an_outage(page):
+    outage = page.locator("#outage")
+    expect(outage).to_be_hidden()
+    press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+    expect(outage).to_contain_text("No region is able for www: clients are sent to regions that are unhealthy all the same")
+    expect(outage).to_contain_text("near: healthy and drained; undo the drain")
+    accessible(page, "an outage")
+    page.get_by_role("button", name="Undo the drain of near").click()
+    expect(outage).to_be_hidden()
 
 
 def dry_run(admin, dns, http, folder):

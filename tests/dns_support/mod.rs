@@ -46,7 +46,7 @@ impl Server {
             .into_iter()
             .map(|socket| {
                 let (live, limiter) = (Arc::clone(&live), Arc::clone(&limiter));
-                serve_udp(socket, live, limiter, &TaskTracker::new(), stop.clone()).unwrap()
+                serve_udp(socket, 0, live, limiter, &TaskTracker::new(), stop.clone()).unwrap()
             })
             .collect();
         let tcp = serve_tcp(sockets.tcp, Arc::clone(&live), stop.clone());
@@ -57,6 +57,11 @@ impl Server {
             stop,
             threads,
         }
+    }
+
+    /// Begins its end.
+    pub fn stop(&self) {
+        self.stop.cancel();
     }
 
     /// Asks with a tool; its words behind the server and the port.

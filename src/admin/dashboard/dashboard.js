@@ -11,13 +11,14 @@ import * as force from "./dashboard/force.js";
 import * as lab from "./dashboard/lab.js";
 import * as lag from "./dashboard/lag.js";
 import * as map from "./dashboard/map.js";
+import * as outage from "./dashboard/outage.js";
 import { $ } from "./dashboard/page.js";
 import * as regions from "./dashboard/regions.js";
 import * as said from "./dashboard/said.js";
 import { follow } from "./dashboard/stream.js";
 import * as theme from "./dashboard/theme.js";
 
-const PANELS = [regions, map, lab, explain, dialog, said, lag, events, config];
+const PANELS = [outage, regions, map, lab, explain, dialog, said, lag, events, config];
 
 /** States come with events; this is for what has none, such as positions. */
 const REFRESH_MS = 2000;

@@ -18,11 +18,12 @@ export function showStatus(status) {
   if (!name.value && status.services.length) name.value = hostOf(status.services[0]);
 }
 
-/** Explains for a client as if it had been typed. */
-export function about(name, client) {
+/** Explains for a client as if it had been typed, and shows it: whoever asks by the map is far from the answer. */
+export async function about(name, client) {
   form().elements.name.value = name;
   form().elements.client.value = client;
-  explain();
+  await explain();
+  $("explain-title").scrollIntoView();
 }
 
 async function explain() {

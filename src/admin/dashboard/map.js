@@ -86,7 +86,8 @@ function showMarks() {
   const regions = status.regions.filter((region) => region.location)
     .map(({ name, state, location }) => ({ name, state, location, color: colorOf(regionNames(), name) }));
   const facts = { regions, edge: status.location, node: status.node };
-  show($("map-marks"), facts, () => [...regions.map(regionMark), facts.edge && edgeMark(facts)]);
+  // The edge first: it must not hide a region's name.
+  show($("map-marks"), facts, () => [facts.edge && edgeMark(facts), ...regions.map(regionMark)]);
 }
 
 function regionMark({ name, state, location, color }) {

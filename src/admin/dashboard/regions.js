@@ -122,8 +122,8 @@ function showPulse(pulse) {
     ["DNS answers", `${number(pulse.dns_answers_per_s)}/s, ${Math.round(pulse.dns_share * 100)} %`],
     ["Requests", `${number(pulse.requests_per_s)}/s`],
     ["Errors", `${number(pulse.errors_per_s)}/s`],
-    ["First byte", p50 === null ? "–" : `${number(p50)} · ${number(p95)} · ${number(p99)} ms`],
+    ["First byte: p50 · p95 · p99", p50 === null ? "–" : `${number(p50)} · ${number(p95)} · ${number(p99)} ms`],
   ];
   show(parts.pulse, facts, () => facts.map(([name, value]) =>
-    make("div", {}, make("dt", {}, name), make("dd", name === "First byte" ? { title: "median, 95th and 99th percentile" } : {}, value))));
+    make("div", {}, make("dt", {}, name), make("dd", {}, value))));
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Compiling, check_name, secret, tls};
-use crate::config::plan::{AdminAccess, AdminTls, AdminToken, Plan, Role};
+use crate::config::plan::{AdminAccess, AdminTls, AdminToken, Plan, Role, TokenDigest};
 use crate::config::problem::Problem;
 use crate::config::tree::Node;
 
@@ -26,7 +26,7 @@ pub(super) fn admin(root: &Node, compiling: &mut Compiling<'_>) -> AdminAccess {
 fn tokens(node: &Node, compiling: &mut Compiling<'_>) -> Vec<AdminToken> {
     let only = node.read("token", secret).map(|secret| AdminToken {
         name: Arc::from(ONLY),
-        secret,
+        digest: TokenDigest::from(&secret),
         role: Role::Operate,
     });
     let mut tokens: Vec<AdminToken> = only.into_iter().collect();
@@ -43,7 +43,7 @@ fn tokens(node: &Node, compiling: &mut Compiling<'_>) -> Vec<AdminToken> {
             let message = "admin.tokens: there are two tokens of this name (`admin` is that of `admin.token`)";
             compiling.problem(at, message);
         }
-        if tokens.iter().any(|known| known.secret == token.secret) {
+        if tokens.iter().any(|known| known.digest == token.digest) {
             let message = "admin.tokens: this token is there twice: whose it is could not be told";
             compiling.problem(at, message);
         }
@@ -55,7 +55,7 @@ fn tokens(node: &Node, compiling: &mut Compiling<'_>) -> Vec<AdminToken> {
 fn token(item: &Node) -> Option<AdminToken> {
     Some(AdminToken {
         name: item.read("name", |text| Some(text.into()))?,
-        secret: item.read("token", secret)?,
+        digest: TokenDigest::from(&item.read("token", secret)?),
         role: match item.get("role").and_then(Node::text)? {
             "operate" => Role::Operate,
             _ => Role::Read,

@@ -58,6 +58,12 @@ pub(super) fn regions(
             region.origins.push(origin);
         }
     }
+    if origins.len() > MOST_ENTRIES {
+        let message =
+            format!("regions: at most {MOST_ENTRIES} origins are expected, of all of them");
+        let at = root.get("regions").map(|node| node.at.clone());
+        problems.push(Problem::new(at, message));
+    }
     (regions, origins)
 }
 

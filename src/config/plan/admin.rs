@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Certificate, FileRef};
-use crate::units::Secret;
+use super::{Certificate, FileRef, TokenDigest};
 
 /// Access to the admin API.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -19,8 +18,8 @@ pub struct AdminAccess {
 pub struct AdminToken {
     /// Whose it is, as the audit log tells it.
     pub name: Arc<str>,
-    /// What its bearer shows.
-    pub secret: Secret,
+    /// Of what its bearer shows.
+    pub digest: TokenDigest,
     /// What its bearer may do.
     pub role: Role,
 }

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use metrics::Counter;
 
@@ -13,6 +12,7 @@ use super::offer::Offer;
 use super::steered::{Cause, Chosen};
 use crate::config::plan::Plan;
 use crate::ids::{MemberName, ServiceId, Table};
+use crate::per_core::Count;
 
 /// The counters of a Plan's services.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ struct OfService {
 struct Member {
     region: Arc<str>,
     by_cause: [Counter; Cause::ALL.len()],
-    all: Arc<AtomicU64>,
+    all: Arc<Count>,
 }
 
 impl Counters {
@@ -38,7 +38,7 @@ impl Counters {
         offers: &Table<ServiceId, Arc<Offer>>,
         previous: Option<&Self>,
     ) -> Self {
-        let known: HashMap<MemberName, Arc<AtomicU64>> = previous
+        let known: HashMap<MemberName, Arc<Count>> = previous
             .into_iter()
             .flat_map(Self::members)
             .map(|(service, member)| {
@@ -67,7 +67,7 @@ impl Counters {
         let Some(member) = service.and_then(|service| service.members.get(chosen.member())) else {
             return;
         };
-        member.all.fetch_add(number, Ordering::Relaxed);
+        member.all.add(number);
         let mut by_cause = Cause::ALL.iter().zip(&member.by_cause);
         if let Some((_, counter)) = by_cause.find(|(cause, _)| **cause == chosen.cause) {
             counter.increment(number);
@@ -78,7 +78,7 @@ impl Counters {
     pub(super) fn totals(&self) -> impl Iterator<Item = (MemberName, u64)> {
         self.members().map(|(service, member)| {
             let name = (service.clone(), member.region.clone());
-            (name, member.all.load(Ordering::Relaxed))
+            (name, member.all.total())
         })
     }
 
@@ -91,7 +91,7 @@ impl Counters {
 }
 
 impl Member {
-    fn new(service: &str, region: Arc<str>, all: Arc<AtomicU64>) -> Self {
+    fn new(service: &str, region: Arc<str>, all: Arc<Count>) -> Self {
         let by_cause = Cause::ALL.map(|cause| {
             metrics::counter!(
                 "meridian_dns_steered_answers_total",

@@ -9,7 +9,8 @@ use crate::health::Health;
 use crate::ids::{Id, RegionId};
 use crate::positions::Standing;
 use crate::steering::{
-    Admin, Ask, Decision, Draw, FailOpen, MemberState, Refusal, Verdict, stable_hash, steer,
+    Admin, Ask, Decision, Draw, FailOpen, MemberState, Reason, Refusal, Step, Verdict, stable_hash,
+    steer,
 };
 
 fn regions(decision: &Decision) -> Vec<RegionId> {
@@ -151,6 +152,29 @@ proptest! {
             .collect();
         prop_assert!(drained.is_sorted(), "{decision:?}");
         prop_assert_eq!(drained[0], who == FailOpen::Drained);
+    }
+
+    #[test]
+    fn places_are_numbered_through_when_failing_open_too(facts in world(), asker in asker()) {
+        let decision = asker.ask(&snapshot(&facts));
+        if let Verdict::FailOpen(_) = decision.verdict {
+            let listed = |step: &Step| {
+                if let Reason::Listed { place } = step.reason { Some(place) } else { None }
+            };
+            let places: Vec<u8> = decision.steps.iter().filter_map(listed).collect();
+            prop_assert!(places.is_sorted_by(|one, next| one < next), "{decision:?}");
+        }
+    }
+
+    #[test]
+    fn a_service_has_an_able_region_unless_a_stranger_meets_it_failing_open_or_closed(
+        facts in world(), asker in asker(),
+    ) {
+        let snapshot = snapshot(&facts);
+        let (_, state) = snapshot.service(asker.service());
+        let ask = Ask::http(asker.service(), PlaceId::NOWHERE, Access::Read);
+        let verdict = steer(&snapshot, &ask, Draw(1)).verdict;
+        prop_assert_eq!(state.has_able(), verdict == Verdict::Steered, "{:?}", verdict);
     }
 
     #[test]
