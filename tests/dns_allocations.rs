@@ -176,7 +176,7 @@ impl Served {
         let live = Arc::new(ArcSwap::from_pointee(live()));
         let (limiter, stop) = (Arc::new(RateLimiter::new()), CancellationToken::new());
         let (socket, tasks) = (sockets.udp.remove(0), TaskTracker::new());
-        let thread = serve_udp(socket, live, limiter, &tasks, stop.clone()).unwrap();
+        let thread = serve_udp(socket, 0, live, limiter, &tasks, stop.clone()).unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         client
             .connect(("127.0.0.1", sockets.address.port()))

@@ -34,6 +34,9 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
     HeaderName::from_static("proxy-connection"),
 ];
 
+/// Fields that are new each time: in the table of fields they would only drive out those that come again (RFC 7541 §7.1.3).
+const OF_ONE_ANSWER: [HeaderName; 2] = [X_REQUEST_ID, HeaderName::from_static("server-timing")];
+
 /// What of a stream may leave HTTP.
 struct Leaving {
     from: RecvStream,
@@ -127,9 +130,10 @@ fn become_http2(headers: &mut HeaderMap) {
             .for_each(|name| drop(headers.remove(name)));
     }
     headers.entry(DATE).or_insert_with(date);
-    // It is new each time: in the table of fields it would only drive out those that come again (RFC 7541 §7.1.3).
-    if let Some(id) = headers.get_mut(X_REQUEST_ID) {
-        id.set_sensitive(true);
+    for name in OF_ONE_ANSWER {
+        if let Some(value) = headers.get_mut(name) {
+            value.set_sensitive(true);
+        }
     }
 }
 
