@@ -5,7 +5,7 @@
 //! steady clock.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -34,6 +34,8 @@ pub enum Standing {
 #[derive(Debug, Default)]
 pub struct Applied {
     state: Mutex<State>,
+    /// How often the state has changed in what is asked of it.
+    changes: AtomicU64,
     /// Whether some region must not be read from; kept apart, because every read asks.
     pub(super) has_unfit: AtomicBool,
 }
@@ -56,6 +58,8 @@ pub(super) struct State {
     pub(super) forks: Forks,
     /// Region that writes → the newest epoch that it has named, and when it first did.
     pub(super) newest: BTreeMap<RegionName, (u64, u64)>,
+    /// When an epoch was first named last.
+    pub(super) named_ms: u64,
     /// Region that writes → when it was first seen how far.
     pub(super) marks: BTreeMap<RegionName, Marks>,
     /// (who applies, whose writes) → usual lag in ms.
@@ -76,9 +80,11 @@ type Missing<'a> = SmallVec<[(&'a RegionName, Position); 2]>;
 /// What an origin said last.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Seen {
-    pub(super) applied: Vector,
+    pub(super) applied: Arc<Vector>,
     /// The words in which it said so, and the form that they are in, if that was an answer.
     pub(super) words: Option<(VersionForm, Box<[u8]>)>,
+    /// How often the state had changed when its region's log was last marked at what it says.
+    pub(super) marked_at: Option<u64>,
     /// When it was last asked for what it says; a push was not asked for.
     pub(super) asked_at_ms: u64,
     /// When that arrived.
@@ -99,6 +105,25 @@ impl Applied {
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         // Every critical section leaves the maps consistent, even if it were to panic.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The state, to be changed.
+    pub(super) fn change(&self) -> MutexGuard<'_, State> {
+        let state = self.state();
+        self.note_change();
+        state
+    }
+
+    /// Notes, while the state is locked, that what is asked of it may be answered otherwise than before.
+    pub(super) fn note_change(&self) {
+        self.changes.fetch_add(1, Ordering::Release);
+    }
+
+    /// Stands still as long as nothing changes but times: what sift_out, shows and origin_has said, and who
+    /// dominates, stays true, and so does that nobody knows how long another may take. Whoever remembers an answer takes
+    /// this number first, so that a change in between makes it void.
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// How `region` stands: by its furthest origin, since the proxy may choose that one.
@@ -135,7 +160,7 @@ impl Applied {
         let state = self.state();
         let none = Vector::default();
         let seen = state.seen(region, origin);
-        let applied = seen.map_or(&none, |seen| &seen.applied);
+        let applied = seen.map_or(&none, |seen| &*seen.applied);
         if seen.is_some_and(|seen| seen.ran_backwards || seen.denies) {
             return state.forks.dominates(applied, required);
         }
@@ -146,7 +171,7 @@ impl Applied {
     pub fn origin(&self, region: &str, origin: &str) -> Vector {
         let state = self.state();
         let seen = state.seen(region, origin);
-        seen.map_or_else(Vector::default, |seen| seen.applied.clone())
+        seen.map_or_else(Vector::default, |seen| Vector::clone(&seen.applied))
     }
 
     /// Notes whether an origin tells by itself as soon as it has applied more.
@@ -176,9 +201,9 @@ impl Applied {
             .regions
             .iter()
             .flat_map(|(region, origins)| {
-                origins
-                    .iter()
-                    .map(|(origin, seen)| (region.clone(), origin.clone(), seen.applied.clone()))
+                origins.iter().map(|(origin, seen)| {
+                    (region.clone(), origin.clone(), Vector::clone(&seen.applied))
+                })
             })
             .collect()
     }
@@ -190,7 +215,7 @@ impl Applied {
 
     /// Restores where an epoch of a region began.
     pub fn remember_fork(&self, writer: &RegionName, entry: Entry) {
-        let mut state = self.state();
+        let mut state = self.change();
         if state.members.regions.contains_key(writer) {
             state.forks.learn(writer, entry);
         }
@@ -199,7 +224,7 @@ impl Applied {
     /// Takes over whose regions there are, and forgets origins that are no longer among them, and the
     /// writes of regions that are none any more: some that write have no origin here.
     pub fn adopt(&self, members: Membership, is_region: impl Fn(&str) -> bool) {
-        let mut state = self.state();
+        let mut state = self.change();
         state.regions.retain(|region, origins| {
             let still = members.regions.get(region);
             origins.retain(|origin, _| still.is_some_and(|still| still.contains(origin)));
@@ -323,7 +348,7 @@ impl State {
     pub(super) fn region(&self, region: &str) -> Vector {
         let origins = self.regions.get(region);
         let seen = origins.into_iter().flat_map(BTreeMap::values);
-        let least = seen.map(|seen| seen.applied.clone());
+        let least = seen.map(|seen| Vector::clone(&seen.applied));
         least
             .reduce(|least, applied| least.least(&applied))
             .unwrap_or_default()

@@ -122,7 +122,7 @@ impl Visit {
         said: &Said,
         is_conflict: bool,
     ) -> Judged {
-        let judged = |visit: &Self| judge(applied, asked, said, &visit.token.vector, is_conflict);
+        let judged = |visit: &Self| judge(applied, asked, said, &visit.token().vector, is_conflict);
         let first = judged(self);
         match first {
             Judged::Shows => first,

@@ -72,7 +72,7 @@ impl State {
             for origin in origins {
                 let applied = &known.get(origin)?.applied;
                 least = Some(match least {
-                    None => applied.clone(),
+                    None => Vector::clone(applied),
                     Some(least) => least.least(applied),
                 });
             }
@@ -100,7 +100,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::config::plan::VersionForm;
-    use crate::positions::{Membership, Report, parse_vector};
+    use crate::positions::{Membership, Report, Words, parse_vector};
 
     /// Regions `eu` and `us` with an origin each; tokens live for 10 s.
     fn domain() -> Applied {
@@ -136,6 +136,29 @@ mod tests {
         says(&applied, "us", "us=1", 13_001);
         says(&applied, "eu", "us=1", 14_002);
         assert!(applied.is_fit("eu", 14_002) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn that_a_region_has_become_unfit_is_a_change_also_when_time_alone_has_done_it() {
+        let applied = domain();
+        says(&applied, "us", "us=1", 1_000);
+        let again = |now_ms| {
+            let words = Words {
+                region: &"us".into(),
+                origin: "a",
+                form: VersionForm::Integer,
+                text: b"us=1",
+                asked_at_ms: now_ms,
+                now_ms,
+            };
+            let before = applied.changes();
+            applied.report_words(words, || parse_vector("us=1", VersionForm::Integer).ok());
+            applied.changes() - before
+        };
+        again(2_000);
+        says(&applied, "eu", "us=0", 3_000);
+        assert_eq!((again(4_000), applied.has_unfit()), (0, false));
+        assert_eq!((again(13_001), applied.has_unfit()), (1, true));
     }
 
     #[test]

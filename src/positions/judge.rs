@@ -120,7 +120,7 @@ mod tests {
         }
         let said = Said {
             committed: None,
-            applied: says.map(vector),
+            applied: says.map(vector).map(Into::into),
         };
         let judged = judge(&applied, asked("b"), &said, &vector(required), is_conflict);
         assert_eq!(judged, expected);

@@ -1,6 +1,8 @@
 //! What an answer to a write gives its client to carry: best first a position that the region committed,
 //! then how far it has applied its own log, then a pin to it.
 
+use std::sync::Arc;
+
 use super::vector::{Position, RegionName, Vector};
 
 /// What an answer says of positions, in its head or its trailers.
@@ -9,7 +11,7 @@ pub struct Said {
     /// Where this answer's write is.
     pub committed: Option<(RegionName, Position)>,
     /// What the answering replica's readers see.
-    pub applied: Option<Vector>,
+    pub applied: Option<Arc<Vector>>,
 }
 
 /// What became of a write, as far as its answer's status tells.
@@ -62,7 +64,7 @@ mod tests {
         let position = parse_position(committed, form).ok();
         let said = Said {
             committed: position.map(|position| ("us".into(), position)),
-            applied: (!applied.is_empty()).then(|| parse_vector(applied, form).unwrap()),
+            applied: (!applied.is_empty()).then(|| Arc::new(parse_vector(applied, form).unwrap())),
         };
         let minted = match mint(&"eu".into(), outcome, &said) {
             Minted::Nothing => String::new(),

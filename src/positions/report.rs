@@ -5,6 +5,7 @@
 //! afterwards and says less means that the region ran backwards, and is believed at once.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::applied::{Applied, Seen, State};
@@ -60,14 +61,23 @@ impl Seen {
         }
     }
 
-    /// It has said again, asked at this time, what it said last; not if that is late.
-    pub(super) fn note_asked(&mut self, region: &str, asked_at_ms: u64, now_ms: u64) -> bool {
-        let is_in_time = asked_at_ms >= self.at_ms;
-        if is_in_time {
-            (self.at_ms, self.asked_at_ms) = (now_ms, asked_at_ms);
-            self.weigh_denial(self.applied.get(region), asked_at_ms);
-        }
-        is_in_time
+    /// It has said again, asked at this time and not too late, what it said last; whether that says anything new. A
+    /// denial does, and whoever was not asked since an epoch was named may prove by it that something is lost.
+    pub(super) fn note_asked(
+        &mut self,
+        region: &str,
+        (asked_at_ms, now_ms): (u64, u64),
+        named_ms: u64,
+    ) -> bool {
+        let (denied, was_asked_before) = (self.denies, self.asked_at_ms <= named_ms);
+        (self.at_ms, self.asked_at_ms) = (now_ms, asked_at_ms);
+        self.weigh_denial(self.applied.get(region), asked_at_ms);
+        was_asked_before || self.denies != denied
+    }
+
+    /// Whether what it says was asked for before it said what is known.
+    pub(super) fn is_late(&self, asked_at_ms: u64) -> bool {
+        asked_at_ms < self.at_ms
     }
 
     /// Whether a push may be of before the origin ran backwards.
@@ -90,14 +100,14 @@ impl Seen {
 impl Applied {
     /// Takes in what an origin says of itself.
     pub fn report(&self, report: Report<'_>) -> Reported {
-        self.hear(&mut self.state(), report, Trust::Asked)
+        self.hear(&mut self.change(), report, Trust::Asked)
     }
 
     /// Takes in what a region says unasked. Nobody knows how long that was under way: for a while after
     /// an answer showed that the origin ran backwards, it does not raise what is known; `None`: it did
     /// not. Nor does it count as said after anything else, which a loss needs.
     pub fn push(&self, report: Report<'_>) -> Option<Reported> {
-        let mut state = self.state();
+        let mut state = self.change();
         let origins = state.regions.get(report.region);
         let seen = origins.and_then(|origins| origins.get(report.origin));
         if seen.is_some_and(|seen| seen.doubts(report.applied, report.now_ms)) {
@@ -118,20 +128,22 @@ impl Applied {
     /// Does what every report calls for, news or not.
     pub(super) fn heed(&self, state: &mut State, report: Report<'_>) {
         state.wake(report.region, report.applied);
-        if let Some(has_unfit) = state.review(report.now_ms) {
-            self.has_unfit.store(has_unfit, Ordering::Relaxed);
+        if let Some(has_unfit) = state.review(report.now_ms)
+            && self.has_unfit.swap(has_unfit, Ordering::Relaxed) != has_unfit
+        {
+            self.note_change();
         }
     }
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
     pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
-        self.state().mark(region, position, now_ms);
+        self.change().mark(region, position, now_ms);
     }
 
     /// Notes that an origin acknowledged a write at this position of its own region's log just now. One that has
     /// never said what it has cannot deny it.
     pub fn acknowledged(&self, region: &RegionName, origin: &str, position: Position, now_ms: u64) {
-        let mut state = self.state();
+        let mut state = self.change();
         let origins = state.regions.get_mut(region);
         let Some(seen) = origins.and_then(|origins| origins.get_mut(origin)) else {
             return;
@@ -151,6 +163,7 @@ impl State {
         let known = self.newest.get(region);
         if known.is_none_or(|(newest, _)| *newest < epoch) {
             self.newest.insert(region.clone(), (epoch, now_ms));
+            self.named_ms = self.named_ms.max(now_ms);
         }
     }
 
@@ -169,7 +182,7 @@ impl State {
         let Some(seen) = origins.get_mut(report.origin) else {
             return Reported::Known;
         };
-        if report.asked_at_ms < seen.at_ms {
+        if seen.is_late(report.asked_at_ms) {
             return Reported::Known;
         }
         seen.at_ms = now_ms;
@@ -177,12 +190,12 @@ impl State {
             seen.weigh_denial(applied.get(region), report.asked_at_ms);
             seen.asked_at_ms = report.asked_at_ms;
         }
-        if seen.applied == *applied {
+        if *seen.applied == *applied {
             self.mark_own(region, applied, now_ms);
             return Reported::Known;
         }
         seen.words = None;
-        let before = std::mem::replace(&mut seen.applied, applied.clone());
+        let before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
         let less = is_less(applied, &before);
         seen.ran_backwards |= less;
         if trust == Trust::Asked {

@@ -8,7 +8,7 @@
 //! its client has what its token says, as if there were no memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::token::Token;
 use super::vector::Vector;
@@ -53,9 +53,9 @@ struct Shard {
 
 #[derive(Debug, Default)]
 struct Remembered {
-    issued: Option<Token>,
+    issued: Option<Arc<Token>>,
     /// Lost entries that its client has been told of.
-    told: Vector,
+    told: Option<Arc<Vector>>,
     under_way: u32,
     stamp: u64,
     at_ms: u64,
@@ -66,9 +66,9 @@ struct Remembered {
 #[derive(Clone, Debug, Default)]
 pub struct Recalled {
     /// The largest token that it was issued.
-    pub issued: Option<Token>,
-    /// Lost entries that its client has been told of.
-    pub told: Vector,
+    pub issued: Option<Arc<Token>>,
+    /// Lost entries that its client has been told of, if any.
+    pub told: Option<Arc<Vector>>,
     /// To ask later whether any write has begun or ended since.
     pub glance: Glance,
 }
@@ -140,16 +140,17 @@ impl Sessions {
     pub fn issue(&self, token: &Token, now_ms: u64) {
         self.shard(token.session)
             .touch(token.session, now_ms, |known| match &mut known.issued {
-                Some(issued) => issued.merge(token),
-                None => known.issued = Some(token.clone()),
+                Some(issued) => Arc::make_mut(issued).merge(token),
+                None => known.issued = Some(Arc::new(token.clone())),
             });
     }
 
     /// A session's client is told that these entries are lost: what is issued next has the rest of them.
     pub fn tell_lost(&self, session: u64, lost: &Vector, rest: &Vector, now_ms: u64) {
         self.shard(session).touch(session, now_ms, |known| {
-            known.told.merge(lost);
+            Arc::make_mut(known.told.get_or_insert_default()).merge(lost);
             if let Some(issued) = &mut known.issued {
+                let issued = Arc::make_mut(issued);
                 issued.set_back_to(lost, rest);
                 issued.lost = false;
             }
@@ -187,7 +188,8 @@ impl Remembered {
     fn weigh(&self) -> usize {
         let issued = self.issued.as_ref();
         let vectors = issued.map(|token| &token.vector).into_iter();
-        let entries = vectors.chain([&self.told]).flat_map(Vector::iter);
+        let told = self.told.as_deref();
+        let entries = vectors.chain(told).flat_map(Vector::iter);
         entries.fold(BYTES_PER_SESSION, |bytes, (region, _)| {
             bytes + BYTES_PER_ENTRY + region.len()
         })
@@ -202,7 +204,7 @@ impl Shard {
             Remembered::default()
         });
         if known.is_over(now_ms) {
-            (known.issued, known.told) = (None, Vector::default());
+            (known.issued, known.told) = (None, None);
         }
         change(known);
         (known.stamp, known.at_ms) = (self.stamps, now_ms);
@@ -329,7 +331,8 @@ mod tests {
         let (lost, rest) = (token(7, "us=3:5").vector, token(7, "us=3:2").vector);
         sessions.tell_lost(7, &lost, &rest, 1);
         assert_eq!(recalled(&sessions, 7, 2), "eu=1,us=3:2");
-        assert_eq!(sessions.recall(7, 2).told, token(7, "us=3:5").vector);
+        let told = sessions.recall(7, 2).told;
+        assert_eq!(*told.unwrap(), token(7, "us=3:5").vector);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::applied::Applied;
 use super::seal::{Keyring, SealError, TAG_LEN};
-use super::vector::{MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
+use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 
 /// The most bytes of a token as it travels (the contract).
 pub(super) const MOST_TOKEN_BYTES: usize = 512;
@@ -80,13 +80,36 @@ impl Token {
         self.vector.merge(&other.vector);
         self.expires = self.expires.max(other.expires);
         self.lost |= other.lost;
-        let newer = |pin: &Pin| {
-            let order = |pin: &Pin| (pin.until, pin.region.clone());
-            self.pin.as_ref().is_none_or(|own| order(own) < order(pin))
-        };
-        if other.pin.as_ref().is_some_and(newer) {
+        if other
+            .pin
+            .as_ref()
+            .is_some_and(|pin| self.is_older_than(pin))
+        {
             self.pin.clone_from(&other.pin);
         }
+    }
+
+    fn is_older_than(&self, pin: &Pin) -> bool {
+        let order = |pin: &Pin| (pin.until, pin.region.clone());
+        self.pin.as_ref().is_none_or(|own| order(own) < order(pin))
+    }
+
+    /// Whether merging another would change nothing, and none of its entries is of an earlier epoch.
+    pub(super) fn covers(&self, other: &Self) -> bool {
+        let has = |(region, entry): (&RegionName, Entry)| {
+            let own = self.vector.entry(region);
+            own.is_some_and(|own| {
+                own == entry
+                    || own.position.epoch == entry.position.epoch && own.position > entry.position
+            })
+        };
+        other.expires <= self.expires
+            && (self.lost || !other.lost)
+            && other
+                .pin
+                .as_ref()
+                .is_none_or(|pin| !self.is_older_than(pin))
+            && other.vector.entries().all(has)
     }
 
     /// Sets the entries that are lost back to what is left of them.
@@ -126,11 +149,6 @@ impl Token {
         {
             pin.until = pin.until.max(before.until.saturating_add(1));
         }
-    }
-
-    /// Drops what has run out.
-    pub(super) fn drop_spent_pin(&mut self, now: u32) {
-        self.pin.take_if(|pin| pin.until <= now);
     }
 
     /// Signs for a domain, and gives up what does not fit: `pin` then stands for it, or the pin that it has
@@ -472,6 +490,14 @@ mod tests {
             prop_assert_eq!(merged(&a, &b), merged(&b, &a));
             prop_assert_eq!(merged(&merged(&a, &b), &c), merged(&a, &merged(&b, &c)));
             prop_assert_eq!(merged(&a, &a), a);
+        }
+
+        #[test]
+        fn what_a_token_covers_adds_nothing_to_it(a in any_token(), b in any_token()) {
+            let mut both = a.clone();
+            both.merge(&b);
+            prop_assert!(!a.covers(&b) || both == a);
+            prop_assert!(a.covers(&a));
         }
 
         #[test]

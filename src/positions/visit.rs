@@ -5,7 +5,7 @@
 //! client what is left, if that differs from what it carries: more after an answer was lost, less once
 //! entries are retired or lost, nothing at all in the end.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use super::applied::Applied;
 use super::mint::Minted;
@@ -73,21 +73,23 @@ pub enum Reissue {
 /// What a request carries and must see.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
-    /// What a read must see now. Of a write: what its client carries and was issued lately.
-    pub token: Token,
+    /// The very one that the client carries until it has to differ from that.
+    token: Option<Arc<Token>>,
     /// Whether the client carries any valid token.
     pub valid: bool,
-    /// Apart, because most requests have none.
-    brought: Option<Box<Brought>>,
+    brought: Option<Brought>,
 }
+
+/// What a visit without a token asks for.
+static NOTHING: LazyLock<Token> = LazyLock::new(Token::default);
 
 /// What a client brings along.
 #[derive(Clone, Debug, Default)]
 struct Brought {
     /// Its valid tokens, merged, as it carries them.
     carried: Arc<Token>,
-    /// Entries that nobody has any more, of which it was not told.
-    lost: Vector,
+    /// Entries that nobody has any more, of which it was not told; apart, because most have none.
+    lost: Option<Box<Vector>>,
     glance: Glance,
 }
 
@@ -103,74 +105,120 @@ impl Visit {
         for token in tokens {
             let token: Arc<Token> = token.into();
             let recalled = sessions.recall(token.session, now.steady_ms);
-            let mut wanted = Token::clone(&token);
-            wanted.set_back(&recalled.told, applied);
+            let mut wanted = token.clone();
+            if let Some(told) = &recalled.told {
+                Arc::make_mut(&mut wanted).set_back(told, applied);
+            }
             if let Some(brought) = &mut visit.brought {
                 Arc::make_mut(&mut brought.carried).merge(&token);
                 visit.take(&wanted, applied);
             } else {
-                (visit.valid, visit.token) = (true, wanted);
-                visit.brought = Some(Box::new(Brought {
+                (visit.valid, visit.token) = (true, Some(wanted));
+                visit.brought = Some(Brought {
                     carried: token,
-                    lost: Vector::default(),
+                    lost: None,
                     glance: recalled.glance,
-                }));
+                });
             }
             if let Some(issued) = recalled.issued {
                 visit.take_issued(&issued, applied);
             }
         }
-        visit.token.drop_spent_pin(now.unix_secs);
+        visit.drop_spent_pin(now);
         visit
+    }
+
+    /// What a read must see now. Of a write: what its client carries and was issued lately.
+    pub fn token(&self) -> &Token {
+        self.token.as_deref().unwrap_or(&NOTHING)
+    }
+
+    /// The same, to be kept.
+    pub fn shared_token(&self) -> Option<&Arc<Token>> {
+        self.token.as_ref()
+    }
+
+    fn token_mut(&mut self) -> &mut Token {
+        Arc::make_mut(self.token.get_or_insert_default())
+    }
+
+    /// Whether it must see what its client carries, no more and no less.
+    pub fn is_as_carried(&self) -> bool {
+        match (&self.token, &self.brought) {
+            (Some(token), Some(brought)) => {
+                Arc::ptr_eq(token, &brought.carried) && brought.lost.is_none()
+            }
+            (Some(_), None) | (None, _) => false,
+        }
+    }
+
+    fn drop_spent_pin(&mut self, now: Now) {
+        let is_spent = |pin: &Pin| pin.until <= now.unix_secs;
+        if self.token().pin.as_ref().is_some_and(is_spent) {
+            self.token_mut().pin = None;
+        }
     }
 
     /// Takes in what a token asks for. An entry that gives way to one of a newer epoch which does not include
     /// it is lost to this client.
     fn take(&mut self, other: &Token, applied: &Applied) {
-        let is_left = applied.leaves_behind(&other.vector, &self.token.vector)
-            || applied.leaves_behind(&self.token.vector, &other.vector);
-        self.token.merge(other);
-        self.token.lost |= is_left;
+        let own = self.token();
+        if own.covers(other) {
+            return;
+        }
+        let is_left = applied.leaves_behind(&other.vector, &own.vector)
+            || applied.leaves_behind(&own.vector, &other.vector);
+        let own = self.token_mut();
+        own.merge(other);
+        own.lost |= is_left;
     }
 
     /// Takes in what this edge remembers. Here a newer pin always ends later than an older one, so of two that end
     /// together the one that is carried was set elsewhere, after an answer of here was lost.
     fn take_issued(&mut self, issued: &Token, applied: &Applied) {
-        let carried = self.token.pin.clone();
+        let carried = self.token().pin.clone();
         self.take(issued, applied);
         let until = |pin: &Option<Pin>| pin.as_ref().map(|pin| pin.until);
-        if until(&carried) == until(&self.token.pin) {
-            self.token.pin = carried;
+        let merged = &self.token().pin;
+        if *merged != carried && until(&carried) == until(merged) {
+            self.token_mut().pin = carried;
         }
     }
 
     /// Lets go of what every region has, or none has any more, as is known by now. Only for reads.
     pub fn sift(&mut self, applied: &Applied) {
-        let Some(sifted) = applied.sift_out(&self.token.vector) else {
+        let Some(sifted) = applied.sift_out(&self.token().vector) else {
             return;
         };
-        self.token.vector = sifted.needed;
+        self.token_mut().vector = sifted.needed;
         self.note_lost(&sifted.lost);
     }
 
     /// Lets go of what no region has any more. An answer that is there already may be from before a region got
     /// what by now all have, and so must still show that.
     pub fn give_up_lost(&mut self, applied: &Applied) {
-        let lost = applied.sift(&self.token.vector).lost;
-        self.token.set_back(&lost, applied);
-        self.note_lost(&lost);
+        let lost = applied.sift(&self.token().vector).lost;
+        if !lost.is_empty() {
+            self.token_mut().set_back(&lost, applied);
+            self.note_lost(&lost);
+        }
     }
 
     fn note_lost(&mut self, lost: &Vector) {
-        if let Some(brought) = &mut self.brought {
-            brought.lost.merge(lost);
+        if let Some(brought) = &mut self.brought
+            && !lost.is_empty()
+        {
+            brought.lost.get_or_insert_default().merge(lost);
         }
     }
 
     /// Entries that nobody has any more, of which the client is told with this answer, if it is not stale.
     pub fn lost(&self) -> Vector {
-        let brought = self.brought.as_deref();
-        brought.map_or_else(Vector::default, |brought| brought.lost.clone())
+        let lost = self
+            .brought
+            .as_ref()
+            .and_then(|brought| brought.lost.as_deref());
+        lost.cloned().unwrap_or_default()
     }
 
     /// The end of a read that was served so: how it is marked, and what becomes of the token.
@@ -185,23 +233,23 @@ impl Visit {
         let Some(brought) = &self.brought else {
             return (served, Reissue::Keep);
         };
-        let Brought {
-            carried,
-            lost,
-            glance,
-        } = &**brought;
-        let is_as_carried =
-            (&self.token.vector, &self.token.pin) == (&carried.vector, &carried.pin);
-        if is_as_carried && !self.token.lost && !carried.lost && lost.is_empty() {
-            if self.token.is_empty() {
-                return (served, Reissue::TakeBack);
-            }
-            return (served, Reissue::Keep);
+        let (own, carried) = (self.token(), &*brought.carried);
+        let none = Vector::default();
+        let lost = brought.lost.as_deref().unwrap_or(&none);
+        let is_as_carried = self.is_as_carried()
+            || (&own.vector, &own.pin) == (&carried.vector, &carried.pin) && lost.is_empty();
+        if is_as_carried && !own.lost && !carried.lost {
+            let reissue = if own.is_empty() {
+                Reissue::TakeBack
+            } else {
+                Reissue::Keep
+            };
+            return (served, reissue);
         }
-        let may_shrink = sessions.may_shrink(self.token.session, *glance);
-        let tells = served != Mark::Stale && (self.token.lost || !lost.is_empty());
+        let may_shrink = sessions.may_shrink(own.session, brought.glance);
+        let tells = served != Mark::Stale && (own.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
-        let mut next = self.token.clone();
+        let mut next = own.clone();
         if tells {
             sessions.tell_lost(next.session, lost, &applied.rest(lost), now.steady_ms);
         } else {
@@ -224,15 +272,16 @@ impl Visit {
 
     /// What was issued to the session since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
-        let recalled = sessions.recall(self.token.session, now.steady_ms);
-        if let Some(brought) = &mut self.brought
-            && !recalled.told.is_empty()
+        let recalled = sessions.recall(self.token().session, now.steady_ms);
+        if let (Some(brought), Some(told)) = (&mut self.brought, &recalled.told)
+            && let Some(lost) = brought.lost.take()
         {
-            brought.lost = without(&brought.lost, &recalled.told);
+            let untold = without(&lost, told);
+            brought.lost = (!untold.is_empty()).then(|| Box::new(untold));
         }
         if let Some(issued) = recalled.issued {
             self.take_issued(&issued, applied);
-            self.token.drop_spent_pin(now.unix_secs);
+            self.drop_spent_pin(now);
             self.sift(applied);
         }
     }
@@ -256,24 +305,27 @@ impl Visit {
             Minted::Pin(region) => written.pin = Some(lifetimes.pin_to(region, now)),
         }
         if !self.valid {
-            self.token.session = session;
+            self.token_mut().session = session;
         }
-        if let Some(issued) = sessions.recall(self.token.session, now.steady_ms).issued {
+        let session = self.token().session;
+        if let Some(issued) = sessions.recall(session, now.steady_ms).issued {
             self.take_issued(&issued, applied);
         }
-        written.supersede_pin(self.token.pin.as_ref());
+        written.supersede_pin(self.token().pin.as_ref());
         // A read's answer may turn out to be a write's, and that takes nothing away.
         if let Some(brought) = &self.brought {
-            self.token.merge(&brought.carried);
+            let carried = brought.carried.clone();
+            self.token_mut().merge(&carried);
         }
         self.take(&written, applied);
         // A pin that is newly set is the newest, even if an older one lasts longer.
-        self.token.pin = written.pin.or_else(|| self.token.pin.take());
-        self.token.drop_spent_pin(now.unix_secs);
+        let own = self.token_mut();
+        own.pin = written.pin.or_else(|| own.pin.take());
+        self.drop_spent_pin(now);
         if self.valid {
-            sessions.issue(&self.token, now.steady_ms);
+            sessions.issue(self.token(), now.steady_ms);
         }
-        Some(self.token.clone())
+        Some(self.token().clone())
     }
 
     /// A position of a write that came too late for its answer's head: the session has it from now on.

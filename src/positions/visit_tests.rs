@@ -131,7 +131,7 @@ fn a_lost_set_cookie_loses_no_write_and_the_next_answer_repairs_it() {
     let carried = token("us=1");
     scene.write(&carried, at("us=5"));
     let mut read = scene.begin_read(&carried);
-    assert_eq!(read.token.vector, vector("us=5"));
+    assert_eq!(read.token().vector, vector("us=5"));
     let (mark, reissue) = scene.end_read(&mut read, Mark::Fresh);
     assert_eq!((mark, reissued(reissue).as_str()), (Mark::Fresh, "us=5"));
 }
@@ -142,7 +142,7 @@ fn a_position_that_came_behind_its_answer_is_required_of_the_next_read() {
     let pinned = scene.write(&token("us=1"), Minted::Pin("us".into()));
     let now = scene.later();
     Visit::wrote_late(7, at("us=5"), LIFETIMES, &scene.sessions, now);
-    assert_eq!(scene.begin_read(&pinned).token.vector, vector("us=5"));
+    assert_eq!(scene.begin_read(&pinned).token().vector, vector("us=5"));
 }
 
 #[test]
@@ -202,7 +202,11 @@ fn a_lost_entry_is_told_once_and_leaves_the_token() {
     let carried = token("us=3:980,eu=1");
     let read = scene.begin_read(&carried);
     let left = "eu=1,us=3:975";
-    assert_eq!(read.token.vector, vector(left), "what was before the fork");
+    assert_eq!(
+        read.token().vector,
+        vector(left),
+        "what was before the fork"
+    );
     let (mark, reissue) = scene.read(&carried, Mark::Fresh);
     assert_eq!((mark, reissued(reissue).as_str()), (Mark::Lost, left));
     let (mark, reissue) = scene.read(&carried, Mark::Fresh);
@@ -283,6 +287,48 @@ fn of_two_pins_of_one_second_that_of_another_edge_decides_after_a_lost_answer() 
         newest.until = here.until;
     }
     let mut read = scene.begin_read(&newest);
-    assert_eq!(read.token.pin.as_ref().unwrap().region, "eu".into());
+    assert_eq!(read.token().pin.as_ref().unwrap().region, "eu".into());
     assert_eq!(scene.end_read(&mut read, Mark::Fresh).1, Reissue::Keep);
+}
+
+#[test]
+fn a_read_must_see_the_very_token_that_is_carried_until_something_is_added_or_dropped() {
+    let mut scene = Scene::new();
+    let carried = token("us=5");
+    assert!(scene.begin_read(&carried).is_as_carried());
+    let newer = scene.write(&carried, at("eu=1"));
+    assert!(
+        !scene.begin_read(&carried).is_as_carried(),
+        "more was issued"
+    );
+    assert!(scene.begin_read(&newer).is_as_carried());
+    scene.says("us", "us=5");
+    scene.says("eu", "us=5");
+    assert!(
+        !scene.begin_read(&newer).is_as_carried(),
+        "some is everywhere"
+    );
+}
+
+#[test]
+fn a_pin_that_is_over_is_dropped_from_what_is_carried() {
+    let mut scene = Scene::new();
+    let pinned = Token {
+        pin: Some(Pin {
+            region: "us".into(),
+            until: 3,
+        }),
+        ..token("us=5")
+    };
+    assert!(scene.begin_read(&pinned).is_as_carried());
+    assert!(scene.begin_read(&pinned).is_as_carried());
+    assert!(!scene.begin_read(&pinned).is_as_carried());
+}
+
+#[test]
+fn two_tokens_are_not_one_that_is_carried() {
+    let scene = Scene::new();
+    let tokens = [token("us=5"), token("us=4")];
+    let visit = Visit::begin(tokens, &scene.sessions, &scene.applied, scene.now);
+    assert!(!visit.is_as_carried());
 }

@@ -1,5 +1,7 @@
 //! Answers that say what their origin said last, in the same words: they are taken in without being read.
 
+use std::sync::Arc;
+
 use super::applied::{Applied, Seen, State};
 use super::report::{Report, Reported, Trust};
 use super::vector::{RegionName, Vector};
@@ -46,33 +48,42 @@ impl Applied {
         &self,
         words: Words<'_>,
         parse: impl FnOnce() -> Option<Vector>,
-    ) -> Option<(Vector, Reported)> {
+    ) -> Option<(Arc<Vector>, Reported)> {
         let mut state = self.state();
+        let named_ms = state.named_ms;
         let seen = state.seen_mut(words.region, words.origin);
         if let Some(seen) = seen.filter(|seen| words.are_of(seen)) {
             let applied = seen.applied.clone();
-            if seen.note_asked(words.region, words.asked_at_ms, words.now_ms) {
-                state.mark_own(words.region, &applied, words.now_ms);
+            if !seen.is_late(words.asked_at_ms) {
+                let times = (words.asked_at_ms, words.now_ms);
+                if seen.note_asked(words.region, times, named_ms) {
+                    self.note_change();
+                }
+                // Marks go back only with a change.
+                let changes = Some(self.changes());
+                if std::mem::replace(&mut seen.marked_at, changes) != changes {
+                    state.mark_own(words.region, &applied, words.now_ms);
+                }
             }
             self.heed(&mut state, words.report(&applied));
             return Some((applied, Reported::Known));
         }
         drop(state);
         let applied = parse()?;
-        let mut state = self.state();
+        let mut state = self.change();
         let reported = self.hear(&mut state, words.report(&applied), Trust::Asked);
-        state.note(words, &applied);
-        Some((applied, reported))
+        let known = state.note(words, &applied);
+        Some((known.unwrap_or_else(|| Arc::new(applied)), reported))
     }
 }
 
 impl State {
-    /// Notes in which words an origin said what it has applied, if that was believed.
-    fn note(&mut self, words: Words<'_>, applied: &Vector) {
+    /// Notes in which words an origin said what it has applied, if that was believed; what is known of it then.
+    fn note(&mut self, words: Words<'_>, applied: &Vector) -> Option<Arc<Vector>> {
         let seen = self.seen_mut(words.region, words.origin);
-        if let Some(seen) = seen.filter(|seen| seen.applied == *applied) {
-            seen.words = Some((words.form, words.text.into()));
-        }
+        let seen = seen.filter(|seen| *seen.applied == *applied)?;
+        seen.words = Some((words.form, words.text.into()));
+        Some(seen.applied.clone())
     }
 }
 
@@ -81,7 +92,7 @@ mod tests {
     use super::*;
 
     use crate::positions::fixtures::vector;
-    use crate::positions::parse_vector;
+    use crate::positions::{Position, parse_vector};
 
     /// What an answer that was asked for at `asked_at_ms` and came 1 ms later reports, and whether it was read.
     #[track_caller]
@@ -100,7 +111,7 @@ mod tests {
             parse_vector(text, VersionForm::Integer).ok()
         });
         let (said, reported) = said.unwrap();
-        assert_eq!(said, vector(text));
+        assert_eq!(*said, vector(text));
         (reported, is_read)
     }
 
@@ -130,6 +141,55 @@ mod tests {
         });
         assert_eq!(says(&applied, "us=5", 16), (Reported::Regressed, true));
         assert_eq!(applied.origin("eu", "a"), vector("us=5"));
+    }
+
+    /// Whether an answer changes what is asked of positions.
+    #[track_caller]
+    fn changes(applied: &Applied, text: &str, asked_at_ms: u64) -> bool {
+        let before = applied.changes();
+        says(applied, text, asked_at_ms);
+        applied.changes() != before
+    }
+
+    #[test]
+    fn what_is_said_again_changes_nothing_but_times() {
+        let applied = Applied::default();
+        assert!(changes(&applied, "us=5", 1));
+        assert!(!changes(&applied, "us=5", 3));
+        assert!(!changes(&applied, "us=5", 2), "late");
+        assert!(changes(&applied, "us=6", 5));
+        assert!(changes(&applied, "us=5", 7));
+        assert!(!changes(&applied, "us=5", 9));
+    }
+
+    #[test]
+    fn a_denial_is_a_change_even_in_the_same_words() {
+        let applied = Applied::default();
+        says(&applied, "eu=4", 1);
+        assert!(
+            changes(&applied, "eu=4", 3),
+            "its epoch had just been named"
+        );
+        assert!(!changes(&applied, "eu=4", 5));
+        applied.acknowledged(&"eu".into(), "a", Position { epoch: 0, seq: 5 }, 10);
+        assert!(changes(&applied, "eu=4", 11));
+        assert!(!changes(&applied, "eu=4", 13));
+    }
+
+    #[test]
+    fn saying_so_again_after_an_epoch_was_named_is_a_change_because_it_may_prove_a_loss() {
+        let applied = Applied::default();
+        says(&applied, "us=3:970", 1);
+        assert!(!changes(&applied, "us=3:970", 3));
+        applied.report(Report {
+            region: &"us".into(),
+            origin: "a",
+            applied: &vector("us=4:1@3:975"),
+            asked_at_ms: 10,
+            now_ms: 11,
+        });
+        assert!(changes(&applied, "us=3:970", 20));
+        assert!(!changes(&applied, "us=3:970", 22));
     }
 
     #[test]

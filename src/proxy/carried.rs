@@ -13,9 +13,10 @@ use smallvec::SmallVec;
 use super::affinity::{Home, Session};
 use super::consistency::{MERIDIAN_TOKEN, Store};
 use super::inbound::cookie_pairs;
+use super::repeat::Repeat;
 use crate::config::plan::Plan;
 use crate::ids::ServiceId;
-use crate::positions::{Token, Vector};
+use crate::positions::{Token, Visit};
 
 /// The most tokens that are merged from one request; more are ignored.
 const MOST_TOKENS: usize = 8;
@@ -42,8 +43,10 @@ pub(super) struct Carried {
     /// The cookies that are not the edge's own, in one field: HTTP/2 may split Cookie, HTTP/1.1 may not (RFC 9113
     /// §8.2.3).
     cookies: Option<HeaderValue>,
-    /// A vector, and how its region is told of it.
-    require: OnceLock<(Vector, HeaderValue)>,
+    /// What a read must see, and how its region is told of it.
+    require: OnceLock<(Arc<Token>, HeaderValue)>,
+    /// What the last read came to.
+    repeat: Mutex<Option<Arc<Repeat>>>,
 }
 
 /// Who reads what is carried.
@@ -62,17 +65,30 @@ impl Carried {
         };
     }
 
-    /// What its region is told of a vector; most requests ask for the same one again.
-    pub(super) fn require(&self, vector: &Vector, store: &Store<'_>) -> Option<HeaderValue> {
+    /// What its region is told that a read must see; most requests ask for the same again.
+    pub(super) fn require(&self, visit: &Visit, store: &Store<'_>) -> Option<HeaderValue> {
+        let token = visit.shared_token()?;
         if let Some((of, told)) = self.require.get()
-            && of == vector
+            && (Arc::ptr_eq(of, token) || of.vector == token.vector)
         {
             return Some(told.clone());
         }
-        let told = store.require(vector)?;
+        let told = store.require(&token.vector)?;
         // Whoever was first stays.
-        let _ = self.require.set((vector.clone(), told.clone()));
+        let _ = self.require.set((token.clone(), told.clone()));
         Some(told)
+    }
+
+    /// What the last read came to.
+    pub(super) fn repeat(&self) -> Option<Arc<Repeat>> {
+        let last = self.repeat.lock().unwrap_or_else(PoisonError::into_inner);
+        last.clone()
+    }
+
+    /// Notes what a read came to.
+    pub(super) fn note(&self, repeat: Arc<Repeat>) {
+        let mut last = self.repeat.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = Some(repeat);
     }
 
     /// Until when none of it expires, Unix seconds.
@@ -258,10 +274,16 @@ fn mentions_own((line, end): &(&[u8], u8)) -> bool {
 
 /// Every field that may carry something of the edge's own.
 fn fields_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], u8)> {
-    let cookies = headers.get_all(COOKIE).into_iter();
-    let tokens = headers.get_all(MERIDIAN_TOKEN).into_iter();
-    let cookies = cookies.map(|line| (line.as_bytes(), END_OF_COOKIES));
-    cookies.chain(tokens.map(|line| (line.as_bytes(), END_OF_TOKENS)))
+    headers.iter().filter_map(|(name, line)| {
+        let end = if *name == COOKIE {
+            END_OF_COOKIES
+        } else if *name == MERIDIAN_TOKEN {
+            END_OF_TOKENS
+        } else {
+            return None;
+        };
+        Some((line.as_bytes(), end))
+    })
 }
 
 #[cfg(test)]

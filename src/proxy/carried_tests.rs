@@ -10,7 +10,7 @@ use crate::config::load_text;
 use crate::config::plan::VersionForm;
 use crate::control::Control;
 use crate::ids::RegionId;
-use crate::positions::{Applied, Keyring, Sessions, parse_vector};
+use crate::positions::{Applied, Keyring, Now, Sessions, parse_vector};
 use crate::proxy::affinity::StickyTable;
 
 const HOST: &str = "a.example.com";
@@ -338,8 +338,12 @@ fn a_region_is_told_of_the_vector_that_is_asked_of_it() {
     let (edge, carried) = (Edge::new(), Carried::default());
     let reader = edge.reader(HOST, "www", 1);
     for text in ["us=5", "us=5", "eu=3,us=5", "us=5"] {
-        let vector = parse_vector(text, VersionForm::Integer).unwrap();
-        let told = carried.require(&vector, reader.store.as_ref().unwrap());
-        assert_eq!(told.unwrap(), text);
+        let token = Token {
+            vector: parse_vector(text, VersionForm::Integer).unwrap(),
+            ..Token::default()
+        };
+        let store = reader.store.as_ref().unwrap();
+        let visit = store.visit(&[Arc::new(token)], Now::default());
+        assert_eq!(carried.require(&visit, store).unwrap(), text);
     }
 }

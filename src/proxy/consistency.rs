@@ -11,7 +11,7 @@ use super::carried::Carriers;
 use super::context::Live;
 use crate::chance;
 use crate::clock;
-use crate::config::plan::{Access, Consistency, Domain, Plan, VersionForm};
+use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
 use crate::control::Control;
 use crate::ids::ServiceId;
 use crate::positions::{
@@ -34,6 +34,8 @@ static LOST_ENTRIES: Registered<RegionName, 64> = Registered::new(
 
 pub(super) const MERIDIAN_REQUIRE: HeaderName = HeaderName::from_static("meridian-require");
 pub(super) const MERIDIAN_TOKEN: HeaderName = HeaderName::from_static("meridian-token");
+static COMMITTED: HeaderName = HeaderName::from_static("meridian-committed");
+static APPLIED: HeaderName = HeaderName::from_static("meridian-applied");
 const MERIDIAN_CONSISTENCY: HeaderName = HeaderName::from_static("meridian-consistency");
 const EXPOSE_HEADERS: HeaderName = HeaderName::from_static("access-control-expose-headers");
 
@@ -88,16 +90,9 @@ impl Store<'_> {
     }
 
     /// The turn of a request that carries these tokens.
-    pub(super) fn visit(&self, tokens: &[Arc<Token>], access: Access, now: Now) -> Visit {
-        if tokens.is_empty() {
-            return Visit::default();
-        }
+    pub(super) fn visit(&self, tokens: &[Arc<Token>], now: Now) -> Visit {
         let tokens = tokens.iter().cloned();
-        let mut visit = Visit::begin(tokens, self.sessions, self.applied, now);
-        if access == Access::Read {
-            visit.sift(self.applied);
-        }
-        visit
+        Visit::begin(tokens, self.sessions, self.applied, now)
     }
 
     /// Reads a token; what is not genuine counts as absent. `now` is in Unix seconds.
@@ -115,12 +110,11 @@ impl Store<'_> {
         region: &RegionName,
         origin: &str,
         headers: &HeaderMap,
-        asked_at_ms: u64,
+        (asked_at_ms, now_ms): (u64, u64),
     ) -> Said {
         let (committed, applied) = positions_in(headers);
         let committed =
             committed.and_then(|text| self.parse_committed(region, &String::from_utf8_lossy(text)));
-        let now_ms = clock::steady_ms();
         if let Some((writer, position)) = &committed {
             self.applied.committed(writer, *position, now_ms);
             if writer == region {
@@ -139,7 +133,7 @@ impl Store<'_> {
         Said { committed, applied }
     }
 
-    fn hear(&self, words: Words<'_>) -> Option<Vector> {
+    fn hear(&self, words: Words<'_>) -> Option<Arc<Vector>> {
         let parse = || {
             let text = String::from_utf8_lossy(words.text);
             self.parse_applied(Source::Answer, words.region, &text)
@@ -244,9 +238,9 @@ impl Store<'_> {
         Visit::wrote_late(session, minted, self.lifetimes(), self.sessions, now());
     }
 
-    /// The end of a read that came with a token.
-    pub(super) fn served(&self, visit: &mut Visit, served: Mark) -> (Mark, Reissue) {
-        let (mark, reissue) = visit.served(served, self.sessions, self.applied, now());
+    /// The end of a read that came with a token, and whose answer came `now`.
+    pub(super) fn served(&self, visit: &mut Visit, served: Mark, now: Now) -> (Mark, Reissue) {
+        let (mark, reissue) = visit.served(served, self.sessions, self.applied, now);
         if mark == Mark::Lost {
             self.tell_losses(&visit.lost());
         }
@@ -334,10 +328,10 @@ pub(super) fn mark(headers: &mut HeaderMap, mark: Mark) {
 fn positions_in(fields: &HeaderMap) -> (Option<&[u8]>, Option<&[u8]>) {
     let (mut committed, mut applied) = (None, None);
     for (name, value) in fields {
-        match name.as_str() {
-            "meridian-committed" => committed = committed.or(Some(value.as_bytes())),
-            "meridian-applied" => applied = applied.or(Some(value.as_bytes())),
-            _ => {}
+        if *name == COMMITTED {
+            committed = committed.or(Some(value.as_bytes()));
+        } else if *name == APPLIED {
+            applied = applied.or(Some(value.as_bytes()));
         }
     }
     (committed, applied)

@@ -24,6 +24,7 @@ use super::interim::Interim;
 use super::onward::Try;
 use super::pool::{Endpoint, Lease};
 use super::problem::Problem;
+use super::repeat::Repeat;
 use super::retry::Trying;
 use super::routes::Admitted;
 use crate::chance;
@@ -48,12 +49,14 @@ pub(super) struct Outbound<'a> {
     /// Taken while it is being sent; gone once some of it was.
     pub(super) body: Option<Body>,
     pub(super) upgrades: bool,
-    pub(super) decision: Decision,
+    pub(super) decision: Arc<Decision>,
     pub(super) store: Option<Store<'a>>,
     /// What it must see.
     pub(super) visit: Visit,
     /// What it carries of the edge's own.
     pub(super) carried: Option<&'a Carried>,
+    /// What reads that ask the same have come to.
+    pub(super) repeat: Option<&'a Repeat>,
     pub(super) access: Access,
     pub(super) activity: Arc<Activity>,
     /// A copy of the body that is being sent, if it is held whole.
@@ -64,6 +67,8 @@ pub(super) struct Outbound<'a> {
     pub(super) answered: Option<Box<Forwarded>>,
     /// The origin that is being asked.
     pub(super) trying: Option<Trying>,
+    /// When the first origin was tried.
+    pub(super) began: Option<Instant>,
     /// The last region to which something was sent.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
@@ -83,6 +88,8 @@ pub(super) struct Forwarded {
     pub(super) origin: OriginId,
     /// When the origin was asked, on the edge's steady clock.
     pub(super) asked_at_ms: u64,
+    /// When the head of its answer had come.
+    pub(super) answered_at_ms: u64,
     /// Whether it was known then to have all that the client must see.
     pub(super) had_all: bool,
     pub(super) said: Said,
@@ -117,12 +124,13 @@ impl<'a> Outbound<'a> {
         if let Verdict::Refused(refusal) = self.decision.verdict {
             return Err(Problem::NoRegion(refusal.to_string()));
         }
-        let ranked = self.decision.ranked.clone();
+        let decision = self.decision.clone();
+        let ranked = &decision.ranked;
         let outcome = match self.store {
             Some(store) if self.visit.valid && self.access == Access::Read => {
-                self.forward_marked(&store, &ranked).await
+                self.forward_marked(&store, ranked).await
             }
-            Some(_) | None => self.forward_in_order(&ranked).await,
+            Some(_) | None => self.forward_in_order(ranked).await,
         };
         outcome
             .or_else(|problem| self.or_kept_answer(problem))
@@ -169,11 +177,11 @@ impl<'a> Outbound<'a> {
     pub(super) async fn try_region(
         &mut self,
         region: RegionId,
-        require: Option<http::HeaderValue>,
+        require: Option<&http::HeaderValue>,
     ) -> Result<Forwarded, Missed> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
         for origin in self.origins(region) {
-            match self.try_origin(region, origin, require.clone()).await {
+            match self.try_origin(region, origin, require).await {
                 Err(Missed::Next(problem)) => last = Missed::Next(problem),
                 done => return done,
             }
@@ -200,7 +208,7 @@ impl<'a> Outbound<'a> {
             if let Some(store) = self.store {
                 let (name, required) = (
                     &snapshot.plan.regions.of(region).name,
-                    &self.visit.token.vector,
+                    &self.visit.token().vector,
                 );
                 self.leave_out_unfit(store, name, &mut origins);
                 let applied = store.applied;
@@ -234,20 +242,35 @@ impl<'a> Outbound<'a> {
 
     /// Whether an origin is known to have all that the client must see.
     fn is_known_to_have_all(&self, region: RegionId, origin: OriginId) -> bool {
-        let required = &self.visit.token.vector;
+        let required = &self.visit.token().vector;
+        let Some(store) = self.store.filter(|_| !required.is_empty()) else {
+            return required.is_empty();
+        };
+        let repeat = self.repeat(&store);
+        if repeat.is_some_and(|repeat| repeat.had_all(origin)) {
+            return true;
+        }
         let name = &self.live.snapshot.plan.regions.of(region).name;
-        let origin = self.live.routes.origin(origin);
-        required.is_empty()
-            || self
-                .store
-                .is_some_and(|store| store.applied.origin_has(name, origin, required))
+        let url = self.live.routes.origin(origin);
+        let has_all = store.applied.origin_has(name, url, required);
+        if let Some(repeat) = repeat.filter(|_| has_all) {
+            repeat.note_had_all(origin);
+        }
+        has_all
+    }
+
+    /// What reads that ask the same have come to, if nothing has changed since. What is noted there while something
+    /// does change is never looked at again.
+    pub(super) fn repeat(&self, store: &Store<'_>) -> Option<&'a Repeat> {
+        let repeat = self.repeat.filter(|_| self.visit.is_as_carried());
+        repeat.filter(|repeat| repeat.stands_still(store.applied))
     }
 
     async fn try_origin(
         &mut self,
         region: RegionId,
         origin: OriginId,
-        require: Option<http::HeaderValue>,
+        require: Option<&http::HeaderValue>,
     ) -> Result<Forwarded, Missed> {
         let admitted = self.admit(region)?;
         let Some(body) = self.body.take() else {
@@ -258,31 +281,36 @@ impl<'a> Outbound<'a> {
         let copy = body.copy();
         self.kept = body.copy();
         match require {
-            Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require),
+            Some(require) => self.parts.headers.insert(MERIDIAN_REQUIRE, require.clone()),
             None => self.parts.headers.remove(MERIDIAN_REQUIRE),
         };
         let (body, back) = self.replayed(origin, body);
         let trying = Trying::new(region, origin);
         let asked_at_ms = clock::steady_ms_at(trying.began.into_std());
+        self.began.get_or_insert(trying.began);
         let had_all = self.is_known_to_have_all(region, origin);
         // Before it is known: whoever gives up waiting must take it for sent.
         let sent_before = self.sent_to.replace(region);
         match self.exchange(trying, body, copy.as_ref()).await {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.
+                let answered = Instant::now();
+                let answered_at_ms = clock::steady_ms_at(answered.into_std());
+                let times = (asked_at_ms, answered_at_ms);
                 self.take_answer(Forwarded {
-                    said: self.learn(region, origin, &response, asked_at_ms),
+                    said: self.learn(region, origin, &response, times),
                     response,
                     lease,
                     admitted,
                     region,
                     origin,
                     asked_at_ms,
+                    answered_at_ms,
                     had_all,
                     mark: None,
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,
-                    origin_time: trying.began.elapsed(),
+                    origin_time: answered.saturating_duration_since(trying.began),
                 })
             }
             Exchanged::Unsent(problem, body) => {
@@ -400,18 +428,14 @@ impl<'a> Outbound<'a> {
         region: RegionId,
         origin: OriginId,
         response: &Response<Source>,
-        asked_at_ms: u64,
+        times: (u64, u64),
     ) -> Said {
         let Some(store) = self.store else {
             return Said::default();
         };
         let name = &self.live.snapshot.plan.regions.of(region).name;
-        store.learn(
-            name,
-            self.live.routes.origin(origin),
-            response.headers(),
-            asked_at_ms,
-        )
+        let origin = self.live.routes.origin(origin);
+        store.learn(name, origin, response.headers(), times)
     }
 
     /// The name of the region to which something was sent.

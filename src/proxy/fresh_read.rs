@@ -40,13 +40,13 @@ impl Outbound<'_> {
         store: &Store<'_>,
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
-        if self.visit.token.is_empty() {
+        if self.visit.token().is_empty() {
             return Box::pin(self.forward_unasked(ranked)).await;
         }
-        let deadline = Instant::now() + store.consistency.wait;
         let ready = self.first_ready(ranked);
         if let Some(leg) = ready {
-            match self.try_region(leg.region, self.require(store)).await {
+            let require = self.require(store);
+            match self.try_region(leg.region, require.as_ref()).await {
                 Ok(forwarded) => {
                     if let Ok(forwarded) = self.weigh(store, forwarded) {
                         return Ok(forwarded.marked(leg.mark()));
@@ -57,6 +57,8 @@ impl Outbound<'_> {
                 }
             }
         }
+        let began = self.began.unwrap_or_else(Instant::now);
+        let deadline = began + store.consistency.wait;
         Box::pin(self.forward_fresh(store, ranked, deadline, ready.is_some())).await
     }
 
@@ -112,7 +114,7 @@ impl Outbound<'_> {
 
     fn leg(&self, choice: Choice) -> Leg {
         let name = &self.live.snapshot.plan.regions.of(choice.region).name;
-        let pin = self.visit.token.pin.as_ref();
+        let pin = self.visit.token().pin.as_ref();
         Leg {
             region: choice.region,
             rank: choice.rank,
@@ -147,7 +149,8 @@ impl Outbound<'_> {
 
     /// Reads from a region with `Meridian-Require`; only an answer that shows the client's writes counts.
     async fn read(&mut self, store: &Store<'_>, region: RegionId) -> Result<Read, Missed> {
-        let forwarded = self.try_region(region, self.require(store)).await?;
+        let require = self.require(store);
+        let forwarded = self.try_region(region, require.as_ref()).await?;
         Ok(match self.weigh(store, forwarded) {
             Ok(forwarded) => Read::Fresh(Box::new(forwarded)),
             Err(old) => Read::Old(old),
@@ -156,9 +159,9 @@ impl Outbound<'_> {
 
     /// What the region must see, as it is told.
     fn require(&self, store: &Store<'_>) -> Option<http::HeaderValue> {
-        let vector = &self.visit.token.vector;
-        let carried = self.carried.filter(|_| !vector.is_empty())?;
-        carried.require(vector, store)
+        let is_empty = self.visit.token().vector.is_empty();
+        let carried = self.carried.filter(|_| !is_empty)?;
+        carried.require(&self.visit, store)
     }
 
     /// The answer, if it shows what its client must see.
@@ -177,8 +180,23 @@ impl Outbound<'_> {
         Err(old)
     }
 
-    /// What an answer is worth.
+    /// What an answer is worth. Most say what the last one said.
     fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
+        let seen = forwarded.said.applied.as_ref();
+        let repeat = self.repeat(store).zip(seen);
+        if repeat.is_some_and(|(repeat, seen)| repeat.is_shown_by(seen)) {
+            return Judged::Shows;
+        }
+        let judged = self.judge_anew(store, forwarded);
+        if judged == Judged::Shows
+            && let Some((repeat, seen)) = self.repeat(store).zip(seen)
+        {
+            repeat.note_shown(seen);
+        }
+        judged
+    }
+
+    fn judge_anew(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
         let region = &self.live.snapshot.plan.regions.of(forwarded.region).name;
         let origin: &str = self.live.routes.origin(forwarded.origin);
         let asked = Asked {
@@ -218,7 +236,7 @@ impl Outbound<'_> {
         if Instant::now() >= deadline {
             return Ok(Read::Old(Old::UNASKED));
         }
-        let Some(wait) = store.applied.wait(name, &self.visit.token.vector) else {
+        let Some(wait) = store.applied.wait(name, &self.visit.token().vector) else {
             return Ok(self.give_up(store, region));
         };
         let mut turn = None;
@@ -233,7 +251,7 @@ impl Outbound<'_> {
                 return Ok(Read::Old(old));
             }
             drop(turn.take());
-            let required = &self.visit.token.vector;
+            let required = &self.visit.token().vector;
             let asker = Asker {
                 outbound: self,
                 store,

@@ -27,6 +27,7 @@ use super::onward::covers;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{Problem, Shed};
+use super::repeat::Repeat;
 use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
 use super::{beacon, http2, inbound};
@@ -155,12 +156,16 @@ pub(super) struct Asked<'a> {
     pub(super) service_id: ServiceId,
     pub(super) service: &'a Service,
     pub(super) host: String,
-    client: IpAddr,
+    pub(super) client: IpAddr,
     pub(super) trusted: bool,
     pub(super) access: Access,
     pub(super) store: Option<Store<'a>>,
     /// What it carries of the edge's own; none: nothing.
     pub(super) carried: Option<Arc<Carried>>,
+    /// What the last read came to that asked the same, if nothing has changed since.
+    pub(super) repeat: Option<Arc<Repeat>>,
+    /// How often what is known of positions had changed before it was looked at.
+    pub(super) changes: u64,
     /// The session of its tokens.
     pub(super) session: Option<u64>,
     pub(super) known: Known,
@@ -169,8 +174,8 @@ pub(super) struct Asked<'a> {
     pub(super) pace: Pace,
     /// The least bytes of its body in a second; 0: any.
     body_rate: u64,
-    /// When its head was read, on the steady clock.
-    now_ms: u64,
+    /// When its head was read.
+    pub(super) now: Now,
 }
 
 impl Asked<'_> {
@@ -191,7 +196,7 @@ impl<'a> Exchange<'a> {
         let wanted = parts.extensions.get::<Wanted>().cloned();
         let incoming = Arriving::request(incoming, self.journal).behind(wanted);
         let websocket = websocket::take(&mut parts)?;
-        let (asked, visit) = self.read_head(&parts)?;
+        let (mut asked, visit) = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
         }
@@ -200,7 +205,7 @@ impl<'a> Exchange<'a> {
             return Ok(answer);
         }
         let under_way = self.begin_write(&asked);
-        let decision = self.decide(&asked, &visit, &parts);
+        let decision = self.decide(&mut asked, &visit, &parts);
         let protocol = websocket.as_ref().map(|asked| asked.protocol.clone());
         self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
@@ -220,12 +225,14 @@ impl<'a> Exchange<'a> {
             store: asked.store,
             visit,
             carried: asked.carried.as_deref(),
+            repeat: asked.repeat.as_deref(),
             access: asked.access,
             activity: asked.pace.activity.clone(),
             kept: None,
             last_resort: None,
             answered: None,
             trying: None,
+            began: None,
             sent_to: None,
             retries_left: asked.service.retries.attempts,
             journal: self.journal,
@@ -310,8 +317,9 @@ impl<'a> Exchange<'a> {
         let carried = self.connection.recognized.read(&parts.headers, &reader);
         let session = reader.session;
         let known = session.find(carried.as_deref(), &parts.headers, client);
-        let tokens = carried.as_ref().map_or(&[][..], |carried| &carried.tokens);
-        let visit = store.map_or_else(Visit::default, |store| store.visit(tokens, access, now));
+        let begun = store.zip(carried.as_ref());
+        let begun = begun.map(|(store, carried)| self.begin(&store, carried, client, access, now));
+        let (visit, repeat, changes) = begun.unwrap_or_default();
         let asked = Asked {
             pace: self.pace(service),
             // Its messages come when there is something to say.
@@ -328,10 +336,12 @@ impl<'a> Exchange<'a> {
             host,
             client,
             store,
-            session: visit.valid.then_some(visit.token.session),
+            session: visit.valid.then_some(visit.token().session),
             carried,
+            repeat,
+            changes,
             known,
-            now_ms: now.steady_ms,
+            now,
         };
         Ok((asked, visit))
     }
@@ -376,7 +386,16 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn decide(&self, asked: &Asked<'_>, visit: &Visit, parts: &Parts) -> Decision {
+    fn decide(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
+        let decision = match &asked.repeat {
+            Some(repeat) => repeat.decision.clone(),
+            None => self.decide_anew(asked, visit, parts),
+        };
+        self.journal.inspect(|journal| journal.decided(&decision));
+        decision
+    }
+
+    fn decide_anew(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
         let snapshot = &self.live.snapshot;
         let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
         let residency =
@@ -392,7 +411,7 @@ impl<'a> Exchange<'a> {
             Writes::Home { key, .. } => inbound::key(key, parts),
             Writes::Nearest | Writes::Primary { .. } => None,
         };
-        let token = &visit.token;
+        let token = visit.token();
         let ask = Ask {
             service: asked.service_id,
             place,
@@ -408,11 +427,13 @@ impl<'a> Exchange<'a> {
                     .pin
                     .as_ref()
                     .and_then(|pin| snapshot.plan.region(&pin.region)),
-                now_ms: asked.now_ms,
+                now_ms: asked.now.steady_ms,
             },
         };
-        let decision = steer(snapshot, &ask, asked.known.draw);
-        self.journal.inspect(|journal| journal.decided(&decision));
+        let decision = Arc::new(steer(snapshot, &ask, asked.known.draw));
+        if visit.is_as_carried() && decision.lasts(snapshot, &ask) {
+            self.note_repeat(asked, &decision);
+        }
         decision
     }
 

@@ -60,13 +60,16 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
 /// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
 pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
     let takes_trailers = lists(headers, &TE, "trailers");
-    let named = headers
-        .get_all(CONNECTION)
-        .iter()
-        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
-        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok());
-    let unnamed = headers.keys().filter(|name| ends_here(name.as_str()));
-    let ending: SmallVec<[HeaderName; 8]> = named.chain(unnamed.cloned()).collect();
+    let mut ending: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    for (name, value) in &*headers {
+        if *name == CONNECTION {
+            let named = value.as_bytes().split(|byte| *byte == b',');
+            ending.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+        }
+        if ends_here(name.as_str()) {
+            ending.push(name.clone());
+        }
+    }
     for name in ending {
         headers.remove(name);
     }

@@ -85,6 +85,7 @@ impl Outbound<'_> {
             store: self.store,
             visit: self.visit.clone(),
             carried: self.carried,
+            repeat: self.repeat,
             access: self.access,
             activity: Arc::new(Activity::new()),
             kept: None,
@@ -92,6 +93,7 @@ impl Outbound<'_> {
             answered: None,
             sent_to: None,
             trying: None,
+            began: None,
             retries_left: self.retries_left.saturating_sub(1),
             retrying: None,
         }

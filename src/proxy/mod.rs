@@ -47,6 +47,7 @@ mod pool;
 mod prepare;
 mod preread;
 mod problem;
+mod repeat;
 mod replay;
 mod retry;
 mod routes;

@@ -15,7 +15,7 @@ use crate::clock;
 use crate::config::plan::Access;
 use crate::control::Control;
 use crate::ids::{OriginId, RegionId, ServiceId};
-use crate::positions::{Minted, Reissue, Sessions, Visit};
+use crate::positions::{Minted, Now, Reissue, Sessions, Visit};
 
 /// A write of a session that is under way, until this is dropped.
 pub(super) struct UnderWay {
@@ -63,7 +63,8 @@ impl Heed for Trailers {
         };
         let name = &self.live.snapshot.plan.regions.of(self.region).name;
         let origin = self.live.routes.origin(self.origin);
-        let said = store.learn(name, origin, trailers, self.asked_at_ms);
+        let times = (self.asked_at_ms, clock::steady_ms());
+        let said = store.learn(name, origin, trailers, times);
         let own = said.applied.as_ref().and_then(|applied| applied.get(name));
         let minted = match (said.committed, own.filter(|_| self.is_open)) {
             (Some((writer, position)), _) => Minted::At(writer, position),
@@ -104,7 +105,12 @@ impl<'a> Exchange<'a> {
             let minted = Store::minted(name, forwarded.response.status(), &forwarded.said);
             forwarded.reissue = store.wrote(visit, minted);
         } else if let Some(served) = forwarded.mark {
-            let (mark, reissue) = store.served(visit, served);
+            // What is remembered of a session may end a little late, and a pin too, but not early.
+            let now = Now {
+                steady_ms: forwarded.answered_at_ms,
+                ..asked.now
+            };
+            let (mark, reissue) = store.served(visit, served, now);
             (forwarded.mark, forwarded.reissue) = (Some(mark), reissue);
         }
     }
@@ -150,6 +156,5 @@ impl<'a> Exchange<'a> {
 fn may_have_trailers(response: &Response<Source>, is_needed: bool) -> bool {
     let headers = response.headers();
     response.version() == Version::HTTP_2
-        || headers.contains_key(TRAILER)
-        || is_needed && !headers.contains_key(CONTENT_LENGTH)
+        || !headers.contains_key(CONTENT_LENGTH) && (is_needed || headers.contains_key(TRAILER))
 }

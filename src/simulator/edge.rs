@@ -6,14 +6,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::repeat::{Moment, Repeats};
 use crate::config::load_text;
-use crate::config::plan::{Access, Key, Plan, Service, WhenUnsatisfiable};
+use crate::config::plan::{Access, Key, Plan, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{StoreNow, World, remember, restore};
 use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
     Applied, Keyring, Leg, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
+    Words,
 };
 use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
@@ -137,6 +139,9 @@ pub(super) struct Edge {
     said_at_ms: BTreeMap<At, u64>,
     /// Until when regions' health paths are not asked.
     silent_until_ms: BTreeMap<usize, u64>,
+    /// How often a member's state was set.
+    settings: u64,
+    repeats: Repeats,
 }
 
 /// Both keys are known to all from the start; which one signs is turned by a reload.
@@ -166,6 +171,8 @@ impl Edge {
             file: Default::default(),
             said_at_ms: BTreeMap::new(),
             silent_until_ms: BTreeMap::new(),
+            settings: 0,
+            repeats: Repeats::default(),
         };
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
@@ -262,6 +269,7 @@ impl Edge {
     }
 
     fn member(&mut self, region: usize) -> &mut crate::steering::MemberState {
+        self.settings += 1;
         let state = Arc::make_mut(self.snapshot.services.of_mut(ServiceId::at(0)));
         &mut state.members[region]
     }
@@ -285,13 +293,28 @@ impl Edge {
             now_ms: self.steady(now_ms),
         };
         match heard.asked_at_ms {
-            Some(_) => drop(self.applied().report(report)),
+            Some(_) => self.hear_words(report),
             None => drop(self.applied().push(report)),
         }
         if self.applied().origin(NAMES[region], &origin) == heard.said {
             let said_at_ms = self.said_at_ms.entry((region, replica)).or_default();
             *said_at_ms = heard.said_at_ms.max(*said_at_ms);
         }
+    }
+
+    /// What an origin was asked for, as it writes that.
+    fn hear_words(&self, report: Report<'_>) {
+        let text = report.applied.to_string();
+        let words = Words {
+            region: report.region,
+            origin: report.origin,
+            form: VersionForm::Integer,
+            text: text.as_bytes(),
+            asked_at_ms: report.asked_at_ms,
+            now_ms: report.now_ms,
+        };
+        let said = || Some(report.applied.clone());
+        drop(self.applied().report_words(words, said));
     }
 
     /// When an origin said the latest that is believed of it.
@@ -306,25 +329,45 @@ impl Edge {
         let tokens = token.and_then(open);
         let mut visit = Visit::begin(tokens, &self.sessions, self.applied(), now);
         if access == Access::Read {
+            self.repeats
+                .check_unsifted(&visit, self.applied(), self.moment());
             visit.sift(self.applied());
         }
         visit
     }
 
-    pub(super) fn decide(&self, visit: &Visit, access: Access, now_ms: u64, draw: u64) -> Decision {
+    fn moment(&self) -> Moment {
+        (self.settings, self.applied().changes())
+    }
+
+    /// Where a request would be sent, and whether that was remembered.
+    pub(super) fn decide(
+        &self,
+        visit: &Visit,
+        access: Access,
+        now_ms: u64,
+        draw: u64,
+    ) -> (Decision, bool) {
         let service = ServiceId::at(0);
         let address = "192.0.2.77".parse().unwrap();
         let (place, _) = self.snapshot.clients.locate(service, address);
-        let pin = visit.token.pin.as_ref();
+        let pin = visit.token().pin.as_ref();
         let ask = Ask {
             require: Require {
-                vector: (!visit.token.vector.is_empty()).then_some(&visit.token.vector),
+                vector: (!visit.token().vector.is_empty()).then_some(&visit.token().vector),
                 pin: pin.and_then(|pin| self.snapshot.plan.region(&pin.region)),
                 now_ms: self.steady(now_ms),
             },
             ..Ask::http(service, place, access)
         };
-        steer(&self.snapshot, &ask, Draw(draw))
+        let decision = steer(&self.snapshot, &ask, Draw(draw));
+        if access == Access::Write {
+            return (decision, false);
+        }
+        let found = (&decision, decision.lasts(&self.snapshot, &ask));
+        let repeats = &self.repeats;
+        let is_repeated = repeats.check(visit, self.applied(), self.moment(), found);
+        (decision, is_repeated)
     }
 
     pub(super) fn service(&self) -> &Service {
@@ -338,7 +381,7 @@ impl Edge {
 
     /// Regions as steering ranked them, for a course through them.
     pub(super) fn legs(&self, visit: &Visit, decision: &Decision) -> Vec<Leg> {
-        let pin = visit.token.pin.as_ref();
+        let pin = visit.token().pin.as_ref();
         let leg = |choice: &Choice| Leg {
             region: choice.region,
             rank: choice.rank,

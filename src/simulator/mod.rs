@@ -14,6 +14,7 @@ mod client;
 mod edge;
 mod fault;
 mod random;
+mod repeat;
 mod run;
 mod store;
 
@@ -74,6 +75,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.timed_out,
         all.left,
         all.crashes,
+        all.repeated,
     ];
     assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
 }

@@ -94,7 +94,7 @@ struct Request {
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (client, tab, edge, token) = (self.client, self.tab, self.edge, &self.visit.token);
+        let (client, tab, edge, token) = (self.client, self.tab, self.edge, &self.visit.token());
         let what = self
             .write
             .map_or("reads".into(), |write| format!("writes w{write}"));
@@ -159,6 +159,7 @@ pub(super) struct Seen {
     pub(super) timed_out: u64,
     pub(super) left: u64,
     pub(super) crashes: u64,
+    pub(super) repeated: u64,
 }
 
 impl Seen {
@@ -177,6 +178,7 @@ impl Seen {
             (&mut self.timed_out, other.timed_out),
             (&mut self.left, other.left),
             (&mut self.crashes, other.crashes),
+            (&mut self.repeated, other.repeated),
         ];
         for (sum, more) in pairs {
             *sum += more;

@@ -9,6 +9,7 @@ mod chances;
 mod decision;
 mod draw;
 mod fresh;
+mod lasting;
 mod rank;
 mod share;
 mod snapshot;

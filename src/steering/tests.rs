@@ -8,6 +8,7 @@ mod any_world;
 mod chances;
 mod constraints;
 mod freshness;
+mod lasting;
 mod policies;
 mod properties;
 mod scene;

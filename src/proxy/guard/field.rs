@@ -9,6 +9,9 @@ use super::{PARSED_FIELDS, Refusal};
 /// Room for the fields of most heads, and for what the edge adds to them.
 const FIELDS: usize = 24;
 
+static TOKEN: HeaderName = HeaderName::from_static("meridian-token");
+static APPLIED: HeaderName = HeaderName::from_static("meridian-applied");
+
 /// A line without its CRLF.
 pub(super) fn line(text: &[u8]) -> Result<&[u8], Refusal> {
     text.strip_suffix(b"\r\n")
@@ -67,7 +70,7 @@ pub(super) fn read_head_fields<'a>(
             return Err(Refusal::TooManyFields);
         }
         let (name, value) = split_field(line(field)?)?;
-        let name = HeaderName::from_bytes(name).map_err(|_| NO_TOKEN)?;
+        let name = field_name(name)?;
         framing.add(name.as_str().as_bytes(), value)?;
         let value = HeaderValue::from_maybe_shared(text.slice_ref(value)).map_err(|_| NO_TEXT)?;
         if name != TRANSFER_ENCODING {
@@ -75,6 +78,15 @@ pub(super) fn read_head_fields<'a>(
         }
     }
     Ok((headers, framing.check()?))
+}
+
+/// A name. Those of positions come often, in these spellings, and need not be made anew each time.
+fn field_name(text: &[u8]) -> Result<HeaderName, Refusal> {
+    match text {
+        b"meridian-token" | b"Meridian-Token" => Ok(TOKEN.clone()),
+        b"meridian-applied" | b"Meridian-Applied" => Ok(APPLIED.clone()),
+        _ => HeaderName::from_bytes(text).map_err(|_| NO_TOKEN),
+    }
 }
 
 /// Whether another message may follow one of this version with these fields on its connection (RFC 9112 §9.3).
@@ -101,7 +113,8 @@ pub(super) fn split_field(text: &[u8]) -> Result<(&[u8], &[u8]), Refusal> {
             "a field goes on in the next line (obs-fold)",
         ));
     }
-    let colon = memchr::memchr(b':', text);
+    // Names are short: looking at each byte takes less than a search that is made for many.
+    let colon = text.iter().position(|byte| *byte == b':');
     let colon = colon.ok_or(Refusal::Malformed("a field has no colon"))?;
     let (name, value) = text.split_at(colon);
     Ok((name, trim_blanks(value.get(1..).unwrap_or_default())))

@@ -67,7 +67,7 @@ impl Run {
         request.is_sent = true;
         request.asked_at_ms = self.now_ms;
         let edge = &self.edges[request.edge];
-        let required = &request.visit.token.vector;
+        let required = &request.visit.token().vector;
         let (name, origin) = (NAMES[region], edge.origin(region, at.1));
         request.had_all = edge.applied().origin_has(name, &origin, required);
         request.attempt += 1;
@@ -98,7 +98,7 @@ impl Run {
         let first = self.random.below(count);
         let edge = &self.edges[request.edge];
         let (name, applied) = (NAMES[region], edge.applied());
-        let required = &request.visit.token.vector;
+        let required = &request.visit.token().vector;
         let now_ms = edge.steady(self.now_ms);
         let order = (0..count).map(|step| (first + step) % count);
         let worth = |replica: &usize| {
@@ -119,7 +119,8 @@ impl Run {
             return;
         };
         let (edge, is_whole) = (request.edge, request.is_whole);
-        let required = (request.stage == Stage::Fresh).then(|| request.visit.token.vector.clone());
+        let required =
+            (request.stage == Stage::Fresh).then(|| request.visit.token().vector.clone());
         let way = self.way();
         let tried = if !self.reaches(edge, at.0) {
             Some(Try::Unsent)
@@ -180,7 +181,7 @@ impl Run {
                     .speech
                     .commits
                     .then(|| (region.name.clone(), position)),
-                applied: region.speech.answers.then_some(applied),
+                applied: region.speech.answers.then(|| applied.into()),
             },
             outcome: Outcome::Accepted,
             is_conflict: false,
@@ -197,7 +198,7 @@ impl Run {
         Answer {
             said: Said {
                 committed: None,
-                applied: speaks.then(|| region.applied(at.1)),
+                applied: speaks.then(|| region.applied(at.1).into()),
             },
             outcome: Outcome::Accepted,
             is_conflict: !region.speech.is_silent() && region.refuses && !satisfies,
@@ -271,7 +272,7 @@ impl Run {
         }
         if let Some(applied) = &answer.said.applied {
             let heard = Heard {
-                said: applied.clone(),
+                said: Vector::clone(applied),
                 asked_at_ms: Some(request.asked_at_ms),
                 said_at_ms: answer.said_at_ms,
             };

@@ -81,7 +81,7 @@ impl Run {
                 continue;
             }
             let edge = &self.edges[request.edge];
-            let (vector, now_ms) = (&request.visit.token.vector, edge.steady(self.now_ms));
+            let (vector, now_ms) = (&request.visit.token().vector, edge.steady(self.now_ms));
             let standing = edge
                 .applied()
                 .standing(NAMES[waiting.region], vector, now_ms);

@@ -51,11 +51,12 @@ impl Run {
         let jar = self.clients[client].jar.clone();
         let visit = self.edges[edge].visit(jar.as_deref(), access, now_ms);
         let draw = self.random.draw();
-        let decision = self.edges[edge].decide(&visit, access, now_ms, draw);
+        let (decision, is_repeated) = self.edges[edge].decide(&visit, access, now_ms, draw);
+        self.seen.repeated += u64::from(is_repeated);
         let known = &self.edges[edge];
         let when_unsatisfiable = known.when_unsatisfiable();
         let course = Course::new(known.legs(&visit, &decision), when_unsatisfiable);
-        let must_see = !is_write && visit.valid && !visit.token.is_empty();
+        let must_see = !is_write && visit.valid && !visit.token().is_empty();
         let retries_left = known.service().retries.attempts;
         let write = is_write.then(|| {
             self.writes += 1;
@@ -67,7 +68,7 @@ impl Run {
             edge,
             write,
             session: if visit.valid {
-                visit.token.session
+                visit.token().session
             } else {
                 self.random.draw()
             },

@@ -66,7 +66,7 @@ impl Run {
         if request.write.is_some() && request.visit.valid {
             let sessions = &self.edges[request.edge].sessions;
             let now_ms = self.edges[request.edge].steady(self.now_ms);
-            sessions.end_write(request.visit.token.session, now_ms);
+            sessions.end_write(request.visit.token().session, now_ms);
         }
     }
 
@@ -75,7 +75,7 @@ impl Run {
             return self.pass_on(id, request, at, answer, None);
         }
         let Some(leg) = request.leg else { return };
-        if request.visit.token.is_empty() {
+        if request.visit.token().is_empty() {
             let best = request.course.by_rank().first().map(|leg| leg.region);
             let mark = ask_any_mark(best, leg.region);
             return self.pass_on(id, request, at, answer, Some(mark));

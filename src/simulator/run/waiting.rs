@@ -64,7 +64,7 @@ impl Run {
     pub(super) fn takes_place(&mut self, id: u64, request: &mut Request, leg: Leg) -> bool {
         let region = leg.region.index();
         let applied = self.edges[request.edge].applied();
-        let wait = applied.wait(&NAMES[region].into(), &request.visit.token.vector);
+        let wait = applied.wait(&NAMES[region].into(), &request.visit.token().vector);
         request.waiting = wait.map(|wait| Waiting {
             region,
             wait: Arc::new(wait),
@@ -81,7 +81,7 @@ impl Run {
 
     /// A read was answered too early, and waits.
     pub(super) fn wait(&mut self, id: u64, mut request: Request, old: Old) {
-        let required = request.visit.token.vector.clone();
+        let required = request.visit.token().vector.clone();
         if let Some(waiting) = &mut request.waiting {
             waiting.last = old;
             waiting.asks = None;

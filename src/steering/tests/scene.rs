@@ -194,6 +194,11 @@ services:
 
     /// What is decided for a client.
     pub(super) fn decide(&self, client: &Client<'_>) -> Decision {
+        self.decide_lasting(client).0
+    }
+
+    /// What is decided for a client, and whether that lasts.
+    pub(super) fn decide_lasting(&self, client: &Client<'_>) -> (Decision, bool) {
         let service = ServiceId::at(0);
         let address: IpAddr = client.from.unwrap_or(SOMEWHERE).parse().unwrap();
         let (place, _) = self.snapshot.clients.locate(service, address);
@@ -213,7 +218,9 @@ services:
             },
             ..Ask::http(service, place, client.access)
         };
-        steer(&self.snapshot, &ask, Draw(client.draw))
+        let decision = steer(&self.snapshot, &ask, Draw(client.draw));
+        let lasts = decision.lasts(&self.snapshot, &ask);
+        (decision, lasts)
     }
 
     /// A decision in one line: the regions in order after what kind of decision it is.
