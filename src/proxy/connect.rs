@@ -13,7 +13,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::http1::Http1;
-use super::http2::Http2;
+use super::http2::{Http2, Place};
 use super::pool::Endpoint;
 use super::problem::Problem;
 use crate::config::plan::{OriginScheme, OriginUrl};
@@ -23,7 +23,7 @@ pub(super) enum Sender {
     /// One exchange at a time.
     Http1(Http1),
     /// Many at once.
-    Http2(Http2),
+    Http2(Place),
 }
 
 /// Which HTTP versions will do.
@@ -148,9 +148,11 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let http2 = Http2::open(stream).await;
-    http2
+    let http2 = http2.map_err(|error| unreachable(url, &error.to_string()))?;
+    let place = http2.place();
+    place
         .map(Sender::Http2)
-        .map_err(|error| unreachable(url, &error.to_string()))
+        .ok_or_else(|| unreachable(url, "it takes no request on a new connection"))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::body::{Body, Source};
 use super::connect::{self, Sender};
 use super::expect::Wanted;
 use super::http1::{Http1, RequestHead, Unanswered};
-use super::http2::{self, Http2, check_answer};
+use super::http2::{self, Place, check_answer};
 use super::interim::Interim;
 use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
@@ -104,9 +104,9 @@ pub(super) async fn exchange(
         let stale = lease.reused && attempt < MOST_STALE;
         let sent = match sender {
             Sender::Http1(http1) => send(http1, lease, endpoint, parts, body, patience).await,
-            Sender::Http2(http2) => {
+            Sender::Http2(place) => {
                 // Boxed: its future is larger, and no part of every request's.
-                Box::pin(send_http2(http2, lease, endpoint, parts, body, patience)).await
+                Box::pin(send_http2(place, lease, endpoint, parts, body, patience)).await
             }
         };
         match sent {
@@ -181,7 +181,7 @@ fn out_of_patience(endpoint: &Endpoint<'_>, limit: Duration) -> Exchanged {
 }
 
 async fn send_http2(
-    http2: Http2,
+    place: Place,
     lease: Lease,
     endpoint: &Endpoint<'_>,
     parts: &Parts,
@@ -189,7 +189,7 @@ async fn send_http2(
     patience: Patience<'_>,
 ) -> Exchanged {
     let opens_websocket = is_asked_for(&parts.headers);
-    if opens_websocket && let Err(problem) = announced(&http2, endpoint).await {
+    if opens_websocket && let Err(problem) = announced(&place, endpoint).await {
         return Exchanged::Unsent(problem, body);
     }
     let request = match address(endpoint, parts, body) {
@@ -197,7 +197,7 @@ async fn send_http2(
         Err(problem) => return Exchanged::Lost(problem),
     };
     patience.activity.touch();
-    let asking = http2.ask(request, |said| {
+    let asking = place.ask(request, |said| {
         hear(parts, patience.interim, said.status(), said.headers());
     });
     match patience.wait(asking).await {
@@ -217,8 +217,8 @@ async fn send_http2(
 
 /// Waits until an HTTP/2 origin has said that it takes WebSockets: its settings come with its first bytes, which
 /// a new connection has not read yet.
-async fn announced(http2: &Http2, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
-    let mut announced = http2.takes_websockets.clone();
+async fn announced(place: &Place, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
+    let mut announced = place.takes_websockets();
     let said = announced.wait_for(Option::is_some);
     let said = tokio::time::timeout(SETTINGS_WITHIN, said).await;
     if let Ok(Ok(said)) = said

@@ -73,10 +73,12 @@ impl Interim {
 
     /// What is to be sent.
     pub(super) fn take(&self) -> Vec<Response<()>> {
-        if !self.0.is_waiting.swap(false, Ordering::Acquire) {
+        if !self.0.is_waiting.load(Ordering::Acquire) {
             return Vec::new();
         }
-        std::mem::take(&mut *self.waiting()).heads
+        let mut waiting = self.waiting();
+        self.0.is_waiting.store(false, Ordering::Relaxed);
+        std::mem::take(&mut *waiting).heads
     }
 
     /// Moves what is to be sent over HTTP/1.1 to the end of `waiting`, which bounds that with it.

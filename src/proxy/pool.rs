@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use tokio::task::unconstrained;
 use tokio::time::Instant;
 
 use super::access_log::Tried;
@@ -15,7 +14,7 @@ use super::body::{BodyError, Held};
 use super::connect::{Sender, Wanted, connect};
 use super::context::Worker;
 use super::http1::Http1;
-use super::http2::Http2;
+use super::http2::{Http2, Place};
 use super::origin_tls::OriginTls;
 use super::problem::Problem;
 use super::witness::Testimony;
@@ -26,9 +25,6 @@ const MOST_IDLE: usize = 128;
 
 /// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
-
-/// A kept connection of HTTP/2 that is not ready within this is left alone: it should be at once.
-const READY_WITHIN: Duration = Duration::from_millis(100);
 
 /// How often kept connections are looked after.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
@@ -53,7 +49,8 @@ struct Shelf {
 struct Kept {
     /// The most recently used last.
     http1: Vec<(Http1, Instant)>,
-    http2: Option<Http2>,
+    /// Those on which all requests are that their origin takes, and one more.
+    http2: Vec<(Http2, Instant)>,
 }
 
 /// A connection in use, which the exchange itself has.
@@ -86,12 +83,10 @@ impl Pool {
         wanted: Wanted,
     ) -> Result<(Sender, Lease), Problem> {
         let shelf = self.shelf(endpoint);
-        if wanted == Wanted::Any {
-            while let Some(sender) = shelf.take() {
-                if let Some(sender) = usable(sender).await {
-                    return Ok((sender, Lease::of(shelf, true)));
-                }
-            }
+        if wanted == Wanted::Any
+            && let Some(sender) = shelf.take()
+        {
+            return Ok((sender, Lease::of(shelf, true)));
         }
         // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
         Box::pin(shelf.fresh(endpoint, wanted)).await
@@ -128,8 +123,7 @@ impl Pool {
 pub(super) async fn keep_swept(worker: Arc<Worker>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        // tokio would have a task's later reads wait for its next turn, as if nothing had come.
-        unconstrained(async { worker.pool.sweep() }).await;
+        worker.pool.sweep();
     }
 }
 
@@ -151,21 +145,19 @@ impl Shelf {
         wanted: Wanted,
     ) -> Result<(Sender, Lease), Problem> {
         let sender = connect(endpoint, wanted).await?;
-        if let Sender::Http2(sender) = &sender {
-            lock(&self.kept).http2 = Some(sender.clone());
+        if let Sender::Http2(place) = &sender {
+            let http2 = place.connection().clone();
+            lock(&self.kept).http2.push((http2, Instant::now()));
         }
         Ok((sender, Lease::of(self, false)))
     }
 
     fn take(&self) -> Option<Sender> {
         let mut kept = lock(&self.kept);
-        if let Some(http2) = &mut kept.http2 {
-            if !http2.is_closed() {
-                return Some(Sender::Http2(http2.clone()));
-            }
-            kept.http2 = None;
-        }
         let now = Instant::now();
+        if let Some(place) = kept.place(now) {
+            return Some(Sender::Http2(place));
+        }
         while let Some((mut sender, since)) = kept.http1.pop() {
             if now.duration_since(since) > IDLE_FOR {
                 kept.http1.clear(); // Those below are older still.
@@ -191,16 +183,31 @@ impl Shelf {
         kept.http1.retain_mut(|(sender, since)| {
             now.duration_since(*since) <= IDLE_FOR && sender.is_quiet()
         });
+        kept.sweep_http2(now);
     }
 }
 
-/// The sender once it takes a request; none if it is closed.
-async fn usable(mut sender: Sender) -> Option<Sender> {
-    if let Sender::Http2(http2) = &mut sender {
-        let ready = tokio::time::timeout(READY_WITHIN, http2.ready()).await;
-        return matches!(ready, Ok(Ok(()))).then_some(sender);
+impl Kept {
+    /// Room for a request over HTTP/2.
+    fn place(&mut self, now: Instant) -> Option<Place> {
+        self.http2.iter_mut().find_map(|(http2, used)| {
+            let place = http2.place().filter(|_| !http2.is_closed())?;
+            *used = now;
+            Some(place)
+        })
     }
-    Some(sender)
+
+    /// Lets go of what is closed or was not needed for long; the first connection of HTTP/2 is kept, and asked whether its
+    /// origin is there.
+    fn sweep_http2(&mut self, now: Instant) {
+        let mut is_first = true;
+        self.http2.retain(|(http2, used)| {
+            let is_wanted = is_first || !http2.is_idle() || now.duration_since(*used) <= IDLE_FOR;
+            let is_kept = is_wanted && !http2.is_closed();
+            is_first &= !is_kept;
+            is_kept
+        });
+    }
 }
 
 impl Lease {

@@ -18,6 +18,9 @@ use super::tunnel::{ClientSide, Tunnel};
 /// Bytes that are read from one side before they are written to the other.
 const CHUNK: usize = 16 << 10;
 
+/// How long a side may take to read what was said last and to end as well.
+const PARTING: Duration = Duration::from_secs(1);
+
 /// How often a connection looks whether its route is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
@@ -83,8 +86,8 @@ pub(super) async fn join(
     };
     let origin = tunnel(response);
     let journal = line.as_ref().map(Line::journal);
-    let (from_client, to_client) = tokio::io::split(client);
-    let (from_origin, to_origin) = tokio::io::split(origin);
+    let (mut from_client, mut to_client) = tokio::io::split(client);
+    let (mut from_origin, mut to_origin) = tokio::io::split(origin);
     let activity = Activity::new();
     let count_up = |bytes| {
         activity.touch();
@@ -97,15 +100,15 @@ pub(super) async fn join(
     let both = async {
         tokio::try_join!(
             pass(
-                from_client,
-                to_origin,
+                &mut from_client,
+                &mut to_origin,
                 count_up,
                 Broken::Client,
                 Broken::Origin
             ),
             pass(
-                from_origin,
-                to_client,
+                &mut from_origin,
+                &mut to_client,
                 count_down,
                 Broken::Origin,
                 Broken::Client
@@ -120,6 +123,21 @@ pub(super) async fn join(
     if let Some(journal) = journal {
         journal.ended(how, by, why);
     }
+    if how != "completed" {
+        let client = part(from_client, to_client);
+        tokio::join!(client, part(from_origin, to_origin));
+    }
+}
+
+/// Ends a side that the other has left, so that what was said last is not lost: a stream of HTTP/2 that is given up is reset
+/// before what waits in it.
+async fn part(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+    let parting = async {
+        to.shutdown().await?;
+        tokio::io::copy(&mut from, &mut tokio::io::sink()).await
+    };
+    // Who broke off fails at once, and who does not end in time is cut off.
+    let _ = tokio::time::timeout(PARTING, parting).await;
 }
 
 /// The connection, or stream, of an origin that has left HTTP.
@@ -147,8 +165,8 @@ fn ending(ended: Option<Option<Broken>>) -> (&'static str, &'static str, Option<
 
 /// Passes bytes on until the one side ends, and says so to the other.
 async fn pass(
-    mut from: impl AsyncRead + Unpin,
-    mut to: impl AsyncWrite + Unpin,
+    from: &mut (impl AsyncRead + Unpin),
+    to: &mut (impl AsyncWrite + Unpin),
     count: impl Fn(usize),
     reading: impl Fn(io::Error) -> Broken,
     writing: impl Fn(io::Error) -> Broken,

@@ -10,13 +10,15 @@ mod reading;
 mod request_head;
 mod serving;
 
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
 
 use http::Response;
 use hyper::ext::ReasonPhrase;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::unconstrained;
 
 use self::inbox::Inbox;
 use self::outbox::{Outbox, SendError};
@@ -59,9 +61,9 @@ impl Http1 {
     pub(super) fn is_quiet(&mut self) -> bool {
         let (mut nobody, mut byte) = (Context::from_waker(Waker::noop()), [0]);
         let mut buf = ReadBuf::new(&mut byte);
-        Pin::new(&mut self.io)
-            .poll_read(&mut nobody, &mut buf)
-            .is_pending()
+        let reading = poll_fn(|cx| Pin::new(&mut self.io).poll_read(cx, &mut buf));
+        // tokio would have a task that has read much wait for its next turn, as if nothing had come.
+        pin!(unconstrained(reading)).poll(&mut nobody).is_pending()
     }
 
     /// Sends a request and waits for the head of its answer. Interim answers are heard meanwhile.
@@ -75,7 +77,7 @@ impl Http1 {
         let mut unsent = body.copy();
         let mut outbox = head.with(body);
         let mut failed = None;
-        let answer = std::future::poll_fn(|cx| {
+        let answer = poll_fn(|cx| {
             if failed.is_none() {
                 match outbox.poll_send(&mut self.io, cx) {
                     Poll::Ready(Err(SendError::Body(error))) => {

@@ -54,6 +54,25 @@ async fn read(mut reading: Reading) -> (String, Option<Http1>) {
     (String::from_utf8(text).unwrap(), reading.take_connection())
 }
 
+#[tokio::test]
+async fn a_closed_connection_is_not_quiet_however_much_its_task_has_read() {
+    let (mut http1, origin) = connected();
+    drop(origin);
+    let (mut busy, mut sender) = duplex(1 << 10);
+    sender.write_all(&[7; 1 << 10]).await.unwrap();
+    let is_quiet = poll_fn(|cx| {
+        let mut byte = [0];
+        // Until tokio has the task wait for its next turn: there is more.
+        while Pin::new(&mut busy)
+            .poll_read(cx, &mut ReadBuf::new(&mut byte))
+            .is_ready()
+        {}
+        Poll::Ready(http1.is_quiet())
+    });
+    assert!(!is_quiet.await);
+    assert_eq!(busy.read_u8().await.unwrap(), 7);
+}
+
 /// A body in two frames and trailers, of unknown length.
 fn chunks() -> Body {
     let mut trailers = HeaderMap::new();

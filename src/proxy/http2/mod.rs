@@ -18,7 +18,7 @@ mod tunnel;
 mod tests;
 
 pub(super) use self::heard::Heard;
-pub(super) use self::origin::{Http2, Unanswered};
+pub(super) use self::origin::{Http2, Place, Unanswered};
 pub(super) use self::receiving::Receiving;
 pub(super) use self::rules::{check_answer, check_request};
 pub(super) use self::serving::serve;
@@ -28,6 +28,9 @@ pub(super) use self::serving::serve;
 /// bytes for each that has less: at this ratio a stream of messages of 29 bytes and more is held back by its own window
 /// before that.
 const STREAM_WINDOW: u32 = 512 << 10;
+
+/// The largest head of a message, bytes.
+const LARGEST_HEAD: u32 = 256 << 10;
 
 /// What the edge may be ahead of its peer on one stream, bytes.
 const STREAM_BUFFER: usize = 64 << 10;

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -13,13 +15,14 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
 
 use super::heard::{Heard, KeepAlive};
 use super::receiving::Receiving;
 use super::sending::{SendError, send_body};
-use super::{STREAM_BUFFER, STREAM_WINDOW};
+use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::announced::{Announced, Announcing};
-use crate::proxy::body::{Body, BodyError};
+use crate::proxy::body::{Body, BodyError, DISCARD};
 
 /// An idle origin is asked this often whether it is there.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -31,11 +34,31 @@ const CONNECTION_WINDOW: u32 = 1 << 30;
 /// The most interim answers before the final one: there is no end of them otherwise.
 const MOST_INTERIM: usize = 16;
 
+/// Requests at once on a connection whose origin has not said yet how many it takes (RFC 9113 §6.5.2 advises no fewer).
+pub(super) const MOST_AT_FIRST: usize = 100;
+
 /// A connection that requests may be sent on.
 #[derive(Clone)]
 pub(in crate::proxy) struct Http2 {
     requests: SendRequest<Bytes>,
-    pub(in crate::proxy) takes_websockets: Announced,
+    takes_websockets: Announced,
+    open: Arc<AtomicUsize>,
+}
+
+/// Room for one request on a connection. No more are begun than its origin takes: what would wait within the h2 crate is sent
+/// even if nobody waits for it any more.
+pub(in crate::proxy) struct Place {
+    connection: Http2,
+    taken: Taken,
+}
+
+/// What counts as long as a stream is open.
+pub(super) struct Taken(Arc<AtomicUsize>);
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Why there is no answer.
@@ -60,6 +83,8 @@ impl Http2 {
         let (stream, takes_websockets) = Announcing::new(stream, heard.clone());
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
+            .initial_max_send_streams(MOST_AT_FIRST)
+            .max_header_list_size(LARGEST_HEAD)
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(STREAM_BUFFER)
@@ -70,24 +95,52 @@ impl Http2 {
         Ok(Self {
             requests,
             takes_websockets,
+            open: Arc::default(),
         })
     }
 
     /// Whether it takes no more requests: it has ended, or its origin has said that it ends.
-    pub(in crate::proxy) fn is_closed(&mut self) -> bool {
+    pub(in crate::proxy) fn is_closed(&self) -> bool {
         let nobody = &mut Context::from_waker(Waker::noop());
-        matches!(self.requests.poll_ready(nobody), Poll::Ready(Err(_)))
+        matches!(
+            self.requests.clone().poll_ready(nobody),
+            Poll::Ready(Err(_))
+        )
     }
 
-    /// Waits until it takes a request.
-    pub(in crate::proxy) async fn ready(&mut self) -> Result<(), h2::Error> {
-        poll_fn(|cx| self.requests.poll_ready(cx)).await
+    /// Whether no request is open.
+    pub(in crate::proxy) fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
+    }
+
+    /// Room for a request, if its origin takes another.
+    pub(in crate::proxy) fn place(&self) -> Option<Place> {
+        let most = self.requests.current_max_send_streams();
+        let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
+        let another = |open: usize| (open < most).then_some(open + 1);
+        self.open.fetch_update(set, fetch, another).ok()?;
+        Some(Place {
+            connection: self.clone(),
+            taken: Taken(self.open.clone()),
+        })
+    }
+}
+
+impl Place {
+    /// The connection that it is on.
+    pub(in crate::proxy) fn connection(&self) -> &Http2 {
+        &self.connection
+    }
+
+    /// Whether its origin takes WebSockets, once it has said so.
+    pub(in crate::proxy) fn takes_websockets(&self) -> Announced {
+        self.connection.takes_websockets.clone()
     }
 
     /// Sends a request and waits for the head of its answer. Interim answers are heard meanwhile. What is left of the
     /// request when the answer begins is sent on.
     pub(in crate::proxy) async fn ask(
-        mut self,
+        self,
         request: Request<Body>,
         heard: impl Fn(&Response<()>),
     ) -> Result<Response<Receiving>, Unanswered> {
@@ -98,7 +151,8 @@ impl Http2 {
         }
         let is_all = !is_tunnel && body.is_end_stream();
         let request = Request::from_parts(head, ());
-        let (answer, stream) = match self.requests.send_request(request, is_all) {
+        let mut requests = self.connection.requests;
+        let (answer, stream) = match requests.send_request(request, is_all) {
             Ok(sent) => sent,
             Err(error) => return Err(Unanswered::Unsent(error, body)),
         };
@@ -109,13 +163,48 @@ impl Http2 {
         };
         let mut rest = stream.map(|stream| upload(body, stream));
         let answer = wait(answer, &mut rest, heard).await?;
-        if let Some(rest) = rest {
-            tokio::spawn(rest);
-        }
+        let taken = Arc::new(self.taken);
+        let rest = rest.map(|rest| send_on(rest, taken.clone()));
         let (head, body) = answer.into_parts();
-        let body = Receiving::answer(&head.headers, body, back);
+        let body = Receiving::answer(&head.headers, body, back, Exchange { taken, rest });
         Ok(Response::from_parts(head, body))
     }
+}
+
+/// What lasts as long as an answer is read.
+pub(super) struct Exchange {
+    taken: Arc<Taken>,
+    rest: Option<oneshot::Sender<()>>,
+}
+
+impl Exchange {
+    /// The answer has come whole, or nobody wants what is left of it: then the request is of no use either.
+    pub(super) fn end(self, is_whole: bool) {
+        if let Some(rest) = self.rest.filter(|_| is_whole) {
+            // It may have been sent already.
+            let _ = rest.send(());
+        }
+        drop(self.taken);
+    }
+}
+
+/// Sends the rest of a request on while its answer is read, and for a while after that.
+fn send_on(rest: Upload, taken: Arc<Taken>) -> oneshot::Sender<()> {
+    let (end, ended) = oneshot::channel();
+    tokio::spawn(async move {
+        let over = async {
+            if ended.await.is_ok() {
+                tokio::time::sleep(DISCARD).await;
+            }
+        };
+        tokio::select! {
+            // Whether it was sent whole is its origin's to judge.
+            _ = rest => {}
+            () = over => {}
+        }
+        drop(taken);
+    });
+    end
 }
 
 /// Says how long a body is if that is known, and of methods that have one also that there is none (RFC 9110 §8.6).

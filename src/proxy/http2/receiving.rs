@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{Reason, RecvStream, SendStream};
+use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::origin::Exchange;
 use super::tunnel::Stream;
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
@@ -20,8 +21,8 @@ pub(in crate::proxy) struct Receiving {
     /// Bytes that are still to come, if that was told. The h2 crate holds the sender to it.
     left: Option<u64>,
     has_data: bool,
-    /// Whether its sender may end it by a reset that is no error.
-    is_answer: bool,
+    /// What an answer belongs to, until it is over.
+    exchange: Option<Exchange>,
     /// Asks its client for it, who waits for that (RFC 9110 §10.1.1).
     ask: Option<Interim>,
     /// The other direction, if the answer makes it a tunnel.
@@ -34,7 +35,7 @@ impl Receiving {
         Self {
             left: told_length(headers),
             has_data: true,
-            is_answer: false,
+            exchange: None,
             ask: None,
             back: None,
             stream,
@@ -42,8 +43,9 @@ impl Receiving {
     }
 
     /// Asks its client for it before it is read.
-    pub(super) fn asking(self, ask: Option<Interim>) -> Self {
-        Self { ask, ..self }
+    pub(super) fn asking(mut self, ask: Option<Interim>) -> Self {
+        self.ask = ask;
+        self
     }
 
     /// What is behind the head of an answer, which may become a tunnel with a way back.
@@ -51,23 +53,26 @@ impl Receiving {
         headers: &HeaderMap,
         stream: RecvStream,
         back: Option<SendStream<Bytes>>,
+        exchange: Exchange,
     ) -> Self {
-        Self {
-            is_answer: true,
-            back,
-            ..Self::request(headers, stream)
-        }
+        let mut answer = Self::request(headers, stream);
+        answer.back = back;
+        answer.exchange = Some(exchange);
+        answer
     }
 
     /// A stream that has left HTTP.
-    pub(in crate::proxy) fn into_tunnel(self) -> Tunnel {
-        match self.back {
-            Some(back) => Stream::tunnel(back, self.stream, None),
+    pub(in crate::proxy) fn into_tunnel(mut self) -> Tunnel {
+        match self.back.take() {
+            Some(back) => Stream::tunnel(back, self, None),
             None => Tunnel::closed(),
         }
     }
 
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, h2::Error>>> {
+    pub(super) fn poll_data(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, h2::Error>>> {
         let data = ready!(self.stream.poll_data(cx));
         if let Some(Ok(data)) = &data {
             // Fails for a stream that has ended, whose window does not matter.
@@ -78,11 +83,18 @@ impl Receiving {
         Poll::Ready(data)
     }
 
-    /// Who has answered whole may say by a reset that it wants no more of the request (RFC 9113 §8.1); the h2 crate does not
-    /// tell any more whether the answer's end came before that.
-    fn is_end(&self, error: &h2::Error) -> bool {
-        let is_no_error = error.is_reset() && error.reason() == Some(Reason::NO_ERROR);
-        self.is_answer && is_no_error && self.left.is_none_or(|left| left == 0)
+    /// An answer of which all that was told has come is whole, however its stream or connection ends.
+    fn is_whole(&self) -> bool {
+        self.is_end_stream() || self.exchange.is_some() && self.left == Some(0)
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let is_whole = self.is_whole();
+        if let Some(exchange) = self.exchange.take() {
+            exchange.end(is_whole);
+        }
     }
 }
 
@@ -100,7 +112,7 @@ impl HttpBody for Receiving {
         if self.has_data {
             match ready!(self.poll_data(cx)) {
                 Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Some(Err(error)) if self.is_end(&error) => return Poll::Ready(None),
+                Some(Err(_)) if self.is_whole() => return Poll::Ready(None),
                 Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::broken(error)))),
                 None => self.has_data = false,
             }

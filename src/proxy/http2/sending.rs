@@ -9,8 +9,8 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use hyper::body::{Body as HttpBody, Frame};
 
-use super::STREAM_BUFFER;
 use crate::proxy::body::BodyError;
+use crate::proxy::headers::remove_what_ends_here;
 
 /// Why a body is not sent whole.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +59,8 @@ where
         match frame {
             None => return Ok(stream.send_data(Bytes::new(), true)?),
             Some(Err(other)) => {
-                let trailers = other.into_trailers().unwrap_or_default();
+                let mut trailers = other.into_trailers().unwrap_or_default();
+                remove_what_ends_here(&mut trailers);
                 return Ok(stream.send_trailers(trailers)?);
             }
             Some(Ok(data)) => {
@@ -73,7 +74,7 @@ where
     }
 }
 
-/// Sends it in pieces of which each is taken in time.
+/// Sends it as fast as there is room: what waits within the h2 crate waits for the connection alone.
 async fn send_data(
     mut data: Bytes,
     is_last: bool,
@@ -81,10 +82,13 @@ async fn send_data(
     limit: Duration,
 ) -> Result<(), SendError> {
     loop {
-        let piece = data.split_to(data.len().min(STREAM_BUFFER));
-        if !piece.is_empty() {
-            until_taken(stream, limit).await?;
-        }
+        let room = if data.is_empty() {
+            0
+        } else {
+            stream.reserve_capacity(data.len());
+            room(stream, limit).await?
+        };
+        let piece = data.split_to(data.len().min(room));
         stream.send_data(piece, is_last && data.is_empty())?;
         if data.is_empty() {
             return Ok(());
@@ -92,32 +96,43 @@ async fn send_data(
     }
 }
 
-/// Waits until something may be sent. It is asked for only with data at hand: what is granted counts for the whole
+/// How much may be sent, once something may. It is asked for only with data at hand: what is granted counts for the whole
 /// connection.
-async fn until_taken(stream: &mut SendStream<Bytes>, limit: Duration) -> Result<(), SendError> {
-    stream.reserve_capacity(1);
-    if stream.capacity() > 0 {
-        return Ok(());
+async fn room(stream: &mut SendStream<Bytes>, limit: Duration) -> Result<usize, SendError> {
+    let room = stream.capacity();
+    if room > 0 {
+        return Ok(room);
     }
-    let taken = poll_fn(|cx| poll_taken(stream, cx));
-    let taken = if limit.is_zero() {
-        taken.await
+    let granted = poll_fn(|cx| poll_room(stream, cx));
+    let granted = if limit.is_zero() {
+        Ok(granted.await)
     } else {
-        let taken = tokio::time::timeout(limit, taken).await;
-        taken.map_err(|_| SendError::Unread)?
+        tokio::time::timeout(limit, granted).await
     };
-    Ok(taken?)
-}
-
-fn poll_taken(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Poll<Result<(), h2::Error>> {
-    ready_if_reset(stream, cx)?;
-    while stream.capacity() == 0 {
-        match ready!(stream.poll_capacity(cx)) {
-            Some(granted) => granted.map(drop)?,
-            None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+    match granted {
+        Ok(granted) => Ok(granted?),
+        Err(_) => {
+            // Others may hold parts of the stream, which would keep it open.
+            stream.send_reset(Reason::CANCEL);
+            Err(SendError::Unread)
         }
     }
-    Poll::Ready(Ok(()))
+}
+
+fn poll_room(
+    stream: &mut SendStream<Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<Result<usize, h2::Error>> {
+    loop {
+        ready_if_reset(stream, cx)?;
+        match stream.capacity() {
+            0 => match ready!(stream.poll_capacity(cx)) {
+                Some(granted) => drop(granted?),
+                None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
+            },
+            room => return Poll::Ready(Ok(room)),
+        }
+    }
 }
 
 /// Whether the other side has given the stream up; wakes when it does.

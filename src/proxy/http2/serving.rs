@@ -1,13 +1,14 @@
 //! A client's connection: its streams, each of which is a request, and when it ends.
 
 use std::future::poll_fn;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use h2::RecvStream;
 use h2::server::{Builder, Connection, SendResponse};
 use http::Request;
@@ -18,16 +19,13 @@ use tokio_util::sync::CancellationToken;
 use super::heard::{Heard, KeepAlive};
 use super::stream::turn;
 use super::tunnel::Tunnels;
-use super::{STREAM_BUFFER, STREAM_WINDOW};
+use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::calm::Calm;
 use crate::proxy::gather::Gather;
 use crate::proxy::handler::{Handler, Times};
 
 /// Requests at once on one connection.
 const MOST_STREAMS: u32 = 256;
-
-/// The largest head of a request, bytes.
-const LARGEST_HEAD: u32 = 256 << 10;
 
 /// What a client may be ahead of its origins on all streams of a connection, bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
@@ -87,7 +85,9 @@ where
                 let tunnels = life.tunnels.clone();
                 // Its future is made where it is polled: it is too large to be moved more often than into this box.
                 under_way.push(Box::pin(async move {
-                    turn(handler, request, respond, tunnels, times.idle).await;
+                    let answering = turn(handler, request, respond, tunnels, times.idle);
+                    // A panic costs its own stream, which is reset, and is told by whoever handles panics.
+                    let _ = AssertUnwindSafe(answering).catch_unwind().await;
                     Event::Answered
                 }));
             }

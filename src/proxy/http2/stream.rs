@@ -39,7 +39,7 @@ const OF_ONE_ANSWER: [HeaderName; 2] = [X_REQUEST_ID, HeaderName::from_static("s
 
 /// What of a stream may leave HTTP.
 struct Leaving {
-    from: RecvStream,
+    from: Receiving,
     leave: oneshot::Sender<Tunnel>,
     tunnels: Tunnels,
 }
@@ -87,7 +87,9 @@ fn receive(
     interim: &Interim,
 ) -> (Request<Source>, Option<Leaving>) {
     if request.method() == Method::CONNECT {
-        let (mut head, from) = request.into_parts();
+        let (mut head, body) = request.into_parts();
+        // RFC 9113 §8.5: what comes is no content, whatever length was told.
+        let from = Receiving::request(&HeaderMap::new(), body);
         let leave = may_leave(&mut head.extensions);
         let leaving = Leaving {
             from,
@@ -108,6 +110,10 @@ async fn wait(
     interim: &Interim,
     mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
+    // Who has given it up already is not to have it sent to an origin.
+    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+        return None;
+    }
     poll_fn(|cx| {
         let answered = answering.as_mut().poll(cx);
         for head in interim.take() {

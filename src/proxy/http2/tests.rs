@@ -6,17 +6,21 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
+use super::origin::MOST_AT_FIRST;
 use super::*;
 use crate::proxy::access_log::Logged;
 use crate::proxy::activity::Activity;
-use crate::proxy::body::{Arriving, Body, Source, Whole};
+use crate::proxy::body::{Arriving, Body, DISCARD, Source, Whole};
 use crate::proxy::handler::{Answer, Handler, Times};
+use crate::proxy::http1::{Http1, RequestHead};
 use crate::proxy::interim::Interim;
 use crate::proxy::pace::Pace;
 use crate::proxy::problem::Problem;
@@ -67,6 +71,7 @@ impl Paths {
                 let _noted = Dropped(self);
                 std::future::pending().await
             }
+            "/panic" => panic!("a fault of the edge"),
             "/hint" => {
                 let hint = StatusCode::from_u16(HINT).unwrap();
                 interim.say(hint, &HeaderMap::new());
@@ -74,6 +79,15 @@ impl Paths {
                 Response::new(Body::made("ok"))
             }
             "/large" => Response::new(Body::made(vec![7; 1 << 20])),
+            "/bye" => {
+                let left = left.unwrap();
+                tokio::spawn(async move {
+                    let mut tunnel = left.await.unwrap();
+                    tunnel.write_all(b"bye").await.unwrap();
+                    tunnel.shutdown().await.unwrap();
+                });
+                Response::new(Body::Empty)
+            }
             "/leave" => {
                 let mut tunnel = left.unwrap();
                 tokio::spawn(async move {
@@ -171,6 +185,15 @@ async fn client() -> Client {
 fn to(path: &str) -> Request<()> {
     let uri = format!("https://www.example.com{path}");
     Request::builder().uri(uri).body(()).unwrap()
+}
+
+/// Extended CONNECT (RFC 8441 §4).
+fn connect_to(path: &str) -> Request<()> {
+    let mut request = to(path);
+    *request.method_mut() = Method::CONNECT;
+    let protocol = h2::ext::Protocol::from_static("websocket");
+    request.extensions_mut().insert(protocol);
+    request
 }
 
 impl Client {
@@ -280,6 +303,26 @@ async fn a_body_that_its_client_breaks_off_is_not_taken_for_a_whole_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_and_its_reset_that_come_together_reach_nobody() {
+    let mut client = client().await;
+    client.get("/").await;
+    let (_answer, mut body) = client.begin(to("/never"));
+    body.send_reset(Reason::CANCEL);
+    client.get("/").await;
+    assert!(client.paths.notes().is_empty(), "it was never begun");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_of_the_edge_costs_one_request_and_not_its_connection() {
+    let mut client = client().await;
+    let (answer, _) = client.requests.send_request(to("/panic"), true).unwrap();
+    let (other, mut body) = client.begin(to("/echo"));
+    assert!(answer.await.unwrap_err().is_reset());
+    body.send_data("hello".into(), true).unwrap();
+    assert_eq!(whole(other).await.1, "hello");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_to_head_has_a_length_and_no_body() {
     let mut client = client().await;
     let mut request = to("/hello");
@@ -372,14 +415,8 @@ async fn a_request_under_way_keeps_its_connection() {
 #[tokio::test(start_paused = true)]
 async fn a_tunnel_keeps_its_connection_and_carries_both_directions() {
     let mut client = client().await;
-    poll_fn(|cx| client.requests.poll_ready(cx)).await.unwrap();
-    let mut request = to("/leave");
-    *request.method_mut() = Method::CONNECT;
-    request
-        .extensions_mut()
-        .insert(h2::ext::Protocol::from_static("websocket"));
     client.get("/").await; // The edge's settings have come with it.
-    let (answer, mut body) = client.begin(request);
+    let (answer, mut body) = client.begin(connect_to("/leave"));
     let mut answer = answer.await.unwrap();
     assert_eq!(answer.status(), StatusCode::OK);
     sleep(IDLE * 5).await;
@@ -473,7 +510,7 @@ async fn what_an_origin_says_before_its_answer_is_heard() {
         connection.accept().await;
     });
     let heard = Mutex::new(Vec::new());
-    let answer = http2.await.ask(post(Body::Empty), |said| {
+    let answer = http2.await.place().unwrap().ask(post(Body::Empty), |said| {
         heard.lock().unwrap().push(said.status())
     });
     assert_eq!(answer.await.ok().unwrap().status(), 204);
@@ -489,16 +526,22 @@ async fn interim_answers_without_end_are_no_answer() {
         }
         connection.accept().await;
     });
-    let answer = http2.await.ask(post(Body::Empty), |_| {}).await;
+    let answer = http2
+        .await
+        .place()
+        .unwrap()
+        .ask(post(Body::Empty), |_| {})
+        .await;
     assert!(matches!(answer, Err(Unanswered::Endless)));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_whole_answer_may_end_in_a_reset_that_is_no_error_and_half_a_one_may_not() {
+async fn an_answer_is_whole_if_all_that_was_told_has_come_however_its_stream_ends() {
     let ends = [
-        (Reason::NO_ERROR, None, true),
+        (Reason::NO_ERROR, None, false),
         (Reason::NO_ERROR, Some("4"), true),
         (Reason::NO_ERROR, Some("5"), false),
+        (Reason::CANCEL, Some("4"), true),
         (Reason::CANCEL, None, false),
     ];
     for (reason, length, is_whole) in ends {
@@ -519,6 +562,8 @@ async fn a_whole_answer_may_end_in_a_reset_that_is_no_error_and_half_a_one_may_n
         });
         let answer = http2
             .await
+            .place()
+            .unwrap()
             .ask(post(Body::Empty), |_| {})
             .await
             .ok()
@@ -543,18 +588,119 @@ async fn what_is_left_of_a_request_is_sent_on_when_its_answer_begins_early() {
         tokio::join!(reading, connection.accept());
     });
     let large = Body::made(vec![7; 1 << 20]);
-    let answer = http2.await.ask(post(large), |_| {}).await.ok().unwrap();
+    let answer = http2
+        .await
+        .place()
+        .unwrap()
+        .ask(post(large), |_| {})
+        .await
+        .ok()
+        .unwrap();
     assert_eq!(collected(answer).await.unwrap(), "done");
     assert_eq!(told.await.unwrap(), 1 << 20);
 }
 
+/// A body that goes on and on.
+async fn endless() -> Body {
+    let (mut sender, edge) = duplex(1 << 10);
+    tokio::spawn(async move {
+        sender.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while sender.write_all(&[7; 64]).await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let head = RequestHead {
+        method: &Method::GET,
+        path: &PathAndQuery::from_static("/"),
+        authority: "www.example.com",
+        headers: &HeaderMap::new(),
+    };
+    let source = Http1::new(edge).ask(&head, Body::Empty, |_| {}).await;
+    let source = Source::Http1(source.ok().unwrap().into_body());
+    Body::streamed(Arriving::response(source), 0, unhurried(), None)
+}
+
+/// The answer to an upload without end; its origin tells when that was reset.
+async fn answered_early(
+    says: fn(SendStream<Bytes>) -> Option<SendStream<Bytes>>,
+) -> (Response<Receiving>, oneshot::Receiver<Instant>) {
+    let (tell, told) = oneshot::channel();
+    let http2 = origin(move |mut connection| async move {
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let _open = says(respond.send_response(status(200), false).unwrap());
+        let mut body = request.into_body();
+        let reading = async {
+            read(&mut body).await.unwrap_err();
+            tell.send(Instant::now()).unwrap();
+        };
+        tokio::join!(reading, connection.accept());
+    });
+    let place = http2.await.place().unwrap();
+    let answer = place.ask(post(endless().await), |_| {}).await;
+    (answer.ok().unwrap(), told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_ends_when_nobody_reads_its_answer_any_more() {
+    let (answer, told) = answered_early(Some).await;
+    sleep(IDLE).await;
+    let began = Instant::now();
+    drop(answer);
+    assert_eq!(told.await.unwrap(), began);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_goes_on_for_a_while_behind_a_whole_answer() {
+    let (answer, told) = answered_early(|mut body| {
+        body.send_data("ok".into(), true).unwrap();
+        None
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(collected(answer).await.unwrap(), "ok");
+    assert_eq!(told.await.unwrap() - began, DISCARD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_begun_than_an_origin_takes() {
+    let (edge, origin) = duplex(1 << 20);
+    let mut builder = h2::server::Builder::new();
+    let shaking_hands = builder
+        .max_concurrent_streams(2)
+        .handshake::<_, Bytes>(origin);
+    let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
+    let (http2, mut connection) = (http2.ok().unwrap(), connection.unwrap());
+    let unheard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
+    assert_eq!(unheard.len(), MOST_AT_FIRST);
+    drop(unheard);
+    tokio::spawn(async move { connection.accept().await.is_some() });
+    sleep(Duration::from_secs(1)).await;
+    let mut heard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
+    assert_eq!(heard.len(), 2);
+    heard.pop();
+    assert!(http2.place().is_some(), "there is room for one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_tunnel_says_last_is_read_though_it_is_given_up_then() {
+    let mut client = client().await;
+    client.get("/").await;
+    let (answer, _body) = client.begin(connect_to("/bye"));
+    let mut answer = answer.await.unwrap();
+    assert_eq!(answer.body_mut().data().await.unwrap().unwrap(), "bye");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
-    let mut http2 = origin(|connection| async move { drop(connection) }).await;
-    timeout(IDLE, http2.ready()).await.ok();
+    let http2 = origin(|connection| async move { drop(connection) }).await;
     sleep(Duration::from_secs(1)).await;
     assert!(http2.is_closed());
-    match http2.ask(post(Body::made("mine")), |_| {}).await {
+    match http2
+        .place()
+        .unwrap()
+        .ask(post(Body::made("mine")), |_| {})
+        .await
+    {
         Err(Unanswered::Unsent(_, body)) => {
             assert_eq!(body.collect().await.unwrap().to_bytes(), "mine");
         }
@@ -566,7 +712,7 @@ async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
 async fn an_origin_that_does_not_answer_a_ping_is_gone() {
     let (edge, origin) = duplex(1 << 20);
     let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
-    let (mut http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
+    let (http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
     let began = Instant::now();
     while !http2.is_closed() {
         sleep(Duration::from_secs(1)).await;

@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use h2::{RecvStream, SendStream};
+use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::receiving::Receiving;
 use crate::proxy::tunnel::Tunnel;
 
 /// Both directions of a stream, which is reset if it is given up before its end (RFC 9113 §8.5).
 pub(super) struct Stream {
     to: SendStream<Bytes>,
-    from: RecvStream,
+    from: Receiving,
     /// What has come and was not read.
     ahead: Bytes,
     _counted: Option<Tunnels>,
@@ -34,7 +35,7 @@ impl Tunnels {
 impl Stream {
     pub(super) fn tunnel(
         to: SendStream<Bytes>,
-        from: RecvStream,
+        from: Receiving,
         counted: Option<Tunnels>,
     ) -> Tunnel {
         let stream = Self {
@@ -63,8 +64,6 @@ impl AsyncRead for Stream {
         let length = self.ahead.len().min(buf.remaining());
         buf.put_slice(self.ahead.get(..length).unwrap_or_default());
         self.ahead.advance(length);
-        // Fails for a stream that has ended, whose window does not matter.
-        let _ = self.from.flow_control().release_capacity(length);
         Poll::Ready(Ok(()))
     }
 }
