@@ -662,6 +662,26 @@ async fn an_upload_goes_on_for_a_while_behind_a_whole_answer() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_head_over_256_kib_is_refused_in_requests_and_no_answer_of_an_origin() {
+    let large = HeaderValue::try_from("x".repeat(300 << 10)).unwrap();
+    let mut client = client().await;
+    let mut request = to("/");
+    request.headers_mut().insert("large", large.clone());
+    let (answer, _) = client.requests.send_request(request, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 431);
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut head = status(200);
+        head.headers_mut().insert("large", large);
+        respond.send_response(head, true).unwrap();
+        connection.accept().await;
+    });
+    let place = http2.await.place().unwrap();
+    let answer = place.ask(post(Body::Empty), |_| {}).await;
+    assert!(matches!(answer, Err(Unanswered::Broken(_))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_more_requests_are_begun_than_an_origin_takes() {
     let (edge, origin) = duplex(1 << 20);
     let mut builder = h2::server::Builder::new();
