@@ -1,13 +1,15 @@
 //! A client's HTTP/2 connection whose small writes leave together.
 //!
-//! The h2 crate writes each frame by itself, which costs a TLS record and a system call each. It flushes when all that
-//! was said has been written.
+//! The h2 crate writes each frame by itself, which costs a TLS record and a system call each, and flushes when all that was
+//! said has been written. Here a flush lets the runtime look once for what else has come, for instance answers to other
+//! requests of the same connection: they leave with it. Nothing waits for what is not there.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::yield_now;
 
 /// What is gathered at most: a TLS record's worth (RFC 8446 §5.1).
 const MOST: usize = 16 << 10;
@@ -19,6 +21,8 @@ const KEPT: usize = 2 << 10;
 pub(super) struct Gather<S> {
     stream: S,
     gathered: Vec<u8>,
+    /// Whether the runtime has looked for more since the first flush.
+    has_looked: bool,
 }
 
 impl<S: AsyncWrite + Unpin> Gather<S> {
@@ -26,6 +30,7 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         Self {
             stream,
             gathered: Vec::new(),
+            has_looked: false,
         }
     }
 
@@ -79,6 +84,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.gathered.is_empty() && !self.has_looked {
+            self.has_looked = true;
+            // Wakes this task once the runtime has looked.
+            let _: Poll<()> = pin!(yield_now()).poll(cx);
+            return Poll::Ready(Ok(()));
+        }
+        self.has_looked = false;
         ready!(self.poll_drain(cx))?;
         Pin::new(&mut self.stream).poll_flush(cx)
     }
@@ -113,6 +125,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
 
 #[cfg(test)]
 mod tests {
+    use std::future::poll_fn;
     use std::task::Waker;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -120,7 +133,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn what_is_written_before_a_flush_leaves_together() {
+    async fn what_comes_while_the_runtime_looks_leaves_together() {
         let (mut client, edge) = duplex(1 << 20);
         let mut edge = Gather::new(edge);
         let mut cx = Context::from_waker(Waker::noop());
@@ -129,11 +142,31 @@ mod tests {
             let early = Pin::new(&mut client).poll_read(&mut cx, &mut ReadBuf::new(&mut [0; 9]));
             assert!(early.is_pending());
         }
+        edge.flush().await.unwrap();
         edge.write_all(b"three").await.unwrap();
         edge.flush().await.unwrap();
         let mut said = [0; 32];
         let length = client.read(&mut said).await.unwrap();
         assert_eq!(&said[..length], b"one two three");
+    }
+
+    #[tokio::test]
+    async fn whoever_flushes_is_woken_to_flush_what_nothing_came_to() {
+        let (mut client, edge) = duplex(1 << 20);
+        let mut edge = Gather::new(edge);
+        edge.write_all(b"alone").await.unwrap();
+        let mut turns = 0;
+        let flushing = poll_fn(|cx| {
+            turns += 1;
+            let flushed = Pin::new(&mut edge).poll_flush(cx);
+            if edge.gathered.is_empty() {
+                flushed
+            } else {
+                Poll::Pending
+            }
+        });
+        flushing.await.unwrap();
+        assert_eq!((turns, client.read_u8().await.unwrap()), (2, b'a'));
     }
 
     #[tokio::test]

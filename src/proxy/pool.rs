@@ -21,7 +21,7 @@ use super::witness::Testimony;
 use crate::config::plan::OriginUrl;
 
 /// Idle HTTP/1.1 connections kept per origin and worker.
-const MOST_IDLE: usize = 128;
+const MOST_IDLE: usize = 1024;
 
 /// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
 const IDLE_FOR: Duration = Duration::from_secs(55);
