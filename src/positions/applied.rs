@@ -99,6 +99,13 @@ pub(super) struct Seen {
     pub(super) acknowledged: Option<(Position, u64)>,
     /// Whether it said afterwards that it has less of that log: it crashed, or its readers see less than it writes.
     pub(super) denies: bool,
+    /// Whether an answer of it said nothing of positions, and none has said anything else since.
+    pub(super) is_silent: bool,
+    /// When a report last showed that it had gone back, or begun an epoch.
+    pub(super) reborn_at_ms: Option<u64>,
+    /// The least that pushes have said since one said less than what was known, and when that was: those that
+    /// say more may be of before it.
+    pub(super) pushed_back: Option<(Vector, u64)>,
 }
 
 impl Applied {
@@ -157,14 +164,7 @@ impl Applied {
     /// Whether an origin is known to have applied all of `required`; of its region's own log it has all,
     /// unless it ever ran backwards or denies what it acknowledged.
     pub fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
-        let state = self.state();
-        let none = Vector::default();
-        let seen = state.seen(region, origin);
-        let applied = seen.map_or(&none, |seen| &*seen.applied);
-        if seen.is_some_and(|seen| seen.ran_backwards || seen.denies) {
-            return state.forks.dominates(applied, required);
-        }
-        state.has_at(region, applied, required)
+        self.state().origin_has(region, origin, required)
     }
 
     /// What an origin has applied. Empty if it never said.
@@ -246,7 +246,7 @@ impl Applied {
 }
 
 impl State {
-    fn seen(&self, region: &str, origin: &str) -> Option<&Seen> {
+    pub(super) fn seen(&self, region: &str, origin: &str) -> Option<&Seen> {
         self.regions.get(region)?.get(origin)
     }
 
@@ -254,9 +254,20 @@ impl State {
         self.regions.get_mut(region)?.get_mut(origin)
     }
 
+    pub(super) fn origin_has(&self, region: &str, origin: &str, required: &Vector) -> bool {
+        let none = Vector::default();
+        let seen = self.seen(region, origin);
+        let applied = seen.map_or(&none, |seen| &*seen.applied);
+        if seen.is_some_and(|seen| seen.ran_backwards || seen.denies) {
+            return self.forks.dominates(applied, required);
+        }
+        self.has_at(region, applied, required)
+    }
+
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
-    /// contract's "only missing entry"), unless it says that it has left that epoch. Of several origins that
-    /// speak of it, each has what it says: it may be a replica of the one that committed it.
+    /// contract's "only missing entry"), unless it says that it has left that epoch, or leaves in doubt whether it
+    /// still has it. Of several origins that speak of it, each has what it says: it may be a replica of the one that
+    /// committed it.
     fn lacking_at<'a>(
         &self,
         region: &str,
@@ -269,6 +280,7 @@ impl State {
             ***writer != *region
                 || applied.get(region).is_some_and(has_left)
                 || self.has_replicas(region)
+                || self.leaves_in_doubt(region, *wanted)
         })
     }
 
@@ -279,7 +291,7 @@ impl State {
             .collect()
     }
 
-    fn has_at(&self, region: &str, applied: &Vector, required: &Vector) -> bool {
+    pub(super) fn has_at(&self, region: &str, applied: &Vector, required: &Vector) -> bool {
         self.lacking_at(region, applied, required).next().is_none()
     }
 
@@ -340,7 +352,9 @@ impl State {
             }
             let mut rest = Vector::default();
             rest.set(&writer, self.rest(&writer, wanted));
-            self.missing_at(region, applied, &rest).pop()
+            let left = self.missing_at(region, applied, &rest).pop();
+            // Some store may have it after all: who waits is filed where its report looks too.
+            left.map(|(writer, position)| (writer, position.min(wanted)))
         })
     }
 

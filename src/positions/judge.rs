@@ -22,7 +22,9 @@ pub struct Asked<'a> {
     pub region: &'a str,
     /// Which of that region's origins.
     pub origin: &'a str,
-    /// Whether it was known to have all when it was asked.
+    /// When it was asked.
+    pub asked_at_ms: u64,
+    /// Whether it was known to have all then.
     pub had_all: bool,
 }
 
@@ -35,9 +37,18 @@ pub(super) fn judge(
     required: &Vector,
     is_conflict: bool,
 ) -> Judged {
-    let has_all = || asked.had_all && applied.origin_has(asked.region, asked.origin, required);
+    let Asked {
+        region,
+        origin,
+        asked_at_ms,
+        had_all,
+    } = asked;
+    let has_all = || applied.answers_for(region, origin, required, asked_at_ms) && had_all;
     let shows = match &said.applied {
-        Some(seen) => applied.shows(seen, required),
+        Some(seen) => {
+            applied.note_word(region, origin);
+            applied.shows(seen, required)
+        }
         None => has_all(),
     };
     match (shows, is_conflict) {
@@ -58,6 +69,7 @@ mod tests {
         Asked {
             region: "eu",
             origin,
+            asked_at_ms: 1_000,
             had_all: true,
         }
     }
@@ -170,10 +182,8 @@ mod tests {
         let replicas = [("a", "eu=9"), ("b", "eu=3")];
         assert!(is_shown_by("a", &replicas, "eu=9"));
         assert!(!is_shown_by("b", &replicas, "eu=9"));
-        assert!(
-            is_shown_by("a", &[("a", "eu=3")], "eu=9"),
-            "the only origin committed it"
-        );
+        assert!(is_shown_by("a", &[], "eu=9"), "nothing speaks against it");
+        assert!(is_shown_by("a", &[("a", "us=3")], "eu=9"), "nor does this");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 mod applied;
 mod asking;
 mod course;
+mod doubt;
 mod fit;
 #[cfg(test)]
 mod fixtures;

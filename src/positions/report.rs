@@ -49,16 +49,47 @@ pub(super) enum Trust {
 }
 
 impl Seen {
-    /// Compares what an origin says of its region's own log with what it acknowledged before it was asked.
-    fn weigh_denial(&mut self, own: Option<Position>, asked_at_ms: u64) {
+    /// Compares what an origin says of its region's own log with what it acknowledged before it was asked. A push, for
+    /// which nobody asked, may be of before that; while it may be of after that too, the origin counts as denying it.
+    fn weigh_denial(&mut self, own: Option<Position>, asked_at_ms: Option<u64>) {
         let (Some(own), Some((position, at_ms))) = (own, self.acknowledged) else {
             return;
         };
         if own.epoch != position.epoch || own.seq >= position.seq {
             self.denies = false;
-        } else if asked_at_ms > at_ms {
+        } else if asked_at_ms.is_none_or(|asked_at_ms| asked_at_ms > at_ms) {
             self.denies = true;
         }
+    }
+
+    /// Takes in what a believed report says beside positions: whether the origin went back or began an epoch.
+    fn note_course(&mut self, region: &str, before: &Vector, trust: Trust) -> bool {
+        let (now, at_ms) = (self.applied.clone(), self.at_ms);
+        let less = is_less(&now, before);
+        self.ran_backwards |= less;
+        let epoch = |vector: &Vector| vector.get(region).map(|own| own.epoch);
+        let has_begun = epoch(before).is_some_and(|before| epoch(&now) != Some(before));
+        if less || has_begun {
+            self.reborn_at_ms = Some(at_ms);
+        }
+        match (trust, self.pushed_back.take()) {
+            // It was asked after the pushes that said less had come.
+            (Trust::Asked, pushed_back) => {
+                let at_ms = less
+                    .then_some(at_ms)
+                    .or(pushed_back.map(|(_, at_ms)| at_ms));
+                self.lowered_at_ms = at_ms.or(self.lowered_at_ms);
+            }
+            (Trust::Unasked, pushed_back) if less => {
+                let least = pushed_back.map_or_else(|| Vector::clone(&now), |(least, _)| least);
+                self.pushed_back = Some((least.least(&now), at_ms));
+            }
+            (Trust::Unasked, pushed_back) => {
+                let lasts = |(_, since_ms): &(Vector, u64)| at_ms < since_ms + DOUBTED_FOR_MS;
+                self.pushed_back = pushed_back.filter(lasts);
+            }
+        }
+        less
     }
 
     /// It has said again, asked at this time and not too late, what it said last; whether that says anything new. A
@@ -71,7 +102,7 @@ impl Seen {
     ) -> bool {
         let (denied, was_asked_before) = (self.denies, self.asked_at_ms <= named_ms);
         (self.at_ms, self.asked_at_ms) = (now_ms, asked_at_ms);
-        self.weigh_denial(self.applied.get(region), asked_at_ms);
+        self.weigh_denial(self.applied.get(region), Some(asked_at_ms));
         was_asked_before || self.denies != denied
     }
 
@@ -186,21 +217,17 @@ impl State {
             return Reported::Known;
         }
         seen.at_ms = now_ms;
-        if trust == Trust::Asked {
-            seen.weigh_denial(applied.get(region), report.asked_at_ms);
-            seen.asked_at_ms = report.asked_at_ms;
-        }
-        if *seen.applied == *applied {
+        let asked_at_ms = (trust == Trust::Asked).then_some(report.asked_at_ms);
+        seen.weigh_denial(applied.get(region), asked_at_ms);
+        seen.asked_at_ms = asked_at_ms.unwrap_or(seen.asked_at_ms);
+        let is_same = *seen.applied == *applied;
+        let before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
+        let less = seen.note_course(region, &before, trust);
+        if is_same {
             self.mark_own(region, applied, now_ms);
             return Reported::Known;
         }
         seen.words = None;
-        let before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
-        let less = is_less(applied, &before);
-        seen.ran_backwards |= less;
-        if trust == Trust::Asked {
-            seen.lowered_at_ms = less.then_some(now_ms).or(seen.lowered_at_ms);
-        }
         if less {
             self.forget_marks_past_what_is_left(region);
         }

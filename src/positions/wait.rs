@@ -262,6 +262,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_read_is_woken_when_its_region_has_after_all_what_seemed_to_be_lost() {
+        let applied = domain();
+        says(&applied, "us", "us=1:0", 10);
+        says(&applied, "eu", "us=1", 11);
+        let wait = applied.wait(&"eu".into(), &vector("us=6")).unwrap();
+        assert!(!is_freed(&wait, "us=6").await, "lost, and no new epoch yet");
+        says(&applied, "eu", "us=6", 12);
+        assert!(is_freed(&wait, "us=6").await);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn who_goes_leaves_neither_a_place_nor_the_turn_taken() {
         let applied = Arc::new(Applied::default());
         let (region, required) = ("eu".into(), vector("us=5"));

@@ -202,6 +202,7 @@ impl Outbound<'_> {
         let asked = Asked {
             region,
             origin,
+            asked_at_ms: forwarded.asked_at_ms,
             had_all: forwarded.had_all,
         };
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;

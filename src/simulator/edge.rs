@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
 use crate::config::load_text;
 use crate::config::plan::{Access, Key, Plan, Service, VersionForm, WhenUnsatisfiable};
@@ -14,8 +15,8 @@ use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
-    Applied, Keyring, Leg, Lifetimes, Now, Pin, RegionName, Report, Sessions, Token, Vector, Visit,
-    Words,
+    Applied, Keyring, Leg, Lifetimes, Now, Pin, RegionName, Report, Reported, Sessions, Token,
+    Vector, Visit, Words,
 };
 use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
@@ -134,9 +135,9 @@ pub(super) struct Edge {
     /// When its process began: its steady clock counts from then.
     began_ms: u64,
     /// What its state file holds, and of when its knowledge was then.
-    file: (serde_json::Value, BTreeMap<At, u64>),
+    file: (serde_json::Value, BTreeMap<At, Moments>),
     /// When each origin said what is known of it.
-    said_at_ms: BTreeMap<At, u64>,
+    moments: BTreeMap<At, Moments>,
     /// Until when regions' health paths are not asked.
     silent_until_ms: BTreeMap<usize, u64>,
     /// How often a member's state was set.
@@ -169,7 +170,7 @@ impl Edge {
             keyring: keyring(1),
             began_ms: 0,
             file: Default::default(),
-            said_at_ms: BTreeMap::new(),
+            moments: BTreeMap::new(),
             silent_until_ms: BTreeMap::new(),
             settings: 0,
             repeats: Repeats::default(),
@@ -183,20 +184,20 @@ impl Edge {
     /// The process ends and another one begins: what sessions were issued is gone, and what was known too, but
     /// for what the state file holds.
     pub(super) fn restart(&mut self, keeps_file: bool, now_ms: u64) {
-        let (file, said_at_ms) = std::mem::take(&mut self.file);
+        let (file, moments) = std::mem::take(&mut self.file);
         *self = Self::new(&self.terms);
         self.began_ms = now_ms;
         if keeps_file {
             let now = self.store_now(now_ms);
             restore(&mut self.world, &file, now);
-            self.said_at_ms = said_at_ms;
+            self.moments = moments;
         }
     }
 
     /// Writes the state file.
     pub(super) fn save(&mut self, now_ms: u64) {
         let state = remember(&self.world, self.store_now(now_ms));
-        self.file = (state, self.said_at_ms.clone());
+        self.file = (state, self.moments.clone());
     }
 
     fn store_now(&self, now_ms: u64) -> StoreNow {
@@ -292,18 +293,22 @@ impl Edge {
             asked_at_ms: self.steady(asked_at_ms),
             now_ms: self.steady(now_ms),
         };
-        match heard.asked_at_ms {
-            Some(_) => self.hear_words(report),
-            None => drop(self.applied().push(report)),
-        }
-        if self.applied().origin(NAMES[region], &origin) == heard.said {
-            let said_at_ms = self.said_at_ms.entry((region, replica)).or_default();
-            *said_at_ms = heard.said_at_ms.max(*said_at_ms);
+        let is_push = heard.asked_at_ms.is_none();
+        let reported = if is_push {
+            self.applied().push(report)
+        } else {
+            self.hear_words(report)
+        };
+        let is_believed = self.applied().origin(NAMES[region], &origin) == heard.said;
+        if is_believed && reported.is_some() {
+            let is_less = reported == Some(Reported::Regressed);
+            let moments = self.moments.entry((region, replica)).or_default();
+            moments.believe(heard.said_at_ms, is_push, is_less);
         }
     }
 
     /// What an origin was asked for, as it writes that.
-    fn hear_words(&self, report: Report<'_>) {
+    fn hear_words(&self, report: Report<'_>) -> Option<Reported> {
         let text = report.applied.to_string();
         let words = Words {
             region: report.region,
@@ -314,12 +319,13 @@ impl Edge {
             now_ms: report.now_ms,
         };
         let said = || Some(report.applied.clone());
-        drop(self.applied().report_words(words, said));
+        let heard = self.applied().report_words(words, said);
+        heard.map(|(_, reported)| reported)
     }
 
-    /// When an origin said the latest that is believed of it.
-    pub(super) fn said_at_ms(&self, at: At) -> u64 {
-        self.said_at_ms.get(&at).copied().unwrap_or(0)
+    /// When an origin said what is believed of it.
+    pub(super) fn moments(&self, at: At) -> Moments {
+        self.moments.get(&at).copied().unwrap_or_default()
     }
 
     /// What a request carries.

@@ -13,6 +13,7 @@ mod broken;
 mod client;
 mod edge;
 mod fault;
+mod moments;
 mod random;
 mod repeat;
 mod run;
@@ -22,6 +23,13 @@ use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use run::{Run, Seen};
+
+/// Seeds of runs that failed once, for each of the causes that are mended. What is mended changes the run, so the
+/// causes have tests of their own in `positions`.
+const FAILED_ONCE: [u64; 21] = [
+    1_372, 2_683, 2_768, 2_978, 3_351, 4_004, 4_805, 5_054, 7_054, 7_968, 7_984, 10_893, 12_920,
+    13_360, 17_614, 18_236, 20_747, 23_855, 25_063, 25_459, 28_377,
+];
 
 /// Runs of a test, unless `MERIDIAN_SIMULATOR_RUNS` says otherwise.
 const RUNS: u64 = 2_000;
@@ -78,6 +86,15 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.repeated,
     ];
     assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
+}
+
+#[test]
+fn no_run_that_failed_once_fails_again() {
+    for seed in FAILED_ONCE {
+        if let Err(why) = play(seed) {
+            panic!("MERIDIAN_SIMULATOR_SEED={seed} plays this again:\n{why}");
+        }
+    }
 }
 
 #[test]

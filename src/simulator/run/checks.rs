@@ -39,7 +39,7 @@ impl Run {
         );
     }
 
-    /// Whether an origin that says nothing of positions with its answers has lost a write and the edge has not
+    /// Whether an origin that says nothing of positions with its answers has lost a write and the edge cannot have
     /// heard of that, or has restarted since.
     fn is_lost_unheard(&self, edge: usize, at: At, answer: &Answer, right: &Acknowledged) -> bool {
         let lost_at_ms = answer.replica.lost_at_ms(right.write);
@@ -47,13 +47,13 @@ impl Run {
         if right.given == Given::Pin && lost_at_ms.is_some() {
             return true;
         }
-        let heard_of_ms = self.edges[edge].said_at_ms(at);
-        let is_unheard = |at: At| self.edges[edge].said_at_ms(at) == 0;
+        let moments = self.edges[edge].moments(at);
+        let is_unheard = |at: At| !self.edges[edge].moments(at).is_known();
         let replicas = 0..self.store.regions[at.0].replicas.len();
         let is_unknown =
             replicas.len() > 1 && replicas.clone().all(|other| is_unheard((at.0, other)));
         let began_ms = self.edges[edge].began_ms();
-        let is_unheard = |lost_at_ms| lost_at_ms >= heard_of_ms || lost_at_ms <= began_ms;
+        let is_unheard = |lost_at_ms| moments.hide(lost_at_ms) || lost_at_ms <= began_ms;
         answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
     }
 

@@ -120,6 +120,7 @@ impl Run {
         let asked = Asked {
             region: NAMES[at.0],
             origin: &origin,
+            asked_at_ms: edge.steady(request.asked_at_ms),
             had_all: request.had_all,
         };
         let visit = &mut request.visit;

@@ -29,6 +29,16 @@ impl Run {
         }
         known.hear(at, heard, self.now_ms);
         self.hears = true;
+        self.tell(|| {
+            let (said, said_at_ms) = (&heard.said, heard.said_at_ms);
+            let how = heard
+                .asked_at_ms
+                .map_or("unasked".into(), |ms| format!("asked at {ms}"));
+            format!(
+                "edge {edge} hears {}.{}: [{said}] of {said_at_ms}, {how}",
+                NAMES[at.0], at.1
+            )
+        });
     }
 
     pub(super) fn probe(&mut self, edge: usize, at: At) {

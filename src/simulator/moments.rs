@@ -1,0 +1,36 @@
+//! Of when an origin's words are that an edge believes: what the edge can know of a loss.
+
+/// When an origin said what an edge believed, in the time of the run.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Moments {
+    /// The newest of all.
+    newest_ms: u64,
+    /// The last that was believed, if that was a push.
+    pushed_ms: Option<u64>,
+    /// The newest that said less than what was known.
+    lowered_ms: u64,
+}
+
+impl Moments {
+    /// It believes what an origin said then.
+    pub(super) fn believe(&mut self, said_at_ms: u64, is_push: bool, is_less: bool) {
+        self.newest_ms = said_at_ms.max(self.newest_ms);
+        self.pushed_ms = is_push.then_some(said_at_ms);
+        if is_less {
+            self.lowered_ms = said_at_ms.max(self.lowered_ms);
+        }
+    }
+
+    /// Whether it ever heard of it.
+    pub(super) fn is_known(self) -> bool {
+        self.newest_ms > 0
+    }
+
+    /// Whether nothing that it heard since a loss speaks of that: it heard nothing, or by a push no less than it knew,
+    /// and then a push of before, which looks like growth.
+    pub(super) fn hide(self, lost_at_ms: u64) -> bool {
+        let is_of_before = |said_at_ms| said_at_ms < lost_at_ms;
+        let looks_like_growth = self.pushed_ms.is_some_and(is_of_before);
+        self.newest_ms <= lost_at_ms || looks_like_growth && is_of_before(self.lowered_ms)
+    }
+}
