@@ -332,4 +332,33 @@ mod tests {
         shelf.sweep();
         assert_eq!(kept(&shelf), 1);
     }
+
+    /// A connection of HTTP/2 whose origin has said that it takes one request at once.
+    async fn narrow() -> Http2 {
+        let (edge, origin) = duplex(1 << 10);
+        let mut builder = h2::server::Builder::new();
+        let shaking_hands = builder
+            .max_concurrent_streams(1)
+            .handshake::<_, bytes::Bytes>(origin);
+        let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
+        let mut connection = connection.unwrap();
+        tokio::spawn(async move { connection.accept().await.is_some() });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        http2.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_beyond_what_an_origin_takes_goes_on_another_connection() {
+        let shelf = shelf();
+        for _ in 0..2 {
+            let http2 = (narrow().await, Instant::now());
+            lock(&shelf.kept).http2.push(http2);
+        }
+        let open: Vec<Sender> = std::iter::from_fn(|| shelf.take()).collect();
+        assert_eq!(open.len(), 2, "one on each, and no third");
+        drop(open);
+        tokio::time::advance(IDLE_FOR + Duration::from_secs(1)).await;
+        shelf.sweep();
+        assert_eq!(lock(&shelf.kept).http2.len(), 1, "one is kept ready");
+    }
 }

@@ -64,7 +64,7 @@ impl Accepting {
         }
         if self.face == Face::Http {
             let connection = Connection::new(self.face, peer, ends, None);
-            return Some(self.http1(stream, connection));
+            return Some(self.speak(stream, connection, false));
         }
         let began = Instant::now();
         let acceptor = TlsAcceptor::from(self.tls.load_full());
@@ -78,36 +78,24 @@ impl Accepting {
         let is_http2 = tls.alpn_protocol() == Some(b"h2");
         let tls = agreed(tls, began.elapsed());
         let connection = Connection::new(self.face, peer, ends, Some(tls));
-        Some(if is_http2 {
-            self.http2(stream, connection)
-        } else {
-            self.http1(stream, connection)
-        })
+        Some(self.speak(stream, connection, is_http2))
     }
 
-    fn http1(self, stream: impl Io + 'static, client: Arc<Connection>) -> Talk {
-        let (times, stop) = (self.times(), self.stop.clone());
-        let serving = Serving {
-            accepting: self,
-            client,
-        };
-        Box::pin(http1::serve(Box::new(stream), times, stop, serving))
-    }
-
-    fn http2(self, stream: impl Io + 'static, client: Arc<Connection>) -> Talk {
-        let (times, stop) = (self.times(), self.stop.clone());
-        let serving = Serving {
-            accepting: self,
-            client,
-        };
-        Box::pin(http2::serve(stream, times, stop, serving))
-    }
-
-    fn times(&self) -> Times {
+    fn speak(self, stream: impl Io + 'static, client: Arc<Connection>, is_http2: bool) -> Talk {
         let timeouts = self.context.live.load().snapshot.plan.listen.timeouts;
-        Times {
+        let times = Times {
             head: timeouts.headers,
             idle: timeouts.idle,
+        };
+        let stop = self.stop.clone();
+        let serving = Serving {
+            accepting: self,
+            client,
+        };
+        if is_http2 {
+            Box::pin(http2::serve(stream, times, stop, serving))
+        } else {
+            Box::pin(http1::serve(Box::new(stream), times, stop, serving))
         }
     }
 }

@@ -9,7 +9,7 @@ use super::message::{Message, Part, say_fields, say_part};
 use super::pieces::Place;
 
 /// Interim answers before the final one; honest origins send one or two.
-const MOST_INTERIM: u8 = 16;
+pub(in crate::proxy) const MOST_INTERIM: u8 = 16;
 
 /// What of a request frames its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

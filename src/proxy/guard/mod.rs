@@ -12,7 +12,7 @@ mod pieces;
 mod request;
 mod requests;
 
-pub(super) use answer::{Answers, Head, Question};
+pub(super) use answer::{Answers, Head, MOST_INTERIM, Question};
 pub(super) use field::keeps_connection;
 pub(super) use message::Part;
 pub(super) use requests::Requests;

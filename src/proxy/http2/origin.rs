@@ -23,6 +23,7 @@ use super::sending::{SendError, send_body};
 use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::announced::{Announced, Announcing};
 use crate::proxy::body::{Body, BodyError, DISCARD};
+use crate::proxy::guard::MOST_INTERIM;
 
 /// An idle origin is asked this often whether it is there.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -30,9 +31,6 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 /// What an origin may be ahead of its clients on a whole connection, bytes: so much that clients which do not read, each of
 /// which holds a stream's window, hold up nobody else.
 const CONNECTION_WINDOW: u32 = 1 << 30;
-
-/// The most interim answers before the final one: there is no end of them otherwise.
-const MOST_INTERIM: usize = 16;
 
 /// Requests at once on a connection whose origin has not said yet how many it takes (RFC 9113 §6.5.2 advises no fewer).
 pub(super) const MOST_AT_FIRST: usize = 100;

@@ -119,7 +119,8 @@ async fn room(stream: &mut SendStream<Bytes>, limit: Duration) -> Result<usize, 
     }
 }
 
-fn poll_room(
+/// The same, whoever waits.
+pub(super) fn poll_room(
     stream: &mut SendStream<Bytes>,
     cx: &mut Context<'_>,
 ) -> Poll<Result<usize, h2::Error>> {

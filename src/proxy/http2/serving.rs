@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::panic::AssertUnwindSafe;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -85,7 +85,7 @@ where
                 let tunnels = life.tunnels.clone();
                 // Its future is made where it is polled: it is too large to be moved more often than into this box.
                 under_way.push(Box::pin(async move {
-                    let answering = turn(handler, request, respond, tunnels, times.idle);
+                    let answering = pin!(turn(handler, request, respond, tunnels, times.idle));
                     // A panic costs its own stream, which is reset, and is told by whoever handles panics.
                     let _ = AssertUnwindSafe(answering).catch_unwind().await;
                     Event::Answered

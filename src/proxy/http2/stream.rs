@@ -21,7 +21,7 @@ use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
 use crate::proxy::expect::expects_continue;
 use crate::proxy::handler::{Answer, Handler};
-use crate::proxy::headers::X_REQUEST_ID;
+use crate::proxy::headers::{SERVER_TIMING, X_REQUEST_ID};
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::{Tunnel, may_leave};
 
@@ -35,7 +35,7 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 ];
 
 /// Fields that are new each time: in the table of fields they would only drive out those that come again (RFC 7541 §7.1.3).
-const OF_ONE_ANSWER: [HeaderName; 2] = [X_REQUEST_ID, HeaderName::from_static("server-timing")];
+const OF_ONE_ANSWER: [HeaderName; 2] = [X_REQUEST_ID, SERVER_TIMING];
 
 /// What of a stream may leave HTTP.
 struct Leaving {

@@ -10,6 +10,7 @@ use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::receiving::Receiving;
+use super::sending::poll_room;
 use crate::proxy::tunnel::Tunnel;
 
 /// Both directions of a stream, which is reset if it is given up before its end (RFC 9113 §8.5).
@@ -74,22 +75,14 @@ impl AsyncWrite for Stream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        if let Poll::Ready(reset) = self.to.poll_reset(cx) {
-            let reason = reset.map_err(io::Error::other)?;
-            return Poll::Ready(Err(io::Error::other(h2::Error::from(reason))));
-        }
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.to.reserve_capacity(1);
-        while self.to.capacity() == 0 {
-            match ready!(self.to.poll_capacity(cx)) {
-                Some(granted) => granted.map(drop).map_err(io::Error::other)?,
-                None => return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())),
-            }
-        }
-        let sent = self.to.send_data(Bytes::copy_from_slice(buf), false);
-        Poll::Ready(sent.map(|()| buf.len()).map_err(io::Error::other))
+        self.to.reserve_capacity(buf.len());
+        let room = ready!(poll_room(&mut self.to, cx)).map_err(io::Error::other)?;
+        let piece = buf.get(..room).unwrap_or(buf);
+        let sent = self.to.send_data(Bytes::copy_from_slice(piece), false);
+        Poll::Ready(sent.map(|()| piece.len()).map_err(io::Error::other))
     }
 
     /// The connection's own task sends what was said.

@@ -6,28 +6,20 @@ use bytes::Bytes;
 use h2::client::{ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONTENT_LENGTH, EXPECT};
-use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
-use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::origin::MOST_AT_FIRST;
-use super::*;
+use super::super::{Receiving, serve};
+use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::proxy::access_log::Logged;
-use crate::proxy::activity::Activity;
-use crate::proxy::body::{Arriving, Body, DISCARD, Source, Whole};
+use crate::proxy::body::{Arriving, Body, Source, Whole};
 use crate::proxy::handler::{Answer, Handler, Times};
-use crate::proxy::http1::{Http1, RequestHead};
 use crate::proxy::interim::Interim;
-use crate::proxy::pace::Pace;
 use crate::proxy::problem::Problem;
 use crate::proxy::tunnel::take_client_side;
-
-const IDLE: Duration = Duration::from_secs(60);
-const HINT: u16 = 103;
 
 /// Answers by the path of a request, and notes what came of it.
 #[derive(Clone, Default)]
@@ -104,15 +96,6 @@ impl Paths {
     }
 }
 
-fn unhurried() -> Pace {
-    Pace {
-        activity: Arc::new(Activity::new()),
-        idle: Duration::ZERO,
-        deadline: None,
-        rate: 0,
-    }
-}
-
 /// Notes when it is given up.
 struct Dropped<'a>(&'a Paths);
 
@@ -182,11 +165,6 @@ async fn client() -> Client {
     }
 }
 
-fn to(path: &str) -> Request<()> {
-    let uri = format!("https://www.example.com{path}");
-    Request::builder().uri(uri).body(()).unwrap()
-}
-
 /// Extended CONNECT (RFC 8441 §4).
 fn connect_to(path: &str) -> Request<()> {
     let mut request = to(path);
@@ -213,16 +191,6 @@ async fn whole(answer: ResponseFuture) -> (Response<RecvStream>, Bytes) {
     let mut answer = answer.await.unwrap();
     let body = read(answer.body_mut()).await.unwrap();
     (answer, body)
-}
-
-async fn read(body: &mut RecvStream) -> Result<Bytes, h2::Error> {
-    let mut all = Vec::new();
-    while let Some(data) = body.data().await {
-        let data = data?;
-        body.flow_control().release_capacity(data.len())?;
-        all.extend_from_slice(&data);
-    }
-    Ok(all.into())
 }
 
 #[tokio::test(start_paused = true)]
@@ -474,233 +442,6 @@ impl Client {
     }
 }
 
-/// A connection to an origin that does as told.
-async fn origin<F>(script: impl FnOnce(h2::server::Connection<DuplexStream, Bytes>) -> F) -> Http2
-where
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (edge, origin) = duplex(1 << 20);
-    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
-    tokio::spawn(script(connection.unwrap()));
-    http2.unwrap()
-}
-
-fn post(body: Body) -> Request<Body> {
-    let mut request = to("/").map(|()| body);
-    *request.method_mut() = Method::POST;
-    request
-}
-
-async fn collected(answer: Response<Receiving>) -> Result<Bytes, String> {
-    let body = answer.into_body().collect().await;
-    body.map(|body| body.to_bytes())
-        .map_err(|error| error.to_string())
-}
-
-fn status(status: u16) -> Response<()> {
-    Response::builder().status(status).body(()).unwrap()
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_an_origin_says_before_its_answer_is_heard() {
-    let http2 = origin(|mut connection| async move {
-        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-        respond.send_informational(status(HINT)).unwrap();
-        respond.send_response(status(204), true).unwrap();
-        connection.accept().await;
-    });
-    let heard = Mutex::new(Vec::new());
-    let answer = http2.await.place().unwrap().ask(post(Body::Empty), |said| {
-        heard.lock().unwrap().push(said.status())
-    });
-    assert_eq!(answer.await.ok().unwrap().status(), 204);
-    assert_eq!(heard.into_inner().unwrap(), [HINT]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn interim_answers_without_end_are_no_answer() {
-    let http2 = origin(|mut connection| async move {
-        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-        for _ in 0..17 {
-            respond.send_informational(status(HINT)).unwrap();
-        }
-        connection.accept().await;
-    });
-    let answer = http2
-        .await
-        .place()
-        .unwrap()
-        .ask(post(Body::Empty), |_| {})
-        .await;
-    assert!(matches!(answer, Err(Unanswered::Endless)));
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_answer_is_whole_if_all_that_was_told_has_come_however_its_stream_ends() {
-    let ends = [
-        (Reason::NO_ERROR, None, false),
-        (Reason::NO_ERROR, Some("4"), true),
-        (Reason::NO_ERROR, Some("5"), false),
-        (Reason::CANCEL, Some("4"), true),
-        (Reason::CANCEL, None, false),
-    ];
-    for (reason, length, is_whole) in ends {
-        let http2 = origin(move |mut connection| async move {
-            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-            let mut head = status(200);
-            if let Some(length) = length {
-                head.headers_mut()
-                    .insert(CONTENT_LENGTH, length.parse().unwrap());
-            }
-            let mut body = respond.send_response(head, false).unwrap();
-            body.send_data("some".into(), false).unwrap();
-            tokio::spawn(async move {
-                sleep(Duration::from_secs(1)).await;
-                body.send_reset(reason);
-            });
-            connection.accept().await;
-        });
-        let answer = http2
-            .await
-            .place()
-            .unwrap()
-            .ask(post(Body::Empty), |_| {})
-            .await
-            .ok()
-            .unwrap();
-        let read = collected(answer).await;
-        assert_eq!(read.is_ok(), is_whole, "{reason:?} {length:?}: {read:?}");
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_is_left_of_a_request_is_sent_on_when_its_answer_begins_early() {
-    let (tell, told) = tokio::sync::oneshot::channel();
-    let http2 = origin(|mut connection| async move {
-        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
-        let mut answer = respond.send_response(status(200), false).unwrap();
-        let mut body = request.into_body();
-        let reading = async {
-            let length = read(&mut body).await.unwrap().len();
-            answer.send_data("done".into(), true).unwrap();
-            tell.send(length).unwrap();
-        };
-        tokio::join!(reading, connection.accept());
-    });
-    let large = Body::made(vec![7; 1 << 20]);
-    let answer = http2
-        .await
-        .place()
-        .unwrap()
-        .ask(post(large), |_| {})
-        .await
-        .ok()
-        .unwrap();
-    assert_eq!(collected(answer).await.unwrap(), "done");
-    assert_eq!(told.await.unwrap(), 1 << 20);
-}
-
-/// A body that goes on and on.
-async fn endless() -> Body {
-    let (mut sender, edge) = duplex(1 << 10);
-    tokio::spawn(async move {
-        sender.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
-        while sender.write_all(&[7; 64]).await.is_ok() {
-            sleep(Duration::from_millis(100)).await;
-        }
-    });
-    let head = RequestHead {
-        method: &Method::GET,
-        path: &PathAndQuery::from_static("/"),
-        authority: "www.example.com",
-        headers: &HeaderMap::new(),
-    };
-    let source = Http1::new(edge).ask(&head, Body::Empty, |_| {}).await;
-    let source = Source::Http1(source.ok().unwrap().into_body());
-    Body::streamed(Arriving::response(source), 0, unhurried(), None)
-}
-
-/// The answer to an upload without end; its origin tells when that was reset.
-async fn answered_early(
-    says: fn(SendStream<Bytes>) -> Option<SendStream<Bytes>>,
-) -> (Response<Receiving>, oneshot::Receiver<Instant>) {
-    let (tell, told) = oneshot::channel();
-    let http2 = origin(move |mut connection| async move {
-        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
-        let _open = says(respond.send_response(status(200), false).unwrap());
-        let mut body = request.into_body();
-        let reading = async {
-            read(&mut body).await.unwrap_err();
-            tell.send(Instant::now()).unwrap();
-        };
-        tokio::join!(reading, connection.accept());
-    });
-    let place = http2.await.place().unwrap();
-    let answer = place.ask(post(endless().await), |_| {}).await;
-    (answer.ok().unwrap(), told)
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upload_ends_when_nobody_reads_its_answer_any_more() {
-    let (answer, told) = answered_early(Some).await;
-    sleep(IDLE).await;
-    let began = Instant::now();
-    drop(answer);
-    assert_eq!(told.await.unwrap(), began);
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upload_goes_on_for_a_while_behind_a_whole_answer() {
-    let (answer, told) = answered_early(|mut body| {
-        body.send_data("ok".into(), true).unwrap();
-        None
-    })
-    .await;
-    let began = Instant::now();
-    assert_eq!(collected(answer).await.unwrap(), "ok");
-    assert_eq!(told.await.unwrap() - began, DISCARD);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_head_over_256_kib_is_refused_in_requests_and_no_answer_of_an_origin() {
-    let large = HeaderValue::try_from("x".repeat(300 << 10)).unwrap();
-    let mut client = client().await;
-    let mut request = to("/");
-    request.headers_mut().insert("large", large.clone());
-    let (answer, _) = client.requests.send_request(request, true).unwrap();
-    assert_eq!(answer.await.unwrap().status(), 431);
-    let http2 = origin(|mut connection| async move {
-        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
-        let mut head = status(200);
-        head.headers_mut().insert("large", large);
-        respond.send_response(head, true).unwrap();
-        connection.accept().await;
-    });
-    let place = http2.await.place().unwrap();
-    let answer = place.ask(post(Body::Empty), |_| {}).await;
-    assert!(matches!(answer, Err(Unanswered::Broken(_))));
-}
-
-#[tokio::test(start_paused = true)]
-async fn no_more_requests_are_begun_than_an_origin_takes() {
-    let (edge, origin) = duplex(1 << 20);
-    let mut builder = h2::server::Builder::new();
-    let shaking_hands = builder
-        .max_concurrent_streams(2)
-        .handshake::<_, Bytes>(origin);
-    let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
-    let (http2, mut connection) = (http2.ok().unwrap(), connection.unwrap());
-    let unheard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
-    assert_eq!(unheard.len(), MOST_AT_FIRST);
-    drop(unheard);
-    tokio::spawn(async move { connection.accept().await.is_some() });
-    sleep(Duration::from_secs(1)).await;
-    let mut heard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
-    assert_eq!(heard.len(), 2);
-    heard.pop();
-    assert!(http2.place().is_some(), "there is room for one again");
-}
-
 #[tokio::test(start_paused = true)]
 async fn what_a_tunnel_says_last_is_read_though_it_is_given_up_then() {
     let mut client = client().await;
@@ -711,35 +452,10 @@ async fn what_a_tunnel_says_last_is_read_though_it_is_given_up_then() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
-    let http2 = origin(|connection| async move { drop(connection) }).await;
-    sleep(Duration::from_secs(1)).await;
-    assert!(http2.is_closed());
-    match http2
-        .place()
-        .unwrap()
-        .ask(post(Body::made("mine")), |_| {})
-        .await
-    {
-        Err(Unanswered::Unsent(_, body)) => {
-            assert_eq!(body.collect().await.unwrap().to_bytes(), "mine");
-        }
-        _ => panic!("it was sent"),
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_origin_that_does_not_answer_a_ping_is_gone() {
-    let (edge, origin) = duplex(1 << 20);
-    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
-    let (http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
-    let began = Instant::now();
-    while !http2.is_closed() {
-        sleep(Duration::from_secs(1)).await;
-    }
-    assert!(
-        (40..=62).contains(&began.elapsed().as_secs()),
-        "{:?}",
-        began.elapsed()
-    );
+async fn a_request_whose_head_is_over_256_kib_is_refused() {
+    let mut client = client().await;
+    let mut request = to("/");
+    request.headers_mut().insert("large", over_the_bound());
+    let (answer, _) = client.requests.send_request(request, true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 431);
 }

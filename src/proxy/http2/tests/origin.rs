@@ -1,0 +1,273 @@
+use std::sync::Mutex;
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http::header::CONTENT_LENGTH;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Method, Request, Response};
+use http_body_util::BodyExt;
+use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep};
+
+use super::super::origin::MOST_AT_FIRST;
+use super::super::{Http2, Receiving, Unanswered};
+use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
+use crate::proxy::body::{Arriving, Body, DISCARD, Source};
+use crate::proxy::http1::{Http1, RequestHead};
+
+/// A connection to an origin that does as told.
+async fn origin<F>(script: impl FnOnce(h2::server::Connection<DuplexStream, Bytes>) -> F) -> Http2
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let (edge, origin) = duplex(1 << 20);
+    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
+    tokio::spawn(script(connection.unwrap()));
+    http2.unwrap()
+}
+
+fn post(body: Body) -> Request<Body> {
+    let mut request = to("/").map(|()| body);
+    *request.method_mut() = Method::POST;
+    request
+}
+
+async fn collected(answer: Response<Receiving>) -> Result<Bytes, String> {
+    let body = answer.into_body().collect().await;
+    body.map(|body| body.to_bytes())
+        .map_err(|error| error.to_string())
+}
+
+fn status(status: u16) -> Response<()> {
+    Response::builder().status(status).body(()).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_origin_says_before_its_answer_is_heard() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        respond.send_informational(status(HINT)).unwrap();
+        respond.send_response(status(204), true).unwrap();
+        connection.accept().await;
+    });
+    let heard = Mutex::new(Vec::new());
+    let answer = http2.await.place().unwrap().ask(post(Body::Empty), |said| {
+        heard.lock().unwrap().push(said.status())
+    });
+    assert_eq!(answer.await.ok().unwrap().status(), 204);
+    assert_eq!(heard.into_inner().unwrap(), [HINT]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn interim_answers_without_end_are_no_answer() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        for _ in 0..17 {
+            respond.send_informational(status(HINT)).unwrap();
+        }
+        connection.accept().await;
+    });
+    let answer = http2
+        .await
+        .place()
+        .unwrap()
+        .ask(post(Body::Empty), |_| {})
+        .await;
+    assert!(matches!(answer, Err(Unanswered::Endless)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_is_whole_if_all_that_was_told_has_come_however_its_stream_ends() {
+    let ends = [
+        (Reason::NO_ERROR, None, false),
+        (Reason::NO_ERROR, Some("4"), true),
+        (Reason::NO_ERROR, Some("5"), false),
+        (Reason::CANCEL, Some("4"), true),
+        (Reason::CANCEL, None, false),
+    ];
+    for (reason, length, is_whole) in ends {
+        let http2 = origin(move |mut connection| async move {
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut head = status(200);
+            if let Some(length) = length {
+                head.headers_mut()
+                    .insert(CONTENT_LENGTH, length.parse().unwrap());
+            }
+            let mut body = respond.send_response(head, false).unwrap();
+            body.send_data("some".into(), false).unwrap();
+            tokio::spawn(async move {
+                sleep(Duration::from_secs(1)).await;
+                body.send_reset(reason);
+            });
+            connection.accept().await;
+        });
+        let answer = http2
+            .await
+            .place()
+            .unwrap()
+            .ask(post(Body::Empty), |_| {})
+            .await
+            .ok()
+            .unwrap();
+        let read = collected(answer).await;
+        assert_eq!(read.is_ok(), is_whole, "{reason:?} {length:?}: {read:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_left_of_a_request_is_sent_on_when_its_answer_begins_early() {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    let http2 = origin(|mut connection| async move {
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut answer = respond.send_response(status(200), false).unwrap();
+        let mut body = request.into_body();
+        let reading = async {
+            let length = read(&mut body).await.unwrap().len();
+            answer.send_data("done".into(), true).unwrap();
+            tell.send(length).unwrap();
+        };
+        tokio::join!(reading, connection.accept());
+    });
+    let large = Body::made(vec![7; 1 << 20]);
+    let answer = http2
+        .await
+        .place()
+        .unwrap()
+        .ask(post(large), |_| {})
+        .await
+        .ok()
+        .unwrap();
+    assert_eq!(collected(answer).await.unwrap(), "done");
+    assert_eq!(told.await.unwrap(), 1 << 20);
+}
+
+/// A body that goes on and on.
+async fn endless() -> Body {
+    let (mut sender, edge) = duplex(1 << 10);
+    tokio::spawn(async move {
+        sender.write_all(b"HTTP/1.1 200 OK\r\n\r\n").await.unwrap();
+        while sender.write_all(&[7; 64]).await.is_ok() {
+            sleep(Duration::from_millis(100)).await;
+        }
+    });
+    let head = RequestHead {
+        method: &Method::GET,
+        path: &PathAndQuery::from_static("/"),
+        authority: "www.example.com",
+        headers: &HeaderMap::new(),
+    };
+    let source = Http1::new(edge).ask(&head, Body::Empty, |_| {}).await;
+    let source = Source::Http1(source.ok().unwrap().into_body());
+    Body::streamed(Arriving::response(source), 0, unhurried(), None)
+}
+
+/// The answer to an upload without end; its origin tells when that was reset.
+async fn answered_early(
+    says: fn(SendStream<Bytes>) -> Option<SendStream<Bytes>>,
+) -> (Response<Receiving>, oneshot::Receiver<Instant>) {
+    let (tell, told) = oneshot::channel();
+    let http2 = origin(move |mut connection| async move {
+        let (request, mut respond) = connection.accept().await.unwrap().unwrap();
+        let _open = says(respond.send_response(status(200), false).unwrap());
+        let mut body = request.into_body();
+        let reading = async {
+            read(&mut body).await.unwrap_err();
+            tell.send(Instant::now()).unwrap();
+        };
+        tokio::join!(reading, connection.accept());
+    });
+    let place = http2.await.place().unwrap();
+    let answer = place.ask(post(endless().await), |_| {}).await;
+    (answer.ok().unwrap(), told)
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_ends_when_nobody_reads_its_answer_any_more() {
+    let (answer, told) = answered_early(Some).await;
+    sleep(IDLE).await;
+    let began = Instant::now();
+    drop(answer);
+    assert_eq!(told.await.unwrap(), began);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upload_goes_on_for_a_while_behind_a_whole_answer() {
+    let (answer, told) = answered_early(|mut body| {
+        body.send_data("ok".into(), true).unwrap();
+        None
+    })
+    .await;
+    let began = Instant::now();
+    assert_eq!(collected(answer).await.unwrap(), "ok");
+    assert_eq!(told.await.unwrap() - began, DISCARD);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_head_is_over_256_kib_is_none() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut head = status(200);
+        head.headers_mut().insert("large", over_the_bound());
+        respond.send_response(head, true).unwrap();
+        connection.accept().await;
+    });
+    let place = http2.await.place().unwrap();
+    let answer = place.ask(post(Body::Empty), |_| {}).await;
+    assert!(matches!(answer, Err(Unanswered::Broken(_))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_more_requests_are_begun_than_an_origin_takes() {
+    let (edge, origin) = duplex(1 << 20);
+    let mut builder = h2::server::Builder::new();
+    let shaking_hands = builder
+        .max_concurrent_streams(2)
+        .handshake::<_, Bytes>(origin);
+    let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
+    let (http2, mut connection) = (http2.ok().unwrap(), connection.unwrap());
+    let unheard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
+    assert_eq!(unheard.len(), MOST_AT_FIRST);
+    drop(unheard);
+    tokio::spawn(async move { connection.accept().await.is_some() });
+    sleep(Duration::from_secs(1)).await;
+    let mut heard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
+    assert_eq!(heard.len(), 2);
+    heard.pop();
+    assert!(http2.place().is_some(), "there is room for one again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
+    let http2 = origin(|connection| async move { drop(connection) }).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(http2.is_closed());
+    match http2
+        .place()
+        .unwrap()
+        .ask(post(Body::made("mine")), |_| {})
+        .await
+    {
+        Err(Unanswered::Unsent(_, body)) => {
+            assert_eq!(body.collect().await.unwrap().to_bytes(), "mine");
+        }
+        _ => panic!("it was sent"),
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_does_not_answer_a_ping_is_gone() {
+    let (edge, origin) = duplex(1 << 20);
+    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
+    let (http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
+    let began = Instant::now();
+    while !http2.is_closed() {
+        sleep(Duration::from_secs(1)).await;
+    }
+    assert!(
+        (40..=62).contains(&began.elapsed().as_secs()),
+        "{:?}",
+        began.elapsed()
+    );
+}
