@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, raw_origin, wait_until, wire};
+use support::{Answer, Edge, Origin, raw_origin, read_head, wait_until, wire};
 
 const HOST: &str = "www.example.com";
 
@@ -140,27 +140,38 @@ fn h2_origin(reply: &'static [u8], body: usize) -> (String, Arc<AtomicU32>) {
     (format!("h2c://{address}"), asked)
 }
 
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+
+fn begin_h2(stream: &mut BufReader<TcpStream>) -> Option<()> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    stream.read_exact(&mut [0; 24]).ok()?;
+    stream.get_mut().write_all(&SETTINGS).ok()
+}
+
+/// The type and the length of the next frame.
+fn frame(stream: &mut BufReader<TcpStream>) -> Option<(u8, usize)> {
+    let mut head = [0; 9];
+    stream.read_exact(&mut head).ok()?;
+    let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+    stream.read_exact(&mut vec![0; length]).ok()?;
+    Some((head[3], length))
+}
+
 fn serve_h2(
     mut stream: BufReader<TcpStream>,
     reply: &[u8],
     mut body: usize,
     asked: &AtomicU32,
 ) -> Option<()> {
-    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
-    const DATA: u8 = 0;
-    const HEADERS: u8 = 1;
     let mut begun = false;
-    stream.read_exact(&mut [0; 24]).ok()?;
-    stream.get_mut().write_all(&SETTINGS).ok()?;
+    begin_h2(&mut stream)?;
     loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).ok()?;
-        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
-        stream.read_exact(&mut vec![0; length]).ok()?;
-        if head[3] == HEADERS {
+        let (kind, length) = frame(&mut stream)?;
+        if kind == HEADERS {
             asked.fetch_add(1, Ordering::SeqCst);
             begun = true;
-        } else if head[3] == DATA {
+        } else if kind == DATA {
             body = body.saturating_sub(length);
         }
         if begun && body == 0 {
@@ -224,6 +235,83 @@ fn a_stream_below_a_goaway_s_last_may_have_been_processed() {
     );
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     assert_eq!(seen(&edge.curl(HOST, "/", &[])), (200, "far"));
+}
+
+/// An origin that answers the first request of a connection, and closes it when it has read another; how many it
+/// has read.
+fn forgetful() -> (String, Arc<AtomicU32>) {
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let address = wire(move |mut stream, head| {
+        counted.fetch_add(u32::from(!head.is_empty()), Ordering::SeqCst);
+        let _ = stream
+            .get_mut()
+            .write_all(b"HTTP/1.1 204 No Content\r\n\r\n");
+        let another = read_head(&mut stream);
+        counted.fetch_add(u32::from(!another.is_empty()), Ordering::SeqCst);
+    });
+    (format!("http://{address}"), asked)
+}
+
+/// The same over HTTP/2.
+fn forgetful_h2() -> (String, Arc<AtomicU32>) {
+    /// HEADERS of stream 1 that end it: `:status: 204`.
+    const NO_CONTENT: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x89];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked = Arc::new(AtomicU32::new(0));
+    let counted = asked.clone();
+    let serve = move |stream| {
+        let mut stream = BufReader::new(stream);
+        begin_h2(&mut stream)?;
+        for reply in [Some(NO_CONTENT), None] {
+            while frame(&mut stream)?.0 != HEADERS {}
+            counted.fetch_add(1, Ordering::SeqCst);
+            reply.map(|reply| stream.get_mut().write_all(&reply));
+        }
+        Some(())
+    };
+    std::thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let serve = serve.clone();
+            std::thread::spawn(move || serve(stream));
+        }
+    });
+    (format!("h2c://{address}"), asked)
+}
+
+/// The statuses of two requests, one after the other on one connection.
+fn in_turn(edge: &Edge, arguments: &[&str]) -> String {
+    let address = edge.address("https");
+    let mut curl = std::process::Command::new("curl");
+    curl.args(["-sk", "--resolve"])
+        .arg(format!("{HOST}:{}:{}", address.port(), address.ip()))
+        .args(["-o", "/dev/null", "-w", "%{http_code} "])
+        .args(arguments)
+        .arg(format!("https://{HOST}:{}/[1-2]", address.port()));
+    String::from_utf8(support::run(&mut curl).stdout).unwrap()
+}
+
+#[test]
+fn what_a_kept_connection_s_end_has_cost_is_sent_again_to_its_origin_if_it_may_be_sent_twice() {
+    let far = Origin::start("far");
+    let put = ["-X", "PUT", "-d", "x=1"];
+    for (methods, arguments, statuses, times) in [
+        ("safe", &[][..], "204 204 ", 3),
+        ("idempotent", &put, "204 204 ", 3),
+        ("safe", &put, "204 502 ", 2),
+        ("idempotent", &["-X", "POST"], "204 502 ", 2),
+        ("none", &[], "204 502 ", 2),
+    ] {
+        for (near, asked) in [forgetful(), forgetful_h2()] {
+            let retries = format!("retries: {{ methods: {methods}, attempts: 0 }}");
+            let edge = edge(&near, &far, &retries);
+            let said = in_turn(&edge, arguments);
+            assert_eq!(said, statuses, "{methods} {arguments:?} {near}");
+            assert_eq!(asked.load(Ordering::SeqCst), times, "{methods} {near}");
+            assert!(far.seen().is_empty());
+        }
+    }
 }
 
 /// Both regions with answers of their own.

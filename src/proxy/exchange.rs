@@ -38,6 +38,23 @@ pub(super) enum Exchanged {
     Lost(Problem),
 }
 
+/// The connection was closed after something was sent, and without a word. One that was kept may have been closed before.
+struct Closed(Problem);
+
+impl From<Closed> for Exchanged {
+    fn from(Closed(problem): Closed) -> Self {
+        Self::Lost(problem)
+    }
+}
+
+/// A request but for its body.
+#[derive(Clone, Copy)]
+pub(super) struct Outgoing<'a> {
+    pub(super) parts: &'a Parts,
+    /// Its body once more, if it may be sent twice.
+    pub(super) again: Option<&'a Body>,
+}
+
 /// How long an origin may take to answer.
 #[derive(Clone, Copy)]
 pub(super) struct Patience<'a> {
@@ -89,7 +106,7 @@ pub(super) async fn exchange(
     pool: &Arc<Pool>,
     endpoint: &Endpoint<'_>,
     wanted: connect::Wanted,
-    parts: &Parts,
+    request: Outgoing<'_>,
     mut body: Body,
     patience: Patience<'_>,
 ) -> Exchanged {
@@ -101,21 +118,19 @@ pub(super) async fn exchange(
         if let Some(tried) = endpoint.tried {
             tried.leased(lease.reused);
         }
-        let stale = lease.reused && attempt < MOST_STALE;
-        let sent = match sender {
-            Sender::Http1(http1) => send(http1, lease, endpoint, parts, body, patience).await,
-            Sender::Http2(place) => {
-                // Boxed: its future is larger, and no part of every request's.
-                Box::pin(send_http2(place, lease, endpoint, parts, body, patience)).await
-            }
-        };
-        match sent {
+        let was_kept = lease.reused;
+        let parts = request.parts;
+        match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
-            Exchanged::Unsent(_, unsent) if stale => body = unsent,
-            exchanged @ (Exchanged::Answered(..)
-            | Exchanged::Unsent(..)
-            | Exchanged::Refused(_)
-            | Exchanged::Lost(_)) => return exchanged,
+            Ok(Exchanged::Unsent(_, unsent)) if was_kept && attempt < MOST_STALE => body = unsent,
+            Err(closed) if was_kept => {
+                let Some(body) = request.again.and_then(Body::copy) else {
+                    return closed.into();
+                };
+                // Rare, and no part of every request's future.
+                return Box::pin(once_more(pool, endpoint, wanted, parts, body, patience)).await;
+            }
+            sent => return sent.unwrap_or_else(Exchanged::from),
         }
     }
     Exchanged::Unsent(
@@ -124,14 +139,55 @@ pub(super) async fn exchange(
     )
 }
 
+/// Sends again what a kept connection has cost, on a new one (RFC 9112 §9.3.1). It was sent before, so that nothing is
+/// unsent any more.
+async fn once_more(
+    pool: &Arc<Pool>,
+    endpoint: &Endpoint<'_>,
+    wanted: connect::Wanted,
+    parts: &Parts,
+    body: Body,
+    patience: Patience<'_>,
+) -> Exchanged {
+    let (sender, lease) = match pool.fresh(endpoint, wanted).await {
+        Ok(leased) => leased,
+        Err(problem) => return Exchanged::Lost(problem),
+    };
+    if let Some(tried) = endpoint.tried {
+        tried.leased(lease.reused);
+    }
+    let sent = send(sender, lease, endpoint, parts, body, patience).await;
+    match sent.unwrap_or_else(Exchanged::from) {
+        Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) => Exchanged::Lost(problem),
+        exchanged @ (Exchanged::Answered(..) | Exchanged::Lost(_)) => exchanged,
+    }
+}
+
 async fn send(
+    sender: Sender,
+    lease: Lease,
+    endpoint: &Endpoint<'_>,
+    parts: &Parts,
+    body: Body,
+    patience: Patience<'_>,
+) -> Result<Exchanged, Closed> {
+    match sender {
+        Sender::Http1(http1) => send_http1(http1, lease, endpoint, parts, body, patience).await,
+        Sender::Http2(place) => {
+            // Boxed: its future is larger, and no part of every request's.
+            Box::pin(send_http2(place, lease, endpoint, parts, body, patience)).await
+        }
+    }
+}
+
+async fn send_http1(
     http1: Http1,
     lease: Lease,
     endpoint: &Endpoint<'_>,
     parts: &Parts,
     body: Body,
     patience: Patience<'_>,
-) -> Exchanged {
+) -> Result<Exchanged, Closed> {
     let slash = PathAndQuery::from_static("/");
     let head = RequestHead {
         method: &parts.method,
@@ -144,9 +200,9 @@ async fn send(
         hear(parts, patience.interim, said.status, &said.headers);
     });
     match patience.wait(asking).await {
-        Ok(Ok(response)) => Exchanged::Answered(response.map(Source::Http1), lease),
+        Ok(Ok(response)) => Ok(Exchanged::Answered(response.map(Source::Http1), lease)),
         Ok(Err(unanswered)) => unanswered_by(endpoint, unanswered),
-        Err(limit) => out_of_patience(endpoint, limit),
+        Err(limit) => Ok(out_of_patience(endpoint, limit)),
     }
 }
 
@@ -160,16 +216,17 @@ fn hear(parts: &Parts, interim: Option<&Interim>, status: StatusCode, headers: &
     }
 }
 
-fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Exchanged {
+fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Result<Exchanged, Closed> {
     let say = |error: &dyn Error| format!("{}: {error}", endpoint.url);
-    match why {
+    Ok(match why {
         Unanswered::Unsent(error, body) => {
             Exchanged::Unsent(Problem::Unreachable(say(&error)), body)
         }
         Unanswered::Client(error) => Exchanged::Lost(Problem::from(&error)),
         Unanswered::Malformed(refusal) => Exchanged::Lost(Problem::MalformedAnswer(say(&refusal))),
         Unanswered::Broken(error) => Exchanged::Lost(Problem::BrokenOrigin(say(&error))),
-    }
+        Unanswered::Closed(error) => return Err(Closed(Problem::BrokenOrigin(say(&error)))),
+    })
 }
 
 fn out_of_patience(endpoint: &Endpoint<'_>, limit: Duration) -> Exchanged {
@@ -187,14 +244,14 @@ async fn send_http2(
     parts: &Parts,
     body: Body,
     patience: Patience<'_>,
-) -> Exchanged {
+) -> Result<Exchanged, Closed> {
     let opens_websocket = is_asked_for(&parts.headers);
     if opens_websocket && let Err(problem) = announced(&place, endpoint).await {
-        return Exchanged::Unsent(problem, body);
+        return Ok(Exchanged::Unsent(problem, body));
     }
     let request = match address(endpoint, parts, body) {
         Ok(request) => request,
-        Err(problem) => return Exchanged::Lost(problem),
+        Err(problem) => return Ok(Exchanged::Lost(problem)),
     };
     patience.activity.touch();
     let asking = place.ask(request, |said| {
@@ -206,12 +263,12 @@ async fn send_http2(
                 if opens_websocket {
                     as_switch(&parts.headers, &mut response);
                 }
-                Exchanged::Answered(response.map(Source::Http2), lease)
+                Ok(Exchanged::Answered(response.map(Source::Http2), lease))
             }
-            Err(why) => Exchanged::Lost(malformed(endpoint, why)),
+            Err(why) => Ok(Exchanged::Lost(malformed(endpoint, why))),
         },
         Ok(Err(why)) => failed(endpoint, why),
-        Err(limit) => out_of_patience(endpoint, limit),
+        Err(limit) => Ok(out_of_patience(endpoint, limit)),
     }
 }
 
@@ -230,9 +287,9 @@ async fn announced(place: &Place, endpoint: &Endpoint<'_>) -> Result<(), Problem
     Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)))
 }
 
-fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Exchanged {
+fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, Closed> {
     let say = |error: &h2::Error| format!("{}: {error}", endpoint.url);
-    match why {
+    Ok(match why {
         http2::Unanswered::Unsent(error, body) => {
             Exchanged::Unsent(Problem::Unreachable(say(&error)), body)
         }
@@ -244,10 +301,13 @@ fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Exchanged {
             Exchanged::Lost(malformed(endpoint, &error.to_string()))
         }
         http2::Unanswered::Broken(error) => Exchanged::Lost(Problem::BrokenOrigin(say(&error))),
+        http2::Unanswered::Closed(error) => {
+            return Err(Closed(Problem::BrokenOrigin(say(&error))));
+        }
         http2::Unanswered::Endless => {
             Exchanged::Lost(malformed(endpoint, "there is no end of interim answers"))
         }
-    }
+    })
 }
 
 /// Whether what the origin sent is no answer.

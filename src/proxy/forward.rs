@@ -19,7 +19,7 @@ use super::connect::Wanted;
 use super::connection::Connection;
 use super::consistency::{MERIDIAN_REQUIRE, Store};
 use super::context::{Counted, Live, Worker};
-use super::exchange::{Exchanged, Patience, exchange};
+use super::exchange::{Exchanged, Outgoing, Patience, exchange};
 use super::interim::Interim;
 use super::onward::Try;
 use super::pool::{Endpoint, Lease};
@@ -358,7 +358,7 @@ impl<'a> Outbound<'a> {
         let tried = self.note_try(trying.region, Some(trying.origin));
         let per_try = self.per_try(copy);
         let mut exchanged = self
-            .send(trying.origin, body, per_try, tried.as_ref())
+            .send(trying.origin, body, copy, per_try, tried.as_ref())
             .await;
         tried.inspect(|tried| tried.came_to(&exchanged));
         self.trying = None;
@@ -382,6 +382,7 @@ impl<'a> Outbound<'a> {
         &self,
         origin: OriginId,
         body: Body,
+        copy: Option<&Body>,
         per_try: Option<Duration>,
         tried: Option<&Tried>,
     ) -> Exchanged {
@@ -420,7 +421,11 @@ impl<'a> Outbound<'a> {
             activity: &self.activity,
             interim: self.interim,
         };
-        exchange(pool, &endpoint, wanted, &self.parts, body, patience).await
+        let request = Outgoing {
+            parts: &self.parts,
+            again: copy.filter(|_| self.is_covered()),
+        };
+        exchange(pool, &endpoint, wanted, request, body, patience).await
     }
 
     fn learn(

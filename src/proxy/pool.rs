@@ -92,6 +92,15 @@ impl Pool {
         Box::pin(shelf.fresh(endpoint, wanted)).await
     }
 
+    /// A new connection.
+    pub(super) async fn fresh(
+        &self,
+        endpoint: &Endpoint<'_>,
+        wanted: Wanted,
+    ) -> Result<(Sender, Lease), Problem> {
+        self.shelf(endpoint).fresh(endpoint, wanted).await
+    }
+
     fn shelf(&self, endpoint: &Endpoint<'_>) -> Arc<Shelf> {
         let hash = |shelf: &Arc<Shelf>| self.hash(&shelf.url, &shelf.host, shelf.trust);
         let wanted = self.hash(endpoint.url, endpoint.host, endpoint.tls.number);

@@ -43,8 +43,16 @@ pub(super) enum Unanswered {
     Client(BodyError),
     /// What came is no answer.
     Malformed(Refusal),
-    /// The connection broke or ended.
+    /// The connection broke or ended before a byte of an answer came.
+    Closed(io::Error),
+    /// The connection broke or ended within its answer.
     Broken(io::Error),
+}
+
+/// Why no head of an answer came.
+enum HeadError {
+    Malformed(Refusal),
+    Io(io::Error),
 }
 
 impl Http1 {
@@ -77,6 +85,7 @@ impl Http1 {
         let mut unsent = body.copy();
         let mut outbox = head.with(body);
         let mut failed = None;
+        let mut is_silent = true;
         let answer = poll_fn(|cx| {
             if failed.is_none() {
                 match outbox.poll_send(&mut self.io, cx) {
@@ -97,10 +106,13 @@ impl Http1 {
                     })),
                 };
             }
-            let read = ready!(self.poll_head(cx, &heard));
-            Poll::Ready(read.map_err(|why| match (why, failed.take()) {
-                (Unanswered::Broken(_), Some(error)) => Unanswered::Broken(error),
-                (why, _) => why,
+            let read = ready!(self.poll_head(cx, &heard, &mut is_silent));
+            Poll::Ready(read.map_err(|why| match why {
+                HeadError::Malformed(refusal) => Unanswered::Malformed(refusal),
+                HeadError::Io(error) if is_silent => {
+                    Unanswered::Closed(failed.take().unwrap_or(error))
+                }
+                HeadError::Io(error) => Unanswered::Broken(failed.take().unwrap_or(error)),
             }))
         })
         .await?;
@@ -111,9 +123,10 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         heard: &impl Fn(&Head),
-    ) -> Poll<Result<Head, Unanswered>> {
+        is_silent: &mut bool,
+    ) -> Poll<Result<Head, HeadError>> {
         loop {
-            let head = self.inbox.head().map_err(Unanswered::Malformed)?;
+            let head = self.inbox.head().map_err(HeadError::Malformed)?;
             match head {
                 Some(head) if is_interim(&head) => {
                     heard(&head);
@@ -123,11 +136,12 @@ impl Http1 {
                 None => {}
             }
             let filled = ready!(self.inbox.poll_fill(&mut self.io, cx));
-            if filled.map_err(Unanswered::Broken)? == 0 {
+            if filled.map_err(HeadError::Io)? == 0 {
                 let why = "the connection was closed without an answer";
                 let ended = io::Error::new(io::ErrorKind::UnexpectedEof, why);
-                return Poll::Ready(Err(Unanswered::Broken(ended)));
+                return Poll::Ready(Err(HeadError::Io(ended)));
             }
+            *is_silent = false;
         }
     }
 

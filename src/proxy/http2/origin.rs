@@ -65,6 +65,8 @@ pub(in crate::proxy) enum Unanswered {
     Unsent(h2::Error, Body),
     /// The request's body broke off.
     Client(BodyError),
+    /// The connection broke or ended before anything was said of the request.
+    Closed(h2::Error),
     /// The origin broke the stream or the connection off, or said what is no answer.
     Broken(h2::Error),
     /// There is no end of interim answers.
@@ -247,7 +249,12 @@ async fn wait(
             }
             heard(&said);
         }
-        Pin::new(&mut answer).poll(cx).map_err(Unanswered::Broken)
+        Pin::new(&mut answer)
+            .poll(cx)
+            .map_err(|error| match interim {
+                0 if error.is_io() => Unanswered::Closed(error),
+                _ => Unanswered::Broken(error),
+            })
     })
     .await
 }
