@@ -317,8 +317,13 @@ impl fmt::Display for Reason {
             Self::DrainedWithAffinity => {
                 f.write_str("drained, but this client stays until the drain time has passed")
             }
-            Self::BackUnhealthy => f.write_str("unhealthy, but nobody is able: failing open, before the drained"),
-            Self::BackDrained => f.write_str("drained, but nobody is able: failing open, after those that are not drained, healthy or not"),
+            Self::BackUnhealthy => {
+                f.write_str("unhealthy, but nobody is able: failing open, before the drained")
+            }
+            Self::BackDrained => f.write_str(
+                "drained, but nobody is able: failing open, after those that are not drained, \
+                 healthy or not",
+            ),
             Self::Primary => f.write_str("the primary takes the writes"),
             Self::PrimaryFailover => f.write_str("next in line for writes after the primary"),
             Self::NotPrimary => f.write_str("only the primary takes writes"),
@@ -363,7 +368,8 @@ impl fmt::Display for Reason {
             }
             Self::Pinned => f.write_str("the client's newest write went there"),
             Self::Unfit => f.write_str(
-                "behind or silent for longer than tokens live, or without what all had: not read from",
+                "behind or silent for longer than tokens live, or without what all had: \
+                 not read from",
             ),
             Self::NoSuchAddress => f.write_str("has no address of this type"),
         }
