@@ -7,11 +7,12 @@ use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::access_log::Journal;
+use super::asked::Asked;
 use super::body::{Arriving, Body, Held, Source};
 use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
-use super::handle::{Asked, Exchange};
+use super::handle::Exchange;
 use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
 use super::problem;
 use super::routes::Admitted;
