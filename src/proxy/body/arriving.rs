@@ -88,6 +88,14 @@ impl Arriving {
         polled
     }
 
+    /// All of an answer, if it has come with its head.
+    pub(super) fn take_whole(&mut self) -> Option<Bytes> {
+        match &mut self.body {
+            Some(Source::Http1(reading)) => reading.take_whole(),
+            Some(Source::Nothing | Source::Http2(_) | Source::Client(_)) | None => None,
+        }
+    }
+
     /// The connection that an answer came on, if it has ended and another request may be sent.
     pub(super) fn take_connection(&mut self) -> Option<Http1> {
         match &mut self.body {

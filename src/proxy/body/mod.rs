@@ -84,6 +84,18 @@ impl Body {
         Self::Streamed(Box::new(Streamed::new(inner, limit, pace, held)))
     }
 
+    /// An answer's body at this pace. One that has come with its head ends its exchange here, and is not timed.
+    pub(super) fn answer(source: Source, pace: Pace, held: Box<dyn Held>) -> Self {
+        let mut arriving = Arriving::response(source);
+        match arriving.take_whole() {
+            Some(whole) => {
+                held.ended(arriving.take_connection());
+                Self::made(whole)
+            }
+            None => Self::streamed(arriving, 0, pace, Some(held)),
+        }
+    }
+
     /// Has somebody told of the trailers, if it streams; dropped when it ends without any.
     pub(super) fn heed(&mut self, heed: Box<dyn Heed>) {
         if let Self::Streamed(streamed) = self {
