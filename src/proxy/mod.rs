@@ -49,6 +49,7 @@ mod pool;
 mod prepare;
 mod preread;
 mod problem;
+mod relay;
 mod repeat;
 mod replay;
 mod retry;
