@@ -130,7 +130,7 @@ impl<'a> Exchange<'a> {
     fn pace(&self, service: &Service) -> Pace {
         let whole = service.timeouts.request;
         Pace {
-            activity: Arc::new(Activity::new()),
+            activity: Arc::new(Activity::since(self.began)),
             idle: service.timeouts.idle,
             deadline: (!whole.is_zero()).then(|| self.began + whole),
             rate: 0,
