@@ -149,9 +149,12 @@ impl Way {
 mod tests {
     use std::cell::Cell;
     use std::pin::pin;
+    use std::sync::Arc;
     use std::task::Waker;
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
 
@@ -179,6 +182,39 @@ mod tests {
         tokio::select! {
             _ = relaying => panic!("neither side has ended"),
             () = talking => {}
+        }
+    }
+
+    /// A client over TLS, and its end within the edge; their sockets take few bytes at a time.
+    async fn over_tls() -> (impl AsyncRead + Unpin, impl AsyncRead + AsyncWrite + Unpin) {
+        let made = rcgen::generate_simple_self_signed(vec!["www.example.com".into()]).unwrap();
+        let (cert, key) = (made.cert.der().clone(), made.signing_key.serialize_der());
+        let server = rustls::ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![cert.clone()], key.try_into().unwrap());
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(cert).unwrap();
+        let client = rustls::ClientConfig::builder()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let (outer, inner) = duplex(1000);
+        let name = "www.example.com".try_into().unwrap();
+        let connecting = TlsConnector::from(Arc::new(client)).connect(name, outer);
+        let accepting = TlsAcceptor::from(Arc::new(server.unwrap())).accept(inner);
+        let (client, edge) = tokio::join!(connecting, accepting);
+        (client.unwrap(), edge.unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_client_over_tls_that_reads_slowly_gets_the_end_of_what_was_said_though_no_more_is() {
+        let ((mut client, mut edge), (mut origin, mut back)) = (over_tls().await, duplex(1 << 20));
+        origin.write_all(&[7; 20_000]).await.unwrap();
+        let relaying = relay(&mut edge, &mut back, |_| {}, |_| {});
+        let mut heard = vec![0; 20_000];
+        let reading = tokio::time::timeout(Duration::from_secs(5), client.read_exact(&mut heard));
+        tokio::select! {
+            _ = relaying => panic!("neither side has ended"),
+            read = reading => assert_eq!(read.unwrap().unwrap(), 20_000),
         }
     }
 
