@@ -83,7 +83,7 @@ where
             Next::Request(request, respond) => {
                 life.begin();
                 let tunnels = life.tunnels.clone();
-                // Made in its box, because all of its 11 KiB would be moved there.
+                // Made in its box, because all of its 10 KiB would be moved there.
                 let answering = Box::write(Box::new_uninit(), async move {
                     let answering = pin!(turn(handler, request, respond, tunnels, times.idle));
                     // A panic costs its own stream, which is reset, and is told by whoever handles panics.
