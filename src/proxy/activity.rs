@@ -38,8 +38,13 @@ impl Held for Upload {
 impl Activity {
     /// It begins now.
     pub(super) fn new() -> Self {
+        Self::since(Instant::now())
+    }
+
+    /// It has begun.
+    pub(super) fn since(began: Instant) -> Self {
         Self {
-            began: Instant::now(),
+            began,
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),

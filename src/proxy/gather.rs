@@ -37,6 +37,17 @@ impl<S: AsyncWrite + Unpin> Gather<S> {
         }
     }
 
+    /// Gathers this as well; for more than a few small answers there is room for all at once.
+    fn gather(&mut self, buf: &[u8]) {
+        let length = self.gathered.len() + buf.len();
+        if length > self.gathered.capacity() {
+            let room = if length > KEPT { MOST } else { KEPT };
+            self.gathered
+                .reserve_exact(room.max(length) - self.gathered.len());
+        }
+        self.gathered.extend_from_slice(buf);
+    }
+
     /// Writes what was gathered.
     fn poll_drain(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut written = 0;
@@ -82,7 +93,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
         if buf.len() > MOST {
             return Pin::new(&mut self.stream).poll_write(cx, buf);
         }
-        self.gathered.extend_from_slice(buf);
+        self.gather(buf);
         Poll::Ready(Ok(buf.len()))
     }
 
@@ -119,7 +130,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Gather<S> {
             return Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         }
         for buf in bufs {
-            self.gathered.extend_from_slice(buf);
+            self.gather(buf);
         }
         Poll::Ready(Ok(length))
     }
@@ -151,6 +162,19 @@ mod tests {
         let mut said = [0; 32];
         let length = client.read(&mut said).await.unwrap();
         assert_eq!(&said[..length], b"one two three");
+    }
+
+    #[test]
+    fn many_answers_are_given_room_once_and_a_small_one_little() {
+        let (_client, edge) = duplex(1 << 20);
+        let mut edge = Gather::new(edge);
+        let mut rooms = Vec::new();
+        for _ in 0..MOST / 1000 {
+            edge.gather(&[7; 1000]);
+            rooms.push(edge.gathered.capacity());
+        }
+        assert_eq!(rooms[..2], [KEPT, KEPT]);
+        assert!(rooms[2..].iter().all(|room| *room == MOST), "{rooms:?}");
     }
 
     #[tokio::test]

@@ -1,6 +1,5 @@
 //! A request from its head to the head of its answer.
 
-use std::net::IpAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,30 +11,23 @@ use tokio::time::Instant;
 
 use super::accept::Face;
 use super::access_log::{Journal, Line, Logged};
-use super::activity::Activity;
-use super::affinity::{Known, Session};
+use super::asked::Asked;
+use super::beacon;
 use super::body::{Arriving, Body, Source};
-use super::carried::{Carried, Carriers, Reader};
 use super::connection::Connection;
-use super::consistency::Store;
 use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
-use super::headers::{X_REQUEST_ID, is_grpc, request_id, upgrade_of};
+use super::headers::{X_REQUEST_ID, request_id, upgrade_of};
 use super::interim::Interim;
 use super::onward::covers;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{Problem, Shed};
-use super::repeat::Repeat;
-use super::shared_cache::Question;
 use super::websocket::{self, Handshake};
-use super::{beacon, http2, inbound};
-use crate::clock;
-use crate::config::plan::{Access, ResidencyBy, Service, Writes};
-use crate::ids::ServiceId;
-use crate::positions::{Mark, Minted, Now, Visit};
-use crate::steering::{Ask, Decision, Require, Vantage, steer};
+use crate::config::plan::Access;
+use crate::positions::{Mark, Minted, Visit};
+use crate::steering::Decision;
 
 /// How a request arrived.
 #[derive(Clone, Copy)]
@@ -151,41 +143,6 @@ pub(super) struct Exchange<'a> {
     interim: Option<&'a Interim>,
 }
 
-/// Who asks for what, as far as the head of the request tells.
-pub(super) struct Asked<'a> {
-    pub(super) service_id: ServiceId,
-    pub(super) service: &'a Service,
-    pub(super) host: String,
-    pub(super) client: IpAddr,
-    pub(super) trusted: bool,
-    pub(super) access: Access,
-    pub(super) store: Option<Store<'a>>,
-    /// What it carries of the edge's own; none: nothing.
-    pub(super) carried: Option<Arc<Carried>>,
-    /// What the last read came to that asked the same, if nothing has changed since.
-    pub(super) repeat: Option<Arc<Repeat>>,
-    /// How often what is known of positions had changed before it was looked at.
-    pub(super) changes: u64,
-    /// The session of its tokens.
-    pub(super) session: Option<u64>,
-    pub(super) known: Known,
-    /// What of the request tells whether shared caches may keep its answer.
-    pub(super) question: Question,
-    pub(super) pace: Pace,
-    /// The least bytes of its body in a second; 0: any.
-    body_rate: u64,
-    /// When its head was read.
-    pub(super) now: Now,
-}
-
-impl Asked<'_> {
-    /// Where it carries tokens.
-    pub(super) fn carriers(&self) -> Carriers {
-        let carried = self.carried.as_ref();
-        carried.map_or_else(Carriers::default, |carried| carried.carriers)
-    }
-}
-
 impl<'a> Exchange<'a> {
     pub(super) fn is_secure(&self) -> bool {
         self.connection.face == Face::Https
@@ -209,39 +166,14 @@ impl<'a> Exchange<'a> {
         let protocol = websocket.as_ref().map(|asked| asked.protocol.clone());
         self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
-        let (whole, began) = (asked.service.timeouts.request, self.began);
-        let body = within(whole, began, pin!(reading)).await?;
+        let whole = asked.service.timeouts.request;
+        let body = within(whole, self.began, pin!(reading)).await?;
         self.journal.inspect(|journal| journal.ready());
-        let mut outbound = Outbound {
-            live: self.live,
-            worker: self.worker,
-            connection: self.connection,
-            service_id: asked.service_id,
-            host: &asked.host,
-            parts,
-            body: Some(body),
-            upgrades: websocket.is_some(),
-            decision,
-            store: asked.store,
-            visit,
-            carried: asked.carried.as_deref(),
-            repeat: asked.repeat.as_deref(),
-            access: asked.access,
-            activity: asked.pace.activity.clone(),
-            kept: None,
-            last_resort: None,
-            answered: None,
-            trying: None,
-            began: None,
-            sent_to: None,
-            retries_left: asked.service.retries.attempts,
-            journal: self.journal,
-            interim: self.interim,
-            retrying: None,
-        };
+        let mut outbound = self.outbound(&asked, (parts, body), decision, visit);
+        outbound.upgrades = websocket.is_some();
         let forwarded = {
             let forwarding = pin!(outbound.forward());
-            within(whole, began, forwarding).await
+            within(whole, self.began, forwarding).await
         };
         if let Err(problem) = &forwarded {
             outbound.ran_out_of_time(problem);
@@ -259,6 +191,43 @@ impl<'a> Exchange<'a> {
                 Ok(self.pass_on(&asked, forwarded, websocket, (wanted, under_way)))
             }
             Err(problem) => Err(self.refuse(&asked, &mut outbound, problem)),
+        }
+    }
+
+    /// The request as it is sent, to whichever region.
+    fn outbound<'b>(
+        &'b self,
+        asked: &'b Asked<'_>,
+        (parts, body): (Parts, Body),
+        decision: Arc<Decision>,
+        visit: Visit,
+    ) -> Outbound<'b> {
+        Outbound {
+            live: self.live,
+            worker: self.worker,
+            connection: self.connection,
+            service_id: asked.service_id,
+            host: &asked.host,
+            parts,
+            body: Some(body),
+            upgrades: false,
+            decision,
+            store: asked.store,
+            visit,
+            carried: asked.carried.as_deref(),
+            repeat: asked.repeat.as_deref(),
+            access: asked.access,
+            activity: asked.pace.activity.clone(),
+            kept: None,
+            last_resort: None,
+            answered: None,
+            trying: None,
+            began: None,
+            sent_to: None,
+            retries_left: asked.service.retries.attempts,
+            journal: self.journal,
+            interim: self.interim,
+            retrying: None,
         }
     }
 
@@ -288,153 +257,6 @@ impl<'a> Exchange<'a> {
         body.kept(asked.service.retries.buffer)
             .await
             .map_err(|error| Problem::from(&error))
-    }
-
-    fn read_head(&self, parts: &Parts) -> Result<(Asked<'a>, Visit), Problem> {
-        let live: &'a Live = self.live;
-        let plan = &live.snapshot.plan;
-        http2::check_request(parts)?;
-        let host = inbound::host(parts)?;
-        let service_id = self.service_for(&host)?;
-        let service = plan.services.of(service_id);
-        inbound::check_size(&parts.headers, &service.limits)?;
-        let trusted_proxies = &plan.listen.trusted_proxies;
-        let client = inbound::client(&parts.headers, self.connection.source(), trusted_proxies);
-        let access = inbound::access(service, &parts.method, parts.uri.path());
-        self.journal
-            .inspect(|journal| journal.asked(client, &service.name, access));
-        let store = self.store(service_id);
-        let now = Now {
-            unix_secs: clock::unix_secs(),
-            steady_ms: clock::steady_ms_at(self.began.into_std()),
-        };
-        let session = self.session(service, &host, now.unix_secs);
-        let reader = Reader {
-            service: service_id,
-            store,
-            session,
-        };
-        let carried = self.connection.recognized.read(&parts.headers, &reader);
-        let session = reader.session;
-        let known = session.find(carried.as_deref(), &parts.headers, client);
-        let begun = store.zip(carried.as_ref());
-        let begun = begun.map(|(store, carried)| self.begin(&store, carried, client, access, now));
-        let (visit, repeat, changes) = begun.unwrap_or_default();
-        let asked = Asked {
-            pace: self.pace(service),
-            // Its messages come when there is something to say.
-            body_rate: if is_grpc(&parts.headers) {
-                0
-            } else {
-                service.limits.body_rate
-            },
-            question: Question::new(&parts.method, &parts.headers),
-            service_id,
-            service,
-            trusted: inbound::is_trusted(self.connection.source(), trusted_proxies),
-            access,
-            host,
-            client,
-            store,
-            session: visit.valid.then_some(visit.token().session),
-            carried,
-            repeat,
-            changes,
-            known,
-            now,
-        };
-        Ok((asked, visit))
-    }
-
-    /// The service that answers for a host on this connection.
-    fn service_for(&self, host: &str) -> Result<ServiceId, Problem> {
-        let routes = &self.live.routes;
-        let service = routes.service(host);
-        let service = service.ok_or_else(|| Problem::UnknownHost(host.to_owned()))?;
-        let tls = self.connection.tls.as_ref();
-        let sni = tls.and_then(|tls| tls.sni.as_deref());
-        if sni.is_some_and(|sni| routes.identities.is_misdirected(sni, host)) {
-            return Err(Problem::Misdirected(host.to_owned()));
-        }
-        Ok(service)
-    }
-
-    fn pace(&self, service: &Service) -> Pace {
-        let whole = service.timeouts.request;
-        Pace {
-            activity: Arc::new(Activity::new()),
-            idle: service.timeouts.idle,
-            deadline: (!whole.is_zero()).then(|| self.began + whole),
-            rate: 0,
-        }
-    }
-
-    pub(super) fn session<'s>(
-        &'s self,
-        service: &'s Service,
-        host: &'s str,
-        now: u32,
-    ) -> Session<'s> {
-        Session {
-            service,
-            plan: &self.live.snapshot.plan,
-            keyring: &self.live.keyring,
-            sticky: &self.context.sticky,
-            host,
-            secure: self.is_secure(),
-            now,
-        }
-    }
-
-    fn decide(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
-        let decision = match &asked.repeat {
-            Some(repeat) => repeat.decision.clone(),
-            None => self.decide_anew(asked, visit, parts),
-        };
-        self.journal.inspect(|journal| journal.decided(&decision));
-        decision
-    }
-
-    fn decide_anew(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
-        let snapshot = &self.live.snapshot;
-        let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
-        let residency =
-            asked
-                .service
-                .residency
-                .as_ref()
-                .and_then(|residency| match &residency.by {
-                    ResidencyBy::Header(name) => inbound::header_value(&parts.headers, name),
-                    ResidencyBy::ClientCountry => None,
-                });
-        let write_key = match &asked.service.writes {
-            Writes::Home { key, .. } => inbound::key(key, parts),
-            Writes::Nearest | Writes::Primary { .. } => None,
-        };
-        let token = visit.token();
-        let ask = Ask {
-            service: asked.service_id,
-            place,
-            spread: asked.known.spread(asked.client),
-            vantage: Vantage::Edge,
-            access: asked.access,
-            affinity: asked.known.region,
-            residency: residency.as_deref(),
-            write_key: write_key.as_deref(),
-            require: Require {
-                vector: (!token.vector.is_empty()).then_some(&token.vector),
-                pin: token
-                    .pin
-                    .as_ref()
-                    .and_then(|pin| snapshot.plan.region(&pin.region)),
-                now_ms: asked.now.steady_ms,
-            },
-        };
-        let decision = Arc::new(steer(snapshot, &ask, asked.known.draw));
-        if visit.is_as_carried() && decision.lasts(snapshot, &ask) {
-            self.note_repeat(asked, &decision);
-        }
-        decision
     }
 
     fn note_served(&self, asked: &Asked<'_>, decision: &Decision, forwarded: &Forwarded) {

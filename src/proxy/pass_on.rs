@@ -7,11 +7,12 @@ use http::response::Parts;
 use http::{HeaderMap, Response, StatusCode};
 
 use super::access_log::Journal;
-use super::body::{Arriving, Body, Held, Source};
+use super::asked::Asked;
+use super::body::{Body, Held, Source};
 use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
-use super::handle::{Asked, Exchange};
+use super::handle::Exchange;
 use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
 use super::problem;
 use super::routes::Admitted;
@@ -47,9 +48,10 @@ impl Exchange<'_> {
             origin_time,
             ..
         } = forwarded;
+        let took = self.began.elapsed();
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status, self.began.elapsed(), mark);
+            lane.count(parts.status, took, mark);
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
@@ -59,8 +61,7 @@ impl Exchange<'_> {
             let node = &self.live.snapshot.plan.node.name;
             problem::add_received_status(headers, node, parts.status, &details);
         }
-        let edge_time = self.began.elapsed().saturating_sub(origin_time);
-        add_server_timing(headers, edge_time, origin_time);
+        add_server_timing(headers, took.saturating_sub(origin_time), origin_time);
         self.remember(asked, region, mark, parts.status, headers);
         if let Some(mark) = mark {
             consistency::mark(&mut parts.headers, mark);
@@ -164,8 +165,7 @@ fn stream(
     held: Box<dyn Held>,
     trailers: Option<Box<Trailers>>,
 ) -> Body {
-    let incoming = Arriving::response(incoming);
-    let mut body = Body::streamed(incoming, 0, asked.pace.clone(), Some(held));
+    let mut body = Body::answer(incoming, asked.pace.clone(), held);
     if let Some(trailers) = trailers {
         body.heed(trailers);
     }

@@ -8,9 +8,10 @@ use http::uri::{self, Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
 
 use super::accept::Face;
+use super::asked::Asked;
 use super::body::Body;
 use super::client_cert;
-use super::handle::{Asked, Exchange};
+use super::handle::Exchange;
 use super::headers::{Hop, add_forwarding, ask_upgrade, join_cookies, remove_what_ends_here};
 use super::problem::{self, Problem};
 use crate::config::plan::HttpMode;

@@ -7,10 +7,11 @@
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock, Weak};
 
+use super::asked::Asked;
 use super::carried::Carried;
 use super::consistency::Store;
 use super::context::Live;
-use super::handle::{Asked, Exchange};
+use super::handle::Exchange;
 use crate::config::plan::{Access, Affinity, AffinityBy, Residency, ResidencyBy, Service};
 use crate::ids::OriginId;
 use crate::positions::{Applied, Now, Vector, Visit};

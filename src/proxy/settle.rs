@@ -6,11 +6,12 @@ use std::sync::Arc;
 use http::header::{CONTENT_LENGTH, TRAILER};
 use http::{HeaderMap, Response, Version};
 
+use super::asked::Asked;
 use super::body::{Heed, Source};
 use super::consistency::{Store, is_write};
 use super::context::Live;
 use super::forward::Forwarded;
-use super::handle::{Asked, Exchange};
+use super::handle::Exchange;
 use crate::clock;
 use crate::config::plan::Access;
 use crate::control::Control;

@@ -1,37 +1,25 @@
 //! WebSockets and other upgrades: after 101 both sides are joined byte by byte.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use http::Response;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 
 use super::access_log::Line;
 use super::activity::Activity;
 use super::body::Source;
 use super::context::Live;
+use super::relay::{Broken, relay};
 use super::routes::Admitted;
 use super::tunnel::{ClientSide, Tunnel};
-
-/// Bytes that are read from one side before they are written to the other.
-const CHUNK: usize = 16 << 10;
 
 /// How long a side may take to read what was said last and to end as well.
 const PARTING: Duration = Duration::from_secs(1);
 
 /// How often a connection looks whether its route is still there.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
-
-/// Why a joined pair came apart before both sides had ended.
-#[derive(Debug, thiserror::Error)]
-enum Broken {
-    #[error("the client's side broke off: {0}")]
-    Client(io::Error),
-    #[error("the origin's side broke off: {0}")]
-    Origin(io::Error),
-}
 
 /// What a connection was made by.
 pub(super) struct Route {
@@ -81,13 +69,11 @@ pub(super) async fn join(
     line: Option<Line>,
 ) {
     let _admitted = admitted;
-    let Ok(client) = client.await else {
+    let Ok(mut client) = client.await else {
         return tracing::debug!("the client has gone before it left HTTP");
     };
-    let origin = tunnel(response);
+    let mut origin = tunnel(response);
     let journal = line.as_ref().map(Line::journal);
-    let (mut from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_origin, mut to_origin) = tokio::io::split(origin);
     let activity = Activity::new();
     let count_up = |bytes| {
         activity.touch();
@@ -97,26 +83,10 @@ pub(super) async fn join(
         activity.touch();
         journal.inspect(|journal| journal.sent(bytes));
     };
-    let both = async {
-        tokio::try_join!(
-            pass(
-                &mut from_client,
-                &mut to_origin,
-                count_up,
-                Broken::Client,
-                Broken::Origin
-            ),
-            pass(
-                &mut from_origin,
-                &mut to_client,
-                count_down,
-                Broken::Origin,
-                Broken::Client
-            ),
-        )
-    };
+    let both = relay(&mut client, &mut origin, count_up, count_down);
     let (how, by, why) = tokio::select! {
-        ended = activity.unless_quiet(idle, both) => ending(ended.map(|both| both.err())),
+        biased; // Which of them is first does not matter, and chance costs time.
+        ended = activity.unless_quiet(idle, both) => ending(ended),
         () = route.over() => ("drain-timeout", "edge", None),
     };
     tracing::debug!(how, why, "upgraded connection ended");
@@ -124,17 +94,16 @@ pub(super) async fn join(
         journal.ended(how, by, why);
     }
     if how != "completed" {
-        let client = part(from_client, to_client);
-        tokio::join!(client, part(from_origin, to_origin));
+        tokio::join!(part(client), part(origin));
     }
 }
 
 /// Ends a side that the other has left, so that what was said last is not lost: a stream of HTTP/2 that is given up is reset
 /// before what waits in it.
-async fn part(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin) {
+async fn part(mut side: Tunnel) {
     let parting = async {
-        to.shutdown().await?;
-        tokio::io::copy(&mut from, &mut tokio::io::sink()).await
+        side.shutdown().await?;
+        tokio::io::copy(&mut side, &mut tokio::io::sink()).await
     };
     // Who broke off fails at once, and who does not end in time is cut off.
     let _ = tokio::time::timeout(PARTING, parting).await;
@@ -150,34 +119,15 @@ fn tunnel(response: Response<Source>) -> Tunnel {
 }
 
 /// How it ended, who ended it, and why; `None`: nobody said anything any more.
-fn ending(ended: Option<Option<Broken>>) -> (&'static str, &'static str, Option<String>) {
+fn ending(ended: Option<Result<(), Broken>>) -> (&'static str, &'static str, Option<String>) {
     match ended {
-        Some(None) => ("completed", "origin", None),
-        Some(Some(error @ Broken::Client(_))) => {
+        Some(Ok(())) => ("completed", "origin", None),
+        Some(Err(error @ Broken::Client(_))) => {
             ("client-closed", "client", Some(error.to_string()))
         }
-        Some(Some(error @ Broken::Origin(_))) => {
+        Some(Err(error @ Broken::Origin(_))) => {
             ("origin-closed", "origin", Some(error.to_string()))
         }
         None => ("idle-timeout", "edge", None),
-    }
-}
-
-/// Passes bytes on until the one side ends, and says so to the other.
-async fn pass(
-    from: &mut (impl AsyncRead + Unpin),
-    to: &mut (impl AsyncWrite + Unpin),
-    count: impl Fn(usize),
-    reading: impl Fn(io::Error) -> Broken,
-    writing: impl Fn(io::Error) -> Broken,
-) -> Result<(), Broken> {
-    let mut chunk = vec![0; CHUNK];
-    loop {
-        let length = from.read(&mut chunk).await.map_err(&reading)?;
-        count(length);
-        let Some(read @ [_, ..]) = chunk.get(..length) else {
-            return to.shutdown().await.map_err(&writing);
-        };
-        to.write_all(read).await.map_err(&writing)?;
     }
 }

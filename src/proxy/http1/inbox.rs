@@ -73,6 +73,12 @@ impl<M> Inbox<M> {
         })
     }
 
+    /// Whether what is left of a body, if that is known, has come.
+    pub(super) fn has_come(&self, left: Option<u64>) -> bool {
+        let left = left.and_then(|left| usize::try_from(left).ok());
+        left.is_some_and(|left| left <= self.input.len())
+    }
+
     /// Gives back the memory that the next message may do without.
     pub(super) fn shrink(&mut self) {
         self.input = BytesMut::new();

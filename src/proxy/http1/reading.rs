@@ -89,6 +89,21 @@ impl Reading {
         }
     }
 
+    /// All of it, if its length was told and it has come with its head: then there is nothing to wait for.
+    pub(in crate::proxy) fn take_whole(&mut self) -> Option<Bytes> {
+        let Some((From::Whole(_), inbox)) = &mut self.from else {
+            return None;
+        };
+        if !inbox.has_come(inbox.messages.left()) {
+            return None;
+        }
+        let Ok(Some(Part::Data(whole))) = inbox.part() else {
+            return None;
+        };
+        self.end_if_over();
+        Some(whole)
+    }
+
     fn end_if_over(&mut self) {
         if self
             .from

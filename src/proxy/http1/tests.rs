@@ -125,6 +125,41 @@ async fn a_body_of_unknown_length_goes_in_chunks_with_its_trailers() {
     );
 }
 
+/// What can be taken at once of an answer that has come so far, and whether its connection is free then.
+async fn taken(come: &[u8]) -> (Option<Bytes>, bool) {
+    let (http1, mut origin) = connected();
+    origin.write_all(come).await.unwrap();
+    let answer = ask(http1, Body::Empty).await.ok().unwrap();
+    let mut reading = answer.into_body();
+    let whole = reading.take_whole();
+    (whole, reading.take_connection().is_some())
+}
+
+#[tokio::test]
+async fn an_answer_that_has_come_with_its_head_is_taken_whole_and_frees_its_connection() {
+    assert_eq!(taken(OK).await, (Some(Bytes::from_static(b"ok")), true));
+}
+
+#[tokio::test]
+async fn what_has_not_come_whole_or_has_no_length_is_read_as_it_comes() {
+    let answers: [&[u8]; 4] = [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nok",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nok",
+    ];
+    for come in answers {
+        let said = String::from_utf8_lossy(come);
+        assert_eq!(taken(come).await, (None, false), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_with_more_behind_it_is_whole_and_the_last_of_its_connection() {
+    let more = [OK, b"HTTP/1.1 200 OK\r\n"].concat();
+    assert_eq!(taken(&more).await, (Some(Bytes::from_static(b"ok")), false));
+}
+
 #[tokio::test]
 async fn a_connection_is_free_again_when_its_answer_has_been_read() {
     let (mut http1, mut origin) = connected();

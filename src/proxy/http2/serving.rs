@@ -83,13 +83,14 @@ where
             Next::Request(request, respond) => {
                 life.begin();
                 let tunnels = life.tunnels.clone();
-                // Its future is made where it is polled: it is too large to be moved more often than into this box.
-                under_way.push(Box::pin(async move {
+                // Made in its box, because all of its 10 KiB would be moved there.
+                let answering = Box::write(Box::new_uninit(), async move {
                     let answering = pin!(turn(handler, request, respond, tunnels, times.idle));
                     // A panic costs its own stream, which is reset, and is told by whoever handles panics.
                     let _ = AssertUnwindSafe(answering).catch_unwind().await;
                     Event::Answered
-                }));
+                });
+                under_way.push(Box::into_pin(answering));
             }
             Next::Event(Event::Answered) => life.end(),
             Next::Event(Event::Stop) => connection.graceful_shutdown(),

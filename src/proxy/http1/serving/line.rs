@@ -148,8 +148,7 @@ impl Line {
 
     /// A body of known length that has come with its head.
     fn whole_body(&mut self) -> Option<Bytes> {
-        let left = usize::try_from(self.inbox.messages.left()?).ok()?;
-        if self.inbox.input.len() < left {
+        if !self.inbox.has_come(self.inbox.messages.left()) {
             return None;
         }
         match self.inbox.part() {

@@ -46,8 +46,10 @@ pub(in crate::proxy) async fn serve(
     };
     loop {
         let next = conversation.next(times.idle).await;
-        // Boxed: a connection that is idle has no room for it. One that is not has it once for all its requests.
-        match Box::pin(conversation.answer_all(next)).await {
+        // Boxed: a connection that is idle has no room for it. One that is not has it once for all its requests. Made in
+        // its box, because all of its 10 KiB would be moved there.
+        let answering = Box::write(Box::new_uninit(), conversation.answer_all(next));
+        match Box::into_pin(answering).await {
             After::Next => {}
             After::Last => return close(&mut conversation.line).await,
             After::Broken | After::Left => return,

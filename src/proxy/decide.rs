@@ -1,0 +1,70 @@
+//! Which regions a request may go to: what the decision is asked, and when the last one stands.
+
+use std::sync::Arc;
+
+use http::request::Parts;
+
+use super::asked::Asked;
+use super::handle::Exchange;
+use super::inbound;
+use crate::config::plan::{ResidencyBy, Writes};
+use crate::positions::Visit;
+use crate::steering::{Ask, Decision, Require, Vantage, steer};
+
+impl Exchange<'_> {
+    pub(super) fn decide(
+        &self,
+        asked: &mut Asked<'_>,
+        visit: &Visit,
+        parts: &Parts,
+    ) -> Arc<Decision> {
+        let decision = match &asked.repeat {
+            Some(repeat) => repeat.decision.clone(),
+            None => self.decide_anew(asked, visit, parts),
+        };
+        self.journal.inspect(|journal| journal.decided(&decision));
+        decision
+    }
+
+    fn decide_anew(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
+        let snapshot = &self.live.snapshot;
+        let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
+        let residency =
+            asked
+                .service
+                .residency
+                .as_ref()
+                .and_then(|residency| match &residency.by {
+                    ResidencyBy::Header(name) => inbound::header_value(&parts.headers, name),
+                    ResidencyBy::ClientCountry => None,
+                });
+        let write_key = match &asked.service.writes {
+            Writes::Home { key, .. } => inbound::key(key, parts),
+            Writes::Nearest | Writes::Primary { .. } => None,
+        };
+        let token = visit.token();
+        let ask = Ask {
+            service: asked.service_id,
+            place,
+            spread: asked.known.spread(asked.client),
+            vantage: Vantage::Edge,
+            access: asked.access,
+            affinity: asked.known.region,
+            residency: residency.as_deref(),
+            write_key: write_key.as_deref(),
+            require: Require {
+                vector: (!token.vector.is_empty()).then_some(&token.vector),
+                pin: token
+                    .pin
+                    .as_ref()
+                    .and_then(|pin| snapshot.plan.region(&pin.region)),
+                now_ms: asked.now.steady_ms,
+            },
+        };
+        let decision = Arc::new(steer(snapshot, &ask, asked.known.draw));
+        if visit.is_as_carried() && decision.lasts(snapshot, &ask) {
+            self.note_repeat(asked, &decision);
+        }
+        decision
+    }
+}
