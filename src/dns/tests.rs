@@ -1,6 +1,7 @@
 //! Exchanges by topic: a message, and the response as text.
 
 mod cookies;
+mod cuts;
 pub(super) mod exchange;
 mod found_ahead;
 mod messages;
