@@ -6,6 +6,7 @@ pub(super) mod exchange;
 mod found_ahead;
 mod messages;
 mod options;
+mod signed;
 mod sizes;
 mod steered;
 mod zones;
