@@ -95,6 +95,15 @@ fn with_opt(question: Vec<u8>, flags: u16, options: &[u8]) -> Vec<u8> {
     wire
 }
 
+/// With a TSIG record behind the question.
+fn tsig(mut question: Vec<u8>) -> Vec<u8> {
+    question[11] += 1;
+    let data = [&b"\x0bhmac-sha256\x00"[..], &[0; 16]].concat();
+    question.extend(b"\x01k\x00\x00\xfa\x00\xff\0\0\0\0\0");
+    question.push(u8::try_from(data.len()).unwrap());
+    [question, data].concat()
+}
+
 fn asks(name: &str, qtype: u16) -> Vec<u8> {
     message(7, name, qtype)
 }
@@ -156,6 +165,10 @@ fn questions(cookie: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         (
             "a malformed subnet",
             with_opt(steered(A), 0, &[0, 8, 0, 1, 0]),
+        ),
+        (
+            "signed with an unknown key",
+            tsig(asks("mail.example.com", A)),
         ),
         ("no question", vec![0; 12]),
         ("another opcode", [&[0, 7, 0x10, 0], &[0; 8][..]].concat()),

@@ -41,13 +41,13 @@ zones:
 }
 
 #[test]
-fn a_chain_is_followed_for_eight_names() {
+fn a_chain_is_followed_for_twelve_names() {
     let links = |count: usize| (1..count).map(|i| format!("c{i}: {{ CNAME: c{} }}, ", i + 1));
-    let chain: String = links(9).collect();
-    let edge = Edge::start(&yaml("edge", &format!("{chain} c9: {{ CNAME: end }}")));
+    let chain: String = links(13).collect();
+    let edge = Edge::start(&yaml("edge", &format!("{chain} c13: {{ CNAME: end }}")));
     let client = DnsClient::of(edge.address("dns"));
-    // From `c3` on there are seven links, and `end` is the eighth name.
-    for (start, links, arrives) in [("c3", 7, true), ("c2", 8, false), ("c1", 8, false)] {
+    // From `c3` on there are eleven links, and `end` is the twelfth name.
+    for (start, links, arrives) in [("c3", 11, true), ("c2", 12, false), ("c1", 12, false)] {
         let reply = client.ask(query(&format!("{start}.example.com"), A, &[]));
         let answers = &reply.0.answers;
         let cnames = answers

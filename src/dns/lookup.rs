@@ -18,8 +18,8 @@ use super::table::{
 use crate::ids::ServiceId;
 use crate::steering::{Draw, Refusal, Spread, Verdict};
 
-/// How many CNAMEs one answer follows; what a longer chain leads to, the resolver asks for.
-const LONGEST_CHAIN: usize = 8;
+/// How many names of a chain one answer looks up, as BIND does; what a longer one leads to, the resolver asks for.
+const LONGEST_CHAIN: usize = 12;
 
 /// For whom an answer is.
 #[derive(Clone, Copy, Debug)]
@@ -145,14 +145,11 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn step(&mut self, sought: &Sought<'_>) -> Step {
         let names = self.live.answers.names();
         let name = sought.name;
-        // RFC 4035 §3.1.4.1: DS is the parent's to answer.
-        if self.qtype == rtype::DS
-            && let Some(node) = names.cut_above(name)
-        {
-            return self.answer_from(&own(sought, node));
-        }
         let ahead = self.ahead.node.filter(|_| !sought.is_chained);
-        match names.find(name, ahead) {
+        // RFC 4035 §3.1.4.1: DS is the parent's to answer.
+        let above = (self.qtype == rtype::DS).then(|| names.find_above(name));
+        let found = above.flatten();
+        match found.unwrap_or_else(|| names.find(name, ahead)) {
             Found::Outside => self.leave(sought),
             Found::Missing(zone) => self.deny_name(sought, zone),
             Found::Redirected(node, dname) => self.redirect(&own(sought, node), dname),

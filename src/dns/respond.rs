@@ -11,6 +11,7 @@ use super::codec::edns::Keepalive;
 use super::codec::name::WireName;
 use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::codec::tsig;
 use super::cookie::{Secrets, Standing};
 use super::lookup::{Asker, look_up};
 use super::plain::answer_plainly;
@@ -145,8 +146,12 @@ pub(super) fn respond_to<'l>(
             steered = answer(live, query, asker, ahead, &mut reply);
         }
         (Content::Bare(rcode), Ok(()), _) => reply.rcode = confirm(cookie, *rcode),
+        (Content::Signed(_), Ok(()), _) => reply.rcode = Rcode::NotAuth,
     }
     let rcode = reply.finish(size);
+    if let (Content::Signed(record), Rcode::NotAuth) = (content, rcode) {
+        tsig::refuse(record, size, out);
+    }
     Outcome::Answered {
         rcode,
         steered,

@@ -55,7 +55,7 @@ fn dname(wire: &[u8]) -> RData {
     }
 }
 
-fn soa(zone: &str) -> RData {
+pub fn soa(zone: &str) -> RData {
     RData::SOA(SOA::new(
         name(&format!("ns1.{zone}")),
         name(&format!("hostmaster.{zone}")),

@@ -6,7 +6,7 @@ use super::{HostPattern, Plan};
 use crate::ids::{RegionId, ServiceId};
 
 /// How many CNAMEs are followed, as in answers.
-const LONGEST_CHAIN: usize = 8;
+const LONGEST_CHAIN: usize = 12;
 
 impl Plan {
     /// The region of this name.

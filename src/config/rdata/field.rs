@@ -8,7 +8,7 @@ use hickory_proto::rr::Name;
 
 use super::text::{name, unescape};
 use super::words::Words;
-use super::{location, service, types};
+use super::{location, prefix_list, service, types};
 use crate::units::Ttl;
 
 /// A part of RDATA.
@@ -32,6 +32,8 @@ pub(super) enum Field {
     Tag,
     /// Hexadecimal digits up to the end, spaces between them allowed.
     Hex,
+    /// Bytes as pairs of hexadecimal digits with hyphens between them (RFC 7043 §3.2).
+    Hyphenated,
     /// Base64 up to the end, spaces between them allowed.
     Base64,
     /// The same, or nothing.
@@ -50,6 +52,8 @@ pub(super) enum Field {
     Gateway,
     /// A place on earth (RFC 1876 §3).
     Location,
+    /// Prefixes of addresses up to the end (RFC 3123 §5).
+    Prefixes,
 }
 
 /// The algorithms of the IANA registry that have ever signed a zone.
@@ -104,8 +108,8 @@ impl Field {
                 wire.extend(number.to_be_bytes());
             }
             Self::Time => {
-                let time: Ttl = parsed(&words.expect("a time in seconds")?.text())?;
-                wire.extend(time.secs().to_be_bytes());
+                let time = seconds(&words.expect("a time in seconds")?.text())?;
+                wire.extend(time.to_be_bytes());
             }
             Self::Name => {
                 let word = words.expect("a name")?;
@@ -118,6 +122,10 @@ impl Field {
             Self::Value => wire.extend(unescape(words.expect("a value")?.bytes())?),
             Self::Tag => put_tag(&words.expect("a tag such as issue")?.text(), wire)?,
             Self::Hex => wire.extend(hex(&words.rest("hexadecimal digits")?)?),
+            Self::Hyphenated => {
+                let word = words.expect("pairs of hexadecimal digits")?;
+                wire.extend(hyphenated(&word.text())?);
+            }
             Self::Base64 => wire.extend(base64(&words.rest("base64")?)?),
             Self::OptionalBase64 if words.peek().is_none() => {}
             Self::OptionalBase64 => wire.extend(base64(&words.rest("base64")?)?),
@@ -134,8 +142,17 @@ impl Field {
             Self::Groups => put_groups(&words.expect("64 bits")?.text(), wire)?,
             Self::Gateway => put_gateway(words, origin, wire)?,
             Self::Location => location::put(words, wire)?,
+            Self::Prefixes => prefix_list::put(words, wire)?,
         }
         Ok(())
+    }
+}
+
+/// RFC 1035 §3.3.13: times of the SOA are 32 bits, of which a TTL has one less.
+fn seconds(word: &str) -> Result<u32, String> {
+    match word.parse::<u32>() {
+        Ok(seconds) if word.bytes().all(|byte| byte.is_ascii_digit()) => Ok(seconds),
+        Ok(_) | Err(_) => Ok(parsed::<Ttl>(word)?.secs()),
     }
 }
 
@@ -269,10 +286,16 @@ fn base64(text: &str) -> Result<Vec<u8>, String> {
     bytes.map_err(|error| format!("`{text}` is not base64: {error}"))
 }
 
+fn hyphenated(word: &str) -> Result<Vec<u8>, String> {
+    let pair = |pair: &str| hex(pair).ok().filter(|_| pair.len() == 2);
+    let pairs: Option<Vec<Vec<u8>>> = word.split('-').map(pair).collect();
+    let bytes = pairs.map(|pairs| pairs.concat());
+    bytes.ok_or_else(|| format!("`{word}` is not pairs of hexadecimal digits, such as 00-1b"))
+}
+
 fn hex(digits: &str) -> Result<Vec<u8>, String> {
     let digits: Vec<u8> = digits
         .chars()
-        .filter(|c| !matches!(c, '-' | ':'))
         .map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok()))
         .collect::<Option<_>>()
         .ok_or_else(|| format!("`{digits}` is not hexadecimal"))?;

@@ -6,6 +6,7 @@
 
 mod field;
 mod location;
+mod prefix_list;
 mod service;
 mod text;
 mod types;
@@ -50,6 +51,7 @@ pub(super) fn read_words(
         return Err(format!("`{}` is too much", rest.text()));
     }
     check_lengths(number, &wire)?;
+    check_presence(number, &wire)?;
     decode(record_type, &wire)
 }
 
@@ -106,6 +108,15 @@ fn check_lengths(record_type: u16, wire: &[u8]) -> Result<(), String> {
             wire.len()
         )),
         Some(_) | None => Ok(()),
+    }
+}
+
+/// Of the types that have a form here, only a list of prefixes may be empty (RFC 3123 §4).
+fn check_presence(record_type: u16, wire: &[u8]) -> Result<(), String> {
+    match types::fields(record_type) {
+        None | Some([Field::Prefixes]) => Ok(()),
+        Some(_) if wire.is_empty() => Err("it has no data".to_owned()),
+        Some(_) => Ok(()),
     }
 }
 

@@ -6,8 +6,8 @@ use super::field::{ipv4, ipv6, number, put_text};
 use super::text::unescape;
 use super::words::{Word, Words};
 
-/// The keys of RFC 9460 §14.3.2, by number.
-const KEYS: [&str; 7] = [
+/// The keys of RFC 9460 §14.3.2, RFC 9461, RFC 9540 and their registry, by number.
+const KEYS: [&str; 10] = [
     "mandatory",
     "alpn",
     "no-default-alpn",
@@ -15,7 +15,12 @@ const KEYS: [&str; 7] = [
     "ipv4hint",
     "ech",
     "ipv6hint",
+    "dohpath",
+    "ohttp",
+    "tls-supported-groups",
 ];
+
+const MANDATORY: u16 = 0;
 
 /// `alpn=h2,http/1.1 port=8443`, in wire format: in the order of the keys, each at most once.
 pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<(), String> {
@@ -31,6 +36,7 @@ pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<()
         parameters.push((number, value));
     }
     parameters.sort_by_key(|(number, _)| *number);
+    check_mandatory(&parameters)?;
     for (number, value) in parameters {
         wire.extend(number.to_be_bytes());
         let length = u16::try_from(value.len()).map_err(|_| "a value is too long".to_owned())?;
@@ -38,6 +44,27 @@ pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<()
         wire.extend(value);
     }
     Ok(())
+}
+
+/// RFC 9460 §8: what is mandatory is there, is there once, and is not `mandatory` itself.
+fn check_mandatory(parameters: &[(u16, Vec<u8>)]) -> Result<(), String> {
+    let Some((MANDATORY, keys)) = parameters.first() else {
+        return Ok(());
+    };
+    let keys = keys.as_chunks().0.iter();
+    let keys: Vec<u16> = keys.map(|bytes| u16::from_be_bytes(*bytes)).collect();
+    let is_there = |key: &u16| parameters.iter().any(|(known, _)| known == key);
+    if keys.contains(&MANDATORY) {
+        Err("mandatory: it does not name itself".to_owned())
+    } else if keys.windows(2).any(|pair| pair.first() == pair.last()) {
+        Err("mandatory: it names a parameter twice".to_owned())
+    } else if let Some(key) = keys.iter().find(|key| !is_there(key)) {
+        let name = KEYS.get(usize::from(*key)).copied();
+        let name = name.map_or_else(|| format!("key{key}"), str::to_owned);
+        Err(format!("mandatory: `{name}` is not among the parameters"))
+    } else {
+        Ok(())
+    }
 }
 
 /// The two sides of `=`; a quoted value is a word of its own.
@@ -78,8 +105,8 @@ fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
                 put_text(&item, &mut wire)?;
             }
         }
-        2 if value.is_empty() => return Ok(wire),
-        2 => return Err("it has no value".to_owned()),
+        2 | 8 if value.is_empty() => return Ok(wire),
+        2 | 8 => return Err("it has no value".to_owned()),
         3 => wire.extend(number::<u16>(&text)?.to_be_bytes()),
         4 => {
             for item in items() {
@@ -95,7 +122,12 @@ fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
                 wire.extend(ipv6(item)?.octets());
             }
         }
-        7.. => return unescape(value),
+        9 => {
+            for item in items() {
+                wire.extend(number::<u16>(item)?.to_be_bytes());
+            }
+        }
+        7 | 10.. => return unescape(value),
     }
     if wire.is_empty() {
         return Err("a value is expected".to_owned());

@@ -173,6 +173,78 @@ fn service_parameters_are_sorted_and_typed() {
     check_refused("HTTPS", "1 . port=1 port=2", "twice");
     check_refused("HTTPS", "1 . alpm=h2", "`alpm` is not a parameter");
     check_refused("HTTPS", "1 . port=", "port");
+    // RFC 9461 §5, RFC 9540 §4.
+    check(
+        "SVCB",
+        "1 . dohpath=/q{?dns} ohttp",
+        "0001 00 0007 0008 2f717b3f646e737d 0008 0000",
+    );
+    check(
+        "HTTPS",
+        "1 . tls-supported-groups=29,23",
+        "0001 00 0009 0004 001d0017",
+    );
+    check_refused("HTTPS", "1 . ohttp=x", "it has no value");
+}
+
+#[test]
+fn what_a_service_parameter_makes_mandatory_is_there() {
+    // RFC 9460 §8.
+    check(
+        "HTTPS",
+        "1 . alpn=h2 mandatory=alpn",
+        "0001 00 0000 0002 0001 0001 0003 02 6832",
+    );
+    check_refused(
+        "HTTPS",
+        "1 . mandatory=alpn",
+        "`alpn` is not among the parameters",
+    );
+    check_refused("HTTPS", "1 . mandatory=key65000", "`key65000` is not among");
+    check_refused("HTTPS", "1 . mandatory=mandatory", "does not name itself");
+    check_refused("HTTPS", "1 . mandatory=alpn,alpn alpn=h2", "twice");
+}
+
+#[test]
+fn lists_of_prefixes_leave_out_trailing_zeros() {
+    // RFC 3123 §4, §5.
+    check(
+        "APL",
+        "1:192.168.32.0/21 !1:192.168.38.0/28",
+        "0001 15 03 c0a820 0001 1c 83 c0a826",
+    );
+    check(
+        "APL",
+        "2:FF00:0:0:0:0:0:0:0/8 1:0.0.0.0/0",
+        "0002 08 01 ff 0001 00 00",
+    );
+    check("APL", "", "");
+    check_refused("APL", "1:192.0.2.0/33", "32 bits");
+    check_refused("APL", "3:192.0.2.0/24", "the family is");
+    check_refused("APL", "192.0.2.0/24", "FAMILY:ADDRESS/LENGTH");
+    check_refused("APL", "1:192.0.2.0", "FAMILY:ADDRESS/LENGTH");
+}
+
+#[test]
+fn identifiers_are_written_with_hyphens() {
+    // RFC 7043 §3.2, §4.2.
+    check("EUI48", "00-1b-21-AA-bb-cc", "001b21aabbcc");
+    check("EUI64", "00-00-5e-ef-10-00-00-2a", "00005eef1000002a");
+    for other in ["001b21aabbcc", "00:1b:21:aa:bb:cc", "0-1b-21-aa-bb-cc"] {
+        check_refused("EUI48", other, "pairs of hexadecimal digits");
+    }
+    check_refused("SSHFP", "1 1 00-00", "not hexadecimal");
+}
+
+#[test]
+fn times_of_an_soa_have_32_bits() {
+    let times = "7fffffff 80000000 ffffffff 0000003c";
+    check(
+        "SOA",
+        ". . 1 2147483647 2147483648 4294967295 1m",
+        &format!("00 00 00000001 {times}"),
+    );
+    check_refused("SOA", ". . 1 2 3 4 4294967296", "4294967296");
 }
 
 #[test]
@@ -182,6 +254,7 @@ fn any_type_can_be_written_as_bytes() {
     check("TYPE65534", r"\# 0", "");
     check_refused("TYPE65534", r"\# 2 ab", "2 bytes are announced, 1 follow");
     check_refused("TYPE65534", "anything", "RFC 3597");
+    check_refused("TXT", r"\# 0", "no data");
     for nobody_s in ["TYPE0", "TYPE41", "TYPE46", "TYPE255", "TYPE65535"] {
         assert!(record_type(nobody_s).is_none(), "{nobody_s}");
     }

@@ -30,6 +30,9 @@ pub(in crate::dns) const CLASS_IN: u16 = 1;
 /// Chaos: what servers tell of themselves.
 pub(in crate::dns) const CLASS_CH: u16 = 3;
 
+/// Any class, of records that belong to a message.
+pub(in crate::dns) const CLASS_ANY: u16 = 255;
+
 /// A response code (RFC 6895 §2.3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rcode {
@@ -47,6 +50,8 @@ pub enum Rcode {
     Refused,
     /// A name made by DNAME is too long (RFC 6672 §2.2).
     YxDomain,
+    /// The query is signed with a key that is not known (RFC 8945 §5.2.1).
+    NotAuth,
     /// The EDNS version is not supported (RFC 6891 §9).
     BadVers,
     /// The server cookie is missing or wrong (RFC 7873 §8).
@@ -55,7 +60,7 @@ pub enum Rcode {
 
 impl Rcode {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::NoError,
         Self::FormErr,
         Self::ServFail,
@@ -63,6 +68,7 @@ impl Rcode {
         Self::NotImp,
         Self::Refused,
         Self::YxDomain,
+        Self::NotAuth,
         Self::BadVers,
         Self::BadCookie,
     ];
@@ -77,6 +83,7 @@ impl Rcode {
             Self::NotImp => 4,
             Self::Refused => 5,
             Self::YxDomain => 6,
+            Self::NotAuth => 9,
             Self::BadVers => 16,
             Self::BadCookie => 23,
         }
@@ -92,6 +99,7 @@ impl Rcode {
             Self::NotImp => "notimp",
             Self::Refused => "refused",
             Self::YxDomain => "yxdomain",
+            Self::NotAuth => "notauth",
             Self::BadVers => "badvers",
             Self::BadCookie => "badcookie",
         }

@@ -8,5 +8,6 @@ pub(super) mod name;
 pub(super) mod query;
 pub(super) mod reply;
 mod subnet;
+pub(super) mod tsig;
 
 pub(super) use edns::{IDLE, OWN_UDP_SIZE};

@@ -5,6 +5,7 @@ use super::code::{Rcode, rtype};
 use super::cursor::Cursor;
 use super::edns::{Edns, Malformed, skip_record_body};
 use super::name::{WireName, read_name};
+use super::tsig;
 
 /// The length of a header, RFC 1035 §4.1.1.
 pub(in crate::dns) const HEADER: usize = 12;
@@ -50,6 +51,8 @@ pub(in crate::dns) enum Content<'q> {
     Query(Query<'q>),
     /// Nothing that could be looked up: it is answered with this code.
     Bare(Rcode),
+    /// Whatever it is, signed, with a TSIG record that stands here.
+    Signed(&'q [u8]),
 }
 
 impl<'q> Message<'q> {
@@ -129,11 +132,14 @@ pub(in crate::dns) fn read<'q>(message: &'q [u8], name: &'q mut WireName) -> Mes
         return Message::bare(head, Rcode::FormErr);
     };
     head.opening = message.get(..cursor.position()).unwrap_or_default();
-    if read_records(cursor, &counts, qtype, &mut head.edns).is_err() {
+    let Ok(signature) = read_records(cursor, &counts, qtype, &mut head.edns) else {
         return Message::bare(head, Rcode::FormErr);
-    }
+    };
     if head.edns.as_ref().is_some_and(|edns| edns.is_bad_version) {
         return Message::bare(head, Rcode::BadVers);
+    }
+    if let Some(record) = signature {
+        return Message::Heard(head, Content::Signed(record));
     }
     let query = Query {
         name,
@@ -197,7 +203,7 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
         match read_record(cursor, &mut edns)? {
             Record::Opt => return Some(edns),
             Record::BadOpt => return Some(Edns::default()),
-            Record::Other => {}
+            Record::Tsig | Record::Other => {}
         }
     }
     None
@@ -205,19 +211,20 @@ fn find_opt(cursor: &mut Cursor<'_>, counts: &Counts) -> Option<Edns> {
 
 /// A query has no answers, and authorities only to say from where a zone transfer should begin
 /// (RFC 1995 §3). The additional section may hold one OPT and records for others to read. What was
-/// understood of OPT is in `opt` even if the rest is malformed, so that the refusal has one too.
+/// understood of OPT is in `opt` even if the rest is malformed, so that the refusal has one too. Returns the TSIG
+/// record of a signed message.
 #[inline]
-fn read_records(
-    mut cursor: Cursor<'_>,
+fn read_records<'q>(
+    mut cursor: Cursor<'q>,
     counts: &Counts,
     qtype: u16,
     opt: &mut Option<Edns>,
-) -> Result<(), Malformed> {
+) -> Result<Option<&'q [u8]>, Malformed> {
     if let [0, 0, 1] = [counts.answers, counts.authorities, counts.additionals]
         && let Some(edns) = Edns::of_subnet_alone(cursor.rest())
     {
         *opt = Some(edns);
-        return Ok(());
+        return Ok(None);
     }
     let authorities_allowed = if qtype == rtype::IXFR { 1 } else { 0 };
     if counts.answers != 0 || counts.authorities > authorities_allowed {
@@ -235,9 +242,22 @@ fn read_records(
             return Err(Malformed);
         }
     }
+    let mut signature = None;
     for _ in 0..counts.additionals {
+        let from = cursor.rest();
+        // RFC 8945 §5.1: nothing stands behind it.
+        if signature.is_some() {
+            return Err(Malformed);
+        }
         match read_record(&mut cursor, &mut edns) {
             Some(Record::Other) => {}
+            Some(Record::Tsig) => {
+                let record = from.get(..from.len() - cursor.rest().len());
+                signature = record.filter(|record| tsig::is_well_formed(record));
+                if signature.is_none() {
+                    return Err(Malformed);
+                }
+            }
             // RFC 6891 §6.1.1: more than one OPT is an error.
             Some(Record::Opt) if opt.is_none() => *opt = Some(edns),
             Some(Record::Opt) | None => return Err(Malformed),
@@ -248,7 +268,7 @@ fn read_records(
         }
     }
     if cursor.is_at_end() {
-        Ok(())
+        Ok(signature)
     } else {
         Err(Malformed)
     }
@@ -258,6 +278,7 @@ enum Record {
     /// What it says is in the place for it.
     Opt,
     BadOpt,
+    Tsig,
     Other,
 }
 
@@ -267,9 +288,15 @@ fn read_record(cursor: &mut Cursor<'_>, edns: &mut Edns) -> Option<Record> {
     // RFC 6891 §6.1.2: the name of an OPT is the root, which is a single zero.
     let is_root = cursor.rest().first() == Some(&0);
     cursor.skip_name()?;
-    if cursor.u16()? != rtype::OPT {
+    let rtype = cursor.u16()?;
+    if rtype != rtype::OPT {
         skip_record_body(cursor)?;
-        return Some(Record::Other);
+        let is_signature = rtype == rtype::TSIG;
+        return Some(if is_signature {
+            Record::Tsig
+        } else {
+            Record::Other
+        });
     }
     match edns.read(cursor)? {
         Ok(()) if is_root => Some(Record::Opt),

@@ -26,8 +26,8 @@ pub(super) const WILDCARD: [u8; 2] = *b"\x01*";
 #[derive(Debug)]
 pub(in crate::dns) struct Names {
     nodes: HashTable<Node>,
-    /// Delegations to zones that are here too, by their apex.
-    inner_cuts: HashMap<Box<[u8]>, Node>,
+    /// The apexes of zones that lie in others here, and what the zone above has at each, if anything.
+    inner_apexes: HashMap<Box<[u8]>, Option<Node>>,
     zones: Vec<ZoneFacts>,
     /// Labels of the deepest name: below it nothing is searched for.
     deepest: usize,
@@ -38,8 +38,10 @@ pub(in crate::dns) struct Names {
 pub(super) struct Unindexed {
     /// Each name once.
     pub(super) nodes: Vec<NodeDraft>,
-    /// What the parents of zones that are here too have at the delegations.
-    pub(super) inner_cuts: Vec<NodeDraft>,
+    /// What a zone has at the apexes of zones that lie in it and are here too.
+    pub(super) inner_apexes: Vec<NodeDraft>,
+    /// Apexes of which the zone above knows nothing.
+    pub(super) lone_apexes: Vec<Box<[u8]>>,
     pub(super) zones: Vec<ZoneFacts>,
 }
 
@@ -260,12 +262,12 @@ impl Names {
                 node.has_wildcard = true;
             }
         }
-        let inner_cuts = names.inner_cuts.into_iter();
+        let known = names.inner_apexes.into_iter();
+        let known = known.map(|draft| (draft.name.clone(), Some(draft.into())));
+        let lone = names.lone_apexes.into_iter().map(|apex| (apex, None));
         Self {
             nodes,
-            inner_cuts: inner_cuts
-                .map(|draft| (draft.name.clone(), draft.into()))
-                .collect(),
+            inner_apexes: known.chain(lone).collect(),
             zones: names.zones,
             deepest: deepest.unwrap_or(0),
         }
@@ -275,9 +277,28 @@ impl Names {
     pub(in crate::dns) fn find<'t>(&'t self, name: &[u8], ahead: Option<&'t Node>) -> Found<'t> {
         let at_name = ahead.filter(|node| node.name() == name);
         let found = at_name.map(|node| (node, true));
-        let Some((node, is_exact)) = found.or_else(|| self.closest(name)) else {
-            return Found::Outside;
-        };
+        match found.or_else(|| self.closest(name)) {
+            Some((node, is_exact)) => self.at(node, is_exact),
+            None => Found::Outside,
+        }
+    }
+
+    /// RFC 4035 §3.1.4.1: what the zone above says of an apex, if both zones are here.
+    pub(in crate::dns) fn find_above(&self, apex: &[u8]) -> Option<Found<'_>> {
+        if self.inner_apexes.is_empty() {
+            return None;
+        }
+        match self.inner_apexes.get(apex)? {
+            Some(node) => Some(self.at(node, true)),
+            None => {
+                let (node, _) = self.closest(parent(apex)?)?;
+                Some(self.at(node, false))
+            }
+        }
+    }
+
+    /// What a node means for its name, or for one below it that does not exist.
+    fn at<'t>(&'t self, node: &'t Node, is_exact: bool) -> Found<'t> {
         if let Some(delegation) = node.delegation() {
             let is_cut = is_exact;
             return Found::Delegated(node, Delegated { delegation, is_cut });
@@ -293,14 +314,6 @@ impl Names {
             Some(wildcard) => Found::Wildcard(wildcard),
             None => self.zone_of(node).map_or(Found::Outside, Found::Missing),
         }
-    }
-
-    /// The delegation to a zone that is here too: what its parent has there is the parent's.
-    pub(in crate::dns) fn cut_above(&self, apex: &[u8]) -> Option<&Node> {
-        if self.inner_cuts.is_empty() {
-            return None;
-        }
-        self.inner_cuts.get(apex)
     }
 
     /// The nodes of signed zones for which services answer, but for wildcards: what those are asked

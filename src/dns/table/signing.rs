@@ -164,7 +164,10 @@ impl Unindexed {
         let ranked = ranked_names(&self.nodes, zones, offers);
         std::thread::scope(|scope| {
             let ranked = ranked.chunks(share).chain([&[][..]]);
-            let shares = self.nodes.chunks_mut(share).chain([&mut *self.inner_cuts]);
+            let shares = self
+                .nodes
+                .chunks_mut(share)
+                .chain([&mut *self.inner_apexes]);
             let shares: Vec<_> = shares
                 .zip(ranked)
                 .map(|(nodes, ranked)| {
@@ -345,6 +348,7 @@ impl NodeSigning<'_, '_, '_> {
         types.extend(node.special.delegation.as_ref().map(|_| rtype::NS));
         types.extend([rtype::RRSIG, rtype::NSEC]);
         types.sort_unstable();
+        types.dedup();
         let all = self.nsec(types.iter().copied());
         let without = steered.into_iter();
         let without = without.map(|rtype| (rtype, self.nsec(beside(&types, rtype))));

@@ -1,10 +1,10 @@
 //! Zones of the Plan → names, with occlusion, empty non-terminals, wildcards and glue settled.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::IpAddr;
 
 use super::names::{
-    Delegation, NodeDraft, Redirection, Special, Unindexed, ZoneFacts, is_steered_type,
+    Delegation, NodeDraft, Redirection, Special, Unindexed, WILDCARD, ZoneFacts, is_steered_type,
 };
 use super::offer::region_label;
 use super::rrset::{RrSet, Spelled, encode};
@@ -50,27 +50,42 @@ impl Unindexed {
             });
         }
         let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
+        let inner = inner_apexes(&apexes);
         let mut known: HashSet<&[u8]> = HashSet::new();
+        let mut known_above: HashSet<&[u8]> = HashSet::new();
         for draft in &drafts {
             for owner in draft.owners.keys().chain(draft.steered.keys()) {
                 if draft.is_occluded(owner) {
                     continue;
                 }
-                // What lies in a deeper zone of this Plan is that zone's to answer, but for what a
-                // delegation holds (RFC 4035 §3.1.4.1).
+                // Every name between it and the apex exists too.
+                let path = std::iter::successors(Some(&**owner), |name| parent(name));
+                let path = path.take_while(|name| name.len() >= draft.apex.len());
+                // What lies in a deeper zone of this Plan is that zone's to answer, but for DS at
+                // its apex (RFC 4035 §3.1.4.1).
                 if zone_apex(owner, &apexes) == Some(&*draft.apex) {
-                    // Every name between it and the apex exists too.
-                    let path = std::iter::successors(Some(&**owner), |name| parent(name));
-                    let path = path.take_while(|name| name.len() >= draft.apex.len());
                     let new = path.filter(|name| known.insert(name));
                     names.nodes.extend(new.map(|name| draft.node(name)));
-                } else if apexes.contains(&**owner) && draft.is_cut(owner) {
-                    names.inner_cuts.push(draft.node(owner));
+                } else {
+                    let inner = path.filter(|name| inner.get(name) == Some(&&*draft.apex));
+                    let new = inner.filter(|name| known_above.insert(name));
+                    names.inner_apexes.extend(new.map(|name| draft.node(name)));
                 }
             }
         }
+        let lone = inner.keys().filter(|apex| !known_above.contains(**apex));
+        names.lone_apexes = lone.map(|apex| Box::from(*apex)).collect();
         names
     }
+}
+
+/// The apexes that lie in other zones, each with that of the deepest zone above.
+fn inner_apexes<'a>(apexes: &BTreeSet<&'a [u8]>) -> HashMap<&'a [u8], &'a [u8]> {
+    let inner = apexes.iter().filter_map(|apex| {
+        let above = zone_apex(parent(apex)?, apexes)?;
+        Some((*apex, above))
+    });
+    inner.collect()
 }
 
 /// The deepest apex at or above a name.
@@ -118,7 +133,7 @@ impl Draft {
     }
 
     fn is_cut(&self, name: &[u8]) -> bool {
-        *name != *self.apex && !name.starts_with(b"\x01*") && self.has(name, rtype::NS)
+        *name != *self.apex && self.has(name, rtype::NS)
     }
 
     fn has(&self, name: &[u8], rtype: u16) -> bool {
@@ -134,9 +149,11 @@ impl Draft {
     fn node(&self, name: &[u8]) -> NodeDraft {
         let steered = self.steered.get(name).copied();
         let is_cut = self.is_cut(name);
+        // RFC 4592 §4.2: its own name is delegated, the names that it stands for are not.
+        let is_wildcard = name.starts_with(&WILDCARD);
         let is_hidden = |rtype: u16| {
             steered.is_some() && (is_steered_type(rtype) || rtype == rtype::CNAME)
-                || is_cut && rtype != rtype::DS
+                || is_cut && !is_wildcard && rtype != rtype::DS
         };
         let rrsets = self.owners.get(name).into_iter().flatten();
         NodeDraft {
@@ -189,7 +206,8 @@ impl Draft {
 
     /// RFC 1035 §3.3.11: of the name servers that the zone itself knows.
     fn server_addresses(&self, name: &[u8]) -> Option<Spelled> {
-        let servers = self.data(name, rtype::NS).filter(|_| !self.is_cut(name))?;
+        let is_referred_to = self.is_cut(name) && !name.starts_with(&WILDCARD);
+        let servers = self.data(name, rtype::NS).filter(|_| !is_referred_to)?;
         let mut addresses = Spelled::default();
         for server in &servers.rdata {
             self.push_addresses(server, &mut addresses);

@@ -84,7 +84,9 @@ fn wildcard(owner: &Name, records: &[&Record], findings: &mut Findings) {
     }
     let of = |rtype: RecordType| records.iter().find(move |r| r.rtype() == rtype);
     if let Some(server) = of(RecordType::NS) {
-        let message = format!("{owner}: a wildcard's NS delegates nothing (RFC 4592 §4.2)");
+        let message = format!(
+            "{owner}: a wildcard's NS delegates none of the names that it stands for (RFC 4592 §4.2)"
+        );
         findings.warning(&server.at, message);
     }
     if let Some(dname) = of(RecordType::DNAME) {

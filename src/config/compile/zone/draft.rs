@@ -111,9 +111,9 @@ impl<'a> Draft<'a> {
         at.unwrap_or(&self.entry.at)
     }
 
-    /// Whether the zone ends at a name. RFC 4592 §4.2: a wildcard's NS delegates nothing.
+    /// Whether the zone ends at a name.
     pub(super) fn is_cut(&self, name: &Name) -> bool {
-        *name != self.origin && !name.is_wildcard() && self.has(name, RecordType::NS)
+        *name != self.origin && self.has(name, RecordType::NS)
     }
 
     /// The records that are there already, by their index in ascending order, each with the first.
