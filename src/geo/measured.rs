@@ -41,6 +41,9 @@ pub(super) type FiguresId = u32;
 /// Which figures are an address's own, and its AS's.
 pub(super) type Found = (Option<FiguresId>, Option<FiguresId>);
 
+/// Which figures are every address's.
+pub(super) type FiguresOf = Ranges<Option<FiguresId>>;
+
 /// How far a region is from clients.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum ClientEstimate {
@@ -77,8 +80,8 @@ impl ClientEstimate {
 /// All that is measured, by client.
 #[derive(Debug)]
 pub(super) struct Measured {
-    prefixes: Ranges<Option<FiguresId>>,
-    asns: Ranges<Option<FiguresId>>,
+    prefixes: FiguresOf,
+    asns: FiguresOf,
     countries: HashMap<Country, Figures>,
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
@@ -124,14 +127,14 @@ impl Measured {
         })
     }
 
-    /// For every address, which figures are its own and its AS's.
-    pub(super) fn ranges(&self) -> Ranges<Found> {
-        self.prefixes.zip(&self.asns)
+    /// Which figures are every address's own, and which its AS's.
+    pub(super) fn ranges(&self) -> (&FiguresOf, &FiguresOf) {
+        (&self.prefixes, &self.asns)
     }
 
     /// Which figures are an address's own, and its AS's.
     pub(super) fn find(&self, client: IpAddr) -> Found {
-        let id = |ranges: &Ranges<Option<FiguresId>>| ranges.get(client).flatten();
+        let id = |ranges: &FiguresOf| ranges.get(client).flatten();
         (id(&self.prefixes), id(&self.asns))
     }
 
