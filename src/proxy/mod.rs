@@ -54,6 +54,7 @@ mod routes;
 mod served;
 mod settle;
 mod shared_cache;
+mod silence;
 mod strain;
 mod talk;
 mod tls;

@@ -181,3 +181,21 @@ async fn pass(
         to.write_all(read).await.map_err(&writing)?;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn no_more_than_16_kib_are_read_before_they_are_written_on() {
+        let sent: Vec<u8> = (0..=250).cycle().take(100_000).collect();
+        let (mut from, mut to) = (sent.as_slice(), Vec::new());
+        let lengths = RefCell::new(Vec::new());
+        let count = |length| lengths.borrow_mut().push(length);
+        let passed = pass(&mut from, &mut to, count, Broken::Client, Broken::Origin).await;
+        assert!(passed.is_ok() && to == sent);
+        assert_eq!(lengths.borrow().iter().max(), Some(&16_384));
+    }
+}
