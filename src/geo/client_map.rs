@@ -11,7 +11,7 @@ use std::net::IpAddr;
 
 use super::asn::AsnDatabase;
 use super::database::{Database, Location, LocationId};
-use super::measured::{ClientEstimate, Found, Measured, modelled};
+use super::measured::{ClientEstimate, FiguresId, Found, Measured, modelled};
 use super::prefix_map::{PrefixMap, Seek, V4Map};
 use super::ranges::{Address, Family, Ranges, zip};
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
@@ -241,6 +241,14 @@ type Seen = (LocationId, Option<RegionId>, Option<u16>, Option<Found>);
 /// The same, as it is paired.
 type Told = (((LocationId, Option<RegionId>), Option<u16>), Found);
 
+/// Which figures are every address's of a family.
+fn found<A: Address>(
+    [own, of_asn, wide]: [&Family<A, Option<FiguresId>>; 3],
+) -> impl Iterator<Item = (A, Found)> {
+    let narrow = zip(own.iter(), of_asn.iter());
+    zip(narrow, wide.iter()).map(|(start, ((own, of_asn), wide))| (start, (own, of_asn, wide)))
+}
+
 /// What the map is told of every address of a family.
 fn told<A: Address>(
     locations: &Family<A, LocationId>,
@@ -300,16 +308,16 @@ impl<'a> Compiler<'a> {
         let mut known: HashMap<Seen, PlaceId> = HashMap::new();
         let (database, measured) = (self.database.ranges(), self.measured);
         let nothing = Ranges::longest_prefix(&[], None);
-        let (own, of_asn) = measured.map_or((&nothing, &nothing), Measured::ranges);
+        let figures = measured.map_or([&nothing; 3], Measured::ranges);
         let mut place = |(((location, at), network), found): Told| {
             let seen = (location, at, network, measured.map(|_| found));
             *known.entry(seen).or_insert_with(|| self.place(seen))
         };
-        let found = zip(own.v4.iter(), of_asn.v4.iter());
-        let v4 = told(&database.v4, &networks.v4, &overridden.v4, found);
+        let found_v4 = found(figures.map(|figures| &figures.v4));
+        let v4 = told(&database.v4, &networks.v4, &overridden.v4, found_v4);
         let v4 = V4Map::new(v4.map(|(start, told)| (start, place(told))));
-        let found = zip(own.v6.iter(), of_asn.v6.iter());
-        let v6 = told(&database.v6, &networks.v6, &overridden.v6, found);
+        let found_v6 = found(figures.map(|figures| &figures.v6));
+        let v6 = told(&database.v6, &networks.v6, &overridden.v6, found_v6);
         PrefixMap::new(v4, v6.map(|(start, told)| (start, place(told))))
     }
 
