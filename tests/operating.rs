@@ -12,7 +12,7 @@ mod support;
 use std::path::PathBuf;
 
 use serde_json::{Value, json};
-use support::{Origin, Process, admin, listening, meridian, wait_until};
+use support::{Origin, Process, admin, connect, get, listening, meridian, wait_until};
 
 const TOKEN: &str = "alice-0123456789abcdef";
 
@@ -359,6 +359,29 @@ fn without_a_ramp_whoever_recovers_is_back_at_once() {
             .iter()
             .all(|network| edge.steered(network) == "192.0.2.1")
     );
+}
+
+#[test]
+fn a_busy_service_is_not_slammed_by_what_recovers_though_nobody_asked_for_a_ramp() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    ground.near.set_healthy(false);
+    assert!(wait_until(|| edge.steered("193.0.6.0/24") == "192.0.2.2"));
+    let mut client = connect(listening(&edge.process.said(), "http"));
+    for _ in 0..3_000 {
+        get(&mut client).unwrap();
+    }
+    ground.near.set_healthy(true);
+    assert!(wait_until(|| edge.health("near") == "healthy"));
+    let shares = || edge.member("near")["share"].as_u64().unwrap();
+    let mut seen = vec![shares()];
+    assert!(seen[0] < 100, "all of its clients at once");
+    assert!(wait_until(|| {
+        seen.push(shares());
+        seen.last() == Some(&100)
+    }));
+    assert!(seen.is_sorted(), "{seen:?}");
+    assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.1");
 }
 
 #[test]

@@ -2,9 +2,27 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::slope::Slope;
 use crate::steering::Percent;
+
+/// Requests of a service in a second from which on a region that is cold feels its clients come all at once.
+const BUSY: f64 = 100.0;
+
+/// How long they take where nobody said: as long as a health check's interval, so that it is no longer until
+/// everybody is back than it may take to see that they can be.
+const BUSY_RAMP: Duration = Duration::from_secs(10);
+
+/// How long a region that comes back takes to be given all of its clients: what was `asked` for, or what the service's
+/// requests in a second make of it.
+pub(super) fn length(asked: Option<Duration>, per_second: f64) -> Duration {
+    asked.unwrap_or(if per_second < BUSY {
+        Duration::ZERO
+    } else {
+        BUSY_RAMP
+    })
+}
 
 /// A service's name with a region's.
 pub(super) type Key = (Arc<str>, Arc<str>);
@@ -51,5 +69,18 @@ impl Ramps {
     pub(super) fn retain(&mut self, now_ms: u64, is_wanted: impl Fn(&Key) -> bool) {
         self.0
             .retain(|key, slope| slope.done(now_ms) < Percent::ALL && is_wanted(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_100_requests_a_second_on_it_is_ten_seconds_and_below_it_is_at_once_unless_asked_for() {
+        let asked = [None, Some(Duration::ZERO), Some(Duration::from_secs(60))];
+        let lengths = |per_second| asked.map(|asked| length(asked, per_second).as_secs());
+        assert_eq!(lengths(99.9), [0, 0, 60]);
+        assert_eq!(lengths(100.0), [10, 0, 60]);
     }
 }

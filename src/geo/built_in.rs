@@ -105,19 +105,19 @@ impl Reader<'_> {
         unit_bits: u32,
     ) -> Option<Family<A, LocationId>> {
         let count = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
-        let mut starts = Vec::with_capacity(count);
-        let mut start = 0_u128;
-        for _ in 0..count {
-            start += self.varint()?;
-            starts.push(A::from_wide(start << unit_bits));
-        }
-        let (countries, rest) = self.0.split_at_checked(count)?;
+        // A varint ends with the byte whose highest bit is clear.
+        let ends = self.0.iter().enumerate().filter(|(_, byte)| **byte < 0x80);
+        let behind = ends.map(|(at, _)| at + 1).nth(count.checked_sub(1)?)?;
+        let (starts, rest) = self.0.split_at_checked(behind)?;
+        let (countries, rest) = rest.split_at_checked(count)?;
         self.0 = rest;
-        let ranges = starts
-            .into_iter()
-            .zip(countries)
-            .map(|(start, country)| Some((start, *ids.get(usize::from(*country))?)))
-            .collect::<Option<_>>()?;
+        let (mut starts, mut start) = (Reader(starts), 0_u128);
+        let mut ranges = Vec::with_capacity(count);
+        for country in countries {
+            start += starts.varint()?;
+            let id = *ids.get(usize::from(*country))?;
+            ranges.push((A::from_wide(start << unit_bits), id));
+        }
         Some(Family(ranges))
     }
 }

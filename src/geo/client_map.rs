@@ -6,13 +6,14 @@
 //! than distance; the figures themselves stay out of places, so that networks of one order are one.
 
 use std::collections::HashMap;
+use std::iter;
 use std::net::IpAddr;
 
 use super::asn::AsnDatabase;
 use super::database::{Database, Location, LocationId};
-use super::measured::{ClientEstimate, Found, Measured, modelled};
-use super::prefix_map::{PrefixMap, Seek};
-use super::ranges::{Family, Ranges};
+use super::measured::{ClientEstimate, FiguresId, Found, Measured, modelled};
+use super::prefix_map::{PrefixMap, Seek, V4Map};
+use super::ranges::{Address, Family, Ranges, zip};
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
 use crate::ids::{Id, RegionId, ServiceId, Table};
@@ -237,6 +238,28 @@ impl<'a> ClassKey<'a> {
 /// override, and what is measured.
 type Seen = (LocationId, Option<RegionId>, Option<u16>, Option<Found>);
 
+/// The same, as it is paired.
+type Told = (((LocationId, Option<RegionId>), Option<u16>), Found);
+
+/// Which figures are every address's of a family.
+fn found<A: Address>(
+    [own, of_asn, wide]: [&Family<A, Option<FiguresId>>; 3],
+) -> impl Iterator<Item = (A, Found)> {
+    let narrow = zip(own.iter(), of_asn.iter());
+    zip(narrow, wide.iter()).map(|(start, ((own, of_asn), wide))| (start, (own, of_asn, wide)))
+}
+
+/// What the map is told of every address of a family.
+fn told<A: Address>(
+    locations: &Family<A, LocationId>,
+    networks: &Family<A, Option<RegionId>>,
+    overridden: &Family<A, Option<u16>>,
+    found: impl Iterator<Item = (A, Found)>,
+) -> impl Iterator<Item = (A, Told)> {
+    let placed = zip(locations.iter(), networks.iter());
+    zip(zip(placed, overridden.iter()), found)
+}
+
 struct Compiler<'a> {
     plan: &'a Plan,
     database: &'a Database,
@@ -267,34 +290,35 @@ impl<'a> Compiler<'a> {
     }
 
     fn compile(mut self, networks: &Ranges<Option<RegionId>>) -> Class {
-        if !self.key.tells_clients_apart() {
-            let nowhere = Ranges {
-                v4: Family::uniform(PlaceId::NOWHERE),
-                v6: Family::uniform(PlaceId::NOWHERE),
-            };
-            return Class {
-                places: self.places,
-                prefixes: PrefixMap::new(&nowhere),
-                is_full: false,
-            };
-        }
-        let overridden = self.first_network_override();
-        let mut known: HashMap<Seen, PlaceId> = HashMap::new();
-        let (database, measured) = (self.database, self.measured);
-        let mut place = |seen: Seen| *known.entry(seen).or_insert_with(|| self.place(seen));
-        let told = database.ranges().zip(networks).zip(&overridden);
-        let places = match measured {
-            None => told.map(|((location, at), network)| place((location, at, network, None))),
-            Some(measured) => told.zip(&measured.ranges()).map(|(told, found)| {
-                let ((location, at), network) = told;
-                place((location, at, network, Some(found)))
-            }),
+        let prefixes = if self.key.tells_clients_apart() {
+            self.told_apart(networks)
+        } else {
+            let v4 = V4Map::new(iter::once((0, PlaceId::NOWHERE)));
+            PrefixMap::new(v4, iter::once((0, PlaceId::NOWHERE)))
         };
         Class {
-            prefixes: PrefixMap::new(&places),
+            prefixes,
             places: self.places,
             is_full: self.is_full,
         }
+    }
+
+    fn told_apart(&mut self, networks: &Ranges<Option<RegionId>>) -> PrefixMap<PlaceId> {
+        let overridden = self.first_network_override();
+        let mut known: HashMap<Seen, PlaceId> = HashMap::new();
+        let (database, measured) = (self.database.ranges(), self.measured);
+        let nothing = Ranges::longest_prefix(&[], None);
+        let figures = measured.map_or([&nothing; 3], Measured::ranges);
+        let mut place = |(((location, at), network), found): Told| {
+            let seen = (location, at, network, measured.map(|_| found));
+            *known.entry(seen).or_insert_with(|| self.place(seen))
+        };
+        let found_v4 = found(figures.map(|figures| &figures.v4));
+        let v4 = told(&database.v4, &networks.v4, &overridden.v4, found_v4);
+        let v4 = V4Map::new(v4.map(|(start, told)| (start, place(told))));
+        let found_v6 = found(figures.map(|figures| &figures.v6));
+        let v6 = told(&database.v6, &networks.v6, &overridden.v6, found_v6);
+        PrefixMap::new(v4, v6.map(|(start, told)| (start, place(told))))
     }
 
     /// The first override whose network an address lies in, whichever is the longest.

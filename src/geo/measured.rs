@@ -1,7 +1,7 @@
 //! Measured round trips by client: the most specific network that has a figure for a region decides.
 //!
 //! Pure. A prefix comes before its AS, that before the country, and where nobody has measured, the model
-//! stands in. Measured and modelled times are compared on one footing: what a network's own line adds
+//! stands in; for clients of no known place, what wide blocks around them show does. Measured and modelled times are compared on one footing: what a network's own line adds
 //! shows in every region that was measured, so it is added to what is modelled beside them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,7 +14,7 @@ use super::ranges::Ranges;
 use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::RegionId;
-use crate::latency::{MODEL_BASE_MS, Measurement, Network, Row, modelled_ms};
+use crate::latency::{MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, modelled_ms};
 use crate::prefix::Prefix;
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
@@ -38,8 +38,11 @@ impl Figures {
 /// The place of a network's figures among all.
 pub(super) type FiguresId = u32;
 
-/// Which figures are an address's own, and its AS's.
-pub(super) type Found = (Option<FiguresId>, Option<FiguresId>);
+/// Which figures are an address's own, its AS's, and those of a wide block around it.
+pub(super) type Found = (Option<FiguresId>, Option<FiguresId>, Option<FiguresId>);
+
+/// Which figures are every address's.
+pub(super) type FiguresOf = Ranges<Option<FiguresId>>;
 
 /// How far a region is from clients.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,8 +80,9 @@ impl ClientEstimate {
 /// All that is measured, by client.
 #[derive(Debug)]
 pub(super) struct Measured {
-    prefixes: Ranges<Option<FiguresId>>,
-    asns: Ranges<Option<FiguresId>>,
+    prefixes: FiguresOf,
+    asns: FiguresOf,
+    wide: FiguresOf,
     countries: HashMap<Country, Figures>,
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
@@ -102,10 +106,12 @@ impl Measured {
             figures.push(kept);
             FiguresId::try_from(figures.len() - 1).ok()
         };
-        let mut of_prefix = Vec::new();
-        for prefix in sorted.prefixes.keys() {
-            of_prefix.push((*prefix, keep(sorted.inherited(*prefix))));
-        }
+        let mut ranges = |nested: &Nested| {
+            let prefixes = nested.prefixes.keys();
+            let ids = prefixes.map(|prefix| (*prefix, keep(nested.inherited(*prefix))));
+            Ranges::longest_prefix(&ids.collect::<Vec<_>>(), None)
+        };
+        let (prefixes, wide) = (ranges(&sorted.prefixes), ranges(&sorted.wide));
         let of_asn: HashMap<u32, Option<FiguresId>> = std::mem::take(&mut sorted.asns)
             .into_iter()
             .map(|(asn, own)| (asn, keep(own)))
@@ -116,23 +122,24 @@ impl Measured {
             asns.ranges().map(id)
         });
         Some(Self {
-            prefixes: Ranges::longest_prefix(&of_prefix, None),
+            prefixes,
             asns,
+            wide,
             countries: sorted.countries,
             points: country_points(),
             figures,
         })
     }
 
-    /// For every address, which figures are its own and its AS's.
-    pub(super) fn ranges(&self) -> Ranges<Found> {
-        self.prefixes.zip(&self.asns)
+    /// Which figures are every address's own, which its AS's, and which those of a wide block around it.
+    pub(super) fn ranges(&self) -> [&FiguresOf; 3] {
+        [&self.prefixes, &self.asns, &self.wide]
     }
 
-    /// Which figures are an address's own, and its AS's.
+    /// Which figures are an address's.
     pub(super) fn find(&self, client: IpAddr) -> Found {
-        let id = |ranges: &Ranges<Option<FiguresId>>| ranges.get(client).flatten();
-        (id(&self.prefixes), id(&self.asns))
+        let id = |ranges: &FiguresOf| ranges.get(client).flatten();
+        (id(&self.prefixes), id(&self.asns), id(&self.wide))
     }
 
     /// How far regions are from clients of these figures and this location.
@@ -175,13 +182,14 @@ impl Measured {
         &self,
         region: RegionId,
         location: &Location,
-        (own, of_asn): Found,
+        (own, of_asn, wide): Found,
     ) -> Option<Known> {
         let figures = |id: Option<FiguresId>| self.figures.get(usize::try_from(id?).ok()?);
         let of = |id| figures(id).and_then(|figures| figures.of(region));
         of(own)
             .or_else(|| of(of_asn))
             .or_else(|| self.of_country(region, location))
+            .or_else(|| of(wide.filter(|_| location.point.is_none())))
     }
 
     /// What networks of a country show together says nothing of a client whose place is known better; what
@@ -221,9 +229,17 @@ fn weighed(measurement: Measurement, model: Option<f64>) -> f64 {
 /// Rows by network, each region once.
 #[derive(Default)]
 struct Sorted {
-    prefixes: BTreeMap<Prefix, Figures>,
+    prefixes: Nested,
+    /// What others show of wide blocks. What is said of such a block itself is as any prefix's.
+    wide: Nested,
     asns: BTreeMap<u32, Figures>,
     countries: HashMap<Country, Figures>,
+}
+
+/// Figures of prefixes that may lie in one another.
+#[derive(Default)]
+struct Nested {
+    prefixes: BTreeMap<Prefix, Figures>,
     lengths: BTreeSet<u8>,
 }
 
@@ -231,10 +247,13 @@ impl Sorted {
     /// The first row of a network and region counts: what is imported comes before what is sampled.
     fn add(&mut self, row: &Row, region: RegionId) {
         let figures = match row.network {
-            Network::Prefix(prefix) => {
-                self.lengths.insert(prefix.length());
-                self.prefixes.entry(prefix).or_default()
+            Network::Prefix(prefix)
+                if is_wide(prefix)
+                    && matches!(row.measurement.networks, Some(Networks::Within(_))) =>
+            {
+                self.wide.entry(prefix)
             }
+            Network::Prefix(prefix) => self.prefixes.entry(prefix),
             Network::Asn(asn) => self.asns.entry(asn).or_default(),
             Network::Country(country) => self.countries.entry(country).or_default(),
         };
@@ -244,7 +263,16 @@ impl Sorted {
     }
 
     fn is_empty(&self) -> bool {
-        self.prefixes.is_empty() && self.asns.is_empty() && self.countries.is_empty()
+        let [prefixes, wide] =
+            [&self.prefixes, &self.wide].map(|nested| nested.prefixes.is_empty());
+        prefixes && wide && self.asns.is_empty() && self.countries.is_empty()
+    }
+}
+
+impl Nested {
+    fn entry(&mut self, prefix: Prefix) -> &mut Figures {
+        self.lengths.insert(prefix.length());
+        self.prefixes.entry(prefix).or_default()
     }
 
     /// A prefix's own figures, and those of the prefixes around it for regions that it has none of.

@@ -170,6 +170,42 @@ fn one_region_s_round_trip_says_nothing_of_a_client_that_nobody_can_place() {
 }
 
 #[test]
+fn clients_of_no_known_place_go_by_what_is_measured_in_wide_blocks_around_them_and_no_others_do() {
+    let shown = |network: &str| {
+        [
+            ("us-east-1", 220.0),
+            ("eu-west-1", 150.0),
+            ("eu-central-1", 160.0),
+            ("ap-northeast-1", 30.0),
+        ]
+        .map(|(region, ms)| {
+            let mut row = row(network, region, ms);
+            row.measurement.networks = Some(Networks::Within(3));
+            row
+        })
+    };
+    let asian = ["ap-northeast-1", "eu-west-1", "eu-central-1", "us-east-1"];
+    check("10.1.0.1", &shown("10.0.0.0/8"), &asian);
+    check(DUTCH, &shown("193.0.0.0/8"), &BY_DISTANCE);
+    // The narrower block counts first, and what is said of a wide one itself counts for all of it.
+    let mut rows = shown("10.0.0.0/8").to_vec();
+    rows.extend([row("10.0.0.0/12", "us-east-1", 5.0)].map(|mut row| {
+        row.measurement.networks = Some(Networks::Within(3));
+        row
+    }));
+    check(
+        "10.1.0.1",
+        &rows,
+        &["us-east-1", "ap-northeast-1", "eu-west-1", "eu-central-1"],
+    );
+    let said = [
+        row("193.0.0.0/8", "eu-west-1", 20.0),
+        row("193.0.0.0/8", "eu-central-1", 45.0),
+    ];
+    check(DUTCH, &said, &IRELAND_FIRST);
+}
+
+#[test]
 fn the_operator_s_word_and_the_policy_come_first() {
     let rows = [
         row("193.0.6.0/24", "us-east-1", 10.0),

@@ -89,28 +89,9 @@ impl<A: Address, V: Copy + PartialEq> Family<A, V> {
         mapped
     }
 
-    /// Pairs every address's value with the other family's value of it.
-    pub(super) fn zip<W: Copy + PartialEq>(&self, other: &Family<A, W>) -> Family<A, (V, W)> {
-        let mut zipped = Family(Vec::with_capacity(self.0.len() + other.0.len()));
-        let (mut ours, mut theirs) = (self.0.iter().peekable(), other.0.iter().peekable());
-        let mut now: (Option<V>, Option<W>) = (None, None);
-        loop {
-            let start = match (ours.peek(), theirs.peek()) {
-                (Some((a, _)), Some((b, _))) => *a.min(b),
-                (Some((a, _)), None) => *a,
-                (None, Some((b, _))) => *b,
-                (None, None) => return zipped,
-            };
-            if let Some((_, value)) = ours.next_if(|(at, _)| *at == start) {
-                now.0 = Some(*value);
-            }
-            if let Some((_, value)) = theirs.next_if(|(at, _)| *at == start) {
-                now.1 = Some(*value);
-            }
-            if let (Some(ours), Some(theirs)) = now {
-                zipped.push(start, (ours, theirs));
-            }
-        }
+    /// The ranges in order: where each starts, and its value.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (A, V)> {
+        self.0.iter().copied()
     }
 
     /// The value of the longest prefix around each address; `none` where there is no prefix.
@@ -165,14 +146,6 @@ impl<V: Copy + PartialEq> Ranges<V> {
         }
     }
 
-    /// Pairs every address's value with the other's value of it.
-    pub(super) fn zip<W: Copy + PartialEq>(&self, other: &Ranges<W>) -> Ranges<(V, W)> {
-        Ranges {
-            v4: self.v4.zip(&other.v4),
-            v6: self.v6.zip(&other.v6),
-        }
-    }
-
     /// The value of the longest of these prefixes around each address; `none` where there is none.
     pub(super) fn longest_prefix(prefixes: &[(Prefix, V)], none: V) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
@@ -202,6 +175,34 @@ impl<V: Copy + PartialEq> Ranges<V> {
             v6: Family::longest(&v6, none),
         }
     }
+}
+
+/// Pairs every address's value with the other ranges' value of it, range by range, so that no list of pairs is made.
+pub(super) fn zip<A: Address, V: Copy, W: Copy>(
+    ours: impl Iterator<Item = (A, V)>,
+    theirs: impl Iterator<Item = (A, W)>,
+) -> impl Iterator<Item = (A, (V, W))> {
+    let (mut ours, mut theirs) = (ours.peekable(), theirs.peekable());
+    let mut now: (Option<V>, Option<W>) = (None, None);
+    std::iter::from_fn(move || {
+        loop {
+            let start = match (ours.peek(), theirs.peek()) {
+                (Some((a, _)), Some((b, _))) => *a.min(b),
+                (Some((a, _)), None) => *a,
+                (None, Some((b, _))) => *b,
+                (None, None) => return None,
+            };
+            if let Some((_, value)) = ours.next_if(|(at, _)| *at == start) {
+                now.0 = Some(value);
+            }
+            if let Some((_, value)) = theirs.next_if(|(at, _)| *at == start) {
+                now.1 = Some(value);
+            }
+            if let (Some(ours), Some(theirs)) = now {
+                return Some((start, (ours, theirs)));
+            }
+        }
+    })
 }
 
 #[cfg(test)]

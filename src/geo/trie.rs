@@ -53,20 +53,6 @@ pub(super) struct Trie {
 }
 
 impl Trie {
-    /// Builds from leaves in order. Addresses are left-aligned in 128 bits.
-    pub(super) fn new(leaves: &[Leaf]) -> Self {
-        let mut trie = Self {
-            first: Box::default(),
-            tables: Vec::new(),
-            lists: Vec::new(),
-            leaves: leaves.len(),
-        };
-        let mut first = vec![0; 1 << STEP];
-        trie.fill(&mut first, leaves, (0, STEP));
-        trie.first = first.into();
-        trie
-    }
-
     /// Takes the first step towards the leaf of an address.
     #[inline]
     pub(super) fn begin(&self, address: u128) -> Step {
@@ -186,6 +172,53 @@ impl Trie {
         self.lists.extend(starts.into_iter().skip(1));
         self.lists.append(&mut entries);
         at
+    }
+}
+
+/// A trie while its leaves come, in order; their addresses are left-aligned in 128 bits.
+pub(super) struct Builder {
+    trie: Trie,
+    first: Vec<u32>,
+    /// The leaves of one entry of the first step: so many are held, and no more.
+    part: Vec<Leaf>,
+}
+
+impl Builder {
+    pub(super) fn new() -> Self {
+        Self {
+            trie: Trie {
+                first: Box::default(),
+                tables: Vec::new(),
+                lists: Vec::new(),
+                leaves: 0,
+            },
+            first: vec![0; 1 << STEP],
+            part: Vec::new(),
+        }
+    }
+
+    /// Takes the next leaf.
+    pub(super) fn add(&mut self, leaf: Leaf) {
+        let part = self.part.first().map(|first| top(first.0, STEP));
+        if part.is_some_and(|part| part != top(leaf.0, STEP)) {
+            self.close();
+        }
+        self.part.push(leaf);
+        self.trie.leaves += 1;
+    }
+
+    fn close(&mut self) {
+        self.trie.fill(&mut self.first, &self.part, (0, STEP));
+        self.part.clear();
+    }
+
+    /// The trie of all that came.
+    pub(super) fn build(mut self) -> Trie {
+        self.close();
+        self.trie.tables.shrink_to_fit();
+        self.trie.lists.shrink_to_fit();
+        self.trie.first = self.first.into();
+        self.trie
     }
 }
 

@@ -1,4 +1,5 @@
-//! What traffic shows, counted where it passes: by atomics, with no lock and nothing allocated for a request.
+//! What traffic shows, counted where it passes: with no lock, nothing that cores share unless something fails, and
+//! nothing allocated for a request.
 //!
 //! `control` looks several times a window, and at once when it is called because something may have to happen.
 
@@ -11,12 +12,15 @@ use tokio::sync::Notify;
 
 use super::passive::{Seen, Word};
 use super::target::TargetKey;
+use crate::per_core::Count;
 
-/// One origin's count. Alone in its cache lines, because every worker writes to it.
+/// One origin's count. What every request adds to is its core's own; what is shared is written to by those that fail.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Tally {
-    good: AtomicU32,
+    good: Count,
+    /// How many good ones had been looked at.
+    looked_at: AtomicU64,
     failed: AtomicU32,
     in_a_row: AtomicU32,
     /// Whether there was an answer in the row of failures.
@@ -29,7 +33,7 @@ pub struct Tally {
 impl Tally {
     /// It answered.
     pub fn good(&self) {
-        self.good.fetch_add(1, Ordering::Relaxed);
+        self.good.add(1);
         // Read first: the line is written to for good reason only.
         if self.in_a_row.load(Ordering::Relaxed) > 0 {
             self.end_row();
@@ -71,10 +75,12 @@ impl Tally {
             0 => None,
             _ => Some(Duration::from_millis(asked.swap(0, Ordering::Relaxed))),
         };
+        let good = self.good.total();
+        let before = self.looked_at.swap(good, Ordering::Relaxed);
         let drain = take(&self.drain_ms).map(Word::Drain);
         let retry_after = take(&self.retry_after_ms).map(Word::RetryAfter);
         Seen {
-            good: self.good.swap(0, Ordering::Relaxed),
+            good: u32::try_from(good.wrapping_sub(before)).unwrap_or(u32::MAX),
             failed: self.failed.swap(0, Ordering::Relaxed),
             in_a_row: self.in_a_row.load(Ordering::Relaxed),
             answered: self.answered.load(Ordering::Relaxed),

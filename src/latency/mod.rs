@@ -23,7 +23,7 @@ pub use measurement::{
 pub use plausible::{all_plausible, go_together, reaches};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, StoreError};
-pub use together::{Above, Enough, together};
+pub use together::{Above, Enough, is_wide, together};
 
 /// Round trip at no distance, ms; with `MS_PER_KM` the least-squares line through the 2,350 pairs
 /// of Microsoft's published table of inter-region round trips (r = 0.88).

@@ -1,5 +1,6 @@
 //! What networks show of those around them that nobody has measured: a figure for the /16 or /32, the
-//! autonomous system and the country that they lie in.
+//! autonomous system and the country that they lie in, and for the wide blocks that registries have given to a part of the
+//! world.
 //!
 //! Pure. The median, one vote each network, so that whoever lies moves nobody else while the others are more.
 
@@ -63,7 +64,11 @@ impl Votes {
             asn.map(Network::Asn),
             country.map(Network::Country),
         ];
-        for network in around.into_iter().flatten() {
+        let wide = wide_lengths(prefix.address())
+            .into_iter()
+            .filter(|length| prefix.length() > *length)
+            .map(|length| Network::Prefix(Prefix::around(prefix.address(), length)));
+        for network in around.into_iter().flatten().chain(wide) {
             let key = (network, region.clone());
             self.0.entry(key).or_default().push((above, vote));
         }
@@ -76,7 +81,7 @@ impl Votes {
     ) -> impl Iterator<Item = ((Network, Arc<str>), Measurement)> {
         self.0.into_iter().filter_map(move |(key, votes)| {
             let figure = match key.0 {
-                Network::Prefix(_) if !is_of_one(&votes) => None,
+                Network::Prefix(prefix) if !is_wide(prefix) && !is_of_one(&votes) => None,
                 Network::Prefix(_) | Network::Asn(_) | Network::Country(_) => {
                     median(votes.into_iter().map(|(_, vote)| vote).collect(), enough)
                 }
@@ -91,6 +96,20 @@ fn covering(prefix: Prefix) -> Option<Prefix> {
     let address = prefix.address();
     let length = if address.is_ipv4() { 16 } else { 32 };
     (prefix.length() > length).then(|| Prefix::around(address, length))
+}
+
+/// Lengths of wide blocks: registries are given IPv4 by the /8 and IPv6 by the /12, and give them on in their part of the
+/// world.
+fn wide_lengths(address: IpAddr) -> [u8; 2] {
+    match address {
+        IpAddr::V4(_) => [12, 8],
+        IpAddr::V6(_) => [24, 12],
+    }
+}
+
+/// Whether a block is so wide that it shows no more than a part of the world.
+pub fn is_wide(prefix: Prefix) -> bool {
+    wide_lengths(prefix.address()).contains(&prefix.length())
 }
 
 /// Whether a block is of one AS and country as far as it is measured: of a block that was given out in pieces,
@@ -161,6 +180,7 @@ mod tests {
     fn check(rows: &[Row], expected: &[(&str, f64)]) {
         let mut found: Vec<(String, f64)> = together(rows, ENOUGH, above)
             .into_iter()
+            .filter(|row| !matches!(row.network, Network::Prefix(prefix) if is_wide(prefix)))
             .map(|row| (row.network.to_string(), row.measurement.ms))
             .collect();
         found.sort_by(|a, b| a.0.cmp(&b.0));
@@ -201,7 +221,32 @@ mod tests {
         let rows = [1, 2, 3, 4].map(|n| row(&format!("10.1.{n}.0/24"), 20.0, None));
         let found = together(&rows, ENOUGH, pieces);
         let found: Vec<String> = found.iter().map(|row| row.network.to_string()).collect();
-        assert_eq!(found, ["AS0"]);
+        assert_eq!(
+            found
+                .iter()
+                .filter(|network| network.starts_with("AS"))
+                .count(),
+            1
+        );
+        assert!(!found.contains(&"10.1.0.0/16".to_owned()), "{found:?}");
+    }
+
+    #[test]
+    fn wide_blocks_are_shown_by_all_that_is_measured_in_them_whosever_it_is() {
+        let rows = [
+            ("10.1.1.0/24", 20.0),
+            ("10.2.1.0/24", 30.0),
+            ("10.99.1.0/24", 40.0),
+        ]
+        .map(|(network, ms)| row(network, ms, None));
+        let found = together(&rows, ENOUGH, |address| {
+            (Some(u32::from(address.to_string() == "10.1.1.0")), None)
+        });
+        let found: Vec<(String, f64)> = found
+            .into_iter()
+            .map(|row| (row.network.to_string(), row.measurement.ms))
+            .collect();
+        assert_eq!(found, [("10.0.0.0/8".to_owned(), 30.0)]);
     }
 
     #[test]

@@ -141,6 +141,17 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
     Ok(socket.into())
 }
 
+/// The next connection, however often `accept` fails before it.
+async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => tracing::warn!(%error, "accept failed"),
+        }
+        tokio::time::sleep(BREATHER).await;
+    }
+}
+
 /// One worker's part of a listener.
 #[derive(Clone)]
 pub(super) struct Accepting {
@@ -159,16 +170,9 @@ impl Accepting {
             Err(error) => return tracing::error!(%error, "listener lost"),
         };
         loop {
-            let accepted = tokio::select! {
+            tokio::select! {
                 () = self.stop.cancelled() => break,
-                accepted = listener.accept() => accepted,
-            };
-            match accepted {
-                Ok((stream, peer)) => self.begin(stream, peer),
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(BREATHER).await;
-                }
+                (stream, peer) = next(&listener) => self.begin(stream, peer),
             }
         }
         if let Err(error) = self.accept_the_rest(listener) {
@@ -189,5 +193,46 @@ impl Accepting {
             self.begin(TcpStream::from_std(stream)?, peer);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Mutex, PoisonError};
+
+    use super::*;
+
+    /// What is logged, a line each.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut logged = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            logged.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_accept_that_fails_without_end_is_tried_twenty_times_a_second_and_no_more() {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber.finish());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Linux refuses every accept of a listener that is shut down.
+        socket2::SockRef::from(&listener)
+            .shutdown(std::net::Shutdown::Both)
+            .unwrap();
+        let second = Duration::from_secs(1);
+        assert!(tokio::time::timeout(second, next(&listener)).await.is_err());
+        let logged = logged.0.lock().unwrap();
+        let failures = String::from_utf8_lossy(&logged).lines().count();
+        assert!((19..=21).contains(&failures), "{failures}");
     }
 }

@@ -57,6 +57,7 @@ mod routes;
 mod served;
 mod settle;
 mod shared_cache;
+mod silence;
 mod strain;
 mod talk;
 mod tls;

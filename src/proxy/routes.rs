@@ -1,7 +1,7 @@
 //! What is compiled from a Plan for the proxy: hosts, origins, counters.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use super::answered::Answered;
 use super::headers::Via;
 use super::origin_tls::OriginTls;
 use super::served::{Served, ServedCounters};
+use super::silence::Silence;
 use super::tls::Identities;
 use super::waits::Waits;
 use super::witness::Witness;
@@ -19,9 +20,6 @@ use crate::config::plan::{HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
 use crate::positions::Mark;
-
-/// How long a region's health paths are not asked for positions after they said nothing of them.
-const SILENT_FOR_MS: u64 = 1_000;
 
 /// Requests in flight to one region for one service.
 #[derive(Debug, Default)]
@@ -50,8 +48,7 @@ pub(super) struct Lane {
     pub(super) in_flight: Arc<InFlight>,
     answered: Answered,
     witnesses: Vec<Arc<Witness>>,
-    /// Until when its health paths are taken to say nothing of positions, on the steady clock.
-    silent_until_ms: AtomicU64,
+    silence: Silence,
     served: Arc<Served>,
     pub(super) waits: Waits,
 }
@@ -64,13 +61,12 @@ impl Lane {
 
     /// Notes that no health path of the region says anything of positions.
     pub(super) fn note_silence(&self) {
-        let until_ms = clock::steady_ms() + SILENT_FOR_MS;
-        self.silent_until_ms.store(until_ms, Ordering::Relaxed);
+        self.silence.begin(clock::steady_ms());
     }
 
     /// Whether none did of late.
     pub(super) fn is_silent(&self) -> bool {
-        clock::steady_ms() < self.silent_until_ms.load(Ordering::Relaxed)
+        self.silence.holds(clock::steady_ms())
     }
 
     /// Counts a try that got no answer.
@@ -224,7 +220,7 @@ fn lanes(
                 in_flight: counters.entry(key).or_default().clone(),
                 answered: Answered::new(&service.name, region),
                 witnesses: Witness::of_region(plan, id, member.region, traffic),
-                silent_until_ms: AtomicU64::new(0),
+                silence: Silence::default(),
                 served: served.of(&service.name, region),
                 waits: Waits::default(),
             };

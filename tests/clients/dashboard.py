@@ -163,8 +163,32 @@ def since_ms(admin, region):
     return datetime.fromisoformat(since.replace("Z", "+00:00")).timestamp() * 1000
 
 
+def tells_of_each_region(page, admin):
+    """All that the card of a region says beside its state, and that this edge is on the map."""
+    node = get(f"{admin}/api/v1/status")["node"]
+    expect(page.locator("#map-marks .mark.edge")).to_contain_text(f"{node} (this edge)")
+    for region in get(f"{admin}/api/v1/status")["regions"]:
+        shown = card(page, region["name"])
+        expect(page.locator(f'[data-mark="{region["name"]}"]')).to_be_attached()
+        expect(shown).to_contain_text(re.compile(r"www: . ?healthy since \d"))
+        expect(shown).to_contain_text(re.compile(r"\d ms from here"))
+        for origin in region["services"][0]["origins"]:
+            expect(shown).to_contain_text(origin["url"])
+        # A rate, a rate, three percentiles, and the share of DNS answers.
+        facts = shown.locator(".pulse")
+        expect(facts).to_contain_text(re.compile(r"DNS answers[\d.,]+/s, \d+ %"))
+        expect(facts).to_contain_text(re.compile(r"Requests[\d.,]+/s"))
+        expect(facts).to_contain_text(re.compile(r"Errors[\d.,]+/s"))
+        expect(facts).to_contain_text("First byte: p50 · p95 · p99")
+
+
 def filters(page):
     form = page.locator("#events-filter")
+    form.get_by_label("Service").select_option("www")
+    expect(page.locator("#events li").first).to_be_attached()
+    expect(page.locator("#events li", has_text="for service www")).not_to_have_count(0)
+    expect(page.locator("#events li", has_text="configuration 1 is in force")).to_have_count(0)
+    form.get_by_label("Service").select_option("")
     form.get_by_label("Region").select_option("eu-west-1")
     expect(page.locator("#events")).not_to_contain_text("ap-northeast-1 is unhealthy")
     form.get_by_label("Region").select_option("")
@@ -202,6 +226,9 @@ def counts_stale_reads(page, program, control):
         command("lag", region, "2s")
     panel = page.locator("#stale-reads")
     expect(panel).to_have_text(re.compile(r"naive [1-9]\d* of \d+, through Meridian 0 of [1-9]\d*$"), timeout=30_000)
+    # Who reads where is how far behind whose writes.
+    for region in regions:
+        expect(page.locator(f'#lag tr[data-lag-of="{region}"]')).to_contain_text(re.compile(r"[1-9]\d* ms, \d+ behind"), timeout=10_000)
     for region in regions:
         command("lag", region, "300ms")
 
@@ -361,6 +388,7 @@ def lab(admin, program, control, dns, https, folder):
             accessible(page, "light")
             explains_as_dns_answers(page, admin, dns)
             map_explains_where_it_is_clicked(page, dns)
+            tells_of_each_region(page, admin)
             command, shown = flips_at_once(page, program, control)
             took = shown - since_ms(admin, "ap-northeast-1")
             assert took < SOON_MS, f"{took} ms from the edge's own word to the screen"

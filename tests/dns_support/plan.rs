@@ -126,7 +126,7 @@ fn service(name: &str, policy: Policy, when_none_healthy: WhenNoneHealthy) -> Se
             answers: 1,
         },
         min_regions: 1,
-        ramp: Duration::ZERO,
+        ramp: None,
     }
 }
 

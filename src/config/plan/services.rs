@@ -44,8 +44,8 @@ pub struct Service {
     pub dns: ServiceDns,
     /// A drain that would leave fewer healthy regions is refused.
     pub min_regions: u16,
-    /// How long a region that comes back takes to be given all of its clients; zero: at once.
-    pub ramp: Duration,
+    /// How long a region that comes back takes to be given all of its clients; zero: at once; none: as its traffic asks.
+    pub ramp: Option<Duration>,
 }
 
 /// A region of a service.

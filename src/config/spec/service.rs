@@ -51,7 +51,7 @@ pub(super) static SERVICE: &[Field] = &[
     field(
         "ramp",
         Shape::Scalar(&DURATION),
-        "a region that comes back is given its clients little by little over this; default 0s: at once",
+        "a region that comes back is given its clients little by little over this; 0s: at once; default: 10s where the service has 100 requests/s or more, else 0s",
     ),
     field("guards", Shape::Map(GUARDS), "what protects from mistakes"),
 ];

@@ -1,6 +1,8 @@
 //! Drains: whom they concern, what refuses them, and how they end.
 
-use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, passed, told, world};
+use super::scene::{
+    EU, US_A, US_B, YAML, answers, check_states, drain, failed, fold, passed, see, told, world,
+};
 use crate::control::{Drain, DrainRefused, ForcedState, World};
 use crate::steering::Forced;
 
@@ -388,6 +390,37 @@ fn whoever_recovers_is_given_what_it_lost_little_by_little() {
         "us=unknown eu=healthy+returning60",
     );
     check_states(&mut world, "shop", 1_081_000, "us=unknown eu=healthy");
+}
+
+/// `shop` in a second in which each of so many requests is answered, when eu fails and comes back within it.
+fn recovered_among(requests: u32) -> World {
+    let mut world = world(YAML);
+    check_states(&mut world, "shop", 100_000, "us=unknown eu=unknown");
+    fold(&mut world, failed("shop", EU), 101_000);
+    check_states(&mut world, "shop", 101_000, "us=unknown eu=unhealthy");
+    see(&mut world, "shop", US_A, answers(requests), 120_000);
+    fold(&mut world, passed("shop", EU), 120_000);
+    world
+}
+
+#[test]
+fn a_busy_service_is_given_back_a_region_little_by_little_without_having_asked_and_another_at_once()
+{
+    let mut idle = recovered_among(999);
+    check_states(&mut idle, "shop", 120_000, "us=unknown eu=healthy");
+    let mut busy = recovered_among(1_000);
+    for (now_ms, eu) in [
+        (120_000, "healthy+returning1"),
+        (125_000, "healthy+returning50"),
+        (130_000, "healthy"),
+    ] {
+        check_states(&mut busy, "shop", now_ms, &format!("us=unknown eu={eu}"));
+    }
+    let mut later = recovered_among(1_000);
+    see(&mut later, "shop", US_A, answers(1), 140_000);
+    later.drain(drain("us", None, 140_000), false).unwrap();
+    later.undrain("us", None, 150_000).unwrap();
+    check_states(&mut later, "shop", 150_000, "us=unknown eu=healthy");
 }
 
 fn forced(region: &str, state: Forced, until_ms: Option<u64>) -> ForcedState {

@@ -71,6 +71,8 @@ pub struct World {
     laggards: Laggards,
     /// Up to when all that time alone changes has been taken in.
     settled_ms: u64,
+    /// When traffic was last looked at, on the steady clock.
+    witnessed_ms: u64,
 }
 
 /// What folding a report amounts to.
@@ -138,6 +140,7 @@ impl World {
             suspects: HashMap::new(),
             laggards: Laggards::default(),
             settled_ms: 0,
+            witnessed_ms: 0,
         };
         world.adopt(plan, clients);
         world

@@ -1,9 +1,13 @@
 //! Ramps: a region that comes back to a service is given its clients little by little.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::watched::Watched;
 use super::{World, whole_ms};
+use crate::config::plan::Service;
 use crate::control::drains::Drain;
+use crate::control::ramps::length;
 use crate::health::Health;
 use crate::ids::ServiceId;
 use crate::steering::{Admin, Percent, ServiceState};
@@ -18,8 +22,9 @@ impl World {
         let of = |name: &Arc<str>| drain.service.as_ref().is_none_or(|of| of == name);
         let services = plan.services.values().filter(|service| of(&service.name));
         for service in services.filter(|s| s.regions.iter().any(|m| m.region == region)) {
-            let ramp_ms = whole_ms(service.ramp);
-            let (share, _) = drain.leaves(service.ramp, now_ms);
+            let ramp = self.ramp(service);
+            let ramp_ms = whole_ms(ramp);
+            let (share, _) = drain.leaves(ramp, now_ms);
             let kept_ms = match share {
                 Percent::NONE => kept_ms(ramp_ms, now_ms.saturating_sub(drain.since_ms)),
                 share => ramp_ms / 100 * u64::from(share.get()),
@@ -37,7 +42,7 @@ impl World {
         now_ms: u64,
     ) -> bool {
         let service = self.plan.services.of(id);
-        let ramp_ms = whole_ms(service.ramp);
+        let ramp_ms = whole_ms(self.ramp(service));
         let mut began = false;
         for member in &state.members {
             let region = &self.plan.regions.of(member.region).name;
@@ -57,6 +62,22 @@ impl World {
             }
         }
         began
+    }
+
+    /// How long a region that comes back to a service now takes to be given all of its clients.
+    fn ramp(&self, service: &Service) -> Duration {
+        let of_it =
+            |watched: &&Watched| self.plan.services.of(watched.target.service).name == service.name;
+        let targets = self.targets.iter().filter(of_it);
+        let rates = targets.filter_map(|watched| {
+            Some(
+                watched
+                    .passive
+                    .as_ref()?
+                    .requests_per_second(self.witnessed_ms),
+            )
+        });
+        length(service.ramp, rates.sum())
     }
 
     /// What the operator says of a region, with its ramp if there is one.

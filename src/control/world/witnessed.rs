@@ -36,6 +36,7 @@ impl World {
     /// Folds what traffic shows. `draw` gives numbers that are uniform from 0 to 1.
     pub fn witness(&mut self, witnessed: &Witnessed<'_>, draw: &mut dyn FnMut() -> f64) -> Judged {
         let mut judged = Judged::default();
+        self.witnessed_ms = witnessed.steady_ms;
         self.readmit(witnessed, &mut judged);
         for (key, seen) in witnessed.seen {
             if let Some(passive) = self.passive_mut(key) {

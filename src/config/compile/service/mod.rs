@@ -73,7 +73,7 @@ fn service(
         retries: retries(node.get("retries")),
         limits: limits(node.get("limits")),
         dns: dns(node.get("dns"), compiling),
-        ramp: node.read("ramp", duration).unwrap_or_default(),
+        ramp: node.read("ramp", duration),
         min_regions: node
             .get("guards")
             .and_then(|guards| guards.read("min_regions", |text| text.parse().ok()))
