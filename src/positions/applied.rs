@@ -245,6 +245,15 @@ impl Applied {
     }
 }
 
+#[cfg(test)]
+impl Applied {
+    /// Does something while nobody else can ask what is known of positions.
+    pub(crate) fn while_held<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _state = self.state();
+        act()
+    }
+}
+
 impl State {
     pub(super) fn seen(&self, region: &str, origin: &str) -> Option<&Seen> {
         self.regions.get(region)?.get(origin)
