@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::fork::Forks;
 use super::marks::Marks;
+use super::sequence::Turns;
 use super::vector::{Entry, Position, RegionName, Vector};
 use super::wait::Waiting;
 use super::waiters::Need;
@@ -106,6 +107,8 @@ pub(super) struct Seen {
     /// The least that pushes have said since one said less than what was known, and when that was: those that
     /// say more may be of before it.
     pub(super) pushed_back: Option<(Vector, u64)>,
+    /// Where its pushes stand.
+    pub(super) turns: Turns,
 }
 
 impl Applied {
