@@ -155,7 +155,7 @@ const TELLERS: &[&str] = &[
     "src/control/world/snapshotted.rs",
     "src/control/world/witnessed.rs",
     "src/admin/audit.rs",
-    "src/admin/writes.rs",
+    "src/admin/positions.rs",
     "src/edge/reload.rs",
     "src/proxy/consistency.rs",
 ];

@@ -22,6 +22,7 @@ mod metrics;
 mod minute;
 mod page;
 mod pages;
+mod positions;
 mod probes;
 mod recent;
 mod recorder;

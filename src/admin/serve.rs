@@ -28,6 +28,7 @@ use super::force;
 use super::histogram::first_bytes;
 use super::live_traffic::traffic;
 use super::page;
+use super::positions::positions;
 use super::probes::probes;
 use super::state::AdminState;
 use super::writes::{self, error};
@@ -133,7 +134,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr, desk: Desk) -> Router {
             put(force::put).delete(force::delete),
         )
         .route("/api/v1/reload", post(writes::reload))
-        .route("/api/v1/positions/{region}", put(writes::positions))
+        .route("/api/v1/positions/{region}", put(positions))
         .method_not_allowed_fallback(|| async {
             error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
         })

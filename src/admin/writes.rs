@@ -1,10 +1,9 @@
-//! The calls that change something: drains, reload, positions.
+//! The calls that change something: drains and reload; what bodies have in common.
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
@@ -13,12 +12,8 @@ use serde_json::{Value, json};
 use super::foresee::{foresee, is_dry};
 use super::state::AdminState;
 use crate::clock;
-use crate::config::plan::Plan;
 use crate::control::{Drain, DrainRefused};
-use crate::ids::{DomainId, ServiceId};
-use crate::positions::{
-    Reason, Report, Reported, Source, Vector, parse_entry, parse_vector, reject,
-};
+use crate::ids::ServiceId;
 use crate::units::parse_duration;
 
 /// An error as JSON.
@@ -37,7 +32,7 @@ pub(super) fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
 }
 
 /// An object from a body; an empty body is an empty object. Unknown keys are refused.
-fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
+pub(super) fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
     }
@@ -257,110 +252,4 @@ pub(super) async fn reload(State(state): State<Arc<AdminState>>) -> Result<Respo
             Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response())
         }
     }
-}
-
-/// `PUT /api/v1/positions/REGION`.
-pub(super) async fn positions(
-    State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
-    body: Result<Bytes, BytesRejection>,
-) -> Result<Response, Refused> {
-    let asked_at_ms = clock::steady_ms();
-    let body = body.map_err(|refused| error(refused.status(), refused.body_text()))?;
-    let asked = object(&body, &["domain", "applied"])?;
-    let snapshot = state.snapshot();
-    let plan = &snapshot.plan;
-    let id = plan.region(&region).ok_or_else(|| {
-        error(
-            StatusCode::NOT_FOUND,
-            format!("there is no region `{region}`"),
-        )
-    })?;
-    let domain = domain(plan, text(&asked, "domain")?)?;
-    let applied = applied(plan, domain, asked.get("applied")).map_err(|(reason, why)| {
-        reject(Source::Push, &region, reason, &why);
-        bad(why)
-    })?;
-    let name = plan.regions.of(id).name.clone();
-    if plan.regions.of(id).origins.is_empty() {
-        return Err(bad(format!(
-            "region `{region}` has no origins, so it has no positions"
-        )));
-    }
-    for origin in &plan.regions.of(id).origins {
-        let report = Report {
-            region: &name,
-            origin: &plan.origins.of(*origin).url.to_string(),
-            applied: &applied,
-            asked_at_ms,
-            now_ms: clock::steady_ms(),
-        };
-        match snapshot.positions.of(domain).push(report) {
-            Some(Reported::Regressed) => {
-                let message = format!("positions of {name} ran backwards, to {applied}");
-                state.control.suspect(name.clone(), message);
-            }
-            Some(Reported::Known | Reported::Advanced) => {}
-            None => {
-                let why = "it ran backwards, and this may be of before";
-                reject(Source::Push, &name, Reason::Doubtful, &why);
-            }
-        }
-    }
-    Ok(Json(json!({ "region": region, "domain": &*plan.domains.of(domain).name })).into_response())
-}
-
-/// The domain of this name; without one the only one.
-fn domain(plan: &Plan, name: Option<&str>) -> Result<DomainId, Refused> {
-    let mut matching = plan
-        .domains
-        .iter()
-        .filter(|(_, domain)| name.is_none_or(|name| *domain.name == *name))
-        .map(|(id, _)| id);
-    match (matching.next(), matching.next(), name) {
-        (Some(domain), None, _) => Ok(domain),
-        (None, _, Some(name)) => Err(error(
-            StatusCode::NOT_FOUND,
-            format!("there is no domain `{name}`"),
-        )),
-        (None, _, None) => Err(error(
-            StatusCode::NOT_FOUND,
-            "no service has read_your_writes",
-        )),
-        (Some(_), Some(_), _) => Err(bad("there are several domains: say which with `domain`")),
-    }
-}
-
-/// What is pushed as a vector, or why it is none.
-fn applied(
-    plan: &Plan,
-    domain: DomainId,
-    given: Option<&Value>,
-) -> Result<Vector, (Reason, String)> {
-    let form = plan.domains.of(domain).version;
-    let malformed = |why: &dyn std::fmt::Display| (Reason::Malformed, why.to_string());
-    let Some(entries) = given.and_then(Value::as_object) else {
-        return Err(malformed(
-            &"`applied` must be an object of region: \"POSITION\"",
-        ));
-    };
-    let mut vector = Vector::default();
-    for (region, position) in entries {
-        if plan.region(region).is_none() {
-            let why = format!("`applied` names an unknown region `{region}`");
-            return Err((Reason::UnknownRegion, why));
-        }
-        let position = match position {
-            Value::String(text) => text.clone(),
-            Value::Number(number) => number.to_string(),
-            other @ (Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_)) => {
-                return Err(malformed(&format!("`{other}` is not a position")));
-            }
-        };
-        let position = parse_entry(&position, form).map_err(|error| malformed(&error))?;
-        vector.set(&region.as_str().into(), position);
-    }
-    // What a region says of itself in a header is bounded as well.
-    parse_vector(&vector.show(form), form)
-        .map_err(|error| (Reason::from(&error), error.to_string()))
 }

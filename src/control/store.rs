@@ -147,7 +147,8 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
         })
         .collect();
     json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
-        "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world) })
+        "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
+        "pushes": remember_pushes(world) })
 }
 
 /// Where epochs began: older ones than the positions tell.
@@ -186,6 +187,23 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .collect()
 }
 
+/// The last numbered push of each origin: late ones may still be under way when the edge begins again.
+fn remember_pushes(world: &World) -> Vec<Value> {
+    let domains = world.plan().domains.values();
+    domains
+        .filter_map(|domain| Some((domain, world.applied(&domain.name)?)))
+        .flat_map(|(domain, applied)| {
+            applied
+                .sequences()
+                .into_iter()
+                .map(|(region, origin, sequence)| {
+                    json!({ "domain": &*domain.name, "region": &*region, "origin": &*origin,
+                    "sequence": sequence.to_string() })
+                })
+        })
+        .collect()
+}
+
 pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
         let verdict = match verdict.as_str() {
@@ -210,6 +228,9 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     }
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
+    }
+    for push in state["pushes"].as_array().into_iter().flatten() {
+        restore_push(world, push);
     }
     for fork in state["forks"].as_array().into_iter().flatten() {
         restore_fork(world, fork);
@@ -253,6 +274,14 @@ fn forced_from(forced: &Value) -> Option<ForcedState> {
         until_ms: forced["until_ms"].as_u64(),
         reason: forced["reason"].as_str().map(str::to_owned),
     })
+}
+
+fn restore_push(world: &World, push: &Value) -> Option<()> {
+    let field = |name: &str| push[name].as_str();
+    let sequence = field("sequence")?.parse().ok()?;
+    let applied = world.applied(field("domain")?)?;
+    applied.remember_sequence(field("region")?, field("origin")?, sequence);
+    Some(())
 }
 
 fn restore_position(world: &World, position: &Value) -> Option<()> {

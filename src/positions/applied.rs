@@ -13,6 +13,7 @@ use smallvec::SmallVec;
 
 use super::fork::Forks;
 use super::marks::Marks;
+use super::sequence::Turns;
 use super::vector::{Entry, Position, RegionName, Vector};
 use super::wait::Waiting;
 use super::waiters::Need;
@@ -106,6 +107,8 @@ pub(super) struct Seen {
     /// The least that pushes have said since one said less than what was known, and when that was: those that
     /// say more may be of before it.
     pub(super) pushed_back: Option<(Vector, u64)>,
+    /// Where its pushes stand.
+    pub(super) turns: Turns,
 }
 
 impl Applied {
@@ -242,6 +245,15 @@ impl Applied {
             .lag_ms
             .retain(|(region, writer), _| is_region(region) && is_region(writer));
         state.members = members;
+    }
+}
+
+#[cfg(test)]
+impl Applied {
+    /// Does something while nobody else can ask what is known of positions.
+    pub(crate) fn while_held<T>(&self, act: impl FnOnce() -> T) -> T {
+        let _state = self.state();
+        act()
     }
 }
 

@@ -1,17 +1,12 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::positions::fixtures::{report, vector};
-use crate::positions::{Report, Standing};
+use crate::positions::Standing;
+use crate::positions::fixtures::{self, report, vector};
 
+/// A push that has no number.
 fn push(applied: &Applied, text: &str, now_ms: u64) {
-    applied.push(Report {
-        region: &"eu".into(),
-        origin: "a",
-        applied: &vector(text),
-        asked_at_ms: now_ms,
-        now_ms,
-    });
+    fixtures::push(applied, "", text, now_ms);
 }
 
 fn acknowledge(applied: &Applied, seq: u64, now_ms: u64) {

@@ -5,7 +5,7 @@ use std::fmt;
 use super::vector::NotAPosition;
 use crate::registered::Registered;
 
-static REJECTED: Registered<(Source, Reason), 25> = Registered::new(|(source, reason)| {
+static REJECTED: Registered<(Source, Reason), 30> = Registered::new(|(source, reason)| {
     let (source, reason) = (source.as_str(), reason.as_str());
     metrics::counter!("meridian_position_rejected_total", "source" => source, "reason" => reason)
 });
@@ -38,6 +38,8 @@ pub enum Reason {
     UnknownRegion,
     /// Nobody asked for it, and it may be of before the region ran backwards.
     Doubtful,
+    /// It was sent before another push that came before it.
+    Late,
 }
 
 impl Source {
@@ -60,6 +62,7 @@ impl Reason {
             Self::TooMany => "too_many",
             Self::UnknownRegion => "unknown_region",
             Self::Doubtful => "doubtful",
+            Self::Late => "late",
         }
     }
 }

@@ -13,7 +13,7 @@ use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 
 /// How long pushes do not raise what is known of an origin that ran backwards; longer than any push is
 /// under way, and as long as its region shows as degraded.
-const DOUBTED_FOR_MS: u64 = 60_000;
+pub(super) const DOUBTED_FOR_MS: u64 = 60_000;
 
 /// One report of what an origin has applied.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,7 @@ pub struct Report<'a> {
 }
 
 /// What a report changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reported {
     /// Nothing new, or late.
     Known,
@@ -41,10 +41,12 @@ pub enum Reported {
     Regressed,
 }
 
-/// Whether this edge asked for a report, and so knows the earliest that it may be of.
+/// Whether this edge asked for a report, and so knows the earliest that it may be of; or knows at least that it is of after
+/// the last push.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
     Asked,
+    InTurn,
     Unasked,
 }
 
@@ -55,7 +57,7 @@ impl Seen {
         let (Some(own), Some((position, at_ms))) = (own, self.acknowledged) else {
             return;
         };
-        if own.epoch != position.epoch || own.seq >= position.seq {
+        if !is_denial(own, position) {
             self.denies = false;
         } else if asked_at_ms.is_none_or(|asked_at_ms| asked_at_ms > at_ms) {
             self.denies = true;
@@ -84,7 +86,8 @@ impl Seen {
                 let least = pushed_back.map_or_else(|| Vector::clone(&now), |(least, _)| least);
                 self.pushed_back = Some((least.least(&now), at_ms));
             }
-            (Trust::Unasked, pushed_back) => {
+            // Whatever push comes next was sent later than this one, which therefore does not speak against it.
+            (Trust::Unasked | Trust::InTurn, pushed_back) => {
                 let lasts = |(_, since_ms): &(Vector, u64)| at_ms < since_ms + DOUBTED_FOR_MS;
                 self.pushed_back = pushed_back.filter(lasts);
             }
@@ -102,6 +105,7 @@ impl Seen {
     ) -> bool {
         let (denied, was_asked_before) = (self.denies, self.asked_at_ms <= named_ms);
         (self.at_ms, self.asked_at_ms) = (now_ms, asked_at_ms);
+        self.turns.is_last_word = false;
         self.weigh_denial(self.applied.get(region), Some(asked_at_ms));
         was_asked_before || self.denies != denied
     }
@@ -110,41 +114,12 @@ impl Seen {
     pub(super) fn is_late(&self, asked_at_ms: u64) -> bool {
         asked_at_ms < self.at_ms
     }
-
-    /// Whether a push may be of before the origin ran backwards.
-    fn doubts(&self, pushed: &Vector, now_ms: u64) -> bool {
-        let is_recent = |at_ms| now_ms < at_ms + DOUBTED_FOR_MS;
-        self.lowered_at_ms.is_some_and(is_recent) && is_less(&self.applied, pushed)
-            || self.is_in_a_later_epoch(pushed)
-    }
-
-    /// Whether a push speaks of an epoch that the origin has left: of its last one, it may claim what is lost.
-    fn is_in_a_later_epoch(&self, pushed: &Vector) -> bool {
-        let mut known = self.applied.iter();
-        known.any(|(writer, known)| {
-            let pushed = pushed.get(writer);
-            pushed.is_some_and(|pushed| pushed.epoch < known.epoch)
-        })
-    }
 }
 
 impl Applied {
     /// Takes in what an origin says of itself.
     pub fn report(&self, report: Report<'_>) -> Reported {
         self.hear(&mut self.change(), report, Trust::Asked)
-    }
-
-    /// Takes in what a region says unasked. Nobody knows how long that was under way: for a while after
-    /// an answer showed that the origin ran backwards, it does not raise what is known; `None`: it did
-    /// not. Nor does it count as said after anything else, which a loss needs.
-    pub fn push(&self, report: Report<'_>) -> Option<Reported> {
-        let mut state = self.change();
-        let origins = state.regions.get(report.region);
-        let seen = origins.and_then(|origins| origins.get(report.origin));
-        if seen.is_some_and(|seen| seen.doubts(report.applied, report.now_ms)) {
-            return None;
-        }
-        Some(self.hear(&mut state, report, Trust::Unasked))
     }
 
     pub(super) fn hear(&self, state: &mut State, report: Report<'_>, trust: Trust) -> Reported {
@@ -217,6 +192,7 @@ impl State {
             return Reported::Known;
         }
         seen.at_ms = now_ms;
+        seen.turns.is_last_word = trust == Trust::InTurn;
         let asked_at_ms = (trust == Trust::Asked).then_some(report.asked_at_ms);
         seen.weigh_denial(applied.get(region), asked_at_ms);
         seen.asked_at_ms = asked_at_ms.unwrap_or(seen.asked_at_ms);
@@ -272,8 +248,13 @@ impl State {
     }
 }
 
+/// Whether an origin that says this of its region's own log lacks what it acknowledged there.
+pub(super) fn is_denial(own: Position, acknowledged: Position) -> bool {
+    own.epoch == acknowledged.epoch && own.seq < acknowledged.seq
+}
+
 /// Whether `now` lacks anything that was there before.
-fn is_less(now: &Vector, before: &Vector) -> bool {
+pub(super) fn is_less(now: &Vector, before: &Vector) -> bool {
     before
         .iter()
         .any(|(writer, position)| now.get(writer).is_none_or(|now| now < position))

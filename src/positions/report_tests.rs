@@ -3,9 +3,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::config::plan::VersionForm;
 use crate::positions::fixtures::{report, vector};
-use crate::positions::parse_vector;
 
 #[test]
 fn a_late_report_neither_lowers_nor_raises_nor_accuses() {
@@ -22,28 +20,6 @@ fn a_region_that_runs_backwards_is_lowered_at_once() {
     report(&applied, "a", "us=6", 10, 20);
     assert_eq!(report(&applied, "a", "us=5", 25, 30), Reported::Regressed);
     assert_eq!(applied.region("eu"), vector("us=5"));
-}
-
-#[test]
-fn a_push_does_not_raise_what_an_answer_has_just_lowered() {
-    let applied = Applied::default();
-    let eu = "eu".into();
-    let push = |text: &str, now_ms| {
-        let applied_there = &vector(text);
-        applied.push(Report {
-            region: &eu,
-            origin: "a",
-            applied: applied_there,
-            asked_at_ms: now_ms,
-            now_ms,
-        })
-    };
-    assert_eq!(push("us=9", 10), Some(Reported::Advanced));
-    report(&applied, "a", "us=5", 20, 30);
-    assert_eq!(push("us=9", 60_029), None, "it may be of before");
-    assert_eq!(applied.region("eu"), vector("us=5"));
-    assert_eq!(push("us=4", 60_029), Some(Reported::Regressed));
-    assert_eq!(push("us=9", 60_030), Some(Reported::Advanced));
 }
 
 #[test]
@@ -112,22 +88,4 @@ proptest! {
             }
         }
     }
-}
-
-#[test]
-fn a_push_from_before_a_new_epoch_is_not_believed() {
-    let applied = Applied::default();
-    let (region, origin) = ("eu".into(), "a");
-    let parse = |text| parse_vector(text, VersionForm::Integer).unwrap();
-    let (now, before) = (parse("eu=1:1@0:5"), parse("eu=9"));
-    let report = |applied, now_ms| Report {
-        region: &region,
-        origin,
-        applied,
-        asked_at_ms: now_ms,
-        now_ms,
-    };
-    applied.report(report(&now, 1));
-    assert_eq!(applied.push(report(&before, 2)), None);
-    assert_eq!(applied.origin("eu", origin), now);
 }

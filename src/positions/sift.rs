@@ -254,13 +254,14 @@ mod tests {
         says(&applied, "us", "a", "us=4:1@3:975", 10);
         let eu = "eu".into();
         for origin in ["a", "b"] {
-            applied.push(Report {
+            let report = Report {
                 region: &eu,
                 origin,
                 applied: &vector("us=3:970"),
                 asked_at_ms: 11,
                 now_ms: 11,
-            });
+            };
+            applied.push(report, None);
         }
         check(&applied, "us=3:980", "us=3:980", "", "");
         says(&applied, "eu", "a", "us=3:970", 12);

@@ -15,8 +15,8 @@ use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
-    Applied, Keyring, Leg, Lifetimes, Now, Pin, RegionName, Report, Reported, Sessions, Token,
-    Vector, Visit, Words,
+    Applied, Keyring, Leg, Lifetimes, Now, Pin, Pushed, RegionName, Report, Reported, Sequence,
+    Sessions, Token, Vector, Visit, Words,
 };
 use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
@@ -122,6 +122,8 @@ pub(super) struct Heard {
     pub(super) said: Vector,
     /// None: a push, for which nobody asked.
     pub(super) asked_at_ms: Option<u64>,
+    /// The number of a push, if it has one.
+    pub(super) sequence: Option<Sequence>,
     pub(super) said_at_ms: u64,
 }
 
@@ -295,14 +297,20 @@ impl Edge {
         };
         let is_push = heard.asked_at_ms.is_none();
         let reported = if is_push {
-            self.applied().push(report)
+            match self.applied().push(report, heard.sequence) {
+                Pushed::Taken(reported) => Some(reported),
+                Pushed::Late | Pushed::Doubtful => None,
+            }
         } else {
             self.hear_words(report)
         };
         let is_believed = self.applied().origin(NAMES[region], &origin) == heard.said;
+        let moments = self.moments.entry((region, replica)).or_default();
+        if is_push {
+            moments.hear(heard.said_at_ms);
+        }
         if is_believed && reported.is_some() {
             let is_less = reported == Some(Reported::Regressed);
-            let moments = self.moments.entry((region, replica)).or_default();
             moments.believe(heard.said_at_ms, is_push, is_less);
         }
     }

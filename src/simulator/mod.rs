@@ -14,6 +14,8 @@ mod client;
 mod edge;
 mod fault;
 mod moments;
+mod numbered;
+mod pusher;
 mod random;
 mod repeat;
 mod run;

@@ -3,6 +3,8 @@
 /// When an origin said what an edge believed, in the time of the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Moments {
+    /// The newest that was believed, or was pushed and reached it.
+    heard_ms: u64,
     /// The newest of all.
     newest_ms: u64,
     /// The last that was believed, if that was a push.
@@ -12,8 +14,14 @@ pub(super) struct Moments {
 }
 
 impl Moments {
+    /// A push of then reaches it.
+    pub(super) fn hear(&mut self, said_at_ms: u64) {
+        self.heard_ms = said_at_ms.max(self.heard_ms);
+    }
+
     /// It believes what an origin said then.
     pub(super) fn believe(&mut self, said_at_ms: u64, is_push: bool, is_less: bool) {
+        self.hear(said_at_ms);
         self.newest_ms = said_at_ms.max(self.newest_ms);
         self.pushed_ms = is_push.then_some(said_at_ms);
         if is_less {
@@ -24,6 +32,11 @@ impl Moments {
     /// Whether it ever heard of it.
     pub(super) fn is_known(self) -> bool {
         self.newest_ms > 0
+    }
+
+    /// Whether it can know of nothing that was said since a loss.
+    pub(super) fn know_nothing_since(self, lost_at_ms: u64) -> bool {
+        self.heard_ms <= lost_at_ms
     }
 
     /// Whether nothing that it heard since a loss speaks of that: it heard nothing, or by a push no less than it knew,

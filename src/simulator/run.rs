@@ -17,6 +17,7 @@ use super::broken::Broken;
 use super::client::{Acknowledged, Client};
 use super::edge::{At, Edge, NAMES, Terms};
 use super::fault::Fault;
+use super::pusher::Pushers;
 use super::random::Random;
 use super::store::{Region, Replica, Speech, Store, Write};
 use crate::ids::Id;
@@ -137,6 +138,9 @@ pub(super) struct Run {
     hears: bool,
     /// What the edges do wrong on purpose.
     pub(super) broken: Option<Broken>,
+    pub(super) pushers: Pushers,
+    /// Whether the limit of pushes that have no number is no excuse.
+    pub(super) is_strict: bool,
     pub(super) trace: Vec<String>,
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
@@ -225,6 +229,8 @@ impl Run {
             rung: Rung::default(),
             hears: false,
             broken: None,
+            pushers: Pushers::new(seed),
+            is_strict: false,
             trace: Vec::new(),
             is_traced,
             seen: Seen::default(),

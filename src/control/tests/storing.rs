@@ -9,9 +9,11 @@ use tempfile::TempDir;
 use super::scene::{
     AP, EU, US_A, US_B, YAML, applied, at, check_states, drain, failed, fold, passed, since, world,
 };
+use crate::config::plan::VersionForm;
 use crate::control::sealed::seal;
 use crate::control::store;
 use crate::control::{Drain, ForcedState, Store, StoreError, World};
+use crate::positions::{self, Pushed, Reported, parse_vector};
 use crate::steering::Forced;
 
 fn remember(world: &World) -> Value {
@@ -99,6 +101,31 @@ fn a_restart_remembers_verdicts_drains_and_positions() {
         600_030,
         "us=healthy+drained eu=healthy ap=healthy",
     );
+}
+
+/// What becomes of a push of `eu`.
+fn push(world: &World, sequence: &str, text: &str) -> Pushed {
+    let report = positions::Report {
+        region: &"eu".into(),
+        origin: "http://10.2.0.1:80",
+        applied: &parse_vector(text, VersionForm::Integer).unwrap(),
+        asked_at_ms: 1,
+        now_ms: 1,
+    };
+    let applied = world.applied("orders").unwrap();
+    applied.push(report, Some(sequence.parse().unwrap()))
+}
+
+#[test]
+fn a_restart_knows_which_pushes_are_late() {
+    let before = world(YAML);
+    push(&before, "1790000000000:7", "us=5");
+    let file = seal(&remember(&before));
+    let (after, _folder) = restored(YAML, file.as_bytes(), 1_000);
+    assert_eq!(remember(&after), remember(&before));
+    assert_eq!(push(&after, "1790000000000:6", "us=9"), Pushed::Late);
+    let next = push(&after, "1790000000000:8", "us=6");
+    assert_eq!(next, Pushed::Taken(Reported::Advanced));
 }
 
 #[test]

@@ -274,6 +274,7 @@ impl Run {
             let heard = Heard {
                 said: Vector::clone(applied),
                 asked_at_ms: Some(request.asked_at_ms),
+                sequence: None,
                 said_at_ms: answer.said_at_ms,
             };
             self.hears(request.edge, at, &heard);

@@ -53,7 +53,15 @@ impl Run {
         let is_unknown =
             replicas.len() > 1 && replicas.clone().all(|other| is_unheard((at.0, other)));
         let began_ms = self.edges[edge].began_ms();
-        let is_unheard = |lost_at_ms| moments.hide(lost_at_ms) || lost_at_ms <= began_ms;
+        let is_in_order = self.is_strict || self.pushers.are_in_order(at.0);
+        let is_hidden = |lost_at_ms| {
+            if is_in_order {
+                moments.know_nothing_since(lost_at_ms)
+            } else {
+                moments.hide(lost_at_ms)
+            }
+        };
+        let is_unheard = |lost_at_ms| is_hidden(lost_at_ms) || lost_at_ms <= began_ms;
         answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
     }
 

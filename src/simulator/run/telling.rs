@@ -31,9 +31,11 @@ impl Run {
         self.hears = true;
         self.tell(|| {
             let (said, said_at_ms) = (&heard.said, heard.said_at_ms);
-            let how = heard
-                .asked_at_ms
-                .map_or("unasked".into(), |ms| format!("asked at {ms}"));
+            let number = heard.sequence.map(|sequence| sequence.to_string());
+            let how = heard.asked_at_ms.map_or_else(
+                || format!("unasked, number {number:?}"),
+                |ms| format!("asked at {ms}"),
+            );
             format!(
                 "edge {edge} hears {}.{}: [{said}] of {said_at_ms}, {how}",
                 NAMES[at.0], at.1
@@ -63,15 +65,17 @@ impl Run {
 
     /// What an origin says now reaches an edge after a while.
     fn says(&mut self, edge: usize, at: At, asked_at_ms: Option<u64>) {
+        let is_push = asked_at_ms.is_none();
         let heard = Heard {
             said: self.store.regions[at.0].applied(at.1),
             asked_at_ms,
+            sequence: is_push.then(|| self.pushers.next(at.0)).flatten(),
             said_at_ms: self.now_ms,
         };
         let times = if self.random.chance(8) { 2 } else { 1 };
         for _ in 0..times {
             let mut way = self.way();
-            if asked_at_ms.is_none() && self.random.chance(20) {
+            if is_push && self.random.chance(20) {
                 way = self.random.between(1, 5_000);
             }
             let heard = Box::new(heard.clone());

@@ -1,5 +1,9 @@
 //! Step 4: reads with a token, and which of the contract's words their answer earns.
 
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
 use super::scene::{Client, READER, Scene, WRITER, check};
 use crate::positions::Standing;
 use crate::steering::Rule;
@@ -239,4 +243,29 @@ services:
         .applied("eu", "eu=1", 0)
         .applied("lost", "eu=1", 0);
     check_mark(&scene, READER.saw("eu=1"), "fresh eu lost");
+}
+
+/// Whether a decision for this client ends while nobody can ask what is known of positions.
+fn is_decided_without_positions(scene: &Scene, client: &Client<'_>, patience: Duration) -> bool {
+    let (decided, told) = mpsc::channel();
+    thread::scope(|threads| {
+        scene.positions().while_held(|| {
+            threads.spawn(move || {
+                scene.decide(client);
+                let _ = decided.send(());
+            });
+            told.recv_timeout(patience).is_ok()
+        })
+    })
+}
+
+#[test]
+fn a_request_without_a_token_is_decided_without_a_look_at_positions() {
+    let scene = store().applied("us", "us=5", 0).applied("eu", "us=4", 0);
+    let (long, short) = (Duration::from_secs(10), Duration::from_millis(50));
+    for client in [READER, WRITER, WRITER.saw("us=5")] {
+        assert!(is_decided_without_positions(&scene, &client, long));
+    }
+    let reads = READER.saw("us=5");
+    assert!(!is_decided_without_positions(&scene, &reads, short));
 }

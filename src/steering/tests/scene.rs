@@ -161,6 +161,11 @@ services:
         self
     }
 
+    /// What is known of positions.
+    pub(super) fn positions(&self) -> &positions::Applied {
+        self.world.applied("api").unwrap()
+    }
+
     /// `region` acknowledges a write.
     pub(super) fn committed(self, region: &str, seq: u64, now_ms: u64) -> Self {
         let applied = self.world.applied("api").unwrap();
