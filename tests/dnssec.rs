@@ -40,6 +40,7 @@ zones:
       a.deep.name: {{ A: [192.0.2.9] }}
       '*.wild': {{ A: [192.0.2.7], TXT: [wild] }}
       '*.alias': {{ CNAME: mail }}
+      '*.cut': {{ NS: [ns.lab.example.net.], TXT: [cut] }}
       old: {{ DNAME: deep.name }}
       lab: {{ NS: [ns.lab.example.net.] }}
       sub: {{ NS: [ns.lab.example.net.], DS: ['60485 13 2 AABBCCDDEEFF00112233445566778899AABBCCDDEEFF00112233445566778899'] }}
@@ -137,6 +138,7 @@ impl Signed {
             "a.old.example.com A",
             "x.y.wild.example.com A",
             "x.wild.example.com TXT",
+            "x.cut.example.com TXT",
             "x.alias.example.com A",
             "tenant.api.example.com A",
             "tenant.api.example.com HTTPS",
@@ -158,6 +160,8 @@ impl Signed {
             "four.example.com AAAA",
             "deep.name.example.com A",
             "x.wild.example.com MX",
+            "x.cut.example.com A",
+            "*.cut.example.com DS",
             "tenant.api.example.com TXT",
             "lab.example.com DS",
             "example.com CAA",
@@ -208,6 +212,8 @@ fn unbound_validates_and_sees_nxdomain() {
         "mail.example.com AAAA",
         "deep.name.example.com A",
         "x.wild.example.com MX",
+        "x.cut.example.com A",
+        "x.cut.example.com TXT",
     ] {
         secure(words, "NOERROR");
     }
@@ -234,6 +240,23 @@ fn a_denial_has_the_code_that_the_client_can_read() {
     );
     // RFC 9824 §3.4
     assert!(ask("example.com TYPE128 +dnssec").contains("status: FORMERR"));
+}
+
+#[test]
+fn a_wildcard_that_delegates_its_own_name_delegates_no_other() {
+    let signed = Signed::start("ed25519");
+    let types = |words: &str| {
+        let answer = signed.edge.kdig(&format!("{words} +dnssec"));
+        let nsec = answer.lines().find(|line| line.contains("IN\tNSEC\t"));
+        let nsec = nsec.unwrap_or_else(|| panic!("{words}: no NSEC in\n{answer}"));
+        let mut types = nsec.split_whitespace().skip(5).collect::<Vec<_>>();
+        types.sort_unstable();
+        types.join(" ")
+    };
+    // RFC 6840 §4.1: an NSEC with NS and without SOA denies nothing but DS.
+    assert_eq!(types("x.cut.example.com A"), "NSEC RRSIG TXT");
+    // RFC 4035 §2.3: at a cut the zone above has no other types.
+    assert_eq!(types("*.cut.example.com A"), "NS NSEC RRSIG");
 }
 
 #[test]

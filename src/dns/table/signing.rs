@@ -93,8 +93,13 @@ impl Denials {
 
     /// The types that the name has beside one.
     pub(in crate::dns) fn types_beside(&self, qtype: u16) -> impl Iterator<Item = u16> {
-        beside(&self.types, qtype)
+        beside(&self.types, qtype).filter(|rtype| *rtype != rtype::NS)
     }
+}
+
+/// RFC 4035 §2.3: what the zone above says at a cut.
+fn is_of_cut(rtype: &u16) -> bool {
+    [rtype::NS, rtype::DS, rtype::RRSIG, rtype::NSEC].contains(rtype)
 }
 
 fn beside(types: &[u16], qtype: u16) -> impl Iterator<Item = u16> {
@@ -349,9 +354,13 @@ impl NodeSigning<'_, '_, '_> {
         types.extend([rtype::RRSIG, rtype::NSEC]);
         types.sort_unstable();
         types.dedup();
-        let all = self.nsec(types.iter().copied());
+        let own: Vec<u16> = match node.special.delegation {
+            Some(_) => types.iter().copied().filter(is_of_cut).collect(),
+            None => types.clone(),
+        };
+        let all = self.nsec(own.iter().copied());
         let without = steered.into_iter();
-        let without = without.map(|rtype| (rtype, self.nsec(beside(&types, rtype))));
+        let without = without.map(|rtype| (rtype, self.nsec(beside(&own, rtype))));
         let without = without.collect();
         let has_aliases = offer.is_some_and(Offer::has_aliases);
         Denials {
