@@ -6,8 +6,10 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::timeout;
 
 /// Bytes that are read from one side before they are written to the other.
 const CHUNK: usize = 16 << 10;
@@ -22,24 +24,49 @@ pub(super) enum Broken {
 }
 
 /// Passes bytes on between both until both have ended. Each end is told to the other side; bytes are counted by their way.
+/// When one way breaks, what the other still carries has some time to arrive: who takes no more may have said something last.
 pub(super) async fn relay(
     client: &mut (impl AsyncRead + AsyncWrite + Unpin),
     origin: &mut (impl AsyncRead + AsyncWrite + Unpin),
     count_up: impl Fn(usize),
     count_down: impl Fn(usize),
+    parting: Duration,
 ) -> Result<(), Broken> {
     let mut up = Way::new(Broken::Client, Broken::Origin);
     let mut down = Way::new(Broken::Origin, Broken::Client);
-    poll_fn(|cx| {
-        let up = up.poll(client, origin, &count_up, cx)?;
-        let down = down.poll(origin, client, &count_down, cx)?;
-        if up.is_ready() && down.is_ready() {
+    let mut is_up_first = false;
+    let ended = poll_fn(|cx| {
+        // In turns: one way alone may use up what a task may do at a time.
+        is_up_first = !is_up_first;
+        for is_up in [is_up_first, !is_up_first] {
+            let polled = if is_up {
+                up.poll(client, origin, &count_up, cx)
+            } else {
+                down.poll(origin, client, &count_down, cx)
+            };
+            if let Poll::Ready(Err(broken)) = polled {
+                return Poll::Ready(Err((broken, is_up)));
+            }
+        }
+        if up.is_over() && down.is_over() {
             Poll::Ready(Ok(()))
         } else {
             Poll::Pending
         }
-    })
-    .await
+    });
+    let Err((broken, was_up)) = ended.await else {
+        return Ok(());
+    };
+    let rest = poll_fn(|cx| {
+        if was_up {
+            down.poll(origin, client, &count_down, cx)
+        } else {
+            up.poll(client, origin, &count_up, cx)
+        }
+    });
+    // What comes of it changes nothing any more.
+    let _ = timeout(parting, rest).await;
+    Err(broken)
 }
 
 /// What goes one way.
@@ -73,6 +100,10 @@ impl Way {
             reading,
             writing,
         }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.stage, Stage::Over)
     }
 
     /// Passes on what there is; ready when that was all.
@@ -158,6 +189,8 @@ mod tests {
 
     use super::*;
 
+    const PARTING: Duration = Duration::from_secs(1);
+
     /// A side, and its end within the edge, which holds back what is not flushed.
     fn side() -> (DuplexStream, BufStream<DuplexStream>) {
         let (outer, inner) = duplex(1000);
@@ -167,7 +200,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_passed_on_does_not_wait_for_more() {
         let ((mut client, mut edge), (mut origin, mut back)) = (side(), side());
-        let relaying = relay(&mut edge, &mut back, |_| {}, |_| {});
+        let relaying = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING);
         let talking = async {
             for word in [b"one", b"two"] {
                 let mut heard = [0; 3];
@@ -209,7 +242,7 @@ mod tests {
     async fn a_client_over_tls_that_reads_slowly_gets_the_end_of_what_was_said_though_no_more_is() {
         let ((mut client, mut edge), (mut origin, mut back)) = (over_tls().await, duplex(1 << 20));
         origin.write_all(&[7; 20_000]).await.unwrap();
-        let relaying = relay(&mut edge, &mut back, |_| {}, |_| {});
+        let relaying = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING);
         let mut heard = vec![0; 20_000];
         let reading = tokio::time::timeout(Duration::from_secs(5), client.read_exact(&mut heard));
         tokio::select! {
@@ -228,6 +261,7 @@ mod tests {
             &mut back,
             |bytes| up.set(up.get() + bytes),
             |bytes| down.set(down.get() + bytes),
+            PARTING,
         );
         let asking = async {
             client.write_all(&asked).await.unwrap();
@@ -257,7 +291,8 @@ mod tests {
             &mut edge,
             &mut back,
             |bytes| up.set(up.get() + bytes),
-            |_| {}
+            |_| {},
+            PARTING,
         ));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(relaying.as_mut().poll(&mut cx).is_pending());
@@ -269,7 +304,51 @@ mod tests {
         let ((mut client, mut edge), (origin, mut back)) = (side(), side());
         drop(origin);
         client.write_all(b"hello").await.unwrap();
-        let broken = relay(&mut edge, &mut back, |_| {}, |_| {}).await;
+        let broken = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING).await;
         assert!(matches!(broken, Err(Broken::Origin(_))), "{broken:?}");
+    }
+
+    #[tokio::test]
+    async fn what_a_side_said_last_arrives_though_it_takes_no_more() {
+        let ((mut client, mut edge), (mut origin, mut back)) = (side(), side());
+        origin.write_all(&[7; 900]).await.unwrap();
+        drop(origin);
+        client.write_all(b"hello").await.unwrap();
+        let broken = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING).await;
+        assert!(matches!(broken, Err(Broken::Origin(_))), "{broken:?}");
+        let mut heard = [0; 900];
+        client.read_exact(&mut heard).await.unwrap();
+        assert_eq!(heard, [7; 900]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_side_that_reads_nothing_is_given_up_when_the_other_has_left() {
+        let ((mut client, mut edge), (mut origin, mut back)) = (duplex(1), duplex(1000));
+        origin.write_all(&[7; 900]).await.unwrap();
+        drop(origin);
+        client.write_all(b"x").await.unwrap();
+        let began = tokio::time::Instant::now();
+        let broken = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING).await;
+        assert!(matches!(broken, Err(Broken::Origin(_))), "{broken:?}");
+        assert_eq!(began.elapsed(), PARTING);
+    }
+
+    #[tokio::test]
+    async fn a_way_that_is_always_busy_does_not_keep_the_other_waiting() {
+        let ((mut client, mut edge), mut back) = (side(), tokio::io::repeat(7));
+        let heard = Cell::new(0);
+        let mut back = tokio::io::join(&mut back, tokio::io::sink());
+        let relaying = relay(&mut edge, &mut back, |up| heard.set(up), |_| {}, PARTING);
+        let asking = async {
+            client.write_all(b"hello").await.unwrap();
+            let mut said = vec![0; 1 << 10];
+            while heard.get() == 0 {
+                client.read_exact(&mut said).await.unwrap();
+            }
+        };
+        tokio::select! {
+            _ = relaying => panic!("neither side has ended"),
+            () = asking => {}
+        }
     }
 }

@@ -83,11 +83,11 @@ pub(super) async fn join(
         activity.touch();
         journal.inspect(|journal| journal.sent(bytes));
     };
-    let both = relay(&mut client, &mut origin, count_up, count_down);
+    let both = relay(&mut client, &mut origin, count_up, count_down, PARTING);
     let (how, by, why) = tokio::select! {
-        biased; // Which of them is first does not matter, and chance costs time.
-        ended = activity.unless_quiet(idle, both) => ending(ended),
+        biased; // Bytes that never stop do not hold up the end.
         () = route.over() => ("drain-timeout", "edge", None),
+        ended = activity.unless_quiet(idle, both) => ending(ended),
     };
     tracing::debug!(how, why, "upgraded connection ended");
     if let Some(journal) = journal {
