@@ -119,6 +119,7 @@ pub(super) async fn exchange(
             tried.leased(lease.reused);
         }
         let was_kept = lease.reused;
+        let is_shared = matches!(sender, Sender::Http2(_));
         let parts = request.parts;
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
@@ -127,8 +128,16 @@ pub(super) async fn exchange(
                 let Some(body) = request.again.and_then(Body::copy) else {
                     return closed.into();
                 };
-                // Rare, and no part of every request's future.
-                return Box::pin(once_more(pool, endpoint, wanted, parts, body, patience)).await;
+                // Boxed: it is rare, and no part of every request's future.
+                let again = async {
+                    let leased = if is_shared {
+                        pool.lease(endpoint, wanted).await // Others may have opened it.
+                    } else {
+                        pool.fresh(endpoint, wanted).await
+                    };
+                    once_more(leased, endpoint, parts, body, patience).await
+                };
+                return Box::pin(again).await;
             }
             sent => return sent.unwrap_or_else(Exchanged::from),
         }
@@ -139,17 +148,16 @@ pub(super) async fn exchange(
     )
 }
 
-/// Sends again what a kept connection has cost, on a new one (RFC 9112 §9.3.1). It was sent before, so that nothing is
+/// Sends again what a kept connection has cost, on another one (RFC 9112 §9.3.1). It was sent before, so that nothing is
 /// unsent any more.
 async fn once_more(
-    pool: &Arc<Pool>,
+    leased: Result<(Sender, Lease), Problem>,
     endpoint: &Endpoint<'_>,
-    wanted: connect::Wanted,
     parts: &Parts,
     body: Body,
     patience: Patience<'_>,
 ) -> Exchanged {
-    let (sender, lease) = match pool.fresh(endpoint, wanted).await {
+    let (sender, lease) = match leased {
         Ok(leased) => leased,
         Err(problem) => return Exchanged::Lost(problem),
     };
