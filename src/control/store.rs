@@ -148,7 +148,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
         .collect();
     json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
         "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
-        "pushes": remember_pushes(world) })
+        "pushes": remember_pushes(world, now) })
 }
 
 /// Where epochs began: older ones than the positions tell.
@@ -188,13 +188,13 @@ fn remember_positions(world: &World) -> Vec<Value> {
 }
 
 /// The last numbered push of each origin: late ones may still be under way when the edge begins again.
-fn remember_pushes(world: &World) -> Vec<Value> {
+fn remember_pushes(world: &World, now: Now) -> Vec<Value> {
     let domains = world.plan().domains.values();
     domains
         .filter_map(|domain| Some((domain, world.applied(&domain.name)?)))
         .flat_map(|(domain, applied)| {
             applied
-                .sequences()
+                .sequences(now.steady_ms)
                 .into_iter()
                 .map(|(region, origin, sequence)| {
                     json!({ "domain": &*domain.name, "region": &*region, "origin": &*origin,

@@ -36,12 +36,12 @@ impl Applied {
         }
     }
 
-    /// The last numbered push of each origin that has one.
-    pub fn sequences(&self) -> Vec<(RegionName, Arc<str>, Sequence)> {
+    /// The last numbered push of each origin that has one, unless that is so long ago that it does not count any more.
+    pub fn sequences(&self, now_ms: u64) -> Vec<(RegionName, Arc<str>, Sequence)> {
         let state = self.state();
         let all = state.regions.iter().flat_map(|(region, origins)| {
             let numbered = origins.iter().filter_map(|(origin, seen)| {
-                Some((region.clone(), origin.clone(), seen.turns.last()?))
+                Some((region.clone(), origin.clone(), seen.turns.last(now_ms)?))
             });
             numbered.collect::<Vec<_>>()
         });

@@ -127,13 +127,36 @@ fn an_instance_whose_clock_went_back_may_deny_what_was_acknowledged() {
 }
 
 #[test]
+fn the_next_in_turn_counts_though_it_had_reached_this_edge_first() {
+    let applied = Applied::default();
+    push(&applied, "7:0", "eu=1", 1);
+    let eu = "eu".into();
+    let report = |asked_at_ms, now_ms, text| Report {
+        region: &eu,
+        origin: "a",
+        applied: text,
+        asked_at_ms,
+        now_ms,
+    };
+    let (one, two) = (vector("eu=2"), vector("eu=3"));
+    let numbered = |text: &str| Some(text.parse().unwrap());
+    applied.push(report(101, 102, &one), numbered("7:1"));
+    assert_eq!(
+        applied.push(report(100, 103, &two), numbered("7:2")),
+        ADVANCED
+    );
+    assert_eq!(applied.region("eu"), two);
+}
+
+#[test]
 fn a_restart_remembers_the_last_number_for_a_minute() {
     let applied = Applied::default();
     report(&applied, "a", "eu=5", 0, 0);
     applied.remember_sequence("eu", "a", "4:7".parse().unwrap());
     assert_eq!(push(&applied, "4:6", "eu=9", 59_999), Pushed::Late);
-    let kept = applied.sequences();
+    let kept = applied.sequences(59_999);
     assert_eq!(kept, [("eu".into(), "a".into(), "4:7".parse().unwrap())]);
+    assert_eq!(applied.sequences(60_000), [], "it does not count any more");
     assert_eq!(push(&applied, "4:8", "eu=6", 59_999), ADVANCED);
 }
 
@@ -174,7 +197,7 @@ proptest! {
             push(&in_order, &numbered(at), &pushes[at].1, now_ms);
         }
         prop_assert_eq!(shuffled.region("eu"), in_order.region("eu"));
-        prop_assert_eq!(shuffled.sequences(), in_order.sequences());
+        prop_assert_eq!(shuffled.sequences(60), in_order.sequences(60));
     }
 }
 

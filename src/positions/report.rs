@@ -188,7 +188,9 @@ impl State {
         let Some(seen) = origins.get_mut(report.origin) else {
             return Reported::Known;
         };
-        if seen.is_late(report.asked_at_ms) {
+        // What comes next of numbered pushes was sent later, whichever reached this edge first.
+        let follows = trust == Trust::InTurn && seen.turns.is_last_word;
+        if !follows && seen.is_late(report.asked_at_ms) {
             return Reported::Known;
         }
         seen.at_ms = now_ms;

@@ -78,9 +78,11 @@ pub(super) struct Turns {
 }
 
 impl Turns {
-    /// The last number.
-    pub(super) fn last(&self) -> Option<Sequence> {
-        self.last.map(|(sequence, _)| sequence)
+    /// The last number that counts.
+    pub(super) fn last(&self, now_ms: u64) -> Option<Sequence> {
+        let is_recent = |(_, at_ms): &(Sequence, u64)| now_ms < at_ms + DOUBTED_FOR_MS;
+        let last = self.last.filter(is_recent);
+        last.map(|(sequence, _)| sequence)
     }
 
     /// Notes that it was heard.
@@ -90,15 +92,11 @@ impl Turns {
 
     /// Whoever still pushes when nobody else has for as long as a push may be under way, is alive, whatever its number.
     pub(super) fn place(&self, sequence: Option<Sequence>, now_ms: u64) -> Place {
-        let is_recent = |at_ms: u64| now_ms < at_ms + DOUBTED_FOR_MS;
-        let last = self.last.filter(|(_, at_ms)| is_recent(*at_ms));
-        match (sequence, last) {
+        match (sequence, self.last(now_ms)) {
             (None, None) => Place::Unnumbered,
             (Some(_), None) => Place::Next,
-            (Some(sequence), Some((last, _))) if sequence > last => Place::Next,
-            (Some(sequence), Some((last, _))) if sequence.instance == last.instance => {
-                Place::Overtaken
-            }
+            (Some(sequence), Some(last)) if sequence > last => Place::Next,
+            (Some(sequence), Some(last)) if sequence.instance == last.instance => Place::Overtaken,
             (_, Some(_)) => Place::Displaced,
         }
     }
