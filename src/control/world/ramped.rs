@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::watched::Watched;
 use super::{World, whole_ms};
-use crate::config::plan::Service;
 use crate::control::drains::Drain;
 use crate::control::ramps::length;
 use crate::health::Health;
@@ -20,9 +19,13 @@ impl World {
             return;
         };
         let of = |name: &Arc<str>| drain.service.as_ref().is_none_or(|of| of == name);
-        let services = plan.services.values().filter(|service| of(&service.name));
-        for service in services.filter(|s| s.regions.iter().any(|m| m.region == region)) {
-            let ramp = self.ramp(service);
+        let services = plan
+            .services
+            .iter()
+            .filter(|(_, service)| of(&service.name));
+        for (id, service) in services.filter(|(_, s)| s.regions.iter().any(|m| m.region == region))
+        {
+            let ramp = self.ramp(id);
             let ramp_ms = whole_ms(ramp);
             let (share, _) = drain.leaves(ramp, now_ms);
             let kept_ms = match share {
@@ -42,7 +45,6 @@ impl World {
         now_ms: u64,
     ) -> bool {
         let service = self.plan.services.of(id);
-        let ramp_ms = whole_ms(self.ramp(service));
         let mut began = false;
         for member in &state.members {
             let region = &self.plan.regions.of(member.region).name;
@@ -52,6 +54,7 @@ impl World {
                 Some((Health::Unhealthy | Health::Ejected, since_ms))
                     if member.health.is_able() =>
                 {
+                    let ramp_ms = whole_ms(self.ramp(id));
                     let out_ms = now_ms.saturating_sub(*since_ms);
                     self.ramps
                         .begin(key, ramp_ms, kept_ms(ramp_ms, out_ms), now_ms);
@@ -65,19 +68,13 @@ impl World {
     }
 
     /// How long a region that comes back to a service now takes to be given all of its clients.
-    fn ramp(&self, service: &Service) -> Duration {
-        let of_it =
-            |watched: &&Watched| self.plan.services.of(watched.target.service).name == service.name;
-        let targets = self.targets.iter().filter(of_it);
-        let rates = targets.filter_map(|watched| {
-            Some(
-                watched
-                    .passive
-                    .as_ref()?
-                    .requests_per_second(self.witnessed_ms),
-            )
-        });
-        length(service.ramp, rates.sum())
+    fn ramp(&self, id: ServiceId) -> Duration {
+        let rate = |watched: &Watched| {
+            let passive = watched.passive.as_ref()?;
+            Some(passive.requests_per_second(self.witnessed_ms))
+        };
+        let rates = self.targets.of_service(id).filter_map(rate);
+        length(self.plan.services.of(id).ramp, rates.sum())
     }
 
     /// What the operator says of a region, with its ramp if there is one.
