@@ -94,6 +94,38 @@ fn with_token(answer: &Answer) -> String {
     format!("Meridian-Token: {}", answer.header("meridian-token"))
 }
 
+/// What a client is told whose regions all answer 404, of which `on_status` makes something to better: its status
+/// and its mark.
+fn told_when_all_say_404(when_unsatisfiable: &str, near_has: u64) -> (u16, String) {
+    let store = store(&format!(
+        "wait: 50ms, when_unsatisfiable: {when_unsatisfiable} }}
+    retries: {{ on_status: [404]"
+    ));
+    let write = store.write(&[]);
+    store.near_has.store(near_has, Ordering::SeqCst);
+    for (origin, far) in [(&store.near, near_has), (&store.far, 0)] {
+        origin.set_answer(move |_| {
+            Response::builder()
+                .status(404)
+                .header("Meridian-Applied", format!("near=0,far={far}"))
+                .body(Body::empty())
+                .unwrap()
+        });
+    }
+    let answer = store.read(&["-H", &with_token(&write)]);
+    let mark = answer.headers("meridian-consistency");
+    (answer.status, mark.concat())
+}
+
+#[test]
+fn an_answer_that_on_status_names_is_marked_by_what_it_shows_and_never_stale_with_fail() {
+    assert_eq!(told_when_all_say_404("stale", 0), (404, "stale".to_owned()));
+    assert_eq!(told_when_all_say_404("fail", 0), (503, String::new()));
+    let (status, mark) = told_when_all_say_404("fail", 1);
+    assert_eq!(status, 404);
+    assert!(["fresh", "routed"].contains(&mark.as_str()), "{mark}");
+}
+
 #[test]
 fn a_write_mints_a_token_on_both_carriers_and_a_read_follows_it() {
     let store = store("wait: 0s");

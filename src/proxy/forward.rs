@@ -211,13 +211,15 @@ impl<'a> Outbound<'a> {
                     &self.visit.token().vector,
                 );
                 self.leave_out_unfit(store, name, &mut origins);
-                let applied = store.applied;
-                origins.sort_by_cached_key(|origin| {
-                    let origin = self.live.routes.origin(*origin);
-                    // Then those that never said anything, then those that are known to be behind.
-                    let shows = applied.origin_has(name, origin, required);
-                    (!shows, !applied.origin_may_answer(name, origin, required))
-                });
+                if !required.is_empty() {
+                    let applied = store.applied;
+                    origins.sort_by_cached_key(|origin| {
+                        let origin = self.live.routes.origin(*origin);
+                        // Then those that never said anything, then those that are known to be behind.
+                        let shows = applied.origin_has(name, origin, required);
+                        (!shows, !applied.origin_may_answer(name, origin, required))
+                    });
+                }
             }
         }
         origins.truncate(MOST_ORIGINS);

@@ -181,7 +181,7 @@ impl Outbound<'_> {
     }
 
     /// What an answer is worth. Most say what the last one said.
-    fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
+    pub(super) fn judge(&mut self, store: &Store<'_>, forwarded: &Forwarded) -> Judged {
         let seen = forwarded.said.applied.as_ref();
         let repeat = self.repeat(store).zip(seen);
         if repeat.is_some_and(|(repeat, seen)| repeat.is_shown_by(seen)) {

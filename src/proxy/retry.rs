@@ -11,9 +11,9 @@ use super::onward::{Onward, Try, covers};
 use super::problem::Problem;
 use super::replay::{Back, Replayed};
 use crate::chance;
-use crate::config::plan::{Access, OriginScheme};
+use crate::config::plan::{Access, OriginScheme, WhenUnsatisfiable};
 use crate::ids::{OriginId, RegionId};
-use crate::positions::Mark;
+use crate::positions::{Judged, Mark, ask_any_mark};
 use crate::registered::Registered;
 
 static RETRIES: Registered<(), 1> =
@@ -185,10 +185,28 @@ impl Outbound<'_> {
             return Err(problem);
         };
         answered.tried_elsewhere = Some(problem.to_string());
-        // A read with a token is always marked, and this one was not waited for.
-        let is_marked = self.store.is_some() && self.visit.valid && self.access == Access::Read;
-        answered.mark = answered.mark.or(is_marked.then_some(Mark::Stale));
+        if answered.mark.is_none() {
+            answered.mark = self.mark_of_kept(&answered)?;
+        }
         Ok(*answered)
+    }
+
+    /// How an answer is marked that was kept before it was looked at: a read with a token always is.
+    fn mark_of_kept(&mut self, answered: &Forwarded) -> Result<Option<Mark>, Problem> {
+        let is_read = self.visit.valid && self.access == Access::Read;
+        let Some(store) = self.store.filter(|_| is_read) else {
+            return Ok(None);
+        };
+        let shows_all =
+            self.visit.token().is_empty() || self.judge(&store, answered) == Judged::Shows;
+        match store.consistency.when_unsatisfiable {
+            _ if shows_all => {
+                let best = self.decision.ranked.first().map(|choice| choice.region);
+                Ok(Some(ask_any_mark(best, answered.region)))
+            }
+            WhenUnsatisfiable::Stale => Ok(Some(Mark::Stale)),
+            WhenUnsatisfiable::Fail => Err(Problem::NotCaughtUp),
+        }
     }
 
     /// The request's whole time is over: that speaks against the origin that has had most of it.
