@@ -174,6 +174,32 @@ fn explain_says_that_residency_forbids_a_region() {
     assert_eq!(said, "outside the regions that residency allows");
 }
 
+#[test]
+fn explain_says_what_residency_by_a_field_forbids() {
+    let world = world();
+    let explained = |more: &str| {
+        let path = format!("/api/v1/explain?name=api.example.com&client=193.0.6.139{more}");
+        world.edge.admin("GET", &path, "")
+    };
+    let (_, forbidden) = explained("&header=X-Jurisdiction:%20eu");
+    assert_eq!(
+        forbidden["decision"],
+        serde_json::json!(["home", "second"]),
+        "{forbidden}"
+    );
+    let (_, another) = explained("&header=X-Jurisdiction:%20us");
+    let all = serde_json::json!(["outside", "home", "second"]);
+    assert_eq!(another["decision"], all, "{another}");
+    for bad in ["header=X-Jurisdiction", "path=orders"] {
+        let (status, refused) = explained(&format!("&{bad}"));
+        assert_eq!(status, 400, "{refused}");
+        assert!(
+            refused["error"].as_str().unwrap().contains("expected"),
+            "{refused}"
+        );
+    }
+}
+
 fn keys_yaml(store: &Origin, keys: &str) -> String {
     format!(
         "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}

@@ -88,6 +88,8 @@ fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionEr
             record_type: None,
             method: None,
             token: None,
+            path: None,
+            fields: Vec::new(),
         };
         explain(&live.snapshot, &database, &live.keyring, &question, now)
     };

@@ -1,19 +1,23 @@
 //! The decision for a client, region by region, in words: what `explain` prints and the page shows.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::str::FromStr;
 
-use http::Method;
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use serde_json::{Value, json};
 
 use super::round_trip::Figure;
 
-use crate::config::plan::{Access, Consistency, Plan};
+use crate::config::plan::{Consistency, Plan, Service};
 use crate::dns::answers_by_name;
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::{Keyring, Token};
 use crate::prefix::Prefix;
+use crate::proxy::{access, residency, write_key};
 use crate::steering::{
     Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Spread, Step, Vantage, Verdict,
     stable_hash, steer,
@@ -32,12 +36,46 @@ pub struct Question {
     pub method: Option<String>,
     /// A token that the client carries: then too.
     pub token: Option<String>,
+    /// The path and the query of the request: then too.
+    pub path: Option<String>,
+    /// Fields of the request, by which residency and the home of a write may go: then too.
+    pub fields: Vec<Field>,
+}
+
+/// A field of a request, as `NAME: VALUE`.
+#[derive(Clone, Debug)]
+pub struct Field(HeaderName, HeaderValue);
+
+/// A text that is no field.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is no field: `NAME: VALUE` is expected")]
+pub struct NotAField(String);
+
+impl FromStr for Field {
+    type Err = NotAField;
+
+    fn from_str(text: &str) -> Result<Self, NotAField> {
+        let field = text.split_once(':').and_then(|(name, value)| {
+            let name = name.parse().ok()?;
+            let value = value.trim().parse().ok()?;
+            Some(Self(name, value))
+        });
+        field.ok_or_else(|| NotAField(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(name, value) = self;
+        write!(f, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))
+    }
 }
 
 impl Question {
     /// Whether the HTTP decision is explained.
     fn is_of_http(&self) -> bool {
-        self.method.is_some() || self.token.is_some()
+        let has_more = self.path.is_some() || !self.fields.is_empty();
+        self.method.is_some() || self.token.is_some() || has_more
     }
 }
 
@@ -53,6 +91,9 @@ pub enum QuestionError {
     /// Not a method.
     #[error("`{0}` is no HTTP method")]
     Method(String),
+    /// Not a path.
+    #[error("`{0}` is no path: `/PATH` or `/PATH?QUERY` is expected")]
+    Path(String),
     /// Not a token of this service.
     #[error("the token counts as absent: {0}")]
     Token(String),
@@ -143,7 +184,9 @@ fn decide(
     let client = question.client.address();
     let consistency = plan.services.of(service_id).consistency.as_ref();
     let token = open_token(snapshot, consistency, keyring, question, now_secs)?;
-    let method = parse_method(question)?;
+    let service = plan.services.of(service_id);
+    let request = request(question)?;
+    let goes_by = request.as_ref().map(|parts| GoesBy::of(service, parts));
     let (place, _) = snapshot.clients.locate(service_id, client);
     let dns = Ask {
         spread: Spread::of_network(client).0,
@@ -154,13 +197,21 @@ fn decide(
         pin: pinned(plan, token.as_ref()),
         now_ms,
     };
-    let ask = match &method {
+    let ask = match request.as_ref().zip(goes_by.as_ref()) {
         None => dns,
-        Some(method) => over_http(dns, method, client, require),
+        Some((parts, goes_by)) => Ask {
+            spread: Spread::of_client(client),
+            vantage: Vantage::Edge,
+            access: access(service, &parts.method, parts.uri.path()),
+            residency: goes_by.residency.as_deref(),
+            write_key: goes_by.write_key.as_deref(),
+            require,
+            ..dns
+        },
     };
     let draw = Draw(stable_hash(&client.to_string()));
     let mut decision = steer(snapshot, &ask, draw);
-    if method.is_none() {
+    if request.is_none() {
         pass_over_without_address(plan, &mut decision, question)?;
     }
     Ok(decision)
@@ -187,36 +238,37 @@ fn service_asked_for(plan: &Plan, question: &Question) -> Result<ServiceId, Ques
     found.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))
 }
 
-/// What the proxy would ask for a request of this client.
-fn over_http<'a>(dns: Ask<'a>, method: &Method, client: IpAddr, require: Require<'a>) -> Ask<'a> {
-    Ask {
-        spread: Spread::of_client(client),
-        vantage: Vantage::Edge,
-        access: if is_safe(method) {
-            Access::Read
-        } else {
-            Access::Write
-        },
-        require,
-        ..dns
+/// What of a request a decision goes by.
+struct GoesBy {
+    residency: Option<String>,
+    write_key: Option<String>,
+}
+
+impl GoesBy {
+    fn of(service: &Service, parts: &Parts) -> Self {
+        Self {
+            residency: residency(service, parts),
+            write_key: write_key(service, parts),
+        }
     }
 }
 
-fn parse_method(question: &Question) -> Result<Option<Method>, QuestionError> {
-    let given = match (&question.method, &question.token) {
-        (Some(method), _) => method.as_str(),
-        (None, Some(_)) => "GET",
-        (None, None) => return Ok(None),
-    };
-    let method: Method = given
-        .to_ascii_uppercase()
-        .parse()
-        .map_err(|_| QuestionError::Method(given.to_owned()))?;
-    Ok(Some(method))
-}
-
-fn is_safe(method: &Method) -> bool {
-    method.is_safe() || method.as_str() == "QUERY"
+/// The request whose HTTP decision is explained; a GET of `/` as far as nothing else was said.
+fn request(question: &Question) -> Result<Option<Parts>, QuestionError> {
+    if !question.is_of_http() {
+        return Ok(None);
+    }
+    let method = question.method.as_deref().unwrap_or("GET");
+    let not_a_method = |_| QuestionError::Method(method.to_owned());
+    let path = question.path.as_deref().unwrap_or("/");
+    let not_a_path = || QuestionError::Path(path.to_owned());
+    let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
+    let fields = question.fields.iter().cloned();
+    let mut request = Request::new(());
+    *request.method_mut() = method.to_ascii_uppercase().parse().map_err(not_a_method)?;
+    *request.uri_mut() = uri.ok_or_else(not_a_path)?;
+    *request.headers_mut() = HeaderMap::from_iter(fields.map(|Field(name, value)| (name, value)));
+    Ok(Some(request.into_parts().0))
 }
 
 fn open_token(

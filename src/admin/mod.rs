@@ -34,7 +34,7 @@ mod writes;
 
 pub use access::Access;
 pub use countries::Atlas;
-pub use explain::{Explanation, Question, QuestionError, explain};
+pub use explain::{Explanation, Field, NotAField, Question, QuestionError, explain};
 pub use live_traffic::{TrafficBoard, watch_traffic};
 pub use metrics::{Metrics, describe};
 pub use minute::Minute;

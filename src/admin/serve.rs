@@ -21,7 +21,7 @@ use super::audit;
 use super::countries::countries;
 use super::desk::Desk;
 use super::door::{Door, MOST_CONNECTIONS};
-use super::explain::{Question, QuestionError, explain};
+use super::explain::{Field, NotAField, Question, QuestionError, explain};
 use super::files;
 use super::follow::events;
 use super::force;
@@ -179,27 +179,9 @@ async fn explain_json(
     State(state): State<Arc<AdminState>>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
-    let field = |key: &str| {
-        query
-            .iter()
-            .find(|(k, v)| k == key && !v.is_empty())
-            .map(|(_, v)| v.clone())
-    };
-    let (Some(name), Some(client)) = (field("name"), field("client")) else {
-        return error(StatusCode::BAD_REQUEST, "`name` and `client` are needed").into_response();
-    };
-    let client = match client.parse() {
-        Ok(client) => client,
-        Err(problem) => {
-            return error(StatusCode::BAD_REQUEST, format!("`client`: {problem}")).into_response();
-        }
-    };
-    let question = Question {
-        name,
-        client,
-        record_type: field("type"),
-        method: field("method"),
-        token: field("token"),
+    let question = match question(&query) {
+        Ok(question) => question,
+        Err(problem) => return error(StatusCode::BAD_REQUEST, problem).into_response(),
     };
     let live = state.proxy.live.load_full();
     let now = (clock::unix_secs(), clock::steady_ms());
@@ -215,9 +197,34 @@ async fn explain_json(
             error(StatusCode::NOT_FOUND, problem.to_string()).into_response()
         }
         Err(
-            problem @ (QuestionError::Type(_) | QuestionError::Method(_) | QuestionError::Token(_)),
+            problem @ (QuestionError::Type(_)
+            | QuestionError::Method(_)
+            | QuestionError::Path(_)
+            | QuestionError::Token(_)),
         ) => error(StatusCode::BAD_REQUEST, problem.to_string()).into_response(),
     }
+}
+
+fn question(query: &[(String, String)]) -> Result<Question, String> {
+    let all = |key: &'static str| {
+        let given = query.iter().filter(move |(k, v)| k == key && !v.is_empty());
+        given.map(|(_, value)| value)
+    };
+    let first = |key| all(key).next().cloned();
+    let (Some(name), Some(client)) = (first("name"), first("client")) else {
+        return Err("`name` and `client` are needed".to_owned());
+    };
+    let client = client.parse();
+    let fields: Result<Vec<Field>, NotAField> = all("header").map(|field| field.parse()).collect();
+    Ok(Question {
+        name,
+        client: client.map_err(|problem| format!("`client`: {problem}"))?,
+        record_type: first("type"),
+        method: first("method"),
+        token: first("token"),
+        path: first("path"),
+        fields: fields.map_err(|problem| format!("`header`: {problem}"))?,
+    })
 }
 
 async fn lab_json(State(state): State<Arc<AdminState>>) -> Response {

@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::client::{Client, fetch_json};
 use super::{Config, Credentials, Done, Failed, runtime, said};
-use crate::admin::{Question, explain};
+use crate::admin::{Field, Question, explain};
 use crate::clock;
 use crate::control::World;
 use crate::edge::{MissingKeys, Source, load_materials};
@@ -40,6 +40,12 @@ pub(super) struct Explain {
     /// A Meridian-Token that the client carries
     #[arg(long)]
     token: Option<String>,
+    /// The path of the request, with its query
+    #[arg(long)]
+    path: Option<String>,
+    /// A field of the request, by which residency or the home of a write goes; may be given several times
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
+    fields: Vec<Field>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -77,6 +83,8 @@ impl Explain {
             record_type: self.record_type.clone(),
             method: self.method.as_ref().map(Method::to_string),
             token: self.token.clone(),
+            path: self.path.clone(),
+            fields: self.fields.clone(),
         }
     }
 
@@ -117,6 +125,9 @@ impl Explain {
         query.extend(question.record_type.map(|value| ("type", value)));
         query.extend(question.method.map(|value| ("method", value)));
         query.extend(question.token.map(|value| ("token", value)));
+        query.extend(question.path.map(|value| ("path", value)));
+        let fields = question.fields.iter().map(Field::to_string);
+        query.extend(fields.map(|value| ("header", value)));
         let client = Client::new(admin, self.credentials)?;
         let explanation =
             runtime()?.block_on(fetch_json(client.get("/api/v1/explain").query(&query)))?;

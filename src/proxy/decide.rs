@@ -7,7 +7,6 @@ use http::request::Parts;
 use super::asked::Asked;
 use super::handle::Exchange;
 use super::inbound;
-use crate::config::plan::{ResidencyBy, Writes};
 use crate::positions::Visit;
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
 
@@ -29,19 +28,8 @@ impl Exchange<'_> {
     fn decide_anew(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
         let snapshot = &self.live.snapshot;
         let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
-        let residency =
-            asked
-                .service
-                .residency
-                .as_ref()
-                .and_then(|residency| match &residency.by {
-                    ResidencyBy::Header(name) => inbound::header_value(&parts.headers, name),
-                    ResidencyBy::ClientCountry => None,
-                });
-        let write_key = match &asked.service.writes {
-            Writes::Home { key, .. } => inbound::key(key, parts),
-            Writes::Nearest | Writes::Primary { .. } => None,
-        };
+        let residency = inbound::residency(asked.service, parts);
+        let write_key = inbound::write_key(asked.service, parts);
         let token = visit.token();
         let ask = Ask {
             service: asked.service_id,

@@ -6,7 +6,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
 
 use super::problem::Problem;
-use crate::config::plan::{Access, Limits, RequestKey, Service};
+use crate::config::plan::{Access, Limits, RequestKey, ResidencyBy, Service, Writes};
 use crate::prefix::Prefix;
 
 /// The most fields of a head (the contract).
@@ -127,7 +127,7 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> I
 }
 
 /// Whether a request reads or writes: as the first matching intent says, else by its method.
-pub(super) fn access(service: &Service, method: &Method, path: &str) -> Access {
+pub(crate) fn access(service: &Service, method: &Method, path: &str) -> Access {
     let intents = service
         .consistency
         .as_ref()
@@ -151,6 +151,22 @@ pub(super) fn is_safe(method: &Method) -> bool {
         *method,
         Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE
     ) || method.as_str() == "QUERY"
+}
+
+/// What residency goes by, if that is a field of the request.
+pub(crate) fn residency(service: &Service, parts: &Parts) -> Option<String> {
+    match &service.residency.as_ref()?.by {
+        ResidencyBy::Header(name) => header_value(&parts.headers, name),
+        ResidencyBy::ClientCountry => None,
+    }
+}
+
+/// What the home of a write goes by.
+pub(crate) fn write_key(service: &Service, parts: &Parts) -> Option<String> {
+    match &service.writes {
+        Writes::Home { key: by, .. } => key(by, parts),
+        Writes::Nearest | Writes::Primary { .. } => None,
+    }
 }
 
 /// The value of a part of the request.
