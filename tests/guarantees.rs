@@ -190,11 +190,16 @@ fn explain_says_what_residency_by_a_field_forbids() {
     let (_, another) = explained("&header=X-Jurisdiction:%20us");
     let all = serde_json::json!(["outside", "home", "second"]);
     assert_eq!(another["decision"], all, "{another}");
-    for bad in ["header=X-Jurisdiction", "path=orders"] {
-        let (status, refused) = explained(&format!("&{bad}"));
+    let many: String = (0..101).map(|n| format!("&header=f{n}:")).collect();
+    for (bad, why) in [
+        ("&header=X-Jurisdiction", "expected"),
+        ("&path=orders", "expected"),
+        (&many, "at most 100 fields"),
+    ] {
+        let (status, refused) = explained(bad);
         assert_eq!(status, 400, "{refused}");
         assert!(
-            refused["error"].as_str().unwrap().contains("expected"),
+            refused["error"].as_str().unwrap().contains(why),
             "{refused}"
         );
     }

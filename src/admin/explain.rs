@@ -17,7 +17,7 @@ use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::{Keyring, Token};
 use crate::prefix::Prefix;
-use crate::proxy::{access, residency, write_key};
+use crate::proxy::{MOST_FIELDS, access, residency, write_key};
 use crate::steering::{
     Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Spread, Step, Vantage, Verdict,
     stable_hash, steer,
@@ -94,6 +94,9 @@ pub enum QuestionError {
     /// Not a path.
     #[error("`{0}` is no path: `/PATH` or `/PATH?QUERY` is expected")]
     Path(String),
+    /// More fields than a request may have.
+    #[error("a request has at most {MOST_FIELDS} fields")]
+    Fields,
     /// Not a token of this service.
     #[error("the token counts as absent: {0}")]
     Token(String),
@@ -257,6 +260,9 @@ impl GoesBy {
 fn request(question: &Question) -> Result<Option<Parts>, QuestionError> {
     if !question.is_of_http() {
         return Ok(None);
+    }
+    if question.fields.len() > MOST_FIELDS {
+        return Err(QuestionError::Fields);
     }
     let method = question.method.as_deref().unwrap_or("GET");
     let not_a_method = |_| QuestionError::Method(method.to_owned());

@@ -200,6 +200,7 @@ async fn explain_json(
             problem @ (QuestionError::Type(_)
             | QuestionError::Method(_)
             | QuestionError::Path(_)
+            | QuestionError::Fields
             | QuestionError::Token(_)),
         ) => error(StatusCode::BAD_REQUEST, problem.to_string()).into_response(),
     }

@@ -10,7 +10,7 @@ use crate::config::plan::{Access, Limits, RequestKey, ResidencyBy, Service, Writ
 use crate::prefix::Prefix;
 
 /// The most fields of a head (the contract).
-const MOST_FIELDS: usize = 100;
+pub(crate) const MOST_FIELDS: usize = 100;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 

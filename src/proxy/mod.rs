@@ -76,7 +76,7 @@ pub use access_log::{AccessLog, Sink as AccessLogSink};
 pub use context::{Context, Live};
 pub use descriptors::raise_descriptors;
 pub use guard::{what_answers_say, what_requests_say};
-pub(crate) use inbound::{access, residency, write_key};
+pub(crate) use inbound::{MOST_FIELDS, access, residency, write_key};
 pub use origin_tls::{Credentials, OriginTls};
 pub use routes::{InFlightCounters, Routes};
 pub use served::{ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us};
