@@ -115,9 +115,6 @@ pub(super) async fn exchange(
             Ok(leased) => leased,
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
-        if let Some(tried) = endpoint.tried {
-            tried.leased(lease.reused);
-        }
         let was_kept = lease.reused;
         let is_shared = matches!(sender, Sender::Http2(_));
         let parts = request.parts;
@@ -161,9 +158,6 @@ async fn once_more(
         Ok(leased) => leased,
         Err(problem) => return Exchanged::Lost(problem),
     };
-    if let Some(tried) = endpoint.tried {
-        tried.leased(lease.reused);
-    }
     let sent = send(sender, lease, endpoint, parts, body, patience).await;
     match sent.unwrap_or_else(Exchanged::from) {
         Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) => Exchanged::Lost(problem),

@@ -86,6 +86,7 @@ impl Pool {
         if wanted == Wanted::Any
             && let Some(sender) = shelf.take()
         {
+            endpoint.tried.inspect(|tried| tried.leased(true));
             return Ok((sender, Lease::of(shelf, true)));
         }
         // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
@@ -154,6 +155,7 @@ impl Shelf {
         wanted: Wanted,
     ) -> Result<(Sender, Lease), Problem> {
         let sender = connect(endpoint, wanted).await?;
+        endpoint.tried.inspect(|tried| tried.leased(false));
         if let Sender::Http2(place) = &sender {
             let http2 = place.connection().clone();
             lock(&self.kept).http2.push((http2, Instant::now()));
