@@ -1,5 +1,4 @@
-//! The least that an HTTPS proxy can cost which is one process between two connections: it takes TLS off, passes the bytes on, and puts
-//! TLS on what comes back.
+//! The least that an HTTPS proxy can cost: takes TLS off, passes the bytes on to an origin, and puts TLS on what comes back.
 //!
 //! `bare_relay ADDRESS ORIGIN CERT KEY`. One thread and epoll, a connection to the origin for each client's, two reads and two
 //! writes for a request and its answer. It knows nothing of HTTP: what a proxy costs beyond this is its own; `run.py` prints the ratio.

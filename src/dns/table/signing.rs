@@ -91,7 +91,8 @@ impl Denials {
         self.alias.as_ref()
     }
 
-    /// The types that the name has beside one.
+    /// The types beside one that the names have for which a wildcard stands. Its NS delegates none of them, and would
+    /// have a validator take their denials for those of a cut (RFC 6840 §4.1).
     pub(in crate::dns) fn types_beside(&self, qtype: u16) -> impl Iterator<Item = u16> {
         beside(&self.types, qtype).filter(|rtype| *rtype != rtype::NS)
     }
