@@ -172,3 +172,49 @@ fn a_region_that_is_away_takes_its_pins_with_it() {
         assert_eq!(store.near.seen().len(), usize::from(expected == 200));
     }
 }
+
+#[test]
+fn a_pin_to_a_region_that_is_away_hides_no_write_that_others_have() {
+    let [near, mid, mut far] = ["near", "mid", "far"].map(Origin::start);
+    let answers = |origin: &Origin, region: &'static str, applied: &'static str| {
+        origin.set_answer(move |_| {
+            let answer = Response::builder().header("Meridian-Applied", applied);
+            answer.body(Body::from(region)).unwrap()
+        });
+    };
+    answers(&near, "near", "mid=4");
+    answers(&mid, "mid", "mid=5");
+    far.set_answer(|seen| {
+        let (status, committed) = match seen.uri.as_str() {
+            "/known" => (200, Some("mid=5")),
+            _ => (500, None),
+        };
+        let mut answer = Response::builder().status(status);
+        if let Some(committed) = committed {
+            answer = answer.header("Meridian-Committed", committed);
+        }
+        answer.body(Body::empty()).unwrap()
+    });
+    let edge = Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {{ near: {{ origins: ['{}'] }}, mid: {{ origins: ['{}'] }}, far: {{ origins: ['{}'] }} }}
+services:
+  api:
+    hosts: [{HOST}]
+    steering: {{ policy: priority }}
+    writes: {{ to: {{ primary: far }} }}
+    health: {{ interval: 500ms }}
+    consistency: {{ read_your_writes: true, wait: 50ms, pin: 10m }}
+",
+        near.url(),
+        mid.url(),
+        far.url()
+    ));
+    let token = |answer: &Answer| format!("Meridian-Token: {}", answer.header("meridian-token"));
+    let known = token(&edge.curl(HOST, "/known", &["-d", "x"]));
+    let unknown = token(&edge.curl(HOST, "/unknown", &["-d", "x", "-H", &known]));
+    far.stop();
+    let read = edge.curl(HOST, "/", &["-H", &unknown]);
+    assert_eq!(mark(&read), ("mid", "stale"), "{}", read.head);
+}

@@ -260,7 +260,9 @@ class Example:
         check(answer.text == "1", f"the token survives in {answer.getheader('Meridian-Region')}: it lies before the fork")
         writer = Client(self.edges)
         eventually(lambda: writer.put("/kv/after", "1").status == 200, "the new primary takes writes through every edge")
-        check(writer.get("/kv/after").text == "1", "a write on the new timeline is read back")
+        answer = writer.get("/kv/after")
+        told = f"{answer.status} {answer.text}, marked {answer.mark}, from {answer.getheader('Meridian-Region')}"
+        check(answer.text == "1", f"a write on the new timeline is read back: {told}")
 
     def old_primary_returns(self, lost, old, new):
         mark = lost.get("/kv/lost").mark

@@ -152,6 +152,11 @@ impl Applied {
         }
     }
 
+    /// How many entries of `required` a region is not known to show.
+    pub fn lacks(&self, region: &str, required: &Vector) -> usize {
+        self.state().region_misses(region, required).len()
+    }
+
     /// Whether whoever says that its readers see `applied` shows all of `required`.
     pub fn shows(&self, applied: &Vector, required: &Vector) -> bool {
         self.state().forks.dominates(applied, required)

@@ -41,7 +41,7 @@ pub enum Next {
     Ask(Leg),
     /// Ask this one until it has caught up, or the time is over.
     Wait(Leg),
-    /// Nobody has it all in time: take any region's answer, in the order of their ranks.
+    /// Nobody has it all in time: take any region's answer, in the order of [`Course::for_want_of_better`].
     Any,
     /// The same, but the request cannot be sent again: pass on the answer that there is.
     Kept,
@@ -86,10 +86,18 @@ impl Course {
         }
     }
 
-    /// All its regions, by their ranks.
-    pub fn by_rank(&self) -> Vec<Leg> {
+    /// The region that stood first before freshness was asked for.
+    pub fn best(&self) -> Option<RegionId> {
+        let best = self.legs.iter().min_by_key(|leg| leg.rank);
+        best.map(|leg| leg.region)
+    }
+
+    /// All its regions, in the order in which they are asked when nobody has all: those that lack the fewest of the
+    /// client's writes first, by their ranks among themselves. So a write whose region is gone, or a pin to it, does not
+    /// hide the client's other writes.
+    pub fn for_want_of_better(&self, lacks: impl Fn(RegionId) -> usize) -> Vec<Leg> {
         let mut legs = self.legs.clone();
-        legs.sort_by_key(|leg| leg.rank);
+        legs.sort_by_cached_key(|leg| (lacks(leg.region), leg.rank));
         legs
     }
 
@@ -100,7 +108,7 @@ impl Course {
         if judged != Judged::Shows || self.legs.iter().any(is_hopeless) {
             return Mark::Stale;
         }
-        ask_any_mark(self.by_rank().first().map(|leg| leg.region), region)
+        ask_any_mark(self.best(), region)
     }
 }
 
@@ -197,6 +205,19 @@ mod tests {
         );
         assert_eq!(mark(0, Judged::Behind), Mark::Stale);
         assert_eq!(mark(0, Judged::NotYet), Mark::Stale);
+    }
+
+    #[test]
+    fn for_want_of_better_the_region_that_lacks_least_is_asked_and_of_equal_ones_the_nearest() {
+        let legs = [3, 1, 0, 2].map(|place: u8| leg(place.into(), place, BEHIND, true));
+        let course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
+        let order = |lacks: [usize; 4]| {
+            let legs = course.for_want_of_better(|region| lacks[region.index()]);
+            legs.iter().map(|leg| leg.rank).collect::<Vec<_>>()
+        };
+        assert_eq!(order([1, 1, 1, 1]), [0, 1, 2, 3]);
+        assert_eq!(order([2, 1, 2, 0]), [3, 1, 0, 2]);
+        assert_eq!(course.best(), Some(RegionId::at(0)));
     }
 
     proptest! {

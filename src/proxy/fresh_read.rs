@@ -129,13 +129,17 @@ impl Outbound<'_> {
         store: &Store<'_>,
         course: &Course,
     ) -> Result<Forwarded, Problem> {
-        let by_rank = course.by_rank().into_iter().map(|leg| Choice {
+        let regions = &self.live.snapshot.plan.regions;
+        let required = &self.visit.token().vector;
+        let lacks = |region| store.applied.lacks(&regions.of(region).name, required);
+        let legs = course.for_want_of_better(lacks).into_iter();
+        let choices = legs.map(|leg| Choice {
             region: leg.region,
             rank: leg.rank,
             standing: leg.standing,
         });
-        let by_rank: Vec<Choice> = by_rank.collect();
-        let forwarded = self.forward_in_order(&by_rank).await?;
+        let choices: Vec<Choice> = choices.collect();
+        let forwarded = self.forward_in_order(&choices).await?;
         let judged = self.judge(store, &forwarded);
         let mark = course.last_mark(forwarded.region, judged);
         Ok(forwarded.marked(mark))

@@ -11,7 +11,7 @@ mod telling;
 mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use std::{fmt, vec};
 
 use super::broken::Broken;
 use super::client::{Acknowledged, Client};
@@ -54,12 +54,11 @@ struct Received {
 }
 
 /// How far a request has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
     /// It needs an answer that shows its client's writes.
     Fresh,
-    /// It takes any region's answer, and has tried so many.
-    Any(usize),
+    /// It takes any region's answer, and may yet ask these.
+    Any(vec::IntoIter<Leg>),
 }
 
 struct Request {
@@ -99,7 +98,7 @@ impl fmt::Display for Request {
         let what = self
             .write
             .map_or("reads".into(), |write| format!("writes w{write}"));
-        let legs = self.course.by_rank();
+        let legs = self.course.for_want_of_better(|_| 0);
         let names: Vec<_> = legs.iter().map(|leg| NAMES[leg.region.index()]).collect();
         let (vector, pin, lost) = (&token.vector, &token.pin, token.lost);
         write!(

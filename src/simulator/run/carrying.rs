@@ -4,7 +4,7 @@ use http::Method;
 
 use super::{Answer, Event, Request, Run, Stage};
 use crate::config::plan::Access;
-use crate::ids::Id;
+use crate::ids::{Id, RegionId};
 use crate::positions::{Leg, Next, Outcome, Said, Vector};
 use crate::proxy::onward::{Onward, Try, covers};
 use crate::simulator::broken::Broken;
@@ -19,11 +19,7 @@ impl Request {
                 let can_be_sent = self.is_whole || !self.is_sent;
                 self.course.next(now_ms >= self.deadline_ms, can_be_sent)
             }
-            Stage::Any(tried) => {
-                let leg = self.course.by_rank().get(*tried).copied();
-                *tried += 1;
-                leg.map_or(Next::Nothing, Next::Ask)
-            }
+            Stage::Any(left) => left.next().map_or(Next::Nothing, Next::Ask),
         }
     }
 }
@@ -45,7 +41,7 @@ impl Run {
                         return self.send(id, request, leg);
                     }
                 }
-                Next::Any => request.stage = Stage::Any(0),
+                Next::Any => request.stage = self.any(&request),
                 Next::Kept => return self.pass_on_kept(id, request),
                 Next::Nothing => return self.fail(id, request),
             }
@@ -58,6 +54,13 @@ impl Run {
         if self.requests.get(&id).is_some_and(goes_on) {
             self.ask(id);
         }
+    }
+
+    fn any(&self, request: &Request) -> Stage {
+        let applied = self.edges[request.edge].applied();
+        let required = &request.visit.token().vector;
+        let lacks = |region: RegionId| applied.lacks(NAMES[region.index()], required);
+        Stage::Any(request.course.for_want_of_better(lacks).into_iter())
     }
 
     fn send(&mut self, id: u64, mut request: Request, leg: Leg) {
@@ -120,7 +123,7 @@ impl Run {
         };
         let (edge, is_whole) = (request.edge, request.is_whole);
         let required =
-            (request.stage == Stage::Fresh).then(|| request.visit.token().vector.clone());
+            matches!(request.stage, Stage::Fresh).then(|| request.visit.token().vector.clone());
         let way = self.way();
         let tried = if !self.reaches(edge, at.0) {
             Some(Try::Unsent)

@@ -73,12 +73,12 @@ impl Run {
                 self.random.draw()
             },
             rights: self.clients[client].rights(now_ms),
-            course,
             stage: if must_see {
                 Stage::Fresh
             } else {
-                Stage::Any(0)
+                Stage::Any(course.for_want_of_better(|_| 0).into_iter())
             },
+            course,
             leg: None,
             retries_left,
             is_whole: is_write || !self.random.chance(5),

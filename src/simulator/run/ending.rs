@@ -76,12 +76,11 @@ impl Run {
         }
         let Some(leg) = request.leg else { return };
         if request.visit.token().is_empty() {
-            let best = request.course.by_rank().first().map(|leg| leg.region);
-            let mark = ask_any_mark(best, leg.region);
+            let mark = ask_any_mark(request.course.best(), leg.region);
             return self.pass_on(id, request, at, answer, Some(mark));
         }
         let judged = self.weigh(&mut request, at, answer);
-        match (request.stage, judged) {
+        match (&request.stage, judged) {
             (Stage::Any(_), _) => {
                 let mark = match self.broken {
                     Some(Broken::HidesStale) => Mark::Fresh,
