@@ -23,7 +23,8 @@ use crate::config::plan::OriginUrl;
 /// Idle HTTP/1.1 connections kept per origin and worker.
 const MOST_IDLE: usize = 1024;
 
-/// An idle connection older than this is not used again: most servers close theirs after 60 s or more.
+/// An idle connection older than this is not used again: most servers close theirs after 60 s or more, and those that do
+/// earlier mostly say so.
 const IDLE_FOR: Duration = Duration::from_secs(55);
 
 /// How often kept connections are looked after.
@@ -47,7 +48,7 @@ struct Shelf {
 
 #[derive(Default)]
 struct Kept {
-    /// The most recently used last.
+    /// The most recently used last, with when each is not used any more.
     http1: Vec<(Http1, Instant)>,
     /// Those on which all requests are that their origin takes, and one more.
     http2: Vec<(Http2, Instant)>,
@@ -169,12 +170,8 @@ impl Shelf {
         if let Some(place) = kept.place(now) {
             return Some(Sender::Http2(place));
         }
-        while let Some((mut sender, since)) = kept.http1.pop() {
-            if now.duration_since(since) > IDLE_FOR {
-                kept.http1.clear(); // Those below are older still.
-                return None;
-            }
-            if sender.is_quiet() {
+        while let Some((mut sender, until)) = kept.http1.pop() {
+            if now <= until && sender.is_quiet() {
                 return Some(Sender::Http1(sender));
             }
         }
@@ -184,16 +181,16 @@ impl Shelf {
     fn put_back(&self, sender: Http1) {
         let mut kept = lock(&self.kept);
         if kept.http1.len() < MOST_IDLE {
-            kept.http1.push((sender, Instant::now()));
+            let lasts = sender.kept_for().unwrap_or(IDLE_FOR).min(IDLE_FOR);
+            kept.http1.push((sender, Instant::now() + lasts));
         }
     }
 
     /// Closes what is too old, and what its origin has closed.
     fn sweep(&self) {
         let (now, mut kept) = (Instant::now(), lock(&self.kept));
-        kept.http1.retain_mut(|(sender, since)| {
-            now.duration_since(*since) <= IDLE_FOR && sender.is_quiet()
-        });
+        kept.http1
+            .retain_mut(|(sender, until)| now <= *until && sender.is_quiet());
         kept.sweep_http2(now);
     }
 }
@@ -271,8 +268,10 @@ impl Held for Exchange {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::{DuplexStream, duplex};
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
+    use super::super::body::Body;
+    use super::super::http1::RequestHead;
     use super::*;
     use crate::config::plan::OriginScheme;
 
@@ -318,6 +317,48 @@ mod tests {
         assert!(shelf.take().is_some());
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(shelf.take().is_none());
+        assert_eq!(kept(&shelf), 0);
+    }
+
+    /// A connection on which its origin has answered that it keeps it for five seconds.
+    async fn asked() -> (Http1, DuplexStream) {
+        let (edge, mut origin) = duplex(1 << 10);
+        let answer = b"HTTP/1.1 204 No Content\r\nKeep-Alive: timeout=5\r\n\r\n";
+        let head = RequestHead {
+            method: &http::Method::GET,
+            path: &http::uri::PathAndQuery::from_static("/"),
+            authority: "www.example.com",
+            headers: &http::HeaderMap::new(),
+        };
+        let asking = Http1::new(edge).ask(&head, Body::Empty, |_| {});
+        let (response, written) = tokio::join!(asking, origin.write_all(answer));
+        written.unwrap();
+        let Ok(response) = response else {
+            panic!("no answer")
+        };
+        (response.into_body().take_connection().unwrap(), origin)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_its_origin_will_close_soon_is_given_up_a_second_before() {
+        let shelf = shelf();
+        let _older = keep(&shelf, 1);
+        let (mut connection, _origin) = asked().await;
+        for _ in 0..2 {
+            shelf.put_back(connection);
+            tokio::time::advance(Duration::from_secs(4)).await;
+            let Some(Sender::Http1(again)) = shelf.take() else {
+                panic!("it was to be kept for so long")
+            };
+            assert!(again.kept_for().is_some());
+            connection = again;
+        }
+        shelf.put_back(connection);
+        tokio::time::advance(Duration::from_millis(4_001)).await;
+        let Some(Sender::Http1(older)) = shelf.take() else {
+            panic!("the older one lasts longer")
+        };
+        assert_eq!(older.kept_for(), None);
         assert_eq!(kept(&shelf), 0);
     }
 

@@ -5,6 +5,7 @@
 //! body of an answer brings it back.
 
 mod inbox;
+mod keep_alive;
 mod outbox;
 mod reading;
 mod request_head;
@@ -14,6 +15,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
 
 use http::Response;
 use hyper::ext::ReasonPhrase;
@@ -21,6 +23,7 @@ use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::unconstrained;
 
 use self::inbox::Inbox;
+use self::keep_alive::kept_for;
 use self::outbox::{Outbox, SendError};
 pub(super) use self::reading::Reading;
 pub(super) use self::request_head::RequestHead;
@@ -33,6 +36,8 @@ use super::tunnel::Io;
 pub(super) struct Http1 {
     io: Box<dyn Io>,
     inbox: Box<Inbox<Answers>>,
+    /// How long its origin keeps it, if that was said.
+    kept_for: Option<Duration>,
 }
 
 /// Why there is no answer.
@@ -61,7 +66,13 @@ impl Http1 {
         Self {
             io: Box::new(io),
             inbox: Box::default(),
+            kept_for: None,
         }
+    }
+
+    /// How long its origin keeps it from now on, if that was said.
+    pub(super) fn kept_for(&self) -> Option<Duration> {
+        self.kept_for
     }
 
     /// Whether it is still open, and nothing has come that nobody asked for: bytes count as an answer only once a
@@ -145,8 +156,9 @@ impl Http1 {
         }
     }
 
-    fn begin_reading(self, head: Head, outbox: Outbox<Body>) -> Response<Reading> {
-        let keeps = head.keeps_connection();
+    fn begin_reading(mut self, head: Head, outbox: Outbox<Body>) -> Response<Reading> {
+        self.kept_for = kept_for(&head.headers);
+        let keeps = head.keeps_connection() && self.kept_for != Some(Duration::ZERO);
         let mut response = Response::new(if outbox.is_sent() {
             Reading::of(self, keeps)
         } else {

@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
@@ -23,6 +24,8 @@ pub(in crate::proxy) struct Reading {
     from: Option<(From, Box<Inbox<Answers>>)>,
     /// Whether another request may follow.
     keeps: bool,
+    /// How long its origin keeps the connection for that, if it was said.
+    kept_for: Option<Duration>,
     /// The connection, when it is free for that.
     free: Option<Http1>,
     /// Why the body broke off, which is told a turn later.
@@ -50,10 +53,15 @@ impl Drop for Sending {
 impl Reading {
     /// The request was sent whole.
     pub(super) fn of(connection: Http1, keeps: bool) -> Self {
-        let Http1 { io, inbox } = connection;
+        let Http1 {
+            io,
+            inbox,
+            kept_for,
+        } = connection;
         let mut reading = Self {
             from: Some((From::Whole(io), inbox)),
             keeps,
+            kept_for,
             free: None,
             broken: None,
         };
@@ -63,12 +71,13 @@ impl Reading {
 
     /// The origin answers before it has the whole request.
     pub(super) fn while_sending(connection: Http1, outbox: Outbox<Body>) -> Self {
-        let Http1 { io, inbox } = connection;
+        let Http1 { io, inbox, .. } = connection;
         let (read, write) = tokio::io::split(io);
         let sending = tokio::spawn(send(outbox, write)).abort_handle();
         let mut reading = Self {
             from: Some((From::Half(read, Sending(Some(sending))), inbox)),
             keeps: false,
+            kept_for: None,
             free: None,
             broken: None,
         };
@@ -115,7 +124,12 @@ impl Reading {
         match self.from.take() {
             Some((From::Whole(io), mut inbox)) if self.keeps && inbox.is_spent() => {
                 inbox.shrink();
-                self.free = Some(Http1 { io, inbox });
+                let kept_for = self.kept_for;
+                self.free = Some(Http1 {
+                    io,
+                    inbox,
+                    kept_for,
+                });
             }
             // What is left of the request is still sent.
             Some((From::Half(_, mut sending), _)) => sending.0 = None,
