@@ -424,3 +424,22 @@ fn a_read_with_a_valid_token_is_marked_even_if_the_token_asks_for_nothing_more()
     assert!(support::wait_until(|| over().body == "near"));
     assert_eq!(over().header("meridian-consistency"), "fresh");
 }
+
+#[test]
+fn a_read_waits_for_a_region_of_which_a_replica_keeps_behind_what_it_has_acknowledged() {
+    let store = store("wait: 20s");
+    let token = with_token(&store.write(&[]));
+    let asked = AtomicU64::new(0);
+    store.far.set_answer(move |_| {
+        let has = u64::from(asked.fetch_add(1, Ordering::SeqCst) >= 3);
+        Response::builder()
+            .header("Meridian-Applied", format!("near=0,far={has}"))
+            .body(Body::from("far"))
+            .unwrap()
+    });
+    let read = store.read(&["-H", &token]);
+    assert_eq!(
+        (read.body.as_str(), read.header("meridian-consistency")),
+        ("far", "waited")
+    );
+}

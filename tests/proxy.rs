@@ -179,7 +179,12 @@ fn every_region_down_is_a_503_that_says_when_to_come_back() {
 fn a_slow_origin_is_a_504() {
     let pair = pair("    timeouts: { first_byte: 200ms }\n    retries: { methods: none }");
     pair.near.set_pause(std::time::Duration::from_millis(350));
-    assert_eq!(pair.edge.curl("api.example.com", "/", &[]).status, 504);
+    let body = ["-d", "x"];
+    let chunked = ["-d", "x", "--http1.1", "-H", "Transfer-Encoding: chunked"];
+    for arguments in [&[][..], &body, &chunked] {
+        let answer = pair.edge.curl("api.example.com", "/", arguments);
+        assert_eq!(answer.status, 504, "{arguments:?}");
+    }
 }
 
 #[test]

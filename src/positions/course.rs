@@ -3,6 +3,8 @@
 //!
 //! Pure: the proxy carries it out, and so does the simulator. Regions come in the order that steering gave them.
 
+use std::collections::VecDeque;
+
 use super::applied::{Applied, Standing};
 use super::judge::{Asked, Judged, judge};
 use super::mint::Said;
@@ -54,6 +56,8 @@ pub enum Next {
 pub struct Course {
     legs: Vec<Leg>,
     next: usize,
+    /// Those that were taken to have all, and turned out not to: they are waited for.
+    behind_after_all: VecDeque<Leg>,
     when_unsatisfiable: WhenUnsatisfiable,
 }
 
@@ -63,6 +67,7 @@ impl Course {
         Self {
             legs,
             next: 0,
+            behind_after_all: VecDeque::new(),
             when_unsatisfiable,
         }
     }
@@ -70,8 +75,7 @@ impl Course {
     /// What is next. `is_over`: all waiting together has taken as long as it may. `can_be_sent`: the request is there to
     /// be sent (again).
     pub fn next(&mut self, is_over: bool, can_be_sent: bool) -> Next {
-        while can_be_sent && let Some(leg) = self.legs.get(self.next).copied() {
-            self.next += 1;
+        while can_be_sent && let Some(leg) = self.take() {
             match leg.standing {
                 _ if leg.is_hopeless => {}
                 Standing::Dominates => return Next::Ask(leg),
@@ -83,6 +87,26 @@ impl Course {
             (WhenUnsatisfiable::Fail, _) => Next::Nothing,
             (WhenUnsatisfiable::Stale, true) => Next::Any,
             (WhenUnsatisfiable::Stale, false) => Next::Kept,
+        }
+    }
+
+    /// The next region: those that are waited for come before any other that would be, as they need the least time.
+    fn take(&mut self) -> Option<Leg> {
+        let next = self.legs.get(self.next).copied();
+        if next.is_none_or(|leg| leg.standing != Standing::Dominates)
+            && let Some(leg) = self.behind_after_all.pop_front()
+        {
+            return Some(leg);
+        }
+        self.next += 1;
+        next
+    }
+
+    /// A region that was asked as one that has all has answered from before: a replica of it that keeps behind, mostly.
+    pub fn is_behind_after_all(&mut self, leg: Leg) {
+        if leg.standing == Standing::Dominates {
+            let standing = Standing::Behind { expected: None };
+            self.behind_after_all.push_back(Leg { standing, ..leg });
         }
     }
 
@@ -130,10 +154,16 @@ impl Visit {
         said: &Said,
         is_conflict: bool,
     ) -> Judged {
+        if let Some(seen) = &said.applied {
+            self.ask_for_retired(applied, seen);
+        }
         let judged = |visit: &Self| judge(applied, asked, said, &visit.token().vector, is_conflict);
         let first = judged(self);
         match first {
-            Judged::Shows => first,
+            Judged::Shows => {
+                self.note_left_behind(applied, asked);
+                first
+            }
             // It said so to the whole vector: what is left of that is for it to be asked again.
             Judged::NotYet => {
                 self.sift(applied);
@@ -143,6 +173,14 @@ impl Visit {
                 self.give_up_lost(applied);
                 judged(self)
             }
+        }
+    }
+
+    /// Its client may have written what the origin has left behind with an epoch, and every region had once.
+    fn note_left_behind(&mut self, applied: &Applied, asked: Asked<'_>) {
+        let left = applied.left_behind(asked.region, asked.origin, asked.asked_at_ms);
+        if let Some(left) = left {
+            self.note_lost(&left);
         }
     }
 }
@@ -220,16 +258,56 @@ mod tests {
         assert_eq!(course.best(), Some(RegionId::at(0)));
     }
 
+    #[test]
+    fn a_region_whose_replica_turns_out_to_be_behind_is_waited_for_after_those_that_have_all_and_before_the_others()
+     {
+        let [first, second] =
+            [0, 1].map(|place: u8| leg(place.into(), place, Standing::Dominates, false));
+        let lagging = leg(2, 2, BEHIND, false);
+        let mut course = Course::new(vec![first, lagging, second], WhenUnsatisfiable::Stale);
+        assert_eq!(course.next(false, true), Next::Ask(first));
+        course.is_behind_after_all(first);
+        let waited_for = Leg {
+            standing: BEHIND,
+            ..first
+        };
+        assert_eq!(course.next(false, true), Next::Wait(waited_for));
+        course.is_behind_after_all(waited_for);
+        assert_eq!(waited_for.mark(), Mark::Waited);
+        assert_eq!(course.next(false, true), Next::Wait(lagging));
+        assert_eq!(course.next(false, true), Next::Ask(second));
+        course.is_behind_after_all(second);
+        assert_eq!(
+            course.next(true, true),
+            Next::Any,
+            "there is no time left to wait"
+        );
+    }
+
     proptest! {
         #[test]
-        fn each_region_is_asked_once_at_most_and_the_course_ends(
-            legs in prop::collection::vec(any_leg(), 0..6), when in any_when(), over in prop::collection::vec(any::<bool>(), 8)
+        fn each_region_is_asked_once_and_waited_for_once_at_most_and_the_course_ends(
+            legs in prop::collection::vec(any_leg(), 0..6), when in any_when(),
+            turns in prop::collection::vec(any::<(bool, bool)>(), 14)
         ) {
             let mut course = Course::new(legs.clone(), when);
-            let mut asked = Vec::new();
-            let last = over.into_iter().find_map(|is_over| match course.next(is_over, true) {
-                Next::Ask(leg) => { asked.push((leg, false)); None }
-                Next::Wait(leg) => { asked.push((leg, is_over)); None }
+            let (mut asked, mut behind_after_all) = (Vec::new(), Vec::new());
+            let last = turns.into_iter().find_map(|(is_over, is_behind)| match course.next(is_over, true) {
+                Next::Ask(leg) => {
+                    asked.push((leg, false));
+                    if is_behind {
+                        course.is_behind_after_all(leg);
+                        behind_after_all.push(Leg { standing: BEHIND, ..leg });
+                    }
+                    None
+                }
+                Next::Wait(leg) => {
+                    match behind_after_all.iter().position(|one| *one == leg) {
+                        Some(at) => { behind_after_all.remove(at); }
+                        None => asked.push((leg, is_over)),
+                    }
+                    None
+                }
                 last @ (Next::Any | Next::Kept | Next::Nothing) => Some(last),
             });
             let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Any };

@@ -5,6 +5,7 @@
 //! `ttl`, one that has not said for so long what it has, or one that has lost what all had. Such a region is
 //! unfit. One that has never said anything of positions is none of this rule's: pins protect its writers.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -23,6 +24,25 @@ impl Applied {
     /// Whether a region may be read from: one of its origins may, or none has ever spoken.
     pub fn is_fit(&self, region: &str, now_ms: u64) -> bool {
         self.state().is_fit(region, now_ms)
+    }
+
+    /// Whether a region is unfit for nothing but an epoch that it has begun without what all had. It is still the only one that
+    /// shows what it has written since, and a client that needs that is told of the rest.
+    pub fn is_in_new_epoch(&self, region: &str, now_ms: u64) -> bool {
+        let state = self.state();
+        let origins = state.regions.get(region).into_iter();
+        let mut seen = origins.flat_map(BTreeMap::values);
+        seen.any(|seen| state.left_behind(region, seen, now_ms).is_some())
+    }
+
+    /// What all had and this origin has left behind with an epoch.
+    pub(super) fn left_behind(&self, region: &str, origin: &str, now_ms: u64) -> Option<Vector> {
+        if !self.has_unfit() {
+            return None;
+        }
+        let state = self.state();
+        let seen = state.seen(region, origin)?;
+        state.left_behind(region, seen, now_ms)
     }
 
     /// Whether an origin may be read from.
@@ -89,10 +109,30 @@ impl State {
     }
 
     fn origin_is_fit(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
+        self.is_in_time(region, seen, now_ms) && self.forks.dominates(&seen.applied, &self.floor)
+    }
+
+    fn is_in_time(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
         let age_ms = now_ms.saturating_sub(seen.at_ms);
         let lag = self.longest_lag(region, &seen.applied, now_ms);
         Duration::from_millis(age_ms).max(lag) <= self.members.ttl
-            && self.forks.dominates(&seen.applied, &self.floor)
+    }
+
+    /// What an origin lacks of the floor, if all of it is past a fork.
+    fn left_behind(&self, region: &str, seen: &Seen, now_ms: u64) -> Option<Vector> {
+        if !self.is_in_time(region, seen, now_ms) {
+            return None;
+        }
+        let mut left = Vector::default();
+        for (writer, position) in self.forks.missing(&seen.applied, &self.floor) {
+            let have = seen.applied.entry(writer)?;
+            let has_left = have.position.epoch > position.epoch;
+            if !has_left || !self.forks.is_past(writer, have, position) {
+                return None;
+            }
+            left.set(writer, position);
+        }
+        (!left.is_empty()).then_some(left)
     }
 }
 
@@ -192,6 +232,31 @@ mod tests {
         assert!(applied.is_fit("us", 4_000));
         says(&applied, "eu", "us=5,eu=1:0@0:5", 5_000);
         assert!(applied.is_fit("eu", 5_000) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn a_region_that_began_an_epoch_without_what_all_had_tells_what_it_left_behind() {
+        let applied = domain();
+        let left = |now_ms| applied.left_behind("us", "a", now_ms);
+        says(&applied, "us", "us=5,eu=5", 1_000);
+        says(&applied, "eu", "us=5,eu=5", 2_000);
+        says(&applied, "eu", "us=5,eu=5", 3_000);
+        assert!(!applied.is_in_new_epoch("us", 3_000) && left(3_000).is_none());
+        says(&applied, "us", "us=1:1,eu=5", 4_000);
+        assert!(!applied.is_fit("us", 4_000) && applied.is_in_new_epoch("us", 4_000));
+        let five = parse_vector("us=5", VersionForm::Integer).unwrap();
+        assert_eq!(left(4_000), Some(five));
+        assert!(
+            !applied.is_in_new_epoch("us", 14_001),
+            "it has fallen silent too"
+        );
+        says(&applied, "us", "us=1:1,eu=3", 5_000);
+        assert!(
+            !applied.is_in_new_epoch("us", 5_000),
+            "it has lost more than that"
+        );
+        says(&applied, "us", "us=1:1@0:5,eu=5", 6_000);
+        assert!(applied.is_fit("us", 6_000) && left(6_000).is_none());
     }
 
     #[test]

@@ -29,7 +29,8 @@ pub struct Asked<'a> {
 }
 
 /// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it, and was
-/// when that was asked: an answer may be from before the origin got what it has told meanwhile.
+/// when that was asked: an answer may be from before the origin got what it has told meanwhile. A 409 that says nothing
+/// means "not yet" wherever a position was asked for.
 pub(super) fn judge(
     applied: &Applied,
     asked: Asked<'_>,
@@ -49,7 +50,7 @@ pub(super) fn judge(
             applied.note_word(region, origin);
             applied.shows(seen, required)
         }
-        None => has_all(),
+        None => has_all() && (!is_conflict || required.is_empty()),
     };
     match (shows, is_conflict) {
         (true, _) => Judged::Shows,
@@ -160,6 +161,8 @@ mod tests {
         check(Some("us=4"), "us=5", true, Judged::NotYet);
         check(Some("us=5"), "us=5", true, Judged::Shows);
         check(None, "us=5", true, Judged::NotYet);
+        check(None, "us=3", true, Judged::NotYet);
+        check(None, "", true, Judged::Shows);
     }
 
     fn is_shown_by(origin: &str, reports: &[(&str, &str)], required: &str) -> bool {

@@ -90,6 +90,8 @@ struct Brought {
     carried: Arc<Token>,
     /// Entries that nobody has any more, of which it was not told; apart, because most have none.
     lost: Option<Box<Vector>>,
+    /// Entries that every region was known to have.
+    retired: Option<Box<Vector>>,
     glance: Glance,
 }
 
@@ -117,6 +119,7 @@ impl Visit {
                 visit.brought = Some(Brought {
                     carried: token,
                     lost: None,
+                    retired: None,
                     glance: recalled.glance,
                 });
             }
@@ -192,6 +195,25 @@ impl Visit {
         };
         self.token_mut().vector = sifted.needed;
         self.note_lost(&sifted.lost);
+        if let Some(brought) = &mut self.brought
+            && !sifted.retired.is_empty()
+        {
+            brought
+                .retired
+                .get_or_insert_default()
+                .merge(&sifted.retired);
+        }
+    }
+
+    /// Asks again for what every region was known to have, if an answer says that its replica has not all of that.
+    pub(super) fn ask_for_retired(&mut self, applied: &Applied, seen: &Vector) {
+        let retired = self.brought.as_mut().and_then(|brought| {
+            let is_missing = |retired: &mut Box<Vector>| !applied.shows(seen, retired);
+            brought.retired.take_if(is_missing)
+        });
+        if let Some(retired) = retired {
+            self.token_mut().vector.merge(&retired);
+        }
     }
 
     /// Lets go of what no region has any more. An answer that is there already may be from before a region got
@@ -204,7 +226,7 @@ impl Visit {
         }
     }
 
-    fn note_lost(&mut self, lost: &Vector) {
+    pub(super) fn note_lost(&mut self, lost: &Vector) {
         if let Some(brought) = &mut self.brought
             && !lost.is_empty()
         {

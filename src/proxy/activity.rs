@@ -1,7 +1,10 @@
 //! When a byte last passed within one exchange: what every idle time-out goes by.
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -98,20 +101,26 @@ impl Activity {
         self.unless_quieter(|| limit, work).await
     }
 
-    /// The same with a limit that may differ from one moment to the next.
+    /// The same with a limit that may differ from one moment to the next; what makes it less happens within `work`.
     pub(super) async fn unless_quieter<T>(
         &self,
         limit: impl Fn() -> Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        let mut work = std::pin::pin!(work);
+        let mut work = pin!(work);
         loop {
-            if limit().is_zero() {
+            let allowed = limit();
+            if allowed.is_zero() {
                 return Some(work.await);
             }
-            let until = self.last() + limit();
-            match tokio::time::timeout_at(until, work.as_mut()).await {
-                Ok(done) => return Some(done),
+            let until_less = poll_fn(|cx| match work.as_mut().poll(cx) {
+                Poll::Ready(done) => Poll::Ready(Some(done)),
+                Poll::Pending if limit() < allowed => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            });
+            match tokio::time::timeout_at(self.last() + allowed, until_less).await {
+                Ok(Some(done)) => return Some(done),
+                Ok(None) => {}
                 Err(_) if self.last() + limit() > Instant::now() => {}
                 Err(_) => return None,
             }
@@ -138,5 +147,21 @@ mod tests {
         let began = Instant::now();
         assert_eq!(activity.unless_quiet(limit, quiet).await, None);
         assert_eq!(began.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_limit_that_becomes_less_meanwhile_counts_at_once() {
+        let activity = Arc::new(Activity::new());
+        let upload = Box::new(activity.upload());
+        let began = Instant::now();
+        let work = async {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            activity.touch();
+            upload.ended(None);
+            std::future::pending::<()>().await;
+        };
+        let limit = || Duration::from_secs(if activity.is_uploading() { 60 } else { 1 });
+        assert_eq!(activity.unless_quieter(limit, work).await, None);
+        assert_eq!(began.elapsed().as_secs(), 3);
     }
 }

@@ -1,5 +1,6 @@
 //! Read-your-writes as HTTP carries it: tokens in and out, and what answers say of positions.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -113,23 +114,24 @@ impl Store<'_> {
         (asked_at_ms, now_ms): (u64, u64),
     ) -> Said {
         let (committed, applied) = positions_in(headers);
-        let committed =
-            committed.and_then(|text| self.parse_committed(region, &String::from_utf8_lossy(text)));
+        let committed = committed
+            .and_then(|text| self.parse_committed(region, &String::from_utf8_lossy(&text)));
         if let Some((writer, position)) = &committed {
             self.applied.committed(writer, *position, now_ms);
             if writer == region {
                 self.applied.acknowledged(region, origin, *position, now_ms);
             }
         }
-        let words = applied.map(|text| Words {
-            region,
-            origin,
-            form: self.form(),
-            text,
-            asked_at_ms,
-            now_ms,
+        let applied = applied.and_then(|text| {
+            self.hear(Words {
+                region,
+                origin,
+                form: self.form(),
+                text: &text,
+                asked_at_ms,
+                now_ms,
+            })
         });
-        let applied = words.and_then(|words| self.hear(words));
         Said { committed, applied }
     }
 
@@ -254,7 +256,7 @@ impl Store<'_> {
                 let (domain, position) = (&self.domain.name, position.show(self.form()));
                 let message = format!(
                     "writes of {writer} in domain {domain} are lost, {position} among them: it has left \
-                     their epoch, and no region has them"
+                     their epoch without them"
                 );
                 self.control.note_position(writer.clone(), message);
             }
@@ -321,20 +323,35 @@ pub(super) fn mark(headers: &mut HeaderMap, mark: Mark) {
     );
     if mark == Mark::Stale {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        // Caches that know these prefer them to Cache-Control (RFC 9213 §2.2).
+        for targeted in ["cdn-cache-control", "surrogate-control", "expires"] {
+            headers.remove(targeted);
+        }
     }
 }
 
-/// What fields say was committed and is applied; the first of each counts.
-fn positions_in(fields: &HeaderMap) -> (Option<&[u8]>, Option<&[u8]>) {
+/// All lines of a field, if there are any.
+type Lines<'a> = Option<Cow<'a, [u8]>>;
+
+/// What fields say was committed and is applied.
+fn positions_in(fields: &HeaderMap) -> (Lines<'_>, Lines<'_>) {
     let (mut committed, mut applied) = (None, None);
     for (name, value) in fields {
         if *name == COMMITTED {
-            committed = committed.or(Some(value.as_bytes()));
+            add_line(&mut committed, value.as_bytes());
         } else if *name == APPLIED {
-            applied = applied.or(Some(value.as_bytes()));
+            add_line(&mut applied, value.as_bytes());
         }
     }
     (committed, applied)
+}
+
+/// Several lines of one field are one list (RFC 9110 §5.3).
+fn add_line<'a>(lines: &mut Lines<'a>, line: &'a [u8]) {
+    *lines = Some(match lines.take() {
+        None => Cow::Borrowed(line),
+        Some(before) => Cow::Owned([&before, &b", "[..], line].concat()),
+    });
 }
 
 /// Whether an answer is one to a write whatever the request's method says.

@@ -15,6 +15,14 @@ use crate::positions::{
 };
 use crate::steering::Choice;
 
+/// A region's answer from before the client's writes, and when it was asked for.
+#[derive(Clone, Copy)]
+struct Earlier {
+    region: RegionId,
+    old: Old,
+    began: Instant,
+}
+
 /// What a region made of a read that must see the client's writes.
 enum Read {
     /// An answer that shows them.
@@ -41,25 +49,24 @@ impl Outbound<'_> {
         ranked: &[Choice],
     ) -> Result<Forwarded, Problem> {
         if self.visit.token().is_empty() {
-            return Box::pin(self.forward_unasked(ranked)).await;
+            return Box::pin(self.forward_unasked(store, ranked)).await;
         }
-        let ready = self.first_ready(ranked);
-        if let Some(leg) = ready {
+        let (mut has_begun, mut asked) = (false, None);
+        if let Some(leg) = self.first_ready(ranked) {
+            has_begun = true;
+            let (region, began) = (leg.region, Instant::now());
             let require = self.require(store);
-            match self.try_region(leg.region, require.as_ref()).await {
-                Ok(forwarded) => {
-                    if let Ok(forwarded) = self.weigh(store, forwarded) {
-                        return Ok(forwarded.marked(leg.mark()));
-                    }
-                }
+            match self.try_region(region, require.as_ref()).await {
+                Ok(forwarded) => match self.weigh(store, forwarded) {
+                    Ok(forwarded) => return Ok(forwarded.marked(leg.mark())),
+                    Err(old) => asked = Some(Earlier { region, old, began }),
+                },
                 Err(missed) => {
                     Box::pin(self.move_on(missed)).await?;
                 }
             }
         }
-        let began = self.began.unwrap_or_else(Instant::now);
-        let deadline = began + store.consistency.wait;
-        Box::pin(self.forward_fresh(store, ranked, deadline, ready.is_some())).await
+        Box::pin(self.forward_fresh(store, ranked, has_begun, asked)).await
     }
 
     /// Where the course begins, if that is a region that had all that the client must see when it was chosen.
@@ -69,12 +76,21 @@ impl Outbound<'_> {
         first.filter(|leg| leg.standing == Standing::Dominates)
     }
 
-    /// A read of a token that asks for nothing any more.
-    async fn forward_unasked(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
+    /// A read of a token that asks for nothing any more, unless an answer shows that it should.
+    async fn forward_unasked(
+        &mut self,
+        store: &Store<'_>,
+        ranked: &[Choice],
+    ) -> Result<Forwarded, Problem> {
         let forwarded = self.forward_in_order(ranked).await?;
-        let best = ranked.first().map(|choice| choice.region);
-        let mark = ask_any_mark(best, forwarded.region);
-        Ok(forwarded.marked(mark))
+        match self.weigh(store, forwarded) {
+            Ok(forwarded) => {
+                let best = ranked.first().map(|choice| choice.region);
+                let mark = ask_any_mark(best, forwarded.region);
+                Ok(forwarded.marked(mark))
+            }
+            Err(_) => self.forward_fresh(store, ranked, false, None).await,
+        }
     }
 
     /// Step 4 of the contract, carried out: the order is steering's, what is next is the course's to say.
@@ -82,20 +98,26 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
-        deadline: Instant,
         has_begun: bool,
+        mut asked: Option<Earlier>,
     ) -> Result<Forwarded, Problem> {
+        let began = self.began.unwrap_or_else(Instant::now);
+        let deadline = began + store.consistency.wait;
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
         let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
-        if has_begun {
-            course.next(false, true); // It was asked already.
+        if has_begun
+            && let Next::Ask(leg) = course.next(false, true)
+            && asked.is_some()
+        {
+            course.is_behind_after_all(leg);
         }
         loop {
-            let is_over = Instant::now() >= deadline;
+            let (is_over, began) = (Instant::now() >= deadline, Instant::now());
             let (leg, read) = match course.next(is_over, self.body.is_some()) {
                 Next::Ask(leg) => (leg, self.read(store, leg.region).await),
                 Next::Wait(leg) => {
-                    let wait = self.wait_timed(store, leg.region, deadline);
+                    let asked = asked.filter(|asked| asked.region == leg.region);
+                    let wait = self.wait_timed(store, leg.region, asked, deadline);
                     (leg, Box::pin(wait).await)
                 }
                 Next::Any => return self.forward_any(store, &course).await,
@@ -104,7 +126,11 @@ impl Outbound<'_> {
             };
             match read {
                 Ok(Read::Fresh(forwarded)) => return Ok(forwarded.marked(leg.mark())),
-                Ok(Read::Old(_)) => {}
+                Ok(Read::Old(old)) => {
+                    let region = leg.region;
+                    asked = Some(Earlier { region, old, began });
+                    course.is_behind_after_all(leg);
+                }
                 Err(missed) => {
                     self.move_on(missed).await?;
                 }
@@ -219,10 +245,11 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         region: RegionId,
+        asked: Option<Earlier>,
         deadline: Instant,
     ) -> Result<Read, Missed> {
         let began = Instant::now();
-        let read = self.wait_for(store, region, deadline).await;
+        let read = self.wait_for(store, region, asked, deadline).await;
         let name = &self.live.snapshot.plan.regions.of(region).name;
         if let Some(lane) = self.live.routes.lane(self.service_id, region) {
             lane.waits.took(name, began.elapsed());
@@ -230,11 +257,12 @@ impl Outbound<'_> {
         read
     }
 
-    /// Reads from a region whenever it may have caught up, until it has or the time is over.
+    /// Reads from a region whenever it may have caught up, until it has or the time is over. `asked`: it was just asked.
     async fn wait_for(
         &mut self,
         store: &Store<'_>,
         region: RegionId,
+        mut asked: Option<Earlier>,
         deadline: Instant,
     ) -> Result<Read, Missed> {
         let name = &self.live.snapshot.plan.regions.of(region).name;
@@ -247,10 +275,15 @@ impl Outbound<'_> {
         let mut turn = None;
         let mut is_woken_in_vain = false;
         loop {
-            let began = Instant::now();
-            let old = match self.read_by(store, region, deadline).await? {
-                Read::Old(old) => old,
-                fresh @ Read::Fresh(_) => return Ok(fresh),
+            let Earlier { old, began, .. } = match asked.take() {
+                Some(asked) => asked,
+                None => {
+                    let began = Instant::now();
+                    match self.read_by(store, region, deadline).await? {
+                        Read::Old(old) => Earlier { region, old, began },
+                        fresh @ Read::Fresh(_) => return Ok(fresh),
+                    }
+                }
             };
             if self.body.is_none() || Instant::now() >= deadline {
                 return Ok(Read::Old(old));

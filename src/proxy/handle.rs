@@ -246,7 +246,7 @@ impl<'a> Exchange<'a> {
         };
         let upload = Box::new(asked.pace.activity.upload());
         let is_asked_again = asked.access == Access::Read && asked.session.is_some();
-        let is_covered = covers(&asked.service.retries, method, asked.access);
+        let is_covered = covers(asked.service, method, asked.access);
         if is_asked_again || is_covered {
             incoming.want();
         }

@@ -1,9 +1,10 @@
 //! What a request says, read once: host, client, keys, and whether it reads or writes.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Uri, header};
+use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
 use crate::config::plan::{Access, Limits, RequestKey, ResidencyBy, Service, Writes};
@@ -115,7 +116,7 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> I
         .filter_map(|line| line.to_str().ok())
         .flat_map(|line| line.rsplit(','));
     for hop in hops {
-        let Ok(address) = hop.trim().parse::<IpAddr>() else {
+        let Some(address) = hop_address(hop.trim()) else {
             break;
         };
         client = address;
@@ -124,6 +125,14 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> I
         }
     }
     client.to_canonical()
+}
+
+/// Some write the port that they were asked from behind the address, and IPv6 in brackets.
+fn hop_address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse::<SocketAddr>().ok().map(|hop| hop.ip());
+    let bracketed = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    let address = hop.parse().ok().or_else(with_port).or_else(bracketed);
+    address.map(|address: IpAddr| address.to_canonical())
 }
 
 /// Whether a request reads or writes: as the first matching intent says, else by its method.
@@ -169,18 +178,14 @@ pub(crate) fn write_key(service: &Service, parts: &Parts) -> Option<String> {
     }
 }
 
-/// The value of a part of the request.
+/// The value of a part of the request, without percent-encoding: one key must not have two homes (RFC 3986 §2.3).
 pub(super) fn key(key: &RequestKey, parts: &Parts) -> Option<String> {
     match key {
         RequestKey::Header(name) => header_value(&parts.headers, name),
         RequestKey::Cookie(name) => cookie(&parts.headers, name).map(str::to_owned),
-        RequestKey::Query(name) => parts
-            .uri
-            .query()?
-            .split('&')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(given, _)| *given == &**name)
-            .map(|(_, value)| value.to_owned()),
+        RequestKey::Query(name) => form_urlencoded::parse(parts.uri.query()?.as_bytes())
+            .find(|(given, _)| **given == **name)
+            .map(|(_, value)| value.into_owned()),
         RequestKey::Path(index) => parts
             .uri
             .path()
@@ -188,7 +193,7 @@ pub(super) fn key(key: &RequestKey, parts: &Parts) -> Option<String> {
             .skip(1)
             .nth(*index)
             .filter(|segment| !segment.is_empty())
-            .map(str::to_owned),
+            .map(|segment| percent_decode_str(segment).decode_utf8_lossy().into_owned()),
     }
 }
 
@@ -351,6 +356,20 @@ mod tests {
     }
 
     #[test]
+    fn a_hop_may_have_a_port_or_brackets_and_an_ipv4_one_be_written_as_ipv6() {
+        let trusted: Vec<Prefix> = vec!["10.0.0.0/8".parse().unwrap()];
+        let told = |hops: &str| {
+            let forwarded = parts("/", &[("x-forwarded-for", hops)]).headers;
+            client(&forwarded, "10.0.0.1".parse().unwrap(), &trusted).to_string()
+        };
+        assert_eq!(told("203.0.113.7:4711"), "203.0.113.7");
+        assert_eq!(told("[2001:db8::7]:4711"), "2001:db8::7");
+        assert_eq!(told("[2001:db8::7]"), "2001:db8::7");
+        assert_eq!(told("203.0.113.7, ::ffff:10.0.0.9"), "203.0.113.7");
+        assert_eq!(told("203.0.113.7, unknown"), "10.0.0.1");
+    }
+
+    #[test]
     fn a_key_is_a_header_a_cookie_a_parameter_or_a_segment() {
         let parts = parts(
             "/t/acme/x?tenant=globex",
@@ -365,5 +384,18 @@ mod tests {
         assert_eq!(find(RequestKey::Query("tenant".into())).unwrap(), "globex");
         assert_eq!(find(RequestKey::Path(1)).unwrap(), "acme");
         assert_eq!(find(RequestKey::Path(9)), None);
+    }
+
+    #[test]
+    fn a_key_is_the_same_however_it_is_written() {
+        for uri in [
+            "/t/ac%6De%20x?ten%61nt=ac%6de+x",
+            "/t/acme%20x?a&tenant=acme%20x",
+        ] {
+            let parts = parts(uri, &[]);
+            assert_eq!(key(&RequestKey::Path(1), &parts).unwrap(), "acme x");
+            let tenant = RequestKey::Query("tenant".into());
+            assert_eq!(key(&tenant, &parts).unwrap(), "acme x");
+        }
     }
 }

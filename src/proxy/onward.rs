@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use crate::config::plan::{Access, Retries, RetryMethods};
+use crate::config::plan::{Access, RetryMethods, Service, Writes};
 
 /// What became of a try without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,15 +41,18 @@ impl Try {
     }
 }
 
-/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
+/// Whether such a request may be sent again, to another region, after something of it was sent. What `intents` calls a
 /// read is safe, and what they call a write is not, whatever its method.
-pub(crate) fn covers(retries: &Retries, method: &Method, access: Access) -> bool {
-    match retries.methods {
-        RetryMethods::None => false,
-        RetryMethods::Safe => access == Access::Read,
+pub(crate) fn covers(service: &Service, method: &Method, access: Access) -> bool {
+    match (service.retries.methods, access, &service.writes) {
+        (RetryMethods::None, ..) => false,
+        (RetryMethods::Safe | RetryMethods::Idempotent, Access::Read, _) => true,
+        (RetryMethods::Safe, Access::Write, _) => false,
+        // The first region may still write it, and no two are to.
+        (RetryMethods::Idempotent, _, Writes::Primary { .. } | Writes::Home { .. }) => false,
         // RFC 9110 §9.2.2.
-        RetryMethods::Idempotent => {
-            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
+        (RetryMethods::Idempotent, _, Writes::Nearest) => {
+            matches!(*method, Method::PUT | Method::DELETE)
         }
     }
 }

@@ -149,7 +149,7 @@ impl Outbound<'_> {
     }
 
     pub(super) fn is_covered(&self) -> bool {
-        covers(&self.service().retries, &self.parts.method, self.access)
+        covers(self.service(), &self.parts.method, self.access)
     }
 
     /// Whether another region is asked because of this status.

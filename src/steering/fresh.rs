@@ -15,30 +15,36 @@ use crate::positions::{Applied, Standing};
 /// A region that is behind costs at least this: who asks too soon asks again after 20 ms.
 const LEAST_LAG: Duration = Duration::from_millis(20);
 
+/// Regions that were left out.
+pub(super) type LeftOut = SmallVec<[RegionId; 8]>;
+
 /// Leaves out regions that nobody may read from, unless that would leave none: an edge that has lost sight of
 /// positions must not be an outage. Costs a branch while all are fit.
 pub(super) fn leave_out_unfit(
     ranking: &Ranking<'_>,
     ranked: &mut SmallVec<[Choice; 8]>,
     steps: &mut Steps,
-) {
+) -> LeftOut {
+    let mut left_out = LeftOut::new();
     let Some(applied) = applied(ranking).filter(|applied| applied.has_unfit()) else {
-        return;
+        return left_out;
     };
     let is_unfit = |region: RegionId| !is_fit(ranking, applied, region);
     if ranked.iter().all(|choice| is_unfit(choice.region)) {
-        return;
+        return left_out;
     }
     ranked.retain(|choice| {
         let leaves = is_unfit(choice.region);
         if leaves {
             steps.push(drop_for(choice.region, Reason::Unfit));
+            left_out.push(choice.region);
         }
         !leaves
     });
     for (place, choice) in (0..=u8::MAX).zip(ranked.iter_mut()) {
         choice.rank = place;
     }
+    left_out
 }
 
 fn applied<'a>(ranking: &Ranking<'a>) -> Option<&'a Applied> {
@@ -54,12 +60,13 @@ fn is_fit(ranking: &Ranking<'_>, applied: &Applied, region: RegionId) -> bool {
 /// Reorders by the expected time to a right answer: round trip plus remaining lag. Times that differ by
 /// no real gain are ties, and go by rank.
 ///
-/// A drained region joins only when no able one has what the client must see; residency has left
-/// `drained` without foreign regions already.
+/// A drained region joins only when no able one has what the client must see, and so does one that was left out for
+/// nothing but an epoch that it has begun; residency has left both without foreign regions already.
 pub(super) fn by_freshness(
     ranking: &Ranking<'_>,
     ranked: &mut SmallVec<[Choice; 8]>,
     drained: &Candidates,
+    left_out: &LeftOut,
     steps: &mut Steps,
 ) {
     for candidate in ranked.iter_mut() {
@@ -70,10 +77,19 @@ pub(super) fn by_freshness(
         .all(|candidate| candidate.standing != Standing::Dominates)
     {
         let after = u8::try_from(ranked.len()).unwrap_or(u8::MAX);
-        let rescuers = drained.iter().map(|member| member.region).filter(|region| {
-            standing(ranking, *region) == Standing::Dominates
-                && applied(ranking).is_none_or(|applied| is_fit(ranking, applied, *region))
+        let fit = drained.iter().map(|member| member.region).filter(|region| {
+            applied(ranking).is_none_or(|applied| is_fit(ranking, applied, *region))
         });
+        let is_in_new_epoch = |region: &RegionId| {
+            applied(ranking).is_some_and(|applied| {
+                let name = &ranking.snapshot.plan.regions.of(*region).name;
+                applied.is_in_new_epoch(name, ranking.ask.require.now_ms)
+            })
+        };
+        let in_new_epoch = left_out.iter().copied().filter(is_in_new_epoch);
+        let rescuers = fit
+            .chain(in_new_epoch)
+            .filter(|region| standing(ranking, *region) == Standing::Dominates);
         ranked.extend(rescuers.map(|region| choice(region, after)));
     }
     let farthest_ms = farthest_ms(ranking);

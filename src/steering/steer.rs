@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::ask::{Ask, Vantage};
 use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict};
 use super::draw::Draw;
-use super::fresh::{by_freshness, leave_out_unfit};
+use super::fresh::{LeftOut, by_freshness, leave_out_unfit};
 use super::rank::{Ranking, rank};
 use super::share::Percent;
 use super::snapshot::{Admin, Forced, MemberState, Snapshot};
@@ -50,11 +50,13 @@ pub fn steer(snapshot: &Snapshot, ask: &Ask<'_>, draw: Draw) -> Decision {
         Verdict::FailOpen(_) => rank_fail_open(&ranking, &able, &mut steps),
         Verdict::Steered | Verdict::Refused(_) => rank(&ranking, &able, &mut steps),
     };
-    if is_read_through_here(service, ask) {
-        leave_out_unfit(&ranking, &mut ranked, &mut steps);
-    }
+    let left_out = if is_read_through_here(service, ask) {
+        leave_out_unfit(&ranking, &mut ranked, &mut steps)
+    } else {
+        LeftOut::new()
+    };
     if asks_for_freshness(service, ask) {
-        by_freshness(&ranking, &mut ranked, &drained_able, &mut steps);
+        by_freshness(&ranking, &mut ranked, &drained_able, &left_out, &mut steps);
     }
     Decision {
         ranked,
@@ -181,8 +183,8 @@ fn ability(service: &Service, ask: &Ask<'_>, member: &MemberState) -> (bool, Rea
     if !is_able {
         return (false, health);
     }
-    let is_used_to = ask.affinity == Some(member.region);
     let is_shared = is_shared(service, ask);
+    let is_used_to = is_shared && ask.affinity == Some(member.region);
     match member.admin {
         Admin::Enabled => (true, health),
         Admin::Returning(share) if is_shared && !is_used_to && !ask.spread.is_of(share) => {

@@ -238,13 +238,13 @@ impl Run {
         };
         self.tell(|| format!("#{id} is {tried:?}"));
         let Some(leg) = request.leg else { return };
-        let retries = &self.edges[request.edge].service().retries;
+        let service = self.edges[request.edge].service();
         let (method, access) = match request.write {
             Some(_) => (Method::POST, Access::Write),
             None => (Method::GET, Access::Read),
         };
         let is_covered =
-            covers(retries, &method, access) || self.broken == Some(Broken::SendsWritesAgain);
+            covers(service, &method, access) || self.broken == Some(Broken::SendsWritesAgain);
         let onward = tried.onward(is_covered, request.is_whole);
         request.waiting = None;
         request.is_sent &= tried != Try::Unsent;

@@ -75,11 +75,15 @@ impl Run {
             return self.pass_on(id, request, at, answer, None);
         }
         let Some(leg) = request.leg else { return };
-        if request.visit.token().is_empty() {
+        let was_empty = request.visit.token().is_empty();
+        let judged = self.weigh(&mut request, at, answer);
+        if was_empty && judged == Judged::Shows {
             let mark = ask_any_mark(request.course.best(), leg.region);
             return self.pass_on(id, request, at, answer, Some(mark));
         }
-        let judged = self.weigh(&mut request, at, answer);
+        if was_empty {
+            request.stage = Stage::Fresh;
+        }
         match (&request.stage, judged) {
             (Stage::Any(_), _) => {
                 let mark = match self.broken {
@@ -103,7 +107,9 @@ impl Run {
                 if request.waiting.is_some() && request.is_whole && has_time {
                     return self.wait(id, request, old);
                 }
-                request.waiting = None;
+                if request.waiting.take().is_none() {
+                    request.course.is_behind_after_all(leg);
+                }
                 self.requests.insert(id, request);
                 self.ask(id);
             }

@@ -178,6 +178,23 @@ fn a_drained_region_answers_what_only_it_can() {
 }
 
 #[test]
+fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_written_since() {
+    let mut scene = store();
+    for now_ms in [0, 2_000] {
+        for region in ["us", "eu", "ap"] {
+            scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
+        }
+    }
+    let scene = scene.applied("us", "us=1:1,eu=5,ap=5", 4_000);
+    let reader = READER.at(4_000);
+    check(&scene, reader, "eu ap");
+    check_mark(&scene, reader.saw("us=5"), "fresh eu ap");
+    check_mark(&scene, reader.saw("us=1:1"), "routed us eu ap");
+    let restored = scene.applied("us", "us=1:1,eu=3,ap=5", 4_001);
+    check_mark(&restored, reader.saw("us=1:1"), "unknown eu ap");
+}
+
+#[test]
 fn an_unhealthy_region_answers_nothing_whatever_it_has() {
     let scene = store().applied("eu", "eu=7", 0).with("eu=unhealthy");
     check_mark(&scene, READER.saw("eu=7"), "unknown us ap");

@@ -40,6 +40,18 @@ fn nothing_draws_a_write_from_its_primary() {
 }
 
 #[test]
+fn no_session_keeps_its_writes_on_a_drained_primary_or_home_while_the_others_go_elsewhere() {
+    let sticky = format!("affinity: {{ by: cookie }}, {PRIMARY}");
+    let primary = Scene::new(&sticky).with("eu=draining");
+    check(&primary, WRITER.used_to("eu"), "us ap");
+    check(&primary, READER.used_to("eu"), "eu us ap");
+    let home = Scene::new(HOME).with("ap=draining");
+    let others = home.decide(&WRITER.key("acme"));
+    let own = home.decide(&WRITER.key("acme").used_to("ap"));
+    assert_eq!(home.reasons(&own), home.reasons(&others));
+}
+
+#[test]
 fn the_primary_fails_over_as_listed_and_returns_when_able() {
     let scene = Scene::new(PRIMARY).with("eu=unhealthy");
     check(&scene, WRITER, "us ap");

@@ -37,6 +37,13 @@ pub(super) fn consistency(
         node.read(key, duration)
             .unwrap_or(Duration::from_millis(default))
     };
+    let ttl = time("ttl", 300_000);
+    if let Some(node) = node.get("ttl").filter(|_| ttl < Duration::from_secs(1)) {
+        compiling.problem(
+            &node.at,
+            "a token's `ttl` is counted in whole seconds: at least 1s",
+        );
+    }
     Some(Consistency {
         domain: domain(node, wanted, compiling, domains),
         follow,
@@ -46,7 +53,7 @@ pub(super) fn consistency(
             Some(_) | None => WhenUnsatisfiable::Stale,
         },
         pin: time("pin", 5_000),
-        ttl: time("ttl", 300_000),
+        ttl,
         max_lag: time("max_lag", 5_000),
         intents: node
             .get("intents")
