@@ -32,11 +32,13 @@ pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};
 pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
-pub use presign::presign;
+pub use presign::{presign, presign_at_once};
 pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
 pub use samples::{Sample, Samples};
-pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name};
+pub use table::{
+    AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name, too_many_rankings,
+};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
 

@@ -28,6 +28,7 @@ pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
 pub(super) use ranked::Ranking;
+pub use ranked::too_many_rankings;
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
@@ -67,6 +68,11 @@ struct Lasting {
     signatures: Signatures,
     /// Of what only queries can name.
     memo: Memo,
+    /// Of HTTPS records of several regions that are not signed with the Plan. Apart, so that nobody who asks for what
+    /// is not there has them give way.
+    ahead: Memo,
+    /// Whether there are none.
+    is_wholly_ranked: bool,
     /// When signatures or keys are due to change, in seconds since 1970.
     renew_at: u32,
 }
@@ -79,9 +85,12 @@ impl Lasting {
         let (signatures, due_at) = run.finish();
         let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
         let names = Names::index(names);
+        let is_wholly_ranked = names.unranked().next().is_none();
         Self {
             counters: Counters::of(plan, &offers, previous.map(|previous| &previous.counters)),
             memo: Memo::new(names.is_signed()),
+            ahead: Memo::new(!is_wholly_ranked),
+            is_wholly_ranked,
             names,
             offers,
             signing,
@@ -165,6 +174,11 @@ impl AnswerTable {
         &self.lasting.memo
     }
 
+    /// Signatures of HTTPS records of several regions that are not signed with the Plan.
+    pub(super) fn signed_ahead(&self) -> &Memo {
+        &self.lasting.ahead
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.lasting.names
     }
@@ -173,9 +187,10 @@ impl AnswerTable {
         self.services.get(id).map(|service| &**service)
     }
 
-    /// What services answer in signed zones.
-    pub(super) fn signed_steered(&self) -> impl Iterator<Item = Steered<'_>> {
-        let nodes = self.names().signed_steered();
+    /// What services answer where HTTPS records of several regions are not signed with the Plan.
+    pub(super) fn unranked(&self) -> impl Iterator<Item = Steered<'_>> {
+        let names = (!self.lasting.is_wholly_ranked).then(|| self.names());
+        let nodes = names.into_iter().flat_map(Names::unranked);
         nodes.filter_map(|(node, id)| {
             let service = self.service(id)?;
             Some(Steered { node, id, service })
