@@ -26,6 +26,15 @@ const TOGETHER: u32 = DAY;
 /// Clocks of validators may be behind by this (RFC 6781 §4.4.2.1).
 const CLOCK_SKEW: u32 = 3_600;
 
+/// A clock that was ahead when a signature was made and is set back by more than this has it replaced: it does not hold
+/// yet, or not for validators whose clocks are behind.
+const SET_BACK: u32 = CLOCK_SKEW / 2;
+
+/// Whether what was signed at a time is of a clock that was ahead.
+pub(in crate::dns) fn is_of_the_future(signed_at: u32, now: u32) -> bool {
+    signed_at > now.saturating_add(SET_BACK)
+}
+
 /// RRSIG RDATA without the signer's name and the signature.
 const RRSIG_FIXED: usize = 18;
 
@@ -168,7 +177,10 @@ impl Signer {
         let kept = run
             .previous
             .and_then(|previous| previous.made.get(&fingerprint));
-        let lasts = |made: &&Lasting| made.expiration > self.now + REFRESH + TOGETHER;
+        let lasts = |made: &&Lasting| {
+            let is_due = made.expiration <= self.now + REFRESH + TOGETHER;
+            !is_due && !is_of_the_future(made.expiration - VALIDITY, self.now)
+        };
         // Within one run the same RRset may come twice.
         let known = run.signatures.made.get(&fingerprint).or(kept.filter(lasts));
         let made = match known {

@@ -37,7 +37,7 @@ pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
 pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
-use super::dnssec::{Memo, Signatures};
+use super::dnssec::{Memo, Signatures, is_of_the_future};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
 use crate::ids::{MemberName, ServiceId, Table};
@@ -119,9 +119,7 @@ impl AnswerTable {
     pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
         let same_plan = previous.filter(|p| Arc::ptr_eq(&p.snapshot.plan, &snapshot.plan));
         let lasting = same_plan
-            .filter(|p| {
-                p.lasting.signing.has_keys_of(signing) && signing.now() < p.lasting.renew_at
-            })
+            .filter(|p| p.lasting.signing.has_keys_of(signing) && !p.is_due(signing.now()))
             .map_or_else(
                 || {
                     let before = previous.map(|previous| &*previous.lasting);
@@ -151,10 +149,13 @@ impl AnswerTable {
         }
     }
 
-    /// When the table is due to be compiled anew although nothing was reported, in seconds since
-    /// 1970: signatures must not expire, and keys come and go at their times.
-    pub fn renew_at(&self) -> u32 {
-        self.lasting.renew_at
+    /// Whether the table is to be compiled anew although nothing was reported; `now` in seconds since 1970. Signatures
+    /// must not expire nor be of a time to come, and keys come and go at their times.
+    pub fn is_due(&self, now: u32) -> bool {
+        let Lasting {
+            signing, renew_at, ..
+        } = &*self.lasting;
+        *renew_at <= now || self.names().is_signed() && is_of_the_future(signing.now(), now)
     }
 
     /// What a service answers a client of a place; `None` for a service of another Plan.
