@@ -1,4 +1,5 @@
-//! What a query over UDP costs in memory: nothing. The whole process is counted, so that this is a binary with one test.
+//! What a query over UDP costs in memory: nothing, and what the cryptographic library takes where a name has to be
+//! signed. The whole process is counted, so that this is a binary with one test.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,17 +13,16 @@ mod dns_support;
 use std::alloc::System;
 use std::fmt::Write as _;
 use std::net::UdpSocket;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair};
 use dns_support::message;
-use meridian::config::load_text;
-use meridian::config::plan::{Plan, SigningAlgorithm};
+use dns_support::plan::{clients, read, signing};
 use meridian::control::World;
-use meridian::dns::{Key, Live, RateLimiter, Signing, Times, ZoneKeys, bind, serve_udp};
-use meridian::geo::{ClientMap, Database};
+use meridian::dns::{Live, RateLimiter, bind, serve_udp};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -55,11 +55,12 @@ services:
 zones:
   example.com: { nameservers: { ns1: [192.0.2.53] }, records: RECORDS }
   example.org: { nameservers: { ns1: [192.0.2.53] }, dnssec: { keys: keys }, records: RECORDS }
+  example.info: { nameservers: { ns1: [192.0.2.53] }, dnssec: { algorithm: ed25519, keys: keys }, records: RECORDS }
 "
     .to_owned();
     let long = "x".repeat(250);
     let mut records = "{ mail: { A: [192.0.2.25], AAAA: ['2001:db8::25'] }, alias: { CNAME: mail }, sub: { NS: [ns.sub] }, \
-         ns.sub: { A: [192.0.2.99] }, '*.wild': { TXT: [wild] }, steered: { service: www }, long: { TXT: ["
+         ns.sub: { A: [192.0.2.99] }, '*.wild': { TXT: [wild] }, steered: { service: www }, '*.steered': { service: www }, long: { TXT: ["
         .to_owned();
     for number in 0..8 {
         write!(records, "'{number}{long}', ").unwrap();
@@ -70,18 +71,10 @@ zones:
 }
 
 fn live() -> Live {
-    let plan: Plan = match load_text("allocations.yaml", &yaml(), &|_| None) {
-        Ok(loaded) => loaded.plan,
-        Err(problems) => panic!("{problems}"),
-    };
-    let plan = Arc::new(plan);
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/city.mmdb");
-    let clients = ClientMap::compile(&plan, &Database::open(&file).unwrap());
-    let (snapshot, _) = World::new(Arc::clone(&plan), Arc::new(clients)).snapshot(0);
-    let (key, _) = Key::generate(SigningAlgorithm::EcdsaP256Sha256, Times::default()).unwrap();
-    let keys = Some(Arc::new(ZoneKeys { keys: vec![key] }));
-    let signing = Signing::new(Arc::new([None, keys]), 1_800_000_000);
-    Live::compile(Arc::new(snapshot), &signing, None)
+    let plan = Arc::new(read(&yaml()));
+    let clients = Arc::new(clients(&plan));
+    let (snapshot, _) = World::new(Arc::clone(&plan), clients).snapshot(0);
+    Live::compile(Arc::new(snapshot), &signing(&plan), None)
 }
 
 /// A question with an OPT record: its flags and options.
@@ -226,6 +219,40 @@ impl Drop for Served {
     }
 }
 
+/// What only queries can name in a signed zone: names that do not exist, a long one among them, a wildcard's records and
+/// their denial, and what a service answers at a wildcard.
+fn signed_when_asked_for(zone: &str, number: u16) -> [Vec<u8>; 5] {
+    let signed = |name: &str, qtype| with_opt(asks(name, qtype), DNSSEC_OK, &[]);
+    let label = "m".repeat(63);
+    // 255 bytes on the wire.
+    let longest = format!(
+        "{number:0>63}.{label}.{label}.{}.{zone}",
+        &label[zone.len() + 3..]
+    );
+    [
+        signed(&format!("missing{number}.{zone}"), A),
+        signed(&longest, A),
+        signed(&format!("any{number}.wild.{zone}"), TXT),
+        signed(&format!("none{number}.wild.{zone}"), A),
+        signed(&format!("any{number}.steered.{zone}"), HTTPS),
+    ]
+}
+
+/// Allocations of the library for a signature alone.
+fn allocated_by_the_library(zone: &str) -> usize {
+    let (message, random) = ([7; 300], SystemRandom::new());
+    let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+    let ed25519 = Ed25519KeyPair::generate().unwrap();
+    let sign = || match zone {
+        "example.org" => drop(p256.sign(&random, &message).unwrap()),
+        _ => drop(ed25519.sign(&message)),
+    };
+    sign();
+    let counted = Region::new(ALLOCATOR);
+    sign();
+    counted.change().allocations
+}
+
 #[test]
 fn a_query_over_udp_allocates_nothing() {
     // What a message that is no query adds: one that nobody answers, before one that is.
@@ -245,10 +272,19 @@ fn a_query_over_udp_allocates_nothing() {
             let allocated = (change.allocations, change.reallocations);
             assert_eq!(allocated, (0, 0), "{what}, {address}");
         }
-        // The same, where something has to be kept, is seen: a name that is signed for the first time.
-        let unknown = with_opt(asks("nothing.example.org", A), DNSSEC_OK, &[]);
-        let counted = Region::new(ALLOCATOR);
-        served.ask(&unknown);
-        assert!(counted.change().allocations > 0);
+        // Where something has to be signed first, the library that signs allocates, and nobody else does.
+        for zone in ["example.org", "example.info"] {
+            let of_library = allocated_by_the_library(zone);
+            assert!(of_library > 0, "that is seen");
+            for number in 0..TIMES {
+                for question in signed_when_asked_for(zone, number) {
+                    let counted = Region::new(ALLOCATOR);
+                    let answer = served.ask(&question);
+                    assert!(answer[7] + answer[9] > 1, "it is signed");
+                    let allocated = counted.change().allocations;
+                    assert_eq!(allocated, of_library, "{question:?}, {address}");
+                }
+            }
+        }
     }
 }

@@ -193,6 +193,39 @@ fn a_client_that_does_not_read_costs_little_and_is_cut_off_after_5_s() {
         left.retain_mut(|stream| !is_cut_off(stream));
         left.is_empty()
     }));
+    let tcp = |reason| {
+        let labels = ["transport=\"tcp\"", reason];
+        edge.counted("meridian_dns_dropped_total", &labels)
+    };
+    assert!(wait_until(|| tcp("reason=\"unsent\"") >= 16));
     let took = (SystemTime::UNIX_EPOCH.elapsed().unwrap() - began).as_secs_f64();
     assert!((4.5..10.0).contains(&took), "{took} s");
+}
+
+#[test]
+fn what_a_connection_does_not_finish_is_counted() {
+    let edge =
+        Edge::start(&yaml("edge", "").replace("listen: {", "listen: { dns_tls: ['127.0.0.1:0'],"));
+    let counted = |transport: &str, reason: &str| {
+        let labels = [
+            format!("transport=\"{transport}\""),
+            format!("reason=\"{reason}\""),
+        ];
+        edge.counted(
+            "meridian_dns_dropped_total",
+            &labels.each_ref().map(|l| &**l),
+        )
+    };
+    let say = |protocol: &str, words: &[u8]| {
+        let mut stream = TcpStream::connect(edge.address(protocol)).unwrap();
+        stream.write_all(words).unwrap();
+    };
+    // A connection that says nothing leaves nothing out.
+    say("dns", b"");
+    say("dns", b"\x00\x20half of it");
+    say("dns_tls", b"GET / HTTP/1.0\r\n\r\n");
+    assert!(wait_until(|| {
+        counted("tcp", "incomplete") == 1 && counted("tls", "handshake") == 1
+    }));
+    assert_eq!(counted("tls", "incomplete"), 0);
 }

@@ -13,7 +13,7 @@ mod support;
 use std::net::TcpListener;
 
 use meridian::config::load_text;
-use support::{Edge, wait_until};
+use support::{Edge, meridian, run, wait_until};
 
 /// Three regions by priority, whose health checks connect to `port`. Nobody listens at the third.
 fn yaml(port: u16) -> String {
@@ -217,4 +217,50 @@ zones:
         "example.com. has this ",
     );
     check("lb.example.net", "", "fine");
+}
+
+#[test]
+fn the_ttl_shrinks_while_a_region_may_soon_flip_and_explain_says_it() {
+    let near = listener("127.0.11.1", 0);
+    let port = near.local_addr().unwrap().port();
+    let _far = listener("127.0.12.1", port);
+    // Sixty failures to go, one a second: less than a minute from the first one on.
+    let edge = Edge::start(
+        &yaml(port)
+            .replace(
+                "recheck_interval: 100ms, failure_threshold: 2",
+                "recheck_interval: 1s, failure_threshold: 60",
+            )
+            .replace(
+                "regions: [near, far.away, down]",
+                "regions: [near, far.away]\n    dns: { ttl: 2m, ttl_min: 10s }",
+            ),
+    );
+    let in_answer = || -> u32 {
+        let lines = answer(&edge, "www.example.com A");
+        lines[0].split(' ').nth(1).unwrap().parse().unwrap()
+    };
+    let in_explain = || -> u32 {
+        let words = [
+            "explain",
+            "www.example.com",
+            "--client",
+            "192.0.2.1",
+            "--json",
+            "--admin",
+        ];
+        let admin = format!("http://{}", edge.address("admin"));
+        let said = run(meridian().args(words).arg(admin)).stdout;
+        let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
+        u32::try_from(said["ttl"].as_u64().unwrap()).unwrap()
+    };
+    assert!(wait_until(|| (in_answer(), in_explain()) == (120, 120)));
+    drop(near);
+    // From here on it falls second by second, so that what is asked first is never less than what is asked next.
+    assert!(wait_until(|| in_answer() < 60));
+    let (first, then, last) = (in_answer(), in_explain(), in_answer());
+    assert!(
+        60 > first && first >= then && then >= last && last >= 10,
+        "{first}, {then}, {last}"
+    );
 }

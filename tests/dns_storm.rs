@@ -272,6 +272,14 @@ fn who_asks_properly_is_answered_in_a_storm_of_malformed_messages() {
         storm + asked,
         full()
     );
+    let udp = ["transport=\"udp\"", "reason=\"queue\""];
+    let counted = || edge.counted("meridian_dns_dropped_total", &udp);
+    assert!(
+        wait_until(|| counted() == full()),
+        "{} of {}",
+        counted(),
+        full()
+    );
     for transport in ["udp", "tcp"] {
         let adds_up = || {
             let (received, accounted) = accounts(&edge, transport);

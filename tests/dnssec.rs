@@ -321,3 +321,27 @@ fn the_ds_of_a_zone_that_is_here_too_is_its_parents() {
         "{soa}"
     );
 }
+
+#[test]
+fn check_warns_of_more_orders_of_regions_than_are_signed_ahead() {
+    let check = |regions: usize| {
+        let region = |number| format!("  r{number}: {{ addresses: [192.0.2.{number}] }}\n");
+        let regions: String = (0..regions).map(region).collect();
+        let yaml = format!(
+            "regions:\n{regions}services: {{ www: {{ hosts: [www.example.com] }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}, dnssec: {{ keys: keys }} }} }}
+"
+        );
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("edge.yaml");
+        std::fs::write(&config, yaml).unwrap();
+        let output = run(meridian().arg("check").arg("--config").arg(config));
+        assert!(output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!check(51).contains("in signed zones"));
+    let told = check(52);
+    let place = "edge.yaml:55:";
+    let says = "in 135252 orders for all names together: 131072 of them are signed when the";
+    assert!(told.contains(place) && told.contains(says), "{told}");
+}

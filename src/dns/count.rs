@@ -34,6 +34,8 @@ pub(super) struct Counters {
     slipped: Counter,
     panicked: Counter,
     unsent: Counter,
+    incomplete: Counter,
+    handshake: Counter,
     refused_connections: Counter,
 }
 
@@ -63,6 +65,8 @@ impl Counters {
             slipped: counter!("meridian_dns_slipped_total", "transport" => label),
             panicked: dropped("panic"),
             unsent: dropped("unsent"),
+            incomplete: dropped("incomplete"),
+            handshake: dropped("handshake"),
             refused_connections: counter!(
                 "meridian_dns_refused_connections_total",
                 "transport" => label,
@@ -171,9 +175,19 @@ impl Counters {
         }
     }
 
-    /// A response that the network did not take.
-    pub(super) fn unsent(&self) {
-        self.unsent.increment(1);
+    /// Responses that the network or their client did not take.
+    pub(super) fn unsent(&self, responses: u64) {
+        self.unsent.increment(responses);
+    }
+
+    /// A message whose rest did not come.
+    pub(super) fn incomplete(&self) {
+        self.incomplete.increment(1);
+    }
+
+    /// A connection that did not come to TLS.
+    pub(super) fn failed_handshake(&self) {
+        self.handshake.increment(1);
     }
 
     /// A connection over one of the bounds.

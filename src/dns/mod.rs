@@ -7,7 +7,7 @@
 //!
 //! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `plain`
 //! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
-//! `count` the metrics · `samples` where clients are sent.
+//! `count` and `overflow` the metrics · `samples` where clients are sent.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ mod cookie;
 mod count;
 mod dnssec;
 mod lookup;
+mod overflow;
 mod plain;
 mod presign;
 mod proof;
@@ -32,11 +33,14 @@ pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};
 pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
-pub use presign::presign;
+pub use overflow::Queues;
+pub use presign::{presign, presign_at_once};
 pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
 pub use samples::{Sample, Samples};
-pub use table::{AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name};
+pub use table::{
+    AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name, too_many_rankings,
+};
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
 

@@ -1,10 +1,10 @@
-//! Signs the HTTPS RRsets of several regions that are not signed with the Plan, as soon as a table that can answer
-//! them is published.
+//! Signs the HTTPS RRsets of several regions that are not signed with the Plan, when a table that can answer them is
+//! about to be published.
 //!
 //! Such an RRset follows from a ranking (RFC 9460 §2.4.1). Where a Plan has more of them than are signed with it,
-//! those that a snapshot can give are signed here. That takes longer than a change of health may take to reach
-//! those who ask: the table is in force at once, and whoever asks before its turn has it signed then. Writes
-//! nothing but the memo.
+//! those that a snapshot can give and the one before could not are signed here: some before it is published, which
+//! are all that a few services need, and more of them beside those who answer. Whoever asks before the turn of what
+//! it is answered has that signed then. Writes nothing but the memo of these.
 
 use std::collections::HashSet;
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,6 +22,18 @@ use super::table::{Ahead, Choice, Chosen, Steered, SteeredService};
 /// are asked for.
 const MOST: usize = 8_192;
 
+/// As many as are signed before a table is published: at 14 µs each they hold back a change of health for as long as
+/// a change of 10,000 services may take.
+const MOST_AT_ONCE: usize = 1_024;
+
+/// Signs what services answer that `previous`, which is published, answers otherwise, as far as there is time for it
+/// before `live` is too. Returns how many RRsets it was.
+pub fn presign_at_once(live: &Live, previous: &Live) -> usize {
+    let mut presigner = Presigner::new(live);
+    presigner.sign_all(Some(previous), MOST_AT_ONCE, || true);
+    presigner.signed
+}
+
 /// Signs what services answer that `previous` answered otherwise, for as long as `is_wanted`. Returns
 /// how many RRsets it was; `None` if it did not come to its end.
 pub fn presign(
@@ -29,30 +41,9 @@ pub fn presign(
     previous: Option<&Live>,
     is_wanted: impl Fn() -> bool,
 ) -> Option<usize> {
-    let mut presigner = Presigner {
-        live,
-        out: Vec::new(),
-        signed: 0,
-    };
-    for steered in live.answers.signed_steered() {
-        if previous.is_some_and(|previous| live.answers.answers_as(&previous.answers, steered.id)) {
-            continue;
-        }
-        let proofs = steered.node.proofs();
-        if proofs.is_some_and(|proofs| proofs.steered.is_ranked()) {
-            continue;
-        }
-        for (chosen, choice) in rankings(steered.service) {
-            if !is_wanted() {
-                return None;
-            }
-            presigner.sign(&steered, chosen, &choice);
-        }
-        if presigner.signed >= MOST {
-            break;
-        }
-    }
-    Some(presigner.signed)
+    let mut presigner = Presigner::new(live);
+    let is_done = presigner.sign_all(previous, MOST, is_wanted);
+    is_done.then_some(presigner.signed)
 }
 
 /// Every different RRset of a service, whatever the place. What is drawn for each query is not known
@@ -61,8 +52,7 @@ fn rankings(service: &SteeredService) -> impl Iterator<Item = (Chosen, Choice)> 
     let mut known = HashSet::new();
     service.choices().filter_map(move |choice| {
         let chosen = choice.https_of_several()?;
-        let behind: Vec<usize> = choice.alternatives().collect();
-        let is_new = known.insert((chosen.member(), behind));
+        let is_new = known.insert(choice.ranking(chosen, 0)?);
         is_new.then_some((chosen, *choice))
     })
 }
@@ -74,7 +64,40 @@ struct Presigner<'a> {
     signed: usize,
 }
 
-impl Presigner<'_> {
+impl<'a> Presigner<'a> {
+    fn new(live: &'a Live) -> Self {
+        Self {
+            live,
+            out: Vec::new(),
+            signed: 0,
+        }
+    }
+
+    /// `false` if it was no longer wanted.
+    fn sign_all(
+        &mut self,
+        previous: Option<&Live>,
+        most: usize,
+        is_wanted: impl Fn() -> bool,
+    ) -> bool {
+        let answers = &self.live.answers;
+        let is_new = |steered: &Steered<'_>| {
+            !previous.is_some_and(|previous| answers.answers_as(&previous.answers, steered.id))
+        };
+        for steered in answers.unranked().filter(is_new) {
+            for (chosen, choice) in rankings(steered.service) {
+                if self.signed >= most {
+                    return true;
+                }
+                if !is_wanted() {
+                    return false;
+                }
+                self.sign(&steered, chosen, &choice);
+            }
+        }
+        true
+    }
+
     fn sign(&mut self, steered: &Steered<'_>, chosen: Chosen, choice: &Choice) {
         let dnssec_ok = Edns {
             dnssec_ok: true,
@@ -111,74 +134,65 @@ mod tests {
     use std::fmt::Write as _;
     use std::sync::Arc;
 
-    use super::super::testing::{plan, snapshot};
-    use super::super::{Arrival, Key, Outcome, Pace, Signing, Times, Transport, ZoneKeys, respond};
+    use super::super::testing::{clients, plan, read, signing, snapshot};
+    use super::super::tests::exchange::{query, respond_both_ways, with_do};
+    use super::super::{Arrival, Outcome, Transport};
     use super::*;
-    use crate::config::load_text;
-    use crate::config::plan::{Plan, SigningAlgorithm};
+    use crate::config::plan::Plan;
     use crate::health::Health;
     use crate::ids::{Id, ServiceId};
     use crate::steering::{Draw, MemberState};
 
-    fn signing() -> Signing {
-        let (key, _) = Key::generate(SigningAlgorithm::Ed25519, Times::default()).unwrap();
-        let keys = Arc::new(ZoneKeys { keys: vec![key] });
-        Signing::new(Arc::new([Some(keys), None]), 1_800_000_000)
-    }
-
-    /// Services that have so many regions by priority, and so many names each.
-    fn plan_of(regions: usize, services: usize, names: usize) -> Arc<Plan> {
-        let mut yaml = "regions:\n".to_owned();
+    /// Services that have so many regions, far from each other, and so many names each.
+    fn plan_of(policy: &str, regions: usize, services: usize, names: usize) -> Arc<Plan> {
+        let (mut networks, mut yaml) = (String::new(), "regions:\n".to_owned());
         for region in 0..regions {
-            writeln!(yaml, "  r{region}: {{ addresses: [192.0.2.{region}] }}").unwrap();
-        }
-        yaml.push_str("services:\n");
-        for service in 0..services {
-            let hosts: Vec<String> = (0..names)
-                .map(|name| format!("n{name}.s{service}.example.com"))
-                .collect();
-            let hosts = hosts.join(", ");
+            let location = format!("location: [{}, {}]", region, 3 * region);
             writeln!(
                 yaml,
-                "  s{service}: {{ hosts: [{hosts}], steering: {{ policy: priority }} }}"
+                "  r{region}: {{ {location}, addresses: [192.0.2.{region}] }}"
             )
             .unwrap();
+            write!(networks, "10.{region}.0.0/16: r{region}, ").unwrap();
         }
-        yaml.push_str("zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, dnssec: { keys: keys } } }\n");
-        match load_text("presign.yaml", &yaml, &|_| None) {
-            Ok(loaded) => Arc::new(loaded.plan),
-            Err(problems) => panic!("{problems}"),
+        writeln!(yaml, "geo: {{ networks: {{ {networks} }} }}\nservices:").unwrap();
+        for service in 0..services {
+            let hosts = (0..names).map(|name| format!("n{name}.s{service}.example.com"));
+            let hosts = hosts.collect::<Vec<_>>().join(", ");
+            let steering = format!("steering: {{ policy: {policy} }}");
+            writeln!(yaml, "  s{service}: {{ hosts: [{hosts}], {steering} }}").unwrap();
         }
+        yaml.push_str(
+            "zones:\n  example.com:\n    nameservers: { ns1: [192.0.2.53] }\n    dnssec: { algorithm: ed25519, keys: keys }\n",
+        );
+        Arc::new(read(&yaml))
     }
 
     fn live_of(plan: &Arc<Plan>, change: impl Fn(ServiceId, &mut MemberState)) -> Live {
-        let snapshot = snapshot(Arc::clone(plan), change);
-        Live::compile(Arc::new(snapshot), &signing(), None)
+        let mut snapshot = snapshot(Arc::clone(plan), change);
+        snapshot.clients = Arc::new(clients(plan));
+        Live::compile(Arc::new(snapshot), &signing(plan), None)
     }
 
-    /// Asks for HTTPS records with DO set. Returns how many records the answer has.
+    /// Asks for HTTPS records and their signatures. Returns how many records the answer has.
     fn ask(live: &Live, name: &str, draw: u64) -> u8 {
-        let mut question = b"\x00\x01\x00\x00\x00\x01\x00\x00\x00\x00\x00\x01".to_vec();
-        for label in name.split('.') {
-            question.push(u8::try_from(label.len()).unwrap());
-            question.extend(label.as_bytes());
-        }
-        question.extend(b"\x00\x00\x41\x00\x01\x00\x00\x29\x04\xd0\x00\x00\x80\x00\x00\x00");
+        let asks = with_do(query(name, "HTTPS"), &[]);
         let arrival = Arrival {
             peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
             transport: Transport::Udp,
             draw: Draw(draw << 32 | draw),
             unix_secs: 1_800_000_000,
         };
-        let mut out = Vec::new();
-        let outcome = respond(live, &question, arrival, || Pace::Whole, &mut out);
+        let (outcome, out) = respond_both_ways(live, &asks, arrival);
         assert!(matches!(outcome, Outcome::Answered { .. }));
         out[7]
     }
 
     #[test]
     fn whatever_is_up_or_drawn_no_query_has_https_records_signed() {
-        let plan = Arc::new(plan());
+        let mut plan = plan();
+        plan.zones[0].dnssec = plan_of("priority", 1, 1, 1).zones[0].dnssec.clone();
+        let plan = Arc::new(plan);
         for down in 0..8_usize {
             let live = live_of(&plan, |_, member| {
                 if down >> member.region.index() & 1 == 1 {
@@ -194,7 +208,7 @@ mod tests {
                     assert_eq!(records, expected + 1, "{name}, {down:03b}");
                 }
             }
-            assert_eq!(live.answers.memo().len(), 0);
+            assert_eq!(signed_later(&live), 0);
             assert_eq!(
                 presign(&live, None, || true),
                 Some(0),
@@ -203,55 +217,73 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_service_of_32_regions_is_signed_with_the_plan_and_one_of_33_once_a_table_needs_it() {
-        let name = "n0.s0.example.com";
-        let live = live_of(&plan_of(32, 1, 1), |_, _| {});
-        assert_eq!(presign(&live, None, || true), Some(0));
-        assert_eq!(ask(&live, name, 0), 4);
-        assert_eq!(live.answers.memo().len(), 0);
-        let live = live_of(&plan_of(33, 1, 1), |_, _| {});
-        assert_eq!(presign(&live, None, || true), Some(1));
-        assert_eq!(live.answers.memo().len(), 1);
-        assert_eq!(ask(&live, name, 0), 4);
-        assert_eq!(
-            live.answers.memo().len(),
-            1,
-            "nothing is signed for whoever asks"
-        );
+    /// How many RRsets were not signed with the Plan.
+    fn signed_later(live: &Live) -> usize {
+        live.answers.memo().len() + live.answers.signed_ahead().len()
     }
 
     #[test]
-    fn what_did_not_change_is_not_signed_again() {
-        let (plan, signing) = (plan_of(33, 2, 1), signing());
-        let calm = Live::compile(Arc::new(snapshot(plan.clone(), |_, _| {})), &signing, None);
-        assert_eq!(presign(&calm, None, || true), Some(2));
-        let later = |change: fn(ServiceId, &mut MemberState)| {
+    fn a_service_of_52_regions_is_signed_when_a_table_needs_it() {
+        let name = "n0.s0.example.com";
+        let live = live_of(&plan_of("priority", 52, 1, 1), |_, _| {});
+        assert_eq!(presign(&live, None, || true), Some(1));
+        assert_eq!(signed_later(&live), 1);
+        assert_eq!(ask(&live, name, 0), 4);
+        assert_eq!(signed_later(&live), 1, "nothing is signed for whoever asks");
+        for number in 0..100 {
+            ask(&live, &format!("x{number}.example.com"), 0);
+        }
+        assert_eq!(live.answers.memo().len(), 100);
+        assert_eq!(
+            live.answers.signed_ahead().len(),
+            1,
+            "it has a place of its own"
+        );
+    }
+
+    /// What a change of one service's first region has signed, of two services.
+    fn signed_after(change: fn(ServiceId, &mut MemberState)) -> [usize; 2] {
+        let plan = plan_of("priority", 52, 2, 1);
+        let (signing, clients) = (signing(&plan), Arc::new(clients(&plan)));
+        let live = |change: fn(ServiceId, &mut MemberState), before: Option<&Live>| {
             let mut snapshot = snapshot(plan.clone(), change);
-            snapshot.clients = calm.snapshot.clients.clone();
-            let live = Live::compile(Arc::new(snapshot), &signing, Some(&calm));
-            presign(&live, Some(&calm), || true)
+            snapshot.clients = clients.clone();
+            Live::compile(Arc::new(snapshot), &signing, before)
         };
-        assert_eq!(later(|_, _| {}), Some(0));
-        let again = later(|service, member| {
+        let calm = live(|_, _| {}, None);
+        assert_eq!(presign(&calm, None, || true), Some(2));
+        let live = live(change, Some(&calm));
+        let at_once = presign_at_once(&live, &calm);
+        assert_eq!(ask(&live, "n0.s0.example.com", 0), 4);
+        assert_eq!(ask(&live, "n0.s1.example.com", 0), 4);
+        [at_once, signed_later(&live)]
+    }
+
+    #[test]
+    fn what_changed_is_signed_before_the_table_is_published_and_nothing_else_is() {
+        assert_eq!(signed_after(|_, _| {}), [0, 2]);
+        let one_is_down = signed_after(|service, member| {
             if service == Id::at(0) && member.region == Id::at(0) {
                 member.health = Health::Unhealthy;
             }
         });
-        assert_eq!(again, Some(1));
+        assert_eq!(one_is_down, [1, 3]);
     }
 
     #[test]
-    fn of_more_than_8192_the_rest_is_left_to_those_who_ask() {
-        // Each has 4 × 3² of them, and 910 names fit into what is signed with the Plan.
-        let live = live_of(&plan_of(4, 1, 910 + MOST + 1), |_, _| {});
+    fn of_more_than_8192_the_rest_is_left_to_those_who_ask_and_1024_are_signed_at_once() {
+        // Each name has one for whoever is at each of 52 regions, and far too many orders to sign with the Plan.
+        let plan = plan_of("geo", 52, 1, MOST / 52 + 1);
+        let live = live_of(&plan, |_, _| {});
+        let before = live_of(&plan_of("priority", 1, 1, 1), |_, _| {});
+        assert_eq!(presign_at_once(&live, &before), MOST_AT_ONCE);
         assert_eq!(presign(&live, None, || true), Some(MOST));
     }
 
     #[test]
     fn a_newer_table_ends_the_work_on_an_older_one() {
-        let live = live_of(&plan_of(33, 1, 1), |_, _| {});
+        let live = live_of(&plan_of("priority", 52, 1, 1), |_, _| {});
         assert_eq!(presign(&live, None, || false), None);
-        assert_eq!(live.answers.memo().len(), 0);
+        assert_eq!(signed_later(&live), 0);
     }
 }

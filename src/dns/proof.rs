@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 
 use super::codec::code::{Rcode, rtype};
 use super::codec::reply::{Fixed, Section};
-use super::dnssec::{LONGEST_KEPT, ToSign, nsec};
+use super::dnssec::{Memo, Tag, ToSign, nsec};
 use super::lookup::{Hit, Search, Sought, Source, Step};
 use super::table::{
     ALIAS_TYPES, Denials, HttpsData, Node, Proofs, Ranking, RrSet, SteeredSignatures, ZoneFacts,
@@ -24,7 +24,7 @@ struct Unsigned<'r> {
     /// As the zone has it, and as the response says.
     original_ttl: u32,
     ttl: u32,
-    rdata: SmallVec<[&'r [u8]; 8]>,
+    rdata: SmallVec<[&'r [u8]; 32]>,
 }
 
 impl<'r> Unsigned<'r> {
@@ -49,19 +49,11 @@ impl<'r> Unsigned<'r> {
         }
     }
 
-    /// All that its signatures depend on.
-    fn fingerprint(&self, zone: &ZoneFacts, owner: &[u8]) -> SmallVec<[u8; LONGEST_KEPT]> {
-        let mut bytes = SmallVec::new();
-        bytes.extend_from_slice(&self.rtype.to_be_bytes());
-        bytes.extend_from_slice(&self.original_ttl.to_be_bytes());
-        for part in [&*zone.apex, owner] {
-            bytes.extend_from_slice(part);
-        }
-        for rdata in &self.rdata {
-            bytes.extend_from_slice(&rdata.len().to_be_bytes());
-            bytes.extend_from_slice(rdata);
-        }
-        bytes
+    /// For all that its signatures depend on.
+    fn tag(&self, memo: &Memo, zone: &ZoneFacts, owner: &[u8]) -> Tag {
+        let (rtype, ttl) = (self.rtype.to_be_bytes(), self.original_ttl.to_be_bytes());
+        let fixed = [&rtype[..], &ttl, &zone.apex, owner];
+        memo.tag(fixed.into_iter().chain(self.rdata.iter().copied()))
     }
 }
 
@@ -141,7 +133,12 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
         let mut what = Unsigned::of(section, first, ttl);
         what.rdata.extend(behind.iter().map(|rdata| &**rdata));
-        self.sign(hit.sought, self.zone_of(hit.node), &what);
+        let (answers, zone) = (&self.live.answers, self.zone_of(hit.node));
+        let memo = match hit.source {
+            Source::Own => answers.signed_ahead(),
+            Source::Wildcard => answers.memo(),
+        };
+        self.sign_once(memo, hit.sought, zone, &what);
     }
 
     /// The NSEC of a name that is another name, to whoever asks for it.
@@ -259,6 +256,16 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// Signs what the table could not.
     fn sign(&mut self, sought: &Sought<'_>, zone: Option<&'a ZoneFacts>, what: &Unsigned<'_>) {
+        self.sign_once(self.live.answers.memo(), sought, zone, what);
+    }
+
+    fn sign_once(
+        &mut self,
+        memo: &Memo,
+        sought: &Sought<'_>,
+        zone: Option<&'a ZoneFacts>,
+        what: &Unsigned<'_>,
+    ) {
         let Some(zone) = zone else { return };
         let Some(signer) = &zone.signer else { return };
         let owner = sought.name;
@@ -267,15 +274,13 @@ impl<'a> Search<'a, '_, '_, '_> {
             rtype: what.rtype,
             original_ttl: what.original_ttl,
         };
-        let of = what.fingerprint(zone, owner);
-        let kept = self.live.answers.memo().signatures(&of, || {
-            let rdata = what.rdata.iter().copied();
-            signer.sign_online(set, rdata).collect()
+        let made = memo.signatures(what.tag(memo, zone, owner), || {
+            signer.sign_online(set, what.rdata.iter().copied())
         });
         let fixed = Fixed::internet(rtype::RRSIG, what.ttl);
-        for rrsig in &kept.rrsigs {
-            self.reply
-                .record(what.section, sought.owner, fixed, &[rrsig]);
+        for (head, signature) in signer.heads(set).zip(made.iter().flatten()) {
+            let rdata = [&head[..], signature];
+            self.reply.record(what.section, sought.owner, fixed, &rdata);
         }
     }
 }

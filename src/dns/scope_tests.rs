@@ -11,10 +11,9 @@ use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
-use super::testing::snapshot;
+use super::testing::{read, snapshot};
 use super::tests::exchange::respond_both_ways;
 use super::{Arrival, Live, Outcome, Signing, Transport};
-use crate::config::load_text;
 use crate::config::plan::{ClientMatch, Plan, Service};
 use crate::earth::Country;
 use crate::geo::{ClientMap, Database};
@@ -120,10 +119,7 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
 ",
             self.policy
         );
-        match load_text("scopes.yaml", &yaml, &|_| None) {
-            Ok(loaded) => loaded.plan,
-            Err(problems) => panic!("{problems}\n{yaml}"),
-        }
+        read(&yaml)
     }
 
     /// The ranking that overrides and residency choose from.

@@ -77,8 +77,9 @@ pub async fn serve_tls(
         let acceptor = TlsAcceptor::from(tls.load_full());
         async move {
             let patience = shared.handshake_timeout();
-            if let Ok(Ok(stream)) = timeout(patience, acceptor.accept(stream)).await {
-                shared.converse(stream, peer).await;
+            match timeout(patience, acceptor.accept(stream)).await {
+                Ok(Ok(stream)) => shared.converse(stream, peer).await,
+                Ok(Err(_)) | Err(_) => shared.counters.failed_handshake(),
             }
         }
     })
@@ -160,16 +161,17 @@ impl Shared {
     /// Answers a connection's messages in their order, until either side has enough.
     async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
         let mut input = BytesMut::with_capacity(4096);
-        let mut output = Vec::new();
+        let mut output = Output::default();
         let mut response = Vec::new();
         loop {
             let goes_on = self.answer_all(&mut input, &mut output, &mut response, peer);
-            if !output.is_empty() {
-                let written = timeout(WRITE, stream.write_all(&output)).await;
-                output.clear();
+            if !output.bytes.is_empty() {
+                let written = timeout(WRITE, stream.write_all(&output.bytes)).await;
                 if !matches!(written, Ok(Ok(()))) {
+                    self.counters.unsent(output.responses);
                     return;
                 }
+                output.clear();
             }
             match goes_on {
                 Next::Read if !self.read_message(&mut stream, &mut input).await => break,
@@ -185,7 +187,7 @@ impl Shared {
     fn answer_all(
         &self,
         input: &mut BytesMut,
-        output: &mut Vec<u8>,
+        output: &mut Output,
         response: &mut Vec<u8>,
         peer: IpAddr,
     ) -> Next {
@@ -217,10 +219,8 @@ impl Shared {
             if !is_answered {
                 return Next::Close;
             }
-            let length = u16::try_from(response.len()).unwrap_or(u16::MAX);
-            output.extend_from_slice(&length.to_be_bytes());
-            output.extend_from_slice(response);
-            if output.len() >= WRITE_BUFFER {
+            output.append(response);
+            if output.bytes.len() >= WRITE_BUFFER {
                 return Next::Answer;
             }
         }
@@ -245,10 +245,32 @@ impl Shared {
         while whole_message(input).is_none() {
             let more = timeout_at(deadline, stream.read_buf(input)).await;
             if !matches!(more, Ok(Ok(count)) if count > 0) {
+                self.counters.incomplete();
                 return false;
             }
         }
         true
+    }
+}
+
+/// Responses that wait to be written.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    responses: u64,
+}
+
+impl Output {
+    fn append(&mut self, response: &[u8]) {
+        let length = u16::try_from(response.len()).unwrap_or(u16::MAX);
+        self.bytes.extend_from_slice(&length.to_be_bytes());
+        self.bytes.extend_from_slice(response);
+        self.responses += 1;
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.responses = 0;
     }
 }
 

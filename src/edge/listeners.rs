@@ -371,6 +371,10 @@ fn serve(socket: Socket, serving: &Serving, stop: &CancellationToken) {
     } = serving;
     match socket {
         Socket::Dns(sockets) => {
+            match dns::Queues::of(&sockets.udp) {
+                Ok(queues) => drop(tasks.spawn(queues.watch(stop.clone()))),
+                Err(error) => tracing::warn!(%error, "what DNS drops is not all counted"),
+            }
             for (core, udp) in sockets.udp.into_iter().enumerate() {
                 let (live, limiter) = (live.clone(), rate_limiter.clone());
                 if let Err(error) = dns::serve_udp(udp, core, live, limiter, tasks, stop.clone()) {

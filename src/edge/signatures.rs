@@ -15,9 +15,9 @@ use crate::dns::{Live, presign};
 /// How often it is looked whether signatures are due: a key takes effect this late at most.
 const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 
-/// Has DNS answers compiled anew when signatures or keys are due (RFC 6781 §4.4.2).
+/// Has DNS answers compiled anew when signatures or keys are due (RFC 6781 §4.4.2), or the clock was set back.
 pub(super) async fn renew(control: Control, dns: Arc<ArcSwap<Live>>, stop: CancellationToken) {
-    let is_due = || dns.load().answers.renew_at() <= clock::unix_secs();
+    let is_due = || dns.load().answers.is_due(clock::unix_secs());
     whenever(is_due, || control.republish(), stop).await;
 }
 

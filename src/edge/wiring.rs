@@ -84,11 +84,10 @@ impl Wiring {
         let keys = materials.zone_keys.clone();
         let mut last: Option<Arc<Snapshot>> = None;
         let publish = move |snapshot: Arc<Snapshot>| {
-            let live = dns::Live::compile(
-                snapshot.clone(),
-                &dns::Signing::new(keys.clone(), clock::unix_secs()),
-                Some(&dns.load()),
-            );
+            let before = dns.load_full();
+            let signing = dns::Signing::new(keys.clone(), clock::unix_secs());
+            let live = dns::Live::compile(snapshot.clone(), &signing, Some(&before));
+            dns::presign_at_once(&live, &before);
             let old_dns = dns.swap(Arc::new(live));
             published.notify_one();
             let mut old_proxy = None;

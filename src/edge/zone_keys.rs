@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
-use crate::dns::{KeyFileError, ZoneKeys, create_keys, load_keys};
+use crate::dns::{KeyFileError, ZoneKeys, create_keys, load_keys, too_many_rankings};
 
 /// What happens to a zone that is to be signed and has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,11 +40,23 @@ pub(super) fn load_all_keys(
         }
     });
     let keys: AllKeys = keys.collect();
+    warnings.extend(signs_late(plan));
     if problems.is_empty() {
         Ok(keys)
     } else {
         Err(problems)
     }
+}
+
+/// Not all that services answer in signed zones is signed before anybody asks for it.
+fn signs_late(plan: &Plan) -> Option<Problem> {
+    let count = too_many_rankings(plan)?;
+    let mut signed = plan.zones.iter().filter_map(|zone| zone.dnssec.as_ref());
+    let at = signed.next()?.keys.at.clone();
+    let message = format!(
+        "in signed zones, HTTPS records name several regions, in {count} orders for all names together: 131072 of them are signed when the configuration is loaded, and others when health first gives them, or when they are first asked for. Fewer names, or fewer regions for a service, have fewer"
+    );
+    Some(Problem::new(Some(at), message))
 }
 
 fn load(zone: &Zone, dnssec: &Dnssec, missing: MissingKeys) -> Result<ZoneKeys, Vec<Problem>> {

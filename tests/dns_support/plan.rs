@@ -2,19 +2,53 @@
 
 use std::net::IpAddr;
 use std::num::NonZeroU8;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hickory_proto::rr::rdata::{A, AAAA, CNAME, MX, NS, NULL, SOA, TXT};
 use hickory_proto::rr::{Name, RData};
 
+use super::lib::config::load_text;
 use super::lib::config::plan::*;
-use super::lib::geo::ClientMap;
+use super::lib::dns::{Key, Signing, Times, ZoneKeys};
+use super::lib::geo::{ClientMap, Database};
 use super::lib::health::Health;
 use super::lib::ids::{Id, RegionId, ServiceId, Table};
 use super::lib::latency::Estimate;
 use super::lib::steering::{Admin, Edge, MemberState, ServiceState, Snapshot, stable_hash};
 use super::lib::units::Ttl;
+
+/// Seconds since 1970.
+pub const NOW: u32 = 1_800_000_000;
+
+/// A Plan as it is written.
+#[allow(dead_code, reason = "not every test needs it")]
+#[track_caller]
+pub fn read(yaml: &str) -> Plan {
+    match load_text("edge.yaml", yaml, &|_| None) {
+        Ok(loaded) => loaded.plan,
+        Err(problems) => panic!("{problems}\n{yaml}"),
+    }
+}
+
+/// With a new key for each zone that is to be signed.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn signing(plan: &Plan) -> Signing {
+    let keys = plan.zones.iter().map(|zone| {
+        let algorithm = zone.dnssec.as_ref()?.algorithm;
+        let (key, _) = Key::generate(algorithm, Times::default()).unwrap();
+        Some(Arc::new(ZoneKeys { keys: vec![key] }))
+    });
+    Signing::new(keys.collect(), NOW)
+}
+
+/// Clients, some of whom the test's database places.
+#[allow(dead_code, reason = "not every test needs it")]
+pub fn clients(plan: &Plan) -> ClientMap {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/city.mmdb");
+    ClientMap::compile(plan, &Database::open(&file).unwrap())
+}
 
 pub fn name(text: &str) -> Name {
     Name::from_ascii(text).unwrap()

@@ -1,7 +1,15 @@
 //! The canonical form of an RRset (RFC 4034 §6.2 and §6.3), which is what is signed.
 
+use std::ops::Range;
+
+use smallvec::SmallVec;
+
 use super::super::codec::code::CLASS_IN;
 use super::super::codec::name::parent;
+use super::signer::ToSign;
+
+/// What is signed at once: that of RRsets of usual length needs no allocation.
+pub(super) type Bytes = SmallVec<[u8; 4_096]>;
 
 /// A part of RDATA in front of or among names.
 enum Part {
@@ -34,9 +42,8 @@ fn parts(rtype: u16) -> &'static [Part] {
     }
 }
 
-/// RDATA with its names in lower case.
-pub(super) fn canonical_rdata(rtype: u16, rdata: &[u8]) -> Vec<u8> {
-    let mut canonical = rdata.to_vec();
+/// Puts the names in RDATA into lower case.
+fn lower_names(rtype: u16, rdata: &mut [u8]) {
     let mut at = 0;
     for part in parts(rtype) {
         let rest = rdata.get(at..).unwrap_or_default();
@@ -45,12 +52,11 @@ pub(super) fn canonical_rdata(rtype: u16, rdata: &[u8]) -> Vec<u8> {
             Part::Text => rest.first().map_or(0, |length| usize::from(*length) + 1),
             Part::Name => name_length(rest),
         };
-        if let (Part::Name, Some(name)) = (part, canonical.get_mut(at..at + length)) {
+        if let (Part::Name, Some(name)) = (part, rdata.get_mut(at..at + length)) {
             name.make_ascii_lowercase();
         }
         at += length;
     }
-    canonical
 }
 
 fn name_length(wire: &[u8]) -> usize {
@@ -58,32 +64,43 @@ fn name_length(wire: &[u8]) -> usize {
     end.map_or(0, |end| wire.len() - end.len() + 1)
 }
 
-/// An RRset in canonical form and order, as it is signed behind the RRSIG's own fields.
-pub(super) fn canonical_rrset<'a>(
-    owner: &[u8],
-    rtype: u16,
-    original_ttl: u32,
+/// Appends an RRset in canonical form and order, as it is signed behind the RRSIG's own fields.
+pub(super) fn append_rrset<'a>(
+    bytes: &mut Bytes,
+    set: ToSign<'_>,
     rdata: impl Iterator<Item = &'a [u8]>,
-) -> Vec<u8> {
-    let mut data: Vec<Vec<u8>> = rdata.map(|rdata| canonical_rdata(rtype, rdata)).collect();
-    data.sort_unstable();
-    data.dedup();
-    let mut bytes = Vec::new();
-    for rdata in data {
-        bytes.extend_from_slice(owner);
-        bytes.extend_from_slice(&rtype.to_be_bytes());
-        bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
-        bytes.extend_from_slice(&original_ttl.to_be_bytes());
-        let length = u16::try_from(rdata.len()).unwrap_or(u16::MAX);
-        bytes.extend_from_slice(&length.to_be_bytes());
-        bytes.extend_from_slice(&rdata);
+) {
+    let mut data: SmallVec<[u8; 2_048]> = SmallVec::new();
+    let mut records: SmallVec<[Range<usize>; 32]> = SmallVec::new();
+    for record in rdata {
+        let from = data.len();
+        data.extend_from_slice(record);
+        lower_names(set.rtype, data.get_mut(from..).unwrap_or_default());
+        records.push(from..data.len());
     }
-    bytes
+    let data_of = |record: &Range<usize>| data.get(record.clone()).unwrap_or_default();
+    records.sort_unstable_by(|a, b| data_of(a).cmp(data_of(b)));
+    records.dedup_by(|a, b| data_of(a) == data_of(b));
+    for record in records.iter().map(data_of) {
+        bytes.extend_from_slice(set.owner);
+        bytes.extend_from_slice(&set.rtype.to_be_bytes());
+        bytes.extend_from_slice(&CLASS_IN.to_be_bytes());
+        bytes.extend_from_slice(&set.original_ttl.to_be_bytes());
+        let length = u16::try_from(record.len()).unwrap_or(u16::MAX);
+        bytes.extend_from_slice(&length.to_be_bytes());
+        bytes.extend_from_slice(record);
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn canonical_rdata(rtype: u16, rdata: &[u8]) -> Vec<u8> {
+        let mut canonical = rdata.to_vec();
+        lower_names(rtype, &mut canonical);
+        canonical
+    }
 
     #[test]
     fn names_in_data_are_lowered_and_nothing_else_is() {

@@ -32,25 +32,33 @@ fn successor(name: &[u8]) -> Nsec {
     }
     // Its labels, least first, one of which can always grow.
     let grown = std::iter::successors(Some(name), |name| parent(name))
-        .find_map(|name| Some([next_label(name)?.as_slice(), parent(name)?].concat()));
-    next.extend_from_slice(grown.as_deref().unwrap_or(&[0]));
+        .find_map(|name| Some((next_label(name)?, parent(name)?)));
+    match grown {
+        Some((label, above)) => {
+            next.extend_from_slice(&label);
+            next.extend_from_slice(above);
+        }
+        None => next.push(0),
+    }
     next
 }
 
 /// The label, with its length, that follows that of a name which has no room for children.
-fn next_label(name: &[u8]) -> Option<Vec<u8>> {
+fn next_label(name: &[u8]) -> Option<SmallVec<[u8; 1 + LONGEST_LABEL]>> {
     let (length, rest) = name.split_first()?;
     let label = rest.get(..usize::from(*length))?;
     if label.is_empty() {
         return None;
     }
     if label.len() < LONGEST_LABEL && name.len() < LONGEST_NAME {
-        return Some([&[length + 1], label, &[0]].concat());
+        let grown = std::iter::once(length + 1).chain(label.iter().copied());
+        return Some(grown.chain([0]).collect());
     }
     // The last byte that can grow does, and what follows it is cut off.
     let last = label.iter().rposition(|byte| *byte != u8::MAX)?;
     let (kept, _) = label.split_at_checked(last + 1)?;
-    let mut grown = vec![u8::try_from(kept.len()).ok()?];
+    let mut grown = SmallVec::new();
+    grown.push(u8::try_from(kept.len()).ok()?);
     grown.extend_from_slice(kept);
     if let Some(byte) = grown.last_mut() {
         // In canonical order capital letters do not exist.

@@ -27,6 +27,9 @@ const DIGEST_SHA256: u8 = 2;
 /// An uncompressed point of SEC 1 §2.3.3, of which DNSKEY holds the rest (RFC 6605 §4).
 const UNCOMPRESSED: u8 = 4;
 
+/// A signature, which has the same length with both algorithms (RFC 6605 §4, RFC 8080 §4).
+pub(in crate::dns) type Signature = [u8; 64];
+
 /// What is wrong with key material.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
@@ -80,6 +83,7 @@ pub struct Key {
     /// When it counts.
     pub times: Times,
     flags: u16,
+    tag: u16,
     public: Vec<u8>,
     pair: Pair,
 }
@@ -113,15 +117,8 @@ impl Key {
             }
         };
         let public = pair.public().to_vec();
-        let flags = KEY_SIGNING;
         Ok((
-            Self {
-                algorithm,
-                times,
-                flags,
-                public,
-                pair,
-            },
+            Self::of(algorithm, KEY_SIGNING, public, pair, times),
             private,
         ))
     }
@@ -148,13 +145,24 @@ impl Key {
             }
         };
         let pair = pair.map_err(|_| KeyError::Mismatch)?;
-        Ok(Self {
+        Ok(Self::of(algorithm, flags, public, pair, times))
+    }
+
+    fn of(
+        algorithm: SigningAlgorithm,
+        flags: u16,
+        public: Vec<u8>,
+        pair: Pair,
+        times: Times,
+    ) -> Self {
+        Self {
             algorithm,
             times,
             flags,
+            tag: tag(&dnskey(algorithm, flags, &public)),
             public,
             pair,
-        })
+        }
     }
 
     /// Whether it signs keys, so that the parent has a DS for it.
@@ -174,25 +182,12 @@ impl Key {
 
     /// The data of its DNSKEY record (RFC 4034 §2.1).
     pub fn dnskey(&self) -> Vec<u8> {
-        let mut rdata = self.flags.to_be_bytes().to_vec();
-        rdata.extend([PROTOCOL, self.algorithm.number()]);
-        rdata.extend_from_slice(&self.public);
-        rdata
+        dnskey(self.algorithm, self.flags, &self.public)
     }
 
     /// The number by which signatures name it (RFC 4034 appendix B).
     pub fn tag(&self) -> u16 {
-        let rdata = self.dnskey();
-        let sum: u32 = rdata
-            .chunks(2)
-            .map(|pair| match pair {
-                [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
-                [high] => u32::from(*high) << 8,
-                _ => 0,
-            })
-            .sum();
-        let folded = (sum + (sum >> 16)) & 0xffff;
-        u16::try_from(folded).unwrap_or(u16::MAX)
+        self.tag
     }
 
     /// The data of a DS record for it; `owner` is the zone's name on the wire, in lower case
@@ -218,12 +213,12 @@ impl Key {
     }
 
     /// Signs (RFC 6605 §4, RFC 8080 §4); `None` if the system gives no randomness.
-    pub(super) fn sign(&self, message: &[u8]) -> Option<Vec<u8>> {
+    pub(super) fn sign(&self, message: &[u8]) -> Option<Signature> {
         let signature = match &self.pair {
             Pair::P256(pair) => pair.sign(&SystemRandom::new(), message).ok()?,
             Pair::Ed25519(pair) => pair.sign(message),
         };
-        Some(signature.as_ref().to_vec())
+        signature.as_ref().try_into().ok()
     }
 
     pub(super) fn is_published(&self, now: u32) -> bool {
@@ -253,6 +248,27 @@ impl Key {
         };
         is_due && is_within(now, None, self.times.sync_delete) && self.is_key_signing()
     }
+}
+
+fn dnskey(algorithm: SigningAlgorithm, flags: u16, public: &[u8]) -> Vec<u8> {
+    let mut rdata = flags.to_be_bytes().to_vec();
+    rdata.extend([PROTOCOL, algorithm.number()]);
+    rdata.extend_from_slice(public);
+    rdata
+}
+
+/// RFC 4034 appendix B, of a key's data.
+fn tag(dnskey: &[u8]) -> u16 {
+    let sum: u32 = dnskey
+        .chunks(2)
+        .map(|pair| match pair {
+            [high, low] => u32::from(u16::from_be_bytes([*high, *low])),
+            [high] => u32::from(*high) << 8,
+            _ => 0,
+        })
+        .sum();
+    let folded = (sum + (sum >> 16)) & 0xffff;
+    u16::try_from(folded).unwrap_or(u16::MAX)
 }
 
 fn is_within(now: u32, from: Option<u32>, to: Option<u32>) -> bool {

@@ -103,6 +103,9 @@ pub fn create_keys(
     // A key is there once its `.key` is, so that nobody finds half of it.
     write_new(&folder.join(format!("{stem}.private")), &secret, 0o600)?;
     write_new(&folder.join(format!("{stem}.key")), &public, 0o644)?;
+    // The parent may have its DS before the system has written the folder.
+    let kept = fs::File::open(folder).and_then(|folder| folder.sync_all());
+    kept.map_err(KeyFileError::io(folder))?;
     Ok(ZoneKeys { keys: vec![key] })
 }
 

@@ -1,86 +1,168 @@
 //! Signatures that were made for queries, kept for those who ask the same again.
 //!
-//! Bounded and without locks: a signature has two places to choose from, and what stands there gives
-//! way. Names that nobody asks for twice cost a signature each, as they would without this.
+//! Bounded, without locks, and of memory that is there from the beginning: a signature has two places to choose from,
+//! and what stands there gives way. Names that nobody asks for twice cost a signature each, as they would without this.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use arc_swap::ArcSwapOption;
+use smallvec::SmallVec;
 
-/// How many signatures are kept: some ten megabytes if all are of long names.
+use super::key::Signature;
+
+/// How many RRsets' signatures are kept: five megabytes.
 const PLACES: usize = 32_768;
 
-/// What is longer is signed anew each time.
-pub(in crate::dns) const LONGEST_KEPT: usize = 1_024;
+/// Signatures of an RRset: one, and two while an algorithm rolls over.
+const MOST_KEPT: usize = 2;
+
+/// Of a signature.
+const SIGNATURE_WORDS: usize = size_of::<Signature>() / size_of::<u64>();
+
+const TAG_WORDS: usize = 2;
+
+/// The signatures of an RRset, in the order of the keys that make them.
+pub(in crate::dns) type Made = SmallVec<[Signature; MOST_KEPT]>;
 
 /// Signatures by what they are made of.
 pub(in crate::dns) struct Memo {
-    places: Box<[ArcSwapOption<Kept>]>,
+    places: Box<[Place]>,
     /// With a key of its own: the names are the client's.
     hasher: RandomState,
 }
 
-/// RRSIG RDATA of an RRset.
-#[derive(Debug)]
-pub(in crate::dns) struct Kept {
-    of: Box<[u8]>,
-    pub(in crate::dns) rrsigs: Vec<Vec<u8>>,
+/// What stands for all that signatures depend on. Whoever does not know the hasher's key finds no two RRsets with
+/// the same 128 bits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) struct Tag([u64; TAG_WORDS]);
+
+/// A tag and its signatures, which one thread may write while others read: whoever reads sees by `turn` whether it has
+/// read words of two.
+#[derive(Default)]
+struct Place {
+    /// Odd while it is written; 0: nothing is there yet.
+    turn: AtomicU64,
+    tag: [AtomicU64; TAG_WORDS],
+    count: AtomicU64,
+    signatures: [[AtomicU64; SIGNATURE_WORDS]; MOST_KEPT],
+}
+
+impl Place {
+    fn is_empty(&self) -> bool {
+        self.turn.load(Ordering::Relaxed) == 0
+    }
+
+    fn read(&self, tag: Tag) -> Option<Made> {
+        let turn = self.turn.load(Ordering::Acquire);
+        if turn == 0 || turn % 2 == 1 || Tag(load(&self.tag)) != tag {
+            return None;
+        }
+        let count = usize::try_from(self.count.load(Ordering::Relaxed)).ok()?;
+        let signatures = self.signatures.iter().take(count);
+        let made = signatures.map(|words| to_bytes(load(words))).collect();
+        fence(Ordering::Acquire);
+        (self.turn.load(Ordering::Relaxed) == turn).then_some(made)
+    }
+
+    /// Whoever comes while another writes leaves the place to it.
+    fn write(&self, tag: Tag, made: &Made) {
+        let turn = self.turn.load(Ordering::Relaxed);
+        let (mine, order) = (turn + 1, Ordering::Relaxed);
+        if turn % 2 == 1
+            || self
+                .turn
+                .compare_exchange(turn, mine, order, order)
+                .is_err()
+        {
+            return;
+        }
+        fence(Ordering::Release);
+        store(&self.tag, tag.0);
+        let count = u64::try_from(made.len()).unwrap_or_default();
+        self.count.store(count, Ordering::Relaxed);
+        for (words, signature) in self.signatures.iter().zip(made) {
+            store(words, to_words(signature));
+        }
+        self.turn.store(mine + 1, Ordering::Release);
+    }
+}
+
+fn load<const N: usize>(words: &[AtomicU64; N]) -> [u64; N] {
+    words.each_ref().map(|word| word.load(Ordering::Relaxed))
+}
+
+fn store<const N: usize>(words: &[AtomicU64; N], values: [u64; N]) {
+    for (word, value) in words.iter().zip(values) {
+        word.store(value, Ordering::Relaxed);
+    }
+}
+
+fn to_words(signature: &Signature) -> [u64; SIGNATURE_WORDS] {
+    let (eights, _) = signature.as_chunks();
+    let mut eights = eights.iter().copied().map(u64::from_ne_bytes);
+    std::array::from_fn(|_| eights.next().unwrap_or_default())
+}
+
+fn to_bytes(words: [u64; SIGNATURE_WORDS]) -> Signature {
+    let mut bytes = words.iter().flat_map(|word| word.to_ne_bytes());
+    std::array::from_fn(|_| bytes.next().unwrap_or_default())
 }
 
 impl Memo {
-    /// With room for [`PLACES`], or for none where nothing is signed.
+    /// With room for [`PLACES`], or for none where nothing is kept.
     pub(in crate::dns) fn new(is_used: bool) -> Self {
         let places = if is_used { PLACES } else { 0 };
         Self {
-            places: std::iter::repeat_with(ArcSwapOption::empty)
+            places: std::iter::repeat_with(Place::default)
                 .take(places)
                 .collect(),
             hasher: RandomState::new(),
         }
     }
 
-    /// The signatures of an RRset, made by `sign` unless they are known. `of` is all that they
-    /// depend on.
+    /// The tag of parts in this order.
+    pub(in crate::dns) fn tag<'p>(&self, parts: impl Iterator<Item = &'p [u8]> + Clone) -> Tag {
+        Tag([0, 1].map(|half: u8| {
+            let mut hasher = self.hasher.build_hasher();
+            hasher.write_u8(half);
+            for part in parts.clone() {
+                hasher.write_usize(part.len());
+                hasher.write(part);
+            }
+            hasher.finish()
+        }))
+    }
+
+    /// The signatures of an RRset, made by `sign` unless they are known; `None` if they cannot be made. The tag is
+    /// of all that they depend on.
     pub(in crate::dns) fn signatures(
         &self,
-        of: &[u8],
-        sign: impl FnOnce() -> Vec<Vec<u8>>,
-    ) -> Arc<Kept> {
-        let places = if of.len() <= LONGEST_KEPT {
-            self.places_of(of)
-        } else {
-            [None, None]
-        };
-        for place in places.into_iter().flatten() {
-            let kept = place.load();
-            if let Some(kept) = &*kept
-                && *kept.of == *of
-            {
-                return Arc::clone(kept);
-            }
+        tag: Tag,
+        sign: impl FnOnce() -> Option<Made>,
+    ) -> Option<Made> {
+        let places = self.places_of(tag);
+        let known = places.into_iter().flatten();
+        if let Some(made) = known.into_iter().find_map(|place| place.read(tag)) {
+            return Some(made);
         }
-        let kept = Arc::new(Kept {
-            of: of.into(),
-            rrsigs: sign(),
-        });
+        let made = sign()?;
         let [first, second] = places;
-        let free = second.filter(|place| place.load().is_none());
-        if let Some(place) = free.or(first) {
-            place.store(Some(Arc::clone(&kept)));
+        let free = second.filter(|place| place.is_empty());
+        if let Some(place) = free.or(first).filter(|_| made.len() <= MOST_KEPT) {
+            place.write(tag, &made);
         }
-        kept
+        Some(made)
     }
 
     /// How many are kept.
     #[cfg(test)]
     pub(in crate::dns) fn len(&self) -> usize {
-        let kept = self.places.iter().filter(|place| place.load().is_some());
+        let kept = self.places.iter().filter(|place| !place.is_empty());
         kept.count()
     }
 
-    fn places_of(&self, of: &[u8]) -> [Option<&ArcSwapOption<Kept>>; 2] {
-        let [a, b, c, d, e, f, g, h] = self.hasher.hash_one(of).to_ne_bytes();
+    fn places_of(&self, tag: Tag) -> [Option<&Place>; 2] {
+        let [[a, b, c, d, e, f, g, h], _] = tag.0.map(u64::to_ne_bytes);
         [[a, b, c, d], [e, f, g, h]].map(|half| {
             let half = usize::try_from(u32::from_ne_bytes(half)).ok()?;
             self.places.get(half.checked_rem(self.places.len())?)
@@ -97,28 +179,58 @@ impl std::fmt::Debug for Memo {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicBool;
+
     use super::*;
 
-    fn signed(byte: u8) -> Vec<Vec<u8>> {
-        vec![vec![byte]]
+    fn signed(byte: u8) -> Made {
+        SmallVec::from_elem([byte; 64], 1)
+    }
+
+    fn tag(memo: &Memo, of: &[u8]) -> Tag {
+        memo.tag(std::iter::once(of))
+    }
+
+    fn ask(memo: &Memo, of: &[u8], sign: Made) -> Made {
+        memo.signatures(tag(memo, of), || Some(sign)).unwrap()
     }
 
     #[test]
     fn what_was_signed_is_not_signed_again() {
         let memo = Memo::new(true);
-        assert_eq!(memo.signatures(b"a", || signed(1)).rrsigs, signed(1));
-        assert_eq!(memo.signatures(b"a", || signed(2)).rrsigs, signed(1));
-        assert_eq!(memo.signatures(b"b", || signed(3)).rrsigs, signed(3));
+        assert_eq!(ask(&memo, b"a", signed(1)), signed(1));
+        assert_eq!(ask(&memo, b"a", signed(2)), signed(1));
+        assert_eq!(ask(&memo, b"b", signed(3)), signed(3));
+        let two: Made = [signed(4), signed(5)].concat().into();
+        assert_eq!(ask(&memo, b"c", two.clone()), two);
+        assert_eq!(ask(&memo, b"c", signed(6)), two);
     }
 
     #[test]
-    fn what_is_too_long_is_signed_each_time() {
+    fn what_cannot_be_signed_is_tried_again() {
         let memo = Memo::new(true);
-        for (length, expected) in [(LONGEST_KEPT, 1), (LONGEST_KEPT + 1, 2)] {
-            let of = vec![0; length];
-            memo.signatures(&of, || signed(1));
-            assert_eq!(memo.signatures(&of, || signed(2)).rrsigs, signed(expected));
+        assert_eq!(memo.signatures(tag(&memo, b"a"), || None), None);
+        assert_eq!(ask(&memo, b"a", signed(1)), signed(1));
+    }
+
+    #[test]
+    fn two_signatures_are_kept_and_three_are_made_each_time() {
+        let memo = Memo::new(true);
+        for (count, expected) in [(2, 1), (3, 2)] {
+            let made = |byte| SmallVec::from_elem([byte; 64], count);
+            let of = [u8::try_from(count).unwrap()];
+            assert_eq!(ask(&memo, &of, made(1)), made(1));
+            assert_eq!(ask(&memo, &of, made(2)), made(expected));
         }
+    }
+
+    #[test]
+    fn parts_that_are_cut_elsewhere_have_another_tag() {
+        let memo = Memo::new(false);
+        let tag = |parts: &[&[u8]]| memo.tag(parts.iter().copied());
+        assert_eq!(tag(&[b"ab", b"c"]), tag(&[b"ab", b"c"]));
+        assert_ne!(tag(&[b"ab", b"c"]), tag(&[b"a", b"bc"]));
+        assert_ne!(tag(&[b"abc"]), tag(&[b"abc", b""]));
     }
 
     #[test]
@@ -127,16 +239,48 @@ mod tests {
         for round in 0..2 {
             for number in 0..u32::try_from(PLACES).unwrap() * 2 {
                 let of = number.to_be_bytes();
-                let expected = vec![of.to_vec()];
-                let kept = memo.signatures(&of, || expected.clone());
-                assert_eq!(kept.rrsigs, expected, "in round {round}");
+                let expected: Made = SmallVec::from_elem([of; 16].concat().try_into().unwrap(), 1);
+                assert_eq!(
+                    ask(&memo, &of, expected.clone()),
+                    expected,
+                    "in round {round}"
+                );
             }
         }
+        assert!(memo.len() > PLACES * 9 / 10);
+    }
+
+    #[test]
+    fn nobody_reads_half_of_one_and_half_of_another() {
+        let place = Place::default();
+        let is_over = AtomicBool::new(false);
+        let tag = |number: u8| Tag([number.into(); 2]);
+        std::thread::scope(|scope| {
+            for writer in [1_u8, 2] {
+                let (place, is_over) = (&place, &is_over);
+                scope.spawn(move || {
+                    while !is_over.load(Ordering::Relaxed) {
+                        place.write(tag(writer), &signed(writer));
+                    }
+                });
+            }
+            let mut seen = [0_u32; 2];
+            while seen.iter().any(|count| *count < 1_000) {
+                for (reader, count) in [1_u8, 2].into_iter().zip(&mut seen) {
+                    if let Some(made) = place.read(tag(reader)) {
+                        assert_eq!(made, signed(reader));
+                        *count += 1;
+                    }
+                }
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
     }
 
     #[test]
     fn without_signed_zones_there_is_no_room_and_no_need() {
         let memo = Memo::new(false);
-        assert_eq!(memo.signatures(b"a", || signed(1)).rrsigs, signed(1));
+        assert_eq!(ask(&memo, b"a", signed(1)), signed(1));
+        assert_eq!(ask(&memo, b"a", signed(2)), signed(2));
     }
 }

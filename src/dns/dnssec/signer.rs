@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
+use smallvec::SmallVec;
 
-use super::super::codec::name::label_count;
-use super::canonical::canonical_rrset;
+use super::super::codec::name::{LONGEST_NAME, label_count};
+use super::canonical::{Bytes, append_rrset};
 use super::key::{Key, Signed, ZoneKeys};
+use super::memo::Made;
 
 const DAY: u32 = 86_400;
 
@@ -24,8 +26,20 @@ const TOGETHER: u32 = DAY;
 /// Clocks of validators may be behind by this (RFC 6781 §4.4.2.1).
 const CLOCK_SKEW: u32 = 3_600;
 
+/// A clock that was ahead when a signature was made and is set back by more than this has it replaced: it does not hold
+/// yet, or not for validators whose clocks are behind.
+const SET_BACK: u32 = CLOCK_SKEW / 2;
+
+/// Whether what was signed at a time is of a clock that was ahead.
+pub(in crate::dns) fn is_of_the_future(signed_at: u32, now: u32) -> bool {
+    signed_at > now.saturating_add(SET_BACK)
+}
+
 /// RRSIG RDATA without the signer's name and the signature.
 const RRSIG_FIXED: usize = 18;
+
+/// RRSIG RDATA without the signature.
+type Head = SmallVec<[u8; RRSIG_FIXED + LONGEST_NAME]>;
 
 /// An RRset to sign.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +62,11 @@ pub(in crate::dns) struct Signer {
 /// Signatures by what they are made of, so that a table takes over those of the one before.
 #[derive(Debug, Default)]
 pub(in crate::dns) struct Signatures {
-    made: HashMap<[u8; 32], Made>,
+    made: HashMap<[u8; 32], Lasting>,
 }
 
 #[derive(Clone, Debug)]
-struct Made {
+struct Lasting {
     rrsig: Arc<[u8]>,
     expiration: u32,
 }
@@ -109,21 +123,29 @@ impl Signer {
         set: ToSign<'_>,
         rdata: &[&[u8]],
     ) -> Vec<Arc<[u8]>> {
-        let canonical = self.canonical(set, rdata.iter().copied());
+        let mut message = self.message(set, rdata.iter().copied());
         let keys = self.keys.signing(self.now, signed(set.rtype));
-        keys.filter_map(|key| self.sign_once(run, key, set, &canonical))
+        keys.filter_map(|key| self.sign_once(run, key, set, &mut message))
             .collect()
     }
 
-    /// As [`Signer::sign`], for an owner that only the query knows.
+    /// As [`Signer::sign`], for an owner that only the query knows; behind their [heads](Signer::heads) they are the
+    /// RDATA of RRSIG records.
     pub(in crate::dns) fn sign_online<'r>(
         &self,
         set: ToSign<'_>,
         rdata: impl Iterator<Item = &'r [u8]>,
-    ) -> impl Iterator<Item = Vec<u8>> {
-        let canonical = self.canonical(set, rdata);
+    ) -> Option<Made> {
+        let mut message = self.message(set, rdata);
         let keys = self.keys.signing(self.now, Signed::Data);
-        keys.filter_map(move |key| self.rrsig(key, set, &canonical))
+        keys.map(|key| key.sign(message.under(&self.head(key, set))))
+            .collect()
+    }
+
+    /// RRSIG RDATA without the signatures that [`Signer::sign_online`] makes, in the same order.
+    pub(in crate::dns) fn heads(&self, set: ToSign<'_>) -> impl Iterator<Item = Head> {
+        let keys = self.keys.signing(self.now, Signed::Data);
+        keys.map(move |key| self.head(key, set))
     }
 
     /// The data of the records that tell of the keys, by type: DNSKEY, CDS, CDNSKEY (RFC 7344).
@@ -137,8 +159,11 @@ impl Signer {
         ]
     }
 
-    fn canonical<'r>(&self, set: ToSign<'_>, rdata: impl Iterator<Item = &'r [u8]>) -> Vec<u8> {
-        canonical_rrset(set.owner, set.rtype, set.original_ttl, rdata)
+    fn message<'r>(&self, set: ToSign<'_>, rdata: impl Iterator<Item = &'r [u8]>) -> Message {
+        let head = RRSIG_FIXED + self.apex.len();
+        let mut bytes = SmallVec::from_elem(0, head);
+        append_rrset(&mut bytes, set, rdata);
+        Message { bytes, head }
     }
 
     fn sign_once(
@@ -146,19 +171,22 @@ impl Signer {
         run: &mut SigningRun<'_>,
         key: &Key,
         set: ToSign<'_>,
-        canonical: &[u8],
+        message: &mut Message,
     ) -> Option<Arc<[u8]>> {
-        let fingerprint = fingerprint(key, set, canonical);
+        let fingerprint = fingerprint(key, set, message.rrset());
         let kept = run
             .previous
             .and_then(|previous| previous.made.get(&fingerprint));
-        let lasts = |made: &&Made| made.expiration > self.now + REFRESH + TOGETHER;
+        let lasts = |made: &&Lasting| {
+            let is_due = made.expiration <= self.now + REFRESH + TOGETHER;
+            !is_due && !is_of_the_future(made.expiration - VALIDITY, self.now)
+        };
         // Within one run the same RRset may come twice.
         let known = run.signatures.made.get(&fingerprint).or(kept.filter(lasts));
         let made = match known {
             Some(made) => made.clone(),
-            None => Made {
-                rrsig: self.rrsig(key, set, canonical)?.into(),
+            None => Lasting {
+                rrsig: self.rrsig(key, set, message)?,
                 expiration: self.now + VALIDITY,
             },
         };
@@ -168,18 +196,16 @@ impl Signer {
         Some(rrsig)
     }
 
-    /// RFC 4034 §3.1: what is signed is the RRSIG's own data, without the signature, and the RRset.
-    fn rrsig(&self, key: &Key, set: ToSign<'_>, canonical: &[u8]) -> Option<Vec<u8>> {
-        let expiration = self.now + VALIDITY;
-        let inception = self.now.saturating_sub(CLOCK_SKEW);
-        let mut rrsig = self.head(key, set, expiration, inception);
-        let signature = key.sign(&[&rrsig, canonical].concat())?;
-        rrsig.extend_from_slice(&signature);
-        Some(rrsig)
+    fn rrsig(&self, key: &Key, set: ToSign<'_>, message: &mut Message) -> Option<Arc<[u8]>> {
+        let head = self.head(key, set);
+        let signature = key.sign(message.under(&head))?;
+        Some(head.into_iter().chain(signature).collect())
     }
 
-    fn head(&self, key: &Key, set: ToSign<'_>, expiration: u32, inception: u32) -> Vec<u8> {
-        let mut head = Vec::with_capacity(RRSIG_FIXED + self.apex.len() + 64);
+    fn head(&self, key: &Key, set: ToSign<'_>) -> Head {
+        let expiration = self.now + VALIDITY;
+        let inception = self.now.saturating_sub(CLOCK_SKEW);
+        let mut head = Head::new();
         head.extend(set.rtype.to_be_bytes());
         head.extend([key.algorithm.number(), labels(set.owner)]);
         head.extend(set.original_ttl.to_be_bytes());
@@ -188,6 +214,26 @@ impl Signer {
         head.extend(key.tag().to_be_bytes());
         head.extend_from_slice(&self.apex);
         head
+    }
+}
+
+/// What is signed (RFC 4034 §3.1.8.1): the RRSIG's own data, which every key has another of, and the RRset.
+struct Message {
+    bytes: Bytes,
+    /// How long the RRSIG's data is.
+    head: usize,
+}
+
+impl Message {
+    fn rrset(&self) -> &[u8] {
+        self.bytes.get(self.head..).unwrap_or_default()
+    }
+
+    fn under(&mut self, head: &Head) -> &[u8] {
+        for (byte, new) in self.bytes.iter_mut().zip(head) {
+            *byte = *new;
+        }
+        &self.bytes
     }
 }
 

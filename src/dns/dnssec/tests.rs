@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
-use super::canonical::canonical_rrset;
+use super::canonical::{Bytes, append_rrset};
 use super::key::{Key, KeyError, Signed, Times, ZoneKeys};
 use super::key_files::{create_keys, load_keys};
 use super::signer::{Signer, SigningRun, ToSign};
@@ -37,14 +37,18 @@ fn ed25519_signs_as_rfc_8080_has_it() {
         "0e1d0f023aa5ab37efce57f737fc1627013fee07bdf241bd10f3b1964ab55c78e79a304b"
     );
     let mx = b"\x00\x0a\x04mail\x07example\x03com\x00";
-    let canonical = canonical_rrset(EXAMPLE_COM, 15, 3600, std::iter::once(&mx[..]));
-    let mut message = b"\x00\x0f\x0f\x02\x00\x00\x0e\x10".to_vec();
+    let set = ToSign {
+        owner: EXAMPLE_COM,
+        rtype: 15,
+        original_ttl: 3600,
+    };
+    let mut message = Bytes::from_slice(b"\x00\x0f\x0f\x02\x00\x00\x0e\x10");
     for number in [1_440_021_600_u32, 1_438_207_200] {
         message.extend(number.to_be_bytes());
     }
     message.extend(3613_u16.to_be_bytes());
-    message.extend(EXAMPLE_COM);
-    message.extend(canonical);
+    message.extend_from_slice(EXAMPLE_COM);
+    append_rrset(&mut message, set, std::iter::once(&mx[..]));
     assert_eq!(
         BASE64.encode(key.sign(&message).unwrap()),
         "oL9krJun7xfBOIWcGHi7mag5/hdZrKWw15jPGrHpjQeRAvTdszaPD+QLs3fx8A4M3e23mRZ9VrbpMngwcrqNAg=="

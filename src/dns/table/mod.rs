@@ -28,6 +28,7 @@ pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
 pub(super) use ranked::Ranking;
+pub use ranked::too_many_rankings;
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
@@ -36,7 +37,7 @@ pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
 pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
-use super::dnssec::{Memo, Signatures};
+use super::dnssec::{Memo, Signatures, is_of_the_future};
 use crate::config::plan::Plan;
 use crate::geo::PlaceId;
 use crate::ids::{MemberName, ServiceId, Table};
@@ -67,6 +68,11 @@ struct Lasting {
     signatures: Signatures,
     /// Of what only queries can name.
     memo: Memo,
+    /// Of HTTPS records of several regions that are not signed with the Plan. Apart, so that nobody who asks for what
+    /// is not there has them give way.
+    ahead: Memo,
+    /// Whether there are none.
+    is_wholly_ranked: bool,
     /// When signatures or keys are due to change, in seconds since 1970.
     renew_at: u32,
 }
@@ -79,9 +85,12 @@ impl Lasting {
         let (signatures, due_at) = run.finish();
         let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
         let names = Names::index(names);
+        let is_wholly_ranked = names.unranked().next().is_none();
         Self {
             counters: Counters::of(plan, &offers, previous.map(|previous| &previous.counters)),
             memo: Memo::new(names.is_signed()),
+            ahead: Memo::new(!is_wholly_ranked),
+            is_wholly_ranked,
             names,
             offers,
             signing,
@@ -110,9 +119,7 @@ impl AnswerTable {
     pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
         let same_plan = previous.filter(|p| Arc::ptr_eq(&p.snapshot.plan, &snapshot.plan));
         let lasting = same_plan
-            .filter(|p| {
-                p.lasting.signing.has_keys_of(signing) && signing.now() < p.lasting.renew_at
-            })
+            .filter(|p| p.lasting.signing.has_keys_of(signing) && !p.is_due(signing.now()))
             .map_or_else(
                 || {
                     let before = previous.map(|previous| &*previous.lasting);
@@ -142,10 +149,13 @@ impl AnswerTable {
         }
     }
 
-    /// When the table is due to be compiled anew although nothing was reported, in seconds since
-    /// 1970: signatures must not expire, and keys come and go at their times.
-    pub fn renew_at(&self) -> u32 {
-        self.lasting.renew_at
+    /// Whether the table is to be compiled anew although nothing was reported; `now` in seconds since 1970. Signatures
+    /// must not expire nor be of a time to come, and keys come and go at their times.
+    pub fn is_due(&self, now: u32) -> bool {
+        let Lasting {
+            signing, renew_at, ..
+        } = &*self.lasting;
+        *renew_at <= now || self.names().is_signed() && is_of_the_future(signing.now(), now)
     }
 
     /// What a service answers a client of a place; `None` for a service of another Plan.
@@ -165,6 +175,11 @@ impl AnswerTable {
         &self.lasting.memo
     }
 
+    /// Signatures of HTTPS records of several regions that are not signed with the Plan.
+    pub(super) fn signed_ahead(&self) -> &Memo {
+        &self.lasting.ahead
+    }
+
     pub(super) fn names(&self) -> &Names {
         &self.lasting.names
     }
@@ -173,9 +188,10 @@ impl AnswerTable {
         self.services.get(id).map(|service| &**service)
     }
 
-    /// What services answer in signed zones.
-    pub(super) fn signed_steered(&self) -> impl Iterator<Item = Steered<'_>> {
-        let nodes = self.names().signed_steered();
+    /// What services answer where HTTPS records of several regions are not signed with the Plan.
+    pub(super) fn unranked(&self) -> impl Iterator<Item = Steered<'_>> {
+        let names = (!self.lasting.is_wholly_ranked).then(|| self.names());
+        let nodes = names.into_iter().flat_map(Names::unranked);
         nodes.filter_map(|(node, id)| {
             let service = self.service(id)?;
             Some(Steered { node, id, service })

@@ -316,10 +316,13 @@ impl Names {
         }
     }
 
-    /// The nodes of signed zones for which services answer, but for wildcards: what those are asked
-    /// as, only queries know.
-    pub(super) fn signed_steered(&self) -> impl Iterator<Item = (&Node, ServiceId)> {
-        let nodes = self.nodes.iter().filter(|node| node.proofs().is_some());
+    /// The nodes of signed zones whose HTTPS records of several regions are not signed with the Plan, but for wildcards:
+    /// what those are asked as, only queries know.
+    pub(super) fn unranked(&self) -> impl Iterator<Item = (&Node, ServiceId)> {
+        let nodes = self.nodes.iter().filter(|node| {
+            let proofs = node.proofs();
+            proofs.is_some_and(|proofs| !proofs.steered.is_ranked())
+        });
         let nodes = nodes.filter(|node| !node.name().starts_with(&WILDCARD));
         nodes.filter_map(|node| Some((node, node.steered?)))
     }

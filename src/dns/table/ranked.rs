@@ -2,17 +2,20 @@
 //! shows the beginning.
 //!
 //! Whatever health, places and draws make of the order, it is one of a number that the Plan bounds. So these are
-//! signed with the Plan like all else, and a change of health signs nothing.
+//! signed with the Plan like all else, and a change of health signs nothing. A Plan that has too many is warned of.
 
 use std::collections::HashMap;
 
 use super::offer::Offer;
+use super::offers;
 use super::rrset::RrSet;
 use super::steered::{ALTERNATIVES, SteeredType};
+use crate::config::plan::{Plan, Zone};
 
-/// RRsets that are signed with a Plan: one name of 32 regions with an address each, or 2,700 names of three. At 14 µs
-/// each they are half a second of a processor for the first Plan; what one has beyond is signed once a snapshot needs it.
-const MOST: usize = 32_768;
+/// RRsets that are signed with a Plan: one name of 51 regions with an address each, 161 of ten, or 10,900 of three. At
+/// 14 µs each they are two seconds of a processor for the first Plan; what one has beyond is signed once a snapshot
+/// needs it.
+const MOST: usize = 131_072;
 
 /// The beginning of a ranking, by the regions' places among the service's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -92,5 +95,42 @@ impl Room {
         let left = self.0.checked_sub(Ranking::count(offer));
         self.0 = left.unwrap_or(self.0);
         left.is_some()
+    }
+}
+
+/// How many of these RRsets the signed zones of a Plan have, if that is more than are signed with it.
+pub fn too_many_rankings(plan: &Plan) -> Option<usize> {
+    let is_signed = |zone: &&Zone| zone.dnssec.is_some();
+    let mut signed = plan.zones.iter().filter(is_signed).peekable();
+    signed.peek()?;
+    let offers = offers(plan);
+    let names = signed.flat_map(|zone| &zone.steered);
+    let names = names.filter(|(name, _)| !name.is_wildcard());
+    let count = names.map(|(_, service)| Ranking::count(offers.of(*service)));
+    Some(count.sum()).filter(|count| *count > MOST)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::testing::read;
+
+    /// Of so many regions of one address each, in a zone with these settings.
+    fn too_many(regions: usize, zone: &str) -> Option<usize> {
+        let region = |number| format!("  r{number}: {{ addresses: [192.0.2.{number}] }}\n");
+        let regions: String = (0..regions).map(region).collect();
+        let yaml = format!(
+            "regions:\n{regions}services: {{ www: {{ hosts: [www.example.com, '*.example.com'] }} }}\n\
+             zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}{zone} }} }}\n"
+        );
+        too_many_rankings(&read(&yaml))
+    }
+
+    #[test]
+    fn one_name_of_51_regions_is_signed_with_the_plan_and_of_52_it_is_not() {
+        let signed = ", dnssec: { keys: keys }";
+        assert_eq!(too_many(51, signed), None);
+        assert_eq!(too_many(52, signed), Some(52 * 51 * 51));
+        assert_eq!(too_many(52, ""), None);
     }
 }

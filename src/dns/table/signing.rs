@@ -116,7 +116,7 @@ pub(in crate::dns) struct SteeredSignatures {
     /// Of the CNAMEs of regions given by name.
     aliases: Vec<Option<RrSet>>,
     /// None where the Plan has too many, or the name is a wildcard.
-    ranked: RankedSignatures,
+    ranked: Option<RankedSignatures>,
 }
 
 impl SteeredSignatures {
@@ -139,12 +139,12 @@ impl SteeredSignatures {
 
     /// Of the HTTPS records of several regions.
     pub(in crate::dns) fn ranked(&self, ranking: Ranking) -> Option<&RrSet> {
-        self.ranked.get(&ranking)
+        self.ranked.as_ref()?.get(&ranking)
     }
 
     /// Whether HTTPS records of several regions are all signed.
-    pub(in crate::dns) fn is_ranked(&self) -> bool {
-        !self.ranked.is_empty()
+    pub(super) fn is_ranked(&self) -> bool {
+        self.ranked.is_some()
     }
 
     /// Of the CNAME of a region given by name.
@@ -315,10 +315,7 @@ impl NodeSigning<'_, '_, '_> {
         SteeredSignatures {
             by_member,
             aliases: aliases.collect(),
-            ranked: self
-                .apex
-                .map(|apex| self.ranked(offer, apex))
-                .unwrap_or_default(),
+            ranked: self.apex.map(|apex| self.ranked(offer, apex)),
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{AnswerTable, Cause, Chosen, Signing, SteeredType};
+use super::{AnswerTable, Cause, Chosen, Found, Signing, SteeredType};
 use crate::config::plan::{Plan, SigningAlgorithm};
-use crate::dns::testing::{addresses, plan, snapshot};
+use crate::dns::codec::code::rtype;
+use crate::dns::testing::{NOW, addresses, plan, snapshot};
 use crate::dns::{Key, Times, ZoneKeys};
 use crate::geo::PlaceId;
 use crate::health::Health;
@@ -152,5 +153,45 @@ fn a_key_that_becomes_active_later_is_waited_for() {
     let signing = Signing::new(Arc::new([keys, None]), 1_000);
     let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
     let table = AnswerTable::compile(snapshot, &signing, None);
-    assert_eq!(table.renew_at(), 2_000);
+    assert_eq!([1_999, 2_000].map(|now| table.is_due(now)), [false, true]);
+}
+
+const DAY: u32 = 86_400;
+
+/// A table that was signed at `NOW`, one that follows it at another time, and whether what stands at the apex was
+/// signed anew.
+#[track_caller]
+fn check_signed_anew(now: u32, expected: bool) {
+    let (key, _) = Key::generate(SigningAlgorithm::EcdsaP256Sha256, Times::default()).unwrap();
+    let keys: Arc<[_]> = Arc::new([Some(Arc::new(ZoneKeys { keys: vec![key] })), None]);
+    let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
+    let at = |now, before| {
+        let signing = Signing::new(Arc::clone(&keys), now);
+        AnswerTable::compile(Arc::clone(&snapshot), &signing, before)
+    };
+    let apex = |table: &AnswerTable| {
+        let Found::Node(node) = table.names().find(b"\x07example\x03com\x00", None) else {
+            panic!("it is a zone");
+        };
+        node.rrset(rtype::SOA).unwrap().clone()
+    };
+    let first = at(NOW, None);
+    let then = at(now, Some(&first));
+    let is_new = apex(&first) != apex(&then);
+    assert_eq!(
+        (first.is_due(now), is_new),
+        (expected, expected),
+        "at {now}"
+    );
+}
+
+#[test]
+fn a_zone_is_signed_anew_a_week_before_its_signatures_expire_and_when_the_clock_is_set_back() {
+    check_signed_anew(NOW + 7 * DAY - 1, false);
+    check_signed_anew(NOW + 7 * DAY, true);
+    check_signed_anew(NOW + 30 * DAY, true);
+    // Signatures are from an hour ago, and validators' clocks may be behind too.
+    check_signed_anew(NOW - 1_800, false);
+    check_signed_anew(NOW - 1_801, true);
+    check_signed_anew(NOW - 2 * DAY, true);
 }

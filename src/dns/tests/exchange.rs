@@ -10,14 +10,11 @@ use crate::dns::codec::name::WireName;
 use crate::dns::codec::query::{Content, Message as Read, read};
 use crate::dns::respond::{client, respond_to};
 use crate::dns::table::{Ahead, GROUP, Wanted};
-use crate::dns::testing::{plan, snapshot};
+use crate::dns::testing::{NOW, plan, snapshot};
 use crate::dns::{Arrival, Live, Outcome, Pace, Signing, Transport, respond};
 use crate::steering::{Draw, MemberState};
 
 pub(super) const RESOLVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
-
-/// Seconds since 1970.
-pub(super) const NOW: u32 = 1_800_000_000;
 
 pub(super) const SOA: &str =
     "ns example.com. 60 SOA ns1.example.com. hostmaster.example.com. 7 7200 3600 1209600 60";
@@ -66,7 +63,7 @@ fn rtype(name: &str) -> u16 {
 }
 
 /// A query: header with RD, one question.
-pub(super) fn query(name: &str, qtype: &str) -> Vec<u8> {
+pub(in crate::dns) fn query(name: &str, qtype: &str) -> Vec<u8> {
     let mut wire = vec![0x12, 0x34, 0x01, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     wire.extend(wire_name(name));
     wire.extend(rtype(qtype).to_be_bytes());
@@ -75,13 +72,26 @@ pub(super) fn query(name: &str, qtype: &str) -> Vec<u8> {
 }
 
 /// The same with an OPT record: the TTL's upper bytes and the options are given.
-pub(super) fn with_opt(mut wire: Vec<u8>, size: u16, version: u8, options: &[u8]) -> Vec<u8> {
+pub(in crate::dns) fn with_opt(
+    mut wire: Vec<u8>,
+    size: u16,
+    version: u8,
+    options: &[u8],
+) -> Vec<u8> {
     wire[11] += 1;
     wire.extend([0, 0, 41]);
     wire.extend(size.to_be_bytes());
     wire.extend([0, version, 0, 0]);
     wire.extend(u16::try_from(options.len()).unwrap().to_be_bytes());
     wire.extend(options);
+    wire
+}
+
+/// The same, of whoever asks for signatures (RFC 3225 §3).
+pub(in crate::dns) fn with_do(wire: Vec<u8>, options: &[u8]) -> Vec<u8> {
+    let mut wire = with_opt(wire, 1232, 0, options);
+    let flags = wire.len() - options.len() - 4;
+    wire[flags] |= 0x80;
     wire
 }
 

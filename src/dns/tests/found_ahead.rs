@@ -1,17 +1,15 @@
 //! What UDP looks for ahead, for a batch, changes no answer: every name, type, client and state.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use proptest::prelude::*;
 
-use super::exchange::{NOW, query, respond_both_ways, with_opt};
-use crate::config::load_text;
-use crate::config::plan::{Plan, SigningAlgorithm};
-use crate::dns::testing::snapshot;
-use crate::dns::{Arrival, Key, Live, Signing, Times, Transport, ZoneKeys};
-use crate::geo::{ClientMap, Database};
+use super::exchange::{query, respond_both_ways, with_do, with_opt};
+use crate::config::plan::Plan;
+use crate::dns::testing::{NOW, clients, read, signing, snapshot};
+use crate::dns::{Arrival, Live, Signing, Transport};
+use crate::geo::ClientMap;
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
 use crate::steering::{Admin, Draw, Percent};
@@ -32,7 +30,7 @@ services:
 zones:
   example.com:
     nameservers: { ns1: [192.0.2.53] }
-    dnssec: { keys: keys }
+    dnssec: { algorithm: ed25519, keys: keys }
     records: { beside: { service: plain, TXT: [text] }, alias: { CNAME: plain } }
 ";
 
@@ -41,23 +39,11 @@ const NAMES: [&str; 11] = [
     "nothing",
 ];
 
-static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| {
-    let loaded = load_text("ahead.yaml", YAML, &|_| None);
-    Arc::new(loaded.unwrap_or_else(|problems| panic!("{problems}")).plan)
-});
+static PLAN: LazyLock<Arc<Plan>> = LazyLock::new(|| Arc::new(read(YAML)));
 
-static CLIENTS: LazyLock<Arc<ClientMap>> = LazyLock::new(|| {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/city.mmdb");
-    Arc::new(ClientMap::compile(&PLAN, &Database::open(&file).unwrap()))
-});
+static CLIENTS: LazyLock<Arc<ClientMap>> = LazyLock::new(|| Arc::new(clients(&PLAN)));
 
-static SIGNING: LazyLock<Signing> = LazyLock::new(|| {
-    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, Times::default()).unwrap();
-    Signing::new(
-        Arc::new([Some(Arc::new(ZoneKeys { keys: vec![key] }))]),
-        NOW,
-    )
-});
+static SIGNING: LazyLock<Signing> = LazyLock::new(|| signing(&PLAN));
 
 /// What a service's regions are in, the same for each service.
 fn live(states: &[(Health, Admin)], is_signed: bool) -> Live {
@@ -97,9 +83,7 @@ proptest! {
             let query = query(&format!("{}.example.com", NAMES[name]), qtype);
             let [_, b, c, _] = low.to_be_bytes();
             let subnet = [0, 8, 0, 7, 0, 1, 24, 0, 10, b, c];
-            let mut signed = with_opt(query.clone(), 1232, 0, &subnet);
-            let flags = signed.len() - subnet.len() - 4;
-            signed[flags] = 0x80;
+            let signed = with_do(query.clone(), &subnet);
             for query in [query.clone(), with_opt(query, 1232, 0, &subnet), signed] {
                 let arrival = Arrival {
                     peer: IpAddr::V4(Ipv4Addr::from_bits(low)),

@@ -2,11 +2,9 @@
 
 use std::sync::Arc;
 
-use super::exchange::{
-    NOW, SOA, check, exchange_over, extended_error, live, query, show, with_opt,
-};
+use super::exchange::{SOA, check, exchange_over, extended_error, live, query, show, with_opt};
 use crate::config::plan::SigningAlgorithm;
-use crate::dns::testing::{plan, snapshot};
+use crate::dns::testing::{NOW, plan, snapshot};
 use crate::dns::{Key, Live, Signing, Times, Transport, ZoneKeys};
 
 #[test]

@@ -81,7 +81,7 @@ pub(super) fn send_run<S: Family>(
             Ok(sent) if sent > 0 => left = left.behind(sent),
             Err(Errno::EINTR) => {}
             Ok(_) | Err(_) => {
-                counters.unsent();
+                counters.unsent(1);
                 left = left.behind(1);
             }
         }

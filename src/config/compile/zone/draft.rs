@@ -116,6 +116,10 @@ impl<'a> Draft<'a> {
         *name != self.origin && self.has(name, RecordType::NS)
     }
 
+    pub(super) fn is_signed(&self) -> bool {
+        self.entry.node.get("dnssec").is_some()
+    }
+
     /// The records that are there already, by their index in ascending order, each with the first.
     pub(super) fn duplicates(&self) -> Vec<(usize, &Record)> {
         let mut found = Vec::new();

@@ -8,6 +8,7 @@ mod authority;
 mod check;
 mod draft;
 mod file;
+mod nested;
 mod records;
 
 use std::collections::HashMap;
@@ -37,6 +38,7 @@ pub(super) fn zones(
 ) -> Vec<Zone> {
     let mut drafts = drafts(root, services, compiling);
     steer_hosts(&mut drafts, services, compiling);
+    nested::check(&drafts, compiling);
     let finish = |mut draft: Draft<'_>| {
         draft.lay_services_over(compiling);
         draft.check_aliases(services, compiling);
