@@ -15,6 +15,7 @@ mod asked;
 mod asker;
 mod beacon;
 mod body;
+mod bulk;
 mod calm;
 mod carried;
 mod client_cert;
