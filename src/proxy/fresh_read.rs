@@ -24,11 +24,9 @@ enum Read {
 }
 
 impl Forwarded {
-    fn marked(self, mark: Mark) -> Self {
-        Self {
-            mark: Some(mark),
-            ..self
-        }
+    fn marked(mut self: Box<Self>, mark: Mark) -> Box<Self> {
+        self.mark = Some(mark);
+        self
     }
 }
 
@@ -39,7 +37,7 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         if self.visit.token().is_empty() {
             return Box::pin(self.forward_unasked(ranked)).await;
         }
@@ -70,7 +68,7 @@ impl Outbound<'_> {
     }
 
     /// A read of a token that asks for nothing any more.
-    async fn forward_unasked(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
+    async fn forward_unasked(&mut self, ranked: &[Choice]) -> Result<Box<Forwarded>, Problem> {
         let forwarded = self.forward_in_order(ranked).await?;
         let best = ranked.first().map(|choice| choice.region);
         let mark = ask_any_mark(best, forwarded.region);
@@ -84,7 +82,7 @@ impl Outbound<'_> {
         ranked: &[Choice],
         deadline: Instant,
         has_begun: bool,
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
         let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
         if has_begun {
@@ -128,7 +126,7 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         course: &Course,
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let by_rank = course.by_rank().into_iter().map(|leg| Choice {
             region: leg.region,
             rank: leg.rank,
@@ -142,7 +140,7 @@ impl Outbound<'_> {
     }
 
     /// The answer that there is to a request that cannot be sent again.
-    fn forward_kept(&mut self) -> Result<Forwarded, Problem> {
+    fn forward_kept(&mut self) -> Result<Box<Forwarded>, Problem> {
         let kept = self.last_resort.take().ok_or(Problem::NotCaughtUp)?;
         Ok(kept.marked(Mark::Stale))
     }
@@ -152,7 +150,7 @@ impl Outbound<'_> {
         let require = self.require(store);
         let forwarded = self.try_region(region, require.as_ref()).await?;
         Ok(match self.weigh(store, forwarded) {
-            Ok(forwarded) => Read::Fresh(Box::new(forwarded)),
+            Ok(forwarded) => Read::Fresh(forwarded),
             Err(old) => Read::Old(old),
         })
     }
@@ -165,7 +163,11 @@ impl Outbound<'_> {
     }
 
     /// The answer, if it shows what its client must see.
-    fn weigh(&mut self, store: &Store<'_>, forwarded: Forwarded) -> Result<Forwarded, Old> {
+    fn weigh(
+        &mut self,
+        store: &Store<'_>,
+        forwarded: Box<Forwarded>,
+    ) -> Result<Box<Forwarded>, Old> {
         let judged = self.judge(store, &forwarded);
         if judged == Judged::Shows {
             return Ok(forwarded);
@@ -175,7 +177,7 @@ impl Outbound<'_> {
             tells: forwarded.said.applied.is_some(),
         };
         if !old.is_not_yet && self.body.is_none() {
-            self.last_resort = Some(Box::new(forwarded));
+            self.last_resort = Some(forwarded);
         }
         Err(old)
     }
