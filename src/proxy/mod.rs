@@ -62,6 +62,7 @@ mod silence;
 mod strain;
 mod talk;
 mod tls;
+mod trace;
 mod trusted_clients;
 mod tunnel;
 mod unread;
