@@ -4,8 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
-const CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
-const CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
+use super::headers::remove_all;
+
+static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
+static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
 
 /// The field's value for the certificate of a verified client: a structured field's byte sequence (§2.1).
 pub(super) fn field_of(connection: &rustls::ServerConnection) -> Option<HeaderValue> {
@@ -19,11 +21,9 @@ pub(super) fn tell(headers: &mut HeaderMap, verified: Option<&HeaderValue>, is_t
     if verified.is_none() && is_trusted {
         return;
     }
-    for name in [CLIENT_CERT, CLIENT_CERT_CHAIN] {
-        headers.remove(name);
-    }
+    remove_all(headers, &[&CLIENT_CERT, &CLIENT_CERT_CHAIN]);
     if let Some(verified) = verified {
-        headers.insert(CLIENT_CERT, verified.clone());
+        headers.insert(&CLIENT_CERT, verified.clone());
     }
 }
 
@@ -34,16 +34,16 @@ mod tests {
     #[track_caller]
     fn check(verified: Option<&'static str>, is_trusted: bool, expected: Option<&str>) {
         let mut headers = HeaderMap::new();
-        headers.insert(CLIENT_CERT, HeaderValue::from_static(":c2FpZA==:"));
-        headers.insert(CLIENT_CERT_CHAIN, HeaderValue::from_static(":c2FpZA==:"));
+        headers.insert(&CLIENT_CERT, HeaderValue::from_static(":c2FpZA==:"));
+        headers.insert(&CLIENT_CERT_CHAIN, HeaderValue::from_static(":c2FpZA==:"));
         let verified = verified.map(HeaderValue::from_static);
         tell(&mut headers, verified.as_ref(), is_trusted);
         let told = headers
-            .get(CLIENT_CERT)
+            .get(&CLIENT_CERT)
             .map(|value| value.to_str().unwrap());
         assert_eq!(told, expected);
         let keeps_chain = expected == Some(":c2FpZA==:");
-        assert_eq!(headers.contains_key(CLIENT_CERT_CHAIN), keeps_chain);
+        assert_eq!(headers.contains_key(&CLIENT_CERT_CHAIN), keeps_chain);
     }
 
     #[test]

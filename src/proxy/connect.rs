@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::bulk::Bulk;
 use super::http1::Http1;
 use super::http2::{Http2, Place};
 use super::pool::Endpoint;
@@ -121,7 +122,7 @@ async fn secure(
     endpoint: &Endpoint<'_>,
     wanted: Wanted,
     tcp: TcpStream,
-) -> Result<TlsStream<TcpStream>, Problem> {
+) -> Result<TlsStream<Bulk<TcpStream>>, Problem> {
     let (url, tls, began) = (endpoint.url, endpoint.tls, Instant::now());
     let config = match wanted {
         Wanted::Any => &tls.any,
@@ -134,7 +135,7 @@ async fn secure(
     let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
         .map_err(|_| unreachable(url, "the host is no server name"))?;
     let stream = TlsConnector::from(config.clone())
-        .connect(name, tcp)
+        .connect(name, Bulk::new(tcp))
         .await
         .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
     if let Some(tried) = endpoint.tried {

@@ -79,7 +79,7 @@ pub(super) struct Outbound<'a> {
     pub(super) retrying: Option<Counted<'a>>,
 }
 
-/// An answer on its way back.
+/// An answer on its way back; boxed, because it is handed on from hand to hand.
 pub(super) struct Forwarded {
     pub(super) response: Response<Source>,
     pub(super) lease: Lease,
@@ -120,7 +120,7 @@ impl<'a> Outbound<'a> {
     }
 
     /// Forwards to the first region that answers as it should.
-    pub(super) async fn forward(&mut self) -> Result<Forwarded, Problem> {
+    pub(super) async fn forward(&mut self) -> Result<Box<Forwarded>, Problem> {
         if let Verdict::Refused(refusal) = self.decision.verdict {
             return Err(Problem::NoRegion(refusal.to_string()));
         }
@@ -150,7 +150,7 @@ impl<'a> Outbound<'a> {
     pub(super) async fn forward_in_order(
         &mut self,
         ranked: &[Choice],
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         match ranked {
             [first, rest @ ..] if !rest.is_empty() && self.may_be_hedged() => {
                 Box::pin(self.forward_hedged(first, rest)).await
@@ -160,7 +160,10 @@ impl<'a> Outbound<'a> {
     }
 
     /// One region after the other.
-    pub(super) async fn forward_each(&mut self, ranked: &[Choice]) -> Result<Forwarded, Problem> {
+    pub(super) async fn forward_each(
+        &mut self,
+        ranked: &[Choice],
+    ) -> Result<Box<Forwarded>, Problem> {
         let mut last = Problem::NoRegion("no region is able to answer".into());
         let mut left = ranked.iter();
         while let Some(choice) = left.next() {
@@ -178,7 +181,7 @@ impl<'a> Outbound<'a> {
         &mut self,
         region: RegionId,
         require: Option<&http::HeaderValue>,
-    ) -> Result<Forwarded, Missed> {
+    ) -> Result<Box<Forwarded>, Missed> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
         for origin in self.origins(region) {
             match self.try_origin(region, origin, require).await {
@@ -273,7 +276,7 @@ impl<'a> Outbound<'a> {
         region: RegionId,
         origin: OriginId,
         require: Option<&http::HeaderValue>,
-    ) -> Result<Forwarded, Missed> {
+    ) -> Result<Box<Forwarded>, Missed> {
         let admitted = self.admit(region)?;
         let Some(body) = self.body.take() else {
             return Err(Missed::Stop(Problem::BrokenOrigin(
@@ -299,7 +302,7 @@ impl<'a> Outbound<'a> {
                 let answered = Instant::now();
                 let answered_at_ms = clock::steady_ms_at(answered.into_std());
                 let times = (asked_at_ms, answered_at_ms);
-                self.take_answer(Forwarded {
+                self.take_answer(Box::new(Forwarded {
                     said: self.learn(region, origin, &response, times),
                     response,
                     lease,
@@ -313,7 +316,7 @@ impl<'a> Outbound<'a> {
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,
                     origin_time: answered.saturating_duration_since(trying.began),
-                })
+                }))
             }
             Exchanged::Unsent(problem, body) => {
                 self.body = Some(body);

@@ -32,11 +32,9 @@ enum Read {
 }
 
 impl Forwarded {
-    fn marked(self, mark: Mark) -> Self {
-        Self {
-            mark: Some(mark),
-            ..self
-        }
+    fn marked(mut self: Box<Self>, mark: Mark) -> Box<Self> {
+        self.mark = Some(mark);
+        self
     }
 }
 
@@ -47,7 +45,7 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         if self.visit.token().is_empty() {
             return Box::pin(self.forward_unasked(store, ranked)).await;
         }
@@ -81,7 +79,7 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         ranked: &[Choice],
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let forwarded = self.forward_in_order(ranked).await?;
         match self.weigh(store, forwarded) {
             Ok(forwarded) => {
@@ -100,7 +98,7 @@ impl Outbound<'_> {
         ranked: &[Choice],
         has_begun: bool,
         mut asked: Option<Earlier>,
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let began = self.began.unwrap_or_else(Instant::now);
         let deadline = began + store.consistency.wait;
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
@@ -154,7 +152,7 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         course: &Course,
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let regions = &self.live.snapshot.plan.regions;
         let required = &self.visit.token().vector;
         let lacks = |region| store.applied.lacks(&regions.of(region).name, required);
@@ -172,7 +170,7 @@ impl Outbound<'_> {
     }
 
     /// The answer that there is to a request that cannot be sent again.
-    fn forward_kept(&mut self) -> Result<Forwarded, Problem> {
+    fn forward_kept(&mut self) -> Result<Box<Forwarded>, Problem> {
         let kept = self.last_resort.take().ok_or(Problem::NotCaughtUp)?;
         Ok(kept.marked(Mark::Stale))
     }
@@ -182,7 +180,7 @@ impl Outbound<'_> {
         let require = self.require(store);
         let forwarded = self.try_region(region, require.as_ref()).await?;
         Ok(match self.weigh(store, forwarded) {
-            Ok(forwarded) => Read::Fresh(Box::new(forwarded)),
+            Ok(forwarded) => Read::Fresh(forwarded),
             Err(old) => Read::Old(old),
         })
     }
@@ -195,7 +193,11 @@ impl Outbound<'_> {
     }
 
     /// The answer, if it shows what its client must see.
-    fn weigh(&mut self, store: &Store<'_>, forwarded: Forwarded) -> Result<Forwarded, Old> {
+    fn weigh(
+        &mut self,
+        store: &Store<'_>,
+        forwarded: Box<Forwarded>,
+    ) -> Result<Box<Forwarded>, Old> {
         let judged = self.judge(store, &forwarded);
         if judged == Judged::Shows {
             return Ok(forwarded);
@@ -205,7 +207,7 @@ impl Outbound<'_> {
             tells: forwarded.said.applied.is_some(),
         };
         if !old.is_not_yet && self.body.is_none() {
-            self.last_resort = Some(Box::new(forwarded));
+            self.last_resort = Some(forwarded);
         }
         Err(old)
     }

@@ -7,24 +7,21 @@ use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use smallvec::SmallVec;
 
 use super::inbound::cookie_pairs;
-use crate::chance;
+use super::trace::{X_REQUEST_ID, continue_trace, new_each_time};
 
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 pub(super) const MERIDIAN_REGION: HeaderName = HeaderName::from_static("meridian-region");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-const X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
+static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
-
-/// The longest request id that is taken over from a client.
-const LONGEST_REQUEST_ID: usize = 128;
 
 /// Prefix of every header of Meridian's own.
 const OWN_PREFIX: &str = "meridian-";
+
+/// Fields that are added to a request.
+const ADDED: usize = 8;
 
 /// What a request's forwarding headers are made of.
 pub(super) struct Hop<'a> {
@@ -38,24 +35,6 @@ pub(super) struct Hop<'a> {
     pub(super) request_id: &'a HeaderValue,
 }
 
-/// The request's id: the client's if it is a sensible one, else a new one.
-pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
-    let sensible = |value: &&HeaderValue| {
-        !value.is_empty()
-            && value.len() <= LONGEST_REQUEST_ID
-            && value.as_bytes().iter().all(u8::is_ascii_graphic)
-    };
-    headers
-        .get(X_REQUEST_ID)
-        .filter(sensible)
-        .cloned()
-        .unwrap_or_else(|| {
-            let mut id = String::with_capacity(32);
-            push_hex(&mut id, &chance::id_128().to_be_bytes());
-            HeaderValue::try_from(id).unwrap_or_else(|_| HeaderValue::from_static("-"))
-        })
-}
-
 /// Removes what goes no further: what concerns one connection only (RFC 9110 §7.6.1), and every header of
 /// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
 pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
@@ -64,7 +43,10 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
     for (name, value) in &*headers {
         if *name == CONNECTION {
             let named = value.as_bytes().split(|byte| *byte == b',');
-            ending.extend(named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()));
+            let named = named.map(<[u8]>::trim_ascii);
+            // The one that most name ends here in any case.
+            let named = named.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
+            ending.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()));
         }
         if ends_here(name.as_str()) {
             ending.push(name.clone());
@@ -90,24 +72,36 @@ pub(super) fn remove_own(headers: &mut HeaderMap) {
 }
 
 fn ends_here(name: &str) -> bool {
-    // Most names are told by their first letter.
-    let first = name.as_bytes().first();
-    matches!(first, Some(b'c' | b'h' | b'k' | b'm' | b'p' | b't' | b'u')) && is_of_connection(name)
+    is_of_connection(name) || name.starts_with(OWN_PREFIX)
 }
 
-fn is_of_connection(name: &str) -> bool {
-    matches!(
-        name,
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "http2-settings"
-            | "te"
-            | "transfer-encoding"
-            | "upgrade"
-    ) || name.starts_with(OWN_PREFIX)
+/// Whether a field concerns one connection only.
+pub(super) fn is_of_connection(name: &str) -> bool {
+    // Most names are told by their first letter.
+    let first = name.as_bytes().first();
+    matches!(first, Some(b'c' | b'h' | b'k' | b'p' | b't' | b'u'))
+        && matches!(
+            name,
+            "connection"
+                | "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "http2-settings"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
+        )
+}
+
+/// Removes these fields, of which there are most often none: looking at the names that are there takes less than to look
+/// for each of these.
+pub(super) fn remove_all(headers: &mut HeaderMap, names: &[&HeaderName]) {
+    if headers.keys().any(|name| names.contains(&name)) {
+        for name in names {
+            headers.remove(*name);
+        }
+    }
 }
 
 /// Writes a field as HTTP/1.1 has it.
@@ -141,11 +135,10 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 
 /// Adds what tells the origin who asked, and how it came here.
 pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
+    headers.reserve(ADDED);
     if !hop.trusted {
         // Origins may believe these as they believe X-Forwarded-For.
-        for name in [FORWARDED, X_FORWARDED_PORT, X_REAL_IP] {
-            headers.remove(name);
-        }
+        remove_all(headers, &[&FORWARDED, &X_FORWARDED_PORT, &X_REAL_IP]);
     }
     forward_for(headers, hop);
     if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
@@ -163,10 +156,14 @@ pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
 
 /// What a trusted proxy sent is kept, anybody else's replaced; the peer is appended.
 fn forward_for(headers: &mut HeaderMap, hop: &Hop<'_>) {
+    if !hop.trusted {
+        headers.insert(X_FORWARDED_FOR, hop.peer.clone());
+        return;
+    }
     let given: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
-        .filter(|value| hop.trusted && value.to_str().is_ok())
+        .filter(|value| value.to_str().is_ok())
         .map(HeaderValue::as_bytes)
         .chain([hop.peer.as_bytes()])
         .collect();
@@ -215,67 +212,6 @@ impl Via {
     }
 }
 
-/// Continues a trace with a span of the edge's own, or begins one (W3C Trace Context §3.2).
-fn continue_trace(headers: &mut HeaderMap) {
-    let given = headers
-        .get(TRACEPARENT)
-        .and_then(|value| value.to_str().ok())
-        .and_then(trace_of);
-    let is_new = given.is_none();
-    let mut value = String::with_capacity(55);
-    value.push_str("00-");
-    match given {
-        Some((trace, _)) => value.push_str(trace),
-        None => push_hex(&mut value, &chance::id_128().to_be_bytes()),
-    }
-    value.push('-');
-    push_hex(&mut value, &chance::id_64().to_be_bytes());
-    value.push('-');
-    value.push_str(given.map_or("01", |(_, flags)| flags));
-    if is_new {
-        headers.remove(TRACESTATE); // It belongs to the trace that is not continued (§3.4).
-    }
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(TRACEPARENT, value);
-    }
-}
-
-/// Appends bytes as lower-case hexadecimal digits.
-fn push_hex(text: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        for digit in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(digit.into(), 16).unwrap_or('0'));
-        }
-    }
-}
-
-/// The trace id and flags of a valid `traceparent`.
-fn trace_of(text: &str) -> Option<(&str, &str)> {
-    let mut fields = text.split('-');
-    let (version, trace, parent, flags) = (
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-        fields.next()?,
-    );
-    let hex = |text: &str, length: usize| {
-        text.len() == length
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-    };
-    let zero = |text: &str| text.bytes().all(|b| b == b'0');
-    let valid = hex(version, 2)
-        && version != "ff"
-        && (version != "00" || fields.next().is_none())
-        && hex(trace, 32)
-        && !zero(trace)
-        && hex(parent, 16)
-        && !zero(parent)
-        && hex(flags, 2);
-    valid.then_some((trace, flags))
-}
-
 /// Whether a message leaves HTTP/1.1 for WebSocket. Other protocols stay out: h2c would carry requests
 /// past every check of the edge.
 pub(super) fn upgrade_of(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -296,15 +232,15 @@ pub(super) fn ask_upgrade(headers: &mut HeaderMap, protocol: HeaderValue) {
 /// `Server-Timing: edge;dur=…, origin;dur=…` in ms: the edge's own share and the origin's.
 pub(super) fn add_server_timing(headers: &mut HeaderMap, edge: Duration, origin: Duration) {
     let tenths = |time: Duration| u64::try_from((time.as_micros() + 50) / 100).unwrap_or(u64::MAX);
-    let [edge, origin] = [edge, origin].map(tenths);
-    let text = format!(
-        "edge;dur={}.{}, origin;dur={}.{}",
-        edge / 10,
-        edge % 10,
-        origin / 10,
-        origin % 10,
-    );
-    if let Ok(value) = HeaderValue::try_from(text) {
+    let mut text = Vec::with_capacity(48);
+    for (label, time) in [("edge;dur=", edge), (", origin;dur=", origin)] {
+        let tenths = tenths(time);
+        text.extend_from_slice(label.as_bytes());
+        text.extend_from_slice(itoa::Buffer::new().format(tenths / 10).as_bytes());
+        text.push(b'.');
+        text.extend_from_slice(itoa::Buffer::new().format(tenths % 10).as_bytes());
+    }
+    if let Some(value) = new_each_time(text) {
         headers.append(SERVER_TIMING, value);
     }
 }
@@ -349,6 +285,15 @@ mod tests {
         assert_eq!(headers, map(&[("cookie", "a=1; b=2; c=3")]));
     }
 
+    #[test]
+    fn times_are_told_in_ms_with_one_decimal() {
+        let mut headers = HeaderMap::new();
+        let times = [Duration::from_micros(149), Duration::from_micros(12_350)];
+        add_server_timing(&mut headers, times[0], times[1]);
+        assert_eq!(headers[SERVER_TIMING], "edge;dur=0.1, origin;dur=12.4");
+        assert!(headers[SERVER_TIMING].is_sensitive());
+    }
+
     fn forwarded(trusted: bool) -> HeaderMap {
         let mut headers = map(&[
             ("x-forwarded-for", "1.2.3.4"),
@@ -374,31 +319,5 @@ mod tests {
         assert_eq!(forwarded(false)["x-forwarded-for"], "203.0.113.9");
         assert_eq!(forwarded(false)["x-forwarded-proto"], "https");
         assert_eq!(forwarded(false)["via"], "2 fra-1");
-    }
-
-    #[test]
-    fn a_trace_is_continued_or_begun() {
-        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
-        let mut headers = map(&[("traceparent", &format!("00-{id}-00f067aa0ba902b7-00"))]);
-        continue_trace(&mut headers);
-        let text = headers["traceparent"].to_str().unwrap();
-        assert!(text.starts_with(&format!("00-{id}-")) && text.ends_with("-00"));
-        assert!(!text.contains("00f067aa0ba902b7"));
-        for bad in [
-            "",
-            "00-0-0-0",
-            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-        ] {
-            assert_eq!(trace_of(bad), None);
-        }
-    }
-
-    #[test]
-    fn a_request_id_of_128_characters_is_taken_over_and_a_longer_one_is_not() {
-        for (length, is_taken_over) in [(1, true), (128, true), (129, false), (0, false)] {
-            let own = "a".repeat(length);
-            let id = request_id(&map(&[("x-request-id", &own)]));
-            assert_eq!(id == own, is_taken_over, "{length}");
-        }
     }
 }

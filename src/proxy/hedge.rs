@@ -17,8 +17,8 @@ static HEDGES: Registered<(), 1> =
 
 /// What became of the first region, alone or beside a hedge.
 enum Raced {
-    Alone(Result<Forwarded, Missed>),
-    Hedged(Result<Forwarded, Problem>),
+    Alone(Result<Box<Forwarded>, Missed>),
+    Hedged(Result<Box<Forwarded>, Problem>),
 }
 
 impl Outbound<'_> {
@@ -36,7 +36,7 @@ impl Outbound<'_> {
         &mut self,
         first: &Choice,
         rest: &[Choice],
-    ) -> Result<Forwarded, Problem> {
+    ) -> Result<Box<Forwarded>, Problem> {
         let (worker, retries) = (self.worker, &self.service().retries);
         let mut twin = self.twin();
         let raced = {
@@ -102,9 +102,9 @@ impl Outbound<'_> {
 
 /// The first good answer of two; when both fail, what the later one says.
 async fn race(
-    mut straight: Pin<&mut impl Future<Output = Result<Forwarded, Missed>>>,
-    mut hedge: Pin<&mut impl Future<Output = Result<Forwarded, Problem>>>,
-) -> Result<Forwarded, Problem> {
+    mut straight: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Missed>>>,
+    mut hedge: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Problem>>>,
+) -> Result<Box<Forwarded>, Problem> {
     tokio::select! {
         done = straight.as_mut() => match done {
             Ok(forwarded) => Ok(forwarded),

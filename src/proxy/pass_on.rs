@@ -31,7 +31,7 @@ impl Exchange<'_> {
     pub(super) fn pass_on(
         &self,
         asked: &Asked<'_>,
-        forwarded: Forwarded,
+        forwarded: Box<Forwarded>,
         websocket: Option<Handshake>,
         (wanted, under_way): (Option<UntilOver>, Option<UnderWay>),
     ) -> Response<Body> {
@@ -47,7 +47,7 @@ impl Exchange<'_> {
             tried_elsewhere,
             origin_time,
             ..
-        } = forwarded;
+        } = *forwarded;
         let took = self.began.elapsed();
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {

@@ -6,7 +6,8 @@ use serde_json::json;
 
 use super::body::{Body, BodyError};
 use super::guard::Refusal;
-use super::headers::{Via, X_REQUEST_ID, write_field};
+use super::headers::{Via, write_field};
+use super::trace::X_REQUEST_ID;
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;

@@ -140,7 +140,10 @@ impl Outbound<'_> {
     }
 
     /// The client's, unless `on_status` names it and another region may be asked.
-    pub(super) fn take_answer(&mut self, forwarded: Forwarded) -> Result<Forwarded, Missed> {
+    pub(super) fn take_answer(
+        &mut self,
+        forwarded: Box<Forwarded>,
+    ) -> Result<Box<Forwarded>, Missed> {
         if self.is_retried(forwarded.response.status()) {
             Err(self.keep_answer(forwarded))
         } else {
@@ -170,9 +173,9 @@ impl Outbound<'_> {
     }
 
     /// Keeps an answer that `on_status` names, for when nobody answers better.
-    fn keep_answer(&mut self, forwarded: Forwarded) -> Missed {
+    fn keep_answer(&mut self, forwarded: Box<Forwarded>) -> Missed {
         let status = forwarded.response.status();
-        self.answered = Some(Box::new(forwarded));
+        self.answered = Some(forwarded);
         Missed::Again(Problem::BrokenOrigin(format!(
             "the origin answered {}",
             status.as_u16()
@@ -180,7 +183,7 @@ impl Outbound<'_> {
     }
 
     /// The answer that was kept, if nobody answered better.
-    pub(super) fn or_kept_answer(&mut self, problem: Problem) -> Result<Forwarded, Problem> {
+    pub(super) fn or_kept_answer(&mut self, problem: Problem) -> Result<Box<Forwarded>, Problem> {
         let Some(mut answered) = self.answered.take() else {
             return Err(problem);
         };
@@ -188,7 +191,7 @@ impl Outbound<'_> {
         if answered.mark.is_none() {
             answered.mark = self.mark_of_kept(&answered)?;
         }
-        Ok(*answered)
+        Ok(answered)
     }
 
     /// How an answer is marked that was kept before it was looked at: a read with a token always is.

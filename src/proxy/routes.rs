@@ -88,13 +88,16 @@ pub struct InFlightCounters(Mutex<HashMap<LaneName, Arc<InFlight>>>);
 /// A service and a region.
 type LaneName = (Arc<str>, Arc<str>);
 
+/// Those of a service, in the order of their ids.
+type Lanes = Box<[(RegionId, Lane)]>;
+
 /// What is compiled from a Plan for the proxy.
 pub struct Routes {
     exact: HashMap<Arc<str>, ServiceId>,
     /// By the name below which they stand.
     wildcards: HashMap<Arc<str>, ServiceId>,
     origins: Table<OriginId, Arc<str>>,
-    lanes: Table<ServiceId, HashMap<RegionId, Lane>>,
+    lanes: Table<ServiceId, Lanes>,
     probers: Table<ServiceId, Prober>,
     targets: Vec<Target>,
     pub(super) tls: OriginTls,
@@ -180,7 +183,9 @@ impl Routes {
 
     /// What a region of a service has of its own.
     pub(super) fn lane(&self, service: ServiceId, region: RegionId) -> Option<&Lane> {
-        self.lanes.of(service).get(&region)
+        let lanes = self.lanes.of(service);
+        let at = lanes.binary_search_by_key(&region, |(of, _)| *of).ok()?;
+        lanes.get(at).map(|(_, lane)| lane)
     }
 
     /// How to ask a region's origins for their positions, beside requests.
@@ -207,24 +212,23 @@ fn lanes(
     in_flight: &InFlightCounters,
     traffic: &Arc<Traffic>,
     served: &ServedCounters,
-) -> HashMap<RegionId, Lane> {
+) -> Lanes {
     let service = plan.services.of(id);
     let mut counters = in_flight.0.lock().unwrap_or_else(PoisonError::into_inner);
-    service
-        .regions
-        .iter()
-        .map(|member| {
-            let region = &plan.regions.of(member.region).name;
-            let key = (service.name.clone(), region.clone());
-            let lane = Lane {
-                in_flight: counters.entry(key).or_default().clone(),
-                answered: Answered::new(&service.name, region),
-                witnesses: Witness::of_region(plan, id, member.region, traffic),
-                silence: Silence::default(),
-                served: served.of(&service.name, region),
-                waits: Waits::default(),
-            };
-            (member.region, lane)
-        })
-        .collect()
+    let lanes = service.regions.iter().map(|member| {
+        let region = &plan.regions.of(member.region).name;
+        let key = (service.name.clone(), region.clone());
+        let lane = Lane {
+            in_flight: counters.entry(key).or_default().clone(),
+            answered: Answered::new(&service.name, region),
+            witnesses: Witness::of_region(plan, id, member.region, traffic),
+            silence: Silence::default(),
+            served: served.of(&service.name, region),
+            waits: Waits::default(),
+        };
+        (member.region, lane)
+    });
+    let mut lanes: Vec<_> = lanes.collect();
+    lanes.sort_unstable_by_key(|(region, _)| *region);
+    lanes.into()
 }

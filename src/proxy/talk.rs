@@ -12,6 +12,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::accept::{Accepting, Face};
 use super::body::Source;
+use super::bulk::Bulk;
 use super::client_cert;
 use super::connection::{Connection, Tls};
 use super::handle::{Arrival, handle};
@@ -68,7 +69,7 @@ impl Accepting {
         }
         let began = Instant::now();
         let acceptor = TlsAcceptor::from(self.tls.load_full());
-        let accepting = acceptor.accept(stream);
+        let accepting = acceptor.accept(Bulk::new(stream));
         let accepted = tokio::time::timeout(plan.listen.timeouts.handshake, accepting).await;
         let Ok(Ok(stream)) = accepted else {
             FAILED_HANDSHAKES.increment(&());

@@ -1,7 +1,7 @@
 //! What requests and answers have in common: lines, fields, framing, chunks. RFC 9112 §5, §6, §7.1.
 
 use bytes::Bytes;
-use http::header::{CONNECTION, TRANSFER_ENCODING};
+use http::header::{self, CONNECTION, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{PARSED_FIELDS, Refusal};
@@ -47,11 +47,12 @@ pub(super) fn is_token(text: &[u8]) -> bool {
 pub(super) fn split_head(
     head: &[u8],
 ) -> Result<(&[u8], impl Iterator<Item = &[u8]> + use<'_>), Refusal> {
-    let mut rest = head.strip_suffix(b"\r\n").unwrap_or(head);
+    let head = head.strip_suffix(b"\r\n").unwrap_or(head);
+    let (mut feeds, mut begin) = (memchr::memchr_iter(b'\n', head), 0);
     let mut lines = std::iter::from_fn(move || {
-        let end = memchr::memchr(b'\n', rest).map_or(rest.len(), |feed| feed + 1);
-        let (line, behind) = rest.split_at_checked(end)?;
-        rest = behind;
+        let end = feeds.next().map_or(head.len(), |feed| feed + 1);
+        let line = head.get(begin..end)?;
+        begin = end;
         (!line.is_empty()).then_some(line)
     });
     let first = line(lines.next().unwrap_or_default())?;
@@ -80,13 +81,23 @@ pub(super) fn read_head_fields<'a>(
     Ok((headers, framing.check()?))
 }
 
-/// A name. Those of positions come often, in these spellings, and need not be made anew each time.
+/// A name. Some come often, in these spellings, and need not be looked up or made anew each time.
 fn field_name(text: &[u8]) -> Result<HeaderName, Refusal> {
-    match text {
-        b"meridian-token" | b"Meridian-Token" => Ok(TOKEN.clone()),
-        b"meridian-applied" | b"Meridian-Applied" => Ok(APPLIED.clone()),
-        _ => HeaderName::from_bytes(text).map_err(|_| NO_TOKEN),
-    }
+    Ok(match text {
+        b"Date" | b"date" => header::DATE,
+        b"Server" | b"server" => header::SERVER,
+        b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
+        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
+        b"Connection" | b"connection" => header::CONNECTION,
+        b"Host" | b"host" => header::HOST,
+        b"Accept" | b"accept" => header::ACCEPT,
+        b"User-Agent" | b"user-agent" => header::USER_AGENT,
+        b"Last-Modified" | b"last-modified" => header::LAST_MODIFIED,
+        b"ETag" | b"etag" => header::ETAG,
+        b"meridian-token" | b"Meridian-Token" => TOKEN.clone(),
+        b"meridian-applied" | b"Meridian-Applied" => APPLIED.clone(),
+        _ => return HeaderName::from_bytes(text).map_err(|_| NO_TOKEN),
+    })
 }
 
 /// Whether another message may follow one of this version with these fields on its connection (RFC 9112 §9.3).
@@ -311,6 +322,18 @@ fn skip_value(text: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_that_come_often_are_read_as_any_other() {
+        let often = "Date Server Content-Type Content-Length Connection Host Accept User-Agent Last-Modified \
+                     ETag Meridian-Token Meridian-Applied";
+        for name in often.split_whitespace() {
+            for spelled in [name.to_owned(), name.to_lowercase(), name.to_uppercase()] {
+                let expected = HeaderName::from_bytes(spelled.as_bytes()).unwrap();
+                assert_eq!(field_name(spelled.as_bytes()).unwrap(), expected);
+            }
+        }
+    }
 
     #[test]
     fn an_extension_is_a_name_and_perhaps_a_value() {

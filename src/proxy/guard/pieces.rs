@@ -127,15 +127,20 @@ impl Pieces {
         if held.starts_with(b"\r\n") {
             return Ok(Some(2));
         }
-        while let Some(end) = self.next_line_end(held)? {
-            let is_empty_line = held.get(end.saturating_sub(4)..end) == Some(b"\r\n\r\n");
-            if end > LONGEST_HEAD {
-                break;
+        let searched = self.searched;
+        let unsearched = held.get(searched..).unwrap_or_default();
+        for feed in memchr::memchr_iter(b'\n', unsearched) {
+            self.searched = searched + feed + 1;
+            let lines = held.get(..self.searched).unwrap_or_default();
+            check_line_end(lines)?;
+            if self.searched > LONGEST_HEAD {
+                return Err(Refusal::HeadTooLarge);
             }
-            if is_empty_line {
-                return Ok(Some(end));
+            if lines.ends_with(b"\r\n\r\n") {
+                return Ok(Some(self.searched));
             }
         }
+        self.searched = held.len();
         if self.searched > LONGEST_HEAD {
             return Err(Refusal::HeadTooLarge);
         }
@@ -170,11 +175,17 @@ impl Pieces {
             self.searched = held.len();
             return Ok(None);
         };
-        let feed = self.searched + found;
-        self.searched = feed + 1;
-        match feed.checked_sub(1).and_then(|at| held.get(at)) {
-            Some(b'\r') => Ok(Some(feed + 1)),
-            Some(_) | None => Err(Refusal::Malformed("a line ends in LF without CR")),
-        }
+        self.searched += found + 1;
+        check_line_end(held.get(..self.searched).unwrap_or_default())?;
+        Ok(Some(self.searched))
+    }
+}
+
+/// Refuses what ends in LF alone.
+fn check_line_end(lines: &[u8]) -> Result<(), Refusal> {
+    if lines.ends_with(b"\r\n") {
+        Ok(())
+    } else {
+        Err(Refusal::Malformed("a line ends in LF without CR"))
     }
 }

@@ -65,16 +65,13 @@ impl Framing {
         match self {
             Self::None | Self::ToTheEnd => {}
             Self::Length(length) => {
-                write_number(format_args!("content-length: {length}\r\n"), text)
+                text.extend_from_slice(b"content-length: ");
+                text.extend_from_slice(itoa::Buffer::new().format(length).as_bytes());
+                text.extend_from_slice(b"\r\n");
             }
             Self::Chunked => text.extend_from_slice(b"transfer-encoding: chunked\r\n"),
         }
     }
-}
-
-fn write_number(formatted: std::fmt::Arguments<'_>, text: &mut Vec<u8>) {
-    // A vector takes whatever is written to it.
-    let _ = text.write_fmt(formatted);
 }
 
 impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Outbox<B> {
@@ -174,7 +171,8 @@ impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Outbox<B> {
                     .ok_or_else(|| wrong_length("longer"))?;
             }
             Framing::Chunked if length > 0 => {
-                write_number(format_args!("{length:x}\r\n"), &mut self.text);
+                // A vector takes whatever is written to it.
+                let _ = write!(self.text, "{length:x}\r\n");
                 self.behind = b"\r\n";
             }
             Framing::Chunked | Framing::None | Framing::ToTheEnd => {}

@@ -21,7 +21,7 @@ use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
 use crate::proxy::expect::expects_continue;
 use crate::proxy::handler::{Answer, Handler};
-use crate::proxy::headers::{SERVER_TIMING, X_REQUEST_ID};
+use crate::proxy::headers::is_of_connection;
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::{Tunnel, may_leave};
 
@@ -33,9 +33,6 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
     HeaderName::from_static("keep-alive"),
     HeaderName::from_static("proxy-connection"),
 ];
-
-/// Fields that are new each time: in the table of fields they would only drive out those that come again (RFC 7541 §7.1.3).
-const OF_ONE_ANSWER: [HeaderName; 2] = [X_REQUEST_ID, SERVER_TIMING];
 
 /// What of a stream may leave HTTP.
 struct Leaving {
@@ -130,17 +127,12 @@ async fn wait(
 
 /// Makes the fields of an answer those of HTTP/2.
 fn become_http2(headers: &mut HeaderMap) {
-    if headers.keys().any(|name| OF_CONNECTIONS.contains(name)) {
-        OF_CONNECTIONS
-            .iter()
-            .for_each(|name| drop(headers.remove(name)));
-    }
-    headers.entry(DATE).or_insert_with(date);
-    for name in OF_ONE_ANSWER {
-        if let Some(value) = headers.get_mut(name) {
-            value.set_sensitive(true);
+    if headers.keys().any(|name| is_of_connection(name.as_str())) {
+        for name in OF_CONNECTIONS {
+            headers.remove(name);
         }
     }
+    headers.entry(DATE).or_insert_with(date);
 }
 
 /// Sends an answer.
