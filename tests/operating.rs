@@ -36,6 +36,11 @@ impl Ground {
     }
 
     fn start(&self, service: &str, more: &str) -> Edge {
+        self.start_checking("", service, more)
+    }
+
+    /// An edge with more to say of its checks.
+    fn start_checking(&self, health: &str, service: &str, more: &str) -> Edge {
         let file = self.folder.path().join("edge.yaml");
         let yaml = format!(
             "node: {{ state_dir: state }}
@@ -47,7 +52,7 @@ regions:
 services:
   www:
     hosts: [www.example.com]
-    health: {{ interval: 300ms, recheck_interval: 100ms }}
+    health: {{ interval: 300ms, recheck_interval: 100ms{health} }}
     {service}
 zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
 {more}
@@ -363,8 +368,18 @@ fn without_a_ramp_whoever_recovers_is_back_at_once() {
 
 #[test]
 fn a_busy_service_is_not_slammed_by_what_recovers_though_nobody_asked_for_a_ramp() {
+    check_that_a_busy_service_is_ramped("");
+}
+
+#[test]
+fn a_busy_service_is_not_slammed_by_what_recovers_with_passive_health_off_either() {
+    check_that_a_busy_service_is_ramped(", passive: off");
+}
+
+#[track_caller]
+fn check_that_a_busy_service_is_ramped(health: &str) {
     let ground = Ground::new();
-    let edge = ground.start(LISTED, "");
+    let edge = ground.start_checking(health, LISTED, "");
     ground.near.set_healthy(false);
     assert!(wait_until(|| edge.steered("193.0.6.0/24") == "192.0.2.2"));
     let mut client = connect(listening(&edge.process.said(), "http"));
