@@ -58,6 +58,7 @@ mod served;
 mod settle;
 mod shared_cache;
 mod silence;
+mod sticky;
 mod strain;
 mod talk;
 mod tls;
