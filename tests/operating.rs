@@ -400,6 +400,30 @@ fn check_that_a_busy_service_is_ramped(health: &str) {
 }
 
 #[test]
+fn a_drain_that_cannot_be_saved_is_done_and_it_is_told_until_it_can() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    // As a full disk would, this keeps the state from being written, for root too.
+    let in_the_way = ground.folder.path().join("state/state.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert_eq!(edge.command(&["drain", "near"]).0, Some(0));
+    assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.2");
+    let told = || edge.command(&["events"]).1;
+    let said = told();
+    assert!(
+        said.contains("would not outlive a restart: state_dir"),
+        "{said}"
+    );
+    assert!(said.contains("state.json"), "{said}");
+    std::fs::remove_dir(in_the_way).unwrap();
+    assert!(wait_until(|| told().contains("are saved again")));
+    let said = told();
+    assert_eq!(said.matches("would not outlive").count(), 1, "{said}");
+    let saved = ground.folder.path().join("state/state.json");
+    assert!(std::fs::read_to_string(saved).unwrap().contains("near"));
+}
+
+#[test]
 fn a_forced_state_counts_for_dns_and_http_until_it_is_undone() {
     let ground = Ground::new();
     let edge = ground.start(LISTED, "");
