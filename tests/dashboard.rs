@@ -48,7 +48,8 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
         &https,
         PICTURES,
     ]);
-    let words = |folder: &str| std::fs::read_to_string(Path::new(folder).join("shown.txt")).unwrap();
+    let words =
+        |folder: &str| std::fs::read_to_string(Path::new(folder).join("shown.txt")).unwrap();
     assert_eq!(
         words(PICTURED),
         words(PICTURES),

@@ -261,6 +261,10 @@ fn a_dry_run_tells_what_a_guard_would_refuse() {
     let (code, said) = edge.command(&["drain", "near", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("would be refused"), "{said}");
+    assert!(
+        said.contains("whoever moves goes to regions that are unhealthy, drained or leaving"),
+        "{said}"
+    );
     for (path, expected) in [
         ("/api/v1/drains/mars?dry_run=true", 404),
         ("/api/v1/drains/near?dry_run=yes", 400),
