@@ -20,6 +20,12 @@ tidy:
     cargo fmt
     cargo clippy --all-targets -- -D warnings
 
+# The documents' pictures of the dashboard, anew.
+pictures:
+    rm -rf target/dashboard
+    -scripts/test.sh --test dashboard
+    cp target/dashboard/* docs/images/
+
 # The documentation of the code, in a browser.
 doc:
     cargo doc --no-deps --document-private-items --open

@@ -55,7 +55,8 @@ impl<T> Default for PerCore<T> {
 }
 
 impl<T> PerCore<T> {
-    fn of(cores: usize) -> Self {
+    /// For so many cores; those beyond share.
+    pub(crate) fn of(cores: usize) -> Self {
         Self {
             first: OnceLock::new(),
             others: (1..cores).map(|_| OnceLock::new()).collect(),

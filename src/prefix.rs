@@ -14,7 +14,9 @@ pub struct Prefix(IpNet);
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NotAPrefix {
     /// Neither an address nor an address with a length.
-    #[error("`{0}` is not a network: expected an address with a length, such as 203.0.113.0/24")]
+    #[error(
+        "`{0}` is not a network: expected an address, or one with a length such as 203.0.113.0/24"
+    )]
     Syntax(String),
     /// Bits are set past the length.
     #[error("`{given}` has bits set past its length: did you mean {meant}?")]

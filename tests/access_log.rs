@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
-use support::{Edge, Origin, meridian, raw_origin, read_head, run, wait_until};
+use support::{Edge, Origin, connect, get, meridian, raw_origin, read_head, run, wait_until};
 
 /// An edge whose log is a file in its folder.
 struct Logging {
@@ -732,6 +732,26 @@ fn nobody_waits_for_a_log_that_nobody_reads() {
         status.is_some()
     }));
     assert!(status.unwrap().success());
+}
+
+#[test]
+fn a_full_disk_costs_lines_and_no_answer_and_is_told_once() {
+    let origin = Origin::start("here");
+    let yaml = yaml(&[("here", origin.url())], "", "").replace("access.log", "/dev/full");
+    let mut edge = Edge::start(&yaml);
+    let failed = || edge.counted("meridian_access_log_lines_total", &["outcome=\"failed\""]);
+    let mut client = connect(edge.address("http"));
+    for number in 1..=3 {
+        get(&mut client).unwrap();
+        assert!(wait_until(|| failed() == number), "{number}");
+    }
+    edge.process.wait_for("the access log cannot be written");
+    let said = edge.process.said();
+    assert_eq!(said.matches("cannot be written").count(), 1, "{said}");
+    assert!(
+        said.contains("/dev/full") && said.contains("No space left"),
+        "{said}"
+    );
 }
 
 #[test]

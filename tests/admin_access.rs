@@ -11,7 +11,7 @@ mod support;
 use std::net::SocketAddr;
 use std::process::Command;
 
-use support::{Edge, Origin, Process, certificate, listening, meridian, run};
+use support::{Edge, Lab, Origin, Process, certificate, listening, meridian, run};
 
 const OPERATOR: &str = "operator-0123456789";
 const READER: &str = "reader-0123456789";
@@ -54,6 +54,42 @@ fn status_of(admin: SocketAddr, token: Option<&str>, method: &str, path: &str) -
         words.extend(["-H", &bearer]);
     }
     curl(&words).0
+}
+
+/// Without `listen.admin` nobody reaches it; where it is written as in the README, this machine alone; and whoever
+/// writes no address is told of the one that is for this machine first.
+#[test]
+fn the_admin_is_on_loopback_unless_another_address_is_written_for_it() {
+    let origin = Origin::start("near");
+    let yaml = yaml(&origin.url(), "{}").replace("admin: {}\n", "");
+    let without = Edge::start(&yaml.replace(", admin: '127.0.0.1:0'", ""));
+    assert_eq!(
+        without.process.takes_connections_at(),
+        [without.address("dns")],
+        "nothing but DNS over TCP"
+    );
+    let readme = std::fs::read_to_string("README.md").unwrap();
+    assert!(readme.contains("admin: \"127.0.0.1:9090\""));
+    let lab = Lab::start();
+    let taken = lab.takes_connections_at();
+    assert!(taken.contains(&lab.address("admin")), "{taken:?}");
+    assert!(taken.iter().all(|at| at.ip().is_loopback()), "{taken:?}");
+    for written in ["9090", "':9090'", "localhost:9090"] {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.yaml");
+        std::fs::write(
+            &file,
+            yaml.replace("'127.0.0.1:0' }", &format!("{written} }}")),
+        )
+        .unwrap();
+        let output = meridian().arg("check").arg(&file).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("127.0.0.1:9090 is for this machine alone"),
+            "{said}"
+        );
+    }
 }
 
 #[test]

@@ -16,6 +16,9 @@ use support::{Edge, Lab, Origin, run};
 /// Where pictures of the page go.
 const PICTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/target/dashboard");
 
+/// Where the pictures of the documents are, with the words that were on the page when they were taken.
+const PICTURED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/images");
+
 /// Plays a scene of `tests/clients/dashboard.py`.
 fn play(words: &[&str]) {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -45,6 +48,13 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
         &https,
         PICTURES,
     ]);
+    let words =
+        |folder: &str| std::fs::read_to_string(Path::new(folder).join("shown.txt")).unwrap();
+    assert_eq!(
+        words(PICTURED),
+        words(PICTURES),
+        "the page is another than in its pictures: look at those of target/dashboard and copy that to docs/images"
+    );
 }
 
 fn edge(near: &Origin, more: &str) -> Edge {

@@ -148,6 +148,7 @@ const TELLERS: &[&str] = &[
     "src/control/lag.rs",
     "src/control/task/commands.rs",
     "src/control/task/handle.rs",
+    "src/control/task/publishing.rs",
     "src/control/world/drained.rs",
     "src/control/world/forced.rs",
     "src/control/world/lagging.rs",
@@ -195,6 +196,7 @@ fn who_tells_events_is_known() {
         .chain(&[
             "Kind::Audit",
             "Kind::Position",
+            "Kind::State",
             ".suspect(",
             ".note_position(",
         ])

@@ -36,6 +36,11 @@ impl Ground {
     }
 
     fn start(&self, service: &str, more: &str) -> Edge {
+        self.start_checking("", service, more)
+    }
+
+    /// An edge with more to say of its checks.
+    fn start_checking(&self, health: &str, service: &str, more: &str) -> Edge {
         let file = self.folder.path().join("edge.yaml");
         let yaml = format!(
             "node: {{ state_dir: state }}
@@ -47,7 +52,7 @@ regions:
 services:
   www:
     hosts: [www.example.com]
-    health: {{ interval: 300ms, recheck_interval: 100ms }}
+    health: {{ interval: 300ms, recheck_interval: 100ms{health} }}
     {service}
 zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
 {more}
@@ -256,6 +261,10 @@ fn a_dry_run_tells_what_a_guard_would_refuse() {
     let (code, said) = edge.command(&["drain", "near", "--dry-run"]);
     assert_eq!(code, Some(0), "{said}");
     assert!(said.contains("would be refused"), "{said}");
+    assert!(
+        said.contains("whoever moves goes to regions that are unhealthy, drained or leaving"),
+        "{said}"
+    );
     for (path, expected) in [
         ("/api/v1/drains/mars?dry_run=true", 404),
         ("/api/v1/drains/near?dry_run=yes", 400),
@@ -363,8 +372,18 @@ fn without_a_ramp_whoever_recovers_is_back_at_once() {
 
 #[test]
 fn a_busy_service_is_not_slammed_by_what_recovers_though_nobody_asked_for_a_ramp() {
+    check_that_a_busy_service_is_ramped("");
+}
+
+#[test]
+fn a_busy_service_is_not_slammed_by_what_recovers_with_passive_health_off_either() {
+    check_that_a_busy_service_is_ramped(", passive: off");
+}
+
+#[track_caller]
+fn check_that_a_busy_service_is_ramped(health: &str) {
     let ground = Ground::new();
-    let edge = ground.start(LISTED, "");
+    let edge = ground.start_checking(health, LISTED, "");
     ground.near.set_healthy(false);
     assert!(wait_until(|| edge.steered("193.0.6.0/24") == "192.0.2.2"));
     let mut client = connect(listening(&edge.process.said(), "http"));
@@ -382,6 +401,30 @@ fn a_busy_service_is_not_slammed_by_what_recovers_though_nobody_asked_for_a_ramp
     }));
     assert!(seen.is_sorted(), "{seen:?}");
     assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.1");
+}
+
+#[test]
+fn a_drain_that_cannot_be_saved_is_done_and_it_is_told_until_it_can() {
+    let ground = Ground::new();
+    let edge = ground.start(LISTED, "");
+    // As a full disk would, this keeps the state from being written, for root too.
+    let in_the_way = ground.folder.path().join("state/state.json.new");
+    std::fs::create_dir(&in_the_way).unwrap();
+    assert_eq!(edge.command(&["drain", "near"]).0, Some(0));
+    assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.2");
+    let told = || edge.command(&["events"]).1;
+    let said = told();
+    assert!(
+        said.contains("would not outlive a restart: state_dir"),
+        "{said}"
+    );
+    assert!(said.contains("state.json"), "{said}");
+    std::fs::remove_dir(in_the_way).unwrap();
+    assert!(wait_until(|| told().contains("are saved again")));
+    let said = told();
+    assert_eq!(said.matches("would not outlive").count(), 1, "{said}");
+    let saved = ground.folder.path().join("state/state.json");
+    assert!(std::fs::read_to_string(saved).unwrap().contains("near"));
 }
 
 #[test]

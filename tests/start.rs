@@ -40,9 +40,32 @@ fn a_port_in_use_is_named() {
     for protocol in ["dns", "https", "http"] {
         check_refused(
             &minimal(&format!("{{ {protocol}: ['{taken}'] }}"), ""),
-            &format!("listen.{protocol} {taken}: Address already in use"),
+            &format!(
+                "listen.{protocol} {taken}: Address already in use (os error 98): another process listens there"
+            ),
         );
     }
+}
+
+#[test]
+fn an_address_of_another_machine_is_told_apart() {
+    check_refused(
+        &minimal("{ http: ['192.0.2.99:0'] }", ""),
+        "no interface of this machine has the address",
+    );
+}
+
+#[test]
+fn a_state_dir_that_is_a_file_is_named() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    let at = file.path().display();
+    check_refused(
+        &minimal(
+            "{ http: ['127.0.0.1:0'] }",
+            &format!("node: {{ state_dir: '{at}' }}"),
+        ),
+        &format!("state_dir {at}: it is a file, and a folder is expected"),
+    );
 }
 
 #[test]

@@ -146,7 +146,7 @@ impl Act {
         if let Some(audit) = state.audit.clone() {
             let written = tokio::task::spawn_blocking(move || audit.write(&line)).await;
             if let Ok(Err(error)) = written {
-                tracing::error!(%error, "audit log not written");
+                tracing::error!(%error, "audit.jsonl in node.state_dir cannot be written: this is told here and as an event alone");
             }
         }
         let why = self

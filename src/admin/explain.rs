@@ -83,7 +83,7 @@ impl Question {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum QuestionError {
     /// Nobody answers for the name.
-    #[error("no service answers for `{0}`")]
+    #[error("no service answers for `{0}`: it is in the `hosts` of none")]
     UnknownName(String),
     /// Not a type that is steered.
     #[error("`{0}` is not a steered type: A, AAAA or HTTPS is expected")]

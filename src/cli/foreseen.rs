@@ -70,6 +70,11 @@ fn of_service(service: &Value, seconds: u64) -> String {
         "  left     {left}: {enough} for guards.min_regions {}\n",
         service["min_regions"]
     ));
+    if list(&service["left"]).is_empty() && !list(&clients["to"]).is_empty() {
+        out.push_str(
+            "           whoever moves goes to regions that are unhealthy, drained or leaving\n",
+        );
+    }
     out
 }
 

@@ -128,6 +128,17 @@ kind!(
         )),
     }
 );
+kind!(
+    LISTEN_ADMIN,
+    "string",
+    "127.0.0.1:9090",
+    |text| match text.parse::<SocketAddr>() {
+        Ok(_) => Ok(()),
+        Err(_) => Err(format!(
+            "`{text}` is not an address with a port: 127.0.0.1:9090 is for this machine alone, 0.0.0.0:9090 for everybody who can reach it"
+        )),
+    }
+);
 kind!(ORIGIN, "string", "https://10.1.0.10:8443", |text| told(
     parse_origin(text)
 ));

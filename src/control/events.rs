@@ -26,6 +26,8 @@ pub enum Kind {
     Audit,
     /// A region's positions ran backwards or fell behind.
     Position,
+    /// The edge's own state cannot be kept over a restart, or can be again.
+    State,
 }
 
 impl Kind {
@@ -38,6 +40,7 @@ impl Kind {
             Self::Forced => "forced",
             Self::Audit => "audit",
             Self::Position => "position",
+            Self::State => "state",
         }
     }
 }
@@ -85,7 +88,7 @@ impl Event {
     }
 
     /// The same as a warning, if `is_bad`.
-    pub(super) fn warning_if(self, is_bad: bool) -> Self {
+    pub(in crate::control) fn warning_if(self, is_bad: bool) -> Self {
         let gravity = if is_bad {
             Gravity::Warning
         } else {

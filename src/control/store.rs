@@ -65,6 +65,11 @@ impl Store {
             path: folder.to_owned(),
             error,
         };
+        if folder.is_file() {
+            let message = "it is a file, and a folder is expected";
+            let error = io::Error::new(io::ErrorKind::NotADirectory, message);
+            return Err(refused(error));
+        }
         std::fs::create_dir_all(folder).map_err(refused)?;
         let probe = folder.join(".writable");
         std::fs::write(&probe, b"").map_err(refused)?;

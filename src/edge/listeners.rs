@@ -58,11 +58,25 @@ type Wanted = (Protocol, SocketAddr);
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("listen.{} {address}: {error}", protocol.as_str())]
+#[error("listen.{} {address}: {error}{}", protocol.as_str(), advice(error.kind()))]
 pub(super) struct ListenError {
     protocol: Protocol,
     address: SocketAddr,
     error: io::Error,
+}
+
+/// What may be done about an address that is not to be had.
+fn advice(kind: io::ErrorKind) -> &'static str {
+    use io::ErrorKind::{AddrInUse, AddrNotAvailable, PermissionDenied};
+    if kind == AddrInUse {
+        ": another process listens there, which `ss -lntup` names; `meridian serve --upgrade` takes over from a running edge"
+    } else if kind == PermissionDenied {
+        ": a port below 1024 takes root or CAP_NET_BIND_SERVICE"
+    } else if kind == AddrNotAvailable {
+        ": no interface of this machine has the address"
+    } else {
+        ""
+    }
 }
 
 /// Bound, not yet serving.

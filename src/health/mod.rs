@@ -1,11 +1,12 @@
 //! Probe results → state: thresholds, schedules, and from a region's targets to the region.
 //!
-//! `machine`, `passive`, `ejection`, `schedule`, `target` and `region` are pure; `line` makes the connections for
+//! `machine`, `passive`, `load`, `ejection`, `schedule`, `target` and `region` are pure; `line` makes the connections for
 //! `probe` and `long_poll`, `checker` is the task that runs one check, and `tally` counts what traffic shows. Nobody here knows who is asking.
 
 mod checker;
 mod ejection;
 mod line;
+mod load;
 mod long_poll;
 mod machine;
 mod passive;
@@ -17,6 +18,7 @@ mod target;
 
 pub use checker::{Checker, Report};
 pub use ejection::{OriginStanding, RegionStanding, Spared, may_eject};
+pub use load::Load;
 pub use long_poll::LongPoll;
 pub use machine::{Machine, Outcome, Thresholds, Verdict};
 pub use passive::{Cause, Ejection, Inherited, Lately, Passive, Seen, Word};

@@ -260,14 +260,6 @@ impl Passive {
         }
     }
 
-    /// Requests in a second, of those within the window.
-    pub fn requests_per_second(&self, now_ms: u64) -> f64 {
-        let mut now = self.clone();
-        now.advance(now_ms);
-        let (_, of) = now.counted();
-        f64::from(of) / self.settings.window.as_secs_f64().max(f64::MIN_POSITIVE)
-    }
-
     /// Ejects it; `draw` is uniform from 0 to 1. Failures of traffic double the next ejection, its own word does not.
     pub fn eject(&mut self, cause: Cause, now_ms: u64, draw: f64) -> Ejection {
         let length = match cause {

@@ -1,25 +1,20 @@
-//! What keeps a client on its region: the sealed cookie, or a bounded table for those without one.
+//! What keeps a client on its region: the sealed cookie, or an entry of the sticky table for those without one.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderValue};
-use serde_json::{Value, json};
 
 use super::carried::Carried;
 use super::inbound::header_value;
+use super::sticky::StickyTable;
 use crate::chance;
 use crate::config::plan::{Affinity, AffinityBy, Plan, Service};
 use crate::ids::RegionId;
 use crate::positions::Keyring;
 use crate::steering::{Draw, Spread, stable_hash};
-
-/// Clients without cookies remembered per edge; more are steered anew each time.
-const MOST_STICKY: usize = 200_000;
 
 /// What is known of a client's affinity before it is steered.
 #[derive(Clone, Copy, Debug)]
@@ -182,121 +177,5 @@ impl Session<'_> {
 
     fn context(&self) -> Vec<u8> {
         format!("affinity {} {}", self.service.name, self.host).into_bytes()
-    }
-}
-
-/// Which region clients without cookies are used to.
-#[derive(Debug, Default)]
-pub(super) struct StickyTable(Mutex<Sticky>);
-
-#[derive(Debug, Default)]
-struct Sticky {
-    entries: HashMap<u64, (Arc<str>, u32)>,
-    /// Until when it counts as full, seconds since 1970: a full table is not searched for each new client.
-    full_until: u32,
-}
-
-/// How often a full table is searched for what has expired, seconds.
-const SWEPT_EVERY: u32 = 5;
-
-impl StickyTable {
-    /// Whom it knows, for the process that takes this one's place: region → key and expiry of each client.
-    pub(super) fn bequeath(&self) -> Value {
-        let sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut regions: HashMap<&str, Vec<(u64, u32)>> = HashMap::new();
-        for (key, (region, expires)) in &sticky.entries {
-            regions.entry(region).or_default().push((*key, *expires));
-        }
-        json!(regions)
-    }
-
-    /// Knows whom the process before knew.
-    pub(super) fn inherit(&self, bequest: &Value) {
-        let mut sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        for (region, clients) in bequest.as_object().into_iter().flatten() {
-            let region: Arc<str> = region.as_str().into();
-            let clients = clients.as_array().into_iter().flatten();
-            let clients = clients.filter_map(|client| {
-                let expires = u32::try_from(client[1].as_u64()?).ok()?;
-                Some((client[0].as_u64()?, (region.clone(), expires)))
-            });
-            sticky.entries.extend(clients.take(MOST_STICKY));
-        }
-    }
-
-    fn find(&self, key: u64, now: u32) -> Option<Arc<str>> {
-        let sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let (region, expires) = sticky.entries.get(&key)?;
-        (*expires > now).then(|| region.clone())
-    }
-
-    fn remember(&self, key: u64, region: &Arc<str>, now: u32, ttl: Duration) {
-        let expires = now.saturating_add(u32::try_from(ttl.as_secs()).unwrap_or(u32::MAX));
-        let mut sticky = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if sticky.entries.contains_key(&key) || sticky.has_room(now) {
-            sticky.entries.insert(key, (region.clone(), expires));
-        }
-    }
-}
-
-impl Sticky {
-    fn has_room(&mut self, now: u32) -> bool {
-        if self.entries.len() < MOST_STICKY {
-            return true;
-        }
-        if now < self.full_until {
-            return false;
-        }
-        self.full_until = now.saturating_add(SWEPT_EVERY);
-        self.entries.retain(|_, (_, expires)| *expires > now);
-        self.entries.len() < MOST_STICKY
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_next_process_knows_whom_this_one_knew() {
-        let (old, new) = (StickyTable::default(), StickyTable::default());
-        old.remember(u64::MAX, &"near".into(), 100, Duration::from_secs(60));
-        old.remember(7, &"far".into(), 100, Duration::from_secs(60));
-        new.inherit(&old.bequeath());
-        assert_eq!(new.find(u64::MAX, 159).as_deref(), Some("near"));
-        assert_eq!(new.find(7, 159).as_deref(), Some("far"));
-        assert_eq!(new.find(7, 160), None);
-    }
-
-    #[test]
-    fn a_full_table_takes_no_new_client_keeps_the_old_and_has_room_once_they_expire() {
-        let (table, ttl) = (StickyTable::default(), Duration::from_secs(60));
-        let [here, there]: [Arc<str>; 2] = ["here".into(), "there".into()];
-        let most = u64::try_from(MOST_STICKY).unwrap();
-        for client in 0..most {
-            table.remember(client, &here, 100, ttl);
-        }
-        table.remember(most, &here, 100, ttl);
-        assert_eq!(table.find(most, 100), None);
-        table.remember(7, &there, 101, ttl);
-        assert_eq!(table.find(7, 101), Some(there));
-        assert_eq!(table.find(8, 159), Some(here.clone()));
-        assert_eq!(table.find(8, 160), None, "its time is over");
-        table.remember(most, &here, 160, ttl);
-        assert_eq!(table.find(most, 160), Some(here));
-    }
-
-    #[test]
-    fn a_full_table_is_searched_every_few_seconds_and_not_for_every_client() {
-        let (table, here): (_, Arc<str>) = (StickyTable::default(), "here".into());
-        let most = u64::try_from(MOST_STICKY).unwrap();
-        for client in 0..most {
-            table.remember(client, &here, 100, Duration::from_secs(2));
-        }
-        table.remember(most, &here, 100, Duration::from_secs(2));
-        table.remember(most, &here, 104, Duration::from_secs(2));
-        assert_eq!(table.find(most, 104), None, "it has just been searched");
-        table.remember(most, &here, 105, Duration::from_secs(2));
-        assert_eq!(table.find(most, 105), Some(here));
     }
 }

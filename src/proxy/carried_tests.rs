@@ -11,7 +11,7 @@ use crate::config::plan::VersionForm;
 use crate::control::Control;
 use crate::ids::RegionId;
 use crate::positions::{Applied, Keyring, Now, Sessions, parse_vector};
-use crate::proxy::affinity::StickyTable;
+use crate::proxy::sticky::StickyTable;
 
 const HOST: &str = "a.example.com";
 /// When everything that is issued here expires, Unix seconds.

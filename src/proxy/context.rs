@@ -8,10 +8,10 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::access_log::AccessLog;
-use super::affinity::StickyTable;
 use super::crowd::Crowd;
 use super::pool::Pool;
 use super::routes::Routes;
+use super::sticky::StickyTable;
 use super::strain::Strain;
 use crate::control::Control;
 use crate::latency::Inbox;

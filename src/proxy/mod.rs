@@ -59,6 +59,7 @@ mod served;
 mod settle;
 mod shared_cache;
 mod silence;
+mod sticky;
 mod strain;
 mod talk;
 mod tls;

@@ -22,28 +22,28 @@ pub(super) struct Witness {
     origin: OriginId,
     tally: Arc<Tally>,
     traffic: Arc<Traffic>,
-    /// After so many failures in a row somebody has to look; 0: never.
-    consecutive_failures: u32,
+    /// After so many failures in a row somebody has to look, 0: never; none: its traffic says how busy it is, and
+    /// nothing against it.
+    most_in_a_row: Option<u32>,
 }
 
 impl Witness {
-    /// Of every origin of a service's region; of none, if its traffic counts for nothing.
+    /// Of every origin of a service's region.
     pub(super) fn of_region(
         plan: &Plan,
         service: ServiceId,
         region: RegionId,
         traffic: &Arc<Traffic>,
     ) -> Vec<Arc<Self>> {
-        let Some(passive) = &plan.services.of(service).health.passive else {
-            return Vec::new();
-        };
+        let passive = &plan.services.of(service).health.passive;
+        let most_in_a_row = passive.as_ref().map(|passive| passive.consecutive_failures);
         let origins = plan.regions.of(region).origins.iter();
         origins
             .map(|origin| Self {
                 origin: *origin,
                 tally: traffic.tally(origin_key(plan, service, region, *origin)),
                 traffic: traffic.clone(),
-                consecutive_failures: passive.consecutive_failures,
+                most_in_a_row,
             })
             .map(Arc::new)
             .collect()
@@ -63,14 +63,20 @@ impl Witness {
                 } else {
                     lease.testimony = Some(Testimony::of(self));
                 }
-                let word = word(response.status(), response.headers());
-                if word.is_some_and(|word| self.tally.said(word)) {
-                    self.traffic.call();
-                }
+                self.note_word(response.status(), response.headers());
             }
             Exchanged::Unsent(problem, _) | Exchanged::Lost(problem) => self.note_problem(problem),
             // It is well enough to say that others should do it.
             Exchanged::Refused(_) => {}
+        }
+    }
+
+    fn note_word(&self, status: StatusCode, headers: &HeaderMap) {
+        if self.most_in_a_row.is_none() {
+            return;
+        }
+        if word(status, headers).is_some_and(|word| self.tally.said(word)) {
+            self.traffic.call();
         }
     }
 
@@ -85,7 +91,7 @@ impl Witness {
 
     /// Has somebody look when so many failures in a row are enough.
     fn call_at(&self, in_a_row: u32) {
-        if in_a_row == self.consecutive_failures {
+        if self.most_in_a_row == Some(in_a_row) {
             self.traffic.call();
         }
     }

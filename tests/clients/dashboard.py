@@ -356,6 +356,19 @@ def operates_by_keyboard_alone(page):
     expect(page.locator("#explanation")).to_contain_text("203.178.141.194 asks for")
 
 
+# What the page is made of in words, each once: not what it shows of the moment.
+OUTLINE = """() => {
+    const own = (element) => [...element.childNodes].filter((node) => node.nodeType === 3).map((node) => node.data).join(" ");
+    const wanted = document.querySelectorAll("h1, h2, h3, h4, legend, label, button, summary, dt, thead th");
+    const shown = [...wanted].filter((element) => element.checkVisibility() && !element.closest("#lag"));
+    const lines = shown.map((element) => {
+        const words = own(element).replace(/\\s+/g, " ").trim();
+        return words && `${element.localName} ${words}`;
+    });
+    return [...new Set(lines.filter(Boolean))].join("\\n") + "\\n";
+}"""
+
+
 def pictures(chromium, admin, folder):
     folder.mkdir(parents=True, exist_ok=True)
     shapes = {"light": (1280, 1500, "light"), "dark": (1280, 1500, "dark"), "phone": (390, 1400, "light")}
@@ -372,6 +385,8 @@ def pictures(chromium, admin, folder):
             width_shown = page.evaluate("document.documentElement.scrollWidth")
             assert width_shown <= width, f"{name} scrolls sideways: {width_shown}"
             accessible(page, name)
+            if name == "light":
+                (folder / "shown.txt").write_text(page.evaluate(OUTLINE))
             page.evaluate("scrollTo(0, 0)")
             page.screenshot(path=folder / f"dashboard-{name}.png")
 

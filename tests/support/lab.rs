@@ -27,6 +27,11 @@ impl Lab {
         lab
     }
 
+    /// Where it takes connections, edge and regions.
+    pub fn takes_connections_at(&self) -> Vec<SocketAddr> {
+        self.process.takes_connections_at()
+    }
+
     /// What it has printed.
     pub fn said(&self) -> String {
         self.process.said()

@@ -155,6 +155,29 @@ impl Process {
         std::fs::read_dir(folder).unwrap().count()
     }
 
+    /// Where it takes connections, as the kernel has it (proc(5), `net/tcp` and `net/tcp6`).
+    pub fn takes_connections_at(&self) -> Vec<SocketAddr> {
+        let process = format!("/proc/{}", self.child.id());
+        let descriptors = std::fs::read_dir(format!("{process}/fd")).unwrap();
+        let links = descriptors.filter_map(|fd| std::fs::read_link(fd.ok()?.path()).ok());
+        let own: Vec<String> = links
+            .map(|link| link.to_string_lossy().into_owned())
+            .collect();
+        let sockets = ["tcp", "tcp6"]
+            .map(|table| std::fs::read_to_string(format!("{process}/net/{table}")).unwrap());
+        let rows = sockets.iter().flat_map(|table| table.lines().skip(1));
+        let listening = rows.filter_map(|row| {
+            let fields: Vec<&str> = row.split_whitespace().collect();
+            let is_own = own.contains(&format!("socket:[{}]", fields[9]));
+            (fields[3] == "0A" && is_own).then(|| kernel_address(fields[1]))
+        });
+        let mut addresses: Vec<SocketAddr> = listening.collect();
+        // Each core may have a socket of its own.
+        addresses.sort();
+        addresses.dedup();
+        addresses
+    }
+
     /// Sends a signal.
     pub fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
@@ -258,6 +281,21 @@ impl Edge {
     /// Asks DNS with kdig.
     pub fn kdig(&self, words: &str) -> String {
         ask("kdig", self.address("dns"), words)
+    }
+}
+
+/// An address as `net/tcp` writes it: words of 32 bits in this machine's order, and the port.
+fn kernel_address(text: &str) -> SocketAddr {
+    let (address, port) = text.split_once(':').unwrap();
+    let words: Vec<[u8; 4]> = (0..address.len())
+        .step_by(8)
+        .map(|at| u32::from_str_radix(&address[at..at + 8], 16).unwrap())
+        .map(u32::to_ne_bytes)
+        .collect();
+    let port = u16::from_str_radix(port, 16).unwrap();
+    match <[u8; 16]>::try_from(words.concat()) {
+        Ok(octets) => (octets, port).into(),
+        Err(_) => (words[0], port).into(),
     }
 }
 

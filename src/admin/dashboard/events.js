@@ -4,7 +4,7 @@ import { $, make, show, since } from "./page.js";
 
 const MOST = 500;
 /** Of events that every edge has; others are added as they come. */
-let kinds = ["health", "drain", "forced", "reload", "position", "audit"];
+let kinds = ["health", "drain", "forced", "reload", "position", "state", "audit"];
 
 /** Newest first. */
 let events = [];

@@ -1,7 +1,7 @@
 //! `listen`: where clients come in, and what they may take.
 
 use super::{NETWORKS, field};
-use crate::config::kinds::{COUNT, DURATION, LISTEN, POSITIVE};
+use crate::config::kinds::{COUNT, DURATION, LISTEN, LISTEN_ADMIN, POSITIVE};
 use crate::config::shape::{Field, Shape};
 
 static ADDRESSES_TO_LISTEN_ON: Shape = Shape::Scalar(&LISTEN);
@@ -30,7 +30,7 @@ pub(super) static LISTENERS: &[Field] = &[
     ),
     field(
         "admin",
-        Shape::Scalar(&LISTEN),
+        Shape::Scalar(&LISTEN_ADMIN),
         "dashboard, API and metrics",
     ),
     field(

@@ -116,6 +116,7 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
+            is_failing_to_save: false,
             save_from: Instant::now(),
             is_bequeathed: false,
         };
@@ -143,6 +144,7 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    is_failing_to_save: bool,
     /// When a change that is no operator's may be saved.
     save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.

@@ -6,8 +6,8 @@ use tokio::time::Instant;
 
 use super::{Writer, now};
 use crate::clock;
-use crate::control::events::Event;
-use crate::control::store::remember;
+use crate::control::events::{Event, Kind};
+use crate::control::store::{StoreError, remember};
 use crate::steering::{Edge, Snapshot};
 
 /// A round trip is published anew when it moved by this many ms and this share.
@@ -43,12 +43,30 @@ impl Writer {
             return;
         }
         match store.save(&remember(&self.world, now())) {
-            Ok(wait) => self.save_from = Instant::now() + wait,
+            Ok(wait) => {
+                self.save_from = Instant::now() + wait;
+                self.tell_of_saving(None);
+            }
             Err(error) => {
-                tracing::warn!(%error, "state not saved");
                 self.unsaved = true;
+                self.tell_of_saving(Some(&error));
             }
         }
+    }
+
+    /// Tells once that drains and the rest would not outlive the process, and once that they would again.
+    fn tell_of_saving(&mut self, error: Option<&StoreError>) {
+        if std::mem::replace(&mut self.is_failing_to_save, error.is_some()) == error.is_some() {
+            return;
+        }
+        let message = match error {
+            Some(error) => format!(
+                "drains, forced states and health would not outlive a restart: {error}; it is tried again every second"
+            ),
+            None => "drains, forced states and health are saved again".to_owned(),
+        };
+        let event = Event::new(Kind::State, clock::unix_ms(), message);
+        self.record([event.warning_if(error.is_some())]);
     }
 }
 

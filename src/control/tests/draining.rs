@@ -394,7 +394,11 @@ fn whoever_recovers_is_given_what_it_lost_little_by_little() {
 
 /// `shop` in a second in which each of so many requests is answered, when eu fails and comes back within it.
 fn recovered_among(requests: u32) -> World {
-    let mut world = world(YAML);
+    recovered_with(YAML, requests)
+}
+
+fn recovered_with(yaml: &str, requests: u32) -> World {
+    let mut world = world(yaml);
     check_states(&mut world, "shop", 100_000, "us=unknown eu=unknown");
     fold(&mut world, failed("shop", EU), 101_000);
     check_states(&mut world, "shop", 101_000, "us=unknown eu=unhealthy");
@@ -421,6 +425,16 @@ fn a_busy_service_is_given_back_a_region_little_by_little_without_having_asked_a
     later.drain(drain("us", None, 140_000), false).unwrap();
     later.undrain("us", None, 150_000).unwrap();
     check_states(&mut later, "shop", 150_000, "us=unknown eu=healthy");
+}
+
+#[test]
+fn how_busy_a_service_is_counts_with_passive_health_off_too() {
+    let shop = "hosts: [shop.example.com]";
+    let off = YAML.replace(shop, &format!("{shop}\n    health: {{ passive: off }}"));
+    for (requests, eu) in [(999, "healthy"), (1_000, "healthy+returning1")] {
+        let mut world = recovered_with(&off, requests);
+        check_states(&mut world, "shop", 120_000, &format!("us=unknown eu={eu}"));
+    }
 }
 
 fn forced(region: &str, state: Forced, until_ms: Option<u64>) -> ForcedState {

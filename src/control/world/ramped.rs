@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::watched::Watched;
 use super::{World, whole_ms};
 use crate::control::drains::Drain;
 use crate::control::ramps::length;
@@ -69,11 +68,8 @@ impl World {
 
     /// How long a region that comes back to a service now takes to be given all of its clients.
     fn ramp(&self, id: ServiceId) -> Duration {
-        let rate = |watched: &Watched| {
-            let passive = watched.passive.as_ref()?;
-            Some(passive.requests_per_second(self.witnessed_ms))
-        };
-        let rates = self.targets.of_service(id).filter_map(rate);
+        let targets = self.targets.of_service(id);
+        let rates = targets.map(|watched| watched.load.per_second(self.witnessed_ms));
         length(self.plan.services.of(id).ramp, rates.sum())
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::LastProbe;
 use super::history::History;
 use crate::config::plan::Plan;
-use crate::health::{Passive, Target, TargetKey, Verdict, targets};
+use crate::health::{Load, Passive, Target, TargetKey, Verdict, targets};
 use crate::ids::{ServiceId, Table};
 
 /// What is known of a target.
@@ -29,6 +29,8 @@ pub(super) struct Watched {
     pub(super) history: History,
     /// What its traffic shows; none: that counts for nothing.
     pub(super) passive: Option<Passive>,
+    /// How many requests it has had lately.
+    pub(super) load: Load,
     /// When it was last ejected, in milliseconds since 1970.
     pub(super) ejected_at_ms: u64,
 }
@@ -36,30 +38,33 @@ pub(super) struct Watched {
 impl Watched {
     /// A target of a Plan, with what was known of it before.
     fn of(plan: &Plan, key: TargetKey, target: Target, known: Option<Self>) -> Self {
-        let (state, history, passive, ejected_at_ms) =
-            known.map_or((None, History::default(), None, 0), |known| {
-                (
-                    known.state,
-                    known.history,
-                    known.passive,
-                    known.ejected_at_ms,
-                )
-            });
+        let known = known.unwrap_or_else(|| Self::new(key, target.clone()));
         let settings = &plan.services.of(target.service).health.passive;
         // Only the proxy's own requests show anything, and they go to origins.
         let settings = settings.filter(|_| target.origin.is_some());
         let passive = settings.map(|settings| {
-            passive
-                .filter(|passive| *passive.settings() == settings)
-                .unwrap_or_else(|| Passive::new(settings))
+            let before = known
+                .passive
+                .filter(|before| *before.settings() == settings);
+            before.unwrap_or_else(|| Passive::new(settings))
         });
+        Self {
+            target,
+            passive,
+            ..known
+        }
+    }
+
+    /// Nothing is known of it yet.
+    fn new(key: TargetKey, target: Target) -> Self {
         Self {
             key,
             target,
-            state,
-            history,
-            passive,
-            ejected_at_ms,
+            state: None,
+            history: History::default(),
+            passive: None,
+            load: Load::default(),
+            ejected_at_ms: 0,
         }
     }
 

@@ -39,7 +39,11 @@ impl World {
         self.witnessed_ms = witnessed.steady_ms;
         self.readmit(witnessed, &mut judged);
         for (key, seen) in witnessed.seen {
-            if let Some(passive) = self.passive_mut(key) {
+            let Some(watched) = self.targets.get_mut(key) else {
+                continue;
+            };
+            watched.load.observe(seen, witnessed.steady_ms);
+            if let Some(passive) = &mut watched.passive {
                 passive.observe(seen, witnessed.steady_ms);
             }
         }

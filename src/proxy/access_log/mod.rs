@@ -9,6 +9,7 @@ mod entry;
 mod journal;
 mod json;
 mod sink;
+mod waiting;
 
 use std::sync::Arc;
 use std::time::Duration;

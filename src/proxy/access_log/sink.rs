@@ -1,4 +1,4 @@
-//! Where lines go: a buffer of bounded size that requests append to, and a thread that writes it out.
+//! Where lines go: buffers of bounded size that requests append to, and a thread that writes them out.
 //!
 //! A request never waits for the log: what does not fit is dropped and counted. The thread collects for a
 //! moment and writes what has come in one call. A file is looked at before each write: one that was
@@ -9,15 +9,15 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{self, Thread};
 use std::time::Duration;
 
 use metrics::Counter;
 
+use super::waiting::{Batch, Pushed, Waiting};
+use crate::clock;
 use crate::config::plan::LogTarget;
-
-/// Bytes of lines that wait to be written; as much again is being written.
-const MOST_WAITING: usize = 4 << 20;
 
 /// How long lines are collected before they are written.
 const COLLECT: Duration = Duration::from_millis(20);
@@ -29,44 +29,38 @@ const MODE: u32 = 0o640;
 pub struct Sink {
     target: LogTarget,
     shared: Arc<Shared>,
+    writer: Thread,
+    dropped: Counter,
     is_ending: AtomicBool,
 }
 
 /// What requests and the thread share.
-struct Shared {
-    waiting: Mutex<Waiting>,
-    /// Something has come, or the end.
-    changed: Condvar,
-    /// All has been written.
-    written: Condvar,
-    dropped: Counter,
-}
-
 #[derive(Default)]
-struct Waiting {
-    lines: Vec<u8>,
-    count: u64,
-    is_writing: bool,
-    is_closing: bool,
+struct Shared {
+    waiting: Waiting,
+    /// Something has come since the thread last took it.
+    has_come: AtomicBool,
+    /// Nothing more is to be collected before it is written.
+    is_urgent: AtomicBool,
+    /// Whether the thread has written all and ended; requests have no part in it.
+    has_ended: Mutex<bool>,
+    ended: Condvar,
 }
 
 impl Sink {
     /// Opens the target and starts its thread.
     pub fn open(target: &LogTarget) -> io::Result<Self> {
         let output = Output::open(target)?;
-        let shared = Arc::new(Shared {
-            waiting: Mutex::default(),
-            changed: Condvar::new(),
-            written: Condvar::new(),
-            dropped: outcome("dropped"),
-        });
+        let shared = Arc::new(Shared::default());
         let of_thread = shared.clone();
-        std::thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("access-log".to_owned())
             .spawn(move || of_thread.write_out(output))?;
         Ok(Self {
             target: target.clone(),
             shared,
+            writer: writer.thread().clone(),
+            dropped: outcome("dropped"),
             is_ending: AtomicBool::new(false),
         })
     }
@@ -87,46 +81,46 @@ impl Sink {
 
     /// Appends a line, with its line feed; drops it if there is no room.
     pub(super) fn push(&self, line: &[u8]) {
-        let mut waiting = self.shared.lock();
-        if waiting.is_closing || waiting.lines.len() + line.len() > MOST_WAITING {
-            self.shared.dropped.increment(1);
-            return;
+        match self.shared.waiting.push(line) {
+            Pushed::First => self.call(&self.shared.has_come),
+            Pushed::Half => self.call(&self.shared.is_urgent),
+            Pushed::Another => {}
+            Pushed::Dropped => self.dropped.increment(1),
         }
-        let was_empty = waiting.lines.is_empty();
-        waiting.lines.extend_from_slice(line);
-        waiting.count += 1;
-        drop(waiting);
-        if was_empty {
-            self.shared.changed.notify_one();
-        }
+    }
+
+    fn call(&self, why: &AtomicBool) {
+        why.store(true, Ordering::Release);
+        self.writer.unpark();
     }
 
     /// Writes what has come, and takes no more. Whoever reads the log may be stuck, so this waits no
     /// longer than `limit`.
     pub fn close(&self, limit: Duration) {
-        let mut waiting = self.shared.lock();
-        waiting.is_closing = true;
-        self.shared.changed.notify_one();
-        let is_busy = |waiting: &mut Waiting| waiting.is_writing || !waiting.lines.is_empty();
-        let waited = self
-            .shared
-            .written
-            .wait_timeout_while(waiting, limit, is_busy);
-        let (waiting, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-        if timeout.timed_out() {
-            tracing::warn!(
-                lines = waiting.count,
-                "nobody takes the access log: lines are lost"
-            );
+        self.end();
+        let shared = &self.shared;
+        let has_ended = shared.has_ended.lock();
+        let has_ended = has_ended.unwrap_or_else(PoisonError::into_inner);
+        let waited = shared
+            .ended
+            .wait_timeout_while(has_ended, limit, |has_ended| !*has_ended);
+        let waited = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.1.timed_out() {
+            let lines = shared.waiting.count();
+            tracing::warn!(lines, "nobody takes the access log: lines are lost");
         }
+    }
+
+    /// The thread writes what there is and ends by itself.
+    fn end(&self) {
+        self.shared.waiting.close();
+        self.writer.unpark();
     }
 }
 
 impl Drop for Sink {
-    /// The thread writes what it has and ends by itself.
     fn drop(&mut self) {
-        self.shared.lock().is_closing = true;
-        self.shared.changed.notify_one();
+        self.end();
     }
 }
 
@@ -136,44 +130,43 @@ fn outcome(outcome: &'static str) -> Counter {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Each critical section leaves it whole, even if it were to panic.
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn write_out(&self, mut output: Output) {
         let (written, failed) = (outcome("written"), outcome("failed"));
-        let mut batch = Vec::new();
-        while let Some(count) = self.next(&mut batch) {
-            let lost = output.write(&batch).min(count);
-            written.increment(count - lost);
-            failed.increment(lost);
+        let mut batch = Batch::default();
+        loop {
+            self.collect();
+            let is_last = self.waiting.is_closed();
+            self.waiting.take(&mut batch);
+            if batch.count() > 0 {
+                let lost = output.write(batch.text()).min(batch.count());
+                written.increment(batch.count() - lost);
+                failed.increment(lost);
+            }
+            if is_last {
+                break;
+            }
         }
+        let has_ended = self.has_ended.lock();
+        *has_ended.unwrap_or_else(PoisonError::into_inner) = true;
+        self.ended.notify_all();
     }
 
-    /// Takes all that waits, and how many lines that is; `None` at the end.
-    fn next(&self, batch: &mut Vec<u8>) -> Option<u64> {
-        batch.clear();
-        let mut waiting = self.lock();
-        waiting.is_writing = false;
-        let is_idle = |waiting: &mut Waiting| waiting.lines.is_empty() && !waiting.is_closing;
-        if waiting.lines.is_empty() {
-            self.written.notify_all();
+    /// Waits until something has come, and then a moment for more.
+    fn collect(&self) {
+        while !self.has_come.load(Ordering::Acquire) && !self.waiting.is_closed() {
+            thread::park();
         }
-        waiting = self
-            .changed
-            .wait_while(waiting, is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
-        let is_early =
-            |waiting: &mut Waiting| !waiting.is_closing && waiting.lines.len() < MOST_WAITING / 2;
-        let collected = self.changed.wait_timeout_while(waiting, COLLECT, is_early);
-        waiting = collected.unwrap_or_else(PoisonError::into_inner).0;
-        if waiting.lines.is_empty() {
-            return None;
+        let until_ms = clock::steady_ms() + u64::try_from(COLLECT.as_millis()).unwrap_or(0);
+        while !self.is_urgent.load(Ordering::Acquire) && !self.waiting.is_closed() {
+            let left_ms = until_ms.saturating_sub(clock::steady_ms());
+            if left_ms == 0 {
+                break;
+            }
+            thread::park_timeout(Duration::from_millis(left_ms));
         }
-        std::mem::swap(&mut waiting.lines, batch);
-        waiting.is_writing = true;
-        Some(std::mem::take(&mut waiting.count))
+        // What comes from here on may be taken too, and then this is said once too often.
+        self.has_come.store(false, Ordering::Release);
+        self.is_urgent.store(false, Ordering::Release);
     }
 }
 
@@ -191,6 +184,8 @@ struct LogFile {
     is_torn: bool,
     /// Whether the last attempt to make the file anew failed, which is told once.
     is_stuck: bool,
+    /// Whether the last attempt to write failed, which is told once.
+    is_failing: bool,
 }
 
 impl Output {
@@ -203,6 +198,7 @@ impl Output {
                 file: open_file(&file.path)?,
                 is_torn: false,
                 is_stuck: false,
+                is_failing: false,
             }),
         })
     }
@@ -236,7 +232,20 @@ impl LogFile {
             let before = written.checked_sub(1).and_then(|last| lines.get(last));
             self.is_torn |= before.is_some_and(|byte| *byte != b'\n');
         }
+        self.tell(outcome.as_ref().err().map(|(error, _)| error));
         outcome
+    }
+
+    fn tell(&mut self, error: Option<&io::Error>) {
+        let path = self.path.display();
+        match (self.is_failing, error) {
+            (false, Some(error)) => {
+                tracing::error!(%error, %path, "the access log cannot be written: lines are lost and counted as failed until it can");
+            }
+            (true, None) => tracing::info!(%path, "the access log is written again"),
+            (false, None) | (true, Some(_)) => {}
+        }
+        self.is_failing = error.is_some();
     }
 
     /// Makes the file anew if another one, or none, has its name.
@@ -353,6 +362,7 @@ mod tests {
             file,
             is_torn: false,
             is_stuck: false,
+            is_failing: false,
         };
         log.file.write_all(b"{\"cut").unwrap();
         log.is_torn = true;
