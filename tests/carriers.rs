@@ -134,3 +134,72 @@ fn a_token_holds_on_every_edge_with_the_same_keys_and_on_no_other() {
     assert_eq!(second.counted("meridian_token_rejected_total", &[]), 0);
     assert_eq!(stranger.counted("meridian_token_rejected_total", &[]), 2);
 }
+
+/// What `explain` says of a request that carries this: its status, and the tokens or the error.
+fn explained(edge: &Edge, carries: &str) -> (u16, serde_json::Value) {
+    let path = format!("/api/v1/explain?name={HOST}&client=192.0.2.1&{carries}");
+    let (status, told) = edge.admin("GET", &path, "");
+    let what = if status == 200 { "tokens" } else { "error" };
+    (status, told[what].clone())
+}
+
+#[test]
+fn explain_says_what_a_token_asks_for_wherever_it_is_carried() {
+    let origin = origin();
+    let edge = edge(&origin, SECRET);
+    let token = write(&edge).header("meridian-token").to_owned();
+    let carriers = [
+        ("token", format!("token={token}")),
+        ("header", format!("header=Meridian-Token:%20{token}")),
+        (
+            "cookie",
+            format!("header=Cookie:%20a=b;%20__Host-meridian_seen={token}"),
+        ),
+    ];
+    for (carrier, carries) in carriers {
+        let (status, tokens) = explained(&edge, &carries);
+        assert_eq!(
+            (status, tokens.as_array().unwrap().len()),
+            (200, 1),
+            "{tokens}"
+        );
+        let told = &tokens[0];
+        assert_eq!(
+            (&told["carrier"], &told["counts"]),
+            (&carrier.into(), &true.into())
+        );
+        assert_eq!(told["requires"], "here=5", "{told}");
+        let says = told["says"].as_str().unwrap();
+        assert!(says.starts_with("asks for here=5; expires in "), "{says}");
+        assert!((1..=120).contains(&told["expires_in_s"].as_u64().unwrap()));
+    }
+}
+
+#[test]
+fn explain_says_what_is_wrong_with_a_token_and_decides_as_without_it() {
+    let origin = origin();
+    let (edge, other) = (edge(&origin, SECRET), edge(&origin, "another-secret-of-it"));
+    let foreign = write(&other).header("meridian-token").to_owned();
+    let carries = format!("header=Meridian-Token:%20{foreign},%20nonsense!");
+    let (status, tokens) = explained(&edge, &carries);
+    assert_eq!(status, 200, "{tokens}");
+    let says: Vec<_> = (0..2)
+        .map(|at| tokens[at]["says"].as_str().unwrap())
+        .collect();
+    let altered = "counts as absent: its signature is not that of key 1";
+    assert!(says[0].starts_with(altered), "{says:?}");
+    assert_eq!(
+        says[1],
+        "counts as absent: it is not base64url without padding"
+    );
+    assert_eq!(
+        (&tokens[0]["counts"], &tokens[0]["requires"]),
+        (&false.into(), &().into())
+    );
+    let (status, error) = explained(&edge, &format!("token={foreign}"));
+    assert_eq!(status, 400);
+    assert!(
+        error.as_str().unwrap().contains("not that of key 1"),
+        "{error}"
+    );
+}

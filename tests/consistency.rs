@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin};
+use support::{Answer, Edge, Origin, two_regions};
 
 /// Two regions in one domain. Each says what it has applied; a test moves the numbers.
 struct Store {
@@ -53,22 +53,12 @@ fn store(consistency: &str) -> Store {
     });
     // A read goes where the answer comes soonest, so the far region is far for a loaded machine too.
     far.set_pause_of_health(std::time::Duration::from_secs(1));
-    let edge = Edge::start(&format!(
-        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions:
-  near: {{ location: [50, 8], origins: ['{}'] }}
-  far: {{ location: [39, -77], origins: ['{}'] }}
-services:
-  api:
-    hosts: [api.example.com]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ interval: 500ms, timeout: 20s }}
-    consistency: {{ read_your_writes: true, {consistency} }}
-",
-        near.url(),
-        far.url()
+    let edge = Edge::start(&two_regions(
+        &near.url(),
+        &far.url(),
+        "",
+        "interval: 500ms, timeout: 20s",
+        consistency,
     ));
     Store {
         edge,

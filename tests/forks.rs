@@ -10,28 +10,17 @@ mod support;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin};
+use support::{Answer, Edge, Origin, two_regions};
 
 const HOST: &str = "api.example.com";
 
 fn yaml(near: &Origin, far: &Origin, node: &str, form: &str) -> String {
-    format!(
-        "node: {{ {node} }}
-listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions:
-  near: {{ location: [50, 8], origins: ['{}'] }}
-  far: {{ location: [39, -77], origins: ['{}'] }}
-services:
-  api:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ interval: 500ms, timeout: 20s }}
-    consistency: {{ read_your_writes: true, wait: 0s, version: {form} }}
-",
-        near.url(),
-        far.url()
+    two_regions(
+        &near.url(),
+        &far.url(),
+        &format!("node: {{ {node} }}"),
+        "interval: 500ms, timeout: 20s",
+        &format!("wait: 0s, version: {form}"),
     )
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, Seen, wait_until};
+use support::{Answer, Edge, Origin, Seen, two_regions, wait_until};
 
 const HOST: &str = "api.example.com";
 
@@ -47,22 +47,12 @@ fn store(consistency: &str) -> Store {
         origin
     };
     let (near, far) = (start("near"), start("far"));
-    let edge = Edge::start(&format!(
-        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions:
-  near: {{ location: [50, 8], origins: ['{}'] }}
-  far: {{ location: [39, -77], origins: ['{}'] }}
-services:
-  api:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ interval: 500ms }}
-    consistency: {{ read_your_writes: true, {consistency} }}
-",
-        near.url(),
-        far.url()
+    let edge = Edge::start(&two_regions(
+        &near.url(),
+        &far.url(),
+        "",
+        "interval: 500ms",
+        consistency,
     ));
     Store {
         edge,

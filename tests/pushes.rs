@@ -11,7 +11,7 @@ mod support;
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Value, json};
-use support::{Answer, Edge, Origin};
+use support::{Answer, Edge, Origin, two_regions};
 
 const HOST: &str = "api.example.com";
 
@@ -36,23 +36,12 @@ fn world(node: &str) -> World {
         answer.body(Body::from("far")).unwrap()
     });
     near.set_answer(|_| Response::new(Body::from("near")));
-    let yaml = format!(
-        "node: {{ {node} }}
-listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions:
-  near: {{ location: [50, 8], origins: ['{}'] }}
-  far: {{ location: [39, -77], origins: ['{}'] }}
-services:
-  api:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ timeout: 20s }}
-    consistency: {{ read_your_writes: true, wait: 0s }}
-",
-        near.url(),
-        far.url()
+    let yaml = two_regions(
+        &near.url(),
+        &far.url(),
+        &format!("node: {{ {node} }}"),
+        "timeout: 20s",
+        "wait: 0s",
     );
     let edge = Edge::start(&yaml);
     World {

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, raw_origin, wait_until};
+use support::{Answer, Edge, Origin, raw_origin, two_regions, wait_until};
 
 const HOST: &str = "api.example.com";
 
@@ -56,20 +56,12 @@ struct Store {
 }
 
 fn yaml(near: &str, far: &str, consistency: &str) -> String {
-    format!(
-        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions:
-  near: {{ location: [50, 8], origins: ['{near}'] }}
-  far: {{ location: [39, -77], origins: ['{far}'] }}
-services:
-  api:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ interval: 500ms, timeout: 20s }}
-    consistency: {{ read_your_writes: true, wait: 0s, {consistency} }}
-"
+    two_regions(
+        near,
+        far,
+        "",
+        "interval: 500ms, timeout: 20s",
+        &format!("wait: 0s, {consistency}"),
     )
 }
 

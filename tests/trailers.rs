@@ -20,27 +20,15 @@ use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use support::{
     Answer, Answered, Edge, Process, Wire, Wired, WiredOrigin, certificate, raw_origin, run,
+    two_regions,
 };
 
 const HOST: &str = "api.example.com";
 
 fn yaml(near: &str, far: &str, more: &str) -> String {
-    format!(
-        "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-{more}
-regions:
-  near: {{ location: [50, 8], origins: ['{near}'] }}
-  far: {{ location: [39, -77], origins: ['{far}'] }}
-services:
-  api:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    writes: {{ to: {{ primary: far }} }}
-    health: {{ protocol: tcp }}
-    consistency: {{ read_your_writes: true, wait: 0s, pin: 1s, intents: [{{ path: '/kv.Store/Get', method: POST, is: read }}] }}
-"
-    )
+    let consistency =
+        "wait: 0s, pin: 1s, intents: [{ path: '/kv.Store/Get', method: POST, is: read }]";
+    two_regions(near, far, more, "protocol: tcp", consistency)
 }
 
 fn token(answer: &Answer) -> String {

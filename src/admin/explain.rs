@@ -8,16 +8,17 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use serde_json::{Value, json};
 
+use super::explained_token::{Carrier, Examiner, ToldToken};
 use super::round_trip::Figure;
 
-use crate::config::plan::{Consistency, Plan, Service};
+use crate::config::plan::{Plan, Service};
 use crate::dns::answers_by_name;
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
-use crate::positions::{Keyring, Token};
+use crate::positions::{Flaw, Keyring, Token};
 use crate::prefix::Prefix;
-use crate::proxy::{MOST_FIELDS, access, residency, write_key};
+use crate::proxy::{MOST_FIELDS, TokenCarrier, access, residency, tokens_in, write_key};
 use crate::steering::{
     Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Spread, Step, Vantage, Verdict,
     stable_hash, steer,
@@ -99,7 +100,7 @@ pub enum QuestionError {
     Fields,
     /// Not a token of this service.
     #[error("the token counts as absent: {0}")]
-    Token(String),
+    Token(Flaw),
 }
 
 /// What was decided and why.
@@ -121,6 +122,8 @@ pub struct Explanation {
     pub decision: Vec<String>,
     /// What each rule did.
     pub steps: Vec<ExplainedStep>,
+    /// What the tokens of the request are worth.
+    pub tokens: Vec<ToldToken>,
 }
 
 /// One step in words.
@@ -149,7 +152,7 @@ pub fn explain(
     let plan = &*snapshot.plan;
     let service_id = service_asked_for(plan, question)?;
     let now = (now_secs, now_ms);
-    let decision = decide(snapshot, keyring, question, service_id, now)?;
+    let (decision, tokens) = decide(snapshot, keyring, question, service_id, now)?;
     let client = question.client.address();
     let location = database.lookup(client);
     let clients = &snapshot.clients;
@@ -173,6 +176,7 @@ pub fn explain(
             .chain(decision.steps)
             .map(explain_step)
             .collect(),
+        tokens,
     })
 }
 
@@ -182,13 +186,18 @@ fn decide(
     question: &Question,
     service_id: ServiceId,
     (now_secs, now_ms): (u32, u64),
-) -> Result<Decision, QuestionError> {
+) -> Result<(Decision, Vec<ToldToken>), QuestionError> {
     let plan = &*snapshot.plan;
     let client = question.client.address();
-    let consistency = plan.services.of(service_id).consistency.as_ref();
-    let token = open_token(snapshot, consistency, keyring, question, now_secs)?;
     let service = plan.services.of(service_id);
     let request = request(question)?;
+    let examiner = Examiner {
+        snapshot,
+        service,
+        keyring,
+        now_secs,
+    };
+    let (token, told) = open_tokens(&examiner, question, request.as_ref())?;
     let goes_by = request.as_ref().map(|parts| GoesBy::of(service, parts));
     let (place, _) = snapshot.clients.locate(service_id, client);
     let dns = Ask {
@@ -217,7 +226,7 @@ fn decide(
     if request.is_none() {
         pass_over_without_address(plan, &mut decision, question)?;
     }
-    Ok(decision)
+    Ok((decision, told))
 }
 
 /// The length of the network around the client that is ranked and shared out alike.
@@ -277,23 +286,35 @@ fn request(question: &Question) -> Result<Option<Parts>, QuestionError> {
     Ok(Some(request.into_parts().0))
 }
 
-fn open_token(
-    snapshot: &Snapshot,
-    consistency: Option<&Consistency>,
-    keyring: &Keyring,
+/// What the tokens of a question come to together, and what each is worth. One that is asked about by itself has to
+/// count; in fields they may count for nothing, as in any request.
+fn open_tokens(
+    examiner: &Examiner<'_>,
     question: &Question,
-    now_secs: u32,
-) -> Result<Option<Token>, QuestionError> {
-    let (Some(text), Some(consistency)) = (&question.token, consistency) else {
-        return Ok(None);
-    };
-    let domain = &snapshot.plan.domains.of(consistency.domain).name;
-    let mut token = Token::open(text, keyring, domain, now_secs)
-        .map_err(|error| QuestionError::Token(error.to_string()))?;
-    token.pin = token.pin.filter(|pin| pin.until > now_secs);
-    let applied = snapshot.positions.of(consistency.domain);
-    token.vector = applied.sift(&token.vector).needed;
-    Ok(Some(token))
+    request: Option<&Parts>,
+) -> Result<(Option<Token>, Vec<ToldToken>), QuestionError> {
+    let asked = question.token.as_deref();
+    let asked = asked.map(|text| (Carrier::Parameter, text));
+    let carried = request.map_or_else(Vec::new, |parts| tokens_in(&parts.headers));
+    let carried = carried.into_iter().map(|(carrier, text)| match carrier {
+        TokenCarrier::Cookie => (Carrier::Cookie, text),
+        TokenCarrier::Header => (Carrier::Header, text),
+    });
+    let mut merged: Option<Token> = None;
+    let mut all_told = Vec::new();
+    for (carrier, text) in asked.into_iter().chain(carried) {
+        let (told, token) = examiner.examine(carrier, text);
+        if let Some(flaw) = told.flaw().filter(|_| carrier == Carrier::Parameter) {
+            return Err(QuestionError::Token(flaw.clone()));
+        }
+        all_told.push(told);
+        match (&mut merged, token) {
+            (Some(merged), Some(token)) => merged.merge(&token),
+            (None, Some(token)) => merged = Some(token),
+            (_, None) => {}
+        }
+    }
+    Ok((merged.map(|token| examiner.needed(token)), all_told))
 }
 
 fn pinned(plan: &Plan, token: Option<&Token>) -> Option<RegionId> {
@@ -404,6 +425,7 @@ impl Explanation {
             "ttl": self.ttl_secs,
             "decision": self.decision,
             "steps": steps,
+            "tokens": self.tokens.iter().map(ToldToken::to_json).collect::<Vec<_>>(),
         })
     }
 }
@@ -437,6 +459,9 @@ impl std::fmt::Display for Explanation {
         )?;
         if self.face == "dns" {
             writeln!(f, "ttl      {} s", self.ttl_secs)?;
+        }
+        for token in &self.tokens {
+            writeln!(f, "token    {token}")?;
         }
         let width = self
             .steps

@@ -11,6 +11,7 @@ mod denied;
 mod desk;
 mod door;
 mod explain;
+mod explained_token;
 mod files;
 mod follow;
 mod force;

@@ -145,6 +145,10 @@ impl Explain {
             text(&explanation["face"]),
             text(&explanation["verdict"])
         );
+        for token in list(&explanation["tokens"]) {
+            let (carrier, says) = (text(&token["carrier"]), text(&token["says"]));
+            say!("token    ({carrier}) {says}");
+        }
         for step in list(&explanation["steps"]) {
             let kept = if step["kept"] == true {
                 "kept   "

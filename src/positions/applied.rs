@@ -246,6 +246,8 @@ impl Applied {
             .waiting
             .retain(|region, waiting| is_member(region) || !waiting.is_idle());
         state.marks.retain(|writer, _| is_region(writer));
+        // Stores stop speaking of a log that has ended, and lack nothing by that.
+        state.floor.retain(|writer, _| is_region(writer));
         state
             .lag_ms
             .retain(|(region, writer), _| is_region(region) && is_region(writer));

@@ -39,6 +39,21 @@ fn a_region_has_applied_what_the_least_of_its_origins_has() {
 }
 
 #[test]
+fn of_several_origins_one_that_has_said_nothing_does_not_have_what_its_region_committed() {
+    let applied = Applied::default();
+    let origins = ["a", "b"].map(Into::into).to_vec();
+    let regions = [("eu".into(), origins)].into();
+    let ttl = Duration::from_secs(300);
+    applied.adopt(Membership { regions, ttl }, |_| true);
+    let has = |origin| applied.origin_has("eu", origin, &vector("eu=9"));
+    assert!(has("a") && has("b"), "nobody has said anything");
+    report(&applied, "a", "eu=9", 0, 1);
+    assert!(has("a") && !has("b"));
+    report(&applied, "b", "eu=9", 1, 2);
+    assert!(has("b"));
+}
+
+#[test]
 fn a_reload_forgets_the_writes_of_regions_that_are_gone_and_keeps_those_of_regions_without_origins()
 {
     let applied = Applied::default();

@@ -260,6 +260,23 @@ mod tests {
     }
 
     #[test]
+    fn a_region_that_is_configured_no_more_is_no_measure_of_those_that_stay() {
+        let applied = domain();
+        says(&applied, "us", "us=5,eu=5", 1_000);
+        says(&applied, "eu", "us=5,eu=5", 2_000);
+        says(&applied, "eu", "us=5,eu=5", 3_000);
+        let members = Membership {
+            regions: [("eu".into(), vec!["a".into()])].into(),
+            ttl: Duration::from_secs(10),
+        };
+        applied.adopt(members, |region| region == "eu");
+        says(&applied, "eu", "eu=6", 4_000);
+        assert!(applied.is_fit("eu", 4_000) && !applied.has_unfit());
+        says(&applied, "eu", "eu=4", 5_000);
+        assert!(!applied.is_fit("eu", 5_000), "its own log is one");
+    }
+
+    #[test]
     fn what_all_have_lost_makes_nobody_unfit() {
         let applied = domain();
         says(&applied, "us", "us=5", 1_000);

@@ -44,7 +44,7 @@ pub use seal::{Keyring, SealError, random_key};
 pub use sequence::{NotASequence, Sequence};
 pub use session::{Glance, Recalled, Sessions};
 pub use sift::Sifted;
-pub use token::{Pin, Token, TokenError};
+pub use token::{Flaw, Pin, Token, TokenError};
 pub use vector::{
     Entry, NotAPosition, Position, RegionName, Vector, parse_entry, parse_position, parse_vector,
 };

@@ -66,6 +66,11 @@ impl Keyring {
         }
     }
 
+    /// The ids of its keys.
+    pub fn ids(&self) -> Vec<u8> {
+        self.keys.iter().map(|key| key.id).collect()
+    }
+
     /// Tells this ring from every other of the process: what one has opened another may not.
     pub fn number(&self) -> u64 {
         self.number
@@ -156,8 +161,7 @@ impl Derived {
 
 impl std::fmt::Debug for Keyring {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let ids: Vec<u8> = self.keys.iter().map(|key| key.id).collect();
-        write!(f, "Keyring{ids:?}")
+        write!(f, "Keyring{:?}", self.ids())
     }
 }
 

@@ -253,7 +253,7 @@ impl Vector {
     }
 
     /// The entries that both have, each the smaller.
-    pub(super) fn least(&self, other: &Self) -> Self {
+    pub(crate) fn least(&self, other: &Self) -> Self {
         let mut least = Self::default();
         for (region, entry) in self.entries() {
             if let Some(theirs) = other.entry(region) {

@@ -25,6 +25,9 @@ const MOST_TOKENS: usize = 8;
 /// read with every request.
 const MOST_REMEMBERED: usize = 4_096;
 
+/// The cookie that carries a token, without the prefix that it has over TLS (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
+const COOKIE_NAME: &[u8] = b"meridian_seen";
+
 /// Where a request carries tokens.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Carriers {
@@ -153,6 +156,29 @@ impl Reader<'_> {
     }
 }
 
+/// Which field brings a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenCarrier {
+    /// `Cookie`.
+    Cookie,
+    /// `Meridian-Token`.
+    Header,
+}
+
+/// What a request carries as tokens, by whichever of the two names of the cookie, as far as they are read.
+pub(crate) fn tokens_in(headers: &HeaderMap) -> Vec<(TokenCarrier, &str)> {
+    let lines = headers.get_all(COOKIE).iter();
+    let pairs = lines.flat_map(|line| cookie_pairs(line.as_bytes()));
+    let seen = pairs.filter_map(|pair| {
+        let (name, value) = name_and_value(pair);
+        let name = name.strip_prefix(b"__Host-").unwrap_or(name);
+        let value = value.filter(|_| name == COOKIE_NAME)?;
+        Some((TokenCarrier::Cookie, std::str::from_utf8(value).ok()?))
+    });
+    let in_header = header_tokens(headers).map(|text| (TokenCarrier::Header, text));
+    seen.chain(in_header).take(MOST_TOKENS).collect()
+}
+
 /// Every token in headers, of which there may be several, each a list.
 fn header_tokens(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let lines = headers.get_all(MERIDIAN_TOKEN).into_iter();
@@ -171,7 +197,7 @@ fn name_and_value(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 fn is_own(name: &[u8]) -> bool {
     let name = name.strip_prefix(b"__Host-").unwrap_or(name);
-    name.starts_with(b"meridian_region_") || name == b"meridian_seen"
+    name.starts_with(b"meridian_region_") || name == COOKIE_NAME
 }
 
 /// What the last request of a connection carried that was genuine.

@@ -76,6 +76,7 @@ mod write_through;
 
 pub use accept::{Face, Listener};
 pub use access_log::{AccessLog, Sink as AccessLogSink};
+pub(crate) use carried::{TokenCarrier, tokens_in};
 pub use context::{Context, Live};
 pub use descriptors::raise_descriptors;
 pub use guard::{what_answers_say, what_requests_say};

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use super::edge::{NAMES, ends_ms};
 use super::store::{Store, Write};
+use crate::positions::Token;
 
 /// What a client's writes gave it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,6 +64,25 @@ impl Client {
         self.newest_pinned = Some(write);
         self.acknowledged
             .retain(|known| known.given == Given::Position);
+    }
+
+    /// Its token had no room for all: what was written where the pin leads is pinned, and of the rest nothing is
+    /// promised any more.
+    pub(super) fn is_left_with(&mut self, left: &Token, store: &Store) {
+        let pin = left.pin.as_ref();
+        self.acknowledged.retain_mut(|known| {
+            let place = store.place(known.write).map(|(region, _)| NAMES[region]);
+            let is_left = place.is_some_and(|region| left.vector.get(region).is_some());
+            if is_left || known.given == Given::Pin {
+                return true;
+            }
+            let pin = pin.filter(|pin| Some(&*pin.region) == place);
+            if let Some(pin) = pin {
+                known.given = Given::Pin;
+                known.until_ms = known.until_ms.min(ends_ms(pin));
+            }
+            pin.is_some()
+        });
     }
 
     /// What it has a right to see in a read that ends at `until_ms`.

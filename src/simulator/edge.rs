@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
+use super::floor::Floor;
 use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
 use crate::config::load_text;
@@ -36,6 +37,8 @@ pub(super) struct Terms {
     pub(super) ttl_secs: u32,
     pub(super) pin_secs: u32,
     pub(super) fails: bool,
+    /// How many bytes a token may have.
+    pub(super) room: usize,
 }
 
 /// Where regions lie: Virginia, Frankfurt, Tokyo, São Paulo.
@@ -145,6 +148,23 @@ pub(super) struct Edge {
     /// How often a member's state was set.
     settings: u64,
     repeats: Repeats,
+    floor: Floor,
+    origins: Vec<(At, Arc<str>)>,
+    /// When it was last told anything.
+    heard_ms: u64,
+}
+
+/// A token as its client gets it.
+#[derive(Clone, Debug)]
+pub(super) struct Sealed {
+    pub(super) text: String,
+    /// What is left of it, if there was no room for all.
+    pub(super) left: Option<Box<Token>>,
+}
+
+/// When a pin of a token ends, in the time of a run.
+pub(super) fn ends_ms(pin: &Pin) -> u64 {
+    u64::from(pin.until.saturating_sub(EPOCH_SECS)) * 1000
 }
 
 /// Both keys are known to all from the start; which one signs is turned by a reload.
@@ -176,10 +196,16 @@ impl Edge {
             silent_until_ms: BTreeMap::new(),
             settings: 0,
             repeats: Repeats::default(),
+            floor: Floor::default(),
+            origins: Vec::new(),
+            heard_ms: 0,
         };
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
         }
+        let replicas = terms.replicas.iter().enumerate();
+        let ats = replicas.flat_map(|(region, of)| (0..*of).map(move |replica| (region, replica)));
+        edge.origins = ats.map(|at| (at, edge.origin(at.0, at.1))).collect();
         edge
     }
 
@@ -194,6 +220,11 @@ impl Edge {
             restore(&mut self.world, &file, now);
             self.moments = moments;
         }
+    }
+
+    /// How many bytes its tokens may have.
+    pub(super) fn set_room(&mut self, room: usize) {
+        self.terms.room = room;
     }
 
     /// Writes the state file.
@@ -271,6 +302,11 @@ impl Edge {
         self.member(region).admin = admin;
     }
 
+    pub(super) fn is_drained(&self, region: usize) -> bool {
+        let state = self.snapshot.services.of(ServiceId::at(0));
+        state.members[region].admin == Admin::Drained
+    }
+
     fn member(&mut self, region: usize) -> &mut crate::steering::MemberState {
         self.settings += 1;
         let state = Arc::make_mut(self.snapshot.services.of_mut(ServiceId::at(0)));
@@ -304,6 +340,9 @@ impl Edge {
         } else {
             self.hear_words(report)
         };
+        if reported.is_some() {
+            self.note_floor(now_ms);
+        }
         let is_believed = self.applied().origin(NAMES[region], &origin) == heard.said;
         let moments = self.moments.entry((region, replica)).or_default();
         if is_push {
@@ -313,6 +352,20 @@ impl Edge {
             let is_less = reported == Some(Reported::Regressed);
             moments.believe(heard.said_at_ms, is_push, is_less);
         }
+    }
+
+    fn note_floor(&mut self, now_ms: u64) {
+        let origins = self.origins.iter();
+        let said =
+            |(at, origin): &(At, Arc<str>)| (*at, self.applied().origin(NAMES[at.0], origin));
+        let said = origins.map(said).collect();
+        self.floor.hear(&said, now_ms);
+        self.heard_ms = now_ms;
+    }
+
+    /// Whether this edge must know that an origin lacks what all once had, so that nobody should read from it.
+    pub(super) fn is_below_floor(&self, at: At) -> bool {
+        self.floor.is_known_below(at, self.heard_ms)
     }
 
     /// What an origin was asked for, as it writes that.
@@ -415,14 +468,19 @@ impl Edge {
         self.silent_until_ms.insert(region, now_ms + SILENT_FOR_MS);
     }
 
-    /// A token as the client gets it.
-    pub(super) fn seal(&self, token: Token, region: &RegionName, now_ms: u64) -> Option<String> {
+    /// A token as the client gets it, and what is left in it.
+    pub(super) fn seal(&self, token: &Token, region: &RegionName, now_ms: u64) -> Sealed {
         let pin: Pin = self
             .terms
             .lifetimes()
             .pin_to(region.clone(), self.now(now_ms));
-        let (text, waived) = token.seal_or_waive(&self.keyring, DOMAIN, pin)?;
-        assert_eq!(waived, 0, "a few regions always fit");
-        Some(text)
+        let (room, whole) = (self.terms.room, token.clone());
+        let sealed = whole.seal_or_waive_within(room, &self.keyring, DOMAIN, pin);
+        let (text, waived) = sealed.expect("there is room for a pin");
+        let left = (waived > 0).then(|| {
+            let opened = Token::open(&text, &self.keyring, DOMAIN, self.now(now_ms).unix_secs);
+            Box::new(opened.expect("it was made here"))
+        });
+        Sealed { text, left }
     }
 }

@@ -12,7 +12,7 @@ const LOOKS_LIKE_GROWTH: u64 = 3_351;
 /// Plays it with no excuse for that; whether no read misses anything.
 fn passes(numbering: Numbering) -> bool {
     let played = catch_unwind(AssertUnwindSafe(|| {
-        let mut run = Run::new(LOOKS_LIKE_GROWTH, false);
+        let mut run = Run::plain(LOOKS_LIKE_GROWTH, false);
         run.is_strict = true;
         run.pushers.numbering = numbering;
         run.play_out();

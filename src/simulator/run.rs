@@ -15,7 +15,7 @@ use std::{fmt, vec};
 
 use super::broken::Broken;
 use super::client::{Acknowledged, Client};
-use super::edge::{At, Edge, NAMES, Terms};
+use super::edge::{At, Edge, NAMES, Sealed, Terms};
 use super::fault::Fault;
 use super::pusher::Pushers;
 use super::random::Random;
@@ -49,7 +49,8 @@ struct Answer {
 /// What a client gets.
 #[derive(Default)]
 struct Received {
-    jar: Option<Option<String>>,
+    /// What becomes of its token; the inner none: it is taken back.
+    jar: Option<Option<Sealed>>,
     acknowledged: Option<Acknowledged>,
 }
 
@@ -129,6 +130,8 @@ pub(super) struct Run {
     applications: BTreeMap<Write, u32>,
     /// Long polls that regions hold.
     polls: Vec<Poll>,
+    /// Chance apart, for what only some runs have.
+    rare: Random,
     /// Whether what regions have, or who polls them, may have changed in this step.
     changes: bool,
     /// Reads that were woken.
@@ -163,6 +166,9 @@ pub(super) struct Seen {
     pub(super) left: u64,
     pub(super) crashes: u64,
     pub(super) repeated: u64,
+    pub(super) waived: u64,
+    pub(super) held: u64,
+    pub(super) unfit: u64,
 }
 
 impl Seen {
@@ -182,6 +188,9 @@ impl Seen {
             (&mut self.left, other.left),
             (&mut self.crashes, other.crashes),
             (&mut self.repeated, other.repeated),
+            (&mut self.waived, other.waived),
+            (&mut self.held, other.held),
+            (&mut self.unfit, other.unfit),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -197,9 +206,24 @@ impl fmt::Debug for Run {
 }
 
 impl Run {
+    /// A run with everything that there is.
     pub(super) fn new(seed: u64, is_traced: bool) -> Self {
+        let mut run = Self::plain(seed, is_traced);
+        let room = run.rare.pick(&[512, 512, 512, 66, 60]);
+        run.terms.room = room;
+        run.edges.iter_mut().for_each(|edge| edge.set_room(room));
+        for region in &mut run.store.regions {
+            region.holds_ms = run.rare.pick(&[0, 0, 60, 400]);
+            region.dawdles_ms = run.rare.pick(&[0, 0, 0, 900]);
+        }
+        run
+    }
+
+    /// One in which tokens have room, and no region holds reads or dawdles.
+    pub(super) fn plain(seed: u64, is_traced: bool) -> Self {
         let mut random = Random::new(seed);
         let terms = Terms {
+            room: 512,
             replicas: (0..random.between(2, 4))
                 .map(|_| random.pick(&[1, 1, 2]))
                 .collect(),
@@ -224,6 +248,7 @@ impl Run {
             writes: 0,
             applications: BTreeMap::new(),
             polls: Vec::new(),
+            rare: Random::new(seed.rotate_left(32) ^ seed),
             changes: false,
             rung: Rung::default(),
             hears: false,
@@ -343,6 +368,12 @@ impl Run {
                 at,
                 write,
             } => self.arrives((request, attempt), at, write),
+            Event::Holds {
+                request,
+                attempt,
+                at,
+                until_ms,
+            } => self.holds((request, attempt), at, until_ms),
             Event::Answers {
                 request,
                 attempt,

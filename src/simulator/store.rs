@@ -225,6 +225,10 @@ pub(super) struct Region {
     pub(super) speech: Speech,
     /// Whether it answers 409 to a read that it cannot satisfy.
     pub(super) refuses: bool,
+    /// How long it holds a read that it cannot satisfy yet, ms.
+    pub(super) holds_ms: u64,
+    /// How much later some of its answers to reads come than they were read, ms.
+    pub(super) dawdles_ms: u64,
     /// Whether it says where its epochs began.
     pub(super) tells_forks: bool,
     pub(super) backup: Option<Replica>,
@@ -251,6 +255,8 @@ impl Region {
             is_up: true,
             speech,
             refuses: random.chance(60),
+            holds_ms: 0,
+            dawdles_ms: 0,
             tells_forks: random.chance(60),
             backup: None,
             flushed: None,
@@ -280,6 +286,8 @@ pub(super) struct Store {
     pub(super) regions: Vec<Region>,
     /// Who wrote at a position.
     written: BTreeMap<(RegionName, Position), Write>,
+    /// Which region took a write, and where it is in that one's log.
+    places: BTreeMap<Write, (usize, Position)>,
     /// The furthest position that each region ever gave away.
     furthest: BTreeMap<RegionName, Position>,
     /// Writes of a store that came back without a new epoch, and those whose position it gave away again: nobody
@@ -289,6 +297,8 @@ pub(super) struct Store {
     pub(super) had_by_all: BTreeSet<Write>,
     everywhere: BTreeSet<Write>,
     left_behind: BTreeSet<Write>,
+    /// Which writes a region's epoch began with.
+    beginnings: BTreeMap<(usize, u64), BTreeSet<Write>>,
 }
 
 impl Store {
@@ -300,6 +310,7 @@ impl Store {
         let leader = &mut region.replicas[region.leader];
         let mut log = (*leader.log(&name)).clone();
         let position = log.append(write);
+        self.places.insert(write, (at, position));
         leader.logs.insert(name.clone(), Rc::new(log));
         let furthest = self.furthest.entry(name.clone()).or_default();
         if position <= *furthest {
@@ -339,6 +350,17 @@ impl Store {
         replicas().any(has_lost) && replicas().all(|of| has_lost(of) || of.sees(write))
     }
 
+    /// Which region took a write, and where it is in that one's log.
+    pub(super) fn place(&self, write: Write) -> Option<(usize, Position)> {
+        self.places.get(&write).copied()
+    }
+
+    /// Whether every replica has it.
+    pub(super) fn is_everywhere(&self, write: Write) -> bool {
+        let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
+        replicas.all(|replica| replica.sees(write))
+    }
+
     /// Whether nobody has it any more.
     pub(super) fn is_gone(&self, write: Write) -> bool {
         let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
@@ -348,6 +370,12 @@ impl Store {
     /// Whether its region has left it behind at a fork, even if a later leader of an older epoch brought it back.
     pub(super) fn is_past_a_fork(&self, write: Write) -> bool {
         self.left_behind.contains(&write)
+    }
+
+    /// Whether an epoch of a region began with a write.
+    pub(super) fn began_with(&self, at: usize, epoch: u64, write: Write) -> bool {
+        let beginning = self.beginnings.get(&(at, epoch));
+        beginning.is_some_and(|writes| writes.contains(&write))
     }
 
     fn note_what_is_left_behind(&mut self, at: usize) {
@@ -400,6 +428,8 @@ impl Store {
             let leader = &mut region.replicas[region.leader];
             let mut log = (*leader.log(&region.name)).clone();
             log.begin_epoch(epoch, region.tells_forks);
+            let beginning = log.entries.iter().map(|(_, write)| *write);
+            self.beginnings.insert((at, epoch), beginning.collect());
             leader.logs.insert(region.name.clone(), Rc::new(log));
             // A store that silently goes back to before this epoch gives away positions that count as left.
             let furthest = self.furthest.entry(region.name.clone()).or_default();

@@ -23,6 +23,7 @@ mod replica;
 mod served;
 mod tls;
 mod tls_origin;
+mod two_regions;
 mod unbound;
 mod wired;
 
@@ -42,6 +43,7 @@ pub use raw::{raw_origin, read_head, wire};
 pub use replica::{Mode, Replica};
 pub use tls::{trusting_anybody, trusting_anybody_with};
 pub use tls_origin::TlsOrigin;
+pub use two_regions::two_regions;
 pub use unbound::Unbound;
 pub use wired::{Answered, Wire, Wired, WiredOrigin};
 

@@ -2,7 +2,7 @@
 
 use http::Method;
 
-use super::{Answer, Event, Request, Run, Stage};
+use super::{Answer, Event, LONGEST_WAY_MS, Request, Run, Stage};
 use crate::config::plan::Access;
 use crate::ids::{Id, RegionId};
 use crate::positions::{Leg, Next, Outcome, Said, Vector};
@@ -10,6 +10,9 @@ use crate::proxy::onward::{Onward, Try, covers};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::{At, Heard, NAMES};
 use crate::simulator::store::Write;
+
+/// How often a region looks whether it can answer a read that it holds, ms.
+pub(super) const LOOKED_AFTER_EVERY_MS: u64 = 20;
 
 impl Request {
     /// What the course says; or the next region that any answer may come from.
@@ -111,7 +114,14 @@ impl Run {
             let may_answer = applied.origin_may_answer(name, &origin, required);
             (!is_fit, !has, !may_answer)
         };
-        order.min_by_key(worth).unwrap_or(first)
+        let chosen = order.min_by_key(worth).unwrap_or(first);
+        let is_below = |replica| edge.is_below_floor((region, replica));
+        let has_better = (0..count).any(|replica| !worth(&replica).0);
+        assert!(
+            !(is_below(chosen) && has_better),
+            "{name}.{chosen} lacks what all had, and another is read from\n{self:?}"
+        );
+        chosen
     }
 
     pub(super) fn arrives(&mut self, (id, attempt): (u64, u32), at: At, write: Option<Write>) {
@@ -122,8 +132,6 @@ impl Run {
             return;
         };
         let (edge, is_whole) = (request.edge, request.is_whole);
-        let required =
-            matches!(request.stage, Stage::Fresh).then(|| request.visit.token().vector.clone());
         let way = self.way();
         let tried = if !self.reaches(edge, at.0) {
             Some(Try::Unsent)
@@ -142,17 +150,76 @@ impl Run {
         }
         let answer = match write {
             Some(write) => self.take_write(write, at),
-            None => (!self.random.chance(2)).then(|| self.take_read(at, required.as_ref())),
+            None if self.is_held(id, at) => {
+                self.seen.held += 1;
+                let until_ms = self.now_ms + self.store.regions[at.0].holds_ms;
+                return self.holds((id, attempt), at, until_ms);
+            }
+            None => (!self.random.chance(2)).then(|| self.take_read(at, self.required(id))),
         };
+        let later_ms = if write.is_none() {
+            self.dawdling_ms(at)
+        } else {
+            0
+        };
+        self.gives((id, attempt), at, answer, way + later_ms);
+    }
+
+    /// What a region is told that the client of a read must see.
+    fn required(&self, id: u64) -> Option<&Vector> {
+        let request = self.requests.get(&id)?;
+        matches!(request.stage, Stage::Fresh).then(|| &request.visit.token().vector)
+    }
+
+    /// Whether a region holds a read for as long as it lacks what that must see.
+    fn is_held(&self, id: u64, at: At) -> bool {
+        let region = &self.store.regions[at.0];
+        let holds = region.holds_ms > 0 && !region.speech.is_silent();
+        let lacks = |required| !region.replicas[at.1].satisfies(required);
+        holds && self.required(id).is_some_and(lacks)
+    }
+
+    /// A region goes on holding a read, or answers it, unless nobody waits for that any more.
+    pub(super) fn holds(&mut self, (id, attempt): (u64, u32), at: At, until_ms: u64) {
+        let is_due = |request: &Request| request.attempt == attempt;
+        if !self.requests.get(&id).is_some_and(is_due) {
+            return;
+        }
+        let is_up = self.store.regions[at.0].is_up;
+        if is_up && self.now_ms < until_ms && self.is_held(id, at) {
+            let event = Event::Holds {
+                request: id,
+                attempt,
+                at,
+                until_ms,
+            };
+            return self.after(LOOKED_AFTER_EVERY_MS, event);
+        }
+        let answer = is_up.then(|| self.take_read(at, self.required(id)));
+        let way = self.rare.between(1, LONGEST_WAY_MS) + self.dawdling_ms(at);
+        self.gives((id, attempt), at, answer, way);
+    }
+
+    /// How much later than it was read an answer comes: what it shows may be old by then.
+    fn dawdling_ms(&mut self, at: At) -> u64 {
+        let most_ms = self.store.regions[at.0].dawdles_ms;
+        if most_ms == 0 || self.rare.chance(60) {
+            return 0;
+        }
+        self.rare.between(1, most_ms)
+    }
+
+    /// An answer, or none, is on its way back.
+    fn gives(&mut self, (request, attempt): (u64, u32), at: At, answer: Option<Answer>, way: u64) {
         let event = match answer {
             Some(answer) => Event::Answers {
-                request: id,
+                request,
                 attempt,
                 at,
                 answer: Box::new(answer),
             },
             None => Event::Misses {
-                request: id,
+                request,
                 attempt,
                 tried: Try::Lost,
             },

@@ -1,37 +1,81 @@
 //! What must hold after each step.
 
+use super::carrying::LOOKED_AFTER_EVERY_MS;
 use super::{Answer, LONGEST_WAY_MS, Request, Run};
-use crate::positions::{Mark, Standing};
+use crate::ids::Id;
+use crate::positions::{Mark, Position, RegionName, Standing, Token, Vector, Visit};
 use crate::simulator::client::{Acknowledged, Given};
 use crate::simulator::edge::{At, NAMES};
+use crate::simulator::store::{Region, Write};
+use crate::steering::Decision;
 
 impl Run {
-    /// A token loses entries only by expiry, retirement or loss.
+    /// A token loses entries only by expiry, retirement, loss, or for want of room: each write of its client is asked
+    /// for, or all have it, or the client is told that nobody has.
     pub(super) fn check_token(&self, request: &Request) {
-        if request.visit.valid {
-            return;
-        }
         let client = &self.clients[request.client];
-        for right in &request.rights {
-            let is_everywhere = self
-                .store
-                .regions
-                .iter()
-                .flat_map(|region| &region.replicas)
-                .all(|replica| replica.sees(right.write));
+        let holds = |right: &&Acknowledged| client.holds(right, &self.store, self.now_ms);
+        for right in request.rights.iter().filter(holds) {
+            let write = right.write;
+            let is_asked_for = match right.given {
+                Given::Position => self.asks_for(&request.visit, write),
+                Given::Pin => self.pins_to(&request.visit, write),
+            };
             assert!(
-                is_everywhere || !client.holds(right, &self.store, self.now_ms),
-                "client {} has no token any more, and not all have w{}\n{self:?}",
+                is_asked_for || self.store.is_everywhere(write),
+                "client {} does not ask for w{write} any more, and not all have it\n{self:?}",
                 request.client,
-                right.write
             );
         }
     }
 
-    /// Waiting ends: each region may be asked until `wait` is over, and once more.
+    /// Whether a request must see a write by its position, or its client is told that it is lost.
+    fn asks_for(&self, visit: &Visit, write: Write) -> bool {
+        let Some((region, position)) = self.store.place(write) else {
+            return false;
+        };
+        let covers = |vector: &Vector| {
+            let asked = vector.get(NAMES[region]);
+            asked.is_some_and(|asked| is_up_to(asked, position))
+        };
+        let is_left_behind = self.store.is_past_a_fork(write);
+        let asked = visit.token().vector.get(NAMES[region]);
+        let takes_over =
+            |epoch| epoch > position.epoch && self.store.began_with(region, epoch, write);
+        let is_in_it = asked.is_some_and(|asked| takes_over(asked.epoch));
+        let is_told = is_left_behind && (visit.token().lost || covers(&visit.lost()));
+        covers(&visit.token().vector) || is_in_it || is_told
+    }
+
+    /// What does not fit becomes a pin; what is left is as it was.
+    pub(super) fn check_left(&self, token: &Token, left: &Token) {
+        let is_as_before =
+            |(region, position): (&RegionName, _)| token.vector.get(region) == Some(position);
+        let has_its_pin = match &token.pin {
+            Some(pin) => left.pin.as_ref() == Some(pin),
+            None => left.pin.is_some(),
+        };
+        let is_whole = (left.session, left.lost) == (token.session, token.lost);
+        assert!(
+            left.vector.iter().all(is_as_before) && has_its_pin && is_whole,
+            "{left:?} is left of {token:?}\n{self:?}"
+        );
+    }
+
+    /// Whether a request must go where a write went.
+    fn pins_to(&self, visit: &Visit, write: Write) -> bool {
+        let place = self.store.place(write).map(|(region, _)| NAMES[region]);
+        let pin = visit.token().pin.as_ref();
+        pin.is_some_and(|pin| Some(&*pin.region) == place)
+    }
+
+    /// Waiting ends: each region may be asked until `wait` is over, and once more, and hold what it is asked.
     pub(super) fn check_time(&self, id: u64, request: &Request) {
         let regions = u64::try_from(self.terms.replicas.len()).unwrap();
-        let most = self.terms.wait_ms + (regions * 2 + 2) * (2 * LONGEST_WAY_MS + 20);
+        let late_ms = |of: &Region| of.holds_ms + 2 * of.dawdles_ms;
+        let held_ms: u64 = self.store.regions.iter().map(late_ms).sum();
+        let ways_ms = (regions * 2 + 2) * (2 * LONGEST_WAY_MS + 20);
+        let most = self.terms.wait_ms + ways_ms + held_ms + regions * LOOKED_AFTER_EVERY_MS;
         let took = self.now_ms - request.began_ms;
         assert!(
             took <= most,
@@ -63,6 +107,25 @@ impl Run {
         };
         let is_unheard = |lost_at_ms| is_hidden(lost_at_ms) || lost_at_ms <= began_ms;
         answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
+    }
+
+    /// No region is read from that lacks what all once had, unless no other is left; a drained one is none.
+    pub(super) fn check_fit(&mut self, edge: usize, decision: &Decision) {
+        let known = &self.edges[edge];
+        let regions = decision.ranked.iter().map(|choice| choice.region.index());
+        let (below, others): (Vec<_>, Vec<_>) = regions.partition(|region| {
+            let mut replicas = 0..self.store.regions[*region].replicas.len();
+            replicas.all(|replica| known.is_below_floor((*region, replica)))
+        });
+        let now_ms = known.steady(self.now_ms);
+        let is_fit = |region: &usize| {
+            !known.is_drained(*region) && known.applied().is_fit(NAMES[*region], now_ms)
+        };
+        self.seen.unfit += u64::from(!below.is_empty());
+        assert!(
+            below.is_empty() || !others.iter().any(is_fit),
+            "edge {edge} reads from {below:?}, which lack what all had\n{self:?}"
+        );
     }
 
     /// Who waits takes a place, and nobody else does.
@@ -131,4 +194,9 @@ impl Run {
             );
         }
     }
+}
+
+/// Whether one who sees all up to `asked` sees `position` by the order within an epoch alone.
+fn is_up_to(asked: Position, position: Position) -> bool {
+    asked.epoch == position.epoch && asked.seq >= position.seq
 }

@@ -53,6 +53,9 @@ impl Run {
         let draw = self.random.draw();
         let (decision, is_repeated) = self.edges[edge].decide(&visit, access, now_ms, draw);
         self.seen.repeated += u64::from(is_repeated);
+        if access == Access::Read {
+            self.check_fit(edge, &decision);
+        }
         let known = &self.edges[edge];
         let when_unsatisfiable = known.when_unsatisfiable();
         let course = Course::new(known.legs(&visit, &decision), when_unsatisfiable);
@@ -97,11 +100,14 @@ impl Run {
     pub(super) fn received(&mut self, client: usize, tab: usize, received: Received) {
         let known = &mut self.clients[client];
         known.busy.remove(&tab);
-        if let Some(jar) = received.jar {
-            known.jar = jar;
-        }
         if let Some(acknowledged) = received.acknowledged {
             known.acknowledge(acknowledged);
+        }
+        if let Some(jar) = received.jar {
+            if let Some(left) = jar.as_ref().and_then(|sealed| sealed.left.as_deref()) {
+                known.is_left_with(left, &self.store);
+            }
+            known.jar = jar.map(|sealed| sealed.text);
         }
     }
 

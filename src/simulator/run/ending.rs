@@ -7,7 +7,7 @@ use crate::positions::{
 };
 use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
-use crate::simulator::edge::{At, NAMES};
+use crate::simulator::edge::{At, NAMES, Sealed};
 use crate::simulator::store::Write;
 
 impl Run {
@@ -40,8 +40,7 @@ impl Run {
         };
         let token = visit.wrote(minted, lifetimes, request.session, memory, now);
         self.end_write(&request);
-        let jar =
-            token.and_then(|token| self.edges[request.edge].seal(token, &region, self.now_ms));
+        let jar = token.map(|token| self.sealed(&request, &token, &region));
         self.seen.writes += 1;
         self.tell(|| format!("#{id} w{write} is {outcome:?}"));
         let lasts_secs = match given {
@@ -170,7 +169,7 @@ impl Run {
         self.check_time(id, &request);
         self.check_read(id, &request, (at, answer), mark);
         self.count_mark(mark);
-        let region: RegionName = NAMES[0].into();
+        let region: RegionName = NAMES[at.0].into();
         let jar = match told.map(|(_, reissue)| reissue) {
             Some(_) if self.broken == Some(Broken::TakesTokensBack) => Some(None),
             None | Some(Reissue::Keep) => None,
@@ -178,7 +177,7 @@ impl Run {
                 self.seen.taken_back += 1;
                 Some(None)
             }
-            Some(Reissue::Token(token)) => Some(self.sealed(&request, *token, &region)),
+            Some(Reissue::Token(token)) => Some(Some(self.sealed(&request, &token, &region))),
         };
         self.answer(
             &request,
@@ -189,13 +188,19 @@ impl Run {
         );
     }
 
-    pub(super) fn sealed(
-        &self,
-        request: &Request,
-        token: Token,
-        region: &RegionName,
-    ) -> Option<String> {
-        self.edges[request.edge].seal(token, region, self.now_ms)
+    fn sealed(&mut self, request: &Request, token: &Token, region: &RegionName) -> Sealed {
+        let sealed = self.edges[request.edge].seal(token, region, self.now_ms);
+        if let Some(left) = &sealed.left {
+            self.seen.waived += 1;
+            self.tell(|| {
+                format!(
+                    "of [{}] is left [{}] {:?}",
+                    token.vector, left.vector, left.pin
+                )
+            });
+            self.check_left(token, left);
+        }
+        sealed
     }
 
     pub(super) fn count_mark(&mut self, mark: Option<Mark>) {

@@ -22,6 +22,13 @@ pub(super) enum Event {
         at: At,
         write: Option<Write>,
     },
+    /// A region holds a read until it can satisfy it.
+    Holds {
+        request: u64,
+        attempt: u32,
+        at: At,
+        until_ms: u64,
+    },
     /// An answer, or that there is none, reaches the edge.
     Answers {
         request: u64,
