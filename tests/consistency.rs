@@ -433,3 +433,29 @@ fn a_read_waits_for_a_region_of_which_a_replica_keeps_behind_what_it_has_acknowl
         ("far", "waited")
     );
 }
+
+#[test]
+fn an_answer_that_shows_less_than_all_were_known_to_have_is_not_fresh_and_the_token_stays() {
+    let store = store("wait: 20s");
+    let token = with_token(&store.write(&[]));
+    store.near_has.store(1, Ordering::SeqCst);
+    let taken_back = |answer: &Answer| {
+        let mut lines = answer.head.lines();
+        lines.any(|line| line.trim_end().eq_ignore_ascii_case("meridian-token:"))
+    };
+    assert!(support::wait_until(|| taken_back(
+        &store.read(&["-H", &token])
+    )));
+    // All have it, and its token asks for nothing any more: until a replica shows that it lacks it.
+    let asked = AtomicU64::new(0);
+    store.near.set_answer(move |_| {
+        let has = u64::from(asked.fetch_add(1, Ordering::SeqCst) >= 3);
+        Response::builder()
+            .header("Meridian-Applied", format!("near=0,far={has}"))
+            .body(Body::from(format!("near {has}")))
+            .unwrap()
+    });
+    let read = store.read(&["-H", &token]);
+    assert_ne!(read.body, "near 0", "{}", read.head);
+    assert_ne!(read.header("meridian-consistency"), "stale");
+}

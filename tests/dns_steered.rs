@@ -34,6 +34,7 @@ services:
     hosts: [mixed.example.com, '*.mixed.example.com']
     regions: [near, cloud]
     steering: {{ policy: priority, overrides: [ {{ network: 203.0.113.0/24, prefer: [cloud] }} ] }}
+    health: {{ failure_threshold: 10, recheck_interval: 10s }}  # nobody is there
   balanced: {{ hosts: [balanced.example.com], regions: [cloud] }}
   inside: {{ hosts: [inside.example.com], regions: [here] }}
 zones:

@@ -284,8 +284,8 @@ impl State {
     }
 
     /// What `region` lacks whose readers see `applied`. What it has committed itself, it has applied (the
-    /// contract's "only missing entry"), unless it says that it has left that epoch, or leaves in doubt whether it
-    /// still has it. Of several origins that speak of it, each has what it says: it may be a replica of the one that
+    /// contract's "only missing entry"), unless it says that it has left that epoch, denies what it acknowledged, or leaves
+    /// in doubt whether it still has it. Of several origins that speak of it, each has what it says: it may be a replica of the one that
     /// committed it.
     fn lacking_at<'a>(
         &self,
@@ -299,6 +299,7 @@ impl State {
             ***writer != *region
                 || applied.get(region).is_some_and(has_left)
                 || self.has_replicas(region)
+                || self.denies(region)
                 || self.leaves_in_doubt(region, *wanted)
         })
     }
@@ -312,6 +313,13 @@ impl State {
 
     pub(super) fn has_at(&self, region: &str, applied: &Vector, required: &Vector) -> bool {
         self.lacking_at(region, applied, required).next().is_none()
+    }
+
+    /// Whether a region has said less than it acknowledged, or than it had said before: replicas behind one address, mostly.
+    fn denies(&self, region: &str) -> bool {
+        let origins = self.regions.get(region).into_iter();
+        let mut seen = origins.flat_map(BTreeMap::values);
+        seen.any(|seen| seen.denies || seen.ran_backwards)
     }
 
     /// Whether origins of a region may differ in what they have of its own log: there are several, and they speak

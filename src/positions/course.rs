@@ -58,6 +58,8 @@ pub struct Course {
     next: usize,
     /// Those that were taken to have all, and turned out not to: they are waited for.
     behind_after_all: VecDeque<Leg>,
+    /// Those that gave no answer.
+    missed: Vec<RegionId>,
     when_unsatisfiable: WhenUnsatisfiable,
 }
 
@@ -68,6 +70,7 @@ impl Course {
             legs,
             next: 0,
             behind_after_all: VecDeque::new(),
+            missed: Vec::new(),
             when_unsatisfiable,
         }
     }
@@ -90,16 +93,24 @@ impl Course {
         }
     }
 
-    /// The next region: those that are waited for come before any other that would be, as they need the least time.
+    /// The next region: those that turned out to be behind come after all that have it or will at a time that is known, and
+    /// before those of which nobody knows.
     fn take(&mut self) -> Option<Leg> {
-        let next = self.legs.get(self.next).copied();
-        if next.is_none_or(|leg| leg.standing != Standing::Dominates)
+        let left = self.legs.get(self.next..).unwrap_or_default();
+        let is_anybody_s_guess = |leg: &Leg| leg.standing == Standing::Behind { expected: None };
+        if left.iter().all(is_anybody_s_guess)
             && let Some(leg) = self.behind_after_all.pop_front()
         {
             return Some(leg);
         }
+        let next = left.first().copied();
         self.next += 1;
         next
+    }
+
+    /// No answer came from a region.
+    pub fn is_missed(&mut self, region: RegionId) {
+        self.missed.push(region);
     }
 
     /// A region that was asked as one that has all has answered from before: a replica of it that keeps behind, mostly.
@@ -117,11 +128,12 @@ impl Course {
     }
 
     /// All its regions, in the order in which they are asked when nobody has all: those that lack the fewest of the
-    /// client's writes first, by their ranks among themselves. So a write whose region is gone, or a pin to it, does not
-    /// hide the client's other writes.
+    /// client's writes first, by their ranks among themselves, and last those that gave no answer before. So a write whose
+    /// region is gone, or a pin to it, does not hide the client's other writes.
     pub fn for_want_of_better(&self, lacks: impl Fn(RegionId) -> usize) -> Vec<Leg> {
         let mut legs = self.legs.clone();
-        legs.sort_by_cached_key(|leg| (lacks(leg.region), leg.rank));
+        let is_missed = |leg: &Leg| self.missed.contains(&leg.region);
+        legs.sort_by_cached_key(|leg| (is_missed(leg), lacks(leg.region), leg.rank));
         legs
     }
 
@@ -161,7 +173,8 @@ impl Visit {
         let first = judged(self);
         match first {
             Judged::Shows => {
-                self.note_left_behind(applied, asked);
+                let left = || applied.left_behind(asked.region, asked.origin, asked.asked_at_ms);
+                self.note_left_behind(asked.was_left_out.then(left).flatten());
                 first
             }
             // It said so to the whole vector: what is left of that is for it to be asked again.
@@ -175,18 +188,12 @@ impl Visit {
             }
         }
     }
-
-    /// Its client may have written what the origin has left behind with an epoch, and every region had once.
-    fn note_left_behind(&mut self, applied: &Applied, asked: Asked<'_>) {
-        let left = applied.left_behind(asked.region, asked.origin, asked.asked_at_ms);
-        if let Some(left) = left {
-            self.note_lost(&left);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -259,29 +266,43 @@ mod tests {
     }
 
     #[test]
-    fn a_region_whose_replica_turns_out_to_be_behind_is_waited_for_after_those_that_have_all_and_before_the_others()
+    fn for_want_of_better_a_region_that_gave_no_answer_is_asked_last() {
+        let legs = [0, 1, 2].map(|place: u8| leg(place.into(), place, BEHIND, false));
+        let mut course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
+        course.is_missed(RegionId::at(0));
+        let order = course.for_want_of_better(|region| region.index());
+        let order: Vec<u8> = order.iter().map(|leg| leg.rank).collect();
+        assert_eq!(order, [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_region_that_turns_out_to_be_behind_is_waited_for_after_all_that_are_expected_and_before_the_others()
      {
+        let expected = Standing::Behind {
+            expected: Some(Duration::from_millis(20)),
+        };
         let [first, second] =
-            [0, 1].map(|place: u8| leg(place.into(), place, Standing::Dominates, false));
-        let lagging = leg(2, 2, BEHIND, false);
-        let mut course = Course::new(vec![first, lagging, second], WhenUnsatisfiable::Stale);
+            [0, 2].map(|place: u8| leg(place.into(), place, Standing::Dominates, false));
+        let (soon, sometime) = (leg(1, 1, expected, false), leg(3, 3, BEHIND, false));
+        let mut course = Course::new(
+            vec![first, soon, second, sometime],
+            WhenUnsatisfiable::Stale,
+        );
+        let waited_for = |leg: Leg| Leg {
+            standing: BEHIND,
+            ..leg
+        };
         assert_eq!(course.next(false, true), Next::Ask(first));
         course.is_behind_after_all(first);
-        let waited_for = Leg {
-            standing: BEHIND,
-            ..first
-        };
-        assert_eq!(course.next(false, true), Next::Wait(waited_for));
-        course.is_behind_after_all(waited_for);
-        assert_eq!(waited_for.mark(), Mark::Waited);
-        assert_eq!(course.next(false, true), Next::Wait(lagging));
+        assert_eq!(course.next(false, true), Next::Wait(soon));
         assert_eq!(course.next(false, true), Next::Ask(second));
         course.is_behind_after_all(second);
-        assert_eq!(
-            course.next(true, true),
-            Next::Any,
-            "there is no time left to wait"
-        );
+        assert_eq!(course.next(false, true), Next::Wait(waited_for(first)));
+        course.is_behind_after_all(waited_for(first));
+        assert_eq!(waited_for(first).mark(), Mark::Waited);
+        assert_eq!(course.next(false, true), Next::Wait(waited_for(second)));
+        assert_eq!(course.next(false, true), Next::Wait(sometime));
+        assert_eq!(course.next(false, true), Next::Any);
     }
 
     proptest! {

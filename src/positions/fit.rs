@@ -35,8 +35,8 @@ impl Applied {
         seen.any(|seen| state.left_behind(region, seen, now_ms).is_some())
     }
 
-    /// What all had and this origin has left behind with an epoch.
-    pub(super) fn left_behind(&self, region: &str, origin: &str, now_ms: u64) -> Option<Vector> {
+    /// What all had and this origin has left behind with an epoch; it lacks nothing else.
+    pub fn left_behind(&self, region: &str, origin: &str, now_ms: u64) -> Option<Vector> {
         if !self.has_unfit() {
             return None;
         }

@@ -26,6 +26,8 @@ pub struct Asked<'a> {
     pub asked_at_ms: u64,
     /// Whether it was known to have all then.
     pub had_all: bool,
+    /// Whether its region was unfit to be read from, and is for nothing but what only it has.
+    pub was_left_out: bool,
 }
 
 /// Judges an answer by its own word; if it says nothing, by what is known of the origin that gave it, and was
@@ -43,6 +45,7 @@ pub(super) fn judge(
         origin,
         asked_at_ms,
         had_all,
+        was_left_out: _,
     } = asked;
     let has_all = || applied.answers_for(region, origin, required, asked_at_ms) && had_all;
     let shows = match &said.applied {
@@ -72,6 +75,7 @@ mod tests {
             origin,
             asked_at_ms: 1_000,
             had_all: true,
+            was_left_out: false,
         }
     }
 

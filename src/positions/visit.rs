@@ -42,7 +42,7 @@ pub enum Mark {
     Routed,
     /// Without what the client had written.
     Stale,
-    /// Rightly, but for writes that no region has any more.
+    /// Rightly, but for writes that no region has any more, or that the one that answered has left behind with an epoch.
     Lost,
 }
 
@@ -92,6 +92,8 @@ struct Brought {
     lost: Option<Box<Vector>>,
     /// Entries that every region was known to have.
     retired: Option<Box<Vector>>,
+    /// What every region had once, and whoever answers has left behind.
+    left_behind: Option<Box<Vector>>,
     glance: Glance,
 }
 
@@ -120,6 +122,7 @@ impl Visit {
                     carried: token,
                     lost: None,
                     retired: None,
+                    left_behind: None,
                     glance: recalled.glance,
                 });
             }
@@ -226,7 +229,14 @@ impl Visit {
         }
     }
 
-    pub(super) fn note_lost(&mut self, lost: &Vector) {
+    /// Its client may have written what the origin of its answer has left behind with an epoch, and every region had once.
+    pub(super) fn note_left_behind(&mut self, left: Option<Vector>) {
+        if let Some(brought) = &mut self.brought {
+            brought.left_behind = left.map(Box::new);
+        }
+    }
+
+    fn note_lost(&mut self, lost: &Vector) {
         if let Some(brought) = &mut self.brought
             && !lost.is_empty()
         {
@@ -251,6 +261,13 @@ impl Visit {
         applied: &Applied,
         now: Now,
     ) -> (Mark, Reissue) {
+        let left = self
+            .brought
+            .as_mut()
+            .and_then(|brought| brought.left_behind.take());
+        if let Some(left) = left.filter(|_| served != Mark::Stale) {
+            self.note_lost(&left);
+        }
         self.take_what_was_issued_meanwhile(sessions, applied, now);
         let Some(brought) = &self.brought else {
             return (served, Reissue::Keep);

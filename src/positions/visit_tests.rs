@@ -332,3 +332,36 @@ fn two_tokens_are_not_one_that_is_carried() {
     let visit = Visit::begin(tokens, &scene.sessions, &scene.applied, scene.now);
     assert!(!visit.is_as_carried());
 }
+
+#[test]
+fn what_a_region_left_behind_with_an_epoch_is_told_once_and_asked_for_by_no_token() {
+    let mut scene = Scene::new();
+    let carried = token("us=1:1");
+    let left = || Some(vector("us=5"));
+    let mut stale = scene.begin_read(&carried);
+    stale.note_left_behind(left());
+    let (mark, reissue) = scene.end_read(&mut stale, Mark::Stale);
+    assert_eq!((mark, reissued(reissue).as_str()), (Mark::Stale, "kept"));
+    for expected in [Mark::Lost, Mark::Fresh] {
+        let mut read = scene.begin_read(&carried);
+        read.note_left_behind(left());
+        let (mark, reissue) = scene.end_read(&mut read, Mark::Fresh);
+        assert_eq!((mark, reissued(reissue).as_str()), (expected, "kept"));
+    }
+}
+
+#[test]
+fn what_all_were_known_to_have_is_asked_for_again_once_an_answer_lacks_it() {
+    let mut scene = Scene::new();
+    scene.says("us", "us=5");
+    scene.says("eu", "us=5");
+    let mut read = scene.begin_read(&token("us=5"));
+    assert!(read.token().is_empty());
+    read.ask_for_retired(&scene.applied, &vector("us=5"));
+    assert!(read.token().is_empty(), "the answer has it");
+    read.ask_for_retired(&scene.applied, &vector("us=4"));
+    assert_eq!(read.token().vector, vector("us=5"));
+    scene.says("eu", "us=4");
+    let (mark, reissue) = scene.end_read(&mut read, Mark::Routed);
+    assert_eq!((mark, reissued(reissue).as_str()), (Mark::Routed, "kept"));
+}

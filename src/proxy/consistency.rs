@@ -4,12 +4,13 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::{CACHE_CONTROL, SET_COOKIE};
+use http::header::{CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metrics::counter;
 
 use super::carried::Carriers;
 use super::context::Live;
+use super::shared_cache::is_targeted;
 use crate::chance;
 use crate::clock;
 use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
@@ -323,10 +324,12 @@ pub(super) fn mark(headers: &mut HeaderMap, mark: Mark) {
     );
     if mark == Mark::Stale {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-        // Caches that know these prefer them to Cache-Control (RFC 9213 §2.2).
-        for targeted in ["cdn-cache-control", "surrogate-control", "expires"] {
-            headers.remove(targeted);
+        // Caches that know their own field prefer it (RFC 9213 §2.2).
+        let targeted = headers.keys().filter(|name| is_targeted(name.as_str()));
+        for name in targeted.cloned().collect::<Vec<_>>() {
+            headers.remove(name);
         }
+        headers.remove(EXPIRES);
     }
 }
 
@@ -363,5 +366,57 @@ fn now() -> Now {
     Now {
         unix_secs: clock::unix_secs(),
         steady_ms: clock::steady_ms(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let pair = |(name, value): &(&'static str, &'static str)| {
+            (
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            )
+        };
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields.iter().map(pair) {
+            headers.append(name, value);
+        }
+        headers
+    }
+
+    #[test]
+    fn a_stale_answer_keeps_no_field_that_caches_go_by() {
+        let kept = |served: Mark| {
+            let mut headers = fields(&[
+                ("cache-control", "max-age=60"),
+                ("cdn-cache-control", "max-age=600"),
+                ("example-cache-control", "max-age=600"),
+                ("surrogate-control", "max-age=600"),
+                ("expires", "Thu, 01 Jan 2099 00:00:00 GMT"),
+            ]);
+            mark(&mut headers, served);
+            (
+                headers[CACHE_CONTROL].to_str().unwrap().to_owned(),
+                headers.len(),
+            )
+        };
+        assert_eq!(kept(Mark::Stale), ("no-store".to_owned(), 2));
+        assert_eq!(kept(Mark::Fresh), ("max-age=60".to_owned(), 6));
+    }
+
+    #[test]
+    fn several_lines_of_one_field_are_one_list() {
+        let headers = fields(&[
+            ("meridian-applied", "us=1"),
+            ("meridian-committed", "5"),
+            ("meridian-applied", "eu=2"),
+            ("meridian-committed", "6"),
+        ]);
+        let (committed, applied) = positions_in(&headers);
+        assert_eq!(committed.as_deref(), Some(&b"5, 6"[..]));
+        assert_eq!(applied.as_deref(), Some(&b"us=1, eu=2"[..]));
     }
 }

@@ -229,17 +229,31 @@ impl<'a> Outbound<'a> {
         origins
     }
 
-    /// Leaves out replicas that have fallen too far behind to be read from, unless all have.
+    /// Leaves out replicas that have fallen too far behind to be read from, unless all have. Those that are it for nothing but
+    /// an epoch that they have begun stay if only they have what the client must see.
     fn leave_out_unfit(&self, store: Store<'_>, region: &str, origins: &mut Vec<OriginId>) {
         if self.access == Access::Write || !store.applied.has_unfit() {
             return;
         }
-        let now_ms = clock::steady_ms();
-        let fit = origins.iter().copied().filter(|origin| {
+        let (now_ms, required) = (clock::steady_ms(), &self.visit.token().vector);
+        let has = |origin: &OriginId| {
+            let origin = self.live.routes.origin(*origin);
+            store.applied.origin_has(region, origin, required)
+        };
+        let is_fit = |origin: &OriginId| {
             let origin = self.live.routes.origin(*origin);
             store.applied.origin_is_fit(region, origin, now_ms)
-        });
-        let fit: Vec<OriginId> = fit.collect();
+        };
+        let has_begun_an_epoch = |origin: &OriginId| {
+            let origin = self.live.routes.origin(*origin);
+            let left = store.applied.left_behind(region, origin, now_ms);
+            left.is_some()
+        };
+        let mut fit: Vec<OriginId> = origins.iter().copied().filter(is_fit).collect();
+        if !fit.iter().any(has) {
+            let others = origins.iter().copied();
+            fit.extend(others.filter(|origin| has(origin) && has_begun_an_epoch(origin)));
+        }
         if !fit.is_empty() {
             *origins = fit;
         }
@@ -428,7 +442,7 @@ impl<'a> Outbound<'a> {
         };
         let request = Outgoing {
             parts: &self.parts,
-            again: copy.filter(|_| self.is_covered()),
+            again: copy.filter(|_| self.may_be_repeated()),
         };
         exchange(pool, &endpoint, wanted, request, body, patience).await
     }

@@ -103,11 +103,11 @@ impl Outbound<'_> {
         let deadline = began + store.consistency.wait;
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
         let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
-        if has_begun
-            && let Next::Ask(leg) = course.next(false, true)
-            && asked.is_some()
-        {
-            course.is_behind_after_all(leg);
+        if has_begun && let Next::Ask(leg) = course.next(false, true) {
+            match asked {
+                Some(_) => course.is_behind_after_all(leg),
+                None => course.is_missed(leg.region),
+            }
         }
         loop {
             let (is_over, began) = (Instant::now() >= deadline, Instant::now());
@@ -130,6 +130,7 @@ impl Outbound<'_> {
                     course.is_behind_after_all(leg);
                 }
                 Err(missed) => {
+                    course.is_missed(leg.region);
                     self.move_on(missed).await?;
                 }
             }
@@ -236,6 +237,7 @@ impl Outbound<'_> {
             origin,
             asked_at_ms: forwarded.asked_at_ms,
             had_all: forwarded.had_all,
+            was_left_out: self.decision.was_left_out(forwarded.region),
         };
         let is_conflict = forwarded.response.status() == StatusCode::CONFLICT;
         self.visit

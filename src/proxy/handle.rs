@@ -20,7 +20,7 @@ use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
 use super::headers::upgrade_of;
 use super::interim::Interim;
-use super::onward::covers;
+use super::onward::may_be_repeated;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{Problem, Shed};
@@ -247,7 +247,7 @@ impl<'a> Exchange<'a> {
         };
         let upload = Box::new(asked.pace.activity.upload());
         let is_asked_again = asked.access == Access::Read && asked.session.is_some();
-        let is_covered = covers(asked.service, method, asked.access);
+        let is_covered = may_be_repeated(&asked.service.retries, method, asked.access);
         if is_asked_again || is_covered {
             incoming.want();
         }

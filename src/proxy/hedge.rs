@@ -63,6 +63,9 @@ impl Outbound<'_> {
             }
             Raced::Hedged(outcome) => {
                 self.answered = self.answered.take().or_else(|| twin.answered.take());
+                // The try that was given up has taken them along.
+                self.body = self.body.take().or(twin.body);
+                self.trying = None;
                 outcome
             }
         }

@@ -3,7 +3,7 @@
 
 use http::Method;
 
-use crate::config::plan::{Access, RetryMethods, Service, Writes};
+use crate::config::plan::{Access, Retries, RetryMethods, Service, Writes};
 
 /// What became of a try without an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,25 +41,29 @@ impl Try {
     }
 }
 
-/// Whether such a request may be sent again, to another region, after something of it was sent. What `intents` calls a
+/// Whether such a request may be sent again after something of it was sent. What `intents` calls a
 /// read is safe, and what they call a write is not, whatever its method.
-pub(crate) fn covers(service: &Service, method: &Method, access: Access) -> bool {
-    match (service.retries.methods, access, &service.writes) {
-        (RetryMethods::None, ..) => false,
-        (RetryMethods::Safe | RetryMethods::Idempotent, Access::Read, _) => true,
-        (RetryMethods::Safe, Access::Write, _) => false,
-        // The first region may still write it, and no two are to.
-        (RetryMethods::Idempotent, _, Writes::Primary { .. } | Writes::Home { .. }) => false,
+pub(crate) fn may_be_repeated(retries: &Retries, method: &Method, access: Access) -> bool {
+    match retries.methods {
+        RetryMethods::None => false,
+        RetryMethods::Safe => access == Access::Read,
         // RFC 9110 §9.2.2.
-        (RetryMethods::Idempotent, _, Writes::Nearest) => {
-            matches!(*method, Method::PUT | Method::DELETE)
+        RetryMethods::Idempotent => {
+            access == Access::Read || matches!(*method, Method::PUT | Method::DELETE)
         }
     }
+}
+
+/// Whether that may be to another region: a write that has one region at a time may still be under way in the first.
+pub(crate) fn covers(service: &Service, method: &Method, access: Access) -> bool {
+    let has_one_region = access == Access::Write && service.writes != Writes::Nearest;
+    !has_one_region && may_be_repeated(&service.retries, method, access)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load_text;
 
     #[test]
     fn what_was_sent_goes_on_only_if_it_is_covered_and_whole() {
@@ -69,6 +73,31 @@ mod tests {
             let is_again = onward(Try::Lost) == Onward::Again;
             assert_eq!(is_again, is_covered && is_whole);
             assert_eq!(onward(Try::Refused) == Onward::Elsewhere, is_whole);
+        }
+    }
+
+    #[test]
+    fn a_write_that_has_one_region_is_repeated_there_and_nowhere_else() {
+        let service = |writes: &str| {
+            let yaml = format!(
+                "regions: {{ us: {{ origins: ['http://127.0.0.1:1'] }} }}
+services: {{ api: {{ hosts: [api.example.com], retries: {{ methods: idempotent }}{writes} }} }}"
+            );
+            let plan = load_text("meridian.yaml", &yaml, &|_| None).unwrap().plan;
+            plan.services.iter().next().unwrap().1.clone()
+        };
+        for (writes, elsewhere) in [("", true), (", writes: { to: { primary: us } }", false)] {
+            let service = service(writes);
+            for (method, access) in [(Method::PUT, Access::Write), (Method::GET, Access::Read)] {
+                assert!(may_be_repeated(&service.retries, &method, access));
+                let expected = elsewhere || access == Access::Read;
+                assert_eq!(covers(&service, &method, access), expected, "{method}");
+            }
+            assert!(!may_be_repeated(
+                &service.retries,
+                &Method::POST,
+                Access::Write
+            ));
         }
     }
 }

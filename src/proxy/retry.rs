@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::body::Body;
 use super::forward::{Forwarded, Missed, Outbound};
-use super::onward::{Onward, Try, covers};
+use super::onward::{Onward, Try, covers, may_be_repeated};
 use super::problem::Problem;
 use super::replay::{Back, Replayed};
 use crate::chance;
@@ -151,6 +151,11 @@ impl Outbound<'_> {
         }
     }
 
+    pub(super) fn may_be_repeated(&self) -> bool {
+        may_be_repeated(&self.service().retries, &self.parts.method, self.access)
+    }
+
+    /// Whether it may be sent to another region that was sent to one.
     pub(super) fn is_covered(&self) -> bool {
         covers(self.service(), &self.parts.method, self.access)
     }

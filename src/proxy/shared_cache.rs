@@ -69,7 +69,7 @@ impl Question {
 
 /// RFC 9213 §2.1, and the older field of the same use: what these say, the caches that they mean put before
 /// `Cache-Control`.
-fn is_targeted(name: &str) -> bool {
+pub(super) fn is_targeted(name: &str) -> bool {
     name.ends_with("-cache-control") || name == "surrogate-control"
 }
 

@@ -87,6 +87,8 @@ struct Request {
     asked_at_ms: u64,
     /// Whether the origin was known to have all when it was asked.
     had_all: bool,
+    /// Regions that were unfit to be read from, ranked or not.
+    left_out: Vec<usize>,
     /// Counts what it sent.
     attempt: u32,
     deadline_ms: u64,

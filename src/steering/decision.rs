@@ -23,6 +23,14 @@ pub struct Decision {
     pub steps: SmallVec<[Step; 8]>,
 }
 
+impl Decision {
+    /// Whether a region was left out as unfit to be read from; if it is ranked all the same, for what only it has.
+    pub fn was_left_out(&self, region: RegionId) -> bool {
+        let is_unfit = |step: &Step| step.region == region && step.reason == Reason::Unfit;
+        self.steps.iter().any(is_unfit)
+    }
+}
+
 /// A region to try.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice {

@@ -2,6 +2,7 @@
 
 use super::{Event, Received, Request, Run, Stage};
 use crate::config::plan::Access;
+use crate::ids::Id;
 use crate::positions::Course;
 use crate::simulator::broken::Broken;
 
@@ -58,6 +59,11 @@ impl Run {
         }
         let known = &self.edges[edge];
         let when_unsatisfiable = known.when_unsatisfiable();
+        let left_out = decision.ranked.iter().map(|choice| choice.region);
+        let left_out = left_out
+            .filter(|region| decision.was_left_out(*region))
+            .map(Id::index)
+            .collect();
         let course = Course::new(known.legs(&visit, &decision), when_unsatisfiable);
         let must_see = !is_write && visit.valid && !visit.token().is_empty();
         let retries_left = known.service().retries.attempts;
@@ -91,6 +97,7 @@ impl Run {
             began_ms: now_ms,
             asked_at_ms: now_ms,
             had_all: false,
+            left_out,
             attempt: 0,
             deadline_ms: now_ms + self.terms.wait_ms,
             waiting: None,

@@ -126,6 +126,7 @@ impl Run {
             origin: &origin,
             asked_at_ms: edge.steady(request.asked_at_ms),
             had_all: request.had_all,
+            was_left_out: request.left_out.contains(&at.0),
         };
         let visit = &mut request.visit;
         visit.weigh(edge.applied(), asked, &answer.said, answer.is_conflict)
