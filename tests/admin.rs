@@ -269,6 +269,7 @@ fn nonsense_is_refused_with_a_word_of_why() {
         ("PUT", "/api/v1/drains/near", "{", 400),
         ("PUT", "/api/v1/positions/mars", "{\"applied\":{}}", 404),
         ("PUT", "/api/v1/positions/near", "{}", 400),
+        ("PUT", "/api/v1/positions/near", "{\"applied\":{}}", 400),
         ("POST", "/api/v1/nothing", "", 404),
         ("GET", "/nothing", "", 404),
     ] {
