@@ -66,8 +66,10 @@ fn parsed_without_port(authority: &str) -> Option<String> {
     if authority.as_str().contains('@') || has_bad_port || authority.host().starts_with('.') {
         return None;
     }
-    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    (!host.is_empty()).then_some(host)
+    let host = authority.host();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // One final dot is the root; a second one would stand behind an empty label (RFC 1035 §2.3.4).
+    (!host.is_empty() && !host.ends_with('.')).then(|| host.to_ascii_lowercase())
 }
 
 /// Refuses a head that is larger than the service takes.
@@ -292,6 +294,9 @@ mod tests {
             vec![("host", "a:b")],
             vec![("host", "a:65536")],
             vec![("host", "")],
+            vec![("host", ".")],
+            vec![("host", "api.example.com..")],
+            vec![("host", "api.example.com..:443")],
         ] {
             assert!(
                 matches!(host(&parts("/", &headers)), Err(Problem::Malformed(_))),
