@@ -214,15 +214,16 @@ impl Problem {
         }
     }
 
-    /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise.
+    /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise, or sends no
+    /// more (RFC 9110 §15.5.9).
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::Malformed(_)
+            | Self::Stalled
             | Self::BodyTooLong(_)
             | Self::TargetTooLong(_)
             | Self::HeadersTooLarge(_) => true,
-            Self::Stalled
-            | Self::UnknownHost(_)
+            Self::UnknownHost(_)
             | Self::Misdirected(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
