@@ -275,11 +275,21 @@ fn the_affinity_cookie_keeps_a_client_on_its_region_through_a_drain() {
 
 #[test]
 fn residency_never_leaves_its_regions() {
-    let residency = "    residency: { by: { header: X-Jurisdiction }, allow: { us: [far] } }";
+    let residency =
+        "    residency: { by: { header: X-Jurisdiction }, allow: { us: [far], eu: [near] } }";
     let mut pair = pair(residency);
     let us = ["-H", "X-Jurisdiction: us"];
     assert_eq!(pair.edge.curl("api.example.com", "/", &us).body, "far");
     assert_eq!(pair.edge.curl("api.example.com", "/", &[]).body, "near");
+    let beside = ["-H", "X-Jurisdiction: ch", "-H", "X-Jurisdiction: us"];
+    assert_eq!(pair.edge.curl("api.example.com", "/", &beside).body, "far");
+    for both in [
+        &["-H", "X-Jurisdiction: eu, US"][..],
+        &["-H", "X-Jurisdiction: eu", "-H", "X-Jurisdiction: us"],
+    ] {
+        let answer = pair.edge.curl("api.example.com", "/", both);
+        assert_eq!(answer.status, 503, "{both:?}: {}", answer.head);
+    }
     pair.far.stop();
     let answer = pair.edge.curl("api.example.com", "/", &us);
     assert!(

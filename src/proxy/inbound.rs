@@ -155,12 +155,16 @@ pub(super) fn is_safe(method: &Method) -> bool {
     ) || method.as_str() == "QUERY"
 }
 
-/// What residency goes by, if that is a field of the request.
+/// What residency goes by, if that is a field of the request. Several lines are one list (RFC 9110 §5.3).
 pub(crate) fn residency(service: &Service, parts: &Parts) -> Option<String> {
-    match &service.residency.as_ref()?.by {
-        ResidencyBy::Header(name) => header_value(&parts.headers, name),
-        ResidencyBy::ClientCountry => None,
-    }
+    let ResidencyBy::Header(name) = &service.residency.as_ref()?.by else {
+        return None;
+    };
+    let lines = parts.headers.get_all(name).into_iter();
+    let lines: Vec<_> = lines
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 /// What the home of a write goes by.
