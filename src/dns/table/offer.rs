@@ -167,6 +167,11 @@ impl Offer {
         self.rotations(member, rtype) > 0
     }
 
+    /// Whether a region has records of any type, or is given by name.
+    pub(in crate::dns) fn publishes(&self, member: usize) -> bool {
+        self.alias(member).is_some() || self.has(member, SteeredType::Https)
+    }
+
     /// Whether any region has.
     pub(in crate::dns) fn any_has(&self, rtype: SteeredType) -> bool {
         (0..self.regions.len()).any(|member| self.has(member, rtype))
