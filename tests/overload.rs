@@ -426,6 +426,11 @@ services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }},
     let full = edge.curl("www.example.com", "/", &[]);
     assert_eq!(full.status, 503);
     assert!(full.header("retry-after").parse::<u32>().unwrap() > 0);
+    assert!(
+        full.body.contains("every region is at its limit"),
+        "{}",
+        full.body
+    );
     for client in &mut clients {
         assert!(read_head(client).starts_with("HTTP/1.1 200"));
     }
