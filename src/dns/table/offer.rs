@@ -342,7 +342,7 @@ fn append_hint(rdata: &mut Vec<u8>, param: u16, addresses: &[u8]) {
 
 /// The port of the https listeners: 443 if one has it, else the first's.
 fn https_port(plan: &Plan) -> u16 {
-    let mut ports = plan.listen.https.iter().map(std::net::SocketAddr::port);
+    let mut ports = plan.listen.https_ports.iter().copied();
     let first = ports.next().unwrap_or(HTTPS_PORT);
     if ports.any(|port| port == HTTPS_PORT) {
         HTTPS_PORT
