@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::process::Command;
+
 use serde_json::{Value, json};
 use support::{Edge, Origin, meridian, run, wait_until};
 
@@ -269,6 +271,7 @@ fn nonsense_is_refused_with_a_word_of_why() {
         ("PUT", "/api/v1/drains/near", "{", 400),
         ("PUT", "/api/v1/positions/mars", "{\"applied\":{}}", 404),
         ("PUT", "/api/v1/positions/near", "{}", 400),
+        ("PUT", "/api/v1/positions/near", "{\"applied\":{}}", 400),
         ("POST", "/api/v1/nothing", "", 404),
         ("GET", "/nothing", "", 404),
     ] {
@@ -278,6 +281,26 @@ fn nonsense_is_refused_with_a_word_of_why() {
             !told["error"].as_str().unwrap().is_empty(),
             "{method} {path} {body}"
         );
+    }
+}
+
+#[test]
+fn another_method_is_told_those_that_a_path_takes() {
+    let pair = pair("");
+    for (method, path, methods) in [
+        ("POST", "/api/v1/status", "GET, HEAD"),
+        ("GET", "/api/v1/drains/near", "PUT, DELETE"),
+        ("DELETE", "/api/v1/reload", "POST"),
+    ] {
+        let (code, told) = pair.edge.admin(method, path, "");
+        assert_eq!(code, 405, "{method} {path}: {told}");
+        let why = format!("this path takes {methods} alone");
+        assert_eq!(told["error"], *why, "{method} {path}");
+        let url = format!("http://{}{path}", pair.edge.address("admin"));
+        let head = run(Command::new("curl").args(["-s", "-i", "-X", method, &url]));
+        let head = String::from_utf8(head.stdout).unwrap();
+        let allow = format!("allow: {methods}\r\n").to_lowercase();
+        assert!(head.to_lowercase().contains(&allow), "{head}");
     }
 }
 

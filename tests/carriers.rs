@@ -115,6 +115,27 @@ fn scripts_of_other_sites_may_read_the_token_wherever_it_is_sent_and_what_the_or
 }
 
 #[test]
+fn an_answer_with_a_write_in_it_is_kept_by_no_shared_cache_whatever_its_origin_says() {
+    let origin = Origin::start("here");
+    origin.set_answer(|_| {
+        let answer = Response::builder()
+            .header("Meridian-Committed", "5")
+            .header("Cache-Control", "public, max-age=60")
+            .header("CDN-Cache-Control", "max-age=600");
+        answer.body(Body::from("here")).unwrap()
+    });
+    let edge = edge(&origin, SECRET);
+    let read = edge.curl(HOST, "/", &[]);
+    assert_eq!(read.headers("meridian-token").len(), 1, "{}", read.head);
+    assert_eq!(read.header("cache-control"), "max-age=60, private");
+    assert!(
+        read.headers("cdn-cache-control").is_empty(),
+        "{}",
+        read.head
+    );
+}
+
+#[test]
 fn a_token_holds_on_every_edge_with_the_same_keys_and_on_no_other() {
     let origin = origin();
     let [first, second] = [(); 2].map(|()| edge(&origin, SECRET));

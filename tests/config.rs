@@ -350,6 +350,22 @@ fn what_has_no_effect_is_refused_or_warned_of() {
         &service("dns: { ttl: 5s, ttl_min: 10s }"),
         "is longer than ttl",
     );
+    check_warned(
+        &service("health: { method: HEAD, expect: { body: ok } }"),
+        "an answer to HEAD has no body",
+    );
+    for key in [
+        "path: /up",
+        "host: a.example",
+        "method: HEAD",
+        "expect: { body: ok }",
+    ] {
+        let name = key.split(':').next().unwrap();
+        check_warned(
+            &service(&format!("health: {{ protocol: tcp, {key} }}")),
+            &format!("`{name}` has no effect with `protocol: tcp`"),
+        );
+    }
     check_warned(&service("consistency: { wait: 1s }"), "does nothing");
     check_warned(&service("dns: { ttl: 5m }"), "a TTL of 5m");
 }
@@ -415,10 +431,66 @@ fn values_that_cannot_be_are_refused() {
     check_refused(&residency("eu: [us-east-1]"), "`eu` is not a country");
     check_refused(&residency("DE: []"), "allows no region");
     check_refused(
+        &service("health: { expect: { status: [] } }"),
+        "`status` is empty, so no answer would pass",
+    );
+    check_refused(
+        &with("keys: [{ id: 0, secret: 0123456789abcdef }]"),
+        "keys.id: this is not a whole number from 1 to 255",
+    );
+    check_refused(&with("node: { name: \"${}\" }"), "`${}` names no variable");
+    check_refused(
         &service("health: { host: \"*.example.com\" }"),
         "is a wildcard",
     );
     check_refused("<<: 5\n", "merges a map");
+}
+
+#[test]
+fn a_listener_s_address_is_told_as_it_would_be_right() {
+    for (given, right) in [
+        (":80", "write 0.0.0.0:80 for every IPv4 address, [::]:80"),
+        ("::1:80", "write [::1]:80"),
+        ("::1", "such as 0.0.0.0:53 or [::]:53"),
+        ("example:80", "such as 0.0.0.0:53 or [::]:53"),
+    ] {
+        check_refused(&with(&format!("listen: {{ http: [\"{given}\"] }}")), right);
+    }
+}
+
+#[test]
+fn a_value_that_is_none_is_told_once() {
+    for more in [
+        "steering: { overrides: [{ network: 10.0.0.1/8, prefer: [us-east-1] }] }",
+        "steering: { overrides: [{ country: JP, prefer: [us-east-1] }] }",
+        "steering: { overrides: [{ country: [JP], prefer: us-east-1 }] }",
+        "residency: { by: { header: X }, allow: { eu: us-east-1 } }",
+        "writes: { to: home, key: { header: \"A b\" } }",
+        "writes: { to: home, key: X-Tenant }",
+    ] {
+        let yaml = format!(
+            "regions: {{ us-east-1: {{ addresses: [192.0.2.1] }} }}\nservices: {{ www: {{ hosts: [www.example.com], {more} }} }}\n"
+        );
+        let said = load(&yaml).unwrap_err();
+        assert_eq!(said.iter().count(), 1, "{more}: {said}");
+    }
+}
+
+#[test]
+fn labels_of_residency_that_differ_in_case_alone_name_both_places() {
+    let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] } }
+services:
+  www:
+    hosts: [www.example.com]
+    residency:
+      by: { header: X-Jurisdiction }
+      allow:
+        eu: [us-east-1]
+        EU: [us-east-1]
+";
+    let said = load(yaml).unwrap_err().to_string();
+    assert!(said.contains("edge.yaml:9:9: `EU` is here twice"), "{said}");
+    assert!(said.contains("edge.yaml:8:9: first here"), "{said}");
 }
 
 #[test]

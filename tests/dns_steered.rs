@@ -72,6 +72,27 @@ fn answer(edge: &Edge, words: &str) -> Vec<String> {
 }
 
 #[test]
+fn https_records_name_the_port_that_was_bound_before_and_after_a_reload() {
+    let edge = Edge::start(
+        "listen: { dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }
+regions: { near: { addresses: [127.0.11.1] } }
+services: { www: { hosts: [www.example.com] } }
+zones: { example.com: { nameservers: { ns1: [192.0.2.53] } } }
+",
+    );
+    let port = format!(" port={} ", edge.address("https").port());
+    let said = || answer(&edge, "www.example.com HTTPS");
+    assert!(said()[0].contains(&port), "{:?}", said());
+    let (code, told) = edge.admin("POST", "/api/v1/reload", "");
+    assert_eq!(
+        (code, &told["changes"]),
+        (200, &serde_json::json!([])),
+        "{told}"
+    );
+    assert!(said()[0].contains(&port), "{:?}", said());
+}
+
+#[test]
 fn https_records_say_where_to_go_when_the_first_region_fails() {
     let (edge, near, _far) = start();
     // RFC 9460 §2.4.1: clients try the lowest priority first. What is down is not offered.

@@ -12,7 +12,7 @@ mod support;
 use std::path::Path;
 use std::process::Command;
 
-use support::{Edge, Unbound, ask, meridian, run};
+use support::{Edge, Unbound, ask, meridian, run, wait_until};
 
 /// A signed zone with one of everything that is proven in a way of its own. Whatever the health of
 /// its regions, `api` has addresses of both kinds and `four` has none of IPv6.
@@ -24,9 +24,11 @@ regions:
   eu-west-1: {{ addresses: [198.51.100.1, '2001:db8:2::1'] }}
   ap-northeast-1: {{ addresses: [203.0.113.1] }}
   cloud: {{ addresses: [lb.example.com] }}
+  eu-v6: {{ addresses: ['2001:db8:3::1'] }}
 services:
   api: {{ hosts: [api.example.com, '*.api.example.com', six.example.com], regions: [us-east-1, eu-west-1] }}
   four: {{ hosts: [four.example.com], regions: [ap-northeast-1] }}
+  half: {{ hosts: [half.example.com], regions: [ap-northeast-1, eu-v6] }}
   balanced: {{ hosts: [balanced.example.com, '*.balanced.example.com'], regions: [cloud] }}
 zones:
   example.com:
@@ -171,6 +173,43 @@ impl Signed {
             self.check(words, nothing);
         }
     }
+}
+
+#[test]
+fn what_fails_open_for_its_type_validates_beside_what_does_not() {
+    let signed = Signed::start("ecdsap256sha256");
+    for (region, body) in [
+        ("eu-v6", r#"{"state":"up"}"#),
+        ("ap-northeast-1", r#"{"state":"down","force":true}"#),
+    ] {
+        let path = format!("/api/v1/forced/{region}");
+        let (code, told) = signed.edge.admin("PUT", &path, body);
+        assert_eq!(code, 200, "{told}");
+    }
+    let why = "when_none_healthy: all (no region with this type is able)";
+    let asked = || signed.edge.kdig("half.example.com A +edns");
+    assert!(wait_until(|| asked().contains(why)), "{}", asked());
+    for (rtype, data) in [
+        ("A", "203.0.113.1"),
+        ("AAAA", "2001:db8:3::1"),
+        ("HTTPS", "ipv6hint=2001:db8:3::1"),
+    ] {
+        let words = format!("half.example.com {rtype}");
+        signed.check(&words, "; fully validated");
+        signed.check(&words, data);
+    }
+    let explain = "/api/v1/explain?name=half.example.com&client=192.0.2.1&type=";
+    let told = |rtype: &str| signed.edge.admin("GET", &format!("{explain}{rtype}"), "").1;
+    assert_eq!(told("AAAA")["decision"][0], "eu-v6");
+    let open = told("A");
+    assert_eq!(
+        open["decision"],
+        serde_json::json!(["ap-northeast-1"]),
+        "{open}"
+    );
+    let steps = open["steps"].to_string();
+    assert!(steps.contains("has no address of this type"), "{steps}");
+    assert!(steps.contains("failing open"), "{steps}");
 }
 
 #[test]

@@ -8,8 +8,9 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use support::{Edge, wait_until, wire};
@@ -89,6 +90,22 @@ fn the_body_must_hold_the_text_within_its_first_5120_bytes() {
         "unhealthy",
         "not in the first 5120 bytes",
     );
+}
+
+#[test]
+fn a_body_without_end_passes_once_the_text_has_come_and_its_connection_is_dropped() {
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let counter = dropped.clone();
+    let address = wire(move |mut stream, _| {
+        let begun = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n8\r\nall fine\r\n";
+        let _ = stream.get_mut().write_all(begun.as_bytes());
+        let _ = stream.read_to_end(&mut Vec::new());
+        counter.fetch_add(1, Ordering::SeqCst);
+    });
+    let health = "timeout: 1h, expect: { body: fine }";
+    let edge = Edge::start(&yaml(&format!("origins: ['http://{address}']"), health));
+    assert_eq!(state(&edge), ("healthy".to_owned(), "ok".to_owned()));
+    assert!(wait_until(|| dropped.load(Ordering::SeqCst) > 0));
 }
 
 #[test]

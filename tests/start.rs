@@ -180,6 +180,48 @@ fn bad_usage_is_2_and_an_unknown_name_is_1() {
     assert_eq!(status(&["check", "--config", config]), 0);
     assert_eq!(status(&["check", "--strict", "--config", config]), 1);
     assert_eq!(status(&["status", "--admin", "http://127.0.0.1:9"]), 1);
+    assert_eq!(status(&["status", "--admin", "nonsense url"]), 2);
+    assert_eq!(status(&["status", "--admin", "http://[::"]), 2);
+}
+
+#[test]
+fn an_admin_address_that_is_none_is_told_whoever_says_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = |arguments: &[&str], variable: &str| {
+        let mut command = meridian();
+        command.args(arguments).current_dir(folder.path());
+        let output = command.env("MERIDIAN_ADMIN", variable).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let explain = ["explain", "www.example.com", "--client", "192.0.2.1"];
+    for message in [
+        told(&["status", "--admin", "http://[::"], "http://127.0.0.1:9"),
+        told(&["status"], "http://[::"),
+        told(&explain, "http://[::"),
+    ] {
+        assert!(message.contains("'http://[::'"), "{message}");
+        assert!(message.contains("invalid IPv6 address"), "{message}");
+        assert!(
+            message.contains("such as http://127.0.0.1:9090"),
+            "{message}"
+        );
+    }
+}
+
+#[test]
+fn a_lag_that_is_none_is_told_with_the_usage_of_its_command() {
+    let output = meridian()
+        .args(["lab", "lag", "eu", "bad"])
+        .output()
+        .unwrap();
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("invalid value 'bad' for the lag"),
+        "{message}"
+    );
+    assert!(message.contains("Usage: meridian lab lag "), "{message}");
 }
 
 #[test]

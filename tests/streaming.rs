@@ -120,6 +120,8 @@ fn a_client_that_pauses_within_its_body_is_a_408() {
     );
     let head = read_head(&mut client);
     assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    let head = head.to_ascii_lowercase();
+    assert!(head.contains("\r\nconnection: close\r\n"), "{head}");
 }
 
 #[test]

@@ -8,11 +8,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use serde_json::{Value, json};
 
+use super::by_type::{Steering, pass_over_without_address};
 use super::explained_token::{Carrier, Examiner, ToldToken};
 use super::round_trip::Figure;
-
 use crate::config::plan::{Plan, Service};
-use crate::dns::answers_by_name;
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
@@ -222,11 +221,19 @@ fn decide(
         },
     };
     let draw = Draw(stable_hash(&client.to_string()));
-    let mut decision = steer(snapshot, &ask, draw);
-    if request.is_none() {
-        pass_over_without_address(plan, &mut decision, question)?;
+    let decision = steer(snapshot, &ask, draw);
+    if request.is_some() {
+        return Ok((decision, told));
     }
-    Ok((decision, told))
+    let steering = Steering {
+        snapshot,
+        ask: &ask,
+        draw,
+    };
+    Ok((
+        pass_over_without_address(steering, decision, question)?,
+        told,
+    ))
 }
 
 /// The length of the network around the client that is ranked and shared out alike.
@@ -319,43 +326,6 @@ fn open_tokens(
 
 fn pinned(plan: &Plan, token: Option<&Token>) -> Option<RegionId> {
     plan.region(&token?.pin.as_ref()?.region)
-}
-
-/// DNS passes over a region that has no address of the type.
-fn pass_over_without_address(
-    plan: &Plan,
-    decision: &mut Decision,
-    question: &Question,
-) -> Result<(), QuestionError> {
-    let is_alias = |region: RegionId| plan.regions.of(region).alias.is_some();
-    let by_alias = answers_by_name(plan, decision.ranked.iter().map(|choice| choice.region));
-    let has: fn(&IpAddr) -> bool = match question
-        .record_type
-        .as_deref()
-        .map(str::to_ascii_uppercase)
-        .as_deref()
-    {
-        None | Some("A") => IpAddr::is_ipv4,
-        Some("AAAA") => IpAddr::is_ipv6,
-        Some("HTTPS") => |_| true,
-        Some(other) => return Err(QuestionError::Type(other.to_owned())),
-    };
-    let lacks = |region: RegionId| {
-        let by_address = plan.regions.of(region).addresses.iter().any(has);
-        let by_name = by_alias && is_alias(region);
-        !by_address && !by_name
-    };
-    for choice in &decision.ranked {
-        if lacks(choice.region) {
-            decision.steps.push(Step {
-                region: choice.region,
-                kept: false,
-                reason: Reason::NoSuchAddress,
-            });
-        }
-    }
-    decision.ranked.retain(|choice| !lacks(choice.region));
-    Ok(())
 }
 
 fn not_of_service(plan: &Plan, service: ServiceId) -> Vec<Step> {

@@ -96,12 +96,8 @@ fn of_service(
     let plan = &before.plan;
     let service = plan.services.of(id);
     let name = |region: RegionId| plan.regions.of(region).name.to_string();
-    let left: Vec<String> = before
-        .services
-        .of(id)
-        .left_without(region)
-        .map(name)
-        .collect();
+    let state = before.services.of(id);
+    let left: Vec<String> = state.left_without(region).map(name).collect();
     let key = (service.name.clone(), plan.regions.of(region).name.clone());
     let served = traffic.get(&key).copied().unwrap_or_default();
     let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
@@ -115,7 +111,7 @@ fn of_service(
     );
     json!({
         "service": &*service.name,
-        "refused": left.len() < usize::from(service.min_regions),
+        "refused": state.needs(region, service.min_regions),
         "min_regions": service.min_regions,
         "left": left,
         "clients": {

@@ -5,6 +5,7 @@
 mod access;
 mod attempts;
 mod audit;
+mod by_type;
 mod caller;
 mod countries;
 mod denied;

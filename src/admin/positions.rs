@@ -169,6 +169,11 @@ fn applied(
             &"`applied` must be an object of region: \"POSITION\"",
         ));
     };
+    if entries.is_empty() {
+        return Err(malformed(
+            &"`applied` has no position: region: \"POSITION\" is expected, `0` where nothing is applied",
+        ));
+    }
     let mut vector = Vector::default();
     for (region, position) in entries {
         if plan.region(region).is_none() {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
+use axum::http::header::ALLOW;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router, middleware};
@@ -111,7 +112,7 @@ async fn converse(
 
 fn router(state: Arc<AdminState>, address: SocketAddr, desk: Desk) -> Router {
     let guarded = (state.clone(), ListensOn(address));
-    Router::new()
+    let routes = Router::new()
         .route("/", get(page::html))
         .merge(files::routes())
         .route("/healthz", get(|| async { "ok\n" }))
@@ -135,14 +136,30 @@ fn router(state: Arc<AdminState>, address: SocketAddr, desk: Desk) -> Router {
         )
         .route("/api/v1/reload", post(writes::reload))
         .route("/api/v1/positions/{region}", put(positions))
-        .method_not_allowed_fallback(|| async {
-            error(StatusCode::METHOD_NOT_ALLOWED, "this cannot be done here")
-        })
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
         .layer(middleware::from_fn_with_state(state.clone(), audit::tell))
         .layer(middleware::from_fn_with_state(guarded, guard))
         .layer(Extension(desk))
-        .with_state(state)
+        .with_state(state);
+    // Only who stands outside of the routes sees which methods they take.
+    Router::new()
+        .fallback_service(routes)
+        .layer(middleware::map_response(tell_methods))
+}
+
+/// RFC 9110 §15.5.6: what a path takes, in words as well as in `Allow`.
+async fn tell_methods(mut response: Response) -> Response {
+    let allowed = response.headers_mut().remove(ALLOW);
+    let Some(allowed) = allowed.filter(|_| response.status() == StatusCode::METHOD_NOT_ALLOWED)
+    else {
+        return response;
+    };
+    let methods = allowed.to_str().unwrap_or_default().replace(',', ", ");
+    let told = error(
+        StatusCode::METHOD_NOT_ALLOWED,
+        format!("this path takes {methods} alone"),
+    );
+    ([(ALLOW, methods)], told).into_response()
 }
 
 async fn readyz(State(state): State<Arc<AdminState>>) -> (StatusCode, &'static str) {

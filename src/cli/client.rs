@@ -1,7 +1,8 @@
 //! The way to a running edge's admin API.
 use std::path::Path;
+use std::str::FromStr;
 
-use reqwest::{Method, RequestBuilder};
+use reqwest::{Method, RequestBuilder, Url};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject;
 use serde_json::Value;
@@ -16,18 +17,43 @@ pub(super) struct Client {
     token: Option<String>,
 }
 
+/// Where an admin API is: an http or https URL without a final slash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct AdminUrl(String);
+
+impl FromStr for AdminUrl {
+    type Err = String;
+
+    /// Without a scheme it is http.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let url = if text.contains("://") {
+            text.to_owned()
+        } else {
+            format!("http://{text}")
+        };
+        let parsed = Url::parse(&url).map_err(|error| error.to_string());
+        let why = match parsed {
+            Ok(url) if !["http", "https"].contains(&url.scheme()) => "neither http nor https",
+            Ok(url) if url.query().is_some() || url.fragment().is_some() => {
+                "it has more than a host, a port and a path"
+            }
+            Ok(_) => return Ok(Self(url.trim_end_matches('/').to_owned())),
+            Err(ref why) => why,
+        };
+        Err(format!(
+            "{why}: the address of an admin API is expected, such as http://127.0.0.1:9090"
+        ))
+    }
+}
+
 impl Client {
-    pub(super) fn new(base: &str, credentials: Credentials) -> Result<Self, Failed> {
+    pub(super) fn new(base: AdminUrl, credentials: Credentials) -> Result<Self, Failed> {
         let http = reqwest::Client::builder()
             .no_proxy()
             .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
         Ok(Self {
             http: http.build()?,
-            base: if base.contains("://") {
-                base.trim_end_matches('/').to_owned()
-            } else {
-                format!("http://{}", base.trim_end_matches('/'))
-            },
+            base: base.0,
             token: credentials.admin_token,
         })
     }
@@ -47,7 +73,7 @@ impl Client {
 
 impl Running {
     pub(super) fn client(self) -> Result<Client, Failed> {
-        Client::new(&self.admin, self.credentials)
+        Client::new(self.admin, self.credentials)
     }
 }
 
@@ -112,12 +138,26 @@ mod tests {
             ("http://edge.example", "http://edge.example"),
             ("https://edge.example/", "https://edge.example"),
         ] {
-            let credentials = Credentials {
-                admin_token: None,
-                admin_ca: None,
-            };
-            let client = Client::new(given, credentials).map_err(drop).unwrap();
-            assert_eq!(client.base, expected);
+            assert_eq!(given.parse(), Ok(AdminUrl(expected.to_owned())));
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_refused_with_why() {
+        for given in [
+            "",
+            "nonsense url",
+            "http://",
+            "http://[::",
+            "http://edge.example:99999",
+            "ftp://edge.example",
+            "http://edge.example/?a=b",
+        ] {
+            let refused = given.parse::<AdminUrl>().unwrap_err();
+            assert!(
+                refused.contains("such as http://127.0.0.1:9090"),
+                "{given}: {refused}"
+            );
         }
     }
 }

@@ -10,8 +10,8 @@ use clap::Args;
 use http::Method;
 use serde_json::Value;
 
-use super::client::{Client, fetch_json};
-use super::{Config, Credentials, Done, Failed, runtime, said};
+use super::client::{AdminUrl, Client, fetch_json};
+use super::{Cli, Config, Credentials, Done, Failed, runtime, said};
 use crate::admin::{Field, Question, explain};
 use crate::clock;
 use crate::control::World;
@@ -53,7 +53,7 @@ pub(super) struct Explain {
     config: Config,
     /// Ask the running edge at this URL instead
     #[arg(long, value_name = "URL")]
-    admin: Option<String>,
+    admin: Option<AdminUrl>,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -66,12 +66,26 @@ fn parse_type(text: &str) -> Result<String, String> {
     }
 }
 
+/// What the environment says; ends as clap ends on a value that is none.
+fn usual_admin(text: &str) -> AdminUrl {
+    text.parse().unwrap_or_else(|why: String| {
+        let message = format!("invalid value '{text}' for MERIDIAN_ADMIN: {why}");
+        Cli::bad_value(&["explain"], &message)
+    })
+}
+
 impl Explain {
     pub(super) fn run(self) -> Done {
-        let usual = std::env::var("MERIDIAN_ADMIN").ok();
-        let usual = usual.filter(|_| self.config.is_nowhere());
-        match self.admin.clone().or(usual) {
-            Some(admin) => self.ask(&admin),
+        let usual = || {
+            let usual = std::env::var("MERIDIAN_ADMIN").ok();
+            usual.filter(|_| self.config.is_nowhere())
+        };
+        match self
+            .admin
+            .clone()
+            .or_else(|| usual().map(|text| usual_admin(&text)))
+        {
+            Some(admin) => self.ask(admin),
             None => self.work_out(),
         }
     }
@@ -116,7 +130,7 @@ impl Explain {
         Ok(())
     }
 
-    fn ask(self, admin: &str) -> Done {
+    fn ask(self, admin: AdminUrl) -> Done {
         let question = self.question();
         let mut query = vec![
             ("name", question.name),

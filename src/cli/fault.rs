@@ -3,8 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
-use clap::{CommandFactory, Subcommand};
+use clap::Subcommand;
 
 use super::{Cli, Done};
 use crate::lab::{self, Command, Rewind, Skew};
@@ -101,13 +100,10 @@ fn how(silently: bool) -> Rewind {
     }
 }
 
-/// Ends as clap ends on a value that is none.
 fn lag(text: &str) -> Duration {
     parse_duration(text).unwrap_or_else(|error| {
         let message = format!("invalid value '{text}' for the lag: {error}");
-        Cli::command()
-            .error(ErrorKind::ValueValidation, message)
-            .exit()
+        Cli::bad_value(&["lab", "lag"], &message)
     })
 }
 

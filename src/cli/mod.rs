@@ -28,7 +28,8 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::geo::Database;
 
@@ -103,6 +104,19 @@ impl Cli {
     }
 }
 
+impl Cli {
+    /// Ends as clap ends on a value that is none, with the usage of a subcommand.
+    fn bad_value(path: &[&str], message: &str) -> ! {
+        let mut command = Self::command();
+        command.build(); // Subcommands learn what they are called in full.
+        let named = path.iter().fold(&command, |command, name| {
+            command.find_subcommand(name).unwrap_or(command)
+        });
+        let kind = ErrorKind::ValueValidation;
+        named.clone().error(kind, message).exit()
+    }
+}
+
 /// What a subcommand failed of, as stderr shows it.
 #[derive(Debug)]
 struct Failed(String);
@@ -162,7 +176,7 @@ struct Running {
         env = "MERIDIAN_ADMIN",
         default_value = "http://127.0.0.1:9090"
     )]
-    admin: String,
+    admin: client::AdminUrl,
     #[command(flatten)]
     credentials: Credentials,
 }
@@ -192,8 +206,6 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -1,6 +1,6 @@
 //! The kinds of scalars: what a text must be to stand for a port, a host name, an origin and the like.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
 
 use hickory_proto::rr::Name;
@@ -30,6 +30,23 @@ macro_rules! kind {
             secret: false,
         };
     };
+}
+
+/// What is wrong with a text that is no address with a port.
+fn what_it_lacks(text: &str) -> String {
+    let split = text.rsplit_once(':');
+    match split.filter(|(_, port)| port.parse::<u16>().is_ok()) {
+        Some(("", _)) => format!(
+            "`{text}` lacks an address: write 0.0.0.0{text} for every IPv4 address, [::]{text} for IPv6"
+        ),
+        // RFC 3986 §3.2.2.
+        Some((address, port)) if address.parse::<Ipv6Addr>().is_ok() => {
+            format!("`{text}` lacks the brackets of an IPv6 address: write [{address}]:{port}")
+        }
+        Some(_) | None => {
+            format!("`{text}` is not an address with a port, such as 0.0.0.0:53 or [::]:53")
+        }
+    }
 }
 
 fn told<T, E: std::fmt::Display>(parsed: Result<T, E>) -> Result<(), String> {
@@ -118,14 +135,7 @@ kind!(
     "0.0.0.0:53",
     |text| match text.parse::<SocketAddr>() {
         Ok(_) => Ok(()),
-        Err(_) if text.starts_with(':') => {
-            Err(format!(
-                "`{text}` lacks an address: write 0.0.0.0{text} for every IPv4 address, [::]{text} for IPv6"
-            ))
-        }
-        Err(_) => Err(format!(
-            "`{text}` is not an address with a port, such as 0.0.0.0:53 or [::]:53"
-        )),
+        Err(_) => Err(what_it_lacks(text)),
     }
 );
 kind!(

@@ -128,12 +128,20 @@ fn check_scalar(node: &Node, kind: &Kind, path: &str, problems: &mut Vec<Problem
     if let Err(message) = (kind.check)(text) {
         // Beside a secret a wrong value may be the secret itself, in the wrong place.
         let message = if !kind.secret && (path.starts_with("keys.") || path.starts_with("admin.")) {
-            format!("{path}: a value such as {} is expected", kind.example)
+            without(&message, text)
+                .map(|message| format!("{path}: {message}"))
+                .unwrap_or_else(|| format!("{path}: a value such as {} is expected", kind.example))
         } else {
             format!("{path}: {message}")
         };
         problems.push(Problem::new(Some(node.at.clone()), message));
     }
+}
+
+/// A message that does not show the value that it is about; none if it cannot but show it.
+fn without(message: &str, text: &str) -> Option<String> {
+    let hidden = message.replace(&format!("`{text}`"), "this");
+    (!text.is_empty() && !hidden.contains(text)).then_some(hidden)
 }
 
 fn check_word(node: &Node, words: &[&str], path: &str, problems: &mut Vec<Problem>) {

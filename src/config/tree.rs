@@ -59,6 +59,11 @@ impl Node {
         }
     }
 
+    /// Whether it is a list of nothing.
+    pub(super) fn is_empty_list(&self) -> bool {
+        matches!(&self.value, Value::List(items) if items.is_empty())
+    }
+
     /// The value of a key that is there and not null.
     pub(super) fn get(&self, key: &str) -> Option<&Node> {
         let entry = self.entries().iter().find(|entry| *entry.key == *key)?;
@@ -358,6 +363,12 @@ impl Builder<'_> {
             };
             match (self.environment)(name) {
                 Some(value) => out.push_str(&value),
+                None if name.is_empty() => {
+                    let message =
+                        "`${}` names no variable: write ${NAME} for one, $${ for the characters";
+                    let problem = Problem::new(Some(at.clone()), message.to_owned());
+                    self.problems.push(problem.explaining_others());
+                }
                 None => {
                     let message = format!("the environment variable `{name}` is not set");
                     let problem = Problem::new(Some(at.clone()), message);

@@ -12,11 +12,11 @@ use super::codec::name::WireName;
 use super::codec::query::Query;
 use super::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section};
 use super::table::{
-    Ahead, Alias, Choice, Chosen, Delegation, Found, Located, Node, Redirection, SteeredService,
-    SteeredType, ZoneFacts,
+    Ahead, Alias, Choice, Chosen, Delegation, Found, Located, Node, NotAble, Redirection,
+    SteeredService, SteeredType, ZoneFacts,
 };
 use crate::ids::ServiceId;
-use crate::steering::{Draw, Refusal, Spread, Verdict};
+use crate::steering::{Draw, Refusal, Spread};
 
 /// How many names of a chain one answer looks up, as BIND does; what a longer one leads to, the resolver asks for.
 const LONGEST_CHAIN: usize = 12;
@@ -309,7 +309,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
         let choice = self.choose(id, service);
         let chosen = choice.alias()?;
-        self.tell_failing_open(&choice);
+        self.tell_failing_open(&choice, Some(chosen));
         match (self.qtype, hit.node.proofs()) {
             (rtype::NSEC, Some(_)) => Some(self.tell_alias_denial(hit)),
             (rtype::RRSIG, Some(_)) => None,
@@ -343,8 +343,9 @@ impl<'a> Search<'a, '_, '_, '_> {
         if let Some(refusal) = choice.refusal() {
             return self.fail(refusal);
         }
-        self.tell_failing_open(&choice);
-        match first_of(&choice, types) {
+        let first = first_of(&choice, types);
+        self.tell_failing_open(&choice, first.map(|(_, chosen)| chosen));
+        match first {
             Some((SteeredType::Https, chosen)) if choice.https_of_several().is_some() => {
                 self.write_https(hit, service, id, chosen, &choice)
             }
@@ -353,9 +354,11 @@ impl<'a> Search<'a, '_, '_, '_> {
         }
     }
 
-    fn tell_failing_open(&mut self, choice: &Choice) {
-        if matches!(choice.verdict(), Verdict::FailOpen(_)) {
-            self.reply.error = Some(ExtendedError::FAIL_OPEN);
+    fn tell_failing_open(&mut self, choice: &Choice, chosen: Option<Chosen>) {
+        match choice.fails_open(chosen) {
+            Some(NotAble::Anybody) => self.reply.error = Some(ExtendedError::FAIL_OPEN),
+            Some(NotAble::OfTheType) => self.reply.error = Some(ExtendedError::FAIL_OPEN_FOR_TYPE),
+            None => {}
         }
     }
 

@@ -47,6 +47,7 @@ impl Beginning {
         let mut before = Before::find(start, &loaded.plan).await?;
         let listeners = Listeners::default();
         let bound = before.bind(&listeners, &loaded.plan, threads)?;
+        listeners.note_ports(&mut loaded.plan.listen, &bound);
         let bequest = before.ask().await?;
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);

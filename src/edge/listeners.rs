@@ -222,7 +222,26 @@ pub(super) struct Listeners {
 /// Sockets bound for addresses that are not open yet.
 pub(super) struct Bound(Vec<(Wanted, Socket, Vec<OwnedFd>)>);
 
+impl Bound {
+    fn port(&self, wanted: Wanted) -> Option<u16> {
+        let mut bound = self.0.iter();
+        let (_, socket, _) = bound.find(|(bound, ..)| *bound == wanted)?;
+        Some(socket.address().port())
+    }
+}
+
 impl Listeners {
+    /// Notes which ports https has, be it open or about to be.
+    pub(super) fn note_ports(&self, listen: &mut Listen, bound: &Bound) {
+        let port = |address: &SocketAddr| {
+            let wanted = (Protocol::Https, *address);
+            let open = self.open.get(&wanted).map(|open| open.address.port());
+            open.or_else(|| bound.port(wanted))
+                .unwrap_or(address.port())
+        };
+        listen.https_ports = listen.https.iter().map(port).collect();
+    }
+
     /// Binds what is wanted and neither open nor inherited; nothing is served yet, nothing is closed.
     pub(super) fn bind(
         &self,

@@ -141,7 +141,7 @@ impl Reloading {
         }
         let (source, before) = (self.source.clone(), self.materials.clone());
         let loading = tokio::task::spawn_blocking(move || load(&source, &before));
-        let (loaded, materials) = loading
+        let (mut loaded, materials) = loading
             .await
             .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
         let mut inherited = Inherited::default();
@@ -154,6 +154,7 @@ impl Reloading {
                 .map(|e| ConfigProblem::elsewhere(e.to_string()));
             told.collect::<Vec<_>>()
         })?;
+        self.listeners.note_ports(&mut loaded.plan.listen, &bound);
         if let Some(watch) = watch {
             watch.follow(loaded.watched());
         }

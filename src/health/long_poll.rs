@@ -83,7 +83,7 @@ async fn exchange(
         return Err(Failure::Status(status.as_u16()));
     }
     let said = said_applied(&response);
-    let body = beginning_of(response.into_body()).await?;
+    let body = beginning_of(response.into_body(), |_| false).await?;
     let line = (body.len() < BODY_BYTES).then_some(line);
     Ok((line, said))
 }

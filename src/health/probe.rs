@@ -138,11 +138,12 @@ impl Prober {
         let Some(text) = &self.check.body else {
             return Ok(());
         };
-        let beginning = beginning_of(response.into_body()).await?;
-        let found = beginning
-            .windows(text.len().max(1))
-            .any(|window| window == text.as_bytes());
-        if found || text.is_empty() {
+        let is_found = |beginning: &[u8]| {
+            let mut windows = beginning.windows(text.len().max(1));
+            text.is_empty() || windows.any(|window| window == text.as_bytes())
+        };
+        let beginning = beginning_of(response.into_body(), is_found).await?;
+        if is_found(&beginning) {
             Ok(())
         } else {
             Err(Failure::Body)
@@ -163,17 +164,21 @@ pub(super) fn said_applied(response: &Response<Incoming>) -> Option<String> {
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
 }
 
-pub(super) async fn beginning_of(mut body: Incoming) -> Result<Vec<u8>, Failure> {
+/// The first bytes of a body, [`BODY_BYTES`] at most. It may go on for ever, so nobody waits for more than is enough.
+pub(super) async fn beginning_of(
+    mut body: Incoming,
+    is_enough: impl Fn(&[u8]) -> bool,
+) -> Result<Vec<u8>, Failure> {
     let mut beginning = Vec::new();
-    while beginning.len() < BODY_BYTES {
+    while beginning.len() < BODY_BYTES && !is_enough(&beginning) {
         let Some(frame) = body.frame().await else {
             break;
         };
         let frame = frame.map_err(|error| Failure::Http(error.to_string()))?;
         if let Some(data) = frame.data_ref() {
             beginning.extend_from_slice(data);
+            beginning.truncate(BODY_BYTES);
         }
     }
-    beginning.truncate(BODY_BYTES);
     Ok(beginning)
 }

@@ -23,7 +23,7 @@ use super::exchange::{Exchanged, Outgoing, Patience, exchange};
 use super::interim::Interim;
 use super::onward::Try;
 use super::pool::{Endpoint, Lease};
-use super::problem::Problem;
+use super::problem::{Full, Problem};
 use super::repeat::Repeat;
 use super::retry::Trying;
 use super::routes::Admitted;
@@ -360,13 +360,18 @@ impl<'a> Outbound<'a> {
         let lane = self.live.routes.lane(self.service_id, region);
         let admitted = lane.and_then(|lane| lane.in_flight.admit(limit));
         admitted.ok_or_else(|| {
+            let full = if self.is_at_home() || self.decision.ranked.len() == 1 {
+                Full::Only
+            } else {
+                Full::Every
+            };
             if let Some(tried) = self.note_try(region, None) {
-                tried.failed(&Problem::Overloaded);
+                tried.failed(&Problem::Overloaded(full));
             }
             if self.is_at_home() {
-                Missed::Stop(Problem::Overloaded)
+                Missed::Stop(Problem::Overloaded(full))
             } else {
-                Missed::Next(Problem::Overloaded)
+                Missed::Next(Problem::Overloaded(full))
             }
         })
     }

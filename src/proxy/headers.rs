@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, COOKIE, FORWARDED, TE, UPGRADE, VIA};
+use http::header::{CONNECTION, COOKIE, FORWARDED, TE, TRAILER, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use smallvec::SmallVec;
 
@@ -39,6 +39,9 @@ pub(super) struct Hop<'a> {
 /// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
 pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
     let takes_trailers = lists(headers, &TE, "trailers");
+    if headers.contains_key(TRAILER) {
+        announce_without_own(headers);
+    }
     let mut ending: SmallVec<[HeaderName; 8]> = SmallVec::new();
     for (name, value) in &*headers {
         if *name == CONNECTION {
@@ -58,6 +61,24 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
+}
+
+/// Announces no trailer that is dropped.
+fn announce_without_own(headers: &mut HeaderMap) {
+    let is_own = |name: &&[u8]| {
+        let start = name.get(..OWN_PREFIX.len());
+        start.is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX.as_bytes()))
+    };
+    let lines = headers.get_all(TRAILER).iter();
+    let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let (own, others): (Vec<&[u8]>, Vec<&[u8]>) = names.map(<[u8]>::trim_ascii).partition(is_own);
+    if own.is_empty() {
+        return;
+    }
+    match HeaderValue::from_bytes(&others.join(&b", "[..])) {
+        Ok(names) if !names.is_empty() => headers.insert(TRAILER, names),
+        Ok(_) | Err(_) => headers.remove(TRAILER),
+    };
 }
 
 /// Removes every header of Meridian's own, as from trailers.
@@ -176,6 +197,13 @@ fn forward_for(headers: &mut HeaderMap, hop: &Hop<'_>) {
     }
 }
 
+/// What this node is called in answers: its name, as far as a token of RFC 9110 §5.6.2 can hold it.
+pub(super) fn pseudonym(node: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
+    let plain = node.chars().map(|c| if is_plain(c) { c } else { '-' });
+    plain.collect()
+}
+
 /// What this node appends to Via (RFC 9110 §7.6.3), made once for each version that is received.
 pub(super) struct Via {
     http10: HeaderValue,
@@ -185,11 +213,7 @@ pub(super) struct Via {
 
 impl Via {
     pub(super) fn new(node: &str) -> Self {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-._".contains(c);
-        let pseudonym: String = node
-            .chars()
-            .map(|c| if plain(c) { c } else { '-' })
-            .collect();
+        let pseudonym = pseudonym(node);
         let value = |version| {
             let value = HeaderValue::from_str(&format!("{version} {pseudonym}"));
             value.unwrap_or_else(|_| HeaderValue::from_static("1.1 meridian"))
@@ -276,6 +300,21 @@ mod tests {
         ]);
         remove_what_ends_here(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*"), ("te", "trailers")]));
+    }
+
+    #[test]
+    fn a_trailer_that_is_dropped_is_not_announced() {
+        for (given, expected) in [
+            ("Meridian-Committed", None),
+            ("grpc-status, meridian-applied", Some("grpc-status")),
+            ("Grpc-Status,X", Some("Grpc-Status,X")),
+            ("Meridian", Some("Meridian")),
+        ] {
+            let mut headers = map(&[("trailer", given)]);
+            remove_what_ends_here(&mut headers);
+            let said = headers.get(TRAILER).map(|said| said.to_str().unwrap());
+            assert_eq!(said, expected, "{given}");
+        }
     }
 
     #[test]

@@ -67,8 +67,10 @@ fn parsed_without_port(authority: &str) -> Option<String> {
     if authority.as_str().contains('@') || has_bad_port || authority.host().starts_with('.') {
         return None;
     }
-    let host = authority.host().trim_end_matches('.').to_ascii_lowercase();
-    (!host.is_empty()).then_some(host)
+    let host = authority.host();
+    let host = host.strip_suffix('.').unwrap_or(host);
+    // One final dot is the root; a second one would stand behind an empty label (RFC 1035 §2.3.4).
+    (!host.is_empty() && !host.ends_with('.')).then(|| host.to_ascii_lowercase())
 }
 
 /// Refuses a head that is larger than the service takes.
@@ -162,12 +164,16 @@ pub(super) fn is_safe(method: &Method) -> bool {
     ) || method.as_str() == "QUERY"
 }
 
-/// What residency goes by, if that is a field of the request.
+/// What residency goes by, if that is a field of the request. Several lines are one list (RFC 9110 §5.3).
 pub(crate) fn residency(service: &Service, parts: &Parts) -> Option<String> {
-    match &service.residency.as_ref()?.by {
-        ResidencyBy::Header(name) => header_value(&parts.headers, name),
-        ResidencyBy::ClientCountry => None,
-    }
+    let ResidencyBy::Header(name) = &service.residency.as_ref()?.by else {
+        return None;
+    };
+    let lines = parts.headers.get_all(name).into_iter();
+    let lines: Vec<_> = lines
+        .map(|line| String::from_utf8_lossy(line.as_bytes()))
+        .collect();
+    (!lines.is_empty()).then(|| lines.join(","))
 }
 
 /// What the home of a write goes by.
@@ -297,6 +303,9 @@ mod tests {
             vec![("host", "a:b")],
             vec![("host", "a:65536")],
             vec![("host", "")],
+            vec![("host", ".")],
+            vec![("host", "api.example.com..")],
+            vec![("host", "api.example.com..:443")],
         ] {
             assert!(
                 matches!(host(&parts("/", &headers)), Err(Problem::Malformed(_))),

@@ -17,7 +17,7 @@ use super::headers::{MERIDIAN_REGION, add_server_timing, remove_what_ends_here};
 use super::problem;
 use super::routes::Admitted;
 use super::settle::{Trailers, UnderWay};
-use super::shared_cache::{Cookies, keep_private};
+use super::shared_cache::{Cookies, keep_private, make_private};
 use super::tunnel::ClientSide;
 use super::upgrade;
 use super::websocket::Handshake;
@@ -114,7 +114,8 @@ impl Exchange<'_> {
         }
     }
 
-    /// Gives the client what has become of its token; not beside what its origin wants shared caches to keep.
+    /// Gives the client what has become of its token. Beside what its origin wants shared caches to keep only a write
+    /// does, which would be lost otherwise; then no shared cache may keep it.
     fn reissue(
         &self,
         asked: &Asked<'_>,
@@ -132,8 +133,10 @@ impl Exchange<'_> {
         }
         let name = &self.live.snapshot.plan.regions.of(region).name;
         store.issue(asked.carriers(), reissue, name, &mut parts.headers);
-        if !is_write && cookies == Cookies::FitIfPrivate {
-            keep_private(&mut parts.headers);
+        match cookies {
+            Cookies::Spoil => make_private(&mut parts.headers),
+            Cookies::FitIfPrivate if !is_write => keep_private(&mut parts.headers),
+            Cookies::FitIfPrivate | Cookies::Fit => {}
         }
     }
 

@@ -1,7 +1,5 @@
 //! From the head of a client's request to the head of an origin's.
 
-use std::net::SocketAddr;
-
 use http::header::{HOST, LOCATION};
 use http::request::Parts;
 use http::uri::{self, Authority, PathAndQuery};
@@ -27,7 +25,7 @@ impl Exchange<'_> {
         if self.connection.face != Face::Http || listen.http_mode == HttpMode::Serve {
             return Ok(None);
         }
-        let port = match listen.https.first().map(SocketAddr::port) {
+        let port = match listen.https_ports.first() {
             None | Some(443) => String::new(),
             Some(port) => format!(":{port}"),
         };

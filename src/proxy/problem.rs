@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::body::{Body, BodyError};
 use super::guard::Refusal;
-use super::headers::{Via, write_field};
+use super::headers::{Via, pseudonym, write_field};
 use super::trace::X_REQUEST_ID;
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
@@ -56,15 +56,26 @@ pub(super) enum Problem {
     /// Ours: no region may answer.
     #[error("{0}")]
     NoRegion(String),
-    /// Ours: every region is full.
-    #[error("every region is at its limit of requests in flight")]
-    Overloaded,
+    /// Ours: whoever may answer is full.
+    #[error("{0}")]
+    Overloaded(Full),
     /// Ours: this edge has more to do than it can.
     #[error("{0}")]
     Shedding(Shed),
     /// Ours: no region has caught up with the client's writes.
     #[error("no region has caught up with what this client has written")]
     NotCaughtUp,
+}
+
+/// Who is at its limit of requests in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Full {
+    /// Everybody who may answer.
+    #[error("every region is at its limit of requests in flight")]
+    Every,
+    /// The one that may.
+    #[error("the only region that may take this request is at its limit of requests in flight")]
+    Only,
 }
 
 /// Why a request is shed before anything is done for it.
@@ -123,7 +134,7 @@ impl Problem {
             | Self::MalformedAnswer(_)
             | Self::Isolated(_) => StatusCode::BAD_GATEWAY,
             Self::OriginTimeout(_) => StatusCode::GATEWAY_TIMEOUT,
-            Self::NoRegion(_) | Self::Overloaded | Self::Shedding(_) | Self::NotCaughtUp => {
+            Self::NoRegion(_) | Self::Overloaded(_) | Self::Shedding(_) | Self::NotCaughtUp => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
         }
@@ -145,7 +156,7 @@ impl Problem {
             Self::OriginTimeout(_) => "origin-timeout",
             Self::Isolated(_) => "isolated",
             Self::NoRegion(_) => "no-region",
-            Self::Overloaded => "overloaded",
+            Self::Overloaded(_) => "overloaded",
             Self::Shedding(_) => "shedding",
             Self::NotCaughtUp => "not-caught-up",
         }
@@ -166,7 +177,7 @@ impl Problem {
             Self::OriginTimeout(_) => "Origin timeout",
             Self::Isolated(_) => "Edge cannot connect",
             Self::NoRegion(_) => "No region able",
-            Self::Overloaded => "Overloaded",
+            Self::Overloaded(_) => "Overloaded",
             Self::Shedding(_) => "Edge overloaded",
             Self::NotCaughtUp => "Not caught up",
         }
@@ -188,7 +199,7 @@ impl Problem {
             Self::BrokenOrigin(_) => "http_response_incomplete",
             Self::MalformedAnswer(_) => "http_protocol_error",
             Self::OriginTimeout(_) => "http_response_timeout",
-            Self::Overloaded => "connection_limit_reached",
+            Self::Overloaded(_) => "connection_limit_reached",
             Self::Shedding(_) => "proxy_internal_response",
         }
     }
@@ -209,21 +220,22 @@ impl Problem {
             | Self::OriginTimeout(_) => "origin",
             Self::Isolated(_)
             | Self::NoRegion(_)
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Shedding(_)
             | Self::NotCaughtUp => "edge",
         }
     }
 
-    /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise.
+    /// Whether nothing more is taken on the connection: whoever sent this may mean what follows otherwise, or sends no
+    /// more (RFC 9110 §15.5.9).
     pub(super) fn ends_connection(&self) -> bool {
         match self {
             Self::Malformed(_)
+            | Self::Stalled
             | Self::BodyTooLong(_)
             | Self::TargetTooLong(_)
             | Self::HeadersTooLarge(_) => true,
-            Self::Stalled
-            | Self::UnknownHost(_)
+            Self::UnknownHost(_)
             | Self::Misdirected(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
@@ -231,7 +243,7 @@ impl Problem {
             | Self::OriginTimeout(_)
             | Self::Isolated(_)
             | Self::NoRegion(_)
-            | Self::Overloaded
+            | Self::Overloaded(_)
             | Self::Shedding(_)
             | Self::NotCaughtUp => false,
         }
@@ -292,7 +304,7 @@ impl Problem {
 fn insert_proxy_status(headers: &mut HeaderMap, node: &str, error: &str, details: &str) {
     put_proxy_status(
         headers,
-        &format!("{}; error={error}", sf_string(node)),
+        &format!("{}; error={error}", sf_string(&pseudonym(node))),
         details,
     );
 }
@@ -304,7 +316,7 @@ pub(super) fn add_received_status(
     status: StatusCode,
     details: &str,
 ) {
-    let (node, details) = (sf_string(node), sf_string(details));
+    let (node, details) = (sf_string(&pseudonym(node)), sf_string(details));
     let text = format!(
         "{node}; received-status={}; details={details}",
         status.as_u16()
@@ -316,7 +328,7 @@ pub(super) fn add_received_status(
 
 /// An answer that the edge made itself, and that is no error.
 pub(super) fn insert_own_answer(headers: &mut HeaderMap, node: &str, details: &str) {
-    put_proxy_status(headers, &sf_string(node), details);
+    put_proxy_status(headers, &sf_string(&pseudonym(node)), details);
 }
 
 fn put_proxy_status(headers: &mut HeaderMap, who: &str, details: &str) {
@@ -343,6 +355,14 @@ fn sf_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_node_has_one_name_in_via_and_in_proxy_status() {
+        let message = Problem::Stalled.as_message("ü-edge", "id");
+        let message = String::from_utf8(message).unwrap();
+        assert!(message.contains("via: 1.1 --edge\r\n"), "{message}");
+        assert!(message.contains("proxy-status: \"--edge\"; "), "{message}");
+    }
 
     #[test]
     fn a_503_says_when_to_come_back_and_why() {

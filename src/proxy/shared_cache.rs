@@ -146,6 +146,34 @@ pub(super) fn keep_private(answer: &mut HeaderMap) {
     }
 }
 
+/// Keeps an answer out of the shared caches that its origin wants to keep it. Caches of one client may keep it as
+/// long as it says.
+pub(super) fn make_private(answer: &mut HeaderMap) {
+    let targeted = answer.keys().filter(|name| is_targeted(name.as_str()));
+    for name in targeted.cloned().collect::<Vec<_>>() {
+        answer.remove(name);
+    }
+    let lines = answer.get_all(CACHE_CONTROL).iter();
+    let directives = lines
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .filter(|directive| !directive.is_empty() && !is_for_shared(directive));
+    let said: Vec<&str> = directives.chain(["private"]).collect();
+    if let Ok(value) = HeaderValue::from_str(&said.join(", ")) {
+        answer.insert(CACHE_CONTROL, value);
+    }
+}
+
+/// RFC 9111 §5.2.2: what is said to shared caches alone.
+fn is_for_shared(directive: &str) -> bool {
+    let (name, _) = directive.split_once('=').unwrap_or((directive, ""));
+    let for_shared = ["public", "s-maxage", "proxy-revalidate"];
+    for_shared
+        .iter()
+        .any(|known| name.trim().eq_ignore_ascii_case(known))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -266,6 +294,25 @@ mod tests {
         headers.insert(CACHE_CONTROL, "private".parse().unwrap());
         let found = READ.cookies(StatusCode::NOT_MODIFIED, &headers);
         assert_eq!(found, Cookies::Spoil);
+    }
+
+    #[test]
+    fn what_its_origin_wants_shared_can_be_made_private() {
+        for (given, expected) in [
+            ("Public, max-age=60", "max-age=60, private"),
+            ("s-maxage = 9, must-revalidate", "must-revalidate, private"),
+            ("public,, proxy-revalidate", "private"),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.append(CACHE_CONTROL, given.parse().unwrap());
+            headers.append("cdn-cache-control", "max-age=60".parse().unwrap());
+            headers.append("surrogate-control", "max-age=60".parse().unwrap());
+            make_private(&mut headers);
+            let found = READ.cookies(StatusCode::OK, &headers);
+            assert_eq!(found, Cookies::Fit, "{given}");
+            let said: Vec<_> = headers.values().collect();
+            assert_eq!(said, [expected], "{given}");
+        }
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct Ask<'a> {
     pub access: Access,
     /// The region that the client is used to.
     pub affinity: Option<RegionId>,
-    /// What residency goes by, where it is not the client's country.
+    /// What residency goes by, where it is not the client's country: a label, or several between commas.
     pub residency: Option<&'a str>,
     /// The key whose home writes go to.
     pub write_key: Option<&'a str>,

@@ -105,10 +105,22 @@ impl ServiceState {
 
     /// The able regions that would be left to take traffic without one.
     pub fn left_without(&self, region: RegionId) -> impl Iterator<Item = RegionId> {
-        let left = self.members.iter().filter(move |member| {
-            member.region != region && member.admin.takes_traffic() && member.health.is_able()
-        });
-        left.map(|member| member.region)
+        self.taking().filter(move |taking| *taking != region)
+    }
+
+    /// Whether so many able regions are to be left, and are not without this one. One that takes no traffic as it is
+    /// takes nothing away.
+    pub fn needs(&self, region: RegionId, least: u16) -> bool {
+        let is_taking = self.taking().any(|taking| taking == region);
+        is_taking && self.left_without(region).count() < usize::from(least)
+    }
+
+    /// The able regions that take traffic.
+    fn taking(&self) -> impl Iterator<Item = RegionId> {
+        let is_taking =
+            |member: &&MemberState| member.admin.takes_traffic() && member.health.is_able();
+        let members = self.members.iter().filter(is_taking);
+        members.map(|member| member.region)
     }
 }
 

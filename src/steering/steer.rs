@@ -23,10 +23,21 @@ pub(super) type Steps = SmallVec<[Step; 8]>;
 
 /// Decides. `draw` is random for a new client and the client's own where it must be stable.
 pub fn steer(snapshot: &Snapshot, ask: &Ask<'_>, draw: Draw) -> Decision {
+    steer_among(snapshot, ask, draw, |_| true)
+}
+
+/// Decides among those regions of the service that have what only some have. Others do not count, however able.
+pub fn steer_among(
+    snapshot: &Snapshot,
+    ask: &Ask<'_>,
+    draw: Draw,
+    has: impl Fn(RegionId) -> bool,
+) -> Decision {
     let (service, state) = snapshot.service(ask.service);
     let place = snapshot.clients.place(ask.service, ask.place);
     let mut steps = Steps::new();
-    let mut members: Candidates = state.members.iter().copied().collect();
+    let members = state.members.iter().filter(|member| has(member.region));
+    let mut members: Candidates = members.copied().collect();
 
     allow(service, ask, place, &mut members, &mut steps);
     if members.is_empty() {
@@ -92,11 +103,9 @@ fn allow(
     members: &mut Candidates,
     steps: &mut Steps,
 ) {
-    let Some(allowed) = residency_list(service, ask, place) else {
-        return;
-    };
+    let lists = residency_lists(service, ask, place);
     members.retain(|member| {
-        let kept = allowed.contains(&member.region);
+        let kept = lists.iter().all(|allowed| allowed.contains(&member.region));
         if !kept {
             steps.push(drop_for(member.region, Reason::OutsideResidency));
         }
@@ -104,21 +113,22 @@ fn allow(
     });
 }
 
-fn residency_list<'a>(
+/// The lists of the client's labels. Who has several, as where two proxies each added a field, is bound by all of them.
+fn residency_lists<'a>(
     service: &'a Service,
     ask: &Ask<'_>,
-    place: &Place,
-) -> Option<&'a [RegionId]> {
-    let residency = service.residency.as_ref()?;
-    let label = match residency.by {
-        ResidencyBy::Header(_) => ask.residency?,
-        ResidencyBy::ClientCountry => place.country.as_ref()?.as_str(),
+    place: &'a Place,
+) -> SmallVec<[&'a [RegionId]; 2]> {
+    let Some(residency) = &service.residency else {
+        return SmallVec::new();
     };
-    residency
-        .allow
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(label))
-        .map(|(_, regions)| &**regions)
+    let value = match residency.by {
+        ResidencyBy::Header(_) => ask.residency,
+        ResidencyBy::ClientCountry => place.country.as_ref().map(|country| country.as_str()),
+    };
+    let labels = value.into_iter().flat_map(|value| value.split(','));
+    let lists = labels.filter_map(|label| residency.list_of(label.trim()));
+    lists.collect()
 }
 
 /// Step 2: healthy and not drained; when nobody is, those who come back. The second list holds

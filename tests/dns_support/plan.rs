@@ -244,6 +244,7 @@ pub fn plan() -> Plan {
             dns: Vec::new(),
             dns_tls: Vec::new(),
             https: vec!["0.0.0.0:8443".parse().unwrap()],
+            https_ports: vec![8443],
             http: Vec::new(),
             http_mode: HttpMode::Redirect,
             admin: None,

@@ -25,6 +25,7 @@ pub(super) fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
     Listen {
         dns,
         dns_tls,
+        https_ports: https.iter().map(SocketAddr::port).collect(),
         https,
         http,
         http_mode: http_mode(node),

@@ -14,6 +14,8 @@ pub struct Listen {
     pub dns_tls: Vec<SocketAddr>,
     /// HTTP/1.1 and HTTP/2 over TLS.
     pub https: Vec<SocketAddr>,
+    /// Where clients find https, in the same order: once it is bound, the port that the system chose where 0 was asked for.
+    pub https_ports: Vec<u16>,
     /// Plain HTTP.
     pub http: Vec<SocketAddr>,
     /// What plain HTTP does.

@@ -13,6 +13,15 @@ pub struct Residency {
     pub allow: Vec<(Arc<str>, Vec<RegionId>)>,
 }
 
+impl Residency {
+    /// The regions of a label; none for one that is not listed.
+    pub fn list_of(&self, label: &str) -> Option<&[RegionId]> {
+        let mut lists = self.allow.iter();
+        let (_, regions) = lists.find(|(name, _)| name.eq_ignore_ascii_case(label))?;
+        Some(regions)
+    }
+}
+
 /// What residency goes by.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ResidencyBy {

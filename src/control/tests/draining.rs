@@ -142,6 +142,24 @@ fn regions_that_are_down_or_drained_do_not_count_as_left() {
 }
 
 #[test]
+fn a_drain_that_takes_no_healthy_region_away_is_not_refused() {
+    let us_is_down = |world: &mut World| {
+        fold(world, failed("shop", US_A), 0);
+        fold(world, failed("shop", US_B), 0);
+    };
+    check_guard(2, us_is_down, None);
+    let both_are_down = |world: &mut World| {
+        us_is_down(world);
+        fold(world, failed("shop", EU), 0);
+    };
+    check_guard(1, both_are_down, None);
+    let us_is_drained = |world: &mut World| {
+        world.drain(drain("us", None, 0), true).unwrap();
+    };
+    check_guard(2, us_is_drained, None);
+}
+
+#[test]
 fn a_degraded_region_counts_as_left() {
     let mut world = world(YAML);
     fold(&mut world, failed("shop", US_B), 0);

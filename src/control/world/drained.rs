@@ -75,18 +75,17 @@ impl World {
     ) -> Result<(), DrainRefused> {
         let Service { name, min_regions } = Service::of(&self.plan, service);
         let state = self.state(service, now_ms);
-        let left: Vec<Arc<str>> = state
-            .left_without(drained)
-            .map(|region| self.plan.regions.of(region).name.clone())
-            .collect();
-        if left.len() < usize::from(min_regions) {
-            return Err(DrainRefused::Guard {
-                service: name,
-                min_regions,
-                left,
-            });
+        if !state.needs(drained, min_regions) {
+            return Ok(());
         }
-        Ok(())
+        let left = state.left_without(drained);
+        Err(DrainRefused::Guard {
+            service: name,
+            min_regions,
+            left: left
+                .map(|region| self.plan.regions.of(region).name.clone())
+                .collect(),
+        })
     }
 
     /// Ends a drain.

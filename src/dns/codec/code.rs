@@ -120,6 +120,12 @@ impl ExtendedError {
         text: "when_none_healthy: all (no region is able)",
     };
 
+    /// The same, where regions without the type are able.
+    pub(in crate::dns) const FAIL_OPEN_FOR_TYPE: Self = Self {
+        code: 3,
+        text: "when_none_healthy: all (no region with this type is able)",
+    };
+
     /// RFC 8914 §4.21.
     pub(in crate::dns) const NOT_AUTHORITATIVE: Self = Self { code: 20, text: "" };
 

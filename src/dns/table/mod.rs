@@ -33,8 +33,8 @@ pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 use steered::Shared;
-pub(super) use steered::SteeredService;
 pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
+pub(super) use steered::{NotAble, SteeredService};
 pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
 use super::dnssec::{Memo, Signatures, is_of_the_future};

@@ -167,6 +167,11 @@ impl Offer {
         self.rotations(member, rtype) > 0
     }
 
+    /// Whether a region has records of any type, or is given by name.
+    pub(in crate::dns) fn publishes(&self, member: usize) -> bool {
+        self.alias(member).is_some() || self.has(member, SteeredType::Https)
+    }
+
     /// Whether any region has.
     pub(in crate::dns) fn any_has(&self, rtype: SteeredType) -> bool {
         (0..self.regions.len()).any(|member| self.has(member, rtype))
@@ -337,7 +342,7 @@ fn append_hint(rdata: &mut Vec<u8>, param: u16, addresses: &[u8]) {
 
 /// The port of the https listeners: 443 if one has it, else the first's.
 fn https_port(plan: &Plan) -> u16 {
-    let mut ports = plan.listen.https.iter().map(std::net::SocketAddr::port);
+    let mut ports = plan.listen.https_ports.iter().copied();
     let first = ports.next().unwrap_or(HTTPS_PORT);
     if ports.any(|port| port == HTTPS_PORT) {
         HTTPS_PORT

@@ -13,7 +13,7 @@ use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{
     Admin, Ask, Decision, Draw, MemberState, Percent, Refusal, Rule, Snapshot, Spread, Verdict,
-    steer,
+    steer, steer_among,
 };
 
 /// How many regions HTTPS records name behind the first: more do not make an answer better, and all
@@ -114,6 +114,20 @@ impl Chosen {
     pub(in crate::dns) fn member(self) -> usize {
         self.member.into()
     }
+
+    /// Whether it is not able, and answers because nobody is.
+    fn is_back(self) -> bool {
+        self.cause == Cause::WhenNoneHealthy
+    }
+}
+
+/// For whom a region that is not able stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::dns) enum NotAble {
+    /// No region is able.
+    Anybody,
+    /// No region that has the type is.
+    OfTheType,
 }
 
 /// What a service answers at a place.
@@ -133,6 +147,16 @@ impl Choice {
     /// Among whom it was chosen, or why nobody was.
     pub fn verdict(&self) -> Verdict {
         self.verdict
+    }
+
+    /// Who is not able, if an answer of this region fails open.
+    pub(in crate::dns) fn fails_open(&self, chosen: Option<Chosen>) -> Option<NotAble> {
+        match self.verdict {
+            Verdict::FailOpen(_) => Some(NotAble::Anybody),
+            Verdict::Steered | Verdict::Refused(_) => chosen
+                .filter(|chosen| chosen.is_back())
+                .map(|_| NotAble::OfTheType),
+        }
     }
 
     /// Why there is no answer, if there is none whatever the type.
@@ -166,8 +190,8 @@ impl Choice {
     fn plainly(&self) -> Plain {
         match (self.verdict, self.alias) {
             (Verdict::Steered, None) => Plain {
-                a: self.a,
-                aaaa: self.aaaa,
+                a: self.a.filter(|chosen| !chosen.is_back()),
+                aaaa: self.aaaa.filter(|chosen| !chosen.is_back()),
             },
             // What else there is to say, or the name that stands for addresses.
             (Verdict::Steered, Some(_)) | (Verdict::FailOpen(_) | Verdict::Refused(_), _) => {
@@ -367,26 +391,49 @@ impl SteeredService {
             spread,
             ..Ask::dns(self.id, place)
         };
-        let decision = steer(snapshot, &ask, draw);
         let offer = &*self.offer;
-        let ranked = decision.ranked.iter().map(|choice| choice.region);
+        let question = (snapshot, &ask, draw);
+        let all = steer(snapshot, &ask, draw);
+        let all = self.among(question, &all, |member| offer.publishes(member));
+        let ranked = all.ranked.iter().map(|choice| choice.region);
         let alias = if answers_by_name(&snapshot.plan, ranked) {
-            self.first(&decision, |member| offer.alias(member).is_some())
+            self.first(&all, |member| offer.alias(member).is_some())
         } else {
             None
         };
         let with = |rtype| {
+            let decision = self.among(question, &all, |member| offer.has(member, rtype));
             let first = self.first(&decision, |member| offer.has(member, rtype));
             first.filter(|_| alias.is_none())
         };
         let https = with(SteeredType::Https);
         Choice {
-            verdict: decision.verdict,
+            verdict: all.verdict,
             alias,
             a: with(SteeredType::A),
             aaaa: with(SteeredType::Aaaa),
             https,
-            alternatives: https.map_or([None; _], |https| self.behind(&decision, https)),
+            alternatives: https.map_or([None; _], |https| self.behind(&all, https)),
+        }
+    }
+
+    /// A decision, or where none of its regions has what is asked for, that among those which have: whoever asks for
+    /// it can use no other. If that is a refusal, the decision stands.
+    fn among<'d>(
+        &self,
+        (snapshot, ask, draw): (&Snapshot, &Ask<'_>, Draw),
+        decision: &'d Decision,
+        has: impl Fn(usize) -> bool,
+    ) -> Cow<'d, Decision> {
+        let has = |region| self.offer.member(region).is_some_and(&has);
+        let is_found = decision.ranked.iter().any(|choice| has(choice.region));
+        if is_found || !self.offer.regions().any(has) {
+            return Cow::Borrowed(decision);
+        }
+        let among = steer_among(snapshot, ask, draw, has);
+        match among.verdict {
+            Verdict::Refused(_) => Cow::Borrowed(decision),
+            Verdict::Steered | Verdict::FailOpen(_) => Cow::Owned(among),
         }
     }
 

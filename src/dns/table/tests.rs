@@ -5,14 +5,14 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::{AnswerTable, Cause, Chosen, Found, Signing, SteeredType};
-use crate::config::plan::{Plan, SigningAlgorithm};
+use crate::config::plan::{Plan, SigningAlgorithm, WhenNoneHealthy};
 use crate::dns::codec::code::rtype;
 use crate::dns::testing::{NOW, addresses, plan, snapshot};
 use crate::dns::{Key, Times, ZoneKeys};
 use crate::geo::PlaceId;
 use crate::health::Health;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Admin, Ask, Draw, Percent, Snapshot, Spread, steer};
+use crate::steering::{Admin, Ask, Draw, Percent, Snapshot, Spread, steer, steer_among};
 
 fn health(index: u8) -> Health {
     [
@@ -37,7 +37,7 @@ fn admin(index: u8) -> Admin {
     }
 }
 
-fn has(snapshot: &Snapshot, region: RegionId, rtype: SteeredType) -> bool {
+fn has_type(snapshot: &Snapshot, region: RegionId, rtype: SteeredType) -> bool {
     let addresses = addresses(&snapshot.plan, region);
     match rtype {
         SteeredType::A => addresses.iter().any(|address| address.is_ipv4()),
@@ -64,7 +64,8 @@ proptest! {
         let snapshot = Arc::new(snapshot);
         let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
         for service in snapshot.plan.services.ids() {
-            let decision = steer(&snapshot, &Ask { spread, ..Ask::dns(service, place) }, draw);
+            let ask = Ask { spread, ..Ask::dns(service, place) };
+            let decision = steer(&snapshot, &ask, draw);
             let choice = table.choice(&snapshot, service, (place, spread), draw).unwrap();
             prop_assert_eq!(choice.verdict(), decision.verdict);
             for rtype in SteeredType::ALL {
@@ -72,8 +73,49 @@ proptest! {
                     .ranked
                     .iter()
                     .map(|choice| choice.region)
-                    .find(|region| has(&snapshot, *region, rtype));
-                prop_assert_eq!(choice.of(rtype).map(|chosen| chosen.region), first);
+                    .find(|region| has_type(&snapshot, *region, rtype));
+                let among = || {
+                    let has = |region| has_type(&snapshot, region, rtype);
+                    let among = steer_among(&snapshot, &ask, draw, has);
+                    among.ranked.first().map(|choice| choice.region)
+                };
+                prop_assert_eq!(choice.of(rtype).map(|chosen| chosen.region), first.or_else(among));
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_is_empty_only_if_no_region_has_the_type_or_none_may_fail_open(
+        facts in proptest::collection::vec((0u8..4, 0u8..11, 0u32..4), 9),
+        has in proptest::collection::vec(0usize..4, 3),
+        place in 0usize..3,
+        spread in 0u8..100,
+        draw: u64,
+    ) {
+        let mut plan = plan();
+        for (region, has) in (0..).map(RegionId::at).zip(&has) {
+            let families: [&[&str]; 4] =
+                [&[], &["192.0.2.1"], &["2001:db8::1"], &["192.0.2.1", "2001:db8::1"]];
+            plan.regions.of_mut(region).addresses =
+                families[*has].iter().map(|address| address.parse().unwrap()).collect();
+        }
+        let snapshot = snapshot(Arc::new(plan), |service, member| {
+            let (h, a, weight) = facts[service.index() * 3 + member.region.index()];
+            (member.health, member.admin, member.weight) = (health(h), admin(a), weight);
+        });
+        let snapshot = Arc::new(snapshot);
+        let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
+        let at = (PlaceId::at(place), Spread::at(Percent::new(spread)).unwrap());
+        for (service, of) in snapshot.plan.services.iter() {
+            let choice = table.choice(&snapshot, service, at, Draw(draw)).unwrap();
+            for rtype in SteeredType::ALL {
+                let any_has = snapshot.plan.regions.ids().any(|id| has_type(&snapshot, id, rtype));
+                let is_empty = choice.of(rtype).is_none();
+                if of.when_none_healthy == WhenNoneHealthy::All {
+                    prop_assert_eq!(is_empty, !any_has, "{:?} {:?}", rtype, choice);
+                } else {
+                    prop_assert!(any_has || is_empty, "{:?} {:?}", rtype, choice);
+                }
             }
         }
     }

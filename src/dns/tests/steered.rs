@@ -10,6 +10,7 @@ use crate::dns::testing::{plan, snapshot};
 use crate::dns::{Live, Outcome, Pace, Signing, Transport, respond};
 use crate::health::Health;
 use crate::ids::{Id, ServiceId};
+use crate::steering::Admin;
 
 #[test]
 fn steered_names_answer_the_addresses_of_the_region() {
@@ -79,6 +80,10 @@ fn a_region_without_the_type_is_passed_over() {
         &query("api.example.com", "AAAA"),
         "0 aa rd\nan api.example.com. 30 AAAA 2001:db8:3::30",
     );
+}
+
+#[test]
+fn who_asks_for_a_type_that_no_able_region_has_is_answered_as_if_there_were_no_others() {
     let third_alone = live_with(|member| {
         if crate::ids::Id::index(member.region) < 2 {
             member.health = Health::Unhealthy;
@@ -86,8 +91,64 @@ fn a_region_without_the_type_is_passed_over() {
     });
     check(
         &third_alone,
+        &query("api.example.com", "AAAA"),
+        "0 aa rd\nan api.example.com. 30 AAAA 2001:db8:3::30",
+    );
+    check(
+        &third_alone,
         &query("api.example.com", "A"),
+        "0 aa rd\nan api.example.com. 30 A 203.0.113.10",
+    );
+    let asks = with_opt(query("api.example.com", "A"), 1232, 0, &[]);
+    let open = exchange_over(&third_alone, &asks, Transport::Udp).unwrap();
+    assert_eq!(extended_error(&open), Some(3));
+    assert_eq!(
+        extended_text(&open),
+        "when_none_healthy: all (no region with this type is able)"
+    );
+    // Its hints are of the region that is able; the address of the owner's name is asked for in any case.
+    check(
+        &third_alone,
+        &query("api.example.com", "HTTPS"),
+        "0 aa rd
+         an api.example.com. 30 HTTPS 1 . alpn=h2,http/1.1, port=8443 ipv6hint=2001:db8:3::30,",
+    );
+    // Where nobody is to fail open, nobody does.
+    check(
+        &third_alone,
+        &query("strict.example.com", "A"),
         &format!("0 aa rd\n{SOA}"),
+    );
+}
+
+#[test]
+fn a_drained_region_comes_back_for_a_type_after_the_unhealthy_ones() {
+    let first_drained = |second: Health| {
+        live_with(move |member| match crate::ids::Id::index(member.region) {
+            0 => member.admin = Admin::Drained,
+            1 => member.health = second,
+            _ => {}
+        })
+    };
+    for (second, answer) in [
+        (Health::Healthy, "203.0.113.20"),
+        (Health::Unhealthy, "203.0.113.20"),
+    ] {
+        check(
+            &first_drained(second),
+            &query("api.example.com", "A"),
+            &format!("0 aa rd\nan api.example.com. 30 A {answer}"),
+        );
+    }
+    let both_drained = live_with(|member| {
+        if crate::ids::Id::index(member.region) < 2 {
+            member.admin = Admin::Drained;
+        }
+    });
+    check(
+        &both_drained,
+        &query("api.example.com", "A"),
+        "0 aa rd\nan api.example.com. 30 A 203.0.113.10",
     );
 }
 

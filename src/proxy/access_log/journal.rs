@@ -334,6 +334,7 @@ mod tests {
     use super::*;
     use crate::config::plan::{self, LogTarget, LoggedQuery};
     use crate::proxy::access_log::Sink;
+    use crate::proxy::problem::Full;
     use crate::units::Share;
 
     fn journal() -> Arc<Journal> {
@@ -374,7 +375,7 @@ mod tests {
     #[test]
     fn the_first_end_is_the_one_that_is_told() {
         let journal = journal();
-        journal.refused(&Problem::Overloaded);
+        journal.refused(&Problem::Overloaded(Full::Every));
         journal.completed();
         assert_eq!(journal.entry().end.how, "overloaded");
     }

@@ -100,7 +100,9 @@ fn check_authority(text: &[u8]) -> Result<(), Refusal> {
     let (host, port) = text.split_at(port.map_or(text.len(), |colon| address + colon));
     let is_host = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
     if host.is_empty() || !host.iter().all(is_host) || !is_port(port) {
-        return Err(Refusal::Malformed("the Host is none"));
+        return Err(Refusal::Malformed(
+            "the Host is no host name or address, with or without a port",
+        ));
     }
     Ok(())
 }

@@ -12,10 +12,20 @@ use crate::health::Health;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::latency::Estimate;
 use crate::positions::{self, Position, Vector};
-use crate::steering::{Admin, Ask, Decision, Draw, Require, Snapshot, Spread, Vantage, steer};
+use crate::steering::{
+    Admin, Ask, Decision, Draw, Require, Snapshot, Spread, Vantage, steer_among,
+};
 
 pub(super) const REGIONS: [&str; 4] = ["us", "eu", "ap", "sa"];
-const LABELS: [&str; 4] = ["one", "TWO", "three", "unlisted"];
+const LABELS: [&str; 7] = [
+    "one",
+    "TWO",
+    "three",
+    "unlisted",
+    "one, TWO",
+    "unlisted,three",
+    "TWO , three",
+];
 
 /// Every policy with every rule for writes and for who comes back.
 fn services() -> String {
@@ -221,6 +231,15 @@ impl Asker {
     }
 
     pub(super) fn ask(&self, snapshot: &Snapshot) -> Decision {
+        self.ask_among(snapshot, |_| true)
+    }
+
+    /// Asks for what only some regions have.
+    pub(super) fn ask_among(
+        &self,
+        snapshot: &Snapshot,
+        has: impl Fn(RegionId) -> bool,
+    ) -> Decision {
         let saw = self.saw.map(vector);
         let key = self.key.map(|key| format!("k{key}"));
         let ask = Ask {
@@ -238,7 +257,7 @@ impl Asker {
                 now_ms: 0,
             },
         };
-        steer(snapshot, &ask, Draw(self.draw))
+        steer_among(snapshot, &ask, Draw(self.draw), has)
     }
 
     /// The regions that residency allows, by this file's own reading of the configuration.
@@ -246,7 +265,9 @@ impl Asker {
         match self.label.map(|label| LABELS[label]) {
             Some("one") => vec!["eu"],
             Some("TWO") => vec!["us", "ap"],
-            Some("three") => vec!["sa", "eu", "us"],
+            Some("three" | "unlisted,three") => vec!["sa", "eu", "us"],
+            Some("one, TWO") => vec![],
+            Some("TWO , three") => vec!["us"],
             Some(_) | None => REGIONS.to_vec(),
         }
     }

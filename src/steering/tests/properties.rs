@@ -78,6 +78,27 @@ proptest! {
     }
 
     #[test]
+    fn among_those_that_have_it_the_rules_are_the_same(
+        facts in world(), asker in asker(), has in proptest::collection::vec(any::<bool>(), 4)
+    ) {
+        let snapshot = snapshot(&facts);
+        let decision = asker.ask_among(&snapshot, |region| has[region.index()]);
+        let members = &snapshot.services.of(asker.service()).members;
+        let may = |region: RegionId| has[region.index()] && asker.allowed().contains(&name(region));
+        for region in regions(&decision) {
+            prop_assert!(may(region), "{decision:?}");
+        }
+        let (any_may, mut eligible) = (
+            members.iter().any(|member| may(member.region)),
+            members.iter().filter(|member| may(member.region) && is_chosen_freely(member)),
+        );
+        prop_assert_eq!(decision.verdict == Verdict::Refused(Refusal::Residency), !any_may);
+        if eligible.next().is_some() {
+            prop_assert!(!matches!(decision.verdict, Verdict::FailOpen(_)), "{:?}", decision);
+        }
+    }
+
+    #[test]
     fn equal_questions_have_equal_answers(facts in world(), asker in asker()) {
         let (first, second) = (snapshot(&facts), snapshot(&facts));
         prop_assert_eq!(asker.ask(&first), asker.ask(&first));

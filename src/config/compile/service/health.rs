@@ -24,6 +24,7 @@ pub(super) fn health(
     };
     let node = entry.node.get("health").unwrap_or(&absent);
     let check = check(node, hosts);
+    doubt_probe(node, &check, compiling);
     doubt_health(node, &check, ids, compiling);
     check
 }
@@ -92,6 +93,31 @@ fn statuses(expect: Option<&Node>) -> Vec<RangeInclusive<u16>> {
         vec![200..=399]
     } else {
         statuses
+    }
+}
+
+/// What is asked for and cannot be.
+fn doubt_probe(node: &Node, check: &HealthCheck, compiling: &mut Compiling<'_>) {
+    let expect = node.get("expect");
+    if let Some(statuses) = expect.and_then(|expect| expect.get("status"))
+        && statuses.is_empty_list()
+    {
+        let message = "`status` is empty, so no answer would pass: leave it out for [200-399]";
+        compiling.problem(&statuses.at, message);
+    }
+    if check.protocol == Some(ProbeProtocol::Tcp) {
+        for key in ["host", "path", "method", "expect"] {
+            if let Some(node) = node.get(key) {
+                let message = format!("`{key}` has no effect with `protocol: tcp`");
+                compiling.warning(&node.at, message);
+            }
+        }
+    } else if let Some(body) = expect.and_then(|expect| expect.get("body"))
+        && check.method == http::Method::HEAD
+    {
+        // RFC 9110 §9.3.2.
+        let message = "an answer to HEAD has no body, so this text is never found";
+        compiling.warning(&body.at, message);
     }
 }
 

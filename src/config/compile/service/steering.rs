@@ -8,6 +8,7 @@ use crate::config::plan::{
     Affinity, AffinityBy, ClientMatch, Override, Policy, Residency, ResidencyBy, WhenNoneHealthy,
 };
 use crate::config::tree::Node;
+use crate::earth::Country;
 use crate::ids::RegionId;
 
 pub(super) fn policy(steering: Option<&Node>) -> Policy {
@@ -43,28 +44,30 @@ pub(super) fn overrides(
             .get("prefer")
             .map_or_else(Vec::new, |node| own_regions(node, ids, compiling));
         for key in ["country", "prefer"] {
-            if let Some(node) = item.get(key).filter(|node| node.items().is_empty()) {
+            if let Some(node) = item.get(key).filter(|node| node.is_empty_list()) {
                 compiling.problem(&node.at, format!("`{key}` of an override is empty"));
             }
         }
-        let countries = item.get("country").map(|node| {
-            node.items()
-                .iter()
-                .filter_map(|c| c.text()?.parse().ok())
-                .collect()
-        });
-        let network = item.read("network", |text| text.parse().ok());
-        let clients = match (countries, network) {
-            (Some(countries), None) => ClientMatch::Country(countries),
-            (None, Some(network)) => ClientMatch::Network(network),
+        let clients = match (item.get("country"), item.get("network")) {
+            (Some(countries), None) => Some(ClientMatch::Country(
+                countries.items().iter().filter_map(country).collect(),
+            )),
+            (None, Some(network)) => {
+                let network = network.text().and_then(|text| text.parse().ok());
+                network.map(ClientMatch::Network)
+            }
             (Some(_), Some(_)) | (None, None) => {
                 compiling.problem(&item.at, "an override has either `country` or `network`");
-                continue;
+                None
             }
         };
-        overrides.push(Override { clients, prefer });
+        overrides.extend(clients.map(|clients| Override { clients, prefer }));
     }
     overrides
+}
+
+fn country(node: &Node) -> Option<Country> {
+    node.text()?.parse().ok()
 }
 
 pub(super) fn affinity(node: &Node) -> Option<Affinity> {
@@ -96,7 +99,12 @@ pub(super) fn residency(
         None => ResidencyBy::Header(by.read("header", |text| text.parse().ok())?),
     };
     let mut allow = Vec::new();
-    for entry in node.get("allow")?.entries() {
+    let entries = node.get("allow")?.entries();
+    for (place, entry) in entries.iter().enumerate() {
+        let mut before = entries.iter().take(place);
+        if let Some(first) = before.find(|first| first.key.eq_ignore_ascii_case(&entry.key)) {
+            compiling.twice(entry, first);
+        }
         let is_country = entry.key.parse().is_ok_and(crate::geo::is_country);
         if by == ResidencyBy::ClientCountry && !is_country {
             compiling.problem(
@@ -107,7 +115,7 @@ pub(super) fn residency(
                 ),
             );
         }
-        if entry.node.items().is_empty() {
+        if entry.node.is_empty_list() {
             let message = format!(
                 "`{}` allows no region: its clients would never be served",
                 entry.key

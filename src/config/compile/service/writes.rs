@@ -3,7 +3,7 @@
 use super::not_a_member;
 use crate::config::compile::{Compiling, arc};
 use crate::config::plan::{Failover, RequestKey, Writes};
-use crate::config::tree::Node;
+use crate::config::tree::{Entry, Node, Value};
 use crate::ids::RegionId;
 
 pub(super) fn writes(
@@ -57,13 +57,14 @@ fn primary(
 }
 
 fn home(node: &Node, ids: &[RegionId], compiling: &mut Compiling<'_>) -> Writes {
-    let keys = node.get("key").map_or_else(Vec::new, request_keys);
-    let mut keys = keys.into_iter();
-    let (Some(key), None) = (keys.next(), keys.next()) else {
+    let key = node.get("key");
+    if key.is_none_or(|key| matches!(key.value, Value::Map(_)) && given(key) != 1) {
         compiling.problem(
             &node.at,
             "`to: home` needs `key` with one of header, cookie, query, path",
         );
+    }
+    let Some(key) = key.and_then(|key| request_keys(key).into_iter().next()) else {
         return Writes::Nearest;
     };
     let mut homes = Vec::new();
@@ -78,6 +79,12 @@ fn home(node: &Node, ids: &[RegionId], compiling: &mut Compiling<'_>) -> Writes 
         homes.push((entry.key.clone(), region));
     }
     Writes::Home { key, homes }
+}
+
+/// How many keys of a map are not left empty.
+fn given(node: &Node) -> usize {
+    let is_given = |entry: &&Entry| !matches!(entry.node.value, Value::Null);
+    node.entries().iter().filter(is_given).count()
 }
 
 fn request_keys(node: &Node) -> Vec<RequestKey> {

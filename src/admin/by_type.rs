@@ -1,0 +1,81 @@
+//! What the type of a DNS question makes of a decision, step by step, as `dns::table` has it.
+
+use std::net::IpAddr;
+
+use super::explain::{Question, QuestionError};
+use crate::dns::answers_by_name;
+use crate::ids::RegionId;
+use crate::steering::{Ask, Decision, Draw, Reason, Snapshot, Step, Verdict, steer_among};
+
+/// DNS passes over a region that has no address of the type.
+pub(super) fn pass_over_without_address(
+    steering: Steering<'_>,
+    decision: Decision,
+    question: &Question,
+) -> Result<Decision, QuestionError> {
+    let regions = &steering.snapshot.plan.regions;
+    let decision = steering.among(decision, |region| regions.of(region).publishes());
+    let ranked = decision.ranked.iter().map(|choice| choice.region);
+    let by_alias = answers_by_name(&steering.snapshot.plan, ranked);
+    let is_right: fn(&IpAddr) -> bool = match question
+        .record_type
+        .as_deref()
+        .map(str::to_ascii_uppercase)
+        .as_deref()
+    {
+        None | Some("A") => IpAddr::is_ipv4,
+        Some("AAAA") => IpAddr::is_ipv6,
+        Some("HTTPS") => |_| true,
+        Some(other) => return Err(QuestionError::Type(other.to_owned())),
+    };
+    let has = |region: RegionId| {
+        let region = regions.of(region);
+        let by_name = by_alias && region.alias.is_some();
+        by_name || region.addresses.iter().any(is_right)
+    };
+    let mut decision = steering.among(decision, has);
+    let lacking = decision.ranked.iter().map(|choice| choice.region);
+    let lacking = lacking.filter(|region| !has(*region)).map(lacks_address);
+    decision.steps.extend(lacking);
+    decision.ranked.retain(|choice| has(choice.region));
+    Ok(decision)
+}
+
+/// What DNS decides by.
+#[derive(Clone, Copy)]
+pub(super) struct Steering<'a> {
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) ask: &'a Ask<'a>,
+    pub(super) draw: Draw,
+}
+
+impl Steering<'_> {
+    /// A decision, or where none of its regions has what is asked for, that among those which have, behind the steps of
+    /// the first.
+    fn among(self, mut decision: Decision, has: impl Fn(RegionId) -> bool) -> Decision {
+        let (_, state) = self.snapshot.service(self.ask.service);
+        let is_found = decision.ranked.iter().any(|choice| has(choice.region));
+        if is_found || !state.members.iter().any(|member| has(member.region)) {
+            return decision;
+        }
+        let among = steer_among(self.snapshot, self.ask, self.draw, has);
+        if matches!(among.verdict, Verdict::Refused(_)) {
+            return decision;
+        }
+        let lacking = decision.ranked.iter().map(|choice| choice.region);
+        decision.steps.extend(lacking.map(lacks_address));
+        decision.steps.extend(among.steps);
+        Decision {
+            steps: decision.steps,
+            ..among
+        }
+    }
+}
+
+fn lacks_address(region: RegionId) -> Step {
+    Step {
+        region,
+        kept: false,
+        reason: Reason::NoSuchAddress,
+    }
+}
