@@ -19,7 +19,10 @@ impl Run {
             let write = right.write;
             let is_asked_for = match right.given {
                 Given::Position => self.asks_for(&request.visit, write),
-                Given::Pin => self.pins_to(&request.visit, write),
+                // An edge that remembers what did not fit asks for that.
+                Given::Pin => {
+                    self.pins_to(&request.visit, write) || self.asks_for(&request.visit, write)
+                }
             };
             assert!(
                 is_asked_for || self.store.is_everywhere(write),
