@@ -439,13 +439,18 @@ fn an_answer_that_shows_less_than_all_were_known_to_have_is_not_fresh_and_the_to
     let store = store("wait: 20s");
     let token = with_token(&store.write(&[]));
     store.near_has.store(1, Ordering::SeqCst);
+    assert_eq!(store.read(&[]).body, "near", "and says what it has");
     let taken_back = |answer: &Answer| {
         let mut lines = answer.head.lines();
         lines.any(|line| line.trim_end().eq_ignore_ascii_case("meridian-token:"))
     };
-    assert!(support::wait_until(|| taken_back(
-        &store.read(&["-H", &token])
-    )));
+    let mut last = String::new();
+    let is_taken_back = support::wait_until(|| {
+        let read = store.read(&["-H", &token]);
+        last.clone_from(&read.head);
+        taken_back(&read)
+    });
+    assert!(is_taken_back, "{last}");
     // All have it, and its token asks for nothing any more: until a replica shows that it lacks it.
     let asked = AtomicU64::new(0);
     store.near.set_answer(move |_| {

@@ -15,7 +15,6 @@ mod edge;
 mod fault;
 mod floor;
 mod moments;
-mod numbered;
 mod pusher;
 mod random;
 mod repeat;

@@ -7,15 +7,6 @@ use std::collections::BTreeMap;
 use super::random::Random;
 use crate::positions::Sequence;
 
-/// Which regions' pushes are numbered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Numbering {
-    /// Some, as chance has it.
-    Some,
-    All,
-    None,
-}
-
 #[derive(Clone, Copy, Debug, Default)]
 struct Pusher {
     is_numbered: bool,
@@ -28,7 +19,6 @@ struct Pusher {
 #[derive(Clone, Debug)]
 pub(super) struct Pushers {
     random: Random,
-    pub(super) numbering: Numbering,
     by_region: BTreeMap<usize, Pusher>,
 }
 
@@ -36,7 +26,6 @@ impl Pushers {
     pub(super) fn new(seed: u64) -> Self {
         Self {
             random: Random::new(!seed),
-            numbering: Numbering::Some,
             by_region: BTreeMap::new(),
         }
     }
@@ -45,11 +34,7 @@ impl Pushers {
     /// went back.
     pub(super) fn next(&mut self, region: usize) -> Option<Sequence> {
         let random = &mut self.random;
-        let numbered = match self.numbering {
-            Numbering::Some => random.chance(60),
-            Numbering::All => true,
-            Numbering::None => false,
-        };
+        let numbered = random.chance(60);
         let begin = || Pusher {
             is_numbered: numbered,
             instance: 1_000,
@@ -58,7 +43,7 @@ impl Pushers {
         let pusher = self.by_region.entry(region).or_insert_with(begin);
         if random.chance(10) {
             pusher.number = 0;
-            let goes_back = self.numbering == Numbering::Some && random.chance(10);
+            let goes_back = random.chance(10);
             pusher.went_back |= goes_back;
             pusher.instance = if goes_back {
                 pusher.instance - 3

@@ -143,8 +143,6 @@ pub(super) struct Run {
     /// What the edges do wrong on purpose.
     pub(super) broken: Option<Broken>,
     pub(super) pushers: Pushers,
-    /// Whether the limit of pushes that have no number is no excuse.
-    pub(super) is_strict: bool,
     pub(super) trace: Vec<String>,
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
@@ -256,7 +254,6 @@ impl Run {
             hears: false,
             broken: None,
             pushers: Pushers::new(seed),
-            is_strict: false,
             trace: Vec::new(),
             is_traced,
             seen: Seen::default(),

@@ -100,7 +100,7 @@ impl Run {
         let is_unknown =
             replicas.len() > 1 && replicas.clone().all(|other| is_unheard((at.0, other)));
         let began_ms = self.edges[edge].began_ms();
-        let is_in_order = self.is_strict || self.pushers.are_in_order(at.0);
+        let is_in_order = self.pushers.are_in_order(at.0);
         let is_hidden = |lost_at_ms| {
             if is_in_order {
                 moments.know_nothing_since(lost_at_ms)
