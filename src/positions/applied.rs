@@ -316,7 +316,7 @@ impl State {
     }
 
     /// Whether a region has said less than it acknowledged, or than it had said before: replicas behind one address, mostly.
-    fn denies(&self, region: &str) -> bool {
+    pub(super) fn denies(&self, region: &str) -> bool {
         let origins = self.regions.get(region).into_iter();
         let mut seen = origins.flat_map(BTreeMap::values);
         seen.any(|seen| seen.denies || seen.ran_backwards)

@@ -127,7 +127,8 @@ impl State {
         }
     }
 
-    /// How long until `region` has applied a writer's position, judged by its usual lag.
+    /// How long until `region` has applied a writer's position, judged by its usual lag. What it denies of its own log, a
+    /// replica of it lacks, and within a region that comes soon.
     pub(super) fn expected_ms(
         &self,
         region: &str,
@@ -139,7 +140,8 @@ impl State {
             .lag_ms
             .iter()
             .find(|((who, whose), _)| **who == *region && whose == writer)
-            .map(|(_, lag)| *lag)?;
+            .map(|(_, lag)| *lag)
+            .or((*region == **writer && self.denies(region)).then_some(0.0))?;
         let written = self.marks.get(writer);
         let written = written.and_then(|marks| marks.written_ms(position));
         let since = written.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
