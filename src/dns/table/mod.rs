@@ -155,7 +155,7 @@ impl AnswerTable {
         let Lasting {
             signing, renew_at, ..
         } = &*self.lasting;
-        *renew_at <= now || self.names().is_signed() && is_of_the_future(signing.now(), now)
+        *renew_at <= now || signing.has_keys() && is_of_the_future(signing.now(), now)
     }
 
     /// What a service answers a client of a place; `None` for a service of another Plan.

@@ -43,6 +43,11 @@ impl Signing {
         keys.filter_map(|keys| keys.next_change(self.now)).min()
     }
 
+    /// Whether any zone is to be signed, by keys that sign now or at another time.
+    pub(super) fn has_keys(&self) -> bool {
+        self.keys.iter().any(Option::is_some)
+    }
+
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }
