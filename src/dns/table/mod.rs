@@ -28,7 +28,7 @@ pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
 pub(super) use ranked::Ranking;
-pub use ranked::too_many_rankings;
+pub use ranked::{TooManyRankings, too_many_rankings};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
