@@ -363,11 +363,11 @@ fn the_ds_of_a_zone_that_is_here_too_is_its_parents() {
 
 #[test]
 fn check_warns_of_more_orders_of_regions_than_are_signed_ahead() {
-    let check = |regions: usize| {
+    let check = |regions: usize, hosts: &str| {
         let region = |number| format!("  r{number}: {{ addresses: [192.0.2.{number}] }}\n");
         let regions: String = (0..regions).map(region).collect();
         let yaml = format!(
-            "regions:\n{regions}services: {{ www: {{ hosts: [www.example.com] }} }}
+            "regions:\n{regions}services: {{ www: {{ hosts: [{hosts}] }} }}
 zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}, dnssec: {{ keys: keys }} }} }}
 "
         );
@@ -378,9 +378,16 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}, dnssec: {{ keys:
         assert!(output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(!check(51).contains("in signed zones"));
-    let told = check(52);
+    assert!(!check(51, "www.example.com").contains("in signed zones"));
     let place = "edge.yaml:55:";
-    let says = "in 135252 orders for all names together: 131072 of them are signed when the";
+    let told = check(52, "www.example.com");
+    let says =
+        "in 135252 orders for all names together, of which 131072 at most are signed when the";
     assert!(told.contains(place) && told.contains(says), "{told}");
+    let late = "all or none: those of www.example.com. are signed when health first gives them";
+    assert!(told.contains(late), "{told}");
+    let hosts: Vec<String> = (0..6).map(|name| format!("n{name}.example.com")).collect();
+    let told = check(51, &hosts.join(", "));
+    let late = "those of n1.example.com., n2.example.com., n3.example.com. and 2 more are signed";
+    assert!(told.contains(late), "{told}");
 }

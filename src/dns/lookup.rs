@@ -75,6 +75,8 @@ pub(super) struct Search<'a, 'r, 'q, 'o> {
     ahead: Ahead<'a>,
     /// The last service that had a say, and its region.
     steered: Option<(ServiceId, Chosen)>,
+    /// RRsets that were signed for it: neither with the Plan nor before.
+    pub(super) signed: usize,
     pub(super) reply: &'r mut Reply<'q, 'o>,
 }
 
@@ -136,6 +138,7 @@ impl<'a, 'r, 'q, 'o> Search<'a, 'r, 'q, 'o> {
             asker,
             ahead,
             steered: None,
+            signed: 0,
             reply,
         }
     }

@@ -39,7 +39,8 @@ pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
 pub use samples::{Sample, Samples};
 pub use table::{
-    AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, answers_by_name, too_many_rankings,
+    AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, TooManyRankings, answers_by_name,
+    too_many_rankings,
 };
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;

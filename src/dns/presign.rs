@@ -26,11 +26,18 @@ const MOST: usize = 8_192;
 /// a change of 10,000 services may take.
 const MOST_AT_ONCE: usize = 1_024;
 
+/// How many RRsets are looked at for each that may be signed: the memo may have them already.
+const MOST_KNOWN: usize = 8;
+
+/// As many places' choices as are gone through for RRsets: 64 services of 4,096 places. Whoever asks for what is
+/// beyond has it signed.
+const MOST_CHOICES: usize = 262_144;
+
 /// Signs what services answer that `previous`, which is published, answers otherwise, as far as there is time for it
 /// before `live` is too. Returns how many RRsets it was.
 pub fn presign_at_once(live: &Live, previous: &Live) -> usize {
-    let mut presigner = Presigner::new(live);
-    presigner.sign_all(Some(previous), MOST_AT_ONCE, || true);
+    let mut presigner = Presigner::new(live, Left::of(MOST_AT_ONCE));
+    presigner.sign_all(Some(previous), || true);
     presigner.signed
 }
 
@@ -41,58 +48,87 @@ pub fn presign(
     previous: Option<&Live>,
     is_wanted: impl Fn() -> bool,
 ) -> Option<usize> {
-    let mut presigner = Presigner::new(live);
-    let is_done = presigner.sign_all(previous, MOST, is_wanted);
+    let mut presigner = Presigner::new(live, Left::of(MOST));
+    let is_done = presigner.sign_all(previous, is_wanted);
     is_done.then_some(presigner.signed)
 }
 
-/// Every different RRset of a service, whatever the place. What is drawn for each query is not known
-/// before it.
-fn rankings(service: &SteeredService) -> impl Iterator<Item = (Chosen, Choice)> {
-    let mut known = HashSet::new();
-    service.choices().filter_map(move |choice| {
-        let chosen = choice.https_of_several()?;
-        let is_new = known.insert(choice.ranking(chosen, 0)?);
-        is_new.then_some((chosen, *choice))
-    })
+/// What is left of the work that is done ahead of queries.
+struct Left {
+    to_sign: usize,
+    rrsets: usize,
+    choices: usize,
+}
+
+impl Left {
+    /// To sign so many.
+    fn of(most: usize) -> Self {
+        Self {
+            to_sign: most,
+            rrsets: most * MOST_KNOWN,
+            choices: MOST_CHOICES,
+        }
+    }
+
+    fn is_used_up(&self) -> bool {
+        self.to_sign == 0 || self.rrsets == 0
+    }
+
+    /// Every different RRset of a service, whatever the place and the name. What is drawn for each query is not known
+    /// before it.
+    fn rankings(&mut self, service: &SteeredService) -> Vec<(Chosen, Choice)> {
+        let mut known = HashSet::new();
+        let choices = service.choices().take(self.choices);
+        let choices = choices.inspect(|_| self.choices -= 1);
+        let rankings = choices.filter_map(|choice| {
+            let chosen = choice.https_of_several()?;
+            let is_new = known.insert(choice.ranking(chosen, 0)?);
+            is_new.then_some((chosen, *choice))
+        });
+        rankings.collect()
+    }
 }
 
 struct Presigner<'a> {
     live: &'a Live,
     /// Answers that nobody gets.
     out: Vec<u8>,
+    left: Left,
     signed: usize,
 }
 
 impl<'a> Presigner<'a> {
-    fn new(live: &'a Live) -> Self {
+    fn new(live: &'a Live, left: Left) -> Self {
         Self {
             live,
             out: Vec::new(),
+            left,
             signed: 0,
         }
     }
 
     /// `false` if it was no longer wanted.
-    fn sign_all(
-        &mut self,
-        previous: Option<&Live>,
-        most: usize,
-        is_wanted: impl Fn() -> bool,
-    ) -> bool {
+    fn sign_all(&mut self, previous: Option<&Live>, is_wanted: impl Fn() -> bool) -> bool {
         let answers = &self.live.answers;
         let is_new = |steered: &Steered<'_>| {
             !previous.is_some_and(|previous| answers.answers_as(&previous.answers, steered.id))
         };
-        for steered in answers.unranked().filter(is_new) {
-            for (chosen, choice) in rankings(steered.service) {
-                if self.signed >= most {
-                    return true;
+        let mut names: Vec<Steered<'_>> = answers.unranked().filter(is_new).collect();
+        names.sort_unstable_by_key(|steered| steered.id);
+        for names in names.chunk_by(|a, b| a.id == b.id) {
+            let Some(Steered { service, .. }) = names.first() else {
+                continue;
+            };
+            for (chosen, choice) in self.left.rankings(service) {
+                for steered in names {
+                    if self.left.is_used_up() {
+                        return true;
+                    }
+                    if !is_wanted() {
+                        return false;
+                    }
+                    self.sign(steered, chosen, &choice);
                 }
-                if !is_wanted() {
-                    return false;
-                }
-                self.sign(&steered, chosen, &choice);
             }
         }
         true
@@ -117,14 +153,12 @@ impl<'a> Presigner<'a> {
                 draw,
             };
             let hit = own(&sought, steered.node);
-            Search::new(self.live, rtype::HTTPS, asker, Ahead::default(), &mut reply).write_https(
-                &hit,
-                steered.service,
-                steered.id,
-                chosen,
-                choice,
-            );
-            self.signed += 1;
+            let (live, ahead) = (self.live, Ahead::default());
+            let mut search = Search::new(live, rtype::HTTPS, asker, ahead, &mut reply);
+            search.write_https(&hit, steered.service, steered.id, chosen, choice);
+            self.signed += search.signed;
+            self.left.to_sign = self.left.to_sign.saturating_sub(search.signed);
+            self.left.rrsets = self.left.rrsets.saturating_sub(1);
         }
     }
 }
@@ -273,11 +307,41 @@ mod tests {
     #[test]
     fn of_more_than_8192_the_rest_is_left_to_those_who_ask_and_1024_are_signed_at_once() {
         // Each name has one for whoever is at each of 52 regions, and far too many orders to sign with the Plan.
-        let plan = plan_of("geo", 52, 1, MOST / 52 + 1);
+        let plan = plan_of("geo", 52, 1, (MOST_AT_ONCE + MOST) / 52 + 1);
         let live = live_of(&plan, |_, _| {});
         let before = live_of(&plan_of("priority", 1, 1, 1), |_, _| {});
         assert_eq!(presign_at_once(&live, &before), MOST_AT_ONCE);
+        // What was signed at once takes nothing of it.
         assert_eq!(presign(&live, None, || true), Some(MOST));
+        assert!(signed_later(&live) > MOST);
+    }
+
+    #[test]
+    fn what_is_signed_already_is_looked_at_and_not_signed_again() {
+        let live = live_of(&plan_of("geo", 52, 1, 2), |_, _| {});
+        assert!(presign(&live, None, || true) >= Some(2 * 52));
+        assert_eq!(presign(&live, None, || true), Some(0));
+    }
+
+    /// How many RRsets of two names at 52 places are signed with so much left.
+    fn signed_with(rrsets: usize, choices: usize) -> usize {
+        let live = live_of(&plan_of("geo", 52, 1, 2), |_, _| {});
+        let left = Left {
+            to_sign: MOST,
+            rrsets,
+            choices,
+        };
+        let mut presigner = Presigner::new(&live, left);
+        assert!(presigner.sign_all(None, || true));
+        presigner.signed
+    }
+
+    #[test]
+    fn what_is_gone_through_for_signatures_is_bounded() {
+        assert_eq!(signed_with(10, MOST_CHOICES), 10);
+        // Some places are answered alike.
+        assert!((2..=2 * 10).contains(&signed_with(MOST, 10)));
+        assert!(signed_with(MOST, MOST_CHOICES) >= 2 * 52);
     }
 
     #[test]

@@ -274,7 +274,9 @@ impl<'a> Search<'a, '_, '_, '_> {
             rtype: what.rtype,
             original_ttl: what.original_ttl,
         };
+        let signed = &mut self.signed;
         let made = memo.signatures(what.tag(memo, zone, owner), || {
+            *signed += 1;
             signer.sign_online(set, what.rdata.iter().copied())
         });
         let fixed = Fixed::internet(rtype::RRSIG, what.ttl);

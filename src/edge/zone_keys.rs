@@ -2,10 +2,15 @@
 
 use std::sync::Arc;
 
+use hickory_proto::rr::Name;
+
 use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
 use crate::dns::{KeyFileError, ZoneKeys, create_keys, load_keys, too_many_rankings};
+
+/// Names that a warning names.
+const MOST_NAMED: usize = 3;
 
 /// What happens to a zone that is to be signed and has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +55,25 @@ pub(super) fn load_all_keys(
 
 /// Not all that services answer in signed zones is signed before anybody asks for it.
 fn signs_late(plan: &Plan) -> Option<Problem> {
-    let count = too_many_rankings(plan)?;
+    let told = too_many_rankings(plan)?;
     let mut signed = plan.zones.iter().filter_map(|zone| zone.dnssec.as_ref());
     let at = signed.next()?.keys.at.clone();
+    let (count, most) = (told.count, told.most);
     let message = format!(
-        "in signed zones, HTTPS records name several regions, in {count} orders for all names together: 131072 of them are signed when the configuration is loaded, and others when health first gives them, or when they are first asked for. Fewer names, or fewer regions for a service, have fewer"
+        "in signed zones, HTTPS records name several regions, in {count} orders for all names together, of which {most} at most are signed when the configuration is loaded, those of a name all or none: those of {} are signed when health first gives them, or when they are first asked for. Fewer names, or fewer regions for a service, have fewer",
+        first_of(&told.unsigned)
     );
     Some(Problem::new(Some(at), message))
+}
+
+fn first_of(names: &[Name]) -> String {
+    let (shown, others) = names.split_at(names.len().min(MOST_NAMED));
+    let shown = shown.iter().map(Name::to_string).collect::<Vec<_>>();
+    let shown = shown.join(", ");
+    match others.len() {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
 }
 
 fn load(zone: &Zone, dnssec: &Dnssec, missing: MissingKeys) -> Result<ZoneKeys, Vec<Problem>> {

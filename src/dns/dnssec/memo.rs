@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 
 use super::key::Signature;
 
-/// How many RRsets' signatures are kept: five megabytes.
+/// How many RRsets' signatures are kept at most: five megabytes.
 const PLACES: usize = 32_768;
 
 /// Signatures of an RRset: one, and two while an algorithm rolls over.
@@ -67,13 +67,14 @@ impl Place {
     /// Whoever comes while another writes leaves the place to it.
     fn write(&self, tag: Tag, made: &Made) {
         let turn = self.turn.load(Ordering::Relaxed);
-        let (mine, order) = (turn + 1, Ordering::Relaxed);
-        if turn % 2 == 1
-            || self
-                .turn
-                .compare_exchange(turn, mine, order, order)
-                .is_err()
-        {
+        if turn % 2 == 1 {
+            return;
+        }
+        let mine = turn + 1;
+        // Acquires what the writer before released, so that none of its words comes after one of these.
+        let (taken, refused) = (Ordering::Acquire, Ordering::Relaxed);
+        let taking = self.turn.compare_exchange(turn, mine, taken, refused);
+        if taking.is_err() {
             return;
         }
         fence(Ordering::Release);

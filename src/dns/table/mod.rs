@@ -28,7 +28,7 @@ pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
 use offer::{Offer, OfferKey};
 pub(super) use ranked::Ranking;
-pub use ranked::too_many_rankings;
+pub use ranked::{TooManyRankings, too_many_rankings};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
@@ -155,7 +155,7 @@ impl AnswerTable {
         let Lasting {
             signing, renew_at, ..
         } = &*self.lasting;
-        *renew_at <= now || self.names().is_signed() && is_of_the_future(signing.now(), now)
+        *renew_at <= now || signing.has_keys() && is_of_the_future(signing.now(), now)
     }
 
     /// What a service answers a client of a place; `None` for a service of another Plan.

@@ -6,11 +6,17 @@
 
 use std::collections::HashMap;
 
+use hickory_proto::rr::Name;
+use hickory_proto::serialize::binary::BinDecodable;
+
+use super::names::{NodeDraft, Unindexed, WILDCARD};
 use super::offer::Offer;
 use super::offers;
 use super::rrset::RrSet;
+use super::signing::Signing;
 use super::steered::{ALTERNATIVES, SteeredType};
-use crate::config::plan::{Plan, Zone};
+use crate::config::plan::Plan;
+use crate::ids::ServiceId;
 
 /// RRsets that are signed with a Plan: one name of 51 regions with an address each, 161 of ten, or 10,900 of three. At
 /// 14 µs each they are two seconds of a processor for the first Plan; what one has beyond is signed once a snapshot
@@ -98,16 +104,46 @@ impl Room {
     }
 }
 
-/// How many of these RRsets the signed zones of a Plan have, if that is more than are signed with it.
-pub fn too_many_rankings(plan: &Plan) -> Option<usize> {
-    let is_signed = |zone: &&Zone| zone.dnssec.is_some();
-    let mut signed = plan.zones.iter().filter(is_signed).peekable();
-    signed.peek()?;
+/// The service of a name whose HTTPS records can be signed ahead of queries: a wildcard's have names that only queries
+/// know.
+pub(super) fn rankable(node: &NodeDraft) -> Option<ServiceId> {
+    node.steered.filter(|_| !node.name.starts_with(&WILDCARD))
+}
+
+/// The signed zones of a Plan have more of these RRsets than are signed with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TooManyRankings {
+    /// How many they have.
+    pub count: usize,
+    /// How many are signed with a Plan at most.
+    pub most: usize,
+    /// The names whose are not signed with it, none of them.
+    pub unsigned: Vec<Name>,
+}
+
+/// What the signed zones of a Plan have too much of, if all their keys sign.
+pub fn too_many_rankings(plan: &Plan) -> Option<TooManyRankings> {
+    let is_signed = |zone: usize| plan.zones.get(zone).is_some_and(|z| z.dnssec.is_some());
+    if !(0..plan.zones.len()).any(is_signed) {
+        return None;
+    }
     let offers = offers(plan);
-    let names = signed.flat_map(|zone| &zone.steered);
-    let names = names.filter(|(name, _)| !name.is_wildcard());
-    let count = names.map(|(_, service)| Ranking::count(offers.of(*service)));
-    Some(count.sum()).filter(|count| *count > MOST)
+    // In the order in which they are signed.
+    let names = Unindexed::compile(plan, &Signing::default());
+    let signed = names.nodes.iter().filter(|node| is_signed(node.zone));
+    let (mut count, mut room, mut unsigned) = (0, Room::new(), Vec::new());
+    for (node, service) in signed.filter_map(|node| Some((node, rankable(node)?))) {
+        let offer = offers.of(service);
+        count += Ranking::count(offer);
+        if !room.take(offer) {
+            unsigned.extend(Name::from_bytes(&node.name));
+        }
+    }
+    (!unsigned.is_empty()).then_some(TooManyRankings {
+        count,
+        most: MOST,
+        unsigned,
+    })
 }
 
 #[cfg(test)]
@@ -116,11 +152,15 @@ mod tests {
     use crate::dns::testing::read;
 
     /// Of so many regions of one address each, in a zone with these settings.
-    fn too_many(regions: usize, zone: &str) -> Option<usize> {
+    fn too_many(regions: usize, zone: &str) -> Option<TooManyRankings> {
+        too_many_of(regions, "www.example.com, '*.example.com'", zone)
+    }
+
+    fn too_many_of(regions: usize, hosts: &str, zone: &str) -> Option<TooManyRankings> {
         let region = |number| format!("  r{number}: {{ addresses: [192.0.2.{number}] }}\n");
         let regions: String = (0..regions).map(region).collect();
         let yaml = format!(
-            "regions:\n{regions}services: {{ www: {{ hosts: [www.example.com, '*.example.com'] }} }}\n\
+            "regions:\n{regions}services: {{ www: {{ hosts: [{hosts}] }} }}\n\
              zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}{zone} }} }}\n"
         );
         too_many_rankings(&read(&yaml))
@@ -130,7 +170,19 @@ mod tests {
     fn one_name_of_51_regions_is_signed_with_the_plan_and_of_52_it_is_not() {
         let signed = ", dnssec: { keys: keys }";
         assert_eq!(too_many(51, signed), None);
-        assert_eq!(too_many(52, signed), Some(52 * 51 * 51));
+        let told = too_many(52, signed).unwrap();
+        assert_eq!((told.count, told.most), (52 * 51 * 51, 131_072));
+        let names: Vec<String> = told.unsigned.iter().map(Name::to_string).collect();
+        assert_eq!(names, ["www.example.com."]);
         assert_eq!(too_many(52, ""), None);
+    }
+
+    #[test]
+    fn where_there_is_room_for_one_name_of_two_the_other_one_is_told() {
+        let hosts = "b.example.com, a.example.com, '*.example.com'";
+        let told = too_many_of(45, hosts, ", dnssec: { keys: keys }").unwrap();
+        assert_eq!(told.count, 2 * 45 * 44 * 44);
+        let names: Vec<String> = told.unsigned.iter().map(Name::to_string).collect();
+        assert_eq!(names, ["b.example.com."]);
     }
 }

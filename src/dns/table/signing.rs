@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use super::names::{NodeDraft, Unindexed, WILDCARD, ZoneFacts};
+use super::names::{NodeDraft, Unindexed, ZoneFacts};
 use super::offer::Offer;
-use super::ranked::{RankedSignatures, Ranking, Room};
+use super::ranked::{RankedSignatures, Ranking, Room, rankable};
 use super::rrset::RrSet;
 use super::steered::SteeredType;
 use crate::dns::codec::code::rtype;
@@ -41,6 +41,11 @@ impl Signing {
     pub(super) fn next_change(&self) -> Option<u32> {
         let keys = self.keys.iter().flatten();
         keys.filter_map(|keys| keys.next_change(self.now)).min()
+    }
+
+    /// Whether any zone is to be signed, by keys that sign now or at another time.
+    pub(super) fn has_keys(&self) -> bool {
+        self.keys.iter().any(Option::is_some)
     }
 
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
@@ -194,8 +199,7 @@ impl Unindexed {
     }
 }
 
-/// For each name whether its HTTPS records of several regions are signed: first come, first served. A wildcard's
-/// have names that only queries know.
+/// For each name whether its HTTPS records of several regions are signed: first come, first served.
 fn ranked_names(
     nodes: &[NodeDraft],
     zones: &[ZoneFacts],
@@ -203,11 +207,9 @@ fn ranked_names(
 ) -> Vec<bool> {
     let mut room = Room::new();
     let is_signed = |node: &NodeDraft| zones.get(node.zone).is_some_and(|z| z.signer.is_some());
-    let ranked = nodes.iter().map(|node| match node.steered {
-        Some(service) if is_signed(node) && !node.name.starts_with(&WILDCARD) => {
-            room.take(offers.of(service))
-        }
-        Some(_) | None => false,
+    let ranked = nodes.iter().map(|node| {
+        let service = rankable(node).filter(|_| is_signed(node));
+        service.is_some_and(|service| room.take(offers.of(service)))
     });
     ranked.collect()
 }

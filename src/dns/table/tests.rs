@@ -198,6 +198,28 @@ fn a_key_that_becomes_active_later_is_waited_for() {
     assert_eq!([1_999, 2_000].map(|now| table.is_due(now)), [false, true]);
 }
 
+#[test]
+fn an_edge_whose_clock_was_so_far_ahead_that_no_key_signed_signs_once_the_clock_is_right() {
+    let times = Times {
+        inactive: Some(NOW + DAY),
+        ..Times::default()
+    };
+    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, times).unwrap();
+    let keys: Arc<[_]> = Arc::new([Some(Arc::new(ZoneKeys { keys: vec![key] })), None]);
+    let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
+    let at = |now, before| {
+        let signing = Signing::new(Arc::clone(&keys), now);
+        AnswerTable::compile(Arc::clone(&snapshot), &signing, before)
+    };
+    let ahead = at(NOW + 2 * DAY, None);
+    assert!(!ahead.names().is_signed());
+    assert!(!ahead.is_due(NOW + 2 * DAY));
+    assert!(ahead.is_due(NOW));
+    let right = at(NOW, Some(&ahead));
+    assert!(right.names().is_signed());
+    assert!(!right.is_due(NOW));
+}
+
 const DAY: u32 = 86_400;
 
 /// A table that was signed at `NOW`, one that follows it at another time, and whether what stands at the apex was

@@ -9,35 +9,55 @@ use hickory_proto::rr::{Name, RecordType};
 
 use super::draft::{Draft, above};
 use crate::config::compile::Compiling;
-use crate::config::problem::Problem;
+use crate::config::problem::{Problem, bounded};
 
 /// Warns of zones that the zone above, which is served here too, does not delegate or does not vouch for.
 pub(super) fn check(drafts: &[Draft<'_>], compiling: &mut Compiling<'_>) {
     let origins: HashMap<&Name, &Draft<'_>> = drafts.iter().map(|d| (&d.origin, d)).collect();
-    for inner in drafts {
+    let told = drafts.iter().filter_map(|inner| {
         let mut outer = above(&inner.origin).skip(1);
-        let outer = outer.find_map(|name| origins.get(&name).copied());
-        if let Some((outer, message)) = outer.and_then(|outer| Some((outer, doubt(inner, outer)?)))
-        {
-            let at = inner.entry.at.clone();
-            let problem = Problem::new(Some(at), message);
-            let problem = problem.with_related(outer.entry.at.clone(), "the zone above");
-            compiling.warnings.push(problem);
-        }
-    }
+        let outer = outer.find_map(|name| origins.get(&name).copied())?;
+        let message = doubt(inner, outer)?;
+        let problem = Problem::new(Some(inner.entry.at.clone()), message);
+        Some(problem.with_related(outer.entry.at.clone(), "the zone above"))
+    });
+    compiling.warnings.extend(bounded(told.collect()));
 }
 
 fn doubt(inner: &Draft<'_>, outer: &Draft<'_>) -> Option<String> {
     let (below, above) = (&inner.entry.key, &outer.entry.key);
-    match outer.occluder(&inner.origin) {
-        None => Some(format!(
-            "zone `{below}` lies in zone `{above}`, which does not delegate it: give `{above}` NS records for {} (RFC 1034 §4.2.1), and a DS record if `{below}` is signed. Without them resolvers take `{below}` for a part of `{above}`, and those that validate take its names for missing or forged",
-            inner.origin
+    match end(outer, &inner.origin) {
+        None => Some(undelegated(inner, outer)),
+        Some(name) if outer.has(&name, RecordType::DNAME) => Some(format!(
+            "zone `{below}` lies below {name}, of which zone `{above}` has a DNAME record: resolvers take its names for others (RFC 6672 §2.4) and do not ask for it. Take the DNAME away, or `{below}`"
         )),
         Some(cut) if cut == inner.origin => unvouched(inner, outer),
         // Somebody else's zone lies between the two.
         Some(_) => None,
     }
+}
+
+/// Where a zone ends on the way from its apex down to a name: at a delegation, or at a DNAME above the name.
+fn end(zone: &Draft<'_>, name: &Name) -> Option<Name> {
+    let within = above(name).take_while(|name| zone.origin.zone_of(name));
+    let ends =
+        within.filter(|at| zone.is_cut(at) || (at != name && zone.has(at, RecordType::DNAME)));
+    ends.last()
+}
+
+fn undelegated(inner: &Draft<'_>, outer: &Draft<'_>) -> String {
+    let (below, above) = (&inner.entry.key, &outer.entry.key);
+    let (ds, validators) = if outer.is_signed() {
+        let ds = format!(", and a DS record if `{below}` is signed");
+        let validators = ", and those that validate take its names for missing or forged";
+        (ds, validators)
+    } else {
+        (String::new(), "")
+    };
+    format!(
+        "zone `{below}` lies in zone `{above}`, which does not delegate it: give `{above}` NS records for {} (RFC 1034 §4.2.1){ds}. Without them resolvers take `{below}` for a part of `{above}`{validators}",
+        inner.origin
+    )
 }
 
 /// RFC 4035 §5.2: a DS in a signed zone says that the zone below is signed, and its absence that it is not.
@@ -103,6 +123,53 @@ mod tests {
         let delegated = above("lab: { NS: ns1.lab }, ns1.lab: { A: 192.0.2.53 }", "");
         check(&[&delegated, &lab("")], None);
         check(&[&lab("")], None);
+    }
+
+    fn yaml(zones: &str) -> String {
+        format!(
+            "regions: {{ eu-west-1: {{ addresses: [192.0.2.1] }} }}\n\
+             services: {{ api: {{ hosts: [api.example.net] }} }}\n\
+             zones: {{ {zones} }}\n"
+        )
+    }
+
+    /// The warnings of these zones that are of what lies in what.
+    fn warnings(zones: &str) -> Vec<String> {
+        let loaded = load_text("edge.yaml", &yaml(zones), &|_| None);
+        let loaded = loaded.unwrap_or_else(|problems| panic!("{problems}"));
+        let told = loaded.warnings.into_iter().map(|warning| warning.message);
+        told.filter(|message| message.contains("` lies ")).collect()
+    }
+
+    #[test]
+    fn what_validators_make_of_it_is_told_where_the_zone_above_is_signed() {
+        let unsigned = warnings(&format!("{}, {}", above("", ""), lab("")));
+        let signed = warnings(&format!("{}, {}", above("", SIGNED), lab("")));
+        for words in ["and a DS record if", "those that validate"] {
+            assert!(!unsigned[0].contains(words), "{unsigned:?}");
+            assert!(signed[0].contains(words), "{signed:?}");
+        }
+    }
+
+    #[test]
+    fn a_zone_below_a_dname_of_the_zone_above_is_warned_of() {
+        let deep = format!("a.lab.example.com: {{ {NS} }}");
+        for (records, place) in [
+            ("lab: { DNAME: example.net. }", "lab.example.com."),
+            ("'@': { DNAME: example.net. }", "example.com."),
+        ] {
+            let told = warnings(&format!("{}, {deep}", above(records, "")));
+            let expected = format!("lies below {place}, of which zone `example.com` has a DNAME");
+            assert!(told.len() == 1 && told[0].contains(&expected), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn these_warnings_are_bounded() {
+        let inner = (0..1_001).map(|number| format!(", z{number}.example.com: {{ {NS} }}"));
+        let told = warnings(&format!("{}{}", above("", ""), inner.collect::<String>()));
+        assert_eq!(told.len(), 1_000);
+        assert!(told[999].ends_with("(and 1 more)"), "{}", told[999]);
     }
 
     #[test]
