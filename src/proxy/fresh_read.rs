@@ -87,7 +87,8 @@ impl Outbound<'_> {
                 let mark = ask_any_mark(best, forwarded.region);
                 Ok(forwarded.marked(mark))
             }
-            Err(_) => self.forward_fresh(store, ranked, false, None).await,
+            // Boxed: it is rare, and its future many times as large.
+            Err(_) => Box::pin(self.forward_fresh(store, ranked, false, None)).await,
         }
     }
 
