@@ -84,6 +84,15 @@ fn drains_and_forced_states_work_with_the_token_and_are_refused_without() {
 }
 
 #[test]
+fn who_drains_hears_that_it_cannot_be_saved() {
+    let near = Origin::start("near");
+    let edge = edge(&near, "node: { state_dir: state }");
+    // As a full disk would, this keeps the state from being written, for root too.
+    std::fs::create_dir(edge.folder.path().join("state/state.json.new")).unwrap();
+    play(&["unsaved", &format!("http://{}", edge.address("admin"))]);
+}
+
+#[test]
 fn a_dry_run_is_told_in_numbers_and_who_leaves_or_comes_back_little_by_little_in_shares() {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
     let edge = Edge::start(&format!(

@@ -410,7 +410,12 @@ fn a_drain_that_cannot_be_saved_is_done_and_it_is_told_until_it_can() {
     // As a full disk would, this keeps the state from being written, for root too.
     let in_the_way = ground.folder.path().join("state/state.json.new");
     std::fs::create_dir(&in_the_way).unwrap();
-    assert_eq!(edge.command(&["drain", "near"]).0, Some(0));
+    let (code, warned) = edge.command(&["drain", "near"]);
+    assert_eq!(code, Some(0));
+    assert!(
+        warned.contains("warning: it is in force, and would not outlive a restart: state_dir"),
+        "{warned}"
+    );
     assert_eq!(edge.steered("193.0.6.0/24"), "192.0.2.2");
     let told = || edge.command(&["events"]).1;
     let said = told();

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::json;
 
 use super::state::AdminState;
-use super::writes::{Asked, Refused, bad, drain_refused, service_of, shutting_down, text};
+use super::writes::{Asked, Refused, bad, concluded, service_of, shutting_down, text};
 use crate::clock;
 use crate::control::ForcedState;
 use crate::steering::Forced;
@@ -40,11 +39,8 @@ pub(super) async fn put(
         "until": forced.until_ms.map(clock::rfc3339),
         "reason": forced.reason,
     });
-    let concluded = state.control.force(forced, asked.force).await;
-    match concluded.map_err(shutting_down)? {
-        Ok(()) => Ok(Json(answer).into_response()),
-        Err(refused) => Ok(drain_refused(&refused)),
-    }
+    let outcome = state.control.force(forced, asked.force).await;
+    Ok(concluded(answer, outcome.map_err(shutting_down)?))
 }
 
 /// `DELETE /api/v1/forced/REGION`.
@@ -53,12 +49,7 @@ pub(super) async fn delete(
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
-    let undone = state
-        .control
-        .unforce(region.clone(), service_of(query))
-        .await;
-    match undone.map_err(shutting_down)? {
-        Ok(()) => Ok(Json(json!({ "region": region })).into_response()),
-        Err(refused) => Ok(drain_refused(&refused)),
-    }
+    let answer = json!({ "region": region });
+    let outcome = state.control.unforce(region, service_of(query)).await;
+    Ok(concluded(answer, outcome.map_err(shutting_down)?))
 }

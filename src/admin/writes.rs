@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::foresee::{foresee, is_dry};
 use super::state::AdminState;
 use crate::clock;
-use crate::control::{Drain, DrainRefused};
+use crate::control::{Changed, Drain, DrainRefused};
 use crate::ids::ServiceId;
 use crate::units::parse_duration;
 
@@ -146,14 +146,20 @@ pub(super) async fn drain(
         "over_ms": drain.over_ms,
         "reason": drain.reason,
     });
-    match state
-        .control
-        .drain(drain, asked.force)
-        .await
-        .map_err(shutting_down)?
-    {
-        Ok(()) => Ok(Json(answer).into_response()),
-        Err(refused) => Ok(drain_refused(&refused)),
+    let outcome = state.control.drain(drain, asked.force).await;
+    Ok(concluded(answer, outcome.map_err(shutting_down)?))
+}
+
+/// The answer to a change that an operator asked for, with why it would not outlive a restart.
+pub(super) fn concluded(mut answer: Value, outcome: Result<Changed, DrainRefused>) -> Response {
+    match outcome {
+        Ok(Changed { unsaved }) => {
+            if let Some(answer) = answer.as_object_mut() {
+                answer.insert("unsaved".to_owned(), unsaved.into());
+            }
+            Json(answer).into_response()
+        }
+        Err(refused) => drain_refused(&refused),
     }
 }
 
@@ -196,18 +202,12 @@ pub(super) async fn undrain(
     Path(region): Path<String>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Result<Response, Refused> {
-    let undone = state
-        .control
-        .undrain(region.clone(), service_of(query))
-        .await
-        .map_err(shutting_down)?;
-    match undone {
-        Ok(()) => Ok(Json(json!({ "region": region })).into_response()),
-        Err(refused) => Ok(drain_refused(&refused)),
-    }
+    let answer = json!({ "region": region });
+    let outcome = state.control.undrain(region, service_of(query)).await;
+    Ok(concluded(answer, outcome.map_err(shutting_down)?))
 }
 
-pub(super) fn drain_refused(refused: &DrainRefused) -> Response {
+fn drain_refused(refused: &DrainRefused) -> Response {
     match refused {
         DrainRefused::UnknownRegion(_)
         | DrainRefused::UnknownService(_)

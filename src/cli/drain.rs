@@ -61,6 +61,7 @@ impl Drain {
         } else {
             say!("{}", said::drain(&answer));
         }
+        said::warn_if_unsaved(&answer);
         Ok(())
     }
 }

@@ -65,6 +65,7 @@ impl Force {
         } else {
             say!("{}", said::forced(&answer));
         }
+        said::warn_if_unsaved(&answer);
         Ok(())
     }
 }

@@ -90,6 +90,13 @@ pub(super) fn detail(origin: &Value) -> String {
     }
 }
 
+/// Warns whoever changed something that it would not outlive a restart of the edge.
+pub(super) fn warn_if_unsaved(answer: &Value) {
+    if let Some(why) = answer["unsaved"].as_str() {
+        eprintln!("warning: it is in force, and would not outlive a restart: {why}");
+    }
+}
+
 /// A drain, as its answer and the status have it.
 pub(super) fn drain(drain: &Value) -> String {
     let over = match drain["over_ms"].as_u64() {

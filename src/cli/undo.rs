@@ -4,7 +4,7 @@ use clap::Args;
 use reqwest::Method;
 
 use super::client::{fetch_json, segment};
-use super::{Done, Running, runtime};
+use super::{Done, Running, runtime, said};
 
 /// What is taken back.
 #[derive(Debug, Args)]
@@ -35,6 +35,7 @@ impl Undo {
         } else {
             say!("region {} {undone}", self.region);
         }
+        said::warn_if_unsaved(&answer);
         Ok(())
     }
 }

@@ -32,7 +32,7 @@ pub use retired::Replaced;
 #[cfg(test)]
 pub(crate) use store::{Now as StoreNow, remember, restore};
 pub use store::{Store, StoreError};
-pub use task::{Adoption, Closed, Control, Inbox, Memory, Probers, Publish};
+pub use task::{Adoption, Changed, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use world::{
     EjectedStatus, Folded, Judged, LastProbe, TargetProbes, TargetStatus, Witnessed, World,
     WorldStatus,

@@ -531,6 +531,19 @@ def tells_an_outage(page):
     expect(outage).to_be_hidden()
 
 
+def unsaved(admin):
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect_state(page, "near", "healthy")
+        lost = "It would not outlive a restart of the edge: state_dir"
+        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is drained. {lost}")
+        accessible(page, "a drain that is not saved")
+        press(page, "near", "Force").get_by_role("button", name="Force").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is forced down. {lost}")
+        page.get_by_role("button", name="Undo the drain of near").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
+
+
 def dry_run(admin, dns, http, folder):
     with browser() as chromium, opened(chromium, admin) as page:
         for region in ["near", "far"]:
@@ -593,7 +606,8 @@ def looks_ahead_at_a_guard(page, admin):
     dialog = press(page, "near", "Drain")
     dialog.get_by_role("button", name="What would happen?").click()
     expect(dialog.locator(".alarm")).to_have_text("A guard would refuse the drain of near.")
-    expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1")
+    expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1. "
+        "Whoever moves goes to regions that are unhealthy, drained or leaving.")
     dialog.get_by_role("button", name="Drain").click()
     expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
     dialog.get_by_role("button", name="Cancel").click()
@@ -628,6 +642,8 @@ match sys.argv[1:]:
         lab(admin, program, control, dns, https, pathlib.Path(folder))
     case ["token", admin, right]:
         token(admin, right)
+    case ["unsaved", admin]:
+        unsaved(admin)
     case ["dry-run", admin, dns, http, folder]:
         dry_run(admin, dns, http, pathlib.Path(folder))
     case ["reload", admin, file]:

@@ -44,7 +44,8 @@ export async function attempt(dialog, work) {
   }
 }
 
-/** Says beside the table what was done. */
-export function tell(text) {
-  $("drain-message").textContent = text;
+/** Says beside the table what was done, and whether the edge could not save it. */
+export function tell(text, { unsaved } = {}) {
+  const lost = unsaved && make("strong", { class: "alarm" }, ` It would not outlive a restart of the edge: ${unsaved}`);
+  $("drain-message").replaceChildren(text, ...(lost ? [lost] : []));
 }

@@ -21,7 +21,7 @@ async function preview(region, wanted) {
 }
 
 async function drain(region, wanted) {
-  await change("PUT", path(region), wanted);
+  const changed = await change("PUT", path(region), wanted);
   dialog().close();
-  tell(wanted.over ? `${region} is drained over ${wanted.over}.` : `${region} is drained.`);
+  tell(wanted.over ? `${region} is drained over ${wanted.over}.` : `${region} is drained.`, changed);
 }

@@ -13,7 +13,7 @@ export function start(whenChanged) {
 export const ask = (region) => open(dialog(), region);
 
 async function force(region, wanted) {
-  await change("PUT", `api/v1/forced/${encodeURIComponent(region)}`, wanted);
+  const changed = await change("PUT", `api/v1/forced/${encodeURIComponent(region)}`, wanted);
   dialog().close();
-  tell(`${region} is forced ${wanted.state}.`);
+  tell(`${region} is forced ${wanted.state}.`, changed);
 }

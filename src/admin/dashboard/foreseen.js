@@ -23,9 +23,11 @@ function ofService(told, seconds) {
   const head = COLUMNS.map((name) => make("th", { scope: "col" }, name));
   const table = make("table", {}, make("caption", {}, `What would move of ${service}`),
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows, all));
+  const failsOpen = !left.length && clients.to.some(({ region }) => region !== null);
   return make("section", { "aria-label": `What would happen to ${service}` },
     make("p", { class: refused ? "why" : "" }, `${service} would be left with ${left.join(", ") || "no region"}: ` +
-      `${refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.`),
+      `${refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
+      (failsOpen ? " Whoever moves goes to regions that are unhealthy, drained or leaving." : "")),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `What would move of ${service}` }, table),
     make("p", { class: "faint" }, `Addresses: shares of ${clients.of}. Answers and requests: of the last ${seconds} s; whereto is an estimate.`));
 }

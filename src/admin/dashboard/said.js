@@ -40,8 +40,7 @@ async function remove({ kind, region, service }) {
   const query = service ? `?${new URLSearchParams({ service })}` : "";
   const [at, done] = kind === "drain" ? ["drains", `${region} is back.`] : ["forced", `${region} is left to its probes again.`];
   try {
-    await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`);
-    tell(done);
+    tell(done, await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`));
   } catch (error) {
     tell(`The ${kind} of ${region} is not undone: ${error.message}`);
   }

@@ -1,6 +1,6 @@
 //! What the writer does when it is asked.
 
-use super::handle::{Change, Command};
+use super::handle::{Change, Changed, Command};
 use super::{Adoption, Writer, look_every, now};
 use crate::clock;
 use crate::control::bequest::bequeath;
@@ -66,7 +66,7 @@ impl Writer {
         generation
     }
 
-    fn change(&mut self, change: Change) -> Result<(), DrainRefused> {
+    fn change(&mut self, change: Change) -> Result<Changed, DrainRefused> {
         if self.is_bequeathed {
             return Err(DrainRefused::HandedOver);
         }
@@ -82,6 +82,8 @@ impl Writer {
         self.publish();
         self.unsaved = true;
         self.save();
-        Ok(())
+        Ok(Changed {
+            unsaved: self.save_failure.clone(),
+        })
     }
 }

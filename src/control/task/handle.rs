@@ -22,6 +22,13 @@ pub struct Inbox(pub(super) mpsc::Receiver<Command>);
 #[error("the edge is shutting down")]
 pub struct Closed;
 
+/// A change that is in force.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// Why it would not outlive a restart, though `state_dir` says that it should.
+    pub unsaved: Option<String>,
+}
+
 /// A handle to the one writer.
 #[derive(Clone, Debug)]
 pub struct Control {
@@ -53,7 +60,7 @@ impl Control {
         &self,
         drain: Drain,
         force: bool,
-    ) -> Result<Result<(), DrainRefused>, Closed> {
+    ) -> Result<Result<Changed, DrainRefused>, Closed> {
         self.ask(|reply| Command::Change(Change::Drain(drain, force), reply))
             .await
     }
@@ -63,7 +70,7 @@ impl Control {
         &self,
         region: String,
         service: Option<String>,
-    ) -> Result<Result<(), DrainRefused>, Closed> {
+    ) -> Result<Result<Changed, DrainRefused>, Closed> {
         self.ask(|reply| Command::Change(Change::Undrain(region, service), reply))
             .await
     }
@@ -73,7 +80,7 @@ impl Control {
         &self,
         forced: ForcedState,
         anyway: bool,
-    ) -> Result<Result<(), DrainRefused>, Closed> {
+    ) -> Result<Result<Changed, DrainRefused>, Closed> {
         self.ask(|reply| Command::Change(Change::Force(forced, anyway), reply))
             .await
     }
@@ -83,7 +90,7 @@ impl Control {
         &self,
         region: String,
         service: Option<String>,
-    ) -> Result<Result<(), DrainRefused>, Closed> {
+    ) -> Result<Result<Changed, DrainRefused>, Closed> {
         self.ask(|reply| Command::Change(Change::Unforce(region, service), reply))
             .await
     }
@@ -165,7 +172,7 @@ impl Control {
 /// What the writer is asked for.
 pub(super) enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
-    Change(Change, oneshot::Sender<Result<(), DrainRefused>>),
+    Change(Change, oneshot::Sender<Result<Changed, DrainRefused>>),
     Status(oneshot::Sender<WorldStatus>),
     Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),

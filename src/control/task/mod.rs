@@ -35,7 +35,7 @@ use crate::steering::Snapshot;
 use checks::RunningCheck;
 use handle::Command;
 
-pub use handle::{Closed, Control, Inbox};
+pub use handle::{Changed, Closed, Control, Inbox};
 #[cfg(test)]
 pub(super) use publishing::says_the_same;
 
@@ -116,7 +116,7 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
-            is_failing_to_save: false,
+            save_failure: None,
             save_from: Instant::now(),
             is_bequeathed: false,
         };
@@ -144,7 +144,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
-    is_failing_to_save: bool,
+    /// Why what is known could not be saved when that was last tried.
+    save_failure: Option<String>,
     /// When a change that is no operator's may be saved.
     save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use super::{Writer, now};
 use crate::clock;
 use crate::control::events::{Event, Kind};
-use crate::control::store::{StoreError, remember};
+use crate::control::store::remember;
 use crate::steering::{Edge, Snapshot};
 
 /// A round trip is published anew when it moved by this many ms and this share.
@@ -49,24 +49,27 @@ impl Writer {
             }
             Err(error) => {
                 self.unsaved = true;
-                self.tell_of_saving(Some(&error));
+                self.tell_of_saving(Some(error.to_string()));
             }
         }
     }
 
     /// Tells once that drains and the rest would not outlive the process, and once that they would again.
-    fn tell_of_saving(&mut self, error: Option<&StoreError>) {
-        if std::mem::replace(&mut self.is_failing_to_save, error.is_some()) == error.is_some() {
+    fn tell_of_saving(&mut self, failure: Option<String>) {
+        let was_failing = self.save_failure.is_some();
+        self.save_failure = failure;
+        let is_failing = self.save_failure.is_some();
+        if was_failing == is_failing {
             return;
         }
-        let message = match error {
+        let message = match &self.save_failure {
             Some(error) => format!(
                 "drains, forced states and health would not outlive a restart: {error}; it is tried again every second"
             ),
             None => "drains, forced states and health are saved again".to_owned(),
         };
         let event = Event::new(Kind::State, clock::unix_ms(), message);
-        self.record([event.warning_if(error.is_some())]);
+        self.record([event.warning_if(is_failing)]);
     }
 }
 

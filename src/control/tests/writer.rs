@@ -15,7 +15,7 @@ use super::scene::{drain, member, plan, told};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{
-    Adoption, Closed, Control, Drain, DrainRefused, Event, Kind, Memory, Probers, Publish,
+    Adoption, Changed, Closed, Control, Drain, DrainRefused, Event, Kind, Memory, Probers, Publish,
     Replaced, Store,
 };
 use crate::geo::ClientMap;
@@ -285,11 +285,11 @@ async fn a_drain_is_in_force_when_its_caller_hears_of_it() {
     let ground = Ground::new();
     let running = Running::start(&ground.plan("30s"), None);
     let outcome = running.control.drain(now_drain("down"), false).await;
-    assert_eq!(outcome, Ok(Ok(())));
+    assert_eq!(outcome, Ok(Ok(Changed::default())));
     let admin = |running: &Running| member(&running.snapshot(), "api", "down").admin;
     assert_eq!(admin(&running), Admin::Drained);
     let undone = running.control.undrain("down".into(), None).await;
-    assert_eq!(undone, Ok(Ok(())));
+    assert_eq!(undone, Ok(Ok(Changed::default())));
     assert_eq!(admin(&running), Admin::Enabled);
     assert_eq!(
         told(&running.events(Kind::Drain)),
@@ -316,7 +316,7 @@ async fn a_refused_drain_says_what_would_be_left_and_changes_nothing() {
         Admin::Enabled
     );
     let forced = running.control.drain(now_drain("up"), true).await;
-    assert_eq!(forced, Ok(Ok(())));
+    assert_eq!(forced, Ok(Ok(Changed::default())));
     assert_eq!(
         member(&running.snapshot(), "api", "up").admin,
         Admin::Drained
@@ -415,7 +415,7 @@ async fn a_drain_outlives_a_crash_right_after_its_caller_heard_of_it() {
     let folder = tempfile::tempdir().unwrap();
     let running = Running::start(&ground.plan("30s"), Some(folder.path()));
     let outcome = running.control.drain(now_drain("up"), true).await;
-    assert_eq!(outcome, Ok(Ok(())));
+    assert_eq!(outcome, Ok(Ok(Changed::default())));
     // What a process that died now would leave, read by one that starts.
     let after = Running::start(&ground.plan("30s"), Some(folder.path()));
     let admin = member(&after.snapshot(), "api", "up").admin;
