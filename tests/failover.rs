@@ -10,13 +10,17 @@ mod support;
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, raw_origin, read_head, wait_until, wire};
+use support::{
+    Answer, Edge, Origin, Process, free_address, raw_origin, read_head, run, wait_until, wire,
+};
 
 const HOST: &str = "www.example.com";
 
@@ -253,8 +257,8 @@ fn forgetful() -> (String, Arc<AtomicU32>) {
     (format!("http://{address}"), asked)
 }
 
-/// The same over HTTP/2.
-fn forgetful_h2() -> (String, Arc<AtomicU32>) {
+/// The same over HTTP/2, with last words.
+fn forgetful_h2(last_words: &'static [u8]) -> (String, Arc<AtomicU32>) {
     /// HEADERS of stream 1 that end it: `:status: 204`.
     const NO_CONTENT: [u8; 10] = [0, 0, 1, 1, 5, 0, 0, 0, 1, 0x89];
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -264,12 +268,14 @@ fn forgetful_h2() -> (String, Arc<AtomicU32>) {
     let serve = move |stream| {
         let mut stream = BufReader::new(stream);
         begin_h2(&mut stream)?;
-        for reply in [Some(NO_CONTENT), None] {
+        for reply in [&NO_CONTENT, last_words] {
             while frame(&mut stream)?.0 != HEADERS {}
             counted.fetch_add(1, Ordering::SeqCst);
-            reply.map(|reply| stream.get_mut().write_all(&reply));
+            stream.get_mut().write_all(reply).ok()?;
         }
-        Some(())
+        stream.get_mut().shutdown(Shutdown::Write).ok()?;
+        // Were anything left unread, a reset could overtake what was said.
+        stream.read_to_end(&mut Vec::new()).ok()
     };
     std::thread::spawn(move || {
         for stream in listener.incoming().map_while(Result::ok) {
@@ -283,13 +289,13 @@ fn forgetful_h2() -> (String, Arc<AtomicU32>) {
 /// The statuses of two requests, one after the other on one connection.
 fn in_turn(edge: &Edge, arguments: &[&str]) -> String {
     let address = edge.address("https");
-    let mut curl = std::process::Command::new("curl");
+    let mut curl = Command::new("curl");
     curl.args(["-sk", "--resolve"])
         .arg(format!("{HOST}:{}:{}", address.port(), address.ip()))
         .args(["-o", "/dev/null", "-w", "%{http_code} "])
         .args(arguments)
         .arg(format!("https://{HOST}:{}/[1-2]", address.port()));
-    String::from_utf8(support::run(&mut curl).stdout).unwrap()
+    String::from_utf8(run(&mut curl).stdout).unwrap()
 }
 
 #[test]
@@ -303,7 +309,7 @@ fn what_a_kept_connection_s_end_has_cost_is_sent_again_to_its_origin_if_it_may_b
         ("idempotent", &["-X", "POST"], "204 502 ", 2),
         ("none", &[], "204 502 ", 2),
     ] {
-        for (near, asked) in [forgetful(), forgetful_h2()] {
+        for (near, asked) in [forgetful(), forgetful_h2(&[])] {
             let retries = format!("retries: {{ methods: {methods}, attempts: 0 }}");
             let edge = edge(&near, &far, &retries);
             let said = in_turn(&edge, arguments);
@@ -312,6 +318,63 @@ fn what_a_kept_connection_s_end_has_cost_is_sent_again_to_its_origin_if_it_may_b
             assert!(far.seen().is_empty());
         }
     }
+}
+
+#[test]
+fn a_write_stays_with_an_origin_that_renews_a_kept_connection() {
+    let far = Origin::start("far");
+    for arguments in [&["-X", "POST"][..], &["-d", "x=1"]] {
+        let (near, asked) = forgetful_h2(GOAWAY_1);
+        let edge = edge(&near, &far, "retries: { methods: none, attempts: 0 }");
+        assert_eq!(in_turn(&edge, arguments), "204 204 ");
+        assert_eq!(asked.load(Ordering::SeqCst), 3);
+        assert!(far.seen().is_empty());
+    }
+}
+
+/// nginx, which takes twenty requests on a connection.
+fn renewing_nginx(folder: &Path) -> (Process, SocketAddr) {
+    let at = free_address();
+    let file = folder.join("nginx.conf");
+    let text = format!(
+        "daemon off; master_process off; pid {0}/pid; error_log stderr;
+events {{}}
+http {{
+  access_log off;
+  client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;
+  keepalive_requests 20;
+  server {{ listen {at} http2; location / {{ return 200 near; }} }}
+}}
+",
+        folder.to_str().unwrap()
+    );
+    std::fs::write(&file, text).unwrap();
+    let mut nginx = Command::new("/usr/sbin/nginx");
+    let nginx = Process::start(nginx.args(["-p", "/tmp", "-e", "stderr", "-c"]).arg(&file));
+    assert!(
+        wait_until(|| TcpStream::connect(at).is_ok()),
+        "{}",
+        nginx.said()
+    );
+    (nginx, at)
+}
+
+#[test]
+fn no_write_leaves_an_nginx_that_renews_its_connections_under_load() {
+    let (folder, far) = (tempfile::tempdir().unwrap(), Origin::start("far"));
+    let (_nginx, at) = renewing_nginx(folder.path());
+    let edge = edge(&format!("h2c://{at}"), &far, "");
+    let body = folder.path().join("body");
+    std::fs::write(&body, "x=1").unwrap();
+    let https = edge.address("https");
+    let load = run(Command::new("h2load")
+        .args(["-n", "3000", "-c", "4", "-m", "10", "-d"])
+        .arg(body)
+        .arg(format!("--connect-to={https}"))
+        .arg(format!("https://{HOST}/")));
+    let said = String::from_utf8_lossy(&load.stdout).into_owned();
+    assert!(said.contains("status codes: 3000 2xx"), "{said}");
+    assert_eq!(far.seen().len(), 0);
 }
 
 /// Both regions with answers of their own.
@@ -433,7 +496,7 @@ fn only_what_is_safe_and_slow_is_hedged_and_a_failed_hedge_costs_nothing() {
 
 /// The statuses of so many requests at once on one connection.
 fn at_once(address: SocketAddr, count: usize) -> Vec<String> {
-    let mut curl = std::process::Command::new("curl");
+    let mut curl = Command::new("curl");
     curl.args([
         "-sk",
         "--http2",

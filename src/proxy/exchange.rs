@@ -23,8 +23,8 @@ use super::problem::Problem;
 use super::websocket::{as_connect, as_switch, is_asked_for};
 use crate::config::plan::OriginScheme;
 
-/// Kept connections that may turn out closed before a new one is opened.
-const MOST_STALE: usize = 3;
+/// Kept connections that may turn out closed, or end, before a new one is opened.
+pub(super) const MOST_STALE: usize = 3;
 
 /// What an exchange came to.
 pub(super) enum Exchanged {
@@ -34,6 +34,8 @@ pub(super) enum Exchanged {
     Unsent(Problem, Body),
     /// The origin says that it has not looked at the request.
     Refused(Problem),
+    /// It ends a connection that was kept, and has not looked at the request.
+    Left(Problem),
     /// Something of it was sent, and no answer came.
     Lost(Problem),
 }
@@ -160,7 +162,9 @@ async fn once_more(
     };
     let sent = send(sender, lease, endpoint, parts, body, patience).await;
     match sent.unwrap_or_else(Exchanged::from) {
-        Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) => Exchanged::Lost(problem),
+        Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) | Exchanged::Left(problem) => {
+            Exchanged::Lost(problem)
+        }
         exchanged @ (Exchanged::Answered(..) | Exchanged::Lost(_)) => exchanged,
     }
 }
@@ -269,6 +273,9 @@ async fn send_http2(
             }
             Err(why) => Ok(Exchanged::Lost(malformed(endpoint, why))),
         },
+        Ok(Err(http2::Unanswered::Broken(error))) if lease.reused && is_above_last(&error) => Ok(
+            Exchanged::Left(Problem::Unreachable(format!("{}: {error}", endpoint.url))),
+        ),
         Ok(Err(why)) => failed(endpoint, why),
         Err(limit) => Ok(out_of_patience(endpoint, limit)),
     }
@@ -321,11 +328,15 @@ fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
     Problem::MalformedAnswer(format!("{}: {why}", endpoint.url))
 }
 
-/// Nothing of the request was processed: REFUSED_STREAM, or its stream is above the last one that a GOAWAY names
-/// (RFC 9113 §8.7, §6.8). Streams below that get no error of the GOAWAY's.
+/// Nothing of the request was processed (RFC 9113 §8.7).
 fn was_refused(error: &h2::Error) -> bool {
     let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    error.is_remote() && (is_refused || error.is_go_away())
+    is_above_last(error) || error.is_remote() && is_refused
+}
+
+/// Its stream is above the last one that a GOAWAY names (RFC 9113 §6.8): streams below that get no error of the GOAWAY's.
+fn is_above_last(error: &h2::Error) -> bool {
+    error.is_remote() && error.is_go_away()
 }
 
 /// The authority that the client asked for.

@@ -19,7 +19,7 @@ use super::connect::Wanted;
 use super::connection::Connection;
 use super::consistency::{MERIDIAN_REQUIRE, Store};
 use super::context::{Counted, Live, Worker};
-use super::exchange::{Exchanged, Outgoing, Patience, exchange};
+use super::exchange::{Exchanged, MOST_STALE, Outgoing, Patience, exchange};
 use super::interim::Interim;
 use super::onward::Try;
 use super::pool::{Endpoint, Lease};
@@ -106,6 +106,8 @@ pub(super) struct Forwarded {
 pub(super) enum Missed {
     /// Nothing was sent: the next origin may be tried.
     Next(Problem),
+    /// The origin ends the connection and has not looked at it: it may be asked on another.
+    Anew(Problem),
     /// The origin has not looked at it: another region may be asked.
     Elsewhere(Problem),
     /// Something was sent, and may be sent again to another region, within attempts and budget.
@@ -184,7 +186,7 @@ impl<'a> Outbound<'a> {
     ) -> Result<Box<Forwarded>, Missed> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
         for origin in self.origins(region) {
-            match self.try_origin(region, origin, require).await {
+            match self.try_connections(region, origin, require).await {
                 Err(Missed::Next(problem)) => last = Missed::Next(problem),
                 done => return done,
             }
@@ -285,6 +287,23 @@ impl<'a> Outbound<'a> {
         repeat.filter(|repeat| repeat.stands_still(store.applied))
     }
 
+    /// Tries an origin, and again while it ends the connections that were kept to it: it renews them, and that is no
+    /// reason to leave its region.
+    async fn try_connections(
+        &mut self,
+        region: RegionId,
+        origin: OriginId,
+        require: Option<&http::HeaderValue>,
+    ) -> Result<Box<Forwarded>, Missed> {
+        let mut ended = 0;
+        loop {
+            match self.try_origin(region, origin, require).await {
+                Err(Missed::Anew(_)) if ended < MOST_STALE => ended += 1,
+                done => return done,
+            }
+        }
+    }
+
     async fn try_origin(
         &mut self,
         region: RegionId,
@@ -340,7 +359,11 @@ impl<'a> Outbound<'a> {
             }
             Exchanged::Refused(problem) => {
                 self.sent_to = sent_before;
-                Err(self.after_refusal(problem, copy, back).await)
+                Err(self.after_refusal(Try::Refused, problem, copy, back).await)
+            }
+            Exchanged::Left(problem) => {
+                self.sent_to = sent_before;
+                Err(self.after_refusal(Try::Left, problem, copy, back).await)
             }
             Exchanged::Lost(problem) => Err(self.after_loss(problem, copy)),
         }

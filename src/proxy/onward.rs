@@ -12,6 +12,8 @@ pub(crate) enum Try {
     Unsent,
     /// The origin says that it has not looked at it (RFC 9113 §8.7).
     Refused,
+    /// The same, because the connection ends on which it was sent.
+    Left,
     /// Something was sent, and nobody knows what became of it.
     Lost,
 }
@@ -21,6 +23,8 @@ pub(crate) enum Try {
 pub(crate) enum Onward {
     /// To the next origin.
     Next,
+    /// To the same origin on another connection.
+    Anew,
     /// To the next region, since it counts as never sent.
     Elsewhere,
     /// To the next region, within attempts and budget.
@@ -34,9 +38,10 @@ impl Try {
     pub(crate) fn onward(self, is_covered: bool, is_whole: bool) -> Onward {
         match (self, is_covered, is_whole) {
             (Self::Unsent, _, _) => Onward::Next,
+            (Self::Left, _, true) => Onward::Anew,
             (Self::Refused, _, true) => Onward::Elsewhere,
             (Self::Lost, true, true) => Onward::Again,
-            (Self::Refused | Self::Lost, _, _) => Onward::Stop,
+            (Self::Left | Self::Refused | Self::Lost, _, _) => Onward::Stop,
         }
     }
 }
@@ -73,6 +78,7 @@ mod tests {
             let is_again = onward(Try::Lost) == Onward::Again;
             assert_eq!(is_again, is_covered && is_whole);
             assert_eq!(onward(Try::Refused) == Onward::Elsewhere, is_whole);
+            assert_eq!(onward(Try::Left) == Onward::Anew, is_whole);
         }
     }
 

@@ -42,6 +42,7 @@ impl Missed {
     pub(super) fn by(onward: Onward, problem: Problem) -> Self {
         match onward {
             Onward::Next => Self::Next(problem),
+            Onward::Anew => Self::Anew(problem),
             Onward::Elsewhere => Self::Elsewhere(problem),
             Onward::Again => Self::Again(problem),
             Onward::Stop => Self::Stop(problem),
@@ -52,6 +53,7 @@ impl Missed {
     pub(super) fn into_problem(self) -> Problem {
         match self {
             Self::Next(problem)
+            | Self::Anew(problem)
             | Self::Elsewhere(problem)
             | Self::Again(problem)
             | Self::Stop(problem) => problem,
@@ -63,7 +65,9 @@ impl Outbound<'_> {
     /// Whether a try that came to nothing leads to the next region: then what is to be said if that fails too.
     pub(super) async fn move_on(&mut self, missed: Missed) -> Result<Problem, Problem> {
         match missed {
-            Missed::Next(problem) | Missed::Elsewhere(problem) => Ok(problem),
+            Missed::Next(problem) | Missed::Anew(problem) | Missed::Elsewhere(problem) => {
+                Ok(problem)
+            }
             Missed::Stop(problem) => Err(problem),
             Missed::Again(problem) if self.take_retry() => {
                 self.back_off().await;
@@ -121,9 +125,10 @@ impl Outbound<'_> {
         }
     }
 
-    /// The origin says that it has not looked at the request: it may go elsewhere if its body is still there.
+    /// The origin has not looked at the request: it may be sent again if its body is still there.
     pub(super) async fn after_refusal(
         &mut self,
+        tried: Try,
         problem: Problem,
         copy: Option<Body>,
         back: Option<Back>,
@@ -134,7 +139,7 @@ impl Outbound<'_> {
             (None, None) => None,
         };
         Missed::by(
-            Try::Refused.onward(self.is_covered(), self.body.is_some()),
+            tried.onward(self.is_covered(), self.body.is_some()),
             problem,
         )
     }

@@ -67,7 +67,7 @@ impl Witness {
             }
             Exchanged::Unsent(problem, _) | Exchanged::Lost(problem) => self.note_problem(problem),
             // It is well enough to say that others should do it.
-            Exchanged::Refused(_) => {}
+            Exchanged::Refused(_) | Exchanged::Left(_) => {}
         }
     }
 

@@ -288,6 +288,7 @@ impl Tried {
             Exchanged::Answered(response, _) => self.answered(response.status()),
             Exchanged::Unsent(problem, _)
             | Exchanged::Refused(problem)
+            | Exchanged::Left(problem)
             | Exchanged::Lost(problem) => self.failed(problem),
         }
     }

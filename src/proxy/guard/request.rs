@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::header::HOST;
+use http::uri::PathAndQuery;
 use http::{HeaderMap, Method, Request, Uri};
 
 use super::field::{Framing, Version, is_token, read_head_fields, split_head};
@@ -16,7 +17,7 @@ pub(super) fn read_head(text: &Bytes) -> Result<(Request<()>, Framing), Refusal>
     check_host(version, &headers)?;
     let mut head = Request::new(());
     *head.method_mut() = Method::from_bytes(method).map_err(|_| NO_METHOD)?;
-    *head.uri_mut() = read_target(text.slice_ref(target))?;
+    *head.uri_mut() = read_target(method, text.slice_ref(target))?;
     *head.version_mut() = version.into();
     *head.headers_mut() = headers;
     Ok((head, framing))
@@ -33,6 +34,7 @@ fn check_host(version: Version, headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+const NO_URI: Refusal = Refusal::Malformed("the target is no URI");
 const NO_METHOD: Refusal = Refusal::Malformed("the method is no token");
 
 /// `METHOD target HTTP/1.1`.
@@ -56,11 +58,26 @@ fn read_request_line(text: &[u8]) -> Result<(&[u8], &[u8], Version), Refusal> {
 }
 
 /// RFC 3986: what is left to tell is whether its characters are those of a URI, and that it is not too long.
-fn read_target(target: Bytes) -> Result<Uri, Refusal> {
+fn read_target(method: &[u8], target: Bytes) -> Result<Uri, Refusal> {
     if target.len() > LONGEST_TARGET {
         return Err(Refusal::TargetTooLong);
     }
-    Uri::from_maybe_shared(target).map_err(|_| Refusal::Malformed("the target is no URI"))
+    let names_no_path = method == b"OPTIONS" && is_authority_alone(&target);
+    let uri = Uri::from_maybe_shared(target).map_err(|_| NO_URI)?;
+    if !names_no_path {
+        return Ok(uri);
+    }
+    // RFC 9112 §3.2.4: what the last proxy makes of it.
+    let mut parts = uri.into_parts();
+    parts.path_and_query = Some(PathAndQuery::from_static("*"));
+    Uri::from_parts(parts).map_err(|_| NO_URI)
+}
+
+/// Whether a target in absolute form has neither a path nor a query.
+fn is_authority_alone(target: &[u8]) -> bool {
+    // An authority has a byte at least, so that it begins no later than this, whatever the scheme.
+    let mut rest = target.iter().skip(b"https://".len());
+    authority(target).is_ok() && !rest.any(|byte| matches!(byte, b'/' | b'?'))
 }
 
 /// RFC 9112 §3.2: a path, a URI, or `*` for OPTIONS.
@@ -179,6 +196,22 @@ mod tests {
             (
                 "OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\n",
                 "OPTIONS * HTTP/1.1\nhost: a\n".to_owned(),
+            ),
+            (
+                "OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS http://a* HTTP/1.1\nhost: a\n".to_owned(),
+            ),
+            (
+                "OPTIONS http://a?a HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS http://a/?a HTTP/1.1\nhost: a\n".to_owned(),
+            ),
+            (
+                "OPTIONS http://a/a HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS http://a/a HTTP/1.1\nhost: a\n".to_owned(),
+            ),
+            (
+                "OPTIONS http://a/ HTTP/1.1\r\nHost: a\r\n\r\n",
+                "OPTIONS http://a/ HTTP/1.1\nhost: a\n".to_owned(),
             ),
         ] {
             check_says(text, &expected);

@@ -316,7 +316,7 @@ impl Run {
         request.waiting = None;
         request.is_sent &= tried != Try::Unsent;
         let goes_on = match onward {
-            Onward::Next | Onward::Elsewhere => true,
+            Onward::Next | Onward::Anew | Onward::Elsewhere => true,
             Onward::Again => request.retries_left > 0,
             Onward::Stop => false,
         };
