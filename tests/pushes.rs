@@ -11,7 +11,7 @@ mod support;
 use axum::body::Body;
 use axum::response::Response;
 use serde_json::{Value, json};
-use support::{Answer, Edge, Origin, two_regions};
+use support::{Answer, Edge, Origin, two_regions, wait_until};
 
 const HOST: &str = "api.example.com";
 
@@ -165,4 +165,21 @@ fn after_a_restart_a_late_push_is_known_as_late() {
         world.check(json!("7:2"), "5", became);
         world.check(json!("7:4"), "5", "taken");
     }
+}
+
+#[test]
+fn what_was_pushed_outlives_a_crash() {
+    let mut world = world("state_dir: state");
+    world.check(json!("7:3"), "4", "taken");
+    let state = world.edge.folder.path().join("state/state.json");
+    let is_saved = || std::fs::read_to_string(&state).is_ok_and(|text| text.contains("\"far=4\""));
+    assert!(
+        wait_until(is_saved),
+        "{:?}",
+        std::fs::read_to_string(&state)
+    );
+    world.edge.process.signal("KILL");
+    world.edge.process.wait();
+    world.edge = Edge::start_in(world.edge.folder, &world.yaml);
+    world.check(json!("7:2"), "5", "late");
 }

@@ -152,6 +152,30 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
 }
 
 #[test]
+fn a_dns_listener_that_was_taken_away_comes_back_at_once() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "192.0.2.1", ""));
+    let dns = edge.address("dns");
+    let with = yaml(&origin.url(), "192.0.2.1", "")
+        .replace("dns: ['127.0.0.1:0']", &format!("dns: ['{dns}']"));
+    let without = with.replace(&format!("dns: ['{dns}'], "), "");
+    let reload = |yaml: &str| {
+        edge.write(yaml);
+        edge.admin("POST", "/api/v1/reload", "")
+    };
+    for _ in 0..5 {
+        for yaml in [&without, &with] {
+            let (status, told) = reload(yaml);
+            assert_eq!(status, 200, "{told}");
+        }
+        assert_eq!(
+            support::ask("kdig", dns, "www.example.com A +short").trim(),
+            "192.0.2.1"
+        );
+    }
+}
+
+#[test]
 fn a_symlink_swap_is_seen_and_a_hangup_obeyed() {
     let origin = Origin::start("o");
     let folder = tempfile::tempdir().unwrap();

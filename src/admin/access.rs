@@ -217,8 +217,9 @@ impl Asked<'_> {
                 )
             });
         }
-        find(&admin.tokens, given, TokenDigest::eq).ok_or_else(|| {
-            attempts.failed(self.from, now_ms);
+        let given = TokenDigest::of(given);
+        find(&admin.tokens, &given, TokenDigest::eq).ok_or_else(|| {
+            attempts.failed(self.from, given, now_ms);
             denied(
                 StatusCode::UNAUTHORIZED,
                 "the bearer token is not the right one",
@@ -239,15 +240,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
     scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
 }
 
-/// The token of this text. Every digest is compared, whichever was the one, so that nothing leaks which it was.
+/// The token of this digest. Every digest is compared, whichever was the one, so that nothing leaks which it was.
 fn find<'a>(
     tokens: &'a [AdminToken],
-    given: &str,
+    given: &TokenDigest,
     is_same: impl Fn(&TokenDigest, &TokenDigest) -> bool,
 ) -> Option<&'a AdminToken> {
-    let given = TokenDigest::of(given);
     tokens.iter().fold(None, |found, token| {
-        if is_same(&given, &token.digest) {
+        if is_same(given, &token.digest) {
             Some(token)
         } else {
             found

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use super::caller::Caller;
 use super::denied::Denied;
+use super::parameters::Parameters;
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
@@ -68,7 +69,9 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
         .any(|begins| path.starts_with(begins));
     let is_dry = *method == Method::PUT
         && path.starts_with("/api/v1/drains/")
-        && super::foresee::is_dry(uri) == Ok(true);
+        && Parameters::of(uri, &["dry_run"])
+            .and_then(Parameters::is_dry)
+            .is_ok_and(|is_dry| is_dry);
     is_change && is_act && !is_dry
 }
 

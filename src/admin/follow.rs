@@ -131,7 +131,7 @@ mod tests {
 
     #[tokio::test]
     async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
-        let log = EventLog::default();
+        let log = EventLog::new(1);
         let come = || Some(follow(&log, 0, None, PLACES.try_acquire().ok()?));
         let mut following: Vec<Response> = (0..4_096).map(|_| come().unwrap()).collect();
         assert!(come().is_none());

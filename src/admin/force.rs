@@ -3,12 +3,14 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
+use axum::http::Uri;
 use axum::response::Response;
 use serde_json::json;
 
+use super::parameters::Parameters;
 use super::state::AdminState;
-use super::writes::{Asked, Refused, bad, concluded, service_of, shutting_down, text};
+use super::writes::{Asked, Refused, bad, concluded, shutting_down, text};
 use crate::clock;
 use crate::control::ForcedState;
 use crate::steering::Forced;
@@ -17,8 +19,10 @@ use crate::steering::Forced;
 pub(super) async fn put(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
+    uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
+    Parameters::of(&uri, &[])?;
     let asked = Asked::read(&body, "state")?;
     let forced = ForcedState {
         region: region.into(),
@@ -40,16 +44,18 @@ pub(super) async fn put(
         "reason": forced.reason,
     });
     let outcome = state.control.force(forced, asked.force).await;
-    Ok(concluded(answer, outcome.map_err(shutting_down)?))
+    Ok(concluded(outcome.map_err(shutting_down)?, |_| answer))
 }
 
 /// `DELETE /api/v1/forced/REGION`.
 pub(super) async fn delete(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
+    uri: Uri,
+    body: Bytes,
 ) -> Result<Response, Refused> {
+    let service = Parameters::service_undone(&uri, &body)?;
     let answer = json!({ "region": region });
-    let outcome = state.control.unforce(region, service_of(query)).await;
-    Ok(concluded(answer, outcome.map_err(shutting_down)?))
+    let outcome = state.control.unforce(region, service).await;
+    Ok(concluded(outcome.map_err(shutting_down)?, |_| answer))
 }

@@ -3,39 +3,25 @@
 //! Decides nothing: the same snapshot is asked twice, as it is and as it would be once the drain is over and
 //! done with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::Query;
-use axum::http::Uri;
 use serde_json::{Value, json};
 
 use super::minute::{ByRegion, Served};
 use crate::config::plan::Access;
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Admin, Ask, Snapshot, Spread, Vantage, chances};
-
-/// Whether the query of a drain asks for a dry run; an error for anything that it does not know, since who
-/// asks for a look ahead must not get a drain.
-pub(super) fn is_dry(uri: &Uri) -> Result<bool, String> {
-    let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
-    let Query(query) = query.map_err(|error| error.to_string())?;
-    query
-        .iter()
-        .try_fold(false, |_, (key, value)| match (&**key, &**value) {
-            ("dry_run", "true") => Ok(true),
-            ("dry_run", "false") => Ok(false),
-            ("dry_run", _) => Err("`dry_run` must be true or false".to_owned()),
-            (key, _) => Err(format!("unknown parameter `{key}`: expected dry_run")),
-        })
-}
+use crate::steering::{Admin, Ask, Percent, Snapshot, Spread, Vantage, chances};
 
 /// Who goes from where to where: shares of the clients that count, by IPv4 and by IPv6 addresses.
 #[derive(Debug, Default, PartialEq)]
 struct Moves {
-    /// All that the region has.
-    has: [f64; 2],
+    /// Those whom the region would lose.
+    moved: [f64; 2],
+    /// Those whom it would keep, drained as it is: no other is able to take them.
+    stays: [f64; 2],
     /// By where they would go; without a region: nowhere.
     to: BTreeMap<Option<RegionId>, [f64; 2]>,
     /// Where all clients would be, whoever has them now.
@@ -116,12 +102,13 @@ fn of_service(
         "left": left,
         "clients": {
             "of": counted(before, id).1,
-            "ipv4_percent": percent(dns.has[0]),
-            "ipv6_percent": percent(dns.has[1]),
+            "ipv4_percent": percent(dns.moved[0]),
+            "ipv6_percent": percent(dns.moved[1]),
             "to": dns.told(&name, percent),
+            "stays": { "ipv4_percent": percent(dns.stays[0]), "ipv6_percent": percent(dns.stays[1]) },
         },
-        "dns": { "answers": all.dns_answers, "move": served.dns_answers, "to": dns.shared(&name, served.dns_answers) },
-        "http": { "requests": all.http_requests, "move": served.http_requests, "to": http.shared(&name, served.http_requests) },
+        "dns": dns.of_traffic(region, served.dns_answers, &name, ("answers", all.dns_answers)),
+        "http": http.of_traffic(region, served.http_requests, &name, ("requests", all.http_requests)),
     })
 }
 
@@ -173,16 +160,30 @@ fn moves(
     moves
 }
 
-/// Who is told apart while regions leave or come back little by little, and the share of clients that each is.
+/// Who is told apart while regions leave or come back little by little, and the share of clients that each is: those
+/// between two shares go alike.
 fn spreads(snapshot: &Snapshot, id: ServiceId) -> Vec<(Spread, f64)> {
-    match snapshot.services.of(id).is_shared_out() {
-        true => Spread::all().map(|spread| (spread, 0.01)).collect(),
-        false => vec![(Spread::default(), 1.0)],
-    }
+    let members = snapshot.services.of(id).members.iter();
+    let shares = members.filter_map(|member| match member.admin {
+        Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => Some(share),
+        Admin::Enabled | Admin::Draining | Admin::Drained => None,
+    });
+    let bounds: BTreeSet<Percent> = shares.chain([Percent::NONE, Percent::ALL]).collect();
+    let from = bounds.iter().zip(bounds.iter().skip(1));
+    from.filter_map(|(from, to)| {
+        let share = f64::from(to.get() - from.get()) / 100.0;
+        Some((Spread::at(*from)?, share))
+    })
+    .collect()
 }
 
 fn add([a, b]: [f64; 2], [more_a, more_b]: [f64; 2], weight: f64) -> [f64; 2] {
     [a + more_a * weight, b + more_b * weight]
+}
+
+/// The nearest whole number; 0 for what is none above it.
+fn count(number: f64) -> u64 {
+    Duration::try_from_secs_f64(number.round()).map_or(0, |whole| whole.as_secs())
 }
 
 /// With one decimal.
@@ -204,16 +205,16 @@ impl Moves {
         let has = chances(before, ask);
         let has = has.iter().find(|(first, _)| *first == region);
         let has = has.map_or(0.0, |(_, chance)| chance * of_clients);
-        self.has = add(self.has, part, has);
         let next = chances(after, ask);
         let nowhere = next.is_empty().then_some((None, 1.0));
-        let next = next
-            .into_iter()
-            .map(|(to, chance)| (Some(to).filter(|to| *to != region), chance));
+        let next = next.into_iter().map(|(to, chance)| (Some(to), chance));
         for (to, chance) in next.chain(nowhere) {
             let all = self.all.entry(to).or_default();
             *all = add(*all, part, chance * of_clients);
-            if has > 0.0 {
+            if to == Some(region) {
+                self.stays = add(self.stays, part, chance * has);
+            } else if has > 0.0 {
+                self.moved = add(self.moved, part, chance * has);
                 let to = self.to.entry(to).or_default();
                 *to = add(*to, part, chance * has);
             }
@@ -228,22 +229,31 @@ impl Moves {
         each.collect()
     }
 
-    /// Where so many would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
+    /// Where so many of a region would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
     /// where each of them came. Those whom the rules alone send elsewhere were there for a session, a token or a
     /// write, and go where everybody goes.
-    fn shared(&self, name: &impl Fn(RegionId) -> String, number: u64) -> Vec<Value> {
-        let to = if self.to.is_empty() {
-            &self.all
-        } else {
-            &self.to
-        };
-        let all: f64 = to.values().map(|[v4, _]| v4).sum();
-        let number = f64::from(u32::try_from(number).unwrap_or(u32::MAX));
-        let each = to.iter().filter(|_| all > 0.0 && number > 0.0);
-        let each = each.map(|(to, [v4, _])| {
-            json!({ "region": to.map(name), "estimate": (number * v4 / all).round() })
-        });
-        each.collect()
+    fn of_traffic(
+        &self,
+        region: RegionId,
+        served: u64,
+        name: &impl Fn(RegionId) -> String,
+        (what, all): (&str, u64),
+    ) -> Value {
+        let mut to = self.to.clone();
+        to.insert(Some(region), self.stays);
+        let is_known = to.values().any(|[v4, _]| *v4 > 0.0);
+        let to = if is_known { &to } else { &self.all };
+        let whole: f64 = to.values().map(|[v4, _]| v4).sum();
+        let number = f64::from(u32::try_from(served).unwrap_or(u32::MAX));
+        let estimate = |v4: f64| count(number * v4 / whole.max(f64::MIN_POSITIVE));
+        let stays = to.get(&Some(region)).map_or(0, |[v4, _]| estimate(*v4));
+        let each = to
+            .iter()
+            .filter(|(to, [v4, _])| **to != Some(region) && *v4 > 0.0 && number > 0.0);
+        let each: Vec<Value> = each
+            .map(|(to, [v4, _])| json!({ "region": to.map(name), "estimate": estimate(*v4) }))
+            .collect();
+        json!({ what: all, "move": served.saturating_sub(stays), "to": each })
     }
 }
 
@@ -251,7 +261,7 @@ impl Moves {
 mod tests {
     use super::*;
     use crate::config::load_text;
-    use crate::control::World;
+    use crate::control::{Drain, World};
 
     /// What leaves `region` of a service with these weights, in percent, and where to.
     fn leaving(weights: &str, region: &str) -> (f64, Vec<(String, f64)>) {
@@ -275,7 +285,63 @@ services:
             .to
             .iter()
             .map(|(to, [v4, _])| (name(to), percent(*v4)));
-        (percent(moves.has[0]), to.collect())
+        (percent(moves.moved[0]), to.collect())
+    }
+
+    #[test]
+    fn who_is_told_apart_by_shares_are_all_clients_and_no_more_than_there_are_shares() {
+        let yaml = "
+regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] }, c: { addresses: [192.0.2.3] } }
+services: { www: { hosts: [www.example.com] } }
+";
+        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+        let service = plan.service("www").unwrap();
+        let mut world = World::new(plan, Arc::default());
+        let told = |world: &mut World, now_ms| {
+            let told = spreads(&world.snapshot(now_ms).0, service);
+            told.iter()
+                .map(|(_, share)| (share * 100.0).round())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(told(&mut world, 0), [100.0]);
+        for (region, over_ms) in [("a", 100_000), ("b", 50_000), ("c", 0)] {
+            let drain = Drain {
+                region: region.into(),
+                service: None,
+                since_ms: 0,
+                until_ms: None,
+                over_ms,
+                reason: None,
+            };
+            world.drain(drain, true).unwrap();
+        }
+        assert_eq!(told(&mut world, 25_000), [50.0, 25.0, 25.0]);
+        assert_eq!(told(&mut world, 60_000), [40.0, 60.0]);
+    }
+
+    #[test]
+    fn whom_no_other_region_can_take_stays_and_does_not_move() {
+        let yaml = "
+regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] } }
+services: { www: { hosts: [www.example.com], regions: [a] } }
+";
+        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+        let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
+        let before = World::new(plan, Arc::default()).snapshot(0).0;
+        let served = Served {
+            http_requests: 7,
+            dns_answers: 5,
+        };
+        let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
+        let told = foresee(&before, region, &[service], &(1_000, traffic));
+        let told = &told["services"][0];
+        let (clients, left) = (&told["clients"], &told["left"]);
+        assert_eq!(*left, json!([]));
+        assert_eq!(clients["ipv4_percent"], 0.0, "{told}");
+        assert_eq!(clients["stays"]["ipv4_percent"], 100.0, "{told}");
+        assert_eq!(clients["to"], json!([]));
+        assert_eq!(told["dns"], json!({ "answers": 5, "move": 0, "to": [] }));
+        assert_eq!(told["http"]["move"], 0);
     }
 
     #[track_caller]

@@ -24,6 +24,7 @@ mod metrics;
 mod minute;
 mod page;
 mod pages;
+mod parameters;
 mod positions;
 mod probes;
 mod recent;

@@ -41,12 +41,16 @@ pub(super) async fn probes(
 
 fn unknown(state: &AdminState, region: &str, service: Option<&str>) -> Option<String> {
     let plan = &state.snapshot().plan;
-    if plan.region(region).is_none() {
+    let Some(id) = plan.region(region) else {
         return Some(format!("there is no region `{region}`"));
-    }
+    };
     let service = service?;
-    let is_known = plan.services.values().any(|known| *known.name == *service);
-    (!is_known).then(|| format!("there is no service `{service}`"))
+    let mut named = plan
+        .services
+        .values()
+        .filter(|known| *known.name == *service);
+    let is_known = named.any(|known| known.regions.iter().any(|member| member.region == id));
+    (!is_known).then(|| format!("there is no service `{service}` that uses this region"))
 }
 
 fn target(target: &TargetProbes) -> Value {

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
-use super::foresee::{foresee, is_dry};
+use super::foresee::foresee;
+use super::parameters::Parameters;
 use super::state::AdminState;
 use crate::clock;
 use crate::control::{Changed, Drain, DrainRefused};
@@ -67,6 +69,16 @@ fn length(object: &Value, key: &str) -> Result<Option<u64>, Refused> {
     Ok(Some(u64::try_from(length.as_millis()).unwrap_or(u64::MAX)))
 }
 
+/// For how long; not for none.
+fn lasts_ms(body: &Value) -> Result<Option<u64>, Refused> {
+    match length(body, "for")? {
+        Some(0) => Err(bad(
+            "`for` must be longer than 0s, or absent: until it is undone",
+        )),
+        lasts_ms => Ok(lasts_ms),
+    }
+}
+
 /// The longest reason, in characters: it is told to all who watch, kept, and logged.
 const LONGEST_REASON: usize = 500;
 
@@ -75,12 +87,18 @@ fn reason(object: &Value) -> Result<Option<String>, Refused> {
     let Some(given) = text(object, "reason")? else {
         return Ok(None);
     };
-    if given.chars().count() > LONGEST_REASON || given.chars().any(char::is_control) {
+    if given.chars().count() > LONGEST_REASON || given.chars().any(is_unfit) {
         return Err(bad(format!(
-            "`reason` must be a line of at most {LONGEST_REASON} characters without control characters"
+            "`reason` must be a line of at most {LONGEST_REASON} characters without control characters or changes of direction"
         )));
     }
     Ok(Some(given.to_owned()))
+}
+
+/// What a terminal or a page would act on instead of showing it; the second are the embeddings, overrides and isolates of
+/// Unicode's bidirectional algorithm (UAX #9 §2), by which a line reads otherwise than it is.
+fn is_unfit(character: char) -> bool {
+    character.is_control() || matches!(character, '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// What the calls that drain or force a region have in common.
@@ -103,7 +121,7 @@ impl Asked {
         Ok(Self {
             service: text(&body, "service")?.map(Into::into),
             since_ms,
-            until_ms: length(&body, "for")?.map(|lasts_ms| since_ms.saturating_add(lasts_ms)),
+            until_ms: lasts_ms(&body)?.map(|lasts_ms| since_ms.saturating_add(lasts_ms)),
             reason: reason(&body)?,
             force: force(&body)?,
             body,
@@ -136,26 +154,43 @@ pub(super) async fn drain(
         until_ms: asked.until_ms,
         reason: asked.reason,
     };
-    if is_dry(&uri).map_err(bad)? {
-        return dry_run(&state, &drain);
+    let parameters = Parameters::of(&uri, &["dry_run"])?;
+    let ends_before = |until_ms: u64| until_ms.saturating_sub(drain.since_ms) < drain.over_ms;
+    if drain.until_ms.is_some_and(ends_before) {
+        return Err(bad(
+            "`for` is shorter than `over`: the drain would end before it is through",
+        ));
     }
-    let answer = json!({
-        "region": &*drain.region,
-        "service": drain.service.as_deref(),
-        "until": drain.until_ms.map(clock::rfc3339),
-        "over_ms": drain.over_ms,
-        "reason": drain.reason,
-    });
+    if parameters.is_dry()? {
+        return dry_run(&state, &drain).await;
+    }
+    let service = drain.service.clone();
     let outcome = state.control.drain(drain, asked.force).await;
-    Ok(concluded(answer, outcome.map_err(shutting_down)?))
+    let outcome = outcome.map_err(shutting_down)?;
+    Ok(concluded(outcome, |changed| {
+        let in_force = changed.drains.iter().find(|drain| drain.service == service);
+        in_force.map_or(Value::Null, |drain| {
+            json!({
+                "region": &*drain.region,
+                "service": drain.service.as_deref(),
+                "until": drain.until_ms.map(clock::rfc3339),
+                "over_ms": drain.over_ms,
+                "reason": drain.reason,
+            })
+        })
+    }))
 }
 
 /// The answer to a change that an operator asked for, with why it would not outlive a restart.
-pub(super) fn concluded(mut answer: Value, outcome: Result<Changed, DrainRefused>) -> Response {
+pub(super) fn concluded(
+    outcome: Result<Changed, DrainRefused>,
+    answer: impl FnOnce(&Changed) -> Value,
+) -> Response {
     match outcome {
-        Ok(Changed { unsaved }) => {
+        Ok(changed) => {
+            let mut answer = answer(&changed);
             if let Some(answer) = answer.as_object_mut() {
-                answer.insert("unsaved".to_owned(), unsaved.into());
+                answer.insert("unsaved".to_owned(), changed.unsaved.into());
             }
             Json(answer).into_response()
         }
@@ -163,8 +198,11 @@ pub(super) fn concluded(mut answer: Value, outcome: Result<Changed, DrainRefused
     }
 }
 
+/// One dry run at a time: of many regions and services it takes a core for a while.
+static LOOKING_AHEAD: Semaphore = Semaphore::const_new(1);
+
 /// What a drain would do, from the facts now in force.
-fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
+async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;
     let not_found = |refused: DrainRefused| error(StatusCode::NOT_FOUND, refused.to_string());
@@ -186,33 +224,35 @@ fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
     if let (Some(name), true) = (&drain.service, services.is_empty()) {
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
-    let foreseen = foresee(&snapshot, region, &services, &state.served_of_late());
-    Ok(Json(foreseen).into_response())
-}
-
-/// The service that a query names.
-pub(super) fn service_of(query: Vec<(String, String)>) -> Option<String> {
-    let mut named = query.into_iter().filter(|(key, _)| key == "service");
-    named.next().map(|(_, value)| value)
+    let served = state.served_of_late();
+    let _turn = LOOKING_AHEAD.acquire().await.map_err(shutting_down)?;
+    // Beside the runtime, which probes and answers meanwhile.
+    let foreseeing = move || foresee(&snapshot, region, &services, &served);
+    let foreseen = tokio::task::spawn_blocking(foreseeing).await;
+    Ok(Json(foreseen.map_err(shutting_down)?).into_response())
 }
 
 /// `DELETE /api/v1/drains/REGION`.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
     Path(region): Path<String>,
-    Query(query): Query<Vec<(String, String)>>,
+    uri: Uri,
+    body: Bytes,
 ) -> Result<Response, Refused> {
-    let answer = json!({ "region": region });
-    let outcome = state.control.undrain(region, service_of(query)).await;
-    Ok(concluded(answer, outcome.map_err(shutting_down)?))
+    let service = Parameters::service_undone(&uri, &body)?;
+    let outcome = state.control.undrain(region.clone(), service).await;
+    Ok(concluded(outcome.map_err(shutting_down)?, |changed| {
+        let drains = changed.drains.iter();
+        let left: Vec<Option<&str>> = drains.map(|drain| drain.service.as_deref()).collect();
+        json!({ "region": region, "still_drained": left })
+    }))
 }
 
 fn drain_refused(refused: &DrainRefused) -> Response {
     match refused {
         DrainRefused::UnknownRegion(_)
         | DrainRefused::UnknownService(_)
-        | DrainRefused::NotDrained(_)
-        | DrainRefused::NotForced(_) => {
+        | DrainRefused::Nothing { .. } => {
             error(StatusCode::NOT_FOUND, refused.to_string()).into_response()
         }
         DrainRefused::HandedOver => {

@@ -41,6 +41,13 @@ fn of_service(service: &Value, seconds: u64) -> String {
             place(to)
         ));
     }
+    let stays = &clients["stays"];
+    if stays["ipv4_percent"] != 0.0 || stays["ipv6_percent"] != 0.0 {
+        out.push_str(&format!(
+            "    stay {} % of IPv4, {} % of IPv6: no other region is able to take them\n",
+            stays["ipv4_percent"], stays["ipv6_percent"]
+        ));
+    }
     for (face, what) in [("dns", "answers"), ("http", "requests")] {
         let (moved, all) = (&service[face]["move"], &service[face][what]);
         let to = list(&service[face]["to"]).iter();

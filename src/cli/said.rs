@@ -49,9 +49,17 @@ pub(super) fn why(status: &Value, rule: &str, region: &str, service: &str) -> Op
     let concerns = |said: &&Value| {
         said["region"] == region && (said["service"].is_null() || said["service"] == service)
     };
+    // What is said of the service itself counts before what is said of all.
+    let find = |key: &str| {
+        let all = || list(&status[key]).iter().filter(concerns);
+        all()
+            .find(|said| !said["service"].is_null())
+            .or_else(|| all().next())
+            .cloned()
+    };
     match rule {
-        "forced" => list(&status["forced"]).iter().find(concerns).map(forced),
-        "drain" => list(&status["drains"]).iter().find(concerns).map(drain),
+        "forced" => find("forced").as_ref().map(forced),
+        "drain" => find("drains").as_ref().map(drain),
         "health" => failing(status, region, service),
         _ => None,
     }
@@ -88,6 +96,23 @@ pub(super) fn detail(origin: &Value) -> String {
     } else {
         text(&last["detail"]).to_owned()
     }
+}
+
+/// What was taken back, and what was not.
+pub(super) fn undone(answer: &Value, service: Option<&str>, undone: &str) -> String {
+    let of = service.map_or(String::new(), |service| format!(" for service {service}"));
+    let left = list(&answer["still_drained"]).iter();
+    let left: Vec<String> = left
+        .map(|service| match service.as_str() {
+            Some(service) => format!("service {service}"),
+            None => "all services".to_owned(),
+        })
+        .collect();
+    let left = match left.as_slice() {
+        [] => String::new(),
+        left => format!("; it is still drained for {}", left.join(" and ")),
+    };
+    format!("region {} {undone}{of}{left}", text(&answer["region"]))
 }
 
 /// Warns whoever changed something that it would not outlive a restart of the edge.

@@ -26,14 +26,14 @@ impl Undo {
     pub(super) fn run(self, what: &str, undone: &str) -> Done {
         let client = self.running.client()?;
         let path = format!("/api/v1/{what}/{}", segment(&self.region));
-        let query = self.service.map(|service| ("service", service));
+        let query = self.service.as_ref().map(|service| ("service", service));
         let request = client.request(Method::DELETE, &path);
         let request = request.query(query.as_slice());
         let answer = runtime()?.block_on(fetch_json(request))?;
         if self.json {
             say!("{answer:#}");
         } else {
-            say!("region {} {undone}", self.region);
+            say!("{}", said::undone(&answer, self.service.as_deref(), undone));
         }
         said::warn_if_unsaved(&answer);
         Ok(())

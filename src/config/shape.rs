@@ -276,21 +276,37 @@ pub(super) fn schema(shape: &Shape) -> Json {
             };
             json!({ "type": types, "examples": [kind.example] })
         }
-        Shape::Word(words) => json!({ "enum": words }),
-        Shape::List(item) => json!({ "type": ["array", "null"], "items": schema(item) }),
+        Shape::Word(words) => {
+            json!({ "anyOf": [{ "enum": words }, variable(), { "type": "null" }] })
+        }
+        Shape::List(item) => json!({ "type": ["array", "null"], "items": never_null(item) }),
         Shape::Map(fields) => map_schema(fields),
         Shape::Named(item) => {
-            json!({ "type": ["object", "null"], "additionalProperties": schema(item) })
+            json!({ "type": ["object", "null"], "additionalProperties": never_null(item) })
         }
         Shape::WordOrMap(words, fields) => {
-            json!({ "anyOf": [{ "enum": words }, map_schema(fields)] })
+            json!({ "anyOf": [{ "enum": words }, variable(), map_schema(fields)] })
         }
         Shape::Point => json!({
-            "type": "array", "items": { "type": "number" }, "minItems": 2, "maxItems": 2,
+            "type": ["array", "null"], "items": { "anyOf": [{ "type": "number" }, variable()] }, "minItems": 2, "maxItems": 2,
             "description": "latitude, longitude in degrees",
         }),
         Shape::Records => records_schema(),
     }
+}
+
+/// A text that a variable of the environment becomes, or a part of it.
+fn variable() -> Json {
+    json!({ "type": "string", "pattern": "\\$\\{" })
+}
+
+/// What stands in a list or behind a name of its own: null is nothing there.
+fn never_null(shape: &Shape) -> Json {
+    let mut schema = schema(shape);
+    if let Json::Object(schema) = &mut schema {
+        schema.insert("not".to_owned(), json!({ "type": "null" }));
+    }
+    schema
 }
 
 fn map_schema(fields: &[Field]) -> Json {
@@ -327,7 +343,10 @@ fn records_schema() -> Json {
         .map(|mnemonic| (mnemonic.to_owned(), rdata.clone()))
         .collect();
     let mut properties = types;
-    properties.insert("ttl".to_owned(), json!({ "type": ["string", "number"] }));
+    properties.insert(
+        "ttl".to_owned(),
+        json!({ "type": ["string", "number", "null"] }),
+    );
     properties.insert("service".to_owned(), json!({ "type": "string" }));
     json!({
         "type": ["object", "null"],

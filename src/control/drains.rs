@@ -27,6 +27,10 @@ pub struct Drain {
 }
 
 impl Drain {
+    fn is_of(&self, region: &str, service: Option<&str>) -> bool {
+        *self.region == *region && self.service.as_deref() == service
+    }
+
     fn is_over(&self, now_ms: u64) -> bool {
         self.until_ms.is_some_and(|until| until <= now_ms)
     }
@@ -93,11 +97,33 @@ pub enum DrainRefused {
     #[error("another process is taking over from this one: try again in a moment")]
     HandedOver,
     /// There is nothing to undo.
-    #[error("region `{0}` is not drained")]
-    NotDrained(String),
-    /// There is nothing to undo.
-    #[error("region `{0}` is not forced")]
-    NotForced(String),
+    #[error("region `{region}` is not {what}{}{}", for_whom(service.as_deref()), but(others))]
+    Nothing {
+        /// The region.
+        region: String,
+        /// `drained` or `forced`.
+        what: &'static str,
+        /// For which service; none: for all.
+        service: Option<String>,
+        /// For whom it is.
+        others: Vec<Option<Arc<str>>>,
+    },
+}
+
+fn for_whom(service: Option<&str>) -> String {
+    service.map_or(String::new(), |service| format!(" for service `{service}`"))
+}
+
+fn but(others: &[Option<Arc<str>>]) -> String {
+    if others.is_empty() {
+        return String::new();
+    }
+    let name = |service: &Option<Arc<str>>| match service {
+        Some(service) => format!("service `{service}`"),
+        None => "all services".to_owned(),
+    };
+    let names: Vec<String> = others.iter().map(name).collect();
+    format!(": it is for {}, which is undone apart", names.join(" and "))
 }
 
 /// All drains in force.
@@ -113,19 +139,29 @@ impl Drains {
     }
 
     /// Adds a drain, or replaces the one of the same region and service. A drain that goes on keeps
-    /// its beginning: sessions are not given more time by asking again.
+    /// its beginning, and is never slower for being asked for again: nobody who has left comes back, and sessions are not
+    /// given more time.
     pub fn put(&mut self, mut drain: Drain) {
         let old = self.take(&drain.region, drain.service.as_deref());
         if let Some(old) = old.filter(|old| !old.is_over(drain.since_ms)) {
             drain.since_ms = old.since_ms;
+            drain.over_ms = drain.over_ms.min(old.over_ms);
         }
         self.drains.push(drain);
     }
 
+    /// The one of a region and a service.
+    pub fn of(&self, region: &str, service: Option<&str>) -> Option<&Drain> {
+        let mut drains = self.drains.iter();
+        drains.find(|drain| drain.is_of(region, service))
+    }
+
     /// Ends a drain.
     pub fn take(&mut self, region: &str, service: Option<&str>) -> Option<Drain> {
-        let same = |drain: &Drain| *drain.region == *region && drain.service.as_deref() == service;
-        let at = self.drains.iter().position(same)?;
+        let at = self
+            .drains
+            .iter()
+            .position(|drain| drain.is_of(region, service))?;
         Some(self.drains.remove(at))
     }
 

@@ -57,7 +57,7 @@ pub enum Gravity {
 /// Something that happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// Counts from 1 since the process began.
+    /// Greater than that of every event before, of earlier processes too: it begins with the time in milliseconds since 1970.
     pub id: u64,
     /// Milliseconds since 1970.
     pub at_ms: u64,
@@ -120,24 +120,25 @@ impl Event {
 /// The events of this process.
 #[derive(Debug)]
 pub struct EventLog {
+    first: u64,
     kept: Mutex<VecDeque<Event>>,
     followers: broadcast::Sender<Event>,
 }
 
-impl Default for EventLog {
-    fn default() -> Self {
+impl EventLog {
+    /// Of a process that begins now, in milliseconds since 1970: what its events are numbered from.
+    pub fn new(now_ms: u64) -> Self {
         Self {
+            first: now_ms,
             kept: Mutex::default(),
             followers: broadcast::Sender::new(FOLLOWER_QUEUE),
         }
     }
-}
 
-impl EventLog {
     /// Records an event and tells the followers; numbers it.
     pub fn record(&self, mut event: Event) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        event.id = kept.back().map_or(1, |last| last.id + 1);
+        event.id = kept.back().map_or(self.first, |last| last.id + 1);
         event.log();
         if kept.len() == KEPT {
             kept.pop_front();
@@ -151,7 +152,7 @@ impl EventLog {
     /// The events after `since` that are still kept, and those to come.
     pub fn follow(&self, since: u64) -> (Vec<Event>, broadcast::Receiver<Event>) {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        // An id from before a restart is ahead of all: whoever has it has seen none of these.
+        // An id is ahead of all where the clock was set back: whoever has it has seen none of these.
         let last = kept.back().map_or(0, |last| last.id);
         let since = if since > last { 0 } else { since };
         let past = kept
@@ -173,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_follower_sees_what_came_after_and_what_comes_next() {
-        let log = EventLog::default();
+        let log = EventLog::new(1);
         log.record(event("one"));
         log.record(event("two"));
         let (past, mut next) = log.follow(1);
@@ -184,8 +185,22 @@ mod tests {
     }
 
     #[test]
+    fn whoever_was_there_before_a_restart_hears_all_that_came_after_it() {
+        let before = EventLog::new(1_000);
+        (0..10).for_each(|_| before.record(event("before")));
+        let (past, _) = before.follow(0);
+        let seen = past.last().unwrap().id;
+        let after = EventLog::new(2_000);
+        (0..20).for_each(|_| after.record(event("after")));
+        assert_eq!(after.follow(seen).0.len(), 20);
+        let set_back = EventLog::new(500);
+        set_back.record(event("after"));
+        assert_eq!(set_back.follow(seen).0.len(), 1);
+    }
+
+    #[test]
     fn the_oldest_event_goes_when_the_log_is_full() {
-        let log = EventLog::default();
+        let log = EventLog::new(1);
         for _ in 0..=KEPT {
             log.record(event("again"));
         }
@@ -195,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_follower_may_be_256_events_behind_and_no_more() {
-        let log = EventLog::default();
+        let log = EventLog::new(1);
         let (_, mut next) = log.follow(0);
         let (_, mut slower) = log.follow(0);
         (0..256).for_each(|_| log.record(event("x")));

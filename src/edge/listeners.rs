@@ -5,10 +5,12 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use rustls::ServerConfig;
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -213,10 +215,16 @@ impl Open {
     }
 }
 
+/// How long the sockets of an address that was closed may still be there: whoever serves them finishes what waits in them
+/// first, DNS a tenth of a second later.
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// The open addresses.
 #[derive(Default)]
 pub(super) struct Listeners {
     open: HashMap<Wanted, Open>,
+    /// Those that were closed of late, and when.
+    closed: Vec<(SocketAddr, Instant)>,
 }
 
 /// Sockets bound for addresses that are not open yet.
@@ -278,7 +286,7 @@ impl Listeners {
         }
     }
 
-    /// Whether an open listener that is no longer wanted stands in the way of an address, be it this edge's or
+    /// Whether a listener that is no longer wanted, or was not of late, stands in the way of an address, be it this edge's or
     /// its predecessor's.
     fn taking(&self, address: SocketAddr, listen: &Listen, inherited: &Inherited) -> Taking {
         let still: Vec<Wanted> = wanted(listen).collect();
@@ -294,7 +302,9 @@ impl Listeners {
             .iter()
             .filter(|(wanted, _)| !still.contains(wanted))
             .map(|(_, open)| open.address);
-        if going.chain(inherited.left()).any(overlaps) {
+        let closing = self.closed.iter().filter(|(_, at)| at.elapsed() < CLOSING);
+        let closing = closing.map(|(address, _)| *address);
+        if going.chain(inherited.left()).chain(closing).any(overlaps) {
             Taking::Over
         } else {
             Taking::New
@@ -327,11 +337,13 @@ impl Listeners {
             self.open.insert(wanted, open);
         }
         let still: Vec<Wanted> = wanted(listen).collect();
+        self.closed.retain(|(_, at)| at.elapsed() < CLOSING);
         self.open.retain(|wanted, open| {
             let kept = still.contains(wanted);
             if !kept {
                 tracing::info!("closing {} {}", wanted.0.as_str(), open.address);
                 open.close();
+                self.closed.push((open.address, Instant::now()));
             }
             kept
         });

@@ -71,6 +71,7 @@ impl Writer {
             return Err(DrainRefused::HandedOver);
         }
         let (world, now_ms) = (&mut self.world, clock::unix_ms());
+        let (region, adds) = change.of();
         // Who was refused, and why, is told by the audit.
         let event = match change {
             Change::Drain(drain, force) => world.drain(drain, force),
@@ -82,8 +83,15 @@ impl Writer {
         self.publish();
         self.unsaved = true;
         self.save();
+        let drains = self.world.drains().iter();
+        let drains = drains.filter(|drain| drain.region == region);
         Ok(Changed {
-            unsaved: self.save_failure.clone(),
+            unsaved: match &self.store {
+                // Without it nothing of before is there to come back.
+                None => adds.then(|| "node.state_dir is not set".to_owned()),
+                Some(_) => self.save_failure.clone(),
+            },
+            drains: drains.cloned().collect(),
         })
     }
 }

@@ -76,6 +76,11 @@ impl Writer {
         }
     }
 
+    /// Answers and pushes tell of positions past the writer.
+    pub(super) fn look_at_positions(&mut self) {
+        self.unsaved |= self.world.position_changes() != self.positions_saved;
+    }
+
     pub(super) fn look_at_lags(&mut self) {
         let lags = self.world.lags(clock::steady_ms());
         publish_lags(&lags);

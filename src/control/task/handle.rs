@@ -25,8 +25,10 @@ pub struct Closed;
 /// A change that is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
-    /// Why it would not outlive a restart, though `state_dir` says that it should.
+    /// Why it would not outlive a restart.
     pub unsaved: Option<String>,
+    /// The drains of the region that are in force now.
+    pub drains: Vec<Drain>,
 }
 
 /// A handle to the one writer.
@@ -40,7 +42,7 @@ impl Control {
     /// A handle to a writer that is yet to start, and what it will read.
     pub fn new() -> (Self, Inbox) {
         let (commands, inbox) = mpsc::channel(QUEUE);
-        let events = Arc::new(EventLog::default());
+        let events = Arc::new(EventLog::new(clock::unix_ms()));
         (Self { commands, events }, Inbox(inbox))
     }
 
@@ -189,6 +191,17 @@ pub(super) enum Change {
     Undrain(String, Option<String>),
     Force(ForcedState, bool),
     Unforce(String, Option<String>),
+}
+
+impl Change {
+    /// The region, and whether there is then something more that is kept over a restart.
+    pub(super) fn of(&self) -> (Arc<str>, bool) {
+        match self {
+            Self::Drain(drain, _) => (drain.region.clone(), true),
+            Self::Force(forced, _) => (forced.region.clone(), true),
+            Self::Undrain(region, _) | Self::Unforce(region, _) => (region.as_str().into(), false),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -117,6 +117,7 @@ impl Control {
             stop,
             unsaved: bequest.is_some(),
             save_failure: None,
+            positions_saved: 0,
             save_from: Instant::now(),
             is_bequeathed: false,
         };
@@ -146,6 +147,8 @@ struct Writer {
     unsaved: bool,
     /// Why what is known could not be saved when that was last tried.
     save_failure: Option<String>,
+    /// How often positions had changed when what is known was last saved.
+    positions_saved: u64,
     /// When a change that is no operator's may be saved.
     save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
@@ -174,6 +177,7 @@ impl Writer {
                 _ = tick.tick() => {
                     self.retired.tick();
                     self.look_at_lags();
+                    self.look_at_positions();
                     self.publish(); // Round trips move without stirring anything.
                     if Instant::now() >= self.save_from {
                         self.save();

@@ -42,6 +42,8 @@ impl Writer {
         if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
             return;
         }
+        // Taken first, so that what changes meanwhile is saved the next time.
+        self.positions_saved = self.world.position_changes();
         match store.save(&remember(&self.world, now())) {
             Ok(wait) => {
                 self.save_from = Instant::now() + wait;

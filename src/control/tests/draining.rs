@@ -1,5 +1,7 @@
 //! Drains: whom they concern, what refuses them, and how they end.
 
+use std::time::Duration;
+
 use super::scene::{
     EU, US_A, US_B, YAML, answers, check_states, drain, failed, fold, passed, see, told, world,
 };
@@ -61,6 +63,39 @@ fn asking_again_gives_sessions_no_more_time() {
         TEN_MINUTES_MS,
         "us=unknown eu=unknown+drained ap=unknown",
     );
+}
+
+#[test]
+fn a_drain_that_is_asked_for_again_brings_nobody_back() {
+    let mut world = world(YAML);
+    let over = |over_ms, since_ms| Drain {
+        over_ms,
+        ..drain("eu", None, since_ms)
+    };
+    let left = |world: &World| {
+        world
+            .drains()
+            .of("eu", None)
+            .unwrap()
+            .leaves(Duration::ZERO, 60_000)
+            .0
+    };
+    for (first, again, share) in [
+        (0, 600_000, 0),
+        (100_000, 600_000, 40),
+        (100_000, 80_000, 25),
+        (100_000, 0, 0),
+    ] {
+        world.drain(over(first, 0), true).unwrap();
+        let event = world.drain(over(again, 60_000), true).unwrap();
+        assert_eq!(
+            left(&world).get(),
+            share,
+            "{first} {again}: {}",
+            event.message
+        );
+        world.undrain("eu", None, 60_000).unwrap();
+    }
 }
 
 #[test]
@@ -245,17 +280,27 @@ fn the_soonest_change_comes_first() {
 fn a_drain_can_be_undone_once_and_only_as_it_was_made() {
     let mut world = world(YAML);
     world.drain(drain("eu", Some("shop"), 0), false).unwrap();
-    let not_drained = || Err(DrainRefused::NotDrained("eu".into()));
-    assert_eq!(world.undrain("eu", None, 1), not_drained());
-    assert_eq!(world.undrain("eu", Some("api"), 1), not_drained());
+    let refused =
+        |world: &mut World, service| world.undrain("eu", service, 1).unwrap_err().to_string();
+    assert_eq!(
+        refused(&mut world, None),
+        "region `eu` is not drained: it is for service `shop`, which is undone apart"
+    );
+    assert_eq!(
+        refused(&mut world, Some("api")),
+        "region `eu` is not drained for service `api`: it is for service `shop`, which is undone apart"
+    );
     let event = world.undrain("eu", Some("shop"), 2).unwrap();
     assert_eq!(event.at_ms, 2);
     assert_eq!(
         told(&[event]),
-        ["drain eu shop: the drain of region eu is undone"]
+        ["drain eu shop: the drain of region eu for service shop is undone"]
     );
     check_states(&mut world, "shop", 2, "us=unknown eu=unknown");
-    assert_eq!(world.undrain("eu", Some("shop"), 3), not_drained());
+    assert_eq!(
+        refused(&mut world, Some("shop")),
+        "region `eu` is not drained for service `shop`"
+    );
     let unknown = Err(DrainRefused::UnknownRegion("mars".into()));
     assert_eq!(world.undrain("mars", None, 3), unknown);
 }
@@ -500,8 +545,6 @@ fn guards_hold_for_forcing_down_too() {
     assert!(matches!(refused, DrainRefused::Guard { .. }), "{refused}");
     world.force(forced("us", Forced::Down, None), true).unwrap();
     world.unforce("us", None, 7).unwrap();
-    assert_eq!(
-        world.unforce("us", None, 8),
-        Err(DrainRefused::NotForced("us".into()))
-    );
+    let refused = world.unforce("us", None, 8).unwrap_err();
+    assert_eq!(refused.to_string(), "region `us` is not forced");
 }

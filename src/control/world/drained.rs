@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::shown::Stale;
 use super::{World, event};
+use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::drains::{Drain, DrainRefused};
 use crate::control::events::{Event, Kind};
@@ -20,29 +21,14 @@ impl World {
                 self.guard(service, region, drain.since_ms)?;
             }
         }
-        let of = drain
-            .service
-            .as_ref()
-            .map_or(String::new(), |s| format!(" for service {s}"));
-        let why = drain
-            .reason
-            .as_ref()
-            .map_or(String::new(), |r| format!(": {r}"));
-        let over = match drain.over_ms {
-            0 => String::new(),
-            ms => format!(" over {}", show_duration(Duration::from_millis(ms))),
-        };
-        let message = format!("region {} is drained{of}{over}{why}", drain.region);
-        let event = event(
-            Kind::Drain,
-            drain.since_ms,
-            Some(&drain.region),
-            drain.service.as_ref(),
-            message,
-        );
+        let (at_ms, region, service) =
+            (drain.since_ms, drain.region.clone(), drain.service.clone());
         self.drains.put(drain);
         self.shown.stale = Stale::All;
-        Ok(event)
+        let drain = self.drains.of(&region, service.as_deref());
+        let message = drain.map_or_else(String::new, is_drained);
+        let service = service.as_ref();
+        Ok(event(Kind::Drain, at_ms, Some(&region), service, message))
     }
 
     pub(super) fn drain_scope(
@@ -98,7 +84,13 @@ impl World {
         // A drain outlives a reload that takes its region away, and can be undone all the same.
         let Some(drain) = self.drains.take(region, service) else {
             self.drain_scope(region, service)?;
-            return Err(DrainRefused::NotDrained(region.to_owned()));
+            let others = self.drains.iter().filter(|drain| *drain.region == *region);
+            return Err(DrainRefused::Nothing {
+                region: region.to_owned(),
+                what: "drained",
+                service: service.map(str::to_owned),
+                others: others.map(|drain| drain.service.clone()).collect(),
+            });
         };
         self.shown.stale = Stale::All;
         self.ramp_after(&drain, now_ms);
@@ -131,7 +123,11 @@ impl World {
     }
 
     fn drain_over(&self, drain: &Drain, now_ms: u64, how: &str) -> Event {
-        let message = format!("the drain of region {} is {how}", drain.region);
+        let message = format!(
+            "the drain of region {}{} is {how}",
+            drain.region,
+            of_service(drain)
+        );
         event(
             Kind::Drain,
             now_ms,
@@ -152,6 +148,25 @@ impl World {
         let forced = self.forced.next_change_ms();
         suspects.chain(drains).chain(ramps).chain(forced).min()
     }
+}
+
+/// A drain in words.
+fn is_drained(drain: &Drain) -> String {
+    let until = drain.until_ms.map(clock::rfc3339);
+    let until = until.map_or(String::new(), |until| format!(" until {until}"));
+    let over = match drain.over_ms {
+        0 => String::new(),
+        ms => format!(" over {}", show_duration(Duration::from_millis(ms))),
+    };
+    let why = drain.reason.as_ref();
+    let why = why.map_or(String::new(), |why| format!(": {why}"));
+    let (region, of) = (&drain.region, of_service(drain));
+    format!("region {region} is drained{of}{over}{until}{why}")
+}
+
+fn of_service(drain: &Drain) -> String {
+    let service = drain.service.as_ref();
+    service.map_or(String::new(), |service| format!(" for service {service}"))
 }
 
 /// What a guard needs of a service.

@@ -41,7 +41,16 @@ impl World {
         // It outlives a reload that takes its region away, and can be undone all the same.
         let Some(forced) = self.forced.take(region, service) else {
             self.drain_scope(region, service)?;
-            return Err(DrainRefused::NotForced(region.to_owned()));
+            let others = self
+                .forced
+                .iter()
+                .filter(|forced| *forced.region == *region);
+            return Err(DrainRefused::Nothing {
+                region: region.to_owned(),
+                what: "forced",
+                service: service.map(str::to_owned),
+                others: others.map(|forced| forced.service.clone()).collect(),
+            });
         };
         self.shown.stale = Stale::All;
         Ok(forced_event(

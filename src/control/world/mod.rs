@@ -250,6 +250,12 @@ impl World {
         self.positions.get(domain)
     }
 
+    /// How often what is known of positions has changed, in all domains.
+    pub(in crate::control) fn position_changes(&self) -> u64 {
+        let changes = self.positions.values().map(|applied| applied.changes());
+        changes.fold(0, u64::wrapping_add)
+    }
+
     /// The drains in force.
     pub fn drains(&self) -> &Drains {
         &self.drains

@@ -1,0 +1,126 @@
+//! What stands behind the `?` of a call that changes something.
+
+use axum::body::Bytes;
+use axum::extract::Query;
+use axum::http::Uri;
+
+use super::writes::{Refused, bad};
+
+/// The parameters of a call that changes something. One that it does not know is refused, and one that is given twice: who
+/// asks for less than that must not get it.
+pub(super) struct Parameters(Vec<(String, String)>);
+
+impl Parameters {
+    pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, Refused> {
+        let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
+        let Query(query) = query.map_err(|error| bad(error.to_string()))?;
+        for (at, (key, _)) in query.iter().enumerate() {
+            if !known.contains(&key.as_str()) {
+                let known = if known.is_empty() {
+                    "none".to_owned()
+                } else {
+                    known.join(", ")
+                };
+                return Err(bad(format!("unknown parameter `{key}`: expected {known}")));
+            }
+            if query.iter().take(at).any(|(before, _)| before == key) {
+                return Err(bad(format!("`{key}` is given twice")));
+            }
+        }
+        Ok(Self(query))
+    }
+
+    fn take(self, key: &str) -> Option<String> {
+        let mut found = self.0.into_iter().filter(|(given, _)| given == key);
+        found.next().map(|(_, value)| value)
+    }
+
+    /// Whether nothing is to be changed.
+    pub(super) fn is_dry(self) -> Result<bool, Refused> {
+        match self.take("dry_run").as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(bad("`dry_run` must be true or false")),
+        }
+    }
+
+    /// The service of what is undone; those calls have no body that could name another.
+    pub(super) fn service_undone(uri: &Uri, body: &Bytes) -> Result<Option<String>, Refused> {
+        if !body.is_empty() {
+            return Err(bad(
+                "this call takes no body: one service is named by `?service=NAME`",
+            ));
+        }
+        Ok(Self::of(uri, &["service"])?.take("service"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn uri(query: &str) -> Uri {
+        format!("/api/v1/drains/eu?{query}").parse().unwrap()
+    }
+
+    fn why(refused: Refused) -> String {
+        refused.1.0["error"].as_str().unwrap().to_owned()
+    }
+
+    #[test]
+    fn who_asks_for_a_look_ahead_or_for_one_service_gets_no_more_than_that() {
+        for (query, expected) in [
+            ("", Ok(false)),
+            ("dry_run=true", Ok(true)),
+            ("dry_run=false", Ok(false)),
+            ("dry_run=yes", Err("`dry_run` must be true or false")),
+            (
+                "dry_run=true&dry_run=false",
+                Err("`dry_run` is given twice"),
+            ),
+            (
+                "dryrun=true",
+                Err("unknown parameter `dryrun`: expected dry_run"),
+            ),
+        ] {
+            let read = Parameters::of(&uri(query), &["dry_run"]).and_then(Parameters::is_dry);
+            assert_eq!(
+                read.map_err(why),
+                expected.map_err(str::to_owned),
+                "{query}"
+            );
+        }
+        for (query, body, expected) in [
+            ("", "", Ok(None)),
+            ("service=www", "", Ok(Some("www".to_owned()))),
+            (
+                "servce=www",
+                "",
+                Err("unknown parameter `servce`: expected service"),
+            ),
+            (
+                "dry_run=true",
+                "",
+                Err("unknown parameter `dry_run`: expected service"),
+            ),
+            (
+                "",
+                "{\"service\": \"www\"}",
+                Err("this call takes no body: one service is named by `?service=NAME`"),
+            ),
+        ] {
+            let read =
+                Parameters::service_undone(&uri(query), &Bytes::from_static(body.as_bytes()));
+            assert_eq!(
+                read.map_err(why),
+                expected.map_err(str::to_owned),
+                "{query} {body}"
+            );
+        }
+        let forced = Parameters::of(&uri("dry_run=true"), &[]);
+        assert_eq!(
+            forced.err().map(why).unwrap(),
+            "unknown parameter `dry_run`: expected none"
+        );
+    }
+}
