@@ -9,9 +9,9 @@ use std::collections::HashMap;
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::BinDecodable;
 
+use super::lasting::offers;
 use super::names::{NodeDraft, Unindexed, WILDCARD};
 use super::offer::Offer;
-use super::offers;
 use super::rrset::RrSet;
 use super::signing::Signing;
 use super::steered::{ALTERNATIVES, SteeredType};
