@@ -5,8 +5,8 @@
 //! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482,
 //! 8906, 8914, 9018, 9460, 9824.
 //!
-//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `plain`
-//! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
+//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `steered`,
+//! `plain` and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
 //! `count` and `overflow` the metrics · `samples` where clients are sent.
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ mod proof;
 mod rate_limit;
 mod respond;
 mod samples;
+mod steered;
 mod table;
 mod tcp;
 mod udp;

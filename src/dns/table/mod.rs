@@ -5,8 +5,10 @@
 //! region itself: `steer` does, and a property test holds the table to it.
 //!
 //! `counters` who was told what · `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
-//! `ranked` those of several · `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
+//! `ranked` those of several · `choice` whose answer a place gets · `steered` what services answer where · `lasting` what the Plan decides ·
+//! `signing` RRSIGs and NSECs of all of it · `warm` for batches.
 
+mod choice;
 mod counters;
 mod lasting;
 mod names;
@@ -22,6 +24,8 @@ mod zone;
 
 use std::sync::Arc;
 
+pub(super) use choice::NotAble;
+pub use choice::{Cause, Choice, Chosen, SteeredType};
 pub use lasting::Lasting;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
@@ -31,8 +35,8 @@ pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 use steered::Shared;
-pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
-pub(super) use steered::{NotAble, SteeredService};
+pub(super) use steered::SteeredService;
+pub use steered::answers_by_name;
 pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
 use super::dnssec::Memo;

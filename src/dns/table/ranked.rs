@@ -9,12 +9,12 @@ use std::collections::HashMap;
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::BinDecodable;
 
+use super::choice::{ALTERNATIVES, SteeredType};
 use super::lasting::offers;
 use super::names::{NodeDraft, Unindexed, WILDCARD};
 use super::offer::Offer;
 use super::rrset::RrSet;
 use super::signing::Signing;
-use super::steered::{ALTERNATIVES, SteeredType};
 use crate::config::plan::Plan;
 use crate::ids::ServiceId;
 

@@ -3,11 +3,11 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use super::choice::SteeredType;
 use super::names::{NodeDraft, Unindexed, ZoneFacts};
 use super::offer::Offer;
 use super::ranked::{RankedSignatures, Ranking, Room, rankable};
 use super::rrset::RrSet;
-use super::steered::SteeredType;
 use crate::dns::codec::code::rtype;
 use crate::dns::dnssec::{Haste, Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
 use crate::ids::{ServiceId, Table};
