@@ -161,7 +161,12 @@ impl<'a> Search<'a, '_, '_, '_> {
     }
 }
 
+/// The first of the types that a region is chosen for: of those whose region is able, if there are any.
 fn first_of(choice: &Choice, types: &[SteeredType]) -> Option<(SteeredType, Chosen)> {
-    let mut chosen = types.iter().map(|rtype| (*rtype, choice.of(*rtype)));
-    chosen.find_map(|(rtype, chosen)| Some((rtype, chosen?)))
+    let chosen = || {
+        let types = types.iter();
+        types.filter_map(|rtype| Some((*rtype, choice.of(*rtype)?)))
+    };
+    let is_able = |(_, chosen): &(_, Chosen)| choice.fails_open(Some(*chosen)).is_none();
+    chosen().find(is_able).or_else(|| chosen().next())
 }
