@@ -69,7 +69,12 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "meridian_dns_refused_connections_total",
         Kind::Counter,
-        "DNS connections that were one too many, by transport",
+        "DNS connections that were not taken, by transport and reason",
+    ),
+    (
+        "meridian_dns_ended_connections_total",
+        Kind::Counter,
+        "DNS connections that ended, by transport and reason",
     ),
     (
         "meridian_dns_steered_answers_total",

@@ -35,8 +35,72 @@ pub(super) struct Counters {
     panicked: Counter,
     unsent: Counter,
     incomplete: Counter,
+    behind: Counter,
     handshake: Counter,
-    refused_connections: Counter,
+    refused_connections: [Counter; Refused::ALL.len()],
+    ended_connections: [Counter; End::ALL.len()],
+}
+
+/// Why a connection was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Refused {
+    /// Its client has as many as it may.
+    Client,
+    /// The listener has as many as it may.
+    Listener,
+    /// The system did not give it: it has no more descriptors, or the client was gone.
+    Accept,
+}
+
+impl Refused {
+    const ALL: [Self; 3] = [Self::Client, Self::Listener, Self::Accept];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Listener => "listener",
+            Self::Accept => "accept",
+        }
+    }
+}
+
+/// Why a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// Its client closed it between messages.
+    Client,
+    /// Its client has asked nothing for as long as it may.
+    Idle,
+    /// The rest of a message did not come.
+    Incomplete,
+    /// Its client did not take its answers.
+    Unread,
+    /// A message came that is not answered.
+    Message,
+    /// The listener ends.
+    Stopping,
+}
+
+impl End {
+    const ALL: [Self; 6] = [
+        Self::Client,
+        Self::Idle,
+        Self::Incomplete,
+        Self::Unread,
+        Self::Message,
+        Self::Stopping,
+    ];
+
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Idle => "idle",
+            Self::Incomplete => "incomplete",
+            Self::Unread => "unread",
+            Self::Message => "message",
+            Self::Stopping => "stopping",
+        }
+    }
 }
 
 impl Counters {
@@ -66,11 +130,22 @@ impl Counters {
             panicked: dropped("panic"),
             unsent: dropped("unsent"),
             incomplete: dropped("incomplete"),
+            behind: dropped("behind"),
             handshake: dropped("handshake"),
-            refused_connections: counter!(
-                "meridian_dns_refused_connections_total",
-                "transport" => label,
-            ),
+            refused_connections: Refused::ALL.map(|reason| {
+                counter!(
+                    "meridian_dns_refused_connections_total",
+                    "transport" => label,
+                    "reason" => reason.as_str(),
+                )
+            }),
+            ended_connections: End::ALL.map(|reason| {
+                counter!(
+                    "meridian_dns_ended_connections_total",
+                    "transport" => label,
+                    "reason" => reason.as_str(),
+                )
+            }),
         }
     }
 
@@ -190,9 +265,19 @@ impl Counters {
         self.handshake.increment(1);
     }
 
-    /// A connection over one of the bounds.
-    pub(super) fn refused_connection(&self) {
-        self.refused_connections.increment(1);
+    /// Messages that came behind one that ended their connection, or behind answers that were not taken.
+    pub(super) fn behind(&self, messages: u64) {
+        self.behind.increment(messages);
+    }
+
+    /// A connection that was not taken.
+    pub(super) fn refused_connection(&self, refused: Refused) {
+        increment(&Refused::ALL, &self.refused_connections, refused);
+    }
+
+    /// A connection that has ended.
+    pub(super) fn ended(&self, end: End) {
+        increment(&End::ALL, &self.ended_connections, end);
     }
 }
 
@@ -253,6 +338,14 @@ fn each<T>(messages: impl Iterator<Item = T>, work: impl FnMut(T)) -> u64 {
             return panicked;
         }
         panicked += 1;
+    }
+}
+
+/// Counts one at the place where `key` stands.
+fn increment<K: PartialEq, const N: usize>(keys: &[K; N], counters: &[Counter; N], key: K) {
+    let mut places = keys.iter().zip(counters);
+    if let Some((_, counter)) = places.find(|(candidate, _)| **candidate == key) {
+        counter.increment(1);
     }
 }
 

@@ -1,7 +1,6 @@
 //! From a name to records: chains, wildcards, referrals and denials (RFC 1034 §4.3.2, RFC 2308,
-//! RFC 4592, RFC 6672), and the steered names among them.
+//! RFC 4592, RFC 6672). What services answer is `steered`'s.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
@@ -10,13 +9,10 @@ use super::Live;
 use super::codec::code::{ExtendedError, Rcode, rtype};
 use super::codec::name::WireName;
 use super::codec::query::Query;
-use super::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section};
-use super::table::{
-    Ahead, Alias, Choice, Chosen, Delegation, Found, Located, Node, NotAble, Redirection,
-    SteeredService, SteeredType, ZoneFacts,
-};
+use super::codec::reply::{Fixed, Owner, Reply, Section};
+use super::table::{Ahead, Chosen, Delegation, Found, Node, Redirection, SteeredType, ZoneFacts};
 use crate::ids::ServiceId;
-use crate::steering::{Draw, Refusal, Spread};
+use crate::steering::Draw;
 
 /// How many names of a chain one answer looks up, as BIND does; what a longer one leads to, the resolver asks for.
 const LONGEST_CHAIN: usize = 12;
@@ -70,11 +66,11 @@ pub(super) enum Step {
 pub(super) struct Search<'a, 'r, 'q, 'o> {
     pub(super) live: &'a Live,
     pub(super) qtype: u16,
-    asker: Asker,
+    pub(super) asker: Asker,
     /// What was found for the question's name and its service before.
-    ahead: Ahead<'a>,
+    pub(super) ahead: Ahead<'a>,
     /// The last service that had a say, and its region.
-    steered: Option<(ServiceId, Chosen)>,
+    pub(super) steered: Option<(ServiceId, Chosen)>,
     /// RRsets that were signed for it: neither with the Plan nor before.
     pub(super) signed: usize,
     pub(super) reply: &'r mut Reply<'q, 'o>,
@@ -191,7 +187,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         Step::Done
     }
 
-    fn deny_type(&mut self, hit: &Hit<'_, 'a>) -> Step {
+    pub(super) fn deny_type(&mut self, hit: &Hit<'_, 'a>) -> Step {
         if let Some(zone) = self.zone_of(hit.node) {
             self.deny(hit.sought, zone);
             self.prove_no_type(hit);
@@ -302,150 +298,6 @@ impl<'a> Search<'a, '_, '_, '_> {
             (None, None) => self.deny_type(hit),
         }
     }
-
-    /// Where the service's region is given by name, the name is another name for every type.
-    fn steer_alias(&mut self, hit: &Hit<'_, 'a>) -> Option<Step> {
-        let id = hit.node.steered?;
-        let service = self.live.answers.service(id)?;
-        if !service.offer.has_aliases() {
-            return None;
-        }
-        let choice = self.choose(id, service);
-        let chosen = choice.alias()?;
-        self.tell_failing_open(&choice, Some(chosen));
-        match (self.qtype, hit.node.proofs()) {
-            (rtype::NSEC, Some(_)) => Some(self.tell_alias_denial(hit)),
-            (rtype::RRSIG, Some(_)) => None,
-            _ => Some(self.write_region(hit, service, id, chosen, SteeredType::A)),
-        }
-    }
-
-    fn choose(&mut self, id: ServiceId, service: &'a SteeredService) -> Cow<'a, Choice> {
-        let known = self.ahead.located.filter(|located| located.service == id);
-        let (place, scope) = match known {
-            Some(Located { place, scope, .. }) => (place, scope),
-            None => self.live.snapshot.clients.locate(id, self.asker.client),
-        };
-        self.reply.scope = self.reply.scope.max(scope);
-        let mut spread = Spread::default();
-        if service.is_shared_out() {
-            let (own, scope) = Spread::of_network(self.asker.client);
-            spread = own;
-            self.reply.scope = self.reply.scope.max(scope);
-        }
-        service.choose(&self.live.snapshot, (place, spread), self.asker.draw)
-    }
-
-    /// What the service answers for the client's place: records of the first of the types that the
-    /// region chosen for it has.
-    fn steer(&mut self, hit: &Hit<'_, 'a>, id: ServiceId, types: &[SteeredType]) -> Step {
-        let Some(service) = self.live.answers.service(id) else {
-            return self.deny_type(hit);
-        };
-        let choice = self.choose(id, service);
-        if let Some(refusal) = choice.refusal() {
-            return self.fail(refusal);
-        }
-        let first = first_of(&choice, types);
-        self.tell_failing_open(&choice, first.map(|(_, chosen)| chosen));
-        match first {
-            Some((SteeredType::Https, chosen)) if choice.https_of_several().is_some() => {
-                self.write_https(hit, service, id, chosen, &choice)
-            }
-            Some((rtype, chosen)) => self.write_region(hit, service, id, chosen, rtype),
-            None => self.deny_type(hit),
-        }
-    }
-
-    fn tell_failing_open(&mut self, choice: &Choice, chosen: Option<Chosen>) {
-        match choice.fails_open(chosen) {
-            Some(NotAble::Anybody) => self.reply.error = Some(ExtendedError::FAIL_OPEN),
-            Some(NotAble::OfTheType) => self.reply.error = Some(ExtendedError::FAIL_OPEN_FOR_TYPE),
-            None => {}
-        }
-    }
-
-    fn write_region(
-        &mut self,
-        hit: &Hit<'_, 'a>,
-        service: &SteeredService,
-        id: ServiceId,
-        chosen: Chosen,
-        rtype: SteeredType,
-    ) -> Step {
-        self.steered = Some((id, chosen));
-        let (offer, owner) = (&service.offer, hit.sought.owner);
-        if let Some(alias) = offer.alias(chosen.member()) {
-            return self.chase_alias(hit, alias, service.ttl, chosen.member());
-        }
-        if let Some((rotation, answer)) = offer.answer(chosen.member(), rtype, self.asker.draw) {
-            answer.write_for(self.reply, Section::Answer, owner, service.ttl);
-            self.write_steered_signatures(hit, service.ttl, answer, |steered| {
-                steered.of(chosen.member(), rtype, rotation)
-            });
-        }
-        Step::Done
-    }
-
-    /// RFC 9460 §2.4.1: what the region publishes, and behind it, by priority, the names of the regions
-    /// that a client should try when that fails.
-    pub(super) fn write_https(
-        &mut self,
-        hit: &Hit<'_, 'a>,
-        service: &SteeredService,
-        id: ServiceId,
-        chosen: Chosen,
-        choice: &Choice,
-    ) -> Step {
-        self.steered = Some((id, chosen));
-        let (offer, rtype) = (&service.offer, SteeredType::Https);
-        let (Some((rotation, first)), Some(zone)) = (
-            offer.answer(chosen.member(), rtype, self.asker.draw),
-            self.zone_of(hit.node),
-        ) else {
-            return Step::Done;
-        };
-        let (section, owner) = (Section::Answer, hit.sought.owner);
-        first.write_for(self.reply, section, owner, service.ttl);
-        let behind = offer.behind(choice.alternatives(), &zone.apex);
-        let fixed = Fixed::internet(rtype.number(), service.ttl);
-        for rdata in &behind {
-            self.reply.record(section, owner, fixed, &[rdata]);
-        }
-        let ranking = choice.ranking(chosen, rotation);
-        self.sign_https(hit, ranking, first, &behind, service.ttl);
-        Step::Done
-    }
-
-    fn chase_alias(&mut self, hit: &Hit<'_, 'a>, alias: &Alias, ttl: u32, member: usize) -> Step {
-        // Its data is what follows the fields of the one record.
-        let at = self.reply.end() + RECORD_HEAD;
-        let (owner, length) = (hit.sought.owner, alias.target.len());
-        alias
-            .rrset
-            .write_for(self.reply, Section::Answer, owner, ttl);
-        self.write_steered_signatures(hit, ttl, &alias.rrset, |steered| steered.alias(member));
-        match WireName::joined(&alias.target, &[]) {
-            Some(name) if self.qtype != rtype::CNAME && self.qtype != rtype::ANY => {
-                Step::Chase(name, Owner::at(at, length))
-            }
-            Some(_) | None => Step::Done,
-        }
-    }
-
-    /// No region may answer: a refusal beats a breach. What a chain has said so far is taken back.
-    fn fail(&mut self, refusal: Refusal) -> Step {
-        self.steered = None;
-        self.reply.clear();
-        self.reply.is_authoritative = false;
-        self.reply.rcode = Rcode::ServFail;
-        self.reply.error = Some(ExtendedError::other(match refusal {
-            Refusal::NoneHealthy => "when_none_healthy: none (no region is able)",
-            Refusal::Residency => "residency (it allows no region)",
-            Refusal::Primary => "writes.failover: none (the primary is not able)",
-        }));
-        Step::Done
-    }
 }
 
 pub(super) fn own<'s, 'a>(sought: &'s Sought<'_>, node: &'a Node) -> Hit<'s, 'a> {
@@ -455,9 +307,4 @@ pub(super) fn own<'s, 'a>(sought: &'s Sought<'_>, node: &'a Node) -> Hit<'s, 'a>
         node,
         source,
     }
-}
-
-fn first_of(choice: &Choice, types: &[SteeredType]) -> Option<(SteeredType, Chosen)> {
-    let mut chosen = types.iter().map(|rtype| (*rtype, choice.of(*rtype)));
-    chosen.find_map(|(rtype, chosen)| Some((rtype, chosen?)))
 }

@@ -5,8 +5,8 @@
 //! RFC 1034, 1035, 2181, 2308, 4034, 4035, 4592, 6672, 6891, 7766, 7828, 7830, 7858, 7871, 7873, 8482,
 //! 8906, 8914, 9018, 9460, 9824.
 //!
-//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `plain`
-//! and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
+//! `codec` the wire · `table` what is answered · `dnssec` keys and signatures · `respond`, `lookup`, `steered`,
+//! `plain` and `proof` how · `presign` ahead of queries · `cookie` and `rate_limit` to whom · `bind`, `udp`, `tcp` the transports ·
 //! `count` and `overflow` the metrics · `samples` where clients are sent.
 
 use std::sync::Arc;
@@ -24,6 +24,7 @@ mod proof;
 mod rate_limit;
 mod respond;
 mod samples;
+mod steered;
 mod table;
 mod tcp;
 mod udp;
@@ -39,8 +40,8 @@ pub use rate_limit::{Pace, RateLimiter};
 pub use respond::{Arrival, Outcome, Transport, respond};
 pub use samples::{Sample, Samples};
 pub use table::{
-    AnswerTable, Cause, Choice, Chosen, Signing, SteeredType, TooManyRankings, answers_by_name,
-    too_many_rankings,
+    AnswerTable, Cause, Choice, Chosen, Lasting, Signing, SteeredType, TooManyRankings,
+    answers_by_name, too_many_rankings,
 };
 pub use tcp::{serve_tcp, serve_tls};
 pub use udp::serve_udp;
@@ -61,10 +62,17 @@ pub struct Live {
 }
 
 impl Live {
-    /// Compiles a snapshot; `previous` is what was published last.
+    /// Compiles a snapshot, and what its Plan decides if `previous`, which was published last, does not have it.
     pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
+        let known = previous.map(|previous| previous.answers.lasting());
+        let lasting = Lasting::of(&snapshot.plan, signing, known);
+        Self::on(snapshot, lasting, previous)
+    }
+
+    /// Compiles a snapshot on what its Plan decides, without a signature; `previous` is what was published last.
+    pub fn on(snapshot: Arc<Snapshot>, lasting: Arc<Lasting>, previous: Option<&Self>) -> Self {
         let answers = previous.map(|previous| &*previous.answers);
-        let answers = Arc::new(AnswerTable::compile(snapshot.clone(), signing, answers));
+        let answers = Arc::new(AnswerTable::compile(snapshot.clone(), lasting, answers));
         let cookies = previous
             .filter(|previous| previous.snapshot.plan.keys == snapshot.plan.keys)
             .map_or_else(
@@ -86,7 +94,7 @@ use crate as lib;
 #[cfg(test)]
 #[path = "../../tests/dns_support/plan.rs"]
 #[expect(unreachable_pub, reason = "the integration tests include it too")]
-mod testing;
+pub(crate) mod testing;
 
 #[cfg(test)]
 mod scope_tests;

@@ -1,11 +1,17 @@
 //! DNS over TCP (RFC 7766) and over TLS (RFC 7858): framing, pipelining, time-outs and bounds.
 //!
 //! A task for each connection, so that a slow client holds up nobody but itself.
+//!
+//! `framing` where messages begin and end · `seats` how many connections there may be.
 
-use std::collections::HashMap;
+mod framing;
+mod seats;
+#[cfg(test)]
+mod tests;
+
 use std::io;
 use std::net::{IpAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -20,24 +26,19 @@ use tokio_util::task::TaskTracker;
 use super::Live;
 use super::codec::IDLE;
 use super::codec::name::WireName;
-use super::count::{Counters, Tally, Unread};
+use super::count::{Counters, End, Refused, Tally, Unread};
 use super::rate_limit::Pace;
 use super::respond::Transport;
 use super::table::Ahead;
 use crate::clock;
-use crate::prefix::Prefix;
+use framing::{LENGTH_BYTES, Output, begun, whole_message};
+use seats::Clients;
 
 /// How long a message may take once its first byte is there.
 const REST_OF_MESSAGE: Duration = Duration::from_secs(5);
 
 /// How long a client may take to read what it asked for.
 const WRITE: Duration = Duration::from_secs(5);
-
-/// Connections of one listener.
-const MOST_CONNECTIONS: usize = 1024;
-
-/// Connections of one client: an IPv4 address, or the /64 that a site has of IPv6 (RFC 7766 §6.2.2).
-const MOST_PER_CLIENT: usize = 32;
 
 /// Responses that wait to be written before the next message is read from the buffer.
 const WRITE_BUFFER: usize = 1 << 16;
@@ -49,8 +50,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// connected is on its way.
 const LAST_QUERIES: Duration = Duration::from_secs(1);
 
-/// The length before a message, RFC 1035 §4.2.2.
-const LENGTH_BYTES: usize = 2;
+/// As much as is known to have been sent or not, where a client takes no more: a TLS record.
+const WRITTEN_AT_ONCE: usize = 1 << 14;
 
 /// Serves a listener until `stop`, and its connections to the end of what they have asked.
 pub async fn serve_tcp(
@@ -109,9 +110,9 @@ where
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let connections = TaskTracker::new();
     let begin = |stream: TcpStream, peer: IpAddr| {
-        let Some(seat) = shared.clients.admit(peer) else {
-            shared.counters.refused_connection();
-            return;
+        let seat = match shared.clients.admit(peer) {
+            Ok(seat) => seat,
+            Err(refused) => return shared.counters.refused_connection(refused),
         };
         // Responses are written whole, so that waiting to fill a segment gains nothing.
         let _ = stream.set_nodelay(true);
@@ -124,7 +125,10 @@ where
     while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
             Ok((stream, peer)) => begin(stream, peer.ip()),
-            Err(_) => sleep(ACCEPT_PAUSE).await,
+            Err(_) => {
+                shared.counters.refused_connection(Refused::Accept);
+                sleep(ACCEPT_PAUSE).await;
+            }
         }
     }
     let listener = listener.into_std()?;
@@ -161,26 +165,44 @@ impl Shared {
     /// Answers a connection's messages in their order, until either side has enough.
     async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
         let mut input = BytesMut::with_capacity(4096);
+        let end = self.exchange(&mut stream, &mut input, peer).await;
+        self.counters.ended(end);
+        match end {
+            End::Unread => self.counters.behind(begun(&input)),
+            End::Message => {
+                self.counters.behind(begun(&input));
+                say_goodbye(stream).await;
+            }
+            End::Client | End::Idle | End::Incomplete | End::Stopping => say_goodbye(stream).await,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
+        input: &mut BytesMut,
+        peer: IpAddr,
+    ) -> End {
         let mut output = Output::default();
         let mut response = Vec::new();
         loop {
-            let goes_on = self.answer_all(&mut input, &mut output, &mut response, peer);
-            if !output.bytes.is_empty() {
-                let written = timeout(WRITE, stream.write_all(&output.bytes)).await;
-                if !matches!(written, Ok(Ok(()))) {
-                    self.counters.unsent(output.responses);
-                    return;
-                }
-                output.clear();
+            let goes_on = self.answer_all(input, &mut output, &mut response, peer);
+            let mut written = 0;
+            let writing = write(stream, &output.bytes, &mut written);
+            if !matches!(timeout(WRITE, writing).await, Ok(Ok(()))) {
+                self.counters.unsent(output.unsent(written));
+                return End::Unread;
             }
+            output.bytes.clear();
             match goes_on {
-                Next::Read if !self.read_message(&mut stream, &mut input).await => break,
-                Next::Read | Next::Answer => {}
-                Next::Close => break,
+                Next::Read => match self.read_message(stream, input).await {
+                    Ok(()) => {}
+                    Err(end) => return end,
+                },
+                Next::Answer => {}
+                Next::Close => return End::Message,
             }
         }
-        // TLS says goodbye, so that the client can tell an end from an attack.
-        let _ = timeout(WRITE, stream.shutdown()).await;
     }
 
     /// Answers the whole messages of `input` as far as `output` should grow.
@@ -227,17 +249,19 @@ impl Shared {
         Next::Read
     }
 
-    /// Reads until a whole message is there; `false` if none will be.
+    /// Reads until a whole message is there, or none will be.
     async fn read_message(
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         input: &mut BytesMut,
-    ) -> bool {
+    ) -> Result<(), End> {
         if input.is_empty() {
             let first = timeout(IDLE, stream.read_buf(input));
-            let first = self.ending.run_until_cancelled(first).await;
-            if !matches!(first, Some(Ok(Ok(count))) if count > 0) {
-                return false;
+            match self.ending.run_until_cancelled(first).await {
+                Some(Ok(Ok(count))) if count > 0 => {}
+                Some(Ok(Ok(_) | Err(_))) => return Err(End::Client),
+                Some(Err(_)) => return Err(End::Idle),
+                None => return Err(End::Stopping),
             }
         }
         // One deadline for the whole message, however many pieces it comes in.
@@ -246,32 +270,37 @@ impl Shared {
             let more = timeout_at(deadline, stream.read_buf(input)).await;
             if !matches!(more, Ok(Ok(count)) if count > 0) {
                 self.counters.incomplete();
-                return false;
+                return Err(End::Incomplete);
             }
         }
-        true
+        Ok(())
     }
 }
 
-/// Responses that wait to be written.
-#[derive(Debug, Default)]
-struct Output {
-    bytes: Vec<u8>,
-    responses: u64,
+/// Writes and flushes all of `bytes`; what TLS keeps to itself does not count as `written`.
+async fn write(
+    stream: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+    written: &mut usize,
+) -> io::Result<()> {
+    for part in bytes.chunks(WRITTEN_AT_ONCE) {
+        let mut left = part;
+        while !left.is_empty() {
+            let count = stream.write(left).await?;
+            stream.flush().await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            left.advance(count);
+            *written += count;
+        }
+    }
+    Ok(())
 }
 
-impl Output {
-    fn append(&mut self, response: &[u8]) {
-        let length = u16::try_from(response.len()).unwrap_or(u16::MAX);
-        self.bytes.extend_from_slice(&length.to_be_bytes());
-        self.bytes.extend_from_slice(response);
-        self.responses += 1;
-    }
-
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.responses = 0;
-    }
+/// TLS says goodbye, so that the client can tell an end from an attack.
+async fn say_goodbye(mut stream: impl AsyncWrite + Unpin) {
+    let _ = timeout(WRITE, stream.shutdown()).await;
 }
 
 /// What a connection does next.
@@ -279,89 +308,4 @@ enum Next {
     Read,
     Answer,
     Close,
-}
-
-/// The length of the message that `input` begins with, if it is all there.
-fn whole_message(input: &[u8]) -> Option<usize> {
-    let (length, rest) = input.split_first_chunk::<LENGTH_BYTES>()?;
-    let length = usize::from(u16::from_be_bytes(*length));
-    (rest.len() >= length).then_some(length)
-}
-
-/// How many connections each client has.
-#[derive(Debug, Default)]
-struct Clients {
-    seats: Arc<Mutex<Seats>>,
-}
-
-#[derive(Debug, Default)]
-struct Seats {
-    taken: usize,
-    by_client: HashMap<Prefix, usize>,
-}
-
-/// A connection's place; given back when dropped.
-struct Seat {
-    seats: Arc<Mutex<Seats>>,
-    client: Prefix,
-}
-
-impl Clients {
-    /// A seat for a client, unless it or everybody has too many.
-    fn admit(&self, peer: IpAddr) -> Option<Seat> {
-        let client = Prefix::around(peer, if peer.is_ipv4() { 32 } else { 64 });
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        if seats.taken >= MOST_CONNECTIONS {
-            return None;
-        }
-        let own = seats.by_client.entry(client).or_default();
-        if *own >= MOST_PER_CLIENT {
-            return None;
-        }
-        *own += 1;
-        seats.taken += 1;
-        let seats = Arc::clone(&self.seats);
-        Some(Seat { seats, client })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut seats = self.seats.lock().unwrap_or_else(PoisonError::into_inner);
-        seats.taken = seats.taken.saturating_sub(1);
-        if let Some(own) = seats.by_client.get_mut(&self.client) {
-            *own = own.saturating_sub(1);
-            if *own == 0 {
-                seats.by_client.remove(&self.client);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_gets_its_share_of_connections_and_no_more() {
-        let clients = Clients::default();
-        let peer: IpAddr = "192.0.2.1".parse().unwrap();
-        let mut seats: Vec<Seat> = (0..MOST_PER_CLIENT)
-            .map(|_| clients.admit(peer).unwrap())
-            .collect();
-        assert!(clients.admit(peer).is_none());
-        assert!(clients.admit("192.0.2.2".parse().unwrap()).is_some());
-        seats.pop();
-        assert!(clients.admit(peer).is_some());
-    }
-
-    #[test]
-    fn all_clients_together_are_bounded() {
-        let clients = Clients::default();
-        let seats: Vec<Option<Seat>> = (0..=MOST_CONNECTIONS)
-            .map(|i| clients.admit(IpAddr::from([10, 0, (i >> 8) as u8, i as u8])))
-            .collect();
-        assert!(seats[MOST_CONNECTIONS - 1].is_some());
-        assert!(seats[MOST_CONNECTIONS].is_none());
-    }
 }

@@ -89,7 +89,8 @@ pub fn serve_udp(
 /// A datagram that came.
 #[derive(Clone, Copy)]
 struct Received<S> {
-    from: S,
+    /// The system tells it of every datagram.
+    from: Option<S>,
     to: Option<Local>,
     length: usize,
 }
@@ -191,11 +192,11 @@ impl<S: Family> Worker<S> {
         let slices = slices.iter_mut().take(room);
         let messages = recvmmsg(self.fd, &mut self.incoming, slices, flags, None)?;
         for message in messages {
-            if let Some(from) = message.address {
-                let to = self.is_wildcard.then(|| Local::of(&message)).flatten();
-                let length = message.bytes;
-                self.received.push(Received { from, to, length });
-            }
+            self.received.push(Received {
+                from: message.address,
+                to: self.is_wildcard.then(|| Local::of(&message)).flatten(),
+                length: message.bytes,
+            });
         }
         self.room = room_after(self.received.len(), room);
         Ok(())

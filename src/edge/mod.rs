@@ -1,5 +1,6 @@
 //! The composition root: loads, binds, spawns, wires, drains. The only room that sees every other.
 
+mod answers;
 mod before;
 mod beginning;
 mod handover;

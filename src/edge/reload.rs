@@ -181,13 +181,15 @@ impl Reloading {
         }
     }
 
-    /// Nothing of this can fail but for the edge that ends meanwhile.
+    /// Nothing of this can fail but for the edge that ends meanwhile, once the Plan's answers are signed.
     async fn put_in_force(
         &mut self,
         plan: &Arc<Plan>,
         materials: &Materials,
         changes: &[String],
     ) -> Result<u64, Vec<ConfigProblem>> {
+        let lasting = self.wiring.lasting(plan, materials).await;
+        let lasting = lasting.map_err(|error| vec![ConfigProblem::elsewhere(error.to_string())])?;
         self.serving.https.store(materials.https.clone());
         self.serving.dot.store(materials.dot.clone());
         let admin = &self.serving.admin;
@@ -198,7 +200,9 @@ impl Reloading {
         } else {
             changes.join("; ")
         };
-        let adoption = self.wiring.adoption(plan.clone(), materials, summary);
+        let adoption = self
+            .wiring
+            .adoption(plan.clone(), lasting, materials, summary);
         let adopted = admin.control.adopt(adoption).await;
         adopted.map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])
     }

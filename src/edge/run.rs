@@ -16,7 +16,7 @@ use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::Materials;
 use super::reload::Reloading;
 use super::sampling::Sampling;
-use super::signatures;
+use super::signatures::{Renewal, make_ahead};
 use super::source::Source;
 use super::watch::Watch;
 use super::wiring::{Wiring, publish_generation};
@@ -108,9 +108,14 @@ impl Running {
         let (dns, published) = (wiring.dns.clone(), wiring.published.clone());
         house.spawn(upkeep(admin.metrics.clone(), stop.clone()));
         house.spawn(admin::watch_traffic(admin.clone(), stop.clone()));
-        let renewing = signatures::renew(admin.control.clone(), dns.clone(), stop.clone());
-        house.spawn(renewing);
-        house.spawn(signatures::make_ahead(dns, published, stop.clone()));
+        let renewal = Renewal {
+            control: admin.control.clone(),
+            dns: dns.clone(),
+            renewed: wiring.renewed.clone(),
+            stop: stop.clone(),
+        };
+        house.spawn(renewal.run());
+        house.spawn(make_ahead(dns, published, stop.clone()));
         house.spawn(sampling.run(stop.clone(), self.succeeded.clone()));
     }
 }
@@ -145,7 +150,9 @@ impl Edge {
         let running = Running::default();
         let (wiring, context) = beginning.wire(&control, &running.tasks);
         let (plan, materials) = (beginning.plan, beginning.materials);
-        let adoption = wiring.adoption(plan.clone(), &materials, "first load".to_owned());
+        let lasting = wiring.dns.load().answers.lasting().clone();
+        let summary = "first load".to_owned();
+        let adoption = wiring.adoption(plan.clone(), lasting, &materials, summary);
         running.keep_control(&control, inbox, adoption, beginning.memory);
 
         let admin = admin_state(context, &wiring, &materials, control, reloader, metrics);

@@ -1,5 +1,5 @@
 //! Keeps DNS signatures ahead of those who ask: due ones are made anew, and those that follow from a
-//! snapshot are made as soon as it is published.
+//! snapshot are made as soon as it is published. Both beside whoever publishes, so that no change of health waits.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,17 +8,72 @@ use arc_swap::ArcSwap;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
+use super::answers::Renewed;
 use crate::clock;
 use crate::control::Control;
-use crate::dns::{Live, presign};
+use crate::dns::{Lasting, Live, presign};
 
-/// How often it is looked whether signatures are due: a key takes effect this late at most.
+/// How often it is looked whether signatures are due: a key takes effect this late at most, and after it has signed.
 const RENEWAL_CHECK: Duration = Duration::from_secs(1);
 
-/// Has DNS answers compiled anew when signatures or keys are due (RFC 6781 §4.4.2), or the clock was set back.
-pub(super) async fn renew(control: Control, dns: Arc<ArcSwap<Live>>, stop: CancellationToken) {
-    let is_due = || dns.load().answers.is_due(clock::unix_secs());
-    whenever(is_due, || control.republish(), stop).await;
+/// How long signing rests after each 256 RRsets, which take it 4 ms: a week's signatures may be due at once, and the
+/// processors are those of queries. 131,072 RRsets take five seconds more by it.
+const REST: Duration = Duration::from_millis(10);
+
+/// What has answers signed anew when signatures or keys are due (RFC 6781 §4.4.2), or the clock was set back.
+pub(super) struct Renewal {
+    pub(super) control: Control,
+    pub(super) dns: Arc<ArcSwap<Live>>,
+    pub(super) renewed: Arc<Renewed>,
+    pub(super) stop: CancellationToken,
+}
+
+impl Renewal {
+    /// Goes on until it is to stop.
+    pub(super) async fn run(self) {
+        let is_due = || {
+            let is_published = self.renewed.load().is_none();
+            let live = self.dns.load();
+            is_published && live.answers.lasting().is_due(clock::unix_secs())
+        };
+        whenever(is_due, || self.renew(), self.stop.clone()).await;
+    }
+
+    /// One at a time, so that there are no more signatures in memory than those in force and their successors.
+    async fn renew(&self) {
+        let (dns, stop) = (self.dns.clone(), self.stop.clone());
+        let signing = move || {
+            let rest = || {
+                std::thread::sleep(REST);
+                !stop.is_cancelled()
+            };
+            renewed(&dns, clock::unix_secs(), &rest)
+        };
+        if let Ok(Some(lasting)) = tokio::task::spawn_blocking(signing).await {
+            self.renewed.store(Some(lasting));
+            self.control.republish().await;
+        }
+    }
+}
+
+/// What is in force with signatures of `now`, in seconds since 1970, where they are due, also of what the snapshot in
+/// force has signed beyond its Plan. `None` if another Plan comes meanwhile, or `rest`, which is called now and then,
+/// says so.
+fn renewed(
+    dns: &ArcSwap<Live>,
+    now: u32,
+    rest: &(dyn Fn() -> bool + Sync),
+) -> Option<Arc<Lasting>> {
+    let before = dns.load_full();
+    let is_wanted = || rest() && before.answers.lasting().is_of(&dns.load().snapshot.plan);
+    let lasting = before.answers.lasting().renewed(now, &is_wanted)?;
+    let current = dns.load_full();
+    if !lasting.is_of(&current.snapshot.plan) {
+        return None;
+    }
+    let next = Live::on(current.snapshot.clone(), lasting.clone(), Some(&current));
+    presign(&next, Some(&current), || true);
+    Some(lasting)
 }
 
 /// Does something whenever it is found due, until `stop`.
@@ -66,9 +121,127 @@ pub(super) async fn make_ahead(
 mod tests {
     use std::cell::RefCell;
 
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::sync::mpsc;
+
     use tokio::time::Instant;
 
+    use super::super::answers::Answers;
     use super::*;
+    use crate::config::plan::Plan;
+    use crate::dns::testing::{NOW, plan, read, signing, snapshot};
+    use crate::dns::{Arrival, Pace, Transport, respond};
+    use crate::health::Health;
+    use crate::ids::{Id, RegionId};
+    use crate::steering::{Draw, Snapshot};
+
+    const WEEK: u32 = 7 * 86_400;
+
+    /// The answer to a query with DO.
+    fn ask(dns: &ArcSwap<Live>, name: &str, qtype: u8) -> Vec<u8> {
+        let mut query = vec![0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1];
+        for label in name.split('.') {
+            query.push(u8::try_from(label.len()).unwrap());
+            query.extend(label.bytes());
+        }
+        query.extend([0, 0, qtype, 0, 1]);
+        query.extend([0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0]);
+        let arrival = Arrival {
+            peer: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            transport: Transport::Tcp,
+            draw: Draw(0),
+            unix_secs: NOW,
+        };
+        let mut out = Vec::new();
+        let live = dns.load();
+        respond(&live, &query, arrival, || Pace::Whole, &mut out);
+        out
+    }
+
+    fn all_but(plan: &Arc<Plan>, down: Option<RegionId>) -> Arc<Snapshot> {
+        Arc::new(snapshot(plan.clone(), |_, member| {
+            if Some(member.region) == down {
+                member.health = Health::Unhealthy;
+            }
+        }))
+    }
+
+    /// What is published of a Plan whose zone has been signed for a week.
+    fn signed_a_week_ago() -> (Arc<Plan>, Answers) {
+        let mut plan = plan();
+        let signed = "regions: { a: { addresses: [192.0.2.1] } }\nservices: { a: { hosts: [a.test] } }\n\
+             zones: { test: { nameservers: { ns1: [192.0.2.53] }, dnssec: { keys: keys } } }\n";
+        plan.zones[0].dnssec = read(signed).zones[0].dnssec.clone();
+        let plan = Arc::new(plan);
+        let live = Live::compile(all_but(&plan, None), &signing(&plan), None);
+        let answers = Answers {
+            lasting: live.answers.lasting().clone(),
+            dns: Arc::new(ArcSwap::from_pointee(live)),
+            renewed: Arc::default(),
+            published: Arc::default(),
+        };
+        (plan, answers)
+    }
+
+    #[test]
+    fn a_change_of_health_is_published_while_signatures_are_made_anew() {
+        let (plan, mut answers) = signed_a_week_ago();
+        let dns = answers.dns.clone();
+        let is_due = || dns.load().answers.lasting().is_due(NOW + WEEK);
+        let before = [("example.com", 6), ("api.example.com", 1)].map(|(n, t)| ask(&dns, n, t));
+        let (resting, rests) = mpsc::channel();
+        let (resume, resumes) = mpsc::sync_channel(0);
+        let resumes = std::sync::Mutex::new(resumes);
+        let signing = std::thread::spawn({
+            let dns = dns.clone();
+            move || {
+                let rest = || resting.send(()).is_ok() && resumes.lock().unwrap().recv().is_ok();
+                renewed(&dns, NOW + WEEK, &rest)
+            }
+        });
+        // It is at its first rest, and goes no further.
+        rests.recv().unwrap();
+        assert!(is_due());
+        let down = all_but(&plan, Some(Id::at(0)));
+        answers.publish(down.clone());
+        assert_ne!(ask(&dns, "api.example.com", 1), before[1]);
+        assert_eq!(ask(&dns, "example.com", 6), before[0], "signed as before");
+        drop(rests);
+        resume.send(()).unwrap();
+        drop(resume);
+        assert!(signing.join().unwrap().is_none(), "it was told to end");
+
+        let lasting = renewed(&dns, NOW + WEEK, &|| true).unwrap();
+        answers.renewed.store(Some(lasting));
+        answers.publish(down);
+        assert!(!is_due());
+        assert_ne!(ask(&dns, "example.com", 6), before[0], "signed anew");
+        assert_ne!(ask(&dns, "api.example.com", 1), before[1]);
+    }
+
+    #[test]
+    fn signatures_of_a_plan_that_is_replaced_meanwhile_are_not_published() {
+        let (_, mut answers) = signed_a_week_ago();
+        let dns = answers.dns.clone();
+        let stale = renewed(&dns, NOW + WEEK, &|| true).unwrap();
+        let reloaded = Arc::new(plan());
+        let snapshot = all_but(&reloaded, None);
+        let rest = || {
+            dns.store(Arc::new(Live::compile(
+                snapshot.clone(),
+                &signing(&reloaded),
+                None,
+            )));
+            true
+        };
+        assert!(renewed(&dns, NOW + WEEK, &rest).is_none());
+        answers.lasting = dns.load().answers.lasting().clone();
+        answers.renewed.store(Some(stale));
+        answers.publish(snapshot.clone());
+        let lasting = dns.load().answers.lasting().clone();
+        assert!(lasting.is_of(&reloaded));
+        assert!(answers.renewed.load().is_none());
+    }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_due_is_done_a_second_later_at_most_and_nothing_before_it_is_due() {

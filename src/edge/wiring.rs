@@ -6,8 +6,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use tokio::sync::Notify;
+use tokio::task::JoinError;
 use tokio_util::task::TaskTracker;
 
+use super::answers::{Answers, Renewed};
 use super::materials::Materials;
 use super::sampling::Ground;
 use crate::clock;
@@ -25,6 +27,8 @@ pub(super) struct Wiring {
     pub(super) proxy: Option<Arc<proxy::Context>>,
     /// Told of every table that DNS answers from.
     pub(super) published: Arc<Notify>,
+    /// Signatures for the next of them.
+    pub(super) renewed: Arc<Renewed>,
     /// What sampled figures are compiled for.
     pub(super) ground: Arc<ArcSwap<Ground>>,
     in_flight: InFlightCounters,
@@ -36,13 +40,14 @@ impl Wiring {
     /// Before the first snapshot there is nothing to serve, so nothing does.
     pub(super) fn first(plan: &Arc<Plan>, materials: &Materials) -> Self {
         let snapshot = Arc::new(first_snapshot(plan, materials));
-        let signing = dns::Signing::new(materials.zone_keys.clone(), clock::unix_secs());
+        let signing = signing(materials);
         Self {
             dns: Arc::new(ArcSwap::from_pointee(dns::Live::compile(
                 snapshot, &signing, None,
             ))),
             proxy: None,
             published: Arc::default(),
+            renewed: Arc::default(),
             ground: Arc::new(ArcSwap::from_pointee(Ground::of(plan, materials))),
             in_flight: InFlightCounters::default(),
             traffic: Arc::default(),
@@ -68,10 +73,22 @@ impl Wiring {
         context
     }
 
+    /// Signs what a Plan decides of DNS answers, beside those who publish under the Plan before.
+    pub(super) async fn lasting(
+        &self,
+        plan: &Arc<Plan>,
+        materials: &Materials,
+    ) -> Result<Arc<dns::Lasting>, JoinError> {
+        let (plan, signing, before) = (plan.clone(), signing(materials), self.dns.load_full());
+        let compiling = move || dns::Lasting::of(&plan, &signing, Some(before.answers.lasting()));
+        tokio::task::spawn_blocking(compiling).await
+    }
+
     /// An adoption whose snapshots reach the DNS and HTTP faces with what belongs to them.
     pub(super) fn adoption(
         &self,
         plan: Arc<Plan>,
+        lasting: Arc<dns::Lasting>,
         materials: &Materials,
         summary: String,
     ) -> Adoption {
@@ -79,17 +96,16 @@ impl Wiring {
         self.ground.store(Arc::new(Ground::of(&plan, materials)));
         let keyring = Arc::new(Keyring::new(&plan.keys));
         let access_log = access_log(&plan, materials);
-        let (dns, proxy) = (self.dns.clone(), self.proxy.clone());
-        let published = self.published.clone();
-        let keys = materials.zone_keys.clone();
+        let proxy = self.proxy.clone();
+        let mut answers = Answers {
+            dns: self.dns.clone(),
+            lasting,
+            renewed: self.renewed.clone(),
+            published: self.published.clone(),
+        };
         let mut last: Option<Arc<Snapshot>> = None;
         let publish = move |snapshot: Arc<Snapshot>| {
-            let before = dns.load_full();
-            let signing = dns::Signing::new(keys.clone(), clock::unix_secs());
-            let live = dns::Live::compile(snapshot.clone(), &signing, Some(&before));
-            dns::presign_at_once(&live, &before);
-            let old_dns = dns.swap(Arc::new(live));
-            published.notify_one();
+            let old_dns = answers.publish(snapshot.clone());
             let mut old_proxy = None;
             if let Some(proxy) = &proxy {
                 old_proxy = Some(proxy.live.swap(Arc::new(proxy::Live {
@@ -126,6 +142,10 @@ impl Wiring {
             &self.served,
         ))
     }
+}
+
+fn signing(materials: &Materials) -> dns::Signing {
+    dns::Signing::new(materials.zone_keys.clone(), clock::unix_secs())
 }
 
 fn access_log(plan: &Plan, materials: &Materials) -> Option<Arc<AccessLog>> {

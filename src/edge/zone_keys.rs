@@ -45,7 +45,7 @@ pub(super) fn load_all_keys(
         }
     });
     let keys: AllKeys = keys.collect();
-    warnings.extend(signs_late(plan));
+    warnings.extend(signs_late(plan, &keys, clock::unix_secs()));
     if problems.is_empty() {
         Ok(keys)
     } else {
@@ -54,13 +54,20 @@ pub(super) fn load_all_keys(
 }
 
 /// Not all that services answer in signed zones is signed before anybody asks for it.
-fn signs_late(plan: &Plan) -> Option<Problem> {
-    let told = too_many_rankings(plan)?;
+fn signs_late(plan: &Plan, keys: &AllKeys, now: u32) -> Option<Problem> {
+    let told = too_many_rankings(plan, keys, now)?;
     let mut signed = plan.zones.iter().filter_map(|zone| zone.dnssec.as_ref());
     let at = signed.next()?.keys.at.clone();
     let (count, most) = (told.count, told.most);
+    let from = match told.from {
+        from if from > now => format!(
+            " (from {}, by the times of keys)",
+            clock::rfc3339(u64::from(from) * 1_000)
+        ),
+        _ => String::new(),
+    };
     let message = format!(
-        "in signed zones, HTTPS records name several regions, in {count} orders for all names together, of which {most} at most are signed when the configuration is loaded, those of a name all or none: those of {} are signed when health first gives them, or when they are first asked for. Fewer names, or fewer regions for a service, have fewer",
+        "in signed zones{from}, HTTPS records name several regions, in {count} orders for all names together, of which {most} at most are signed when the configuration is loaded, those of a name all or none: those of {} are signed when health first gives them, or when they are first asked for. Fewer names, or fewer regions for a service, have fewer",
         first_of(&told.unsigned)
     );
     Some(Problem::new(Some(at), message))

@@ -6,8 +6,8 @@
 use super::code::{CLASS_IN, ExtendedError, Rcode};
 use super::query::{HEADER, Head};
 
-/// Flags that come back as they were: opcode, RD (RFC 1035 §4.1.1), CD (RFC 4035 §3.1.6).
-const COPIED_FLAGS: u16 = 0x7910;
+/// Flags that come back as they were: opcode and RD (RFC 1035 §4.1.1). CD does not (RFC 4035 §3.1.6).
+const COPIED_FLAGS: u16 = 0x7900;
 const QR: u16 = 0x8000;
 const AA: u16 = 0x0400;
 const TC: u16 = 0x0200;

@@ -71,22 +71,45 @@ struct Lasting {
     expiration: u32,
 }
 
+/// How much of the processors signing takes.
+#[derive(Clone, Copy)]
+pub(in crate::dns) enum Haste<'a> {
+    /// All of them.
+    AtOnce,
+    /// One, with rests. The function waits for as long as one takes, and tells whether to go on.
+    Beside(&'a (dyn Fn() -> bool + Sync)),
+}
+
+/// RRsets between two rests: 4 ms if all are signed.
+const BETWEEN_RESTS: usize = 256;
+
 /// Signatures while a table is compiled.
-#[derive(Debug)]
 pub(in crate::dns) struct SigningRun<'p> {
     previous: Option<&'p Signatures>,
     signatures: Signatures,
     renew_at: u32,
+    haste: Haste<'p>,
+    /// RRsets until the next rest.
+    until_rest: usize,
+    is_given_up: bool,
 }
 
 impl<'p> SigningRun<'p> {
     /// Begins with the signatures of the table before.
-    pub(in crate::dns) fn new(previous: Option<&'p Signatures>) -> Self {
+    pub(in crate::dns) fn new(previous: Option<&'p Signatures>, haste: Haste<'p>) -> Self {
         Self {
             previous,
             signatures: Signatures::default(),
             renew_at: u32::MAX,
+            haste,
+            until_rest: 0,
+            is_given_up: false,
         }
+    }
+
+    /// Whether it was given up, so that not all is signed.
+    pub(in crate::dns) fn is_given_up(&self) -> bool {
+        self.is_given_up
     }
 
     /// What was used, and when the first of it has to be replaced, in seconds since 1970.
@@ -98,6 +121,21 @@ impl<'p> SigningRun<'p> {
     pub(in crate::dns) fn merge(&mut self, other: Self) {
         self.signatures.made.extend(other.signatures.made);
         self.due_at(other.renew_at);
+        self.is_given_up |= other.is_given_up;
+    }
+
+    /// Rests if it is time to. Returns whether to go on.
+    fn goes_on(&mut self) -> bool {
+        if let Haste::Beside(rest) = self.haste
+            && !self.is_given_up
+        {
+            if self.until_rest == 0 {
+                self.is_given_up = !rest();
+                self.until_rest = BETWEEN_RESTS;
+            }
+            self.until_rest -= 1;
+        }
+        !self.is_given_up
     }
 
     fn due_at(&mut self, time: u32) {
@@ -116,13 +154,16 @@ impl Signer {
     }
 
     /// Signatures of an RRset, as RDATA of RRSIG records: one of each key that signs such data.
-    /// Those of the table before are taken over while they hold for long enough.
+    /// Those of the table before are taken over while they hold for long enough. None in a run that was given up.
     pub(in crate::dns) fn sign(
         &self,
         run: &mut SigningRun<'_>,
         set: ToSign<'_>,
         rdata: &[&[u8]],
     ) -> Vec<Arc<[u8]>> {
+        if !run.goes_on() {
+            return Vec::new();
+        }
         let mut message = self.message(set, rdata.iter().copied());
         let keys = self.keys.signing(self.now, signed(set.rtype));
         keys.filter_map(|key| self.sign_once(run, key, set, &mut message))

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -9,7 +10,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::canonical::{Bytes, append_rrset};
 use super::key::{Key, KeyError, Signed, Times, ZoneKeys};
 use super::key_files::{create_keys, load_keys};
-use super::signer::{Signer, SigningRun, ToSign};
+use super::signer::{Haste, Signer, SigningRun, ToSign};
 use crate::config::plan::SigningAlgorithm;
 
 const EXAMPLE_COM: &[u8] = b"\x07example\x03com\x00";
@@ -219,13 +220,13 @@ fn a_signature_is_kept_until_it_is_due_and_then_replaced() {
     };
     let begin = 1_000_000;
 
-    let mut first = SigningRun::new(None);
+    let mut first = SigningRun::new(None, Haste::AtOnce);
     let made = signer(begin).sign(&mut first, set, &[&[192, 0, 2, 1]]);
     let (signatures, renew_at) = first.finish();
     assert_eq!((made.len(), renew_at), (1, begin + 7 * DAY));
 
     let again = |now, ttl| {
-        let mut run = SigningRun::new(Some(&signatures));
+        let mut run = SigningRun::new(Some(&signatures), Haste::AtOnce);
         let set = ToSign {
             original_ttl: ttl,
             ..set
@@ -236,6 +237,31 @@ fn a_signature_is_kept_until_it_is_due_and_then_replaced() {
     // Whatever is due within a day goes with what is due.
     assert_ne!(again(begin + 6 * DAY, 60), made);
     assert_ne!(again(begin, 61), made);
+}
+
+#[test]
+fn signing_rests_after_256_rrsets_and_ends_when_it_is_told_to() {
+    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, Times::default()).unwrap();
+    let keys = Arc::new(ZoneKeys { keys: vec![key] });
+    let signer = Signer::new(EXAMPLE_COM, keys, 1_000_000).unwrap();
+    let rests = AtomicU32::new(0);
+    let goes_on_twice = || rests.fetch_add(1, Ordering::Relaxed) < 2;
+    let mut run = SigningRun::new(None, Haste::Beside(&goes_on_twice));
+    let mut sign = |number: u32| {
+        let set = ToSign {
+            owner: EXAMPLE_COM,
+            rtype: 1,
+            original_ttl: 60,
+        };
+        let made = signer.sign(&mut run, set, &[&number.to_be_bytes()]);
+        (made.len(), rests.load(Ordering::Relaxed))
+    };
+    let signed: Vec<(usize, u32)> = (0..514).map(&mut sign).collect();
+    // It begins with a rest.
+    assert_eq!((signed[0], signed[255]), ((1, 1), (1, 1)));
+    assert_eq!((signed[256], signed[511]), ((1, 2), (1, 2)));
+    assert_eq!((signed[512], signed[513]), ((0, 3), (0, 3)));
+    assert!(run.is_given_up());
 }
 
 #[test]

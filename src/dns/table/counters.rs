@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use metrics::Counter;
 
+use super::choice::{Cause, Chosen};
 use super::offer::Offer;
-use super::steered::{Cause, Chosen};
 use crate::config::plan::Plan;
 use crate::ids::{MemberName, ServiceId, Table};
 use crate::per_core::Count;

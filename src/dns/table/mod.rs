@@ -5,9 +5,12 @@
 //! region itself: `steer` does, and a property test holds the table to it.
 //!
 //! `counters` who was told what · `zone` and `names` what exists · `rrset` records on the wire · `offer` what regions publish ·
-//! `ranked` those of several · `steered` whose answer where · `signing` RRSIGs and NSECs of all of it · `warm` for batches.
+//! `ranked` those of several · `choice` whose answer a place gets · `steered` what services answer where · `lasting` what the Plan decides ·
+//! `signing` RRSIGs and NSECs of all of it · `warm` for batches.
 
+mod choice;
 mod counters;
+mod lasting;
 mod names;
 mod offer;
 mod ranked;
@@ -19,26 +22,24 @@ mod tests;
 mod warm;
 mod zone;
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
-use counters::Counters;
-use names::Unindexed;
+pub(super) use choice::NotAble;
+pub use choice::{Cause, Choice, Chosen, SteeredType};
+pub use lasting::Lasting;
 pub(super) use names::{Delegation, Found, Names, Node, Redirection, ZoneFacts};
 pub(super) use offer::{Alias, HttpsData};
-use offer::{Offer, OfferKey};
 pub(super) use ranked::Ranking;
 pub use ranked::{TooManyRankings, too_many_rankings};
 pub(super) use rrset::RrSet;
 pub use signing::Signing;
 pub(super) use signing::{ALIAS_TYPES, Denials, Proofs, SteeredSignatures};
 use steered::Shared;
-pub use steered::{Cause, Choice, Chosen, SteeredType, answers_by_name};
-pub(super) use steered::{NotAble, SteeredService};
+pub(super) use steered::SteeredService;
+pub use steered::answers_by_name;
 pub(super) use warm::{Ahead, GROUP, Located, Wanted};
 
-use super::dnssec::{Memo, Signatures, is_of_the_future};
-use crate::config::plan::Plan;
+use super::dnssec::Memo;
 use crate::geo::PlaceId;
 use crate::ids::{MemberName, ServiceId, Table};
 use crate::steering::{Draw, Snapshot, Spread};
@@ -58,77 +59,16 @@ pub(super) struct Steered<'t> {
     pub(super) service: &'t SteeredService,
 }
 
-/// What the Plan and the keys decide: it stays as it is when health changes.
-#[derive(Debug)]
-struct Lasting {
-    names: Names,
-    offers: Table<ServiceId, Arc<Offer>>,
-    counters: Counters,
-    signing: Signing,
-    signatures: Signatures,
-    /// Of what only queries can name.
-    memo: Memo,
-    /// Of HTTPS records of several regions that are not signed with the Plan. Apart, so that nobody who asks for what
-    /// is not there has them give way.
-    ahead: Memo,
-    /// Whether there are none.
-    is_wholly_ranked: bool,
-    /// When signatures or keys are due to change, in seconds since 1970.
-    renew_at: u32,
-}
-
-impl Lasting {
-    fn compile(plan: &Plan, signing: Signing, previous: Option<&Self>) -> Self {
-        let offers = offers(plan);
-        let mut names = Unindexed::compile(plan, &signing);
-        let run = names.sign(&offers, previous.map(|previous| &previous.signatures));
-        let (signatures, due_at) = run.finish();
-        let renew_at = signing.next_change().map_or(due_at, |at| at.min(due_at));
-        let names = Names::index(names);
-        let is_wholly_ranked = names.unranked().next().is_none();
-        Self {
-            counters: Counters::of(plan, &offers, previous.map(|previous| &previous.counters)),
-            memo: Memo::new(names.is_signed()),
-            ahead: Memo::new(!is_wholly_ranked),
-            is_wholly_ranked,
-            names,
-            offers,
-            signing,
-            signatures,
-            renew_at,
-        }
-    }
-}
-
-/// What each service's regions publish, once for all that publish the same.
-fn offers(plan: &Plan) -> Table<ServiceId, Arc<Offer>> {
-    let mut known: HashMap<OfferKey, Arc<Offer>> = HashMap::new();
-    Table::like(&plan.services, |id| {
-        let key = OfferKey::of(plan, id);
-        let offer = known
-            .entry(key)
-            .or_insert_with_key(|key| Arc::new(Offer::compile(plan, key)));
-        Arc::clone(offer)
-    })
-}
-
 impl AnswerTable {
-    /// Compiles a snapshot. What only the Plan decides is taken over from `previous` when both have
-    /// the same Plan and no signature is due, and a service when nothing about it changed, so that a
-    /// change of health costs the services that it concerns.
-    pub fn compile(snapshot: Arc<Snapshot>, signing: &Signing, previous: Option<&Self>) -> Self {
-        let same_plan = previous.filter(|p| Arc::ptr_eq(&p.snapshot.plan, &snapshot.plan));
-        let lasting = same_plan
-            .filter(|p| p.lasting.signing.has_keys_of(signing) && !p.is_due(signing.now()))
-            .map_or_else(
-                || {
-                    let before = previous.map(|previous| &*previous.lasting);
-                    Arc::new(Lasting::compile(&snapshot.plan, signing.clone(), before))
-                },
-                |previous| previous.lasting.clone(),
-            );
-        let unchanged = same_plan.filter(|previous| {
-            Arc::ptr_eq(&previous.lasting, &lasting) && ranks_alike(&previous.snapshot, &snapshot)
+    /// Compiles a snapshot on what its Plan decides. A service that has not changed since `previous` is taken over from
+    /// there, so that a change of health costs the services that it concerns. Signs nothing.
+    pub fn compile(
+        snapshot: Arc<Snapshot>,
+        lasting: Arc<Lasting>,
+        previous: Option<&Self>,
+    ) -> Self {
+        let unchanged = previous.filter(|previous| {
+            previous.lasting.offers_as(&lasting) && ranks_alike(&previous.snapshot, &snapshot)
         });
         let mut shared = Shared::default();
         let services = Table::like(&snapshot.plan.services, |id| {
@@ -149,13 +89,9 @@ impl AnswerTable {
         }
     }
 
-    /// Whether the table is to be compiled anew although nothing was reported; `now` in seconds since 1970. Signatures
-    /// must not expire nor be of a time to come, and keys come and go at their times.
-    pub fn is_due(&self, now: u32) -> bool {
-        let Lasting {
-            signing, renew_at, ..
-        } = &*self.lasting;
-        *renew_at <= now || signing.has_keys() && is_of_the_future(signing.now(), now)
+    /// What the Plan and the keys decide of it.
+    pub fn lasting(&self) -> &Arc<Lasting> {
+        &self.lasting
     }
 
     /// What a service answers a client of a place; `None` for a service of another Plan.

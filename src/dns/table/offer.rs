@@ -7,8 +7,8 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use super::choice::{ALTERNATIVES, SteeredType};
 use super::rrset::RrSet;
-use super::steered::{ALTERNATIVES, SteeredType};
 use crate::config::plan::{Plan, Region};
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{LONGEST_NAME, to_key, to_wire};

@@ -5,17 +5,19 @@
 //! signed with the Plan like all else, and a change of health signs nothing. A Plan that has too many is warned of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 use hickory_proto::serialize::binary::BinDecodable;
 
+use super::choice::{ALTERNATIVES, SteeredType};
+use super::lasting::offers;
 use super::names::{NodeDraft, Unindexed, WILDCARD};
 use super::offer::Offer;
-use super::offers;
 use super::rrset::RrSet;
 use super::signing::Signing;
-use super::steered::{ALTERNATIVES, SteeredType};
 use crate::config::plan::Plan;
+use crate::dns::dnssec::ZoneKeys;
 use crate::ids::ServiceId;
 
 /// RRsets that are signed with a Plan: one name of 51 regions with an address each, 161 of ten, or 10,900 of three. At
@@ -119,21 +121,48 @@ pub struct TooManyRankings {
     pub most: usize,
     /// The names whose are not signed with it, none of them.
     pub unsigned: Vec<Name>,
+    /// From when on, in seconds since 1970: from now, or from a time of a key.
+    pub from: u32,
 }
 
-/// What the signed zones of a Plan have too much of, if all their keys sign.
-pub fn too_many_rankings(plan: &Plan) -> Option<TooManyRankings> {
-    let is_signed = |zone: usize| plan.zones.get(zone).is_some_and(|z| z.dnssec.is_some());
-    if !(0..plan.zones.len()).any(is_signed) {
-        return None;
-    }
+/// What the signed zones of a Plan have too much of, now or by the keys that sign later: when the most names are
+/// concerned, and first so. `keys` are in the order of the Plan's zones; those that a zone does not have yet are made at
+/// once. `now` is in seconds since 1970.
+pub fn too_many_rankings(
+    plan: &Plan,
+    keys: &[Option<Arc<ZoneKeys>>],
+    now: u32,
+) -> Option<TooManyRankings> {
+    let zones = || keys.iter().flatten();
+    zones().next()?;
     let offers = offers(plan);
     // In the order in which they are signed.
     let names = Unindexed::compile(plan, &Signing::default());
-    let signed = names.nodes.iter().filter(|node| is_signed(node.zone));
+    let after = |time: &u32| zones().filter_map(|keys| keys.next_change(*time)).min();
+    let told = std::iter::successors(Some(now), after).filter_map(|from| {
+        let is_signed = |zone: usize| {
+            let keys = keys.get(zone).and_then(Option::as_ref);
+            keys.is_some_and(|keys| keys.keys.is_empty() || keys.is_signing(from))
+        };
+        let signed = names.nodes.iter().filter(|node| is_signed(node.zone));
+        let steered = signed.filter_map(|node| Some((node, &**offers.of(rankable(node)?))));
+        unsigned(steered, from)
+    });
+    told.reduce(|most, next| {
+        if next.unsigned.len() > most.unsigned.len() {
+            next
+        } else {
+            most
+        }
+    })
+}
+
+fn unsigned<'a>(
+    steered: impl Iterator<Item = (&'a NodeDraft, &'a Offer)>,
+    from: u32,
+) -> Option<TooManyRankings> {
     let (mut count, mut room, mut unsigned) = (0, Room::new(), Vec::new());
-    for (node, service) in signed.filter_map(|node| Some((node, rankable(node)?))) {
-        let offer = offers.of(service);
+    for (node, offer) in steered {
         count += Ranking::count(offer);
         if !room.take(offer) {
             unsigned.extend(Name::from_bytes(&node.name));
@@ -143,13 +172,16 @@ pub fn too_many_rankings(plan: &Plan) -> Option<TooManyRankings> {
         count,
         most: MOST,
         unsigned,
+        from,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dns::testing::read;
+    use crate::config::plan::SigningAlgorithm;
+    use crate::dns::testing::{NOW, read};
+    use crate::dns::{Key, Times};
 
     /// Of so many regions of one address each, in a zone with these settings.
     fn too_many(regions: usize, zone: &str) -> Option<TooManyRankings> {
@@ -163,7 +195,47 @@ mod tests {
             "regions:\n{regions}services: {{ www: {{ hosts: [{hosts}] }} }}\n\
              zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }}{zone} }} }}\n"
         );
-        too_many_rankings(&read(&yaml))
+        let plan = read(&yaml);
+        let keys = plan.zones.iter().map(|zone| {
+            zone.dnssec.as_ref()?;
+            Some(Arc::default())
+        });
+        let keys: Vec<Option<Arc<ZoneKeys>>> = keys.collect();
+        too_many_rankings(&plan, &keys, NOW)
+    }
+
+    /// Keys that sign from a time to another.
+    fn signs(from: Option<u32>, until: Option<u32>) -> Option<Arc<ZoneKeys>> {
+        let times = Times {
+            activate: from,
+            inactive: until,
+            ..Times::default()
+        };
+        let (key, _) = Key::generate(SigningAlgorithm::Ed25519, times).unwrap();
+        Some(Arc::new(ZoneKeys { keys: vec![key] }))
+    }
+
+    #[test]
+    fn only_zones_whose_keys_sign_now_or_later_have_too_many() {
+        let region = |number| format!("  r{number}: {{ addresses: [192.0.2.{number}] }}\n");
+        let regions: String = (0..45).map(region).collect();
+        let zone = "{ nameservers: { ns1: [192.0.2.53] }, dnssec: { keys: keys } }";
+        let plan = read(&format!(
+            "regions:\n{regions}services: {{ www: {{ hosts: [a.test, b.test] }} }}\n\
+             zones: {{ a.test: {zone}, b.test: {zone} }}\n"
+        ));
+        let from = |a: Option<Arc<ZoneKeys>>, b: Option<Arc<ZoneKeys>>| {
+            let told = too_many_rankings(&plan, &[a, b], NOW)?;
+            Some((told.from, told.unsigned.len()))
+        };
+        let (now, later) = (None, Some(NOW + 1_000));
+        assert_eq!(from(signs(now, None), signs(now, None)), Some((NOW, 1)));
+        assert_eq!(from(signs(now, None), signs(now, Some(NOW))), None);
+        // Neither has too many alone, nor if one ends when the other begins.
+        assert_eq!(from(signs(now, None), None), None);
+        assert_eq!(from(signs(now, later), signs(later, None)), None);
+        let both_later = from(signs(now, None), signs(later, None));
+        assert_eq!(both_later, Some((NOW + 1_000, 1)));
     }
 
     #[test]

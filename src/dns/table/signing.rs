@@ -3,13 +3,13 @@
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
+use super::choice::SteeredType;
 use super::names::{NodeDraft, Unindexed, ZoneFacts};
 use super::offer::Offer;
 use super::ranked::{RankedSignatures, Ranking, Room, rankable};
 use super::rrset::RrSet;
-use super::steered::SteeredType;
 use crate::dns::codec::code::rtype;
-use crate::dns::dnssec::{Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
+use crate::dns::dnssec::{Haste, Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
 use crate::ids::{ServiceId, Table};
 
 /// The types of a name that is another name (RFC 4034 §4.1.2, RFC 4035 §2.5).
@@ -30,6 +30,11 @@ impl Signing {
     /// since 1970.
     pub fn new(keys: Arc<[Option<Arc<ZoneKeys>>]>, now: u32) -> Self {
         Self { keys, now }
+    }
+
+    /// The same keys at another time, in seconds since 1970.
+    pub(super) fn at(&self, now: u32) -> Self {
+        Self::new(Arc::clone(&self.keys), now)
     }
 
     /// The time, in seconds since 1970.
@@ -159,18 +164,22 @@ impl SteeredSignatures {
 }
 
 impl Unindexed {
-    /// Signs every zone that has keys, on all processors. `previous` is what was signed before.
+    /// Signs every zone that has keys. `previous` is what was signed before.
     pub(super) fn sign<'p>(
         &mut self,
         offers: &Table<ServiceId, Arc<Offer>>,
         previous: Option<&'p Signatures>,
+        haste: Haste<'p>,
     ) -> SigningRun<'p> {
-        let mut run = SigningRun::new(previous);
+        let mut run = SigningRun::new(previous, haste);
         let zones = &self.zones;
         if zones.iter().all(|zone| zone.signer.is_none()) {
             return run;
         }
-        let threads = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let threads = match haste {
+            Haste::AtOnce => std::thread::available_parallelism().map_or(1, NonZeroUsize::get),
+            Haste::Beside(_) => 1,
+        };
         let share = self.nodes.len().div_ceil(threads).max(LEAST_SHARE);
         let ranked = ranked_names(&self.nodes, zones, offers);
         std::thread::scope(|scope| {
@@ -182,7 +191,8 @@ impl Unindexed {
             let shares: Vec<_> = shares
                 .zip(ranked)
                 .map(|(nodes, ranked)| {
-                    scope.spawn(move || sign_nodes((nodes, ranked), zones, offers, previous))
+                    let run = SigningRun::new(previous, haste);
+                    scope.spawn(move || sign_nodes((nodes, ranked), zones, offers, run))
                 })
                 .collect();
             for share in shares {
@@ -219,9 +229,8 @@ fn sign_nodes<'p>(
     (nodes, ranked): (&mut [NodeDraft], &[bool]),
     zones: &[ZoneFacts],
     offers: &Table<ServiceId, Arc<Offer>>,
-    previous: Option<&'p Signatures>,
+    mut run: SigningRun<'p>,
 ) -> SigningRun<'p> {
-    let mut run = SigningRun::new(previous);
     let ranked = ranked.iter().copied().chain(std::iter::repeat(false));
     for (node, is_ranked) in nodes.iter_mut().zip(ranked) {
         if let Some(zone) = zones.get(node.zone)

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
-use super::{AnswerTable, Cause, Chosen, Found, Signing, SteeredType};
+use super::{AnswerTable, Cause, Chosen, Found, Lasting, Signing, SteeredType};
 use crate::config::plan::{Plan, SigningAlgorithm, WhenNoneHealthy};
 use crate::dns::codec::code::rtype;
 use crate::dns::testing::{NOW, addresses, plan, snapshot};
@@ -13,6 +13,16 @@ use crate::geo::PlaceId;
 use crate::health::Health;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{Admin, Ask, Draw, Percent, Snapshot, Spread, steer, steer_among};
+
+/// Compiled on what `previous` has, where that is right.
+fn table(
+    snapshot: Arc<Snapshot>,
+    signing: &Signing,
+    previous: Option<&AnswerTable>,
+) -> AnswerTable {
+    let lasting = Lasting::of(&snapshot.plan, signing, previous.map(AnswerTable::lasting));
+    AnswerTable::compile(snapshot, lasting, previous)
+}
 
 fn health(index: u8) -> Health {
     [
@@ -62,7 +72,7 @@ proptest! {
             (member.health, member.admin, member.weight) = (health(h), admin(a), weight);
         });
         let snapshot = Arc::new(snapshot);
-        let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
+        let table = table(snapshot.clone(), &Signing::default(), None);
         for service in snapshot.plan.services.ids() {
             let ask = Ask { spread, ..Ask::dns(service, place) };
             let decision = steer(&snapshot, &ask, draw);
@@ -104,7 +114,7 @@ proptest! {
             (member.health, member.admin, member.weight) = (health(h), admin(a), weight);
         });
         let snapshot = Arc::new(snapshot);
-        let table = AnswerTable::compile(snapshot.clone(), &Signing::default(), None);
+        let table = table(snapshot.clone(), &Signing::default(), None);
         let at = (PlaceId::at(place), Spread::at(Percent::new(spread)).unwrap());
         for (service, of) in snapshot.plan.services.iter() {
             let choice = table.choice(&snapshot, service, at, Draw(draw)).unwrap();
@@ -131,7 +141,7 @@ fn compile(plan: &Arc<Plan>, health: Health, previous: Option<&AnswerTable>) -> 
     if let (Some(previous), Some(snapshot)) = (previous, Arc::get_mut(&mut snapshot)) {
         snapshot.clients = previous.snapshot.clients.clone();
     }
-    AnswerTable::compile(snapshot, &Signing::default(), previous)
+    table(snapshot, &Signing::default(), previous)
 }
 
 #[test]
@@ -194,8 +204,11 @@ fn a_key_that_becomes_active_later_is_waited_for() {
     let keys = Some(Arc::new(ZoneKeys { keys: vec![key] }));
     let signing = Signing::new(Arc::new([keys, None]), 1_000);
     let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
-    let table = AnswerTable::compile(snapshot, &signing, None);
-    assert_eq!([1_999, 2_000].map(|now| table.is_due(now)), [false, true]);
+    let table = table(snapshot, &signing, None);
+    assert_eq!(
+        [1_999, 2_000].map(|now| table.lasting.is_due(now)),
+        [false, true]
+    );
 }
 
 #[test]
@@ -209,15 +222,15 @@ fn an_edge_whose_clock_was_so_far_ahead_that_no_key_signed_signs_once_the_clock_
     let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
     let at = |now, before| {
         let signing = Signing::new(Arc::clone(&keys), now);
-        AnswerTable::compile(Arc::clone(&snapshot), &signing, before)
+        table(Arc::clone(&snapshot), &signing, before)
     };
     let ahead = at(NOW + 2 * DAY, None);
     assert!(!ahead.names().is_signed());
-    assert!(!ahead.is_due(NOW + 2 * DAY));
-    assert!(ahead.is_due(NOW));
+    assert!(!ahead.lasting.is_due(NOW + 2 * DAY));
+    assert!(ahead.lasting.is_due(NOW));
     let right = at(NOW, Some(&ahead));
     assert!(right.names().is_signed());
-    assert!(!right.is_due(NOW));
+    assert!(!right.lasting.is_due(NOW));
 }
 
 const DAY: u32 = 86_400;
@@ -231,7 +244,7 @@ fn check_signed_anew(now: u32, expected: bool) {
     let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
     let at = |now, before| {
         let signing = Signing::new(Arc::clone(&keys), now);
-        AnswerTable::compile(Arc::clone(&snapshot), &signing, before)
+        table(Arc::clone(&snapshot), &signing, before)
     };
     let apex = |table: &AnswerTable| {
         let Found::Node(node) = table.names().find(b"\x07example\x03com\x00", None) else {
@@ -243,7 +256,7 @@ fn check_signed_anew(now: u32, expected: bool) {
     let then = at(now, Some(&first));
     let is_new = apex(&first) != apex(&then);
     assert_eq!(
-        (first.is_due(now), is_new),
+        (first.lasting.is_due(now), is_new),
         (expected, expected),
         "at {now}"
     );
@@ -258,4 +271,21 @@ fn a_zone_is_signed_anew_a_week_before_its_signatures_expire_and_when_the_clock_
     check_signed_anew(NOW - 1_800, false);
     check_signed_anew(NOW - 1_801, true);
     check_signed_anew(NOW - 2 * DAY, true);
+}
+
+#[test]
+fn signing_anew_decides_nothing_anew() {
+    let (key, _) = Key::generate(SigningAlgorithm::Ed25519, Times::default()).unwrap();
+    let keys: Arc<[_]> = Arc::new([Some(Arc::new(ZoneKeys { keys: vec![key] })), None]);
+    let snapshot = Arc::new(snapshot(Arc::new(plan()), |_, _| {}));
+    let before = table(Arc::clone(&snapshot), &Signing::new(keys, NOW), None);
+    let lasting = before.lasting.renewed(NOW + 7 * DAY, &|| true).unwrap();
+    assert!(!lasting.is_due(NOW + 7 * DAY));
+    let after = AnswerTable::compile(snapshot, lasting, Some(&before));
+    let kept = |id| Arc::ptr_eq(before.services.of(id), after.services.of(id));
+    assert!(before.snapshot.plan.services.ids().all(kept));
+    assert!(Arc::ptr_eq(
+        &before.lasting.counters,
+        &after.lasting.counters
+    ));
 }

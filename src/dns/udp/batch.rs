@@ -65,8 +65,10 @@ impl<'a> Batch<'a> {
     ) {
         let mut wanted = [Wanted::NOTHING; GROUP];
         for (wanted, (message, received)) in wanted.iter_mut().zip(messages.iter().zip(received)) {
-            if let Some(Message::Heard(head, Content::Query(query))) = message {
-                let (peer, _) = received.from.peer();
+            if let Some(Message::Heard(head, Content::Query(query))) = message
+                && let Some(from) = &received.from
+            {
+                let (peer, _) = from.peer();
                 *wanted = Wanted {
                     name: query.name,
                     client: client(head, peer),
@@ -89,12 +91,14 @@ impl<'a> Batch<'a> {
         received: &Received<S>,
         out: &mut Vec<u8>,
     ) -> bool {
-        let (peer, port) = received.from.peer();
+        let from = received.from.as_ref().map(S::peer);
         // Nobody can be answered at port 0, nor from an address that is not known.
-        if port == 0 || (received.to.is_none() && self.is_wildcard) {
+        let to_somebody = from.filter(|(_, port)| *port != 0);
+        let is_from_us = received.to.is_some() || !self.is_wildcard;
+        let Some((peer, _)) = to_somebody.filter(|_| is_from_us) else {
             tally.count_unanswerable();
             return false;
-        }
+        };
         let limit = || match &self.rate {
             Some((rate, now_us)) => self.limiter.pace(rate, peer, *now_us),
             None => Pace::Whole,

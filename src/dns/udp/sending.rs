@@ -39,7 +39,7 @@ impl<S> Responses<S> {
 
     /// Keeps what was written there.
     pub(super) fn keep(&mut self, received: Received<S>) {
-        self.to.push(Some(received.from));
+        self.to.push(received.from);
         self.from.push(received.to);
     }
 
