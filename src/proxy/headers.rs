@@ -38,11 +38,8 @@ pub(super) struct Hop<'a> {
 /// Removes what goes no further: what concerns one connection only (RFC 9110 §7.6.1), and every header of
 /// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
 pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
-    let takes_trailers = lists(headers, &TE, "trailers");
-    if headers.contains_key(TRAILER) {
-        announce_without_own(headers);
-    }
-    let mut ending: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    let mut ending: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    let mut announces = false;
     for (name, value) in &*headers {
         if *name == CONNECTION {
             let named = value.as_bytes().split(|byte| *byte == b',');
@@ -51,10 +48,15 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
             let named = named.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
             ending.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()));
         }
+        announces |= *name == TRAILER;
         if ends_here(name.as_str()) {
             ending.push(name.clone());
         }
     }
+    if announces {
+        announce_without_own(headers);
+    }
+    let takes_trailers = ending.contains(&TE) && lists(headers, &TE, "trailers");
     for name in ending {
         headers.remove(name);
     }
