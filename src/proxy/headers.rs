@@ -28,7 +28,8 @@ pub(super) struct Hop<'a> {
     /// The peer's address.
     pub(super) peer: &'a HeaderValue,
     pub(super) trusted: bool,
-    pub(super) host: &'a str,
+    /// As the client named it.
+    pub(super) host: &'a HeaderValue,
     pub(super) scheme: &'static str,
     pub(super) version: Version,
     pub(super) via: &'a Via,
@@ -167,10 +168,8 @@ pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
     if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
     }
-    if (!hop.trusted || !headers.contains_key(X_FORWARDED_HOST))
-        && let Ok(host) = HeaderValue::from_str(hop.host)
-    {
-        headers.insert(X_FORWARDED_HOST, host);
+    if !hop.trusted || !headers.contains_key(X_FORWARDED_HOST) {
+        headers.insert(X_FORWARDED_HOST, hop.host.clone());
     }
     headers.insert(X_REQUEST_ID, hop.request_id.clone());
     hop.via.add(headers, hop.version);
@@ -343,7 +342,7 @@ mod tests {
         let hop = Hop {
             peer: &HeaderValue::from_static("203.0.113.9"),
             trusted,
-            host: "api.example.com",
+            host: &HeaderValue::from_static("api.example.com"),
             scheme: "https",
             version: Version::HTTP_2,
             via: &Via::new("fra 1"),

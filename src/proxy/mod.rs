@@ -37,6 +37,7 @@ mod handle;
 mod handler;
 mod headers;
 mod hedge;
+mod host;
 mod http1;
 mod http2;
 mod inbound;
