@@ -42,6 +42,7 @@ mod http1;
 mod http2;
 mod inbound;
 mod interim;
+mod lately;
 pub(crate) mod onward;
 mod origin_tls;
 mod outcome;
