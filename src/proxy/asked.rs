@@ -12,6 +12,7 @@ use super::consistency::Store;
 use super::context::Live;
 use super::handle::Exchange;
 use super::headers::is_grpc;
+use super::host::Host;
 use super::pace::Pace;
 use super::problem::Problem;
 use super::repeat::Repeat;
@@ -26,7 +27,7 @@ use crate::positions::{Now, Visit};
 pub(super) struct Asked<'a> {
     pub(super) service_id: ServiceId,
     pub(super) service: &'a Service,
-    pub(super) host: String,
+    pub(super) host: Arc<Host>,
     pub(super) client: IpAddr,
     pub(super) trusted: bool,
     pub(super) access: Access,
@@ -62,8 +63,8 @@ impl<'a> Exchange<'a> {
         let live: &'a Live = self.live;
         let plan = &live.snapshot.plan;
         http2::check_request(parts)?;
-        let host = inbound::host(parts)?;
-        let service_id = self.service_for(&host)?;
+        let host = Host::of(parts)?;
+        let service_id = self.service_for(&host.name)?;
         let service = plan.services.of(service_id);
         inbound::check_size(&parts.headers, &service.limits)?;
         let trusted_proxies = &plan.listen.trusted_proxies;
@@ -76,7 +77,7 @@ impl<'a> Exchange<'a> {
             unix_secs: clock::unix_secs(),
             steady_ms: clock::steady_ms_at(self.began.into_std()),
         };
-        let session = self.session(service, &host, now.unix_secs);
+        let session = self.session(service, &host.name, now.unix_secs);
         let reader = Reader {
             service: service_id,
             store,

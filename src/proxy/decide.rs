@@ -6,7 +6,8 @@ use http::request::Parts;
 
 use super::asked::Asked;
 use super::handle::Exchange;
-use super::inbound;
+use super::{inbound, lately};
+use crate::config::plan::Access;
 use crate::positions::Visit;
 use crate::steering::{Ask, Decision, Require, Vantage, steer};
 
@@ -28,6 +29,10 @@ impl Exchange<'_> {
     fn decide_anew(&self, asked: &mut Asked<'_>, visit: &Visit, parts: &Parts) -> Arc<Decision> {
         let snapshot = &self.live.snapshot;
         let (place, _) = snapshot.clients.locate(asked.service_id, asked.client);
+        let is_plain = asked.access == Access::Read && asked.known.region.is_none();
+        if is_plain && let Some(decision) = lately::decided(snapshot, asked.service_id, place) {
+            return decision;
+        }
         let residency = inbound::residency(asked.service, parts);
         let write_key = inbound::write_key(asked.service, parts);
         let token = visit.token();
@@ -50,6 +55,9 @@ impl Exchange<'_> {
             },
         };
         let decision = Arc::new(steer(snapshot, &ask, asked.known.draw));
+        if is_plain && decision.is_of_place(snapshot, &ask) {
+            lately::remember(snapshot, asked.service_id, place, &decision);
+        }
         if visit.is_as_carried() && decision.lasts(snapshot, &ask) {
             self.note_repeat(asked, &decision);
         }

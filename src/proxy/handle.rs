@@ -208,7 +208,7 @@ impl<'a> Exchange<'a> {
             worker: self.worker,
             connection: self.connection,
             service_id: asked.service_id,
-            host: &asked.host,
+            host: &asked.host.name,
             parts,
             body: Some(body),
             upgrades: false,

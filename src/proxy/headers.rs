@@ -28,7 +28,8 @@ pub(super) struct Hop<'a> {
     /// The peer's address.
     pub(super) peer: &'a HeaderValue,
     pub(super) trusted: bool,
-    pub(super) host: &'a str,
+    /// As the client named it.
+    pub(super) host: &'a HeaderValue,
     pub(super) scheme: &'static str,
     pub(super) version: Version,
     pub(super) via: &'a Via,
@@ -38,11 +39,8 @@ pub(super) struct Hop<'a> {
 /// Removes what goes no further: what concerns one connection only (RFC 9110 §7.6.1), and every header of
 /// Meridian's own that a client or an origin has sent. `TE: trailers` stays: gRPC needs it.
 pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
-    let takes_trailers = lists(headers, &TE, "trailers");
-    if headers.contains_key(TRAILER) {
-        announce_without_own(headers);
-    }
-    let mut ending: SmallVec<[HeaderName; 8]> = SmallVec::new();
+    let mut ending: SmallVec<[HeaderName; 4]> = SmallVec::new();
+    let mut announces = false;
     for (name, value) in &*headers {
         if *name == CONNECTION {
             let named = value.as_bytes().split(|byte| *byte == b',');
@@ -51,10 +49,15 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
             let named = named.filter(|name| !name.eq_ignore_ascii_case(b"keep-alive"));
             ending.extend(named.filter_map(|name| HeaderName::from_bytes(name).ok()));
         }
+        announces |= *name == TRAILER;
         if ends_here(name.as_str()) {
             ending.push(name.clone());
         }
     }
+    if announces {
+        announce_without_own(headers);
+    }
+    let takes_trailers = ending.contains(&TE) && lists(headers, &TE, "trailers");
     for name in ending {
         headers.remove(name);
     }
@@ -165,10 +168,8 @@ pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
     if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
     }
-    if (!hop.trusted || !headers.contains_key(X_FORWARDED_HOST))
-        && let Ok(host) = HeaderValue::from_str(hop.host)
-    {
-        headers.insert(X_FORWARDED_HOST, host);
+    if !hop.trusted || !headers.contains_key(X_FORWARDED_HOST) {
+        headers.insert(X_FORWARDED_HOST, hop.host.clone());
     }
     headers.insert(X_REQUEST_ID, hop.request_id.clone());
     hop.via.add(headers, hop.version);
@@ -341,7 +342,7 @@ mod tests {
         let hop = Hop {
             peer: &HeaderValue::from_static("203.0.113.9"),
             trusted,
-            host: "api.example.com",
+            host: &HeaderValue::from_static("api.example.com"),
             scheme: "https",
             version: Version::HTTP_2,
             via: &Via::new("fra 1"),

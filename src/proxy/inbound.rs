@@ -1,9 +1,9 @@
-//! What a request says, read once: host, client, keys, and whether it reads or writes.
+//! What a request says, read once: client, keys, and whether it reads or writes.
 
 use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Uri, header};
+use http::{HeaderMap, HeaderName, Method, header};
 use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
@@ -14,64 +14,6 @@ use crate::prefix::Prefix;
 pub(crate) const MOST_FIELDS: usize = 100;
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-
-/// The host that a request is for: lower case, without port or final dot.
-pub(super) fn host(parts: &Parts) -> Result<String, Problem> {
-    let mut hosts = parts.headers.get_all(header::HOST).iter();
-    let header = hosts.next();
-    if hosts.next().is_some() {
-        return Err(Problem::Malformed(
-            "the request has more than one Host".into(),
-        ));
-    }
-    let authority = match (parts.uri.authority(), header) {
-        (Some(authority), _) => authority.as_str(),
-        (None, Some(header)) => header
-            .to_str()
-            .map_err(|_| Problem::Malformed("the Host is not ASCII".into()))?,
-        (None, None) => return Err(Problem::Malformed("the request has no Host".into())),
-    };
-    without_port(authority).ok_or_else(|| Problem::Malformed(format!("`{authority}` is no host")))
-}
-
-fn without_port(authority: &str) -> Option<String> {
-    let (host, port) = authority.split_once(':').unwrap_or((authority, ""));
-    if is_plain_host(host) && is_plain_port(port) {
-        return Some(host.to_owned());
-    }
-    parsed_without_port(authority)
-}
-
-/// None, or a port.
-fn is_plain_port(text: &str) -> bool {
-    text.is_empty()
-        || (text.bytes().all(|byte| byte.is_ascii_digit()) && text.parse::<u16>().is_ok())
-}
-
-/// A host as almost all requests have it, of which nothing has to be taken away.
-fn is_plain_host(text: &str) -> bool {
-    let is_plain = |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.');
-    let has_dot_outside = text.starts_with('.') || text.ends_with('.');
-    !text.is_empty() && !has_dot_outside && text.bytes().all(is_plain)
-}
-
-fn parsed_without_port(authority: &str) -> Option<String> {
-    let uri: Uri = authority.parse().ok()?;
-    let authority = uri.authority()?;
-    let port = authority
-        .as_str()
-        .strip_prefix(authority.host())
-        .unwrap_or_default();
-    let port = port.strip_prefix(':').unwrap_or(port);
-    let has_bad_port = !port.is_empty() && authority.port_u16().is_none();
-    if authority.as_str().contains('@') || has_bad_port || authority.host().starts_with('.') {
-        return None;
-    }
-    let host = authority.host();
-    let host = host.strip_suffix('.').unwrap_or(host);
-    // One final dot is the root; a second one would stand behind an empty label (RFC 1035 §2.3.4).
-    (!host.is_empty() && !host.ends_with('.')).then(|| host.to_ascii_lowercase())
-}
 
 /// Refuses a head that is larger than the service takes.
 pub(super) fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Problem> {
@@ -247,16 +189,8 @@ pub(super) fn cookie_pairs(line: &[u8]) -> impl Iterator<Item = &[u8]> {
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
-    use proptest::prelude::*;
 
     use super::*;
-
-    proptest! {
-        #[test]
-        fn a_plain_host_is_what_parsing_makes_of_it(text in "[a-c0-1A.:-]{0,12}") {
-            prop_assert_eq!(without_port(&text), parsed_without_port(&text));
-        }
-    }
 
     #[test]
     fn a_cookie_is_found_among_others_however_they_are_written() {
@@ -278,40 +212,6 @@ mod tests {
             builder = builder.header(*name, *value);
         }
         builder.body(()).unwrap().into_parts().0
-    }
-
-    #[test]
-    fn the_host_is_lower_case_without_port_or_final_dot() {
-        for (given, expected) in [
-            ("API.example.com", "api.example.com"),
-            ("api.example.com.:8443", "api.example.com"),
-            ("[2001:db8::1]:443", "[2001:db8::1]"),
-        ] {
-            assert_eq!(host(&parts("/", &[("host", given)])).unwrap(), expected);
-        }
-        let absolute = parts("https://api.example.com/x", &[("host", "other.example")]);
-        assert_eq!(host(&absolute).unwrap(), "api.example.com");
-    }
-
-    #[test]
-    fn a_request_without_one_good_host_is_malformed() {
-        for headers in [
-            vec![],
-            vec![("host", "a"), ("host", "a")],
-            vec![("host", "a b")],
-            vec![("host", "u@a")],
-            vec![("host", "a:b")],
-            vec![("host", "a:65536")],
-            vec![("host", "")],
-            vec![("host", ".")],
-            vec![("host", "api.example.com..")],
-            vec![("host", "api.example.com..:443")],
-        ] {
-            assert!(
-                matches!(host(&parts("/", &headers)), Err(Problem::Malformed(_))),
-                "{headers:?}"
-            );
-        }
     }
 
     #[test]

@@ -101,7 +101,7 @@ impl Exchange<'_> {
             return;
         }
         let now = clock::unix_secs();
-        let session = self.session(asked.service, &asked.host, now);
+        let session = self.session(asked.service, &asked.host.name, now);
         let Some(cookie) = session.remember(&asked.known, region) else {
             return;
         };

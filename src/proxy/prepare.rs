@@ -1,9 +1,9 @@
 //! From the head of a client's request to the head of an origin's.
 
-use http::header::{HOST, LOCATION};
+use http::header::LOCATION;
 use http::request::Parts;
-use http::uri::{self, Authority, PathAndQuery};
-use http::{HeaderMap, HeaderValue, Response, StatusCode, Uri};
+use http::uri::{self, PathAndQuery};
+use http::{HeaderValue, Response, StatusCode, Uri};
 
 use super::accept::Face;
 use super::asked::Asked;
@@ -31,7 +31,7 @@ impl Exchange<'_> {
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path == "*" { "/" } else { path };
-        let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host))
+        let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host.name))
             .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
@@ -49,10 +49,6 @@ impl Exchange<'_> {
         asked: &Asked<'_>,
         upgrade: Option<HeaderValue>,
     ) -> Result<(), Problem> {
-        let authority = match parts.uri.authority() {
-            Some(authority) => authority.clone(),
-            None => authority_of(&parts.headers, &asked.host)?,
-        };
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
         match &asked.carried {
@@ -62,7 +58,7 @@ impl Exchange<'_> {
         let hop = Hop {
             peer: &self.connection.source_value,
             trusted: asked.trusted,
-            host: authority.as_str(),
+            host: &asked.host.told,
             scheme: self.connection.face.scheme(),
             version: parts.version,
             via: &self.live.routes.via,
@@ -81,15 +77,8 @@ impl Exchange<'_> {
         uri.path_and_query
             .get_or_insert(PathAndQuery::from_static("/"));
         uri.scheme = Some(self.connection.face.uri_scheme());
-        uri.authority = Some(authority);
+        uri.authority = Some(asked.host.authority.clone());
         parts.uri = Uri::from_parts(uri).map_err(|error| Problem::Malformed(error.to_string()))?;
         Ok(())
     }
-}
-
-/// The authority that an HTTP/1.1 request names: its Host, else the service's.
-fn authority_of(headers: &HeaderMap, host: &str) -> Result<Authority, Problem> {
-    let named = headers.get(HOST).map(HeaderValue::as_bytes);
-    Authority::try_from(named.unwrap_or(host.as_bytes()))
-        .map_err(|error| Problem::Malformed(error.to_string()))
 }

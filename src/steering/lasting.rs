@@ -5,8 +5,8 @@
 
 use super::ask::Ask;
 use super::decision::{Choice, Decision};
-use super::snapshot::Snapshot;
-use crate::config::plan::{Access, Policy};
+use super::snapshot::{Admin, MemberState, Snapshot};
+use crate::config::plan::{Access, Policy, Residency, ResidencyBy};
 use crate::positions::Standing;
 
 impl Decision {
@@ -25,6 +25,22 @@ impl Decision {
             && is_led
             && !self.ranked.iter().any(is_expected)
             && !applied.is_some_and(|applied| applied.has_unfit())
+    }
+
+    /// Whether it lasts for whoever asks this service from this place for a read: nothing that one request may carry and another
+    /// not has a say, and nobody leaves or comes back little by little, which is a matter of who asks.
+    pub fn is_of_place(&self, snapshot: &Snapshot, ask: &Ask<'_>) -> bool {
+        let (service, state) = snapshot.service(ask.service);
+        let by_label = |residency: &Residency| matches!(residency.by, ResidencyBy::Header(_));
+        let is_whole = |member: &MemberState| match member.admin {
+            Admin::Enabled | Admin::Draining | Admin::Drained => true,
+            Admin::Leaving { .. } | Admin::Returning(_) => false,
+        };
+        ask.affinity.is_none()
+            && service.consistency.is_none()
+            && !service.residency.as_ref().is_some_and(by_label)
+            && state.members.iter().all(is_whole)
+            && self.lasts(snapshot, ask)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What requests and answers have in common: lines, fields, framing, chunks. RFC 9112 §5, §6, §7.1.
 
 use bytes::Bytes;
-use http::header::{self, CONNECTION, TRANSFER_ENCODING};
+use http::header::{self, CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::{PARSED_FIELDS, Refusal};
@@ -72,7 +72,7 @@ pub(super) fn read_head_fields<'a>(
         }
         let (name, value) = split_field(line(field)?)?;
         let name = field_name(name)?;
-        framing.add(name.as_str().as_bytes(), value)?;
+        framing.add(&name, value)?;
         let value = HeaderValue::from_maybe_shared(text.slice_ref(value)).map_err(|_| NO_TEXT)?;
         if name != TRANSFER_ENCODING {
             headers.append(name, value);
@@ -87,8 +87,8 @@ fn field_name(text: &[u8]) -> Result<HeaderName, Refusal> {
         b"Date" | b"date" => header::DATE,
         b"Server" | b"server" => header::SERVER,
         b"Content-Type" | b"content-type" => header::CONTENT_TYPE,
-        b"Content-Length" | b"content-length" => header::CONTENT_LENGTH,
-        b"Connection" | b"connection" => header::CONNECTION,
+        b"Content-Length" | b"content-length" => CONTENT_LENGTH,
+        b"Connection" | b"connection" => CONNECTION,
         b"Host" | b"host" => header::HOST,
         b"Accept" | b"accept" => header::ACCEPT,
         b"User-Agent" | b"user-agent" => header::USER_AGENT,
@@ -174,25 +174,23 @@ pub(super) struct Framing {
 }
 
 impl Framing {
-    /// Takes a field; whether it is one of framing.
-    pub(super) fn add(&mut self, name: &[u8], value: &[u8]) -> Result<bool, Refusal> {
-        if name.eq_ignore_ascii_case(b"content-length") {
+    /// Takes a field, if it is one of framing.
+    fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
+        if *name == CONTENT_LENGTH {
             // RFC 9110 §8.6: a list of equal lengths may be taken; none that is honest sends one.
             let length = length(value).ok_or(Refusal::Malformed("Content-Length is no number"))?;
             if self.length.replace(length).is_some() {
                 return Err(Refusal::Malformed("Content-Length is there twice"));
             }
-        } else if name.eq_ignore_ascii_case(b"transfer-encoding") {
+        } else if *name == TRANSFER_ENCODING {
             if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
                 return Err(Refusal::Malformed(
                     "Transfer-Encoding is not `chunked`, once",
                 ));
             }
             self.is_chunked = true;
-        } else {
-            return Ok(false);
         }
-        Ok(true)
+        Ok(())
     }
 
     /// RFC 9112 §6.3, without its tolerance.

@@ -49,3 +49,39 @@ fn chance_and_what_is_unfit_are_asked_anew() {
     let unfit = store().applied("us", "us=5", 120_000);
     check(&unfit, READER.saw("us=5"), false);
 }
+
+/// Whether a decision is one for whoever asks from its place; if it is, others from there are decided alike.
+fn is_of_place(service: &str, facts: &str, client: Client<'_>) -> bool {
+    let scene = Scene::new(service).with(facts);
+    let (decision, is_of_place) = scene.decide_for_place(&client);
+    if is_of_place {
+        for (draw, spread) in [(0, 0), (1, 49), (7, 99), (u64::MAX, 50)] {
+            let other = scene.decide(&READER.key("k").draw(draw).spread(spread));
+            assert_eq!(other, decision, "{service} {facts}");
+        }
+    }
+    is_of_place
+}
+
+#[test]
+fn what_is_decided_by_place_alone_is_decided_for_everybody_there() {
+    for policy in ["priority", "geo", "latency"] {
+        let service = format!("steering: {{ policy: {policy} }}");
+        for facts in ["", "us=unhealthy", "us=drained", "us=draining eu=unhealthy"] {
+            assert!(is_of_place(&service, facts, READER), "{policy} {facts}");
+        }
+    }
+}
+
+#[test]
+fn what_a_request_carries_chance_writes_and_slow_drains_are_decided_for_each() {
+    let plain = "steering: { policy: priority }";
+    assert!(!is_of_place(plain, "", WRITER));
+    assert!(!is_of_place(plain, "", READER.used_to("eu")));
+    assert!(!is_of_place(plain, "us=leaving", READER));
+    assert!(!is_of_place("steering: { policy: weighted }", "", READER));
+    assert!(!is_of_place(STORE, "", READER));
+    let by_label =
+        "steering: { policy: priority }, residency: { by: { header: X-J }, allow: { one: [eu] } }";
+    assert!(!is_of_place(by_label, "", READER));
+}

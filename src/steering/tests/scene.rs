@@ -199,11 +199,24 @@ services:
 
     /// What is decided for a client.
     pub(super) fn decide(&self, client: &Client<'_>) -> Decision {
-        self.decide_lasting(client).0
+        self.decide_and(client, |_, _, _| ()).0
     }
 
     /// What is decided for a client, and whether that lasts.
     pub(super) fn decide_lasting(&self, client: &Client<'_>) -> (Decision, bool) {
+        self.decide_and(client, Decision::lasts)
+    }
+
+    /// What is decided for a client, and whether that is so for whoever asks from its place.
+    pub(super) fn decide_for_place(&self, client: &Client<'_>) -> (Decision, bool) {
+        self.decide_and(client, Decision::is_of_place)
+    }
+
+    fn decide_and<T>(
+        &self,
+        client: &Client<'_>,
+        judge: impl FnOnce(&Decision, &Snapshot, &Ask<'_>) -> T,
+    ) -> (Decision, T) {
         let service = ServiceId::at(0);
         let address: IpAddr = client.from.unwrap_or(SOMEWHERE).parse().unwrap();
         let (place, _) = self.snapshot.clients.locate(service, address);
@@ -224,8 +237,8 @@ services:
             ..Ask::http(service, place, client.access)
         };
         let decision = steer(&self.snapshot, &ask, Draw(client.draw));
-        let lasts = decision.lasts(&self.snapshot, &ask);
-        (decision, lasts)
+        let judged = judge(&decision, &self.snapshot, &ask);
+        (decision, judged)
     }
 
     /// A decision in one line: the regions in order after what kind of decision it is.
