@@ -70,7 +70,7 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
     let is_dry = *method == Method::PUT
         && path.starts_with("/api/v1/drains/")
         && Parameters::of(uri, &["dry_run"])
-            .and_then(Parameters::is_dry)
+            .and_then(Parameters::asks_for_dry_run)
             .is_ok_and(|is_dry| is_dry);
     is_change && is_act && !is_dry
 }

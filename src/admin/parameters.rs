@@ -36,7 +36,7 @@ impl Parameters {
     }
 
     /// Whether nothing is to be changed.
-    pub(super) fn is_dry(self) -> Result<bool, Refused> {
+    pub(super) fn asks_for_dry_run(self) -> Result<bool, Refused> {
         match self.take("dry_run").as_deref() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
@@ -83,7 +83,8 @@ mod tests {
                 Err("unknown parameter `dryrun`: expected dry_run"),
             ),
         ] {
-            let read = Parameters::of(&uri(query), &["dry_run"]).and_then(Parameters::is_dry);
+            let read =
+                Parameters::of(&uri(query), &["dry_run"]).and_then(Parameters::asks_for_dry_run);
             assert_eq!(
                 read.map_err(why),
                 expected.map_err(str::to_owned),

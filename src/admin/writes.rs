@@ -161,7 +161,7 @@ pub(super) async fn drain(
             "`for` is shorter than `over`: the drain would end before it is through",
         ));
     }
-    if parameters.is_dry()? {
+    if parameters.asks_for_dry_run()? {
         return dry_run(&state, &drain).await;
     }
     let service = drain.service.clone();

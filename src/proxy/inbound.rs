@@ -17,7 +17,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// Refuses a head that is larger than the service takes.
 pub(super) fn check_size(headers: &HeaderMap, limits: &Limits) -> Result<(), Problem> {
-    if headers.len() > MOST_FIELDS {
+    // HTTP/2 may send a cookie a field, which are one (RFC 9113 §8.2.3).
+    let cookies = || headers.get_all(header::COOKIE).iter().count();
+    if headers.len() > MOST_FIELDS && headers.len() + 1 > MOST_FIELDS + cookies().max(1) {
         return Err(Problem::HeadersTooLarge(format!(
             "more than {MOST_FIELDS} fields"
         )));
@@ -229,6 +231,28 @@ mod tests {
         assert_eq!(check_size(&headers, &limits), Ok(()));
         headers.append(HeaderName::from_static("x"), 100.into());
         assert!(check_size(&headers, &limits).is_err());
+    }
+
+    #[test]
+    fn the_pieces_of_a_cookie_count_as_one_field() {
+        let limits = Limits {
+            body: 0,
+            headers: 0,
+            in_flight_per_region: 0,
+            body_rate: 0,
+        };
+        let with = |others: u32| {
+            let mut headers = HeaderMap::new();
+            for i in 0..others {
+                headers.append(HeaderName::from_static("x"), i.into());
+            }
+            for _ in 0..200 {
+                headers.append(header::COOKIE, HeaderValue::from_static("a=1"));
+            }
+            check_size(&headers, &limits).is_ok()
+        };
+        assert!(with(99));
+        assert!(!with(100));
     }
 
     #[test]
