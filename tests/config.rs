@@ -782,7 +782,7 @@ fn a_diff_names_what_changed() {
     assert_eq!(
         lines,
         [
-            "region us-east-1 changed",
+            "region us-east-1 changed: addresses 192.0.2.1 → 192.0.2.2",
             "region eu-west-1 added",
             "service api added",
             "service www removed",

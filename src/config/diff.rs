@@ -1,11 +1,15 @@
 //! What a reload changed, in words.
 
+mod keys;
+mod region_keys;
+mod service_keys;
+
 use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use self::keys::{Key, changed};
 use super::plan::Plan;
-use crate::ids::{Id, Table};
 
 /// What changed, a line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,22 +27,37 @@ impl PlanDiff {
         }
     }
 
-    fn named(&mut self, kind: &str, old: &[(String, String)], new: &[(String, String)]) {
-        let by_name = |entries: &[(String, String)]| entries.iter().cloned().collect();
-        let (before, after): (HashMap<_, _>, HashMap<_, _>) = (by_name(old), by_name(new));
-        for (name, content) in new {
+    fn named(&mut self, kind: &str, old: &[Entry], new: &[Entry]) {
+        let by_name = |entries: &'_ [Entry]| -> HashMap<String, Entry> {
+            let entries = entries.iter().cloned();
+            entries.map(|entry| (entry.name.clone(), entry)).collect()
+        };
+        let (before, after) = (by_name(old), by_name(new));
+        for entry in new {
+            let name = &entry.name;
             match before.get(name) {
                 None => self.0.push(format!("{kind} {name} added")),
-                Some(known) if known != content => self.0.push(format!("{kind} {name} changed")),
+                Some(known) if known.content != entry.content => {
+                    let keys = changed(&known.keys, &entry.keys);
+                    self.0.push(format!("{kind} {name} changed{keys}"));
+                }
                 Some(_) => {}
             }
         }
-        for (name, _) in old {
+        for Entry { name, .. } in old {
             if !after.contains_key(name) {
                 self.0.push(format!("{kind} {name} removed"));
             }
         }
     }
+}
+
+/// What has a name: it changed if its content did, and its keys tell where.
+#[derive(Clone)]
+struct Entry {
+    name: String,
+    content: String,
+    keys: Vec<Key>,
 }
 
 /// Compares two Plans. Whoever moves from one to the other reads this in the log.
@@ -59,28 +78,21 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff
 }
 
-/// Ids differ between Plans, so what is compared holds names instead.
-fn regions(plan: &Plan) -> Vec<(String, String)> {
-    entries(&plan.regions, |region| {
-        let origins: Vec<String> = region
-            .origins
-            .iter()
-            .map(|id| plan.origins.of(*id).url.to_string())
-            .collect();
-        let content = format!(
-            "{:?} {:?} {:?} {:?} {origins:?} {:?} {}",
-            region.location,
-            region.jurisdiction,
-            region.addresses,
-            region.alias,
-            region.proxy_protocol,
-            region.weight
-        );
-        (region.name.to_string(), content)
-    })
+fn regions(plan: &Plan) -> Vec<Entry> {
+    let regions = plan.regions.values();
+    let entries = regions.map(|region| {
+        let keys = region_keys::keys(plan, region);
+        Entry {
+            name: region.name.to_string(),
+            content: format!("{keys:?}"),
+            keys,
+        }
+    });
+    entries.collect()
 }
 
-fn services(plan: &Plan) -> Vec<(String, String)> {
+/// Ids differ between Plans, so what is compared holds names instead.
+fn services(plan: &Plan) -> Vec<Entry> {
     let names = |id: &str, names: Vec<String>| {
         let spelt = names.into_iter().enumerate();
         spelt
@@ -94,12 +106,15 @@ fn services(plan: &Plan) -> Vec<(String, String)> {
         names("DomainId", domains.collect()),
     ]
     .concat();
-    entries(&plan.services, |service| {
-        (service.name.to_string(), with_names(service, &spelt))
-    })
+    let services = plan.services.values().map(|service| Entry {
+        name: service.name.to_string(),
+        content: with_names(service, &spelt),
+        keys: service_keys::keys(plan, service),
+    });
+    services.collect()
 }
 
-fn zones(plan: &Plan) -> Vec<(String, String)> {
+fn zones(plan: &Plan) -> Vec<Entry> {
     let service = |id| &plan.services.of(id).name;
     plan.zones
         .iter()
@@ -114,8 +129,11 @@ fn zones(plan: &Plan) -> Vec<(String, String)> {
             for record in &zone.records {
                 (&record.owner, record.ttl, &record.data).hash(&mut hasher);
             }
-            let content = format!("{:x} {steered:?}", hasher.finish());
-            (zone.origin.to_string(), content)
+            Entry {
+                name: zone.origin.to_string(),
+                content: format!("{:x} {steered:?}", hasher.finish()),
+                keys: Vec::new(),
+            }
         })
         .collect()
 }
@@ -132,13 +150,6 @@ fn named_networks(plan: &Plan) -> ([Option<std::path::PathBuf>; 2], Vec<(String,
         [&plan.geo.database, &plan.geo.asns].map(|file| Some(file.as_ref()?.path.clone())),
         networks.collect(),
     )
-}
-
-fn entries<K: Id, V>(
-    table: &Table<K, V>,
-    entry: impl Fn(&V) -> (String, String),
-) -> Vec<(String, String)> {
-    table.values().map(entry).collect()
 }
 
 /// A value's debug form with ids spelt out.
