@@ -4,12 +4,12 @@ mod keys;
 mod region_keys;
 mod service_keys;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use self::keys::{Key, changed};
-use super::plan::Plan;
+use self::keys::changed;
+use super::plan::{Plan, Region, Service, Zone};
 
 /// What changed, a line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,37 +27,40 @@ impl PlanDiff {
         }
     }
 
-    fn named(&mut self, kind: &str, old: &[Entry], new: &[Entry]) {
-        let by_name = |entries: &'_ [Entry]| -> HashMap<String, Entry> {
-            let entries = entries.iter().cloned();
-            entries.map(|entry| (entry.name.clone(), entry)).collect()
-        };
-        let (before, after) = (by_name(old), by_name(new));
-        for entry in new {
-            let name = &entry.name;
-            match before.get(name) {
+    /// `keys` tells which keys of a part changed, if that is known.
+    fn named<T>(
+        &mut self,
+        kind: &str,
+        old: &[Part<'_, T>],
+        new: &[Part<'_, T>],
+        keys: impl Fn(&T, &T) -> String,
+    ) {
+        let before: HashMap<&str, &Part<'_, T>> =
+            old.iter().map(|part| (&*part.name, part)).collect();
+        let after: HashSet<&str> = new.iter().map(|part| &*part.name).collect();
+        for Part { name, content, of } in new {
+            match before.get(&**name) {
                 None => self.0.push(format!("{kind} {name} added")),
-                Some(known) if known.content != entry.content => {
-                    let keys = changed(&known.keys, &entry.keys);
+                Some(known) if known.content != *content => {
+                    let keys = keys(known.of, of);
                     self.0.push(format!("{kind} {name} changed{keys}"));
                 }
                 Some(_) => {}
             }
         }
-        for Entry { name, .. } in old {
-            if !after.contains_key(name) {
+        for Part { name, .. } in old {
+            if !after.contains(&**name) {
                 self.0.push(format!("{kind} {name} removed"));
             }
         }
     }
 }
 
-/// What has a name: it changed if its content did, and its keys tell where.
-#[derive(Clone)]
-struct Entry {
+/// What has a name, and what is compared of it.
+struct Part<'a, T> {
     name: String,
     content: String,
-    keys: Vec<Key>,
+    of: &'a T,
 }
 
 /// Compares two Plans. Whoever moves from one to the other reads this in the log.
@@ -72,27 +75,43 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.section("geo", &named_networks(old), &named_networks(new));
     diff.section("latency", &old.latency, &new.latency);
     diff.section("keys", &old.keys, &new.keys);
-    diff.named("region", &regions(old), &regions(new));
-    diff.named("service", &services(old), &services(new));
-    diff.named("zone", &zones(old), &zones(new));
+    diff.named("region", &regions(old), &regions(new), |was, is| {
+        changed(&region_keys::keys(old, was), &region_keys::keys(new, is))
+    });
+    diff.named("service", &services(old), &services(new), |was, is| {
+        changed(&service_keys::keys(old, was), &service_keys::keys(new, is))
+    });
+    diff.named("zone", &zones(old), &zones(new), |_, _| String::new());
     diff
 }
 
-fn regions(plan: &Plan) -> Vec<Entry> {
-    let regions = plan.regions.values();
-    let entries = regions.map(|region| {
-        let keys = region_keys::keys(plan, region);
-        Entry {
+/// Ids differ between Plans, so what is compared holds names instead.
+fn regions(plan: &Plan) -> Vec<Part<'_, Region>> {
+    let parts = plan.regions.values().map(|region| {
+        let origins: Vec<String> = region
+            .origins
+            .iter()
+            .map(|id| plan.origins.of(*id).url.to_string())
+            .collect();
+        let content = format!(
+            "{:?} {:?} {:?} {:?} {origins:?} {:?} {}",
+            region.location,
+            region.jurisdiction,
+            region.addresses,
+            region.alias,
+            region.proxy_protocol,
+            region.weight
+        );
+        Part {
             name: region.name.to_string(),
-            content: format!("{keys:?}"),
-            keys,
+            content,
+            of: region,
         }
     });
-    entries.collect()
+    parts.collect()
 }
 
-/// Ids differ between Plans, so what is compared holds names instead.
-fn services(plan: &Plan) -> Vec<Entry> {
+fn services(plan: &Plan) -> Vec<Part<'_, Service>> {
     let names = |id: &str, names: Vec<String>| {
         let spelt = names.into_iter().enumerate();
         spelt
@@ -106,15 +125,15 @@ fn services(plan: &Plan) -> Vec<Entry> {
         names("DomainId", domains.collect()),
     ]
     .concat();
-    let services = plan.services.values().map(|service| Entry {
+    let parts = plan.services.values().map(|service| Part {
         name: service.name.to_string(),
         content: with_names(service, &spelt),
-        keys: service_keys::keys(plan, service),
+        of: service,
     });
-    services.collect()
+    parts.collect()
 }
 
-fn zones(plan: &Plan) -> Vec<Entry> {
+fn zones(plan: &Plan) -> Vec<Part<'_, Zone>> {
     let service = |id| &plan.services.of(id).name;
     plan.zones
         .iter()
@@ -129,10 +148,10 @@ fn zones(plan: &Plan) -> Vec<Entry> {
             for record in &zone.records {
                 (&record.owner, record.ttl, &record.data).hash(&mut hasher);
             }
-            Entry {
+            Part {
                 name: zone.origin.to_string(),
                 content: format!("{:x} {steered:?}", hasher.finish()),
-                keys: Vec::new(),
+                of: zone,
             }
         })
         .collect()
