@@ -6,7 +6,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::caller::Caller;
 use super::desk::Desk;
-use super::page_plain::{plain, without_token};
+use super::page_plain::{WITHOUT_TOKEN, plain};
 use super::writes::error;
 
 /// Nothing from elsewhere, nothing inline.
@@ -31,7 +31,7 @@ pub(super) async fn html(
             }
         }
     } else {
-        without_token().to_owned()
+        WITHOUT_TOKEN.to_owned()
     };
     let headers = [
         (header::CONTENT_TYPE, "text/html; charset=utf-8"),

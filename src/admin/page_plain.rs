@@ -18,11 +18,9 @@ const SAID: &str = "<table><caption>Drains and forced states</caption><thead><tr
 const END: &str = "</tbody></table>";
 
 /// For those who may not see the status without a token: a page without scripts cannot send one.
-pub(super) const fn without_token() -> &'static str {
-    "<p>This edge shows how it is to bearers of a token alone, which a page without its scripts cannot send. Ask with the \
-        command, <code>MERIDIAN_ADMIN_TOKEN=… meridian status --admin URL</code>, or with \
-        <code>curl -H 'Authorization: Bearer …' URL/api/v1/status</code>; URL is the address of this page.</p>"
-}
+pub(super) const WITHOUT_TOKEN: &str = "<p>This edge shows how it is to bearers of a token alone, which a page without its scripts \
+    cannot send. Ask with the command, <code>MERIDIAN_ADMIN_TOKEN=… meridian status --admin URL</code>, or with \
+    <code>curl -H 'Authorization: Bearer …' URL/api/v1/status</code>; URL is the address of this page.</p>";
 
 /// The status, as HTML.
 pub(super) fn plain(status: &Value) -> String {

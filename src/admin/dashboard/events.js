@@ -55,14 +55,14 @@ function listSoon() {
 export const latestOf = (region, service) =>
   events.find((event) => event.region === region && (event.service === service || event.service === null) && event.kind !== "position");
 
-const is = (value, name) => ["", value].includes(filter()[name].value);
+const isWanted = (value, name) => ["", value].includes(filter()[name].value);
 
-/** What is told of all services concerns those of its region. */
+/** What is told of all services of a region concerns each of them. */
 const isOfService = ({ service, region }) =>
-  service === null && region !== null ? ["", ...(servicesOf.get(region) ?? [])].includes(filter().service.value) : is(service, "service");
+  service === null && region !== null ? ["", ...(servicesOf.get(region) ?? [])].includes(filter().service.value) : isWanted(service, "service");
 
 function list() {
-  const matching = events.filter((event) => is(event.kind, "kind") && is(event.region, "region") && isOfService(event));
+  const matching = events.filter((event) => isWanted(event.kind, "kind") && isWanted(event.region, "region") && isOfService(event));
   show($("events"), matching, () => matching.map((event) => make("li", {},
     make("time", { datetime: event.at }, since(event.at)), " ", make("span", { class: "kind" }, event.kind), " ", event.message)));
 }
