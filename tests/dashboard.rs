@@ -25,7 +25,7 @@ fn play(words: &[&str]) {
     let interpreter = root.join("target/clients/bin/python");
     assert!(interpreter.exists(), "scripts/test.sh makes target/clients");
     let script = root.join("tests/clients/dashboard.py");
-    let said = run(Command::new(interpreter).arg(script).args(words));
+    let said = run(Command::new(interpreter).arg("-B").arg(script).args(words));
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("all is well"), "{said}");
 }
