@@ -782,7 +782,7 @@ fn a_diff_names_what_changed() {
     assert_eq!(
         lines,
         [
-            "region us-east-1 changed",
+            "region us-east-1 changed: addresses 192.0.2.1 → 192.0.2.2",
             "region eu-west-1 added",
             "service api added",
             "service www removed",
@@ -790,6 +790,36 @@ fn a_diff_names_what_changed() {
         ]
     );
     assert!(config::diff(&before, &before.clone()).lines().is_empty());
+}
+
+#[test]
+fn a_diff_tells_which_keys_of_a_service_changed_and_nothing_that_may_be_secret() {
+    let plan = |keys: &str| {
+        let regions = "regions: { near: { addresses: [192.0.2.1] } }";
+        let service = format!("www: {{ hosts: [www.example.com], {keys} }}");
+        load(&format!("{regions}\nservices: {{ {service} }}\n"))
+            .unwrap()
+            .plan
+    };
+    let check = |before: &str, after: &str, told: &str| {
+        let lines = config::diff(&plan(before), &plan(after)).lines();
+        assert_eq!(lines, [format!("service www changed: {told}")]);
+    };
+    check(
+        "dns: { ttl: 30s }",
+        "dns: { ttl: 1m }, steering: { policy: geo }",
+        "steering.policy latency → geo, dns.ttl 30s → 1m",
+    );
+    check(
+        "guards: { min_regions: 1 }",
+        "guards: { min_regions: 1 }, affinity: { by: cookie }",
+        "affinity.by absent → cookie, affinity.ttl absent → 1h, affinity.drain absent → 10m",
+    );
+    check(
+        "health: { path: '/health?key=s3cret' }",
+        "health: { path: '/health?key=an0ther', interval: 5s }",
+        "health.path, health.interval 10s → 5s",
+    );
 }
 
 #[test]

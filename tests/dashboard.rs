@@ -25,7 +25,7 @@ fn play(words: &[&str]) {
     let interpreter = root.join("target/clients/bin/python");
     assert!(interpreter.exists(), "scripts/test.sh makes target/clients");
     let script = root.join("tests/clients/dashboard.py");
-    let said = run(Command::new(interpreter).arg(script).args(words));
+    let said = run(Command::new(interpreter).arg("-B").arg(script).args(words));
     let said = String::from_utf8(said.stdout).unwrap();
     assert!(said.contains("all is well"), "{said}");
 }
@@ -48,8 +48,13 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
         &https,
         PICTURES,
     ]);
-    let words =
-        |folder: &str| std::fs::read_to_string(Path::new(folder).join("shown.txt")).unwrap();
+    expect_as_pictured("shown.txt");
+}
+
+/// Holds the words that were on the page when its pictures were taken to those that are on it.
+#[track_caller]
+fn expect_as_pictured(file: &str) {
+    let words = |folder: &str| std::fs::read_to_string(Path::new(folder).join(file)).unwrap();
     assert_eq!(
         words(PICTURED),
         words(PICTURES),
@@ -58,7 +63,11 @@ fn it_shows_at_a_glance_what_is_routed_where_and_why() {
 }
 
 fn edge(near: &Origin, more: &str) -> Edge {
-    Edge::start(&format!(
+    edge_in(tempfile::tempdir().unwrap(), near, more)
+}
+
+fn edge_in(folder: tempfile::TempDir, near: &Origin, more: &str) -> Edge {
+    let yaml = format!(
         "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 regions:
   near: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
@@ -72,7 +81,8 @@ services:
 {more}
 ",
         near.url()
-    ))
+    );
+    Edge::start_in(folder, &yaml)
 }
 
 #[test]
@@ -86,9 +96,10 @@ fn drains_and_forced_states_work_with_the_token_and_are_refused_without() {
 #[test]
 fn who_drains_hears_that_it_cannot_be_saved() {
     let near = Origin::start("near");
-    let edge = edge(&near, "node: { state_dir: state }");
+    let folder = tempfile::tempdir().unwrap();
     // As a full disk would, this keeps the state from being written, for root too.
-    std::fs::create_dir(edge.folder.path().join("state/state.json.new")).unwrap();
+    std::fs::create_dir_all(folder.path().join("state/state.json.new")).unwrap();
+    let edge = edge_in(folder, &near, "node: { state_dir: state }");
     play(&["unsaved", &format!("http://{}", edge.address("admin"))]);
 }
 
@@ -117,6 +128,7 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
         edge.address("http").to_string(),
     );
     play(&["dry-run", &admin, &dns, &http, PICTURES]);
+    expect_as_pictured("shown-drain.txt");
 }
 
 #[test]
@@ -126,4 +138,46 @@ fn a_refused_reload_is_shown_with_its_line_and_the_next_with_what_it_changed() {
     let admin = format!("http://{}", edge.address("admin"));
     let file = edge.folder.path().join("edge.yaml");
     play(&["reload", &admin, file.to_str().unwrap()]);
+}
+
+#[test]
+fn a_page_whose_token_is_taken_away_asks_for_another_and_for_nothing_else() {
+    let near = Origin::start("near");
+    let (reader, operator) = ("a-token-to-read-with", "a-token-to-operate-with");
+    let edge = edge(
+        &near,
+        &format!(
+            "admin: {{ tokens: [{{ name: reader, token: {reader}, role: read }}, {{ name: operator, token: {operator}, role: operate }}] }}"
+        ),
+    );
+    let admin = format!("http://{}", edge.address("admin"));
+    let file = edge.folder.path().join("edge.yaml");
+    play(&["readers", &admin, file.to_str().unwrap(), reader, operator]);
+}
+
+#[test]
+fn of_many_services_only_those_are_built_that_somebody_looks_at() {
+    let near = Origin::start("near");
+    let long = "r".repeat(63);
+    let names = (1..30).map(|number| format!("r{number}"));
+    let regions: String = names
+        .chain([long.clone()])
+        .map(|name| {
+            let url = near.url();
+            format!("  {name}: {{ addresses: [192.0.2.1], origins: ['{url}'] }}\n")
+        })
+        .collect();
+    let services: String = (0..4)
+        .map(|number| {
+            format!("  s{number}: {{ hosts: [s{number}.{long}.example], steering: {{ policy: priority }}, health: {{ interval: 60s }} }}\n")
+        })
+        .collect();
+    let edge = Edge::start(&format!(
+        "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+regions:
+{regions}services:
+{services}  small: {{ hosts: [small.example], regions: [r1, r2], steering: {{ policy: priority }}, health: {{ interval: 60s }} }}
+"
+    ));
+    play(&["many", &format!("http://{}", edge.address("admin"))]);
 }

@@ -65,9 +65,11 @@ const FILES: &[File] = &[
     module!("page.js"),
     module!("regions.js"),
     module!("said.js"),
+    module!("service.js"),
     module!("stream.js"),
     module!("strip.js"),
     module!("theme.js"),
+    module!("trouble.js"),
 ];
 
 struct File {

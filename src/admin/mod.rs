@@ -23,6 +23,7 @@ mod live_traffic;
 mod metrics;
 mod minute;
 mod page;
+mod page_plain;
 mod pages;
 mod parameters;
 mod positions;

@@ -38,6 +38,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
         "location": node.location.map(|point| [point.lat(), point.lon()]),
         "version": env!("CARGO_PKG_VERSION"),
         "ready": state.readiness.get(),
+        "lab": state.lab.get().is_some(),
         "geo": state.database.load().info().to_string(),
         "config": {
             "loaded_at": clock::rfc3339(config.loaded_at_ms),

@@ -284,7 +284,7 @@ pub(super) async fn reload(State(state): State<Arc<AdminState>>) -> Result<Respo
                 .iter()
                 .map(|problem| {
                     json!({ "file": problem.file, "line": problem.line, "column": problem.column,
-                        "message": problem.message })
+                        "message": problem.message, "source": problem.source })
                 })
                 .collect();
             let answer =

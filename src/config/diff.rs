@@ -1,11 +1,15 @@
 //! What a reload changed, in words.
 
-use std::collections::HashMap;
+mod keys;
+mod region_keys;
+mod service_keys;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt::Debug;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use super::plan::Plan;
-use crate::ids::{Id, Table};
+use self::keys::changed;
+use super::plan::{Plan, Region, Service, Zone};
 
 /// What changed, a line each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,22 +27,40 @@ impl PlanDiff {
         }
     }
 
-    fn named(&mut self, kind: &str, old: &[(String, String)], new: &[(String, String)]) {
-        let by_name = |entries: &[(String, String)]| entries.iter().cloned().collect();
-        let (before, after): (HashMap<_, _>, HashMap<_, _>) = (by_name(old), by_name(new));
-        for (name, content) in new {
-            match before.get(name) {
+    /// `keys` tells which keys of a part changed, if that is known.
+    fn named<T>(
+        &mut self,
+        kind: &str,
+        old: &[Part<'_, T>],
+        new: &[Part<'_, T>],
+        keys: impl Fn(&T, &T) -> String,
+    ) {
+        let before: HashMap<&str, &Part<'_, T>> =
+            old.iter().map(|part| (&*part.name, part)).collect();
+        let after: HashSet<&str> = new.iter().map(|part| &*part.name).collect();
+        for Part { name, content, of } in new {
+            match before.get(&**name) {
                 None => self.0.push(format!("{kind} {name} added")),
-                Some(known) if known != content => self.0.push(format!("{kind} {name} changed")),
+                Some(known) if known.content != *content => {
+                    let keys = keys(known.of, of);
+                    self.0.push(format!("{kind} {name} changed{keys}"));
+                }
                 Some(_) => {}
             }
         }
-        for (name, _) in old {
-            if !after.contains_key(name) {
+        for Part { name, .. } in old {
+            if !after.contains(&**name) {
                 self.0.push(format!("{kind} {name} removed"));
             }
         }
     }
+}
+
+/// What has a name, and what is compared of it.
+struct Part<'a, T> {
+    name: String,
+    content: String,
+    of: &'a T,
 }
 
 /// Compares two Plans. Whoever moves from one to the other reads this in the log.
@@ -53,15 +75,19 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.section("geo", &named_networks(old), &named_networks(new));
     diff.section("latency", &old.latency, &new.latency);
     diff.section("keys", &old.keys, &new.keys);
-    diff.named("region", &regions(old), &regions(new));
-    diff.named("service", &services(old), &services(new));
-    diff.named("zone", &zones(old), &zones(new));
+    diff.named("region", &regions(old), &regions(new), |was, is| {
+        changed(&region_keys::keys(old, was), &region_keys::keys(new, is))
+    });
+    diff.named("service", &services(old), &services(new), |was, is| {
+        changed(&service_keys::keys(old, was), &service_keys::keys(new, is))
+    });
+    diff.named("zone", &zones(old), &zones(new), |_, _| String::new());
     diff
 }
 
 /// Ids differ between Plans, so what is compared holds names instead.
-fn regions(plan: &Plan) -> Vec<(String, String)> {
-    entries(&plan.regions, |region| {
+fn regions(plan: &Plan) -> Vec<Part<'_, Region>> {
+    let parts = plan.regions.values().map(|region| {
         let origins: Vec<String> = region
             .origins
             .iter()
@@ -76,11 +102,16 @@ fn regions(plan: &Plan) -> Vec<(String, String)> {
             region.proxy_protocol,
             region.weight
         );
-        (region.name.to_string(), content)
-    })
+        Part {
+            name: region.name.to_string(),
+            content,
+            of: region,
+        }
+    });
+    parts.collect()
 }
 
-fn services(plan: &Plan) -> Vec<(String, String)> {
+fn services(plan: &Plan) -> Vec<Part<'_, Service>> {
     let names = |id: &str, names: Vec<String>| {
         let spelt = names.into_iter().enumerate();
         spelt
@@ -94,12 +125,15 @@ fn services(plan: &Plan) -> Vec<(String, String)> {
         names("DomainId", domains.collect()),
     ]
     .concat();
-    entries(&plan.services, |service| {
-        (service.name.to_string(), with_names(service, &spelt))
-    })
+    let parts = plan.services.values().map(|service| Part {
+        name: service.name.to_string(),
+        content: with_names(service, &spelt),
+        of: service,
+    });
+    parts.collect()
 }
 
-fn zones(plan: &Plan) -> Vec<(String, String)> {
+fn zones(plan: &Plan) -> Vec<Part<'_, Zone>> {
     let service = |id| &plan.services.of(id).name;
     plan.zones
         .iter()
@@ -114,8 +148,11 @@ fn zones(plan: &Plan) -> Vec<(String, String)> {
             for record in &zone.records {
                 (&record.owner, record.ttl, &record.data).hash(&mut hasher);
             }
-            let content = format!("{:x} {steered:?}", hasher.finish());
-            (zone.origin.to_string(), content)
+            Part {
+                name: zone.origin.to_string(),
+                content: format!("{:x} {steered:?}", hasher.finish()),
+                of: zone,
+            }
         })
         .collect()
 }
@@ -132,13 +169,6 @@ fn named_networks(plan: &Plan) -> ([Option<std::path::PathBuf>; 2], Vec<(String,
         [&plan.geo.database, &plan.geo.asns].map(|file| Some(file.as_ref()?.path.clone())),
         networks.collect(),
     )
-}
-
-fn entries<K: Id, V>(
-    table: &Table<K, V>,
-    entry: impl Fn(&V) -> (String, String),
-) -> Vec<(String, String)> {
-    table.values().map(entry).collect()
 }
 
 /// A value's debug form with ids spelt out.

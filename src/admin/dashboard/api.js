@@ -12,44 +12,108 @@ export class Refused extends Error {
   }
 }
 
-/** As `fetch`, with the token; an answer that is none throws. */
-export async function ask(path, options = {}) {
+/** As `fetch`, with the token; an answer that is none throws. A token that is refused is forgotten. */
+async function ask(path, options = {}) {
   const token = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const response = await fetch(path, { ...options, headers });
-  if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
-  return response;
+  if (response.ok) return response;
+  if (response.status === 401 && token && sessionStorage.getItem(KEY) === token) sessionStorage.removeItem(KEY);
+  throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
-export async function get(path, question = {}) {
-  const query = new URLSearchParams(Object.entries(question).filter(([, value]) => value));
-  return (await ask(query.size ? `${path}?${query}` : path)).json();
-}
-
-/** Changes something; asks for the token if there is none, or another. */
-export async function change(method, path, body) {
-  const options = body ? { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : { method };
+/** Asks; if the edge wants a token, or another, that is asked for once. */
+async function askOrLogIn(path, options) {
   try {
-    return await (await ask(path, options)).json();
+    return await ask(path, options);
   } catch (error) {
-    if (error.status !== 401 || !(await askForToken())) throw error;
-    return (await ask(path, options)).json();
+    if (error.status !== 401 || !(await askForToken(error.message))) throw error;
+    return ask(path, options);
   }
 }
 
-/** Whether one was given. */
-export function askForToken() {
+/** While the edge wants a token that nobody has given: settles when one is. */
+let pause = null;
+let whilePaused = new AbortController();
+
+/**
+ * Asks for what the page follows by itself. Once the edge wants a token, or another, nothing more of that is asked
+ * until somebody gives one: wrong ones count as guesses, and lock out all who come from here.
+ */
+export async function watch(path, options = {}) {
+  for (;;) {
+    await pause?.over;
+    const token = sessionStorage.getItem(KEY);
+    try {
+      return await ask(path, { ...options, signal: whilePaused.signal });
+    } catch (error) {
+      if (error.status !== 401) throw error;
+      // Meanwhile another may have been given.
+      if (sessionStorage.getItem(KEY) === null || sessionStorage.getItem(KEY) === token) stop(error.message);
+    }
+  }
+}
+
+function stop(why) {
+  if (pause) return;
+  pause = {};
+  pause.over = new Promise((resolve) => { pause.end = resolve; });
+  whilePaused.abort(new Error("the edge wants a token"));
+  whilePaused = new AbortController();
+  $("summary").textContent = `Nothing is asked of the edge until it is given a token: ${why}`;
+  askForToken(why);
+}
+
+const withQuery = (path, question) => {
+  const given = Object.entries(question).flatMap(([name, value]) => [value].flat().map((value) => [name, value]));
+  const query = new URLSearchParams(given.filter(([, value]) => value));
+  return query.size ? `${path}?${query}` : path;
+};
+
+/** What somebody at the page asks for. A list is given as a parameter for each of its values. */
+export const get = async (path, question = {}) => (await askOrLogIn(withQuery(path, question))).json();
+
+/** What the page asks for by itself. */
+export const watched = async (path, question = {}) => (await watch(withQuery(path, question))).json();
+
+/** Changes something. */
+export async function change(method, path, body) {
+  const options = body ? { method, body: JSON.stringify(body), headers: { "Content-Type": "application/json" } } : { method };
+  return (await askOrLogIn(path, options)).json();
+}
+
+export function start() {
+  const dialog = $("token-dialog");
+  dialog.querySelector("[type=button]").addEventListener("click", () => dialog.close("cancel"));
+}
+
+let asking = null;
+
+/** Whether one was given. Who is asked already is not asked again. */
+export function askForToken(why = "") {
+  asking ??= askOnce(why).finally(() => { asking = null; });
+  return asking;
+}
+
+function askOnce(why) {
   const dialog = $("token-dialog");
   const { token } = dialog.querySelector("form").elements;
+  dialog.querySelector("[role=alert]").textContent = why && `The edge says: ${why}`;
   token.value = "";
   dialog.returnValue = "cancel";
   dialog.showModal();
   return new Promise((resolve) => {
     dialog.addEventListener("close", () => {
       const given = dialog.returnValue === "use" && token.value !== "";
-      if (given) sessionStorage.setItem(KEY, token.value);
+      if (given) use(token.value);
       token.value = "";
       resolve(given);
     }, { once: true });
   });
+}
+
+function use(token) {
+  sessionStorage.setItem(KEY, token);
+  pause?.end();
+  pause = null;
 }

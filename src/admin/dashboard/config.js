@@ -3,12 +3,18 @@
 import { change } from "./api.js";
 import { $, make, show, since } from "./page.js";
 
+/** The configuration that was in force when what stands beside the button was said. */
+let saidOf = null;
+let generation = null;
+
 export function start(whenChanged) {
-  $("reload").addEventListener("click", () => reload(whenChanged));
+  $("reload").addEventListener("click", () => reload().then(whenChanged));
 }
 
 export function showStatus({ config }) {
   const { error } = config;
+  generation = config.generation;
+  if (generation > saidOf) say();
   $("config-error").hidden = !error;
   show($("config-error"), error, (error) => error && [make("strong", {}, "The last reload was refused and nothing changed."), problem(error)]);
   show($("config-state"), config.generation + config.loaded_at, () => `Generation ${config.generation}, in force since ${since(config.loaded_at)}.`);
@@ -20,16 +26,20 @@ export function showStatus({ config }) {
 function problem({ file, line, column, message, source }) {
   const place = file ? `${file}:${line}:${column}: ` : "";
   const quote = source ? `\n${String(line).padStart(5)} | ${source}\n      | ${" ".repeat(Math.max(0, column - 1))}^` : "";
-  return make("pre", {}, `${place}${message}${quote}`);
+  return make("pre", { tabindex: "0" }, `${place}${message}${quote}`);
 }
 
-async function reload(whenChanged) {
+function say(...parts) {
+  $("reload-message").replaceChildren(...parts);
+  saidOf = generation;
+}
+
+async function reload() {
   try {
-    const { generation, changes } = await change("POST", "api/v1/reload");
-    $("reload-message").replaceChildren(make("p", {}, `Configuration ${generation} is in force: ${changes.join("; ") || "nothing changed"}.`));
+    const reloaded = await change("POST", "api/v1/reload");
+    generation = reloaded.generation;
+    say(make("p", {}, `Configuration ${generation} is in force: ${reloaded.changes.join("; ") || "nothing changed"}.`));
   } catch (error) {
-    const problems = error.body?.problems ?? [];
-    $("reload-message").replaceChildren(make("p", { class: "alarm" }, error.message), ...problems.map(problem));
+    say(make("p", { class: "alarm" }, error.message), ...(error.body?.problems ?? []).map(problem));
   }
-  whenChanged();
 }

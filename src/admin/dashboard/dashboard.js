@@ -1,7 +1,7 @@
 // The dashboard: asks for the status, follows what happens, and has the panels show both.
 // A panel is a module with `showStatus`; nothing is asked of anybody but the edge that serves this page.
 
-import { askForToken, get } from "./dashboard/api.js";
+import { askForToken, start as startApi, watch } from "./dashboard/api.js";
 import * as config from "./dashboard/config.js";
 import * as dialog from "./dashboard/dialog.js";
 import * as drains from "./dashboard/drains.js";
@@ -17,15 +17,20 @@ import * as regions from "./dashboard/regions.js";
 import * as said from "./dashboard/said.js";
 import { follow } from "./dashboard/stream.js";
 import * as theme from "./dashboard/theme.js";
+import * as trouble from "./dashboard/trouble.js";
 
-const PANELS = [outage, regions, map, lab, explain, dialog, said, lag, events, config];
+const PANELS = [trouble, outage, regions, map, lab, explain, dialog, said, lag, events, config];
 
 /** States come with events; this is for what has none, such as positions. */
 const REFRESH_MS = 2000;
+/** A large status comes more seldom: as if so many bytes of it took a second. */
+const BYTES_PER_S = 256 << 10;
 const SOON_MS = 50;
 
 let states = new Map();
 let decided = null;
+/** Of the last status. */
+let bytes = 0;
 
 /** Has everything that shows the status show this one. */
 function showStatus(status) {
@@ -68,7 +73,9 @@ function refresh() {
 
 async function refreshOnce() {
   try {
-    const status = await get("api/v1/status");
+    const answer = await watch("api/v1/status");
+    bytes = Number(answer.headers.get("content-length"));
+    const status = await answer.json();
     showStatus(status);
     // What may change where clients are sent.
     const services = ({ services }) => services.map(({ state, forced, share }) => [state, forced, share]);
@@ -100,6 +107,12 @@ function heard(kind, news) {
   }
 }
 
+/** Asks again and again, as long as somebody looks. */
+async function keepFresh() {
+  if (!document.hidden) await refresh();
+  setTimeout(keepFresh, Math.max(REFRESH_MS, (bytes * 1000) / BYTES_PER_S));
+}
+
 async function catchUp() {
   await refresh();
   await regions.learnProbes().catch(() => {});
@@ -107,8 +120,9 @@ async function catchUp() {
 
 async function start() {
   theme.start();
-  $("main").hidden = false;
-  $("token-button").addEventListener("click", () => askForToken().then(catchUp));
+  for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
+  startApi();
+  $("token-button").addEventListener("click", () => askForToken().then((given) => given && catchUp()));
   explain.start();
   events.start();
   drains.start(refresh);
@@ -122,7 +136,7 @@ async function start() {
     lost: (why) => setText("link", `not live: ${why}; trying again`),
     heard,
   });
-  setInterval(() => { if (!document.hidden) refresh(); }, REFRESH_MS);
+  setTimeout(keepFresh, REFRESH_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) catchUp(); });
 }
 

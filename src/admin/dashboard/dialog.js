@@ -2,13 +2,24 @@
 
 import { $, make } from "./page.js";
 
-let services = [];
+let regions = [];
 
 export function showStatus(status) {
-  services = status.services.map((service) => service.name);
+  regions = status.regions;
 }
 
 const formOf = (dialog) => dialog.querySelector("form");
+
+/** What Enter in a field does, as the form's submit button does; an answer goes when what it is to changes. */
+export function start(dialog, submitted) {
+  const form = formOf(dialog);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    submitted();
+  });
+  form.addEventListener("input", () => answer(dialog));
+  form.elements.cancel.addEventListener("click", () => dialog.close());
+}
 
 /** Opens it for a region, empty. */
 export function open(dialog, region) {
@@ -16,32 +27,40 @@ export function open(dialog, region) {
   dialog.dataset.of = region;
   dialog.querySelector(".of").textContent = region;
   answer(dialog);
-  const options = services.map((service) => make("option", {}, service));
+  const services = regions.find(({ name }) => name === region)?.services ?? [];
+  const options = services.map(({ name }) => make("option", {}, name));
   formOf(dialog).elements.service.replaceChildren(make("option", { value: "" }, "all"), ...options);
   dialog.showModal();
 }
 
 /** What is filled in, as the API takes it. */
-export function given(dialog) {
+function given(dialog) {
   const filled = [...new FormData(formOf(dialog))].filter(([, value]) => value);
   return Object.fromEntries(filled.map(([name, value]) => [name, name === "force" ? true : value]));
 }
 
 /** Shows what the edge says to it, which is heard too. */
-export function answer(dialog, ...parts) {
+function answer(dialog, ...parts) {
   dialog.querySelector("[role=status]").replaceChildren(...parts);
 }
 
-/** Does it, unless a field is filled in wrongly; a refusal is shown in the dialog. */
+const questionOf = (dialog) => JSON.stringify([dialog.open, dialog.dataset.of, given(dialog)]);
+
+/**
+ * Does it, unless a field is filled in wrongly. What `work` gives is shown in the dialog, as is a refusal, unless the
+ * question is another meanwhile.
+ */
 export async function attempt(dialog, work) {
   if (!formOf(dialog).reportValidity()) return;
-  try {
-    await work(dialog.dataset.of, given(dialog));
-  } catch (error) {
-    const left = error.body?.left;
-    const more = left ? [make("p", {}, `Left would be: ${left.join(", ") || "nobody"}.`)] : [];
-    answer(dialog, make("p", { class: "alarm" }, error.message), ...more);
-  }
+  const question = questionOf(dialog);
+  const told = await work(dialog.dataset.of, given(dialog)).catch(refusal);
+  if (told && questionOf(dialog) === question) answer(dialog, ...told);
+}
+
+function refusal({ message, body }) {
+  const left = body?.left;
+  const more = left ? [make("p", {}, `Left would be: ${left.join(", ") || "nobody"}.`)] : [];
+  return [make("p", { class: "alarm" }, message), ...more];
 }
 
 /** Says beside the table what was done, and whether the edge could not save it. */

@@ -1,15 +1,16 @@
 // The dialog that drains a region: with what would happen, before it does.
 
 import { change } from "./api.js";
-import { answer, attempt, open, tell } from "./dialog.js";
+import { attempt, open, start as startDialog, tell } from "./dialog.js";
 import { foreseen } from "./foreseen.js";
 import { $ } from "./page.js";
 
 const dialog = () => $("drain-dialog");
 const path = (region) => `api/v1/drains/${encodeURIComponent(region)}`;
 
+/** Enter looks ahead: it changes nothing. */
 export function start(whenChanged) {
-  $("drain-try").addEventListener("click", () => attempt(dialog(), preview));
+  startDialog(dialog(), () => attempt(dialog(), preview));
   $("drain-do").addEventListener("click", () => attempt(dialog(), drain).then(whenChanged));
 }
 
@@ -17,7 +18,7 @@ export const ask = (region) => open(dialog(), region);
 
 async function preview(region, wanted) {
   const told = await change("PUT", `${path(region)}?dry_run=true`, wanted);
-  answer(dialog(), ...foreseen(told, wanted));
+  return foreseen(told, wanted);
 }
 
 async function drain(region, wanted) {

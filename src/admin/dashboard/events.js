@@ -17,7 +17,11 @@ export function start() {
   document.forms["events-filter"].addEventListener("submit", (event) => event.preventDefault());
 }
 
+/** By region, the services that it is of. */
+let servicesOf = new Map();
+
 export function showStatus(status) {
+  servicesOf = new Map(status.regions.map(({ name, services }) => [name, services.map((service) => service.name)]));
   options("region", status.regions.map((region) => region.name));
   options("service", status.services.map((service) => service.name));
 }
@@ -51,9 +55,14 @@ function listSoon() {
 export const latestOf = (region, service) =>
   events.find((event) => event.region === region && (event.service === service || event.service === null) && event.kind !== "position");
 
+const isWanted = (value, name) => ["", value].includes(filter()[name].value);
+
+/** What is told of all services of a region concerns each of them. */
+const isOfService = ({ service, region }) =>
+  service === null && region !== null ? ["", ...(servicesOf.get(region) ?? [])].includes(filter().service.value) : isWanted(service, "service");
+
 function list() {
-  const wanted = ["kind", "region", "service"].map((name) => [name, filter()[name].value]).filter(([, value]) => value);
-  const matching = events.filter((event) => wanted.every(([name, value]) => event[name] === value));
+  const matching = events.filter((event) => isWanted(event.kind, "kind") && isWanted(event.region, "region") && isOfService(event));
   show($("events"), matching, () => matching.map((event) => make("li", {},
     make("time", { datetime: event.at }, since(event.at)), " ", make("span", { class: "kind" }, event.kind), " ", event.message)));
 }

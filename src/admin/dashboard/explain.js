@@ -27,15 +27,18 @@ export async function about(name, client) {
 }
 
 async function explain() {
-  const { name, client, type, method, token } = form().elements;
+  const { name, client, type, method, path, header, token } = form().elements;
   const question = { name: name.value.trim(), client: client.value.trim() };
   const both = await Promise.allSettled([
     get("api/v1/explain", { ...question, type: type.value }),
-    get("api/v1/explain", { ...question, method: method.value, token: token.value.trim() }),
+    get("api/v1/explain", { ...question, method: method.value, path: path.value.trim(), header: fieldsIn(header.value), token: token.value.trim() }),
   ]);
   const titles = [`DNS ${type.value}`, `HTTP ${method.value}`];
   $("explanation").replaceChildren(place(both, question), make("div", { class: "pair" }, ...both.map((told, at) => decision(titles[at], told))));
 }
+
+/** A field for each line that is not empty. */
+const fieldsIn = (text) => text.split("\n").map((line) => line.trim()).filter((line) => line);
 
 function place(both, { name, client }) {
   const found = both.find((told) => told.status === "fulfilled")?.value;

@@ -1,13 +1,13 @@
 // The dialog that has a region count as up or down, whatever its probes say.
 
 import { change } from "./api.js";
-import { attempt, open, tell } from "./dialog.js";
+import { attempt, open, start as startDialog, tell } from "./dialog.js";
 import { $ } from "./page.js";
 
 const dialog = () => $("force-dialog");
 
 export function start(whenChanged) {
-  $("force-do").addEventListener("click", () => attempt(dialog(), force).then(whenChanged));
+  startDialog(dialog(), () => attempt(dialog(), force).then(whenChanged));
 }
 
 export const ask = (region) => open(dialog(), region);

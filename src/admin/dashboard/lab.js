@@ -1,21 +1,16 @@
-// What the lab's own clients miss, straight at the regions and through this edge. Other edges have no lab: they say
-// 404, and the section stays hidden.
+// What the lab's own clients miss, straight at the regions and through this edge; an edge says whether it is a lab's.
 
-import { get } from "./api.js";
+import { watched } from "./api.js";
 import { $ } from "./page.js";
-
-let isLab = true;
 
 const missed = ({ stale, reads, marked }) => `${stale} of ${reads}${marked ? ` (${marked} of them marked)` : ""}`;
 
-export async function showStatus() {
-  if (!isLab) return;
-  try {
-    const { stale_reads: { naive, meridian }, faults } = await get("api/v1/lab");
-    $("lab").hidden = false;
-    $("stale-reads").textContent = `Stale reads: naive ${missed(naive)}, through Meridian ${missed(meridian)}`;
-    $("lab-faults").textContent = faults.map(({ region, fault }) => `${region}: ${fault}`).join(" · ");
-  } catch (error) {
-    isLab = error.status !== 404;
-  }
+export async function showStatus({ lab }) {
+  $("lab").hidden = !lab;
+  if (!lab) return;
+  const told = await watched("api/v1/lab").catch(() => null);
+  if (!told) return; // It is told with the next status.
+  const { naive, meridian } = told.stale_reads;
+  $("stale-reads").textContent = `Stale reads: naive ${missed(naive)}, through Meridian ${missed(meridian)}`;
+  $("lab-faults").textContent = told.faults.map(({ region, fault }) => `${region}: ${fault}`).join(" · ");
 }

@@ -1,8 +1,8 @@
 // The world: each country in the color of the region that DNS sends it to, and lines for the answers of the last seconds.
 
-import { get } from "./api.js";
+import { get, watched } from "./api.js";
 import { about } from "./explain.js";
-import { $, colorOf, draw, hostOf, make, number, show } from "./page.js";
+import { $, colorOf, draw, hostOf, make, number, show, showEach } from "./page.js";
 
 /** The unit of the shapes: fifths of a degree. */
 const SCALE = 5;
@@ -45,7 +45,7 @@ export function showTraffic(news) {
 /** Asks anew where countries are sent. */
 export async function refresh() {
   if (!chosenName()) return;
-  ({ countries } = await get("api/v1/countries", { name: chosenName() }));
+  ({ countries } = await watched("api/v1/countries", { name: chosenName() }));
   showLand();
   showFlows();
   showLegend();
@@ -125,17 +125,19 @@ function showTable() {
   const rows = countries.map((entry) => ({ ...entry, name: nameOf(entry.country), rate: rates.get(entry.country) ?? 0 }));
   // By name, so that nothing moves under who reads.
   rows.sort((a, b) => a.name.localeCompare(b.name));
-  show($("map-rows"), rows.map(({ country, client, decision }) => [country, client, decision]), () => rows.map(row));
-  for (const { country, rate } of rows) {
-    const cell = $("map-rows").querySelector(`[data-country="${country}"] td:last-child`);
-    show(cell, rate, () => (rate ? number(rate) : ""));
-  }
+  showEach($("map-rows"), rows, ({ country }) => country, row);
 }
 
-function row({ country, name, client, decision }) {
-  const explain = make("button", { type: "button", class: "plain", onclick: () => about(chosenName(), client) }, name);
-  return make("tr", { "data-country": country }, make("th", { scope: "row" }, explain), make("td", {}, decision[0] ?? "nobody"),
-    make("td", { class: "faint" }, decision.slice(1).join(", ")), make("td", {}));
+function row({ country, name }) {
+  const client = () => countries.find((entry) => entry.country === country)?.client;
+  const explain = make("button", { type: "button", class: "plain", onclick: () => about(chosenName(), client()) }, name);
+  const [first, then, rate] = [make("td"), make("td", { class: "faint" }), make("td")];
+  const update = (entry) => {
+    show(first, entry.decision[0] ?? "nobody", (text) => text);
+    show(then, entry.decision.slice(1).join(", "), (text) => text);
+    show(rate, entry.rate, (value) => (value ? number(value) : ""));
+  };
+  return { root: make("tr", { "data-country": country }, make("th", { scope: "row" }, explain), first, then, rate), update };
 }
 
 /** Explains for the country that was clicked, or the nearest one at sea. */

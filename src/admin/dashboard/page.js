@@ -31,6 +31,23 @@ export function show(element, facts, build) {
   element.replaceChildren(...[build(facts)].flat().filter((child) => child !== null && child !== undefined));
 }
 
+const kept = new WeakMap();
+
+/**
+ * Has an element hold what `build` makes of each item, `{ root, update }`, in their order. What is there of an item stays
+ * and is told the news: whoever reads or stands in it is not disturbed.
+ */
+export function showEach(element, items, keyOf, build) {
+  const before = kept.get(element) ?? new Map();
+  const now = new Map(items.map((item) => [keyOf(item), before.get(keyOf(item)) ?? build(item)]));
+  kept.set(element, now);
+  for (const [key, { root }] of before) if (!now.has(key)) root.remove();
+  [...now.values()].forEach(({ root }, at) => {
+    if (element.children[at] !== root) element.insertBefore(root, element.children[at] ?? null);
+  });
+  for (const item of items) now.get(keyOf(item)).update(item);
+}
+
 export const clock = (text) => (text ? new Date(text).toLocaleTimeString() : "–");
 
 /** The time, with the day if that is not today. */
@@ -47,10 +64,13 @@ export function stateOf(state) {
   return make("span", { class: `state ${state}` }, make("span", { "aria-hidden": "true" }, `${SIGNS[state] ?? "?"} `), state);
 }
 
-/** The class of a region's color: by its place in the configuration. */
+const COLORS = 8;
+const SHADES = 3;
+
+/** The classes of a region's color: by its place in the configuration, eight colors in three shades. */
 export const colorOf = (regions, name) => {
   const at = regions.indexOf(name);
-  return at < 0 ? "nobody" : `c${at % 8}`;
+  return at < 0 ? "nobody" : `c${at % COLORS} shade${Math.floor(at / COLORS) % SHADES}`;
 };
 
 /** A name that a service answers for; a wildcard stands for any name below it. */

@@ -1,11 +1,18 @@
 // A card for each region: how it is and since when, why, what its probes say, and what it answers.
 
-import { get } from "./api.js";
+import { watched } from "./api.js";
 import { ask as askToDrain } from "./drains.js";
 import { latestOf } from "./events.js";
 import { ask as askToForce } from "./force.js";
-import { $, clock, colorOf, make, number, show, since, stateOf } from "./page.js";
-import { learn, lengthen, probesOf, strip } from "./strip.js";
+import { $, colorOf, make, number, show, showEach, stateOf } from "./page.js";
+import { serviceBlock } from "./service.js";
+import { learn, lengthen } from "./strip.js";
+
+/** Services of all regions together that are shown unasked; of more, a card shows its own when it is unfolded. */
+const MOST_UNASKED = 60;
+
+/** Names of services that are not healthy, in the line that stands for them all. */
+const MOST_NAMES = 10;
 
 const cards = new Map();
 let status = null;
@@ -14,9 +21,11 @@ let traffic = null;
 export function showStatus(news) {
   status = news;
   const names = news.regions.map((region) => region.name);
-  show($("regions"), names, () => names.map((name) => card(name).root));
+  const isFolded = news.regions.reduce((sum, { services }) => sum + services.length, 0) > MOST_UNASKED;
+  showEach($("regions"), news.regions, ({ name }) => name, ({ name }) => ({
+    root: card(name).root, update: (region) => update(region, names, isFolded),
+  }));
   for (const name of cards.keys()) if (!names.includes(name)) cards.delete(name);
-  for (const region of news.regions) update(region, names);
 }
 
 export function showTraffic(news) {
@@ -26,42 +35,73 @@ export function showTraffic(news) {
 
 /** Asks for the probes that have been: at the start, and after the connection was lost. */
 export async function learnProbes() {
-  const names = status.regions.map((region) => region.name);
-  await Promise.all(names.map(async (region) => learn(region, (await get("api/v1/probes", { region })).targets)));
+  const shown = status.regions.filter(({ name }) => cards.get(name).parts.fold.open);
+  await Promise.all(shown.map(({ name }) => learnProbesOf(name)));
   showStatus(status);
+}
+
+async function learnProbesOf(region) {
+  learn(region, (await watched("api/v1/probes", { region })).targets);
 }
 
 function card(name) {
   if (!cards.has(name)) {
-    const part = (tag, attributes) => make(tag, attributes);
+    const services = make("div");
+    const summary = make("summary");
     const parts = {
-      state: part("span", {}), facts: part("p", { class: "faint" }), services: part("div", {}),
-      pulse: part("dl", { class: "pulse" }), swatch: part("span", { class: "swatch", "aria-hidden": "true" }),
+      state: make("span"), facts: make("p", { class: "faint" }), services, summary,
+      fold: make("details", { class: "fold", ontoggle: () => unfolded(name) }, summary, services),
+      pulse: make("dl", { class: "pulse" }), swatch: make("span", { class: "swatch", "aria-hidden": "true" }),
     };
     const button = (word, ask) => make("button", { type: "button", onclick: () => ask(name), "aria-label": `${word} ${name} …` }, `${word} …`);
     const root = make("article", { class: "card", "data-region": name, "aria-label": name },
       make("h3", {}, make("span", {}, parts.swatch, name), parts.state),
-      parts.facts, parts.pulse, parts.services, make("p", { class: "bar" }, button("Drain", askToDrain), button("Force", askToForce)));
+      parts.facts, parts.pulse, parts.fold, make("p", { class: "bar" }, button("Drain", askToDrain), button("Force", askToForce)));
     cards.set(name, { root, parts });
   }
   return cards.get(name);
 }
 
-function update(region, names) {
+/** Somebody wants to see a card's services. */
+async function unfolded(name) {
+  const { fold, summary } = cards.get(name)?.parts ?? {};
+  if (!fold?.open || summary.hidden) return;
+  await learnProbesOf(name).catch(() => {});
+  const region = status.regions.find((region) => region.name === name);
+  if (region) showServices(region);
+}
+
+function update(region, names, isFolded) {
   const { root, parts } = card(region.name);
   root.className = `card ${region.state}`;
   parts.swatch.className = `swatch ${colorOf(names, region.name)}`;
   show(parts.state, region.state, stateOf);
   const round_trip = region.rtt_ms === null ? "" : ` · ${number(region.rtt_ms, " ms")} from here`;
   show(parts.facts, `${region.addresses.join(", ")}${round_trip}`, (text) => text);
-  const services = region.services.map((service) => {
-    for (const origin of service.origins) lengthen(region.name, service.name, origin);
-    const probes = service.origins.map((origin) => probesOf(region.name, service.name, origin.url));
-    return { region: region.name, service, probes, why: why(region.name, service) };
-  });
-  show(parts.services, services, (services) => services.map(serviceBlock));
+  for (const service of region.services) for (const origin of service.origins) lengthen(region.name, service.name, origin);
+  fold(parts, isFolded);
+  show(parts.summary, summed(region.services), (text) => text);
+  if (parts.fold.open) showServices(region);
   const pulse = traffic?.regions?.find((pulse) => pulse.name === region.name);
   if (pulse) showPulse(pulse);
+}
+
+/** Where all services are shown there is nothing to unfold. */
+function fold({ fold, summary }, isFolded) {
+  if (summary.hidden === !isFolded) return;
+  summary.hidden = !isFolded;
+  fold.open = !isFolded;
+}
+
+function summed(services) {
+  const unwell = services.filter(({ state }) => state !== "healthy").map(({ name, state }) => `${name} ${state}`);
+  const more = unwell.length > MOST_NAMES ? ` and ${unwell.length - MOST_NAMES} more` : "";
+  return `${services.length} services${unwell.length ? `: ${unwell.slice(0, MOST_NAMES).join(", ")}${more}` : ", all healthy"}`;
+}
+
+function showServices(region) {
+  const services = region.services.map((service) => ({ service, why: why(region.name, service) }));
+  showEach(cards.get(region.name).parts.services, services, ({ service }) => service.name, ({ service }) => serviceBlock(region.name, service.name));
 }
 
 /** Why a region is out for a service, as its card says; empty while it is not, or nobody said why. */
@@ -85,33 +125,6 @@ function why(region, service) {
   const ejected = service.origins.find((origin) => origin.ejected);
   const failing = service.origins.find((origin) => origin.last_check && !origin.last_check.ok);
   return ejected?.ejected.detail ?? failing?.last_check.detail ?? latestOf(region, service.name)?.message ?? null;
-}
-
-function serviceBlock({ region, service, probes, why }) {
-  return make("section", { "aria-label": `${service.name} in ${region}` },
-    make("p", {}, `${service.name}: `, stateOf(service.state), service.forced && make("strong", { class: "forced" }, ` forced ${service.forced}`),
-      make("span", { class: "faint" }, ` since ${since(service.since)}`)),
-    why && make("p", { class: "why" }, why),
-    share(service),
-    ...service.origins.map((origin, at) => originBlock(origin, probes[at])));
-}
-
-/** How much of its clients a region takes while it leaves or comes back little by little. */
-function share({ name, state, share }) {
-  if (share <= 0 || share >= 100) return null;
-  const way = state === "draining" ? "leaving little by little" : "coming back little by little";
-  return make("p", { class: "share" }, make("progress", { max: "100", value: share, "aria-label": `${name}: share of new clients` }),
-    ` ${way}: takes ${share} % of new clients`);
-}
-
-function originBlock(origin, probes) {
-  const last = origin.last_check;
-  const detail = origin.ejected ? `ejected until ${clock(origin.ejected.until)}: ${origin.ejected.detail}`
-    : !last ? "not checked yet"
-    : last.ok ? `${last.latency_ms} ms at ${clock(last.at)}` : `${last.detail}, ${clock(last.at)}`;
-  return make("div", { class: "origin" },
-    make("p", {}, stateOf(origin.state), ` ${origin.url} `, make("span", { class: "faint" }, detail)),
-    strip(origin.url, probes));
 }
 
 function showPulse(pulse) {

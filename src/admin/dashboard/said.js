@@ -41,6 +41,8 @@ async function remove({ kind, region, service }) {
   const [at, done] = kind === "drain" ? ["drains", `${region} is back.`] : ["forced", `${region} is left to its probes again.`];
   try {
     tell(done, await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`));
+    // Its row goes, and the button with it.
+    $("drains-table").focus();
   } catch (error) {
     tell(`The ${kind} of ${region} is not undone: ${error.message}`);
   }

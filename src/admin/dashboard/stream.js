@@ -1,6 +1,6 @@
 // Server-Sent Events, read by hand: `EventSource` cannot show a token.
 
-import { ask } from "./api.js";
+import { watch } from "./api.js";
 
 const AGAIN_MS = 1000;
 
@@ -10,7 +10,7 @@ export async function follow(path, { opened, lost, heard }) {
   for (;;) {
     try {
       const headers = last === null ? {} : { "Last-Event-ID": last };
-      const response = await ask(path, { headers, cache: "no-store" });
+      const response = await watch(path, { headers, cache: "no-store" });
       opened();
       for await (const event of eventsOf(response.body)) {
         last = event.id ?? last;

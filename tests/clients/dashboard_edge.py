@@ -1,0 +1,358 @@
+"""The dashboard of an edge that is drained, reloaded, broken, full, or open to bearers of tokens alone."""
+
+import json
+import pathlib
+import re
+import subprocess
+import urllib.request
+
+from playwright.sync_api import expect
+
+from dashboard_page import (
+    accessible, browser, card, change, expect_state, get, kdig, opened, OUTLINE, SOON_MS)
+
+# As long as a label of a name may be.
+LONG = "r" * 63
+
+
+def press(page, region, word):
+    """Opens one of the two dialogs of a region's card, and gives it."""
+    card(page, region).get_by_role("button", name=word).press("Enter")
+    dialog = page.locator(f"#{word.lower()}-dialog")
+    expect(dialog).to_be_visible()
+    return dialog
+
+
+def show_token(page, token):
+    dialog = page.locator("#token-dialog")
+    dialog.get_by_label("Token").fill(token)
+    dialog.get_by_role("button", name="Use it").click()
+
+
+def enter_never_cancels(page):
+    """In the dialogs of a region's card: Enter does what the first button does."""
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_label("Reason").fill("by Enter")
+    dialog.get_by_label("Reason").press("Enter")
+    show_token(page, "wrong")
+    expect(dialog).to_be_visible()
+    expect(dialog.get_by_role("status")).to_contain_text("the bearer token is not the right one")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(dialog).to_be_hidden()
+
+
+def token(admin, right):
+    said = lambda: [get(f"{admin}/api/v1/status")[key] for key in ("drains", "forced")]
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect_state(page, "near", "healthy")
+        for word in ["Drain", "Force"]:
+            dialog = press(page, "near", word)
+            accessible(page, word)
+            dialog.get_by_role("button", name=word).click()
+            show_token(page, "wrong")
+            expect(dialog.get_by_role("status")).to_contain_text("token")
+            dialog.get_by_role("button", name="Cancel").click()
+        enter_never_cancels(page)
+        assert said() == [[], []], said()
+        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        show_token(page, right)
+        expect_state(page, "near", "draining")
+        # Once is enough.
+        page.get_by_role("button", name="Undo the drain of near").click()
+        expect_state(page, "near", "healthy")
+        assert page.evaluate("JSON.stringify([localStorage, document.cookie])").find(right) < 0
+        assert right in page.evaluate("JSON.stringify(sessionStorage)")
+        forces(page)
+        assert said() == [[], []], said()
+        page.locator("#events-filter").get_by_label("Kind").select_option("audit")
+        events = page.locator("#events")
+        expect(events).to_contain_text("(unknown) from 127.0.0.1: PUT /api/v1/forced/near refused")
+        expect(events).to_contain_text("admin from 127.0.0.1: PUT /api/v1/forced/near done")
+        expect(events).to_contain_text("admin from 127.0.0.1: DELETE /api/v1/drains/near done")
+        expect(events).not_to_contain_text("near is unhealthy")
+
+
+def forces(page):
+    dialog = press(page, "near", "Force")
+    dialog.get_by_label("Reason").fill("bad disks")
+    dialog.get_by_label("Reason").press("Enter")
+    expect_state(page, "near", "unhealthy", SOON_MS)
+    expect(card(page, "near")).to_contain_text("forced down")
+    expect(card(page, "near").locator(".why")).to_contain_text("bad disks")
+    expect(page.locator("#drains tr", has_text="forced down")).to_contain_text("bad disks")
+    accessible(page, "a forced region")
+    page.get_by_role("button", name="Undo the forced state of near").press("Enter")
+    expect_state(page, "near", "healthy", SOON_MS)
+    expect(card(page, "near")).not_to_contain_text("forced")
+    # Its probes find nobody.
+    expect_state(page, "far", "unhealthy")
+    dialog = press(page, "far", "Force")
+    dialog.get_by_label("To count as").select_option("up")
+    dialog.get_by_label("Service").select_option("www")
+    dialog.get_by_role("button", name="Force").click()
+    expect_state(page, "far", "healthy", SOON_MS)
+    expect(card(page, "far")).to_contain_text("forced up")
+    page.get_by_role("button", name="Undo the forced state of far for www").click()
+    expect_state(page, "far", "unhealthy", SOON_MS)
+    tells_an_outage(page)
+
+
+def tells_an_outage(page):
+    outage = page.locator("#outage")
+    expect(outage).to_be_hidden()
+    press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+    expect(outage).to_contain_text("No region is able for www: clients are sent to regions that are unhealthy all the same")
+    expect(outage).to_contain_text("near: healthy and drained; undo the drain")
+    accessible(page, "an outage")
+    page.get_by_role("button", name="Undo the drain of near").click()
+    expect(outage).to_be_hidden()
+
+
+def unsaved(admin):
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect_state(page, "near", "healthy")
+        lost = "It would not outlive a restart of the edge: state_dir"
+        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is drained. {lost}")
+        accessible(page, "a drain that is not saved")
+        press(page, "near", "Force").get_by_role("button", name="Force").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is forced down. {lost}")
+        page.get_by_role("button", name="Undo the drain of near").click()
+        expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
+
+
+def dry_run(admin, dns, http, folder):
+    with browser() as chromium, opened(chromium, admin) as page:
+        for region in ["near", "far"]:
+            expect_state(page, region, "healthy")
+        for client in ["193.0.6.0/24"] * 5 + ["18.9.22.0/24"]:
+            kdig(dns, "www.example.com", client)
+        command = ["curl", "-s", "--connect-to", f"::{http}", "http://www.example.com/[1-3]"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        looks_ahead(page, admin, folder)
+        leaves_and_comes_back_little_by_little(page)
+        looks_ahead_at_a_guard(page, admin)
+
+
+def cells(dialog, first):
+    return dialog.locator("tr", has=dialog.page.get_by_role("rowheader", name=first, exact=True)).locator("td").all_text_contents()
+
+
+def looks_ahead(page, admin, folder):
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_label("Over, such").fill("10m")
+    dialog.get_by_label("Over, such").press("Enter")
+    expect(dialog.get_by_role("status")).to_contain_text("The drain of near would be done over 10m. Nothing is changed yet.")
+    expect(dialog.get_by_role("status")).to_contain_text("left with far: enough for its guards.min_regions, 1")
+    accessible(page, "a dry run")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "shown-drain.txt").write_text(page.evaluate(OUTLINE, "#drain-dialog"))
+    dialog.screenshot(path=folder / "dashboard-drain.png")
+    asked = urllib.request.Request(f"{admin}/api/v1/drains/near?dry_run=true", method="PUT")
+    with urllib.request.urlopen(asked) as answer:
+        clients = json.load(answer)["services"][0]["clients"]
+    shares = [f"{clients[key]} %" for key in ("ipv4_percent", "ipv6_percent")]
+    assert 10 < clients["ipv4_percent"] < 90, clients
+    # By the map, by six answers of DNS and by three of HTTP.
+    assert cells(dialog, "far") == [*shares, "about 5", "about 3"], cells(dialog, "far")
+    assert cells(dialog, "all that would move") == [*shares, "5 of 6", "3 of 3"], cells(dialog, "all that would move")
+    # What was told is of other fields now, and of another region later.
+    dialog.get_by_label("Over, such").fill("5m")
+    expect(dialog.get_by_role("status")).to_be_empty()
+    dialog.get_by_role("button", name="Cancel").click()
+    assert get(f"{admin}/api/v1/status")["drains"] == []
+    forgets_an_answer_that_comes_late(page)
+
+
+def forgets_an_answer_that_comes_late(page):
+    held = []
+    page.route("**/api/v1/drains/near?dry_run=true", lambda route: held.append(route))
+    dialog = press(page, "near", "Drain")
+    with page.expect_request("**/api/v1/drains/near?dry_run=true"):
+        dialog.get_by_role("button", name="What would happen?").click()
+    dialog.get_by_role("button", name="Cancel").click()
+    press(page, "far", "Drain")
+    with page.expect_response("**/api/v1/drains/near?dry_run=true") as answered:
+        held[0].continue_()
+    answered.value.finished()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(dialog.get_by_role("status")).to_be_empty()
+    dialog.get_by_role("button", name="Cancel").click()
+    page.unroute("**/api/v1/drains/near?dry_run=true")
+
+
+def leaves_and_comes_back_little_by_little(page):
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_label("Over, such").fill("1m")
+    dialog.get_by_role("button", name="Drain").click()
+    expect_state(page, "near", "draining", SOON_MS)
+    share = card(page, "near").locator(".share")
+    expect(share).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d % of new clients"))
+    expect(page.locator("#drains tr", has_text="near")).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d %"))
+    accessible(page, "a gradual drain")
+    progress = share.locator("progress")
+    first = progress.get_attribute("value")
+    expect(progress).not_to_have_attribute("value", first)
+    assert int(progress.get_attribute("value")) < int(first), first
+    page.get_by_role("button", name="Undo the drain of near").click()
+    expect_state(page, "near", "healthy", SOON_MS)
+    expect(share).to_contain_text(re.compile(r"coming back little by little: takes [1-9]\d % of new clients"))
+
+
+def looks_ahead_at_a_guard(page, admin):
+    press(page, "far", "Drain").get_by_role("button", name="Drain").click()
+    expect_state(page, "far", "draining", SOON_MS)
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_role("button", name="What would happen?").click()
+    expect(dialog.locator(".alarm")).to_have_text("A guard would refuse the drain of near.")
+    expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1. "
+        "Whoever moves goes to regions that are unhealthy, drained or leaving.")
+    dialog.get_by_role("button", name="Drain").click()
+    expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
+    dialog.get_by_role("button", name="Cancel").click()
+    assert [drain["region"] for drain in get(f"{admin}/api/v1/status")["drains"]] == ["far"]
+
+
+def reload(admin, file):
+    file = pathlib.Path(file)
+    good = file.read_text()
+
+    def write(text):
+        new = file.with_name(".new")
+        new.write_text(text)
+        new.rename(file)
+
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect(page.locator("#config-state")).to_contain_text("Generation 1")
+        write(good.replace("policy: priority", "policy: prioritty"))
+        error = page.locator("#config-error")
+        expect(error).to_contain_text("prioritty", timeout=15_000)
+        expect(error.locator("pre")).to_contain_text("edge.yaml:")
+        expect(error.locator("pre")).to_contain_text("steering: { policy: prioritty }")
+        accessible(page, "a refused reload")
+        page.get_by_role("button", name="Reload").click()
+        message = page.locator("#reload-message")
+        expect(message.locator("pre")).to_contain_text("steering: { policy: prioritty }")
+        plain = text_without_scripts(chromium, admin)
+        assert "The last reload was refused and nothing changed." in plain and "prioritty" in plain, plain
+        write(good.replace("policy: priority", "policy: geo").replace("interval: 300ms", "interval: 5s"))
+        expect(page.locator("#config-state")).to_contain_text("Generation 2", timeout=15_000)
+        changed = "service www changed: steering.policy priority → geo, health.interval 300ms → 5s"
+        expect(page.locator("#config-changes")).to_contain_text(changed)
+        expect(error).to_be_hidden()
+        expect(message).to_be_empty()
+        tells_what_is_wrong_with_the_edge(page)
+        tells_operators_without_scripts(chromium, admin, page)
+
+
+def text_without_scripts(chromium, admin):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(f"{admin}/")
+    text = page.locator("noscript").inner_text()
+    context.close()
+    return text
+
+
+def tells_what_is_wrong_with_the_edge(page):
+    def troubled(route):
+        status = route.fetch().json()
+        route.fulfill(json={**status, "trouble": ["the audit log cannot be written: no space left"]})
+
+    trouble = page.get_by_role("alert").filter(has_text="the audit log cannot be written: no space left")
+    expect(trouble).to_have_count(0)
+    page.route("**/api/v1/status", troubled)
+    expect(trouble).to_be_visible()
+    accessible(page, "trouble")
+    page.unroute("**/api/v1/status")
+    expect(trouble).to_have_count(0)
+
+
+def tells_operators_without_scripts(chromium, admin, page):
+    change(page, "PUT", "drains/near", {"reason": "new disks"})
+    # Its probes find nobody.
+    expect_state(page, "far", "unhealthy")
+    plain = text_without_scripts(chromium, admin)
+    assert "No region is able for www" in plain and "new disks" in plain, plain
+    change(page, "DELETE", "drains/near")
+
+
+def readers(admin, file, reader, operator):
+    """An edge that shows itself to bearers alone: the page asks for a token, for another once that is taken away, and for nothing
+    else meanwhile."""
+    file = pathlib.Path(file)
+    with browser() as chromium:
+        plain = text_without_scripts(chromium, admin)
+        assert "bearers of a token alone" in plain and "meridian status" in plain, plain
+        with opened(chromium, admin) as page:
+            page.clock.install()
+            page.reload()
+            dialog = page.locator("#token-dialog")
+            expect(dialog).to_be_visible()
+            expect(dialog.get_by_role("alert")).to_contain_text("a bearer token is needed")
+            accessible(page, "the token dialog")
+            show_token(page, reader)
+            expect_state(page, "near", "healthy")
+            expect(page.locator("#link")).to_have_text("live")
+            sees_and_changes_nothing(page, admin, reader)
+            new = file.with_name(".new")
+            new.write_text(file.read_text().replace(reader, f"{reader}-of-tomorrow"))
+            new.rename(file)
+            stops_with_a_token_that_is_taken_away(page, admin, operator)
+            show_token(page, f"{reader}-of-tomorrow")
+            expect(page.locator("#link")).to_have_text("live")
+            expect(page.locator("#summary")).to_contain_text("regions healthy")
+
+
+def sees_and_changes_nothing(page, admin, reader):
+    dialog = press(page, "near", "Drain")
+    dialog.get_by_role("button", name="Drain").click()
+    expect(dialog.locator(".alarm")).to_contain_text("this token may see and not change: its role is read")
+    dialog.get_by_role("button", name="Cancel").click()
+    status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {reader}"})
+    assert get(status)["drains"] == []
+
+
+def stops_with_a_token_that_is_taken_away(page, admin, operator):
+    dialog = page.locator("#token-dialog")
+    expect(dialog).to_be_visible(timeout=15_000)
+    expect(dialog.get_by_role("alert")).to_contain_text("the bearer token is not the right one")
+    expect(page.locator("#link")).to_contain_text("not live")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(page.locator("#summary")).to_contain_text("Nothing is asked of the edge until it is given a token")
+    assert page.evaluate("sessionStorage.length") == 0, "it would be shown again by a reload"
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    # Each that the page asked by itself would count as a guess.
+    page.clock.fast_forward("01:00")
+    page.evaluate("0")
+    assert not asked, asked
+    status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {operator}"})
+    assert get(status)["ready"]
+    page.get_by_role("button", name="Token …").click()
+
+
+def many(admin):
+    """30 regions of 4 services: what is not looked at is not built, nor is it built anew."""
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect(page.locator(".card")).to_have_count(30)
+        expect(page.locator(".strip")).to_have_count(0)
+        last = card(page, "r29")
+        expect(last.locator("summary")).to_contain_text("4 services")
+        accessible(page, "many services")
+        last.locator("summary").click()
+        expect(last.locator(".strip")).to_have_count(4)
+        expect(last.locator("section").first).to_contain_text("s0: ")
+        elements = page.evaluate("document.querySelectorAll('*').length")
+        assert elements < 10_000, elements
+        swatches = page.locator(".card h3 .swatch").evaluate_all("all => all.map((swatch) => getComputedStyle(swatch).backgroundColor)")
+        assert len(set(swatches)) == 24, swatches
+        dialog = press(page, "r29", "Drain")
+        expect(dialog.get_by_label("Service").locator("option", has_text="small")).to_have_count(0)
+        dialog.get_by_role("button", name="Cancel").click()
+        page.set_viewport_size({"width": 320, "height": 640})
+        wide = page.evaluate("document.documentElement.scrollWidth")
+        assert wide <= 320, f"scrolls sideways: {wide}"
+        dialog = press(page, LONG, "Drain")
+        inside, outside = dialog.evaluate("node => [node.scrollWidth, node.clientWidth]")
+        assert inside <= outside, (inside, outside)
