@@ -11,7 +11,7 @@ pub(super) fn show(answer: &Value) -> String {
     let verdict = if answer["refused"] == true {
         "would be refused (--force does it anyway)"
     } else {
-        "would be done"
+        "would be done; nothing is changed yet"
     };
     let seconds = answer["measured_over_ms"].as_u64().unwrap_or(0) / 1_000;
     let mut out = format!(

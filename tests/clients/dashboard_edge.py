@@ -207,6 +207,7 @@ def looks_ahead_at_a_guard(page, admin):
     expect(dialog.locator(".alarm")).to_have_text("A guard would refuse the drain of near.")
     expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1. "
         "Whoever moves goes to regions that are unhealthy, drained or leaving.")
+    expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"[\d.]+ % of IPv4 and [\d.]+ % of IPv6 stay: no other region"))
     dialog.get_by_role("button", name="Drain").click()
     expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
     dialog.get_by_role("button", name="Cancel").click()

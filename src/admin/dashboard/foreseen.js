@@ -27,10 +27,13 @@ function ofService(told, seconds) {
   return make("section", { "aria-label": `What would happen to ${service}` },
     make("p", { class: refused ? "why" : "" }, `${service} would be left with ${left.join(", ") || "no region"}: ` +
       `${refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
-      (failsOpen ? " Whoever moves goes to regions that are unhealthy, drained or leaving." : "")),
+      (failsOpen ? " Whoever moves goes to regions that are unhealthy, drained or leaving." : "") + staying(clients.stays)),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `What would move of ${service}` }, table),
     make("p", { class: "faint" }, `Addresses: shares of ${clients.of}. Answers and requests: of the last ${seconds} s; whereto is an estimate.`));
 }
+
+const staying = ({ ipv4_percent, ipv6_percent }) => (ipv4_percent || ipv6_percent
+  ? ` ${percent(ipv4_percent)} of IPv4 and ${percent(ipv6_percent)} of IPv6 stay: no other region is able to take them.` : "");
 
 const row = (name, cells) => make("tr", {}, make("th", { scope: "row" }, name), ...cells.map((cell) => make("td", {}, cell)));
 

@@ -40,7 +40,9 @@ async function remove({ kind, region, service }) {
   const query = service ? `?${new URLSearchParams({ service })}` : "";
   const [at, done] = kind === "drain" ? ["drains", `${region} is back.`] : ["forced", `${region} is left to its probes again.`];
   try {
-    tell(done, await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`));
+    const told = await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`);
+    const left = (told.still_drained ?? []).map((other) => other ?? "all services");
+    tell(left.length ? `That drain of ${region} is undone; it is still drained for ${left.join(" and ")}.` : done, told);
     // Its row goes, and the button with it.
     $("drains-table").focus();
   } catch (error) {
