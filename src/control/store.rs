@@ -4,6 +4,7 @@
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
 //! besides gets a section of its own in [`remember`] and [`restore`], and is keyed by name.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -38,6 +39,25 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// A state file that could not be read, and what became of it.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    path: PathBuf,
+    why: String,
+    aside: io::Result<PathBuf>,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, why, aside } = self;
+        write!(f, "state file {}: {why}; ", path.display())?;
+        match aside {
+            Ok(aside) => write!(f, "set aside as {}", aside.display()),
+            Err(error) => write!(f, "it cannot be set aside: {error}"),
+        }
+    }
 }
 
 /// One moment by both clocks.
@@ -77,12 +97,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Restores what the file remembers; nothing, if there is none.
-    pub(super) fn restore(&self, world: &mut World, now: Now) {
+    /// Restores what the file remembers; nothing, if there is none, or if it is set aside.
+    pub(super) fn restore(&self, world: &mut World, now: Now) -> Result<(), SetAside> {
         let file = match std::fs::read(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.set_aside(&error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.set_aside(error.to_string())),
         };
         match unseal(&file) {
             Ok(Unsealed { state, is_earlier }) => {
@@ -90,16 +110,19 @@ impl Store {
                     tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
                 }
                 restore(world, &state, now);
+                Ok(())
             }
-            Err(why) => self.set_aside(&why.to_string()),
+            Err(why) => Err(self.set_aside(why.to_string())),
         }
     }
 
-    fn set_aside(&self, why: &str) {
+    fn set_aside(&self, why: String) -> SetAside {
         let aside = self.path.with_extension("json.unreadable");
-        tracing::warn!(file = %self.path.display(), why, "state file set aside; starting without it");
-        if let Err(error) = std::fs::rename(&self.path, &aside) {
-            tracing::warn!(file = %self.path.display(), %error, "state file cannot be set aside");
+        let moved = std::fs::rename(&self.path, &aside);
+        SetAside {
+            path: self.path.clone(),
+            why,
+            aside: moved.map(|()| aside),
         }
     }
 

@@ -18,7 +18,7 @@ use super::kernel;
 use super::materials::Materials;
 use super::measured::{Measured, above, enough};
 use crate::config::plan::Plan;
-use crate::control::Control;
+use crate::control::{Control, Kind, Trouble};
 use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
@@ -69,8 +69,7 @@ pub(super) struct Sampling {
 impl Sampling {
     /// Samples until `stop`. `succeeded`: another process has the file now.
     pub(super) async fn run(self, stop: CancellationToken, succeeded: CancellationToken) {
-        let store = self.store.clone();
-        let mut samples = store.map_or_else(Samples::default, |store| store.restore());
+        let mut samples = self.remembered().await;
         let key = (chance::draw(), chance::draw());
         let mut tick = tokio::time::interval(SWEEP);
         let mut compiled_for: Option<Arc<Ground>> = None;
@@ -100,18 +99,47 @@ impl Sampling {
                 compiled_for = Some(ground);
             }
             if is_due && !succeeded.is_cancelled() {
-                self.save(&samples);
+                self.save(&samples).await;
             }
         }
         if !succeeded.is_cancelled() {
-            self.save(&samples);
+            self.save(&samples).await;
         }
     }
 
-    fn save(&self, samples: &Samples) {
-        let saved = self.store.as_ref().map(|store| store.save(samples));
-        if let Some(Err(error)) = saved {
-            tracing::warn!(%error, "measured latency not saved");
+    /// What was measured before the edge began again.
+    async fn remembered(&self) -> Samples {
+        let Some(store) = &self.store else {
+            return Samples::default();
+        };
+        match store.restore() {
+            Ok(samples) => samples,
+            Err(why) => {
+                let message = format!("starting without measured latency: {why}");
+                self.tell(Trouble::LatencySetAside, Some(message)).await;
+                Samples::default()
+            }
+        }
+    }
+
+    async fn save(&self, samples: &Samples) {
+        let Some(store) = &self.store else { return };
+        let failure = store.save(samples).err();
+        let message =
+            failure.map(|error| format!("measured latency would not outlive a restart: {error}"));
+        self.tell(Trouble::LatencyUnsaved, message).await;
+    }
+
+    /// Tells once of a trouble, and once that it is over.
+    async fn tell(&self, trouble: Trouble, message: Option<String>) {
+        let is_news = self.control.troubles().note(trouble, message.clone());
+        match message.filter(|_| is_news) {
+            Some(message) => self.control.warn(Kind::State, message).await,
+            None if is_news => {
+                let message = "measured latency is saved again".to_owned();
+                self.control.tell(Kind::State, message).await;
+            }
+            None => {}
         }
     }
 
