@@ -14,6 +14,7 @@ use super::problem::{Problem, nearest};
 use super::tree::{Node, Value, parse};
 use crate::geo::is_country;
 use crate::latency::{LONGEST_MS, Measurement, Network, Row, Source, all_plausible, is_round_trip};
+use crate::regular;
 
 /// The longest file, bytes.
 const MOST_BYTES: u64 = 64 << 20;
@@ -63,12 +64,8 @@ pub fn read_import(
 
 /// The text of a file, and when it was written, in milliseconds since 1970.
 fn open(path: &Path) -> Result<(String, u64), String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    // Reading a pipe or a device might never end.
-    if !metadata.is_file() {
-        return Err("not a file".to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let opened = regular::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.map_err(|error| error.to_string())?;
     let mut text = String::new();
     file.take(MOST_BYTES + 1)
         .read_to_string(&mut text)
