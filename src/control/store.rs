@@ -1,4 +1,4 @@
-//! What survives a restart: verdicts, ejections, drains and positions, in one file of `state_dir` (`control::sealed` has its form).
+//! What survives a restart: verdicts, ejections, drains, ramps and positions, in one file of `state_dir` (`control::sealed` has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
@@ -16,6 +16,7 @@ use super::drains::Drain;
 use super::ejected;
 use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
+use super::slope::Slope;
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
@@ -175,7 +176,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
         })
         .collect();
     json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
-        "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
+        "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
         "pushes": remember_pushes(world, now) })
 }
 
@@ -198,6 +199,14 @@ fn remember_forced(world: &World) -> Vec<Value> {
     let all = world.forced().map(|forced| {
         json!({ "region": &*forced.region, "service": forced.service.as_deref(), "state": forced.state.as_str(),
             "since_ms": forced.since_ms, "until_ms": forced.until_ms, "reason": forced.reason })
+    });
+    all.collect()
+}
+
+fn remember_ramps(world: &World) -> Vec<Value> {
+    let all = world.ramps().into_iter();
+    let all = all.map(|((service, region), slope)| {
+        json!({ "service": &**service, "region": &**region, "from_ms": slope.from_ms, "length_ms": slope.length_ms })
     });
     all.collect()
 }
@@ -251,6 +260,9 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
             world.remember_forced(forced);
         }
     }
+    for ramp in state["ramps"].as_array().into_iter().flatten() {
+        restore_ramp(world, ramp);
+    }
     for ejection in state["ejections"].as_array().into_iter().flatten() {
         let _ = ejected::restore(world, ejection, now);
     }
@@ -274,6 +286,15 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         reason: drain["reason"].as_str().map(str::to_owned),
     })
+}
+
+fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
+    let slope = Slope {
+        from_ms: ramp["from_ms"].as_u64()?,
+        length_ms: ramp["length_ms"].as_u64()?,
+    };
+    world.remember_ramp(ramp["service"].as_str()?, ramp["region"].as_str()?, slope);
+    Some(())
 }
 
 fn restore_fork(world: &World, fork: &Value) -> Option<()> {
