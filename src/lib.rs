@@ -32,6 +32,7 @@ pub mod proxy;
 pub mod proxy_protocol;
 pub mod redact;
 mod registered;
+mod regular;
 #[cfg(test)]
 mod simulator;
 pub mod steering;

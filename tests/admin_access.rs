@@ -388,3 +388,46 @@ fn check_says_what_is_wrong_with_who_may_do_what() {
     assert_eq!(code, Some(0), "{said}");
     assert!(!said.contains("warning: admin"), "{said}");
 }
+
+#[test]
+fn whoever_follows_is_sent_no_more_once_a_reload_takes_the_right_away() {
+    let origin = Origin::start("o");
+    let yaml = |admin: &str| yaml(&origin.url(), admin);
+    let edge = Edge::start(&yaml(&format!("{{ token: {OPERATOR} }}")));
+    let url = format!(
+        "http://{}/api/v1/events?with=traffic",
+        edge.address("admin")
+    );
+    let follow = |token: &str| {
+        let bearer = format!("Authorization: Bearer {token}");
+        let mut curl = Command::new("curl");
+        let mut follower = Process::start(curl.args(["-sN", "-H", &bearer, &url]));
+        follower.wait_for("event: health");
+        follower
+    };
+    let mut anybody = follow("");
+    edge.write(&yaml(&both()));
+    anybody.wait();
+    let (mut alice, mut bob) = (follow(OPERATOR), follow(READER));
+    edge.write(&yaml(&both().replace(READER, "another-0123456789")));
+    bob.wait();
+    alice.wait_for("configuration 3 is in force");
+    for (follower, configuration) in [(&anybody, 2), (&bob, 3)] {
+        let taken_away = format!("configuration {configuration} is in force");
+        assert!(
+            !follower.said().contains(&taken_away),
+            "{}",
+            follower.said()
+        );
+    }
+    assert_eq!(
+        status_of(
+            edge.address("admin"),
+            Some(OPERATOR),
+            "PUT",
+            "/api/v1/drains/near"
+        ),
+        200
+    );
+    alice.wait_for("region near is drained");
+}

@@ -158,6 +158,8 @@ const TELLERS: &[&str] = &[
     "src/admin/audit.rs",
     "src/admin/positions.rs",
     "src/edge/reload.rs",
+    "src/edge/sampling.rs",
+    "src/edge/watch.rs",
     "src/proxy/consistency.rs",
 ];
 

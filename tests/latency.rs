@@ -183,11 +183,16 @@ fn networks_that_nobody_has_measured_go_by_their_neighbors() {
 
 /// An edge that samples round trips over http.
 fn sampling(more: &str, origin: &Origin, folder: tempfile::TempDir) -> Edge {
+    sampling_with("", more, origin, folder)
+}
+
+/// The same with more to say of us-east-1.
+fn sampling_with(virginia: &str, more: &str, origin: &Origin, folder: tempfile::TempDir) -> Edge {
     let yaml = format!(
-        "listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+        "listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, trusted_proxies: [127.0.0.1], admin: '127.0.0.1:0' }}
 {more}
 regions:
-  us-east-1: {{ addresses: [{VIRGINIA}], origins: ['{origin}'] }}
+  us-east-1: {{ {virginia}addresses: [{VIRGINIA}], origins: ['{origin}'] }}
   eu-west-1: {{ addresses: [{IRELAND}], origins: ['{origin}'] }}
 services: {{ www: {{ hosts: [www.example.com], health: {{ path: / }} }} }}
 zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
@@ -199,7 +204,11 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
 
 /// The reason of a region's place for the clients of this machine.
 fn reason(edge: &Edge, region: &str) -> String {
-    let told = explained(edge, "127.0.0.1");
+    reason_for(edge, region, "127.0.0.1")
+}
+
+fn reason_for(edge: &Edge, region: &str, client: &str) -> String {
+    let told = explained(edge, client);
     placed(&told, region)["reason"].as_str().unwrap().to_owned()
 }
 
@@ -217,7 +226,9 @@ fn post(edge: &Edge, from: &str, path: &str) -> String {
 fn round_trips_of_connections_count_for_the_region_that_the_edge_stands_in() {
     let origin = Origin::start("it");
     let more = "node: { region: eu-west-1 }\nlatency: { connections: true, min_samples: 3 }";
-    let edge = sampling(more, &origin, tempfile::tempdir().unwrap());
+    // It is as near as its origin is: light would not allow that of Virginia.
+    let in_dublin = "location: [53.35, -6.26], ";
+    let edge = sampling_with(in_dublin, more, &origin, tempfile::tempdir().unwrap());
     let connected: Vec<std::net::TcpStream> = (2..5)
         .map(|host| {
             let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
@@ -302,4 +313,34 @@ fn the_beacon_is_served_only_where_it_is_configured() {
         !ask(&edge).contains("text/javascript"),
         "it is the origin's"
     );
+}
+
+#[test]
+fn a_customer_of_ipv6_is_one_source_whatever_its_addresses() {
+    let origin = Origin::start("it");
+    let more = format!("latency: {{ min_samples: 3, beacon: {BEACON} }}");
+    let edge = sampling(&more, &origin, tempfile::tempdir().unwrap());
+    let report = |client: &str| {
+        let path = "/.well-known/meridian/beacon?us-east-1=95.5&eu-west-1=20.5";
+        let url = format!("http://{}{path}", edge.address("http"));
+        let mut curl = std::process::Command::new("curl");
+        curl.args(["-s", "-X", "POST", "-H", "Host: www.example.com", "-H"]);
+        run(curl.arg(format!("X-Forwarded-For: {client}")).arg(&url));
+    };
+    let counted = |result: &str| {
+        let labels = ["source=\"beacon\"", result];
+        edge.counted("meridian_latency_samples_total", &labels)
+    };
+    for host in 1..=16 {
+        report(&format!("2001:67c:2e8:1::{host:x}"));
+    }
+    assert!(wait_until(|| counted("result=\"counted\"") == 2));
+    assert!(wait_until(|| counted("result=\"too_often\"") == 30));
+    assert!(!reason_for(&edge, "eu-west-1", "2001:67c:2e8::1").contains("beacon"));
+    report("2001:67c:2e8:100::1");
+    report("2001:67c:2e8:200::1");
+    assert!(wait_until(|| {
+        reason_for(&edge, "eu-west-1", "2001:67c:2e8::1")
+            .contains("for 2001:67c:2e8::/48 (beacon, 3 samples, ")
+    }));
 }

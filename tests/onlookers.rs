@@ -9,10 +9,12 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use socket2::{Domain, Socket, Type};
 use support::{Edge, Origin, connect, get, wait_until};
 
 const ONLOOKERS: usize = 1_000;
@@ -30,8 +32,21 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
     ))
 }
 
-fn ask(admin: SocketAddr, path: &str) -> BufReader<TcpStream> {
-    let mut stream = TcpStream::connect(admin).unwrap();
+/// The address of one of so many onlookers, ten of them on each: one address has only so many places.
+fn of_onlooker(number: usize) -> Ipv4Addr {
+    let host = u32::try_from(number / 10).unwrap() + 2;
+    Ipv4Addr::from_bits(Ipv4Addr::new(127, 0, 0, 0).to_bits() | host)
+}
+
+fn connect_from(address: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from((address, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.into()
+}
+
+fn ask(admin: SocketAddr, onlooker: usize, path: &str) -> BufReader<TcpStream> {
+    let mut stream = connect_from(of_onlooker(onlooker), admin);
     stream
         .set_read_timeout(Some(Duration::from_secs(20)))
         .unwrap();
@@ -58,7 +73,7 @@ fn a_thousand_dashboards_are_shown_one_status_and_requests_go_on() {
         || edge.admin("GET", "/api/v1/status", "").1["regions"][0]["state"] == "healthy";
     assert!(wait_until(is_healthy));
     let mut followers: Vec<_> = (0..ONLOOKERS)
-        .map(|_| ask(admin, "/api/v1/events?with=traffic"))
+        .map(|onlooker| ask(admin, onlooker, "/api/v1/events?with=traffic"))
         .collect();
     for follower in &mut followers {
         read_to(follower, "event: traffic");
@@ -70,9 +85,10 @@ fn a_thousand_dashboards_are_shown_one_status_and_requests_go_on() {
     // Each sees the event, and asks for the status at once.
     let mut asked: Vec<_> = followers
         .iter_mut()
-        .map(|follower| {
+        .enumerate()
+        .map(|(onlooker, follower)| {
             read_to(follower, "region near is drained");
-            ask(admin, "/api/v1/status")
+            ask(admin, onlooker, "/api/v1/status")
         })
         .collect();
     assert_eq!(edge.curl("www.example.com", "/", &[]).status, 200);
@@ -104,18 +120,71 @@ fn first_quarter(edge: &Edge) -> Duration {
     took[took.len() / 4]
 }
 
+/// The body of an answer that tells its length.
+fn read_answer(stream: &mut BufReader<TcpStream>) -> String {
+    let (mut length, mut line) = (0, String::new());
+    while line != "\r\n" {
+        line.clear();
+        assert_ne!(stream.read_line(&mut line).unwrap(), 0, "no answer");
+        let field = line.to_lowercase();
+        if let Some(told) = field.strip_prefix("content-length:") {
+            length = told.trim().parse().unwrap();
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body).unwrap();
+    String::from_utf8(body).unwrap()
+}
+
+/// Of them, how many ask for the status too, every two seconds, as each page does.
+const ASKING: usize = 100;
+
+/// The same while onlookers ask for the status; and how many answers they have had.
+fn watched_by_askers(edge: &Edge) -> (Duration, usize) {
+    let (is_over, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let admin = edge.address("admin");
+    let ask_on = |onlooker| {
+        let request = format!("GET /api/v1/status HTTP/1.1\r\nHost: {admin}\r\n\r\n");
+        let mut stream = connect_from(of_onlooker(onlooker), admin);
+        let mut answer = BufReader::new(stream.try_clone().unwrap());
+        while !is_over.load(Ordering::Relaxed) {
+            stream.write_all(request.as_bytes()).unwrap();
+            assert!(read_answer(&mut answer).contains("\"regions\""));
+            answers.fetch_add(1, Ordering::Relaxed);
+            std::thread::park_timeout(Duration::from_secs(2));
+        }
+    };
+    std::thread::scope(|scope| {
+        let askers: Vec<_> = (0..ASKING)
+            .map(|onlooker| scope.spawn(move || ask_on(onlooker)))
+            .collect();
+        assert!(wait_until(|| answers.load(Ordering::Relaxed) >= ASKING));
+        let mut watched = Vec::new();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while answers.load(Ordering::Relaxed) < 2 * ASKING && Instant::now() < deadline {
+            watched.push(first_quarter(edge));
+        }
+        is_over.store(true, Ordering::Relaxed);
+        askers.iter().for_each(|asker| asker.thread().unpark());
+        let watched = watched.iter().min().copied().unwrap_or_default();
+        (watched, answers.load(Ordering::Relaxed))
+    })
+}
+
 #[test]
 fn a_thousand_dashboards_that_watch_do_not_slow_a_request() {
     let origin = Origin::start("near");
     let edge = edge(&origin);
+    let admin = edge.address("admin");
     let alone = first_quarter(&edge);
     let mut followers: Vec<_> = (0..ONLOOKERS)
-        .map(|_| ask(edge.address("admin"), "/api/v1/events?with=traffic"))
+        .map(|onlooker| ask(admin, onlooker, "/api/v1/events?with=traffic"))
         .collect();
     for follower in &mut followers {
         read_to(follower, "event: traffic");
     }
-    let watched = first_quarter(&edge);
+    let (watched, asked) = watched_by_askers(&edge);
+    assert!(asked >= 2 * ASKING, "{asked} answers");
     // They were sent what there was to see meanwhile, each second.
     for follower in &mut followers {
         read_to(follower, "event: traffic");
@@ -188,4 +257,22 @@ fn probes_traffic_and_countries_are_told_and_nonsense_is_refused() {
     }
     let (code, told) = edge.admin("PUT", "/api/v1/drains/near?dry=1", "");
     assert_eq!(code, 400, "{told}");
+}
+
+#[test]
+fn one_address_cannot_keep_everybody_else_out() {
+    let origin = Origin::start("near");
+    let edge = edge(&origin);
+    let admin = edge.address("admin");
+    let greedy = Ipv4Addr::new(127, 0, 0, 9);
+    let held: Vec<TcpStream> = (0..300).map(|_| connect_from(greedy, admin)).collect();
+    let is_closed = |stream: &&TcpStream| {
+        stream.set_nonblocking(true).unwrap();
+        // Nothing is said before the client has asked.
+        !matches!(stream.peek(&mut [0]), Err(error) if error.kind() == std::io::ErrorKind::WouldBlock)
+    };
+    assert!(wait_until(
+        || held.iter().filter(is_closed).count() == 300 - 256
+    ));
+    assert_eq!(edge.admin("GET", "/api/v1/status", "").0, 200);
 }

@@ -10,7 +10,7 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use support::{Edge, Origin, Process, listening, meridian, wait_until};
+use support::{Edge, Origin, Process, listening, meridian, run, wait_until};
 
 fn yaml(origin: &str, address: &str, more_listeners: &str) -> String {
     format!(
@@ -295,6 +295,16 @@ fn a_corrupt_state_file_is_set_aside() {
     std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
     let mut process = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
     process.wait_for(" ready");
-    process.wait_for("state file set aside");
     assert!(folder.path().join("state/state.json.unreadable").exists());
+    let told = "starting without drains, forced states and health of before: state file ";
+    process.wait_for(told);
+    let url = format!("http://{}", listening(&process.said(), "admin"));
+    for command in ["status", "events"] {
+        let said = run(meridian().args([command, "--admin", &url])).stdout;
+        let said = String::from_utf8(said).unwrap();
+        assert!(
+            said.contains(told) && said.contains("; set aside as "),
+            "{said}"
+        );
+    }
 }

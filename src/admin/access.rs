@@ -233,7 +233,7 @@ const WITHOUT_TOKEN_BY_NAME: Denied = denied(
     "without a token, requests to an admin on loopback need a Host that is an address or localhost",
 );
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     // RFC 9110 §11.1: the scheme is case-insensitive.

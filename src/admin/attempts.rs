@@ -80,7 +80,7 @@ impl Attempts {
 }
 
 /// Whoever has an address of IPv6 has its /64.
-fn network(client: IpAddr) -> Prefix {
+pub(super) fn network(client: IpAddr) -> Prefix {
     match client.to_canonical() {
         client @ IpAddr::V4(_) => Prefix::around(client, 32),
         client @ IpAddr::V6(_) => Prefix::around(client, 64),

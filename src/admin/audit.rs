@@ -3,6 +3,7 @@
 //! Around the calls of operators: drains, forced states, reloads. Positions are pushed by machines, and
 //! what a dry run shows changes nothing: neither is told unless it is refused for want of the right to.
 
+use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -18,7 +19,7 @@ use super::parameters::Parameters;
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
-use crate::control::Kind;
+use crate::control::{Control, Kind, Trouble};
 
 /// No call that an operator makes has a longer body.
 const MOST_BODY: usize = 64 << 10;
@@ -148,8 +149,8 @@ impl Act {
         });
         if let Some(audit) = state.audit.clone() {
             let written = tokio::task::spawn_blocking(move || audit.write(&line)).await;
-            if let Ok(Err(error)) = written {
-                tracing::error!(%error, "audit.jsonl in node.state_dir cannot be written: this is told here and as an event alone");
+            if let Ok(written) = written {
+                tell_of_writing(&state.control, written.err()).await;
             }
         }
         let why = self
@@ -161,6 +162,26 @@ impl Act {
             self.who, self.from, self.what
         );
         state.control.tell(Kind::Audit, message).await;
+    }
+}
+
+/// Tells once that what is done is not in the audit log, and once that it is again.
+async fn tell_of_writing(control: &Control, failure: Option<io::Error>) {
+    let message = failure.map(|error| {
+        format!("what was done last is not in the audit log, audit.jsonl in node.state_dir cannot be written: {error}")
+    });
+    if !control
+        .troubles()
+        .note(Trouble::AuditUnwritten, message.clone())
+    {
+        return;
+    }
+    match message {
+        Some(message) => control.warn(Kind::State, message).await,
+        None => {
+            let message = "what is done is in the audit log again".to_owned();
+            control.tell(Kind::State, message).await;
+        }
     }
 }
 

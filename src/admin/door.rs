@@ -1,5 +1,6 @@
-//! Who is let in to the admin's listener: so many at once, and no more.
+//! Who is let in to the admin's listener: so many at once, so many of one address, and no more.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,15 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::attempts::network;
+use crate::prefix::Prefix;
+
 /// Connections at once: as many as may follow the events, and room for those who only ask.
 pub(super) const MOST_CONNECTIONS: usize = 5_120;
+
+/// Connections at once of one address of IPv4 or /64 of IPv6, of this machine too: a few hundred pages behind one proxy or
+/// tunnel, and none of them takes all places.
+pub(super) const MOST_OF_ONE: usize = 256;
 
 /// After a failed accept, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
@@ -17,35 +25,60 @@ const BREATHER: Duration = Duration::from_millis(50);
 pub(super) struct Door {
     listener: TcpListener,
     places: Arc<Semaphore>,
+    /// Of those who have been here; who has left is forgotten as others come.
+    of_each: HashMap<Prefix, Arc<Semaphore>>,
+    most_of_one: usize,
     is_full: bool,
 }
 
+/// A client's place, free again once dropped.
+pub(super) struct Place {
+    _of_all: OwnedSemaphorePermit,
+    _of_its_own: OwnedSemaphorePermit,
+}
+
 impl Door {
-    /// Lets in `most` at once.
-    pub(super) fn new(listener: TcpListener, most: usize) -> Self {
+    /// Lets in `most` at once, and `most_of_one` of an address.
+    pub(super) fn new(listener: TcpListener, most: usize, most_of_one: usize) -> Self {
         Self {
             listener,
             places: Arc::new(Semaphore::new(most)),
+            of_each: HashMap::new(),
+            most_of_one,
             is_full: false,
         }
     }
 
-    /// The next client, and its place, which is free again once dropped. Whoever is one too many is closed at
-    /// once, so that a monitor sees an error instead of waiting.
-    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+    /// The next client, and its place. Whoever is one too many is closed at once, so that a monitor sees an error
+    /// instead of waiting.
+    pub(super) async fn next(&mut self) -> (TcpStream, SocketAddr, Place) {
         loop {
             let Ok((stream, peer)) = self.listener.accept().await else {
                 tokio::time::sleep(BREATHER).await;
                 continue;
             };
-            if let Ok(place) = self.places.clone().try_acquire_owned() {
+            if let Some(place) = self.place(peer) {
                 self.is_full = false;
                 return (stream, peer, place);
             }
             if !std::mem::replace(&mut self.is_full, true) {
-                tracing::warn!(%peer, "the admin has no room for more connections: closed at once");
+                tracing::warn!(%peer, "the admin has no room for more connections, or for more of this address: closed at once");
             }
         }
+    }
+
+    fn place(&mut self, peer: SocketAddr) -> Option<Place> {
+        let of_all = self.places.clone().try_acquire_owned().ok()?;
+        // Whoever has left holds nothing of it any more. Seldom: there are as many as have a place, or twice that.
+        if self.of_each.len() > 2 * MOST_CONNECTIONS {
+            self.of_each.retain(|_, own| Arc::strong_count(own) > 1);
+        }
+        let own = self.of_each.entry(network(peer.ip()));
+        let own = own.or_insert_with(|| Arc::new(Semaphore::new(self.most_of_one)));
+        Some(Place {
+            _of_all: of_all,
+            _of_its_own: own.clone().try_acquire_owned().ok()?,
+        })
     }
 }
 
@@ -59,7 +92,7 @@ mod tests {
     async fn one_too_many_is_closed_at_once_and_whoever_leaves_makes_room() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut door = Door::new(listener, 2);
+        let mut door = Door::new(listener, 2, 2);
         let connect = || async move { TcpStream::connect(address).await.unwrap() };
         let (_one, _two) = (connect().await, connect().await);
         let (first, second) = (door.next().await, door.next().await);
@@ -73,5 +106,32 @@ mod tests {
         let fourth = connect().await;
         assert_eq!(door.next().await.1, fourth.local_addr().unwrap());
         drop(first);
+    }
+
+    #[tokio::test]
+    async fn one_address_takes_its_own_places_and_leaves_the_others_theirs() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut door = Door::new(listener, 4, 2);
+        let from = |text: &str| SocketAddr::new(text.parse().unwrap(), 9);
+        let one = [door.place(from("192.0.2.1")), door.place(from("192.0.2.1"))];
+        assert!(one.iter().all(Option::is_some));
+        assert!(door.place(from("192.0.2.1")).is_none());
+        let other = door.place(from("2001:db8::1"));
+        let of_its_network = door.place(from("2001:db8::2"));
+        assert!(other.is_some() && of_its_network.is_some());
+        drop(one);
+        assert!(door.place(from("2001:db8::3")).is_none());
+        assert!(door.place(from("192.0.2.1")).is_some());
+    }
+
+    #[tokio::test]
+    async fn who_has_left_is_forgotten_in_the_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut door = Door::new(listener, 1, 1);
+        for client in 0..30_000 {
+            let client = std::net::Ipv4Addr::from_bits(client);
+            assert!(door.place(SocketAddr::new(client.into(), 9)).is_some());
+            assert!(door.of_each.len() <= 2 * MOST_CONNECTIONS + 1);
+        }
     }
 }

@@ -12,6 +12,7 @@ use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 
+use super::right::Right;
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
@@ -23,7 +24,8 @@ const FOLLOWERS: usize = 4_096;
 static PLACES: Semaphore = Semaphore::const_new(FOLLOWERS);
 
 /// First what is kept since `?since=ID` (or `Last-Event-ID`), then what comes; with `?with=traffic` also every
-/// report of what traffic does, without an id.
+/// report of what traffic does, without an id. Whoever loses the right to see it is sent no more: the event of the reload
+/// that takes it away is what ends the answer.
 pub(super) async fn events(
     State(state): State<Arc<AdminState>>,
     headers: HeaderMap,
@@ -52,8 +54,10 @@ pub(super) async fn events(
         }
     };
     let traffic = with_traffic.then(|| state.traffic.follow());
+    let mut right = Right::of(state.clone(), &headers);
+    let may_see = move || right.holds();
     match PLACES.try_acquire() {
-        Ok(place) => follow(state.control.events(), since, traffic, place),
+        Ok(place) => follow(state.control.events(), since, traffic, may_see, place),
         Err(_) => full(),
     }
 }
@@ -68,6 +72,7 @@ fn follow(
     events: &EventLog,
     since: u64,
     traffic: Option<watch::Receiver<Arc<str>>>,
+    mut may_see: impl FnMut() -> bool + Send + 'static,
     place: SemaphorePermit<'static>,
 ) -> Response {
     let (past, follower) = events.follow(since);
@@ -80,7 +85,7 @@ fn follow(
         None => Box::pin(stream::empty()),
     };
     let all = stream::select(events, reports)
-        .take_while(|sent| std::future::ready(sent.is_some()))
+        .take_while(move |sent| std::future::ready(sent.is_some() && may_see()))
         .filter_map(std::future::ready)
         .map(move |sent| {
             let _held = &place;
@@ -132,7 +137,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
         let log = EventLog::new(1);
-        let come = || Some(follow(&log, 0, None, PLACES.try_acquire().ok()?));
+        let come = || Some(follow(&log, 0, None, || true, PLACES.try_acquire().ok()?));
         let mut following: Vec<Response> = (0..4_096).map(|_| come().unwrap()).collect();
         assert!(come().is_none());
         following.pop();

@@ -42,6 +42,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "1 if the last reload was taken over, else 0",
     ),
     (
+        "meridian_trouble",
+        Kind::Gauge,
+        "1 while there is something to mend although all goes on, by kind, else 0",
+    ),
+    (
         "meridian_dns_queries_total",
         Kind::Counter,
         "DNS queries by transport",

@@ -30,6 +30,7 @@ mod positions;
 mod probes;
 mod recent;
 mod recorder;
+mod right;
 mod round_trip;
 mod serve;
 mod state;

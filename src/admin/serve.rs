@@ -21,7 +21,7 @@ use super::access::{ListensOn, Peer, guard};
 use super::audit;
 use super::countries::countries;
 use super::desk::Desk;
-use super::door::{Door, MOST_CONNECTIONS};
+use super::door::{Door, MOST_CONNECTIONS, MOST_OF_ONE};
 use super::explain::{Field, NotAField, Question, QuestionError, explain};
 use super::files;
 use super::follow::events;
@@ -54,7 +54,7 @@ pub async fn serve(
 ) {
     let desk = Desk::open(state.clone(), &tasks);
     let router = router(state.clone(), address, desk);
-    let mut door = Door::new(listener, MOST_CONNECTIONS);
+    let mut door = Door::new(listener, MOST_CONNECTIONS, MOST_OF_ONE);
     loop {
         let (stream, peer, place) = tokio::select! {
             () = stop.cancelled() => return,

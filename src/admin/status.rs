@@ -40,6 +40,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
         "ready": state.readiness.get(),
         "lab": state.lab.get().is_some(),
         "geo": state.database.load().info().to_string(),
+        "trouble": trouble(state, world),
         "config": {
             "loaded_at": clock::rfc3339(config.loaded_at_ms),
             "generation": config.generation,
@@ -69,6 +70,19 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
         "regions": regions,
         "lag": lag::of_domains(&snapshot, clock::steady_ms()),
     })
+}
+
+/// What there is to mend although all goes on, in sentences.
+fn trouble(state: &AdminState, world: &WorldStatus) -> Vec<String> {
+    let mut told = state.control.troubles().told();
+    let has_said = !world.drains.is_empty() || !world.forced.is_empty();
+    if state.audit.is_none() && has_said {
+        told.push(
+            "there is no node.state_dir: drains and forced states would not outlive a restart"
+                .to_owned(),
+        );
+    }
+    told
 }
 
 fn told_changes(changes: &[String]) -> Vec<&String> {

@@ -72,7 +72,8 @@ fn is_colored() -> bool {
 impl Serve {
     pub(super) fn run(self) -> Done {
         self.logs.start();
-        runtime()?.block_on(async {
+        let runtime = runtime()?;
+        let done = runtime.block_on(async {
             let (signals, program) = (Signals::catch()?, Program::note()?);
             let whose_place = if self.upgrade {
                 Start::Upgrade
@@ -89,7 +90,10 @@ impl Serve {
                 done = signals.obey(edge) => done,
                 never = program.start_when_asked() => match never {},
             }
-        })
+        });
+        // A thread that waits for a file system that hangs may wait for ever.
+        runtime.shutdown_background();
+        done
     }
 }
 

@@ -41,13 +41,14 @@ fn show(status: &Value) -> String {
     } else {
         "not ready"
     };
-    let mut out = format!(
+    let mut out = trouble(status);
+    out.push_str(&format!(
         "{} {} is {ready}, configuration {} since {}\n",
         text(&status["node"]),
         text(&status["version"]),
         status["config"]["generation"],
         text(&status["config"]["loaded_at"])
-    );
+    ));
     let refused = &status["config"]["error"];
     if !refused.is_null() {
         let why = refusal::place_of(refused);
@@ -83,6 +84,13 @@ fn show(status: &Value) -> String {
         }
     }
     out
+}
+
+/// What there is to mend, a line each.
+fn trouble(status: &Value) -> String {
+    let told = status["trouble"].as_array().into_iter().flatten();
+    let lines = told.filter_map(|sentence| Some(format!("{}\n", sentence.as_str()?)));
+    lines.collect()
 }
 
 /// What an operator said of a region of a service, if anything.

@@ -1,7 +1,8 @@
 //! Files of measured round trips: CSV with a head, or a JSON list, of network, region and ms.
 //!
 //! Every problem with its place; a file with one is refused whole. A region that the Plan has not, and
-//! round trips that light rules out, are warned of and left out. Bounded in size and in rows.
+//! round trips that light rules out, are warned of and left out; so is a row whose network and region another has. What light
+//! rules out from where a geography database has the network is warned of. Bounded in size and in rows.
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
@@ -13,7 +14,10 @@ use super::plan::{FileRef, Plan, SourceAt};
 use super::problem::{Problem, nearest};
 use super::tree::{Node, Value, parse};
 use crate::geo::is_country;
-use crate::latency::{LONGEST_MS, Measurement, Network, Row, Source, all_plausible, is_round_trip};
+use crate::latency::{
+    LONGEST_MS, Measurement, Network, Row, Source, Whereabouts, all_plausible, is_round_trip,
+};
+use crate::regular;
 
 /// The longest file, bytes.
 const MOST_BYTES: u64 = 64 << 20;
@@ -33,10 +37,11 @@ struct Line<'t> {
     line: u32,
 }
 
-/// Reads a file that `latency.import` names.
+/// Reads a file that `latency.import` names. `whereabouts`: where networks are, if that is known.
 pub fn read_import(
     file: &FileRef,
     plan: &Plan,
+    whereabouts: &dyn Fn(Network) -> Option<Whereabouts>,
     warnings: &mut Vec<Problem>,
 ) -> Result<Vec<Row>, Vec<Problem>> {
     let (text, modified_ms) = open(&file.path).map_err(|why| {
@@ -49,26 +54,25 @@ pub fn read_import(
         rows: Vec::new(),
         problems: Vec::new(),
     };
+    // Spreadsheets mark UTF-8 so (RFC 3629 §6).
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     if text.trim_start().starts_with('[') {
-        reading.json(&text);
+        reading.json(text);
     } else {
-        reading.csv(&text);
+        reading.csv(text);
     }
     if !reading.problems.is_empty() {
         return Err(reading.problems);
     }
-    let known = reading.known(plan, warnings);
-    Ok(plausible(known, plan, warnings))
+    let known = once(reading.known(plan, warnings), warnings);
+    let placed = in_reach(known, plan, whereabouts, warnings);
+    Ok(plausible(placed, plan, warnings))
 }
 
 /// The text of a file, and when it was written, in milliseconds since 1970.
 fn open(path: &Path) -> Result<(String, u64), String> {
-    let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-    // Reading a pipe or a device might never end.
-    if !metadata.is_file() {
-        return Err("not a file".to_owned());
-    }
-    let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+    let opened = regular::open(path).and_then(|file| Ok((file.metadata()?, file)));
+    let (metadata, file) = opened.map_err(|error| error.to_string())?;
     let mut text = String::new();
     file.take(MOST_BYTES + 1)
         .read_to_string(&mut text)
@@ -252,6 +256,66 @@ impl Reading {
         });
         rows
     }
+}
+
+/// The first row of each network and region, which is the one that counts.
+fn once(mut rows: Vec<(Row, SourceAt)>, warnings: &mut Vec<Problem>) -> Vec<(Row, SourceAt)> {
+    let mut lines: HashMap<(Network, Arc<str>), u32> = HashMap::with_capacity(rows.len());
+    let mut told = 0;
+    rows.retain(|(row, at)| {
+        let first = *lines
+            .entry((row.network, row.region.clone()))
+            .or_insert(at.line);
+        if first == at.line {
+            return true;
+        }
+        if told < MOST_TOLD {
+            told += 1;
+            let message = format!(
+                "line {first} has {} to {} already: this one is left out",
+                row.network, row.region
+            );
+            warnings.push(Problem::new(Some(at.clone()), message));
+        }
+        false
+    });
+    rows
+}
+
+/// Warns of round trips that are quicker than light from where the network is. A country is where it is, and its row is
+/// left out; a database may have an address wrong, and whoever has measured it knows better.
+fn in_reach(
+    mut rows: Vec<(Row, SourceAt)>,
+    plan: &Plan,
+    whereabouts: &dyn Fn(Network) -> Option<Whereabouts>,
+    warnings: &mut Vec<Problem>,
+) -> Vec<(Row, SourceAt)> {
+    let mut told = 0;
+    rows.retain(|(row, at)| {
+        let region = plan.region(&row.region);
+        let there = region.and_then(|region| plan.regions.of(region).location);
+        let (Some(here), Some(there)) = (whereabouts(row.network), there) else {
+            return true;
+        };
+        if here.reaches(there, row.measurement.ms) {
+            return true;
+        }
+        let is_country = matches!(row.network, Network::Country(_));
+        let what = match is_country {
+            true => "the row is left out",
+            false => "it counts all the same, but is it in `ms`, and of this network?",
+        };
+        if told < MOST_TOLD {
+            told += 1;
+            let message = format!(
+                "{} ms from {} to {} is quicker than light from where the geography database has the network: {what}",
+                row.measurement.ms, row.network, row.region
+            );
+            warnings.push(Problem::new(Some(at.clone()), message));
+        }
+        !is_country
+    });
+    rows
 }
 
 /// Leaves out networks whose round trips cannot all be true.

@@ -26,7 +26,7 @@ fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
         told.collect::<Vec<_>>()
     };
     let mut warnings = Vec::new();
-    let rows = read_import(&FileRef { path, at }, &plan(), &mut warnings);
+    let rows = read_import(&FileRef { path, at }, &plan(), &whereabouts, &mut warnings);
     let rows = rows.map(|rows| {
         let shown = rows.into_iter().map(|row| {
             let Measurement { ms, samples, .. } = row.measurement;
@@ -35,6 +35,61 @@ fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
         shown.collect()
     });
     (rows.map_err(told), told(warnings))
+}
+
+/// Tokyo, for Japan and one prefix.
+fn whereabouts(network: Network) -> Option<Whereabouts> {
+    let tokyo = crate::earth::GeoPoint::new(35.65, 139.74).unwrap();
+    let is_there = ["JP", "203.178.141.0/24"].contains(&&*network.to_string());
+    is_there.then(|| Whereabouts::new(tokyo, None))
+}
+
+#[test]
+fn what_is_quicker_than_light_from_where_the_network_is_is_warned_of() {
+    let (rows, warnings) = import(
+        "network,region,ms\n203.178.141.0/24,us-east-1,1\nJP,us-east-1,5\nJP,ap-northeast-1,5\nNL,us-east-1,1\n",
+    );
+    let counted = [
+        "203.178.141.0/24 us-east-1 1 None",
+        "JP ap-northeast-1 5 None",
+        "NL us-east-1 1 None",
+    ];
+    assert_eq!(rows.unwrap(), counted);
+    let begins = [
+        "2:18: 1 ms from 203.178.141.0/24 to us-east-1 is quicker than light from where",
+        "3:4: 5 ms from JP to us-east-1 is quicker than light from where",
+    ];
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+    for (warning, begins) in warnings.iter().zip(begins) {
+        assert!(warning.starts_with(begins), "{warning}");
+    }
+    assert!(warnings[0].contains("it counts all the same") && warnings[1].ends_with("left out"));
+}
+
+#[test]
+fn the_mark_that_spreadsheets_begin_a_file_with_is_no_part_of_it() {
+    let csv = "\u{feff}network,region,ms\nNL,eu-west-1,20\n";
+    let json = "\u{feff}[{ \"network\": \"NL\", \"region\": \"eu-west-1\", \"ms\": 20 }]";
+    for text in [csv, json] {
+        assert_eq!(
+            import(text),
+            (Ok(vec!["NL eu-west-1 20 None".to_owned()]), vec![])
+        );
+    }
+}
+
+#[test]
+fn of_rows_of_one_network_and_region_the_first_counts_and_the_others_are_warned_of() {
+    let (rows, warnings) =
+        import("network,region,ms\nNL,eu-west-1,20\nNL,us-east-1,90\nNL,eu-west-1,30\n");
+    assert_eq!(
+        rows.unwrap(),
+        ["NL eu-west-1 20 None", "NL us-east-1 90 None"]
+    );
+    assert_eq!(
+        warnings,
+        ["4:4: line 2 has NL to eu-west-1 already: this one is left out"]
+    );
 }
 
 #[test]
@@ -111,10 +166,12 @@ fn a_file_of_64_mib_is_read_and_a_longer_one_refused() {
 #[test]
 fn a_million_rows_are_read_and_one_more_refused() {
     let mut text = "network,region,ms\n".to_owned();
-    text.push_str(&"JP,eu-west-1,9\n".repeat(MOST_ROWS));
+    for number in 0..MOST_ROWS {
+        text.push_str(&format!("AS{number},eu-west-1,9\n"));
+    }
     let rows = import(&text).0.unwrap();
     assert_eq!(rows.len(), 1_000_000);
-    text.push_str("JP,eu-west-1,9\n");
+    text.push_str("AS1,eu-west-1,9\n");
     refused(&text, &["1000002:1: a file has at most 1000000 rows"]);
 }
 

@@ -11,6 +11,7 @@ use super::shape::{check, secrets};
 use super::spec::ROOT;
 use super::tree::{Entry, Node, Value, parse};
 use super::zone_files::ZoneFiles;
+use crate::regular;
 
 /// Sections whose entries belong to one file each.
 const NAMED_SECTIONS: &[&str] = &["regions", "services", "zones"];
@@ -57,7 +58,7 @@ fn files(plan: &Plan) -> impl Iterator<Item = &FileRef> {
 /// A file that cannot be opened is told of with everything else; what it holds is read once the rest
 /// is right.
 fn missing(file: &FileRef) -> Option<Problem> {
-    let error = std::fs::File::open(&file.path).err()?;
+    let error = regular::open(&file.path).err()?;
     let message = format!("{}: {error}", file.path.display());
     Some(Problem::new(Some(file.at.clone()), message))
 }
@@ -121,11 +122,7 @@ impl<'a> Loading<'a> {
     }
 
     fn file(&mut self, path: &Path) {
-        // Reading a pipe or a device might never end.
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            return self.complain(path, "not a file");
-        }
-        match std::fs::read(path).map(String::from_utf8) {
+        match regular::read(path).map(String::from_utf8) {
             Ok(Ok(text)) => self.text(path, &text),
             Ok(Err(error)) => {
                 let valid = error.utf8_error().valid_up_to();

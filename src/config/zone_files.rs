@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::sources::Sources;
+use crate::regular;
 
 /// Of all zone files of a configuration together: half a gigabyte of memory while they are read.
 const MOST_BYTES: u64 = 256 << 20;
@@ -35,13 +36,9 @@ impl ZoneFiles {
     /// The bytes of a file; an error says why not.
     pub(super) fn open(&mut self, path: &Path) -> Result<Arc<[u8]>, String> {
         self.paths.push(path.to_owned());
-        let metadata = std::fs::metadata(path).map_err(|error| error.to_string())?;
-        // Reading a pipe or a device might never end.
-        if !metadata.is_file() {
-            return Err("not a file".to_owned());
-        }
-        self.left_after(metadata.len())?;
-        let file = std::fs::File::open(path).map_err(|error| error.to_string())?;
+        let opened = regular::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (length, file) = opened.map_err(|error| error.to_string())?;
+        self.left_after(length)?;
         let mut bytes = Vec::new();
         // It may have grown.
         file.take(self.bytes_left + 1)

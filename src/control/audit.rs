@@ -1,10 +1,12 @@
 //! The audit log: what somebody did by the admin API, or was refused, a line of JSON each in `state_dir`.
 //!
 //! A line is on the disk before its answer is sent. The file is bounded: a full one takes the place of the
-//! one before, so that at most two are kept.
+//! one before, so that at most two are kept. It is opened for each line: whatever else moves it away, truncates or
+//! replaces it, the next line is in the file that has its name.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -24,58 +26,68 @@ const MINUTE_MS: u64 = 60_000;
 pub struct Audit {
     path: PathBuf,
     most_bytes: u64,
-    open: Mutex<Option<File>>,
+    /// One line at a time.
+    writing: Mutex<()>,
 }
 
 impl Audit {
-    /// That of a folder. It is opened when there is something to write.
+    /// That of a folder.
     pub fn of(folder: &Path) -> Self {
         Self {
             path: folder.join("audit.jsonl"),
             most_bytes: MOST_BYTES,
-            open: Mutex::default(),
+            writing: Mutex::default(),
         }
     }
 
-    /// Writes a line; it is on the disk when this returns. A file that was moved away is made anew.
+    /// Writes a line; it is on the disk when this returns, or after an error nothing of it is.
     pub fn write(&self, line: &Value) -> io::Result<()> {
-        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
-        let written = self.append(open.take(), format!("{line}\n").as_bytes());
-        *open = Some(written?);
-        Ok(())
+        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = self.open()?;
+        let mut length = file.metadata()?.len();
+        if length >= self.most_bytes {
+            std::fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
+            file = self.open()?;
+            length = 0;
+        }
+        let line = format!("{}{line}\n", end_of_torn_line(&file, length)?);
+        let written = file
+            .write_all(line.as_bytes())
+            .and_then(|()| file.sync_data());
+        if written.is_err() {
+            // Half a line on a full disk would take the next one with it.
+            file.set_len(length)?;
+        }
+        written
     }
 
-    fn append(&self, open: Option<File>, line: &[u8]) -> io::Result<File> {
-        let length = match std::fs::metadata(&self.path) {
-            Ok(known) => Some(known.len()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-            Err(error) => return Err(error),
-        };
-        let mut file = match (open, length) {
-            (Some(file), Some(length)) if length < self.most_bytes => file,
-            (None, Some(length)) if length < self.most_bytes => self.create()?,
-            (_, None) => self.create()?,
-            (_, Some(_)) => {
-                std::fs::rename(&self.path, self.path.with_extension("jsonl.1"))?;
-                self.create()?
-            }
-        };
-        file.write_all(line)?;
-        file.sync_data()?;
-        Ok(file)
-    }
-
-    fn create(&self) -> io::Result<File> {
+    /// The file that has the name now. To be read too, since then a pipe in its place holds nobody up.
+    fn open(&self) -> io::Result<File> {
         let is_new = !self.path.exists();
-        let file = OpenOptions::new()
+        let mut options = OpenOptions::new();
+        let file = options
+            .read(true)
             .append(true)
             .create(true)
             .open(&self.path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is no file"));
+        }
         if let Some(folder) = self.path.parent().filter(|_| is_new) {
             File::open(folder)?.sync_all()?;
         }
         Ok(file)
     }
+}
+
+/// What ends the line that the power, or another program, has cut off.
+fn end_of_torn_line(file: &File, length: u64) -> io::Result<&'static str> {
+    let Some(last) = length.checked_sub(1) else {
+        return Ok("");
+    };
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, last)?;
+    Ok(if byte == *b"\n" { "" } else { "\n" })
 }
 
 /// How many refusals of strangers are logged: a flood of them must not keep the disk busy, nor push out what
@@ -166,6 +178,48 @@ mod tests {
         std::fs::rename(&file, aside).unwrap();
         audit.write(&json!(2)).unwrap();
         assert_eq!(lines(&file), [json!(2)]);
+    }
+
+    /// As logrotate's `create` does, which makes the new file itself.
+    #[test]
+    fn lines_go_to_the_file_that_another_program_has_put_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, aside) = (
+            folder.path().join("audit.jsonl"),
+            folder.path().join("audit.jsonl.2"),
+        );
+        let audit = Audit::of(folder.path());
+        audit.write(&json!(1)).unwrap();
+        std::fs::rename(&file, &aside).unwrap();
+        File::create(&file).unwrap();
+        audit.write(&json!(2)).unwrap();
+        assert_eq!(
+            (lines(&aside), lines(&file)),
+            (vec![json!(1)], vec![json!(2)])
+        );
+    }
+
+    #[test]
+    fn a_line_that_was_cut_off_does_not_take_the_next_one_with_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("audit.jsonl");
+        std::fs::write(&file, "1\n{\"at\":").unwrap();
+        Audit::of(folder.path()).write(&json!(2)).unwrap();
+        assert_eq!(std::fs::read_to_string(file).unwrap(), "1\n{\"at\":\n2\n");
+    }
+
+    #[test]
+    fn what_is_no_file_is_said_to_be_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("audit.jsonl");
+        let audit = Audit::of(folder.path());
+        std::fs::create_dir(&path).unwrap();
+        audit.write(&json!(1)).unwrap_err();
+        std::fs::remove_dir(&path).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.unwrap().success());
+        let error = audit.write(&json!(1)).unwrap_err();
+        assert_eq!(error.to_string(), "it is no file");
     }
 
     #[test]

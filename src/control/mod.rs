@@ -21,6 +21,7 @@ mod store;
 mod task;
 #[cfg(test)]
 mod tests;
+mod trouble;
 mod world;
 
 pub use audit::{Audit, Strangers};
@@ -33,6 +34,7 @@ pub use retired::Replaced;
 pub(crate) use store::{Now as StoreNow, remember, restore};
 pub use store::{Store, StoreError};
 pub use task::{Adoption, Changed, Closed, Control, Inbox, Memory, Probers, Publish};
+pub use trouble::{Trouble, Troubles};
 pub use world::{
     EjectedStatus, Folded, Judged, LastProbe, TargetProbes, TargetStatus, Witnessed, World,
     WorldStatus,

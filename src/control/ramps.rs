@@ -41,6 +41,18 @@ impl Ramps {
         self.0.insert(key, Slope { from_ms, length_ms });
     }
 
+    /// Those that are on their way, in the order of their names.
+    pub(super) fn all(&self) -> Vec<(&Key, Slope)> {
+        let mut all: Vec<_> = self.0.iter().map(|(key, slope)| (key, *slope)).collect();
+        all.sort_by_key(|(key, _)| *key);
+        all
+    }
+
+    /// Takes one over from before.
+    pub(super) fn put(&mut self, key: Key, slope: Slope) {
+        self.0.insert(key, slope);
+    }
+
     /// A region is out again.
     pub(super) fn end(&mut self, key: &Key) {
         self.0.remove(key);

@@ -1,9 +1,10 @@
-//! What survives a restart: verdicts, ejections, drains and positions, in one file of `state_dir` (`control::sealed` has its form).
+//! What survives a restart: verdicts, ejections, drains, ramps and positions, in one file of `state_dir` (`control::sealed` has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
 //! besides gets a section of its own in [`remember`] and [`restore`], and is keyed by name.
 
+use std::fmt;
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use super::drains::Drain;
 use super::ejected;
 use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
+use super::slope::Slope;
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
@@ -38,6 +40,25 @@ pub enum StoreError {
         /// Why.
         error: io::Error,
     },
+}
+
+/// A state file that could not be read, and what became of it.
+#[derive(Debug)]
+pub(crate) struct SetAside {
+    path: PathBuf,
+    why: String,
+    aside: io::Result<PathBuf>,
+}
+
+impl fmt::Display for SetAside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { path, why, aside } = self;
+        write!(f, "state file {}: {why}; ", path.display())?;
+        match aside {
+            Ok(aside) => write!(f, "set aside as {}", aside.display()),
+            Err(error) => write!(f, "it cannot be set aside: {error}"),
+        }
+    }
 }
 
 /// One moment by both clocks.
@@ -77,12 +98,12 @@ impl Store {
         Ok(store)
     }
 
-    /// Restores what the file remembers; nothing, if there is none.
-    pub(super) fn restore(&self, world: &mut World, now: Now) {
+    /// Restores what the file remembers; nothing, if there is none, or if it is set aside.
+    pub(super) fn restore(&self, world: &mut World, now: Now) -> Result<(), SetAside> {
         let file = match std::fs::read(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return,
-            Err(error) => return self.set_aside(&error.to_string()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.set_aside(error.to_string())),
         };
         match unseal(&file) {
             Ok(Unsealed { state, is_earlier }) => {
@@ -90,16 +111,19 @@ impl Store {
                     tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
                 }
                 restore(world, &state, now);
+                Ok(())
             }
-            Err(why) => self.set_aside(&why.to_string()),
+            Err(why) => Err(self.set_aside(why.to_string())),
         }
     }
 
-    fn set_aside(&self, why: &str) {
+    fn set_aside(&self, why: String) -> SetAside {
         let aside = self.path.with_extension("json.unreadable");
-        tracing::warn!(file = %self.path.display(), why, "state file set aside; starting without it");
-        if let Err(error) = std::fs::rename(&self.path, &aside) {
-            tracing::warn!(file = %self.path.display(), %error, "state file cannot be set aside");
+        let moved = std::fs::rename(&self.path, &aside);
+        SetAside {
+            path: self.path.clone(),
+            why,
+            aside: moved.map(|()| aside),
         }
     }
 
@@ -152,7 +176,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
         })
         .collect();
     json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
-        "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
+        "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
         "pushes": remember_pushes(world, now) })
 }
 
@@ -175,6 +199,14 @@ fn remember_forced(world: &World) -> Vec<Value> {
     let all = world.forced().map(|forced| {
         json!({ "region": &*forced.region, "service": forced.service.as_deref(), "state": forced.state.as_str(),
             "since_ms": forced.since_ms, "until_ms": forced.until_ms, "reason": forced.reason })
+    });
+    all.collect()
+}
+
+fn remember_ramps(world: &World) -> Vec<Value> {
+    let all = world.ramps().into_iter();
+    let all = all.map(|((service, region), slope)| {
+        json!({ "service": &**service, "region": &**region, "from_ms": slope.from_ms, "length_ms": slope.length_ms })
     });
     all.collect()
 }
@@ -228,6 +260,9 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
             world.remember_forced(forced);
         }
     }
+    for ramp in state["ramps"].as_array().into_iter().flatten() {
+        restore_ramp(world, ramp);
+    }
     for ejection in state["ejections"].as_array().into_iter().flatten() {
         let _ = ejected::restore(world, ejection, now);
     }
@@ -251,6 +286,15 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         reason: drain["reason"].as_str().map(str::to_owned),
     })
+}
+
+fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
+    let slope = Slope {
+        from_ms: ramp["from_ms"].as_u64()?,
+        length_ms: ramp["length_ms"].as_u64()?,
+    };
+    world.remember_ramp(ramp["service"].as_str()?, ramp["region"].as_str()?, slope);
+    Some(())
 }
 
 fn restore_fork(world: &World, fork: &Value) -> Option<()> {

@@ -6,8 +6,8 @@ use arc_swap::ArcSwap;
 
 use crate::config::plan::Plan;
 use crate::config::{Problem, read_import};
-use crate::geo::{AsnDatabase, ClientMap, Database};
-use crate::latency::{Above, Enough, Row, alike, together};
+use crate::geo::{AsnDatabase, ClientMap, Database, country_point};
+use crate::latency::{Above, Enough, Network, Row, Whereabouts, alike, together};
 
 /// What is measured.
 #[derive(Clone, Default)]
@@ -23,16 +23,18 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Reads the files that a Plan names.
+    /// Reads the files that a Plan names. None of a database: nobody knows where networks are.
     pub(super) fn load(
         plan: &Plan,
+        database: Option<&Database>,
         before: Option<&Self>,
         warnings: &mut Vec<Problem>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
         let mut imported = Vec::new();
         for file in &plan.latency.imports {
-            match read_import(file, plan, warnings) {
+            let whereabouts = |network| whereabouts(database?, network);
+            match read_import(file, plan, &whereabouts, warnings) {
                 Ok(rows) => imported.extend(rows),
                 Err(wrong) => problems.extend(wrong),
             }
@@ -99,6 +101,19 @@ pub(super) fn enough(plan: &Plan) -> Enough {
         samples: plan.latency.min_samples,
         sources: plan.latency.quorum.into(),
     }
+}
+
+/// Where a network is, if the database knows one place of all of it.
+fn whereabouts(database: &Database, network: Network) -> Option<Whereabouts> {
+    let (point, country) = match network {
+        Network::Prefix(prefix) => {
+            let location = database.lookup_all(prefix)?;
+            (location.point?, location.country)
+        }
+        Network::Country(country) => (country_point(country)?, Some(country)),
+        Network::Asn(_) => return None,
+    };
+    Some(Whereabouts::new(point, country))
 }
 
 /// What an address lies in.

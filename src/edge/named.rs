@@ -40,7 +40,7 @@ impl Named {
         let credentials = Credentials::load(&plan.tls.origins).map_err(told);
         let credentials = keep(&mut problems, credentials);
         let before_measured = before.map(|before| &before.measured);
-        let measured = Measured::load(plan, before_measured, warnings);
+        let measured = Measured::load(plan, database.as_deref(), before_measured, warnings);
         let measured = keep_all(&mut problems, measured);
         let all = || {
             Some(Self {

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::handover::{Door, Successor};
@@ -13,13 +15,19 @@ use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::source::Source;
 use super::supervisor::{News, tell};
-use super::watch::Watch;
+use super::watch::{Look, Watch};
 use super::wiring::{Wiring, publish_generation};
 use super::zone_keys::MissingKeys;
 use crate::clock;
 use crate::config::plan::{Node, Plan};
 use crate::config::{Loaded, Problem, Problems, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
+
+/// How long a load may take: over half a minute is what the largest zones and imports take on a slow machine.
+const LOAD_WITHIN: Duration = Duration::from_secs(120);
+
+/// What is loaded, or what is wrong with it.
+type Loading = Result<(Loaded, Materials), Vec<ConfigProblem>>;
 
 /// What carries out reloads.
 pub(super) struct Reloading {
@@ -30,6 +38,8 @@ pub(super) struct Reloading {
     pub(super) serving: Serving,
     pub(super) listeners: Listeners,
     pub(super) threads: usize,
+    /// A load that was given up on, and that may still wait for the file system: there is never more than one.
+    pub(super) loading: Option<JoinHandle<Loading>>,
     /// Where another process asks to take over.
     pub(super) door: Option<Door>,
     /// To be cancelled when one has.
@@ -67,7 +77,7 @@ impl Reloading {
                 }
             };
             tell(News::Reloading);
-            let outcome = self.reload(&mut watch).await;
+            let outcome = self.reload(&mut watch, &stop).await;
             tell(News::Ready);
             if let Some(reply) = reply {
                 // Whoever asked may have gone; the event log and the page still tell.
@@ -105,8 +115,12 @@ impl Reloading {
         }
     }
 
-    async fn reload(&mut self, watch: &mut Option<Watch>) -> ReloadOutcome {
-        let outcome = self.load_and_apply(watch).await;
+    async fn reload(
+        &mut self,
+        watch: &mut Option<Watch>,
+        stop: &CancellationToken,
+    ) -> ReloadOutcome {
+        let outcome = self.load_and_apply(watch, stop).await;
         let admin = &self.serving.admin;
         let before = admin.config.load_full();
         match &outcome {
@@ -135,15 +149,14 @@ impl Reloading {
         outcome
     }
 
-    async fn load_and_apply(&mut self, watch: &mut Option<Watch>) -> ReloadOutcome {
-        if let Some(watch) = watch {
-            watch.about_to_load();
-        }
-        let (source, before) = (self.source.clone(), self.materials.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&source, &before));
-        let (mut loaded, materials) = loading
-            .await
-            .unwrap_or_else(|error| Err(vec![ConfigProblem::elsewhere(error.to_string())]))?;
+    async fn load_and_apply(
+        &mut self,
+        watch: &mut Option<Watch>,
+        stop: &CancellationToken,
+    ) -> ReloadOutcome {
+        let read = stop.run_until_cancelled(self.read(watch)).await;
+        let (mut loaded, materials, look) =
+            read.unwrap_or_else(|| Err(problem("the edge is shutting down")))?;
         let mut inherited = Inherited::default();
         let bound = self
             .listeners
@@ -155,8 +168,8 @@ impl Reloading {
             told.collect::<Vec<_>>()
         })?;
         self.listeners.note_ports(&mut loaded.plan.listen, &bound);
-        if let Some(watch) = watch {
-            watch.follow(loaded.watched());
+        if let (Some(watch), Some(look)) = (watch, look) {
+            watch.follow(look);
         }
         let mut changes = diff(&self.plan, &loaded.plan).lines();
         changes.extend(materials.changes_since(&self.materials));
@@ -170,6 +183,41 @@ impl Reloading {
             generation,
             changes,
         })
+    }
+
+    /// Reads all that there is to read, on threads that may wait: a file system that hangs is told, and holds up
+    /// nothing else.
+    async fn read(
+        &mut self,
+        watch: &mut Option<Watch>,
+    ) -> Result<(Loaded, Materials, Option<Look>), Vec<ConfigProblem>> {
+        if let Some(watch) = watch
+            && !watch.about_to_load().await
+        {
+            return Err(problem(UNANSWERED));
+        }
+        let (loaded, materials) = self.load().await?;
+        let Some(watch) = watch else {
+            return Ok((loaded, materials, None));
+        };
+        let look = watch.look(Arc::new(loaded.watched())).await;
+        let look = look.ok_or_else(|| problem(UNANSWERED))?;
+        Ok((loaded, materials, Some(look)))
+    }
+
+    async fn load(&mut self) -> Loading {
+        let is_stuck = |loading: &JoinHandle<Loading>| !loading.is_finished();
+        if self.loading.as_ref().is_some_and(is_stuck) {
+            return Err(problem(UNANSWERED));
+        }
+        let (source, before) = (self.source.clone(), self.materials.clone());
+        let loading = tokio::task::spawn_blocking(move || load(&source, &before));
+        let loading = self.loading.insert(loading);
+        let Ok(loaded) = tokio::time::timeout(LOAD_WITHIN, loading).await else {
+            return Err(problem(UNANSWERED));
+        };
+        self.loading = None;
+        loaded.unwrap_or_else(|error| Err(problem(&error.to_string())))
     }
 
     fn warn_of_what_waits_for_a_restart(&self, new: &Node) {
@@ -204,8 +252,17 @@ impl Reloading {
             .wiring
             .adoption(plan.clone(), lasting, materials, summary);
         let adopted = admin.control.adopt(adoption).await;
-        adopted.map_err(|closed| vec![ConfigProblem::elsewhere(closed.to_string())])
+        adopted.map_err(|closed| problem(&closed.to_string()))
     }
+}
+
+/// Why nothing was read.
+const UNANSWERED: &str =
+    "the file system does not answer: a file of the configuration cannot be read";
+
+/// One of no place.
+fn problem(message: &str) -> Vec<ConfigProblem> {
+    vec![ConfigProblem::elsewhere(message.to_owned())]
 }
 
 async fn knocked(door: &Option<Door>) -> Successor {

@@ -165,7 +165,8 @@ impl Edge {
         admin.readiness.set(true);
         let addresses = addresses(&listeners);
         let (source, loaded) = (beginning.source, beginning.loaded);
-        let watch = source.is_watched().then(|| Watch::new(loaded.watched()));
+        let watch = || Watch::new(loaded.watched(), admin.control.clone());
+        let watch = source.is_watched().then(watch);
         let door = beginning.before.relieve(&plan).await?;
         let sampling = sampling(&wiring, &admin, beginning.measured, &addresses);
         running.keep_house(&admin, &wiring, sampling);
@@ -177,6 +178,7 @@ impl Edge {
             serving,
             listeners,
             threads,
+            loading: None,
             door,
             succeeded: running.succeeded.clone(),
         };

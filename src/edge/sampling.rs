@@ -18,12 +18,13 @@ use super::kernel;
 use super::materials::Materials;
 use super::measured::{Measured, above, enough};
 use crate::config::plan::Plan;
-use crate::control::Control;
+use crate::control::{Control, Kind, Trouble};
 use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
-    Estimate, Inbox, Report, Row, Sample, Samples, Source, Store, Taken, all_plausible,
+    Estimate, Inbox, Network, Report, Row, Sample, Samples, Source, Store, Taken, Whereabouts,
+    all_plausible,
 };
 use crate::{chance, clock};
 
@@ -69,8 +70,7 @@ pub(super) struct Sampling {
 impl Sampling {
     /// Samples until `stop`. `succeeded`: another process has the file now.
     pub(super) async fn run(self, stop: CancellationToken, succeeded: CancellationToken) {
-        let store = self.store.clone();
-        let mut samples = store.map_or_else(Samples::default, |store| store.restore());
+        let mut samples = self.remembered().await;
         let key = (chance::draw(), chance::draw());
         let mut tick = tokio::time::interval(SWEEP);
         let mut compiled_for: Option<Arc<Ground>> = None;
@@ -86,8 +86,9 @@ impl Sampling {
             }
             sweeps = sweeps.wrapping_add(1);
             let reported = self.inbox.take();
+            count(Source::Beacon, "too_often", reported.repeated);
             let connected = self.connections(&ground).await;
-            for report in reported.into_iter().chain(connected) {
+            for report in reported.reports().chain(connected) {
                 take(&mut samples, &ground, &report, key);
             }
             let figures = settle(&mut samples, &ground);
@@ -100,18 +101,47 @@ impl Sampling {
                 compiled_for = Some(ground);
             }
             if is_due && !succeeded.is_cancelled() {
-                self.save(&samples);
+                self.save(&samples).await;
             }
         }
         if !succeeded.is_cancelled() {
-            self.save(&samples);
+            self.save(&samples).await;
         }
     }
 
-    fn save(&self, samples: &Samples) {
-        let saved = self.store.as_ref().map(|store| store.save(samples));
-        if let Some(Err(error)) = saved {
-            tracing::warn!(%error, "measured latency not saved");
+    /// What was measured before the edge began again.
+    async fn remembered(&self) -> Samples {
+        let Some(store) = &self.store else {
+            return Samples::default();
+        };
+        match store.restore() {
+            Ok(samples) => samples,
+            Err(why) => {
+                let message = format!("starting without measured latency: {why}");
+                self.tell(Trouble::LatencySetAside, Some(message)).await;
+                Samples::default()
+            }
+        }
+    }
+
+    async fn save(&self, samples: &Samples) {
+        let Some(store) = &self.store else { return };
+        let failure = store.save(samples).err();
+        let message =
+            failure.map(|error| format!("measured latency would not outlive a restart: {error}"));
+        self.tell(Trouble::LatencyUnsaved, message).await;
+    }
+
+    /// Tells once of a trouble, and once that it is over.
+    async fn tell(&self, trouble: Trouble, message: Option<String>) {
+        let is_news = self.control.troubles().note(trouble, message.clone());
+        match message.filter(|_| is_news) {
+            Some(message) => self.control.warn(Kind::State, message).await,
+            None if is_news => {
+                let message = "measured latency is saved again".to_owned();
+                self.control.tell(Kind::State, message).await;
+            }
+            None => {}
         }
     }
 
@@ -214,24 +244,19 @@ fn reports(plan: &Plan, own: &[(Arc<str>, f64)], client: IpAddr, ms: f64) -> Vec
 
 /// Takes in what is plausible.
 fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)) {
-    let region = |name: &str| {
-        ground
-            .plan
-            .region(name)
-            .map(|id| ground.plan.regions.of(id))
-    };
-    let place = |name: &str| region(name).and_then(|region| region.location);
     let round_trips: Vec<(Option<GeoPoint>, f64)> = report
         .round_trips
         .iter()
-        .map(|(name, ms)| (place(name), *ms))
+        .map(|(name, ms)| (place(&ground.plan, name), *ms))
         .collect();
-    let here = ground.database.lookup(report.client).point;
+    let location = ground.database.lookup(report.client);
+    let here = location.point;
+    let here = here.map(|point| Whereabouts::new(point, location.country));
     if !all_plausible(here, &round_trips) {
-        return count(report.source, "implausible");
+        return count(report.source, "implausible", 1);
     }
     let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
-    report.client.hash(&mut hasher);
+    Network::source(report.client).hash(&mut hasher);
     let (hash, now_ms) = (hasher.finish(), clock::unix_ms());
     for (region, ms) in &report.round_trips {
         let sample = Sample {
@@ -245,21 +270,56 @@ fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)
             Taken::TooOften => "too_often",
             Taken::Full => "full",
         };
-        count(report.source, result);
+        count(report.source, result, 1);
     }
 }
 
-fn count(source: Source, result: &'static str) {
-    metrics::counter!("meridian_latency_samples_total", "source" => source.as_str(), "result" => result)
-        .increment(1);
+/// Where a region is.
+fn place(plan: &Plan, region: &str) -> Option<GeoPoint> {
+    plan.regions.of(plan.region(region)?).location
+}
+
+fn count(source: Source, result: &'static str, round_trips: u64) {
+    if round_trips > 0 {
+        metrics::counter!("meridian_latency_samples_total", "source" => source.as_str(), "result" => result)
+            .increment(round_trips);
+    }
 }
 
 fn settle(samples: &mut Samples, ground: &Ground) -> crate::latency::Figures {
     let asns = ground.measured.asns.as_deref();
-    let figures = samples.settle(enough(&ground.plan), clock::unix_ms(), |address| {
-        above(&ground.database, asns, address)
-    });
+    let figures = samples.settle(
+        enough(&ground.plan),
+        clock::unix_ms(),
+        |address| above(&ground.database, asns, address),
+        |region| place(&ground.plan, region),
+    );
     let networks = u32::try_from(samples.len()).unwrap_or(u32::MAX);
     metrics::gauge!("meridian_latency_networks").set(f64::from(networks));
     figures
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::load_text;
+
+    #[test]
+    fn clients_within_15_ms_go_on_from_here_as_the_edge_does_and_no_others() {
+        let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] }, eu-west-1: { addresses: [192.0.2.2] } }
+node: { region: eu-west-1 }
+services: { www: { hosts: [www.example.com] } }";
+        let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
+        let own = [("us-east-1".into(), 70.0), ("eu-west-1".into(), 1.0)];
+        let client = "192.0.2.9".parse().unwrap();
+        let told = |ms| {
+            let reports = reports(&plan, &own, client, ms).into_iter();
+            let of = |report: Report| (report.source, report.round_trips);
+            reports.map(of).collect::<Vec<_>>()
+        };
+        let here = |ms| (Source::Connections, vec![("eu-west-1".into(), ms)]);
+        let there = |ms| (Source::Edge, vec![("us-east-1".into(), ms)]);
+        assert_eq!(told(15.0), [here(15.0), there(85.0)]);
+        assert_eq!(told(15.1), [here(15.1)]);
+    }
 }

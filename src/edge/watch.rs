@@ -3,6 +3,8 @@
 //! Folders are watched rather than files, so that renames and symlink swaps are seen. Whatever the
 //! kernel says, only a change of what the files hold counts. It is not asked about each write: a log in
 //! the same folder would wake the edge for every line. A file that was written is told of once it is closed.
+//!
+//! Whatever asks the file system does so on a thread that may wait, because one that hangs does not answer.
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,11 +12,17 @@ use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
 use inotify::{EventStream, Inotify, WatchDescriptor, WatchMask, Watches};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout_at};
+
+use crate::control::{Control, Kind, Trouble};
+use crate::regular;
 
 /// Editors write in several steps; the last one counts.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -24,6 +32,9 @@ const MOST_SETTLE: Duration = Duration::from_secs(1);
 
 /// The safety net, for file systems that do not tell.
 const POLL: Duration = Duration::from_secs(5);
+
+/// How long a look may take. What takes longer is a file system that hangs; it is looked at again when it answers.
+const LOOK_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file over this is known by its size and its times, since each look would read all of it.
 const READ_WHOLE: u64 = 4 << 20;
@@ -35,8 +46,30 @@ const TOLD: usize = 4 << 10;
 pub(super) struct Watch {
     folders: Option<Folders>,
     stirred: mpsc::Receiver<()>,
-    watched: Vec<PathBuf>,
+    watched: Arc<Vec<PathBuf>>,
     seen: u64,
+    /// One that somebody gave up on, and that may hang still: there is never more than one.
+    looking: Option<JoinHandle<Look>>,
+    control: Control,
+}
+
+/// What the file system says of files and folders.
+pub(super) struct Look {
+    paths: Arc<Vec<PathBuf>>,
+    /// A hash of their names and of what they hold.
+    seen: u64,
+    /// Those whose changes are changes of theirs.
+    folders: BTreeSet<PathBuf>,
+}
+
+impl Look {
+    fn at(paths: Arc<Vec<PathBuf>>) -> Self {
+        Self {
+            seen: fingerprint(&paths),
+            folders: paths.iter().flat_map(|path| folders_of(path)).collect(),
+            paths,
+        }
+    }
 }
 
 /// The folders that the kernel tells of.
@@ -101,36 +134,77 @@ async fn pass_on(mut told: EventStream<[u8; TOLD]>, stir: mpsc::Sender<()>) {
 }
 
 impl Watch {
-    /// Begins to watch.
-    pub(super) fn new(paths: Vec<PathBuf>) -> Self {
+    /// Begins to watch; what is to be told of it is told to `control`.
+    pub(super) fn new(paths: Vec<PathBuf>, control: Control) -> Self {
         let (stir, stirred) = mpsc::channel(1);
+        let look = Look::at(Arc::new(paths));
         let folders = Folders::new(stir).inspect_err(
             |error| tracing::warn!(%error, "files cannot be watched; they are polled"),
         );
         let mut watch = Self {
             folders: folders.ok(),
             stirred,
-            watched: Vec::new(),
-            seen: fingerprint(&paths),
+            watched: Arc::default(),
+            seen: look.seen,
+            looking: None,
+            control,
         };
-        watch.follow(paths);
+        watch.follow(look);
         watch
     }
 
-    /// Watches these from now on.
-    pub(super) fn follow(&mut self, paths: Vec<PathBuf>) {
+    /// Watches what was looked at from now on.
+    pub(super) fn follow(&mut self, look: Look) {
         if let Some(folders) = &mut self.folders {
-            folders.follow(&paths.iter().flat_map(|path| folders_of(path)).collect());
+            folders.follow(&look.folders);
         }
-        if paths != self.watched {
-            self.watched = paths;
-            self.seen = fingerprint(&self.watched);
+        if look.paths != self.watched {
+            (self.watched, self.seen) = (look.paths, look.seen);
         }
     }
 
-    /// What the files hold from now on is what is about to be loaded: a later change is one.
-    pub(super) fn about_to_load(&mut self) {
-        self.seen = fingerprint(&self.watched);
+    /// What the files hold from now on is what is about to be loaded: a later change is one. Whether they can be read.
+    pub(super) async fn about_to_load(&mut self) -> bool {
+        let look = self.look(self.watched.clone()).await;
+        let seen = look.map(|look| self.seen = look.seen);
+        seen.is_some()
+    }
+
+    /// What the file system says of these; nothing, if it does not answer, which is told.
+    pub(super) async fn look(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
+        let look = self.look_within(paths).await;
+        let trouble = look.is_none().then(|| {
+            let seconds = LOOK_WITHIN.as_secs();
+            format!(
+                "files of the configuration cannot be read: the file system has not answered for {seconds} s; changes are not seen until it does"
+            )
+        });
+        let troubles = self.control.troubles();
+        if troubles.note(Trouble::FilesUnread, trouble.clone()) {
+            match trouble {
+                Some(message) => self.control.warn(Kind::Reload, message).await,
+                None => {
+                    let message = "files of the configuration can be read again".to_owned();
+                    self.control.tell(Kind::Reload, message).await;
+                }
+            }
+        }
+        look
+    }
+
+    async fn look_within(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
+        let deadline = Instant::now() + LOOK_WITHIN;
+        if let Some(earlier) = &mut self.looking {
+            // It may have begun before what it is now asked about.
+            let _ = timeout_at(deadline, earlier).await.ok()?;
+            self.looking = None;
+        }
+        let looking = tokio::task::spawn_blocking(move || Look::at(paths));
+        let look = timeout_at(deadline, self.looking.insert(looking))
+            .await
+            .ok()?;
+        self.looking = None;
+        look.ok()
     }
 
     /// Returns when what the files hold has changed and settled.
@@ -147,9 +221,9 @@ impl Watch {
                 // Somebody else's file in the folder may never settle.
                 let _ = tokio::time::timeout(MOST_SETTLE, settling).await;
             }
-            let now = fingerprint(&self.watched);
-            if now != self.seen {
-                self.seen = now;
+            let look = self.look(self.watched.clone()).await;
+            if let Some(look) = look.filter(|look| look.seen != self.seen) {
+                self.seen = look.seen;
                 return;
             }
             if self.folders.is_none() {
@@ -216,7 +290,7 @@ fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
     let large = metadata.filter(|metadata| metadata.len() > READ_WHOLE);
     match large {
         Some(file) => (file.ino(), file.len(), file.mtime(), file.mtime_nsec()).hash(hasher),
-        None => std::fs::read(path).ok().hash(hasher),
+        None => regular::read(path).ok().hash(hasher),
     }
 }
 
@@ -224,15 +298,19 @@ fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
 mod tests {
     use std::io::Write;
 
-    use tokio::time::{Instant, interval, sleep};
+    use tokio::time::{interval, sleep};
 
     use super::*;
+
+    fn nobody() -> Control {
+        Control::new().0
+    }
 
     /// A file that has changed, and how to say that something in its folder stirs.
     fn changed_file(folder: &Path) -> (Watch, mpsc::Sender<()>) {
         let file = folder.join("edge.yaml");
         std::fs::write(&file, "before").unwrap();
-        let mut watch = Watch::new(vec![file.clone()]);
+        let mut watch = Watch::new(vec![file.clone()], nobody());
         let (stir, stirred) = mpsc::channel(1);
         (watch.folders, watch.stirred) = (None, stirred);
         std::fs::write(&file, "after").unwrap();
@@ -283,7 +361,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("edge.yaml");
         std::fs::write(&file, "before").unwrap();
-        let mut watch = Watch::new(vec![file.clone()]);
+        let mut watch = Watch::new(vec![file.clone()], nobody());
         watch.folders = None;
         let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(none.is_err(), "nothing has changed");
@@ -312,7 +390,7 @@ mod tests {
     async fn what_others_write_beside_it_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("edge.yaml"), "same").unwrap();
-        let mut watch = Watch::new(vec![folder.path().to_owned()]);
+        let mut watch = Watch::new(vec![folder.path().to_owned()], nobody());
         watch.folders = None;
         std::fs::write(folder.path().join("access.log"), "a line").unwrap();
         std::fs::write(folder.path().join(".hidden.yaml"), "hidden").unwrap();

@@ -30,8 +30,13 @@ pub(super) fn decode() -> Database {
 
 /// Whether a country has this code.
 pub fn is_country(country: Country) -> bool {
+    country_point(country).is_some()
+}
+
+/// The point that stands for a country: its most populous time zone's city.
+pub fn country_point(country: Country) -> Option<GeoPoint> {
     static POINTS: LazyLock<HashMap<Country, GeoPoint>> = LazyLock::new(country_points);
-    POINTS.contains_key(&country)
+    POINTS.get(&country).copied()
 }
 
 /// The point that stands for each country.

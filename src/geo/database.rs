@@ -9,6 +9,7 @@ use super::built_in;
 use super::mmdb;
 use super::ranges::Ranges;
 use crate::earth::{Country, GeoPoint};
+use crate::prefix::Prefix;
 
 /// What is known of an address; both empty: unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -135,6 +136,11 @@ impl Database {
             .map_or_else(Location::default, |id| self.location(id))
     }
 
+    /// What is known of every address of a prefix, if that is the same of all of them.
+    pub fn lookup_all(&self, prefix: Prefix) -> Option<Location> {
+        self.ranges.get_all(prefix).map(|id| self.location(id))
+    }
+
     pub(super) fn location(&self, id: LocationId) -> Location {
         usize::try_from(id.0)
             .ok()
@@ -203,6 +209,18 @@ mod tests {
         check("2001:4860:4860::8888", Some("US"));
         check("2001:200::1", Some("JP")); // WIDE
         check("::ffff:193.0.6.139", Some("NL"));
+    }
+
+    #[test]
+    fn a_prefix_has_a_place_if_all_of_it_has_that_one() {
+        let of_all = |prefix: &str| {
+            let location = Database::built_in().lookup_all(prefix.parse().unwrap())?;
+            Some(location.country?.to_string())
+        };
+        assert_eq!(of_all("193.0.6.0/24").as_deref(), Some("NL"));
+        assert_eq!(of_all("2001:4860:4860::/48").as_deref(), Some("US"));
+        assert_eq!(of_all("193.0.0.0/8"), None);
+        assert_eq!(of_all("0.0.0.0/0"), None);
     }
 
     #[test]

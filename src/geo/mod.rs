@@ -19,7 +19,7 @@ mod ranges;
 mod trie;
 
 pub use asn::AsnDatabase;
-pub use built_in::is_country;
+pub use built_in::{country_point, is_country};
 pub use client_map::{ClientMap, Place, PlaceId};
 pub use clouds::well_known;
 pub use countries::CountryClient;

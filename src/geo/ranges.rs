@@ -70,6 +70,13 @@ impl<A: Address, V: Copy + PartialEq> Family<A, V> {
         self.0.get(after.checked_sub(1)?).map(|(_, value)| *value)
     }
 
+    /// The value of all addresses from one to another, if they have one.
+    fn get_all(&self, first: A, last: A) -> Option<V> {
+        let after = self.0.partition_point(|(start, _)| *start <= first);
+        let is_whole = self.0.get(after).is_none_or(|(next, _)| *next > last);
+        self.get(first).filter(|_| is_whole)
+    }
+
     /// Appends a range that starts where the last one ends, or changes the last one if that is empty.
     pub(super) fn push(&mut self, start: A, value: V) {
         if self.0.last().is_some_and(|(last, _)| *last == start) {
@@ -135,6 +142,15 @@ impl<V: Copy + PartialEq> Ranges<V> {
         match address.to_canonical() {
             IpAddr::V4(address) => self.v4.get(address.into()),
             IpAddr::V6(address) => self.v6.get(address.into()),
+        }
+    }
+
+    /// The value of all addresses of a prefix, if they have one.
+    pub(super) fn get_all(&self, prefix: Prefix) -> Option<V> {
+        match (prefix.address(), prefix.last()) {
+            (IpAddr::V4(first), IpAddr::V4(last)) => self.v4.get_all(first.into(), last.into()),
+            (IpAddr::V6(first), IpAddr::V6(last)) => self.v6.get_all(first.into(), last.into()),
+            (IpAddr::V4(_), IpAddr::V6(_)) | (IpAddr::V6(_), IpAddr::V4(_)) => None,
         }
     }
 

@@ -30,6 +30,13 @@ impl Network {
         let address = address.to_canonical();
         Prefix::around(address, if address.is_ipv4() { 24 } else { 48 })
     }
+
+    /// Whom an address's samples count as: an IPv4 address, or an IPv6 /56, all of which one customer may have
+    /// (RFC 6177 §2).
+    pub fn source(address: IpAddr) -> Prefix {
+        let address = address.to_canonical();
+        Prefix::around(address, if address.is_ipv4() { 32 } else { 56 })
+    }
 }
 
 /// A text that names no network.
@@ -168,6 +175,14 @@ mod tests {
         for wrong in ["", "ASx", "Japan", "203.0.113.1/24", "AS99999999999", "é"] {
             assert!(wrong.parse::<Network>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn all_addresses_of_a_56_are_one_source() {
+        let source = |text: &str| Network::source(text.parse().unwrap()).to_string();
+        assert_eq!(source("203.0.113.77"), "203.0.113.77/32");
+        assert_eq!(source("::ffff:203.0.113.77"), "203.0.113.77/32");
+        assert_eq!(source("2001:db8:1:2ff::3"), "2001:db8:1:200::/56");
     }
 
     #[test]

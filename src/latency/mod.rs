@@ -20,7 +20,7 @@ pub use inbox::{Inbox, Report};
 pub use measurement::{
     LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
 };
-pub use plausible::{all_plausible, go_together, reaches};
+pub use plausible::{Whereabouts, all_plausible, go_together};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, StoreError};
 pub use together::{Above, Enough, is_wide, together};

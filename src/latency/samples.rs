@@ -2,7 +2,8 @@
 //!
 //! Pure. Samples come in with their time, figures in force come out. One source counts once a minute, a
 //! network counts once enough sources agree to be measured, and what is too few for a network still has
-//! a vote, one for each, in what is said of those around it (`together`).
+//! a vote, one for each, in what is said of those around it (`together`). Figures of a network that light does not
+//! allow beside each other do not count, wherever each came from.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -10,8 +11,10 @@ use std::sync::Arc;
 
 use super::RoundTrip;
 use super::measurement::{Measurement, Network, Row, Source};
+use super::plausible::go_together;
 use super::settled::{Settled, trust};
 use super::together::{Above, Enough, Votes};
+use crate::earth::GeoPoint;
 use crate::prefix::Prefix;
 
 /// The networks that are remembered.
@@ -153,15 +156,16 @@ impl Samples {
         Taken::Counted
     }
 
-    /// Forgets what has aged away, settles what is measured, and tells what is in force.
+    /// Forgets what has aged away, settles what is measured, and tells what is in force. `place`: where a region is.
     pub fn settle(
         &mut self,
         enough: Enough,
         now_ms: u64,
         above: impl Fn(IpAddr) -> Above,
+        place: impl Fn(&str) -> Option<GeoPoint>,
     ) -> Figures {
         self.forget(now_ms);
-        let measured = self.measured(enough, now_ms, above);
+        let measured = self.measured(enough, now_ms, above, place);
         let before = std::mem::take(&mut self.settled);
         let mut changed = before.keys().any(|key| !measured.contains_key(key));
         let mut rows = Vec::with_capacity(measured.len());
@@ -210,15 +214,13 @@ impl Samples {
         enough: Enough,
         now_ms: u64,
         above: impl Fn(IpAddr) -> Above,
+        place: impl Fn(&str) -> Option<GeoPoint>,
     ) -> BTreeMap<(Network, Arc<str>), Measurement> {
         let mut measured = BTreeMap::new();
         let mut votes = Votes::default();
         for (prefix, cells) in &self.networks {
             let above = above(prefix.address());
-            for (region, cell) in cells {
-                let Some(vote) = cell.measurement(now_ms) else {
-                    continue;
-                };
+            for (region, cell, vote) in believable(cells, now_ms, &place) {
                 votes.add(*prefix, above, region, vote);
                 let samples = vote.samples.unwrap_or(0);
                 if samples >= enough.samples && cell.sources() >= enough.sources {
@@ -231,7 +233,40 @@ impl Samples {
     }
 }
 
+/// What is measured of a network, without what cannot be true beside a figure that is as well supported: by as many
+/// sources, or by as many and as many samples. Nobody knows which of two that are equally supported is the lie.
+fn believable<'c>(
+    cells: &'c Cells,
+    now_ms: u64,
+    place: &impl Fn(&str) -> Option<GeoPoint>,
+) -> impl Iterator<Item = (&'c Arc<str>, &'c Cell, Measurement)> {
+    let measured = cells.iter().filter_map(|(region, cell)| {
+        let measurement = cell.measurement(now_ms)?;
+        let placed = place(region).map(|there| (there, measurement.ms));
+        Some((region, cell, measurement, placed))
+    });
+    let measured: Vec<_> = measured.collect();
+    let claims: Vec<_> = measured
+        .iter()
+        .filter_map(|(_, cell, _, placed)| Some((cell.support(), (*placed)?)))
+        .collect();
+    measured
+        .into_iter()
+        .filter_map(move |(region, cell, measurement, placed)| {
+            let contradicts = |(support, claim): &(_, _)| {
+                placed.is_some_and(|own| *support >= cell.support() && !go_together(own, *claim))
+            };
+            let is_believable = !claims.iter().any(contradicts);
+            is_believable.then_some((region, cell, measurement))
+        })
+}
+
 impl Cell {
+    /// Sources, and samples of theirs.
+    fn support(&self) -> (usize, u32) {
+        (self.sources(), self.average.samples())
+    }
+
     fn measurement(&self, now_ms: u64) -> Option<Measurement> {
         Some(Measurement {
             ms: self.average.ms()?,

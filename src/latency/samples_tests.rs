@@ -27,6 +27,11 @@ fn above(address: IpAddr) -> Above {
     }
 }
 
+/// Of regions that nobody has placed.
+fn nowhere(_: &str) -> Option<GeoPoint> {
+    None
+}
+
 /// Takes in `rounds` samples of each of `hosts` in a network, a minute apart.
 fn feed(samples: &mut Samples, network: &str, hosts: u64, rounds: u64, ms: f64, from_ms: u64) {
     for round in 0..rounds {
@@ -42,7 +47,7 @@ fn feed(samples: &mut Samples, network: &str, hosts: u64, rounds: u64, ms: f64, 
 }
 
 fn rows(samples: &mut Samples, now_ms: u64) -> Vec<(String, f64)> {
-    let figures = samples.settle(ENOUGH, now_ms, above);
+    let figures = samples.settle(ENOUGH, now_ms, above, nowhere);
     let rows = figures.rows.into_iter();
     rows.map(|row| (row.network.to_string(), row.measurement.ms))
         .collect()
@@ -106,14 +111,21 @@ fn whoever_lies_moves_its_own_network_and_nobody_else() {
 fn a_figure_changes_when_another_lasts_and_ages_away() {
     let mut samples = Samples::default();
     feed(&mut samples, "192.0.2", 3, 5, 20.0, 0);
-    assert!(samples.settle(ENOUGH, 0, above).changed);
-    assert!(!samples.settle(ENOUGH, 1, above).changed);
+    assert!(samples.settle(ENOUGH, 0, above, nowhere).changed);
+    assert!(!samples.settle(ENOUGH, 1, above, nowhere).changed);
     feed(&mut samples, "192.0.2", 3, 30, 80.0, 5 * MINUTE);
     let at = 35 * MINUTE;
-    assert!(!samples.settle(ENOUGH, at, above).changed, "for now");
-    assert!(samples.settle(ENOUGH, at + LASTING_MS, above).changed);
+    assert!(
+        !samples.settle(ENOUGH, at, above, nowhere).changed,
+        "for now"
+    );
+    assert!(
+        samples
+            .settle(ENOUGH, at + LASTING_MS, above, nowhere)
+            .changed
+    );
     let day = 24 * 60 * MINUTE;
-    let figures = samples.settle(ENOUGH, at + day, above);
+    let figures = samples.settle(ENOUGH, at + day, above, nowhere);
     assert!(figures.changed && figures.rows.is_empty());
     assert!(samples.is_empty());
 }
@@ -128,7 +140,7 @@ fn a_full_table_takes_no_more_until_it_is_thinned() {
     }
     let more = sample("255.0.0.1", "r", 20.0);
     assert_eq!(samples.take(&more, 1, 70_000), Taken::Full);
-    samples.settle(ENOUGH, 70_000, |_| (None, None));
+    samples.settle(ENOUGH, 70_000, |_| (None, None), nowhere);
     assert_eq!(samples.len(), MOST_NETWORKS - ROOM);
     assert_eq!(samples.take(&more, 1, 70_001), Taken::Counted);
     let oldest = Network::around("0.0.0.1".parse().unwrap());
@@ -164,7 +176,7 @@ proptest! {
                 known.1.push(ms);
             }
         }
-        for row in samples.settle(ENOUGH, 600_000, above).rows {
+        for row in samples.settle(ENOUGH, 600_000, above, nowhere).rows {
             let within = |(_, times): &(Vec<u8>, Vec<f64>)| {
                 times.iter().any(|ms| *ms <= row.measurement.ms + 1e-9)
                     && times.iter().any(|ms| *ms >= row.measurement.ms - 1e-9)
@@ -185,4 +197,51 @@ proptest! {
             }
         }
     }
+}
+
+/// Ireland, Virginia and Tokyo.
+fn place(region: &str) -> Option<GeoPoint> {
+    let (lat, lon) = match region {
+        "eu" => (53.35, -6.26),
+        "us" => (38.95, -77.45),
+        "ap" => (35.62, 139.78),
+        _ => return None,
+    };
+    GeoPoint::new(lat, lon).ok()
+}
+
+/// What counts of a network in which so many hosts have said each of these figures.
+fn believed(said: &[(&str, f64, u64)]) -> Vec<String> {
+    let mut samples = Samples::default();
+    for (region, ms, hosts) in said {
+        for round in 0..10 {
+            for host in 0..*hosts {
+                samples.take(&sample("192.0.2.1", region, *ms), host, round * MINUTE);
+            }
+        }
+    }
+    let figures = samples.settle(ENOUGH, 10 * MINUTE, |_| (None, None), place);
+    figures
+        .rows
+        .iter()
+        .map(|row| row.region.to_string())
+        .collect()
+}
+
+#[test]
+fn figures_that_came_one_by_one_and_cannot_all_be_true_do_not_count() {
+    let honest = [("eu", 20.0, 5), ("us", 90.0, 5), ("ap", 240.0, 5)];
+    assert_eq!(believed(&honest), ["ap", "eu", "us"]);
+    let absurd = [("eu", 0.1, 9), ("us", 23.0, 9), ("ap", 60.0, 9)];
+    assert_eq!(believed(&absurd), [""; 0]);
+    assert_eq!(
+        believed(&[("eu", 0.1, 9), ("elsewhere", 0.1, 9)]),
+        ["elsewhere", "eu"]
+    );
+}
+
+#[test]
+fn of_figures_that_contradict_each_other_the_one_that_more_sources_support_counts() {
+    let said = [("eu", 20.0, 9), ("us", 90.0, 9), ("ap", 9.0, 5)];
+    assert_eq!(believed(&said), ["eu", "us"]);
 }

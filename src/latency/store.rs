@@ -39,23 +39,25 @@ impl Store {
         }
     }
 
-    /// What the file remembers; nothing, if there is none.
-    pub fn restore(&self) -> Samples {
+    /// What the file remembers; nothing, if there is none. An error says why the file was set aside.
+    pub fn restore(&self) -> Result<Samples, String> {
         let read = std::fs::read_to_string(&self.path);
         let why = match read {
             Ok(text) => match decode(&text) {
-                Ok(samples) => return samples,
+                Ok(samples) => return Ok(samples),
                 Err(why) => why.to_owned(),
             },
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Samples::default(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok(Samples::default());
+            }
             Err(error) => error.to_string(),
         };
-        let aside = self.path.with_extension("unreadable");
-        tracing::warn!(file = %self.path.display(), why, "measured latency set aside; starting without it");
-        if let Err(error) = std::fs::rename(&self.path, aside) {
-            tracing::warn!(file = %self.path.display(), %error, "it cannot be set aside");
-        }
-        Samples::default()
+        let (file, aside) = (&self.path, self.path.with_extension("unreadable"));
+        let became = match std::fs::rename(file, &aside) {
+            Ok(()) => format!("set aside as {}", aside.display()),
+            Err(error) => format!("it cannot be set aside: {error}"),
+        };
+        Err(format!("{}: {why}; {became}", file.display()))
     }
 
     /// Writes what is to be remembered.
@@ -169,11 +171,15 @@ mod tests {
     fn what_is_measured_comes_back_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::of(folder.path());
-        assert!(store.restore().is_empty(), "there is no file yet");
+        assert!(store.restore().unwrap().is_empty(), "there is no file yet");
         let mut samples = measured();
         store.save(&samples).unwrap();
-        let mut restored = store.restore();
-        let figures = |samples: &mut Samples| samples.settle(ENOUGH, 2_000, |_| (None, None)).rows;
+        let mut restored = store.restore().unwrap();
+        let figures = |samples: &mut Samples| {
+            samples
+                .settle(ENOUGH, 2_000, |_| (None, None), |_| None)
+                .rows
+        };
         let rows = figures(&mut restored);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows, figures(&mut samples));
@@ -200,7 +206,8 @@ mod tests {
             assert!(decode(&whole[..at]).is_err(), "cut at {at}");
         }
         std::fs::write(folder.path().join("latency"), &whole[..whole.len() - 1]).unwrap();
-        assert!(store.restore().is_empty());
+        let why = store.restore().err().unwrap();
+        assert!(why.contains("its digest is not that"), "{why}");
         assert!(folder.path().join("latency.unreadable").exists());
         assert!(!folder.path().join("latency").exists());
     }

@@ -11,6 +11,7 @@ use crate::config::plan::Plan;
 use crate::control::drains::{Drain, DrainRefused};
 use crate::control::events::{Event, EventLog, Kind};
 use crate::control::forced::ForcedState;
+use crate::control::trouble::Troubles;
 use crate::control::world::{TargetProbes, WorldStatus};
 use crate::geo::ClientMap;
 
@@ -36,19 +37,29 @@ pub struct Changed {
 pub struct Control {
     commands: mpsc::Sender<Command>,
     events: Arc<EventLog>,
+    troubles: Arc<Troubles>,
 }
 
 impl Control {
     /// A handle to a writer that is yet to start, and what it will read.
     pub fn new() -> (Self, Inbox) {
         let (commands, inbox) = mpsc::channel(QUEUE);
-        let events = Arc::new(EventLog::new(clock::unix_ms()));
-        (Self { commands, events }, Inbox(inbox))
+        let control = Self {
+            commands,
+            events: Arc::new(EventLog::new(clock::unix_ms())),
+            troubles: Arc::default(),
+        };
+        (control, Inbox(inbox))
     }
 
     /// What happened.
     pub fn events(&self) -> &Arc<EventLog> {
         &self.events
+    }
+
+    /// What there is to mend although all goes on.
+    pub fn troubles(&self) -> &Arc<Troubles> {
+        &self.troubles
     }
 
     /// Takes over a new Plan; returns its generation once it is published.
@@ -154,6 +165,13 @@ impl Control {
     /// Records an event of somebody else's.
     pub async fn tell(&self, kind: Kind, message: String) {
         let event = Event::new(kind, clock::unix_ms(), message);
+        // Nobody is left to tell once the writer has ended.
+        let _ = self.commands.send(Command::Tell(event)).await;
+    }
+
+    /// Records a warning of somebody else's.
+    pub async fn warn(&self, kind: Kind, message: String) {
+        let event = Event::new(kind, clock::unix_ms(), message).warning_if(true);
         // Nobody is left to tell once the writer has ended.
         let _ = self.commands.send(Command::Tell(event)).await;
     }

@@ -25,6 +25,7 @@ use super::events::EventLog;
 use super::follow::Follows;
 use super::retired::{Replaced, Retired};
 use super::store::{Now, Store};
+use super::trouble::Troubles;
 use super::world::World;
 use crate::clock;
 use crate::config::plan::Plan;
@@ -93,11 +94,12 @@ impl Control {
         let look_every = look_every(&first.plan);
         let mut world = World::new(first.plan, first.clients);
         let Memory { store, bequest } = memory;
+        let mut set_aside = None;
         match (&bequest, &store) {
             (Some(bequest), _) => {
                 inherit(&mut world, bequest, now());
             }
-            (None, Some(store)) => store.restore(&mut world, now()),
+            (None, Some(store)) => set_aside = store.restore(&mut world, now()).err(),
             (None, None) => {}
         }
         let mut writer = Writer {
@@ -107,6 +109,7 @@ impl Control {
             published: None,
             retired: Retired::default(),
             events: self.events().clone(),
+            troubles: self.troubles().clone(),
             traffic: first.traffic,
             look_every,
             reports,
@@ -121,6 +124,7 @@ impl Control {
             save_from: Instant::now(),
             is_bequeathed: false,
         };
+        writer.tell_of_set_aside(set_aside);
         writer.publish();
         writer.run_checks(&first.probers);
         writer.follows.run(&writer.world, &first.probers);
@@ -135,6 +139,7 @@ struct Writer {
     published: Option<Arc<Snapshot>>,
     retired: Retired,
     events: Arc<EventLog>,
+    troubles: Arc<Troubles>,
     traffic: Arc<Traffic>,
     /// How often it is looked at.
     look_every: Duration,

@@ -7,7 +7,8 @@ use tokio::time::Instant;
 use super::{Writer, now};
 use crate::clock;
 use crate::control::events::{Event, Kind};
-use crate::control::store::remember;
+use crate::control::store::{SetAside, remember};
+use crate::control::trouble::Trouble;
 use crate::steering::{Edge, Snapshot};
 
 /// A round trip is published anew when it moved by this many ms and this share.
@@ -58,20 +59,29 @@ impl Writer {
 
     /// Tells once that drains and the rest would not outlive the process, and once that they would again.
     fn tell_of_saving(&mut self, failure: Option<String>) {
-        let was_failing = self.save_failure.is_some();
-        self.save_failure = failure;
-        let is_failing = self.save_failure.is_some();
-        if was_failing == is_failing {
-            return;
-        }
-        let message = match &self.save_failure {
+        let is_failing = failure.is_some();
+        let message = match &failure {
             Some(error) => format!(
                 "drains, forced states and health would not outlive a restart: {error}; it is tried again every second"
             ),
             None => "drains, forced states and health are saved again".to_owned(),
         };
+        self.save_failure = failure;
+        let trouble = is_failing.then(|| message.clone());
+        if self.troubles.note(Trouble::StateUnsaved, trouble) {
+            let event = Event::new(Kind::State, clock::unix_ms(), message);
+            self.record([event.warning_if(is_failing)]);
+        }
+    }
+
+    /// Tells that what was kept by the process before could not be read.
+    pub(super) fn tell_of_set_aside(&self, why: Option<SetAside>) {
+        let Some(why) = why else { return };
+        let message = format!("starting without drains, forced states and health of before: {why}");
+        self.troubles
+            .note(Trouble::StateSetAside, Some(message.clone()));
         let event = Event::new(Kind::State, clock::unix_ms(), message);
-        self.record([event.warning_if(is_failing)]);
+        self.record([event.warning_if(true)]);
     }
 }
 

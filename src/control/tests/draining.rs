@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use super::scene::{
-    EU, US_A, US_B, YAML, answers, check_states, drain, failed, fold, passed, see, told, world,
+    EU, US_A, US_B, YAML, answers, at, check_states, drain, failed, fold, passed, see, told, world,
 };
-use crate::control::{Drain, DrainRefused, ForcedState, World};
+use crate::control::{Drain, DrainRefused, ForcedState, World, remember, restore};
 use crate::steering::Forced;
 
 const TEN_MINUTES_MS: u64 = 600_000;
@@ -547,4 +547,24 @@ fn guards_hold_for_forcing_down_too() {
     world.unforce("us", None, 7).unwrap();
     let refused = world.unforce("us", None, 8).unwrap_err();
     assert_eq!(refused.to_string(), "region `us` is not forced");
+}
+
+#[test]
+fn a_ramp_goes_on_in_the_process_after_from_where_it_was() {
+    let mut before = ramped();
+    before.drain(drain("us", None, 0), false).unwrap();
+    before.undrain("us", None, 500_000).unwrap();
+    before.expire(530_000);
+    let state = remember(&before, at(530_000));
+    for yaml in [RAMPED, "ramp: 10s\n    regions: [us, eu]"] {
+        let mut after = world(&YAML.replace("regions: [us, eu]", yaml));
+        restore(&mut after, &state, at(540_000));
+        for (now_ms, us) in [(540_000, "unknown+returning40"), (600_000, "unknown")] {
+            after.expire(now_ms);
+            check_states(&mut after, "shop", now_ms, &format!("us={us} eu=unknown"));
+        }
+    }
+    let mut without = world(&YAML.replace("regions: [us, eu]", "regions: [eu, ap]"));
+    restore(&mut without, &state, at(540_000));
+    assert_eq!(without.ramps(), []);
 }

@@ -53,7 +53,7 @@ fn restored(yaml: &str, content: &[u8], now_ms: u64) -> (World, TempDir) {
     let store = Store::open(folder.path()).unwrap();
     fs::write(folder.path().join("state.json"), content).unwrap();
     let mut world = world(yaml);
-    store.restore(&mut world, at(now_ms));
+    let _ = store.restore(&mut world, at(now_ms));
     (world, folder)
 }
 
@@ -79,7 +79,8 @@ fn a_restart_remembers_verdicts_drains_and_positions() {
     let mut after = world(YAML);
     Store::open(&state_dir)
         .unwrap()
-        .restore(&mut after, at(1_000));
+        .restore(&mut after, at(1_000))
+        .unwrap();
     assert_eq!(names(&state_dir), ["state.json"]);
 
     assert_eq!(after.drains(), before.drains());
@@ -135,7 +136,7 @@ fn a_later_state_replaces_the_earlier_whole() {
     store.save(&remember(&lived())).unwrap();
     store.save(&remember(&world(YAML))).unwrap();
     let mut after = world(YAML);
-    store.restore(&mut after, at(0));
+    store.restore(&mut after, at(0)).unwrap();
     assert_eq!(remember(&after), remember(&world(YAML)));
     assert_eq!(names(folder.path()), ["state.json"]);
 }
@@ -146,7 +147,8 @@ fn without_a_file_there_is_nothing_to_remember_and_nothing_to_complain_of() {
     let mut after = world(YAML);
     Store::open(folder.path())
         .unwrap()
-        .restore(&mut after, at(0));
+        .restore(&mut after, at(0))
+        .unwrap();
     assert_eq!(remember(&after), remember(&world(YAML)));
     assert_eq!(names(folder.path()), [""; 0]);
 }
@@ -181,7 +183,7 @@ fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
         let store = Store::open(folder.path()).unwrap();
         store.save(&remember(&lived())).unwrap();
         let mut next = world(YAML);
-        store.restore(&mut next, at(0));
+        store.restore(&mut next, at(0)).unwrap();
         assert_eq!(next.drains(), lived().drains());
     }
 }

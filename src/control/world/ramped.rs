@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{World, whole_ms};
+use super::shown::Stale;
+use super::{World, members, whole_ms};
 use crate::control::drains::Drain;
-use crate::control::ramps::length;
+use crate::control::ramps::{Key, length};
+use crate::control::slope::Slope;
 use crate::health::Health;
 use crate::ids::ServiceId;
 use crate::steering::{Admin, Percent, ServiceState};
@@ -64,6 +66,20 @@ impl World {
             }
         }
         began
+    }
+
+    /// The ramps under way.
+    pub(in crate::control) fn ramps(&self) -> Vec<(&Key, Slope)> {
+        self.ramps.all()
+    }
+
+    /// Takes over a ramp, if the region still is one of the service's.
+    pub(in crate::control) fn remember_ramp(&mut self, service: &str, region: &str, slope: Slope) {
+        let key = (service.into(), region.into());
+        if members(&self.plan).any(|member| member == key) {
+            self.ramps.put(key, slope);
+            self.shown.stale = Stale::All;
+        }
     }
 
     /// How long a region that comes back to a service now takes to be given all of its clients.

@@ -2,7 +2,7 @@
 //! `.private` beside it the private half and the times, as dnssec-keygen and dnssec-settime write them.
 
 use std::fs::{self, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::key::{Key, KeyError, Times, ZoneKeys};
 use crate::clock::{dnssec_time, read_dnssec_time};
 use crate::config::plan::SigningAlgorithm;
+use crate::regular;
 
 /// The longest file that is read as a key: hundreds of times what one has.
 const LONGEST_FILE: u64 = 64 * 1024;
@@ -193,14 +194,18 @@ fn load_key(path: &Path, zone: &str) -> Result<Key, KeyFileError> {
 }
 
 fn read(path: &Path) -> Result<String, KeyFileError> {
-    let length = fs::metadata(path).map_err(KeyFileError::io(path))?.len();
+    let mut file = regular::open(path).map_err(KeyFileError::io(path))?;
+    let length = file.metadata().map_err(KeyFileError::io(path))?.len();
     if length > LONGEST_FILE {
         return Err(KeyFileError::malformed(
             path,
             "not a key: it is over 64 KiB",
         ));
     }
-    fs::read_to_string(path).map_err(KeyFileError::io(path))
+    let mut text = String::new();
+    file.read_to_string(&mut text)
+        .map_err(KeyFileError::io(path))?;
+    Ok(text)
 }
 
 /// The value of `Name: value`.
