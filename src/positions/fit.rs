@@ -74,7 +74,7 @@ impl State {
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(least) = self.least_of_all() {
-            floor.merge(&least);
+            floor.merge(&self.without_ended(least));
         }
         for (writer, position) in floor.clone().iter() {
             if self.is_lost(writer, position) {

@@ -8,6 +8,7 @@ mod applied;
 mod asking;
 mod course;
 mod doubt;
+mod ended;
 mod fit;
 #[cfg(test)]
 mod fixtures;
