@@ -277,6 +277,17 @@ mod tests {
     }
 
     #[test]
+    fn what_all_have_lost_makes_nobody_unfit_who_has_what_was_before_the_fork() {
+        let applied = domain();
+        says(&applied, "us", "us=5", 1_000);
+        says(&applied, "eu", "us=5", 2_000);
+        says(&applied, "eu", "us=5", 3_000);
+        says(&applied, "us", "us=1:1@0:3", 4_000);
+        says(&applied, "eu", "us=3", 5_000);
+        assert!(applied.is_fit("us", 5_000) && applied.is_fit("eu", 5_000));
+    }
+
+    #[test]
     fn what_all_have_lost_makes_nobody_unfit() {
         let applied = domain();
         says(&applied, "us", "us=5", 1_000);
