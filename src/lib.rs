@@ -25,6 +25,7 @@ pub mod health;
 pub mod ids;
 pub mod lab;
 pub mod latency;
+pub mod normal_path;
 pub mod per_core;
 pub mod positions;
 pub mod prefix;

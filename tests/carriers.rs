@@ -176,6 +176,10 @@ fn explain_says_what_a_token_asks_for_wherever_it_is_carried() {
             "cookie",
             format!("header=Cookie:%20a=b;%20__Host-meridian_seen={token}"),
         ),
+        (
+            "cookie",
+            format!("header=Cookie:%20meridian_seen={token};%20a=b"),
+        ),
     ];
     for (carrier, carries) in carriers {
         let (status, tokens) = explained(&edge, &carries);
@@ -190,6 +194,7 @@ fn explain_says_what_a_token_asks_for_wherever_it_is_carried() {
             (&carrier.into(), &true.into())
         );
         assert_eq!(told["requires"], "here=5", "{told}");
+        assert_eq!(told["remembered"], serde_json::Value::Null);
         let says = told["says"].as_str().unwrap();
         assert!(says.starts_with("asks for here=5; expires in "), "{says}");
         assert!((1..=120).contains(&told["expires_in_s"].as_u64().unwrap()));
@@ -223,4 +228,28 @@ fn explain_says_what_is_wrong_with_a_token_and_decides_as_without_it() {
         error.as_str().unwrap().contains("not that of key 1"),
         "{error}"
     );
+}
+
+#[test]
+fn explain_decides_by_what_the_edge_remembers_of_the_session_and_says_so() {
+    let origin = origin();
+    let edge = edge(&origin, SECRET);
+    let token = write(&edge).header("meridian-token").to_owned();
+    origin.set_answer(|_| {
+        Response::builder()
+            .header("Meridian-Committed", "7")
+            .body(Body::empty())
+            .unwrap()
+    });
+    // Its answer never reaches the client.
+    let again = format!("Meridian-Token: {token}");
+    edge.curl(HOST, "/", &["-d", "x", "-H", &again]);
+    let (_, tokens) = explained(&edge, &format!("token={token}"));
+    let told = &tokens[0];
+    assert_eq!(
+        (&told["requires"], &told["remembered"]),
+        (&"here=5".into(), &"here=7".into())
+    );
+    let says = told["says"].as_str().unwrap();
+    assert!(says.ends_with("the decision is that of here=7"), "{says}");
 }

@@ -279,7 +279,7 @@ fn a_lost_set_cookie_loses_no_write_not_even_across_a_reload() {
     store.write("2", &["-H", &kept]); // Its answer never arrives.
     store
         .edge
-        .write(&store.yaml.replace("wait: 0s", "wait: 1ms"));
+        .write(&store.yaml.replace("wait: 0s", "wait: 0s, max_lag: 6s"));
     let generation = || {
         let (_, status) = store.edge.admin("GET", "/api/v1/status", "");
         status["config"]["generation"].as_u64().unwrap()
@@ -417,9 +417,18 @@ fn what_intents_call_a_read_mints_nothing_and_what_they_call_a_write_does() {
         ("near", 0)
     );
     store.far.set_answer(|_| Response::new(Body::from("far")));
-    let logout = store.edge.curl(HOST, "/logout", &[]);
-    assert_eq!(
-        (logout.body.as_str(), logout.headers("meridian-token").len()),
-        ("far", 1)
-    );
+    for path in ["/logout", "/%6Cogout", "/a/../logo%75t", "/logout/%2E"] {
+        let logout = store.edge.curl(HOST, path, &["--path-as-is"]);
+        assert_eq!(
+            (logout.body.as_str(), logout.headers("meridian-token").len()),
+            ("far", 1),
+            "{path}"
+        );
+        let asked = store.far.seen();
+        assert_eq!(
+            asked.last().unwrap().uri,
+            path,
+            "the origin gets it as it is"
+        );
+    }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::explain::{Question, QuestionError, explain};
+use super::explained_token::TokenReader;
 use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
@@ -91,7 +92,11 @@ fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionEr
             path: None,
             fields: Vec::new(),
         };
-        explain(&live.snapshot, &database, &live.keyring, &question, now)
+        let reader = TokenReader {
+            keyring: &live.keyring,
+            sessions: None,
+        };
+        explain(&live.snapshot, &database, reader, &question, now)
     };
     let countries = database.country_clients();
     let countries: Result<Vec<Value>, QuestionError> = countries

@@ -9,13 +9,13 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use serde_json::{Value, json};
 
 use super::by_type::{Steering, pass_over_without_address};
-use super::explained_token::{Carrier, Examiner, ToldToken};
+use super::explained_token::{Carrier, Examiner, TokenReader, ToldToken};
 use super::round_trip::Figure;
 use crate::config::plan::{Plan, Service};
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
-use crate::positions::{Flaw, Keyring, Token};
+use crate::positions::{Flaw, Now, Token};
 use crate::prefix::Prefix;
 use crate::proxy::{MOST_FIELDS, TokenCarrier, access, residency, tokens_in, write_key};
 use crate::steering::{
@@ -144,14 +144,14 @@ pub struct ExplainedStep {
 pub fn explain(
     snapshot: &Snapshot,
     database: &Database,
-    keyring: &Keyring,
+    reader: TokenReader<'_>,
     question: &Question,
     (now_secs, now_ms): (u32, u64),
 ) -> Result<Explanation, QuestionError> {
     let plan = &*snapshot.plan;
     let service_id = service_asked_for(plan, question)?;
     let now = (now_secs, now_ms);
-    let (decision, tokens) = decide(snapshot, keyring, question, service_id, now)?;
+    let (decision, tokens) = decide(snapshot, reader, question, service_id, now)?;
     let client = question.client.address();
     let location = database.lookup(client);
     let clients = &snapshot.clients;
@@ -181,7 +181,7 @@ pub fn explain(
 
 fn decide(
     snapshot: &Snapshot,
-    keyring: &Keyring,
+    reader: TokenReader<'_>,
     question: &Question,
     service_id: ServiceId,
     (now_secs, now_ms): (u32, u64),
@@ -193,8 +193,11 @@ fn decide(
     let examiner = Examiner {
         snapshot,
         service,
-        keyring,
-        now_secs,
+        reader,
+        now: Now {
+            unix_secs: now_secs,
+            steady_ms: now_ms,
+        },
     };
     let (token, told) = open_tokens(&examiner, question, request.as_ref())?;
     let goes_by = request.as_ref().map(|parts| GoesBy::of(service, parts));
@@ -307,7 +310,7 @@ fn open_tokens(
         TokenCarrier::Cookie => (Carrier::Cookie, text),
         TokenCarrier::Header => (Carrier::Header, text),
     });
-    let mut merged: Option<Token> = None;
+    let mut tokens = Vec::new();
     let mut all_told = Vec::new();
     for (carrier, text) in asked.into_iter().chain(carried) {
         let (told, token) = examiner.examine(carrier, text);
@@ -315,13 +318,9 @@ fn open_tokens(
             return Err(QuestionError::Token(flaw.clone()));
         }
         all_told.push(told);
-        match (&mut merged, token) {
-            (Some(merged), Some(token)) => merged.merge(&token),
-            (None, Some(token)) => merged = Some(token),
-            (_, None) => {}
-        }
+        tokens.extend(token);
     }
-    Ok((merged.map(|token| examiner.needed(token)), all_told))
+    Ok((examiner.needed(tokens), all_told))
 }
 
 fn pinned(plan: &Plan, token: Option<&Token>) -> Option<RegionId> {

@@ -5,7 +5,7 @@ use std::fmt;
 use serde_json::{Value, json};
 
 use crate::config::plan::{Plan, Service, VersionForm};
-use crate::positions::{Applied, Flaw, Keyring, Pin, Token};
+use crate::positions::{Applied, Flaw, Keyring, Now, Pin, Sessions, Token, Visit};
 use crate::steering::Snapshot;
 
 /// Where a token was found.
@@ -39,6 +39,8 @@ enum Verdict {
         pin: Option<Pin>,
         pinned_secs: u32,
         expires_secs: u32,
+        /// What must be seen by what this edge remembers of its session, if that is something else.
+        remembered: Option<String>,
     },
     /// It counts as absent.
     Absent(Flaw),
@@ -50,8 +52,17 @@ enum Verdict {
 pub(super) struct Examiner<'a> {
     pub(super) snapshot: &'a Snapshot,
     pub(super) service: &'a Service,
-    pub(super) keyring: &'a Keyring,
-    pub(super) now_secs: u32,
+    pub(super) reader: TokenReader<'a>,
+    pub(super) now: Now,
+}
+
+/// What tells which tokens are genuine, and what their sessions were issued.
+#[derive(Clone, Copy)]
+pub struct TokenReader<'a> {
+    /// The keys in force.
+    pub keyring: &'a Keyring,
+    /// A running edge's memory; none: there is no edge.
+    pub sessions: Option<&'a Sessions>,
 }
 
 impl Examiner<'_> {
@@ -65,14 +76,19 @@ impl Examiner<'_> {
         (ToldToken { carrier, verdict }, token)
     }
 
-    /// What a read with a token must see by now.
-    pub(super) fn needed(&self, mut token: Token) -> Token {
-        token.pin = token.pin.filter(|pin| pin.until > self.now_secs);
-        if let Some(consistency) = &self.service.consistency {
-            let applied = self.snapshot.positions.of(consistency.domain);
-            token.vector = applied.sift(&token.vector).needed;
-        }
-        token
+    /// What a read with these tokens must see by now, and by what this edge remembers; none: it has no token.
+    pub(super) fn needed(&self, tokens: Vec<Token>) -> Option<Token> {
+        let consistency = self.service.consistency.as_ref()?;
+        let applied = self.snapshot.positions.of(consistency.domain);
+        (!tokens.is_empty()).then(|| self.remembering(tokens, applied))
+    }
+
+    fn remembering(&self, tokens: Vec<Token>, applied: &Applied) -> Token {
+        let nothing = Sessions::default();
+        let sessions = self.reader.sessions.unwrap_or(&nothing);
+        let mut visit = Visit::begin(tokens, sessions, applied, self.now);
+        visit.sift(applied);
+        visit.token().clone()
     }
 
     fn open(&self, text: &str) -> Option<Result<(Token, VersionForm, &Applied), Flaw>> {
@@ -80,16 +96,25 @@ impl Examiner<'_> {
         let id = self.service.consistency.as_ref()?.domain;
         let domain = plan.domains.of(id);
         let others = plan.domains.iter().map(|(_, other)| &*other.name);
-        let examined = Token::examine(text, self.keyring, &domain.name, others, self.now_secs);
+        let examined = Token::examine(
+            text,
+            self.reader.keyring,
+            &domain.name,
+            others,
+            self.now.unix_secs,
+        );
         let applied = &**self.snapshot.positions.of(id);
         Some(examined.map(|token| (token, domain.version, applied)))
     }
 
     fn counts(&self, token: &Token, form: VersionForm, applied: &Applied) -> Verdict {
         let sifted = applied.sift(&token.vector);
-        let secs_until = |secs: u32| secs.saturating_sub(self.now_secs);
+        let secs_until = |secs: u32| secs.saturating_sub(self.now.unix_secs);
         let pin = token.pin.clone().filter(|pin| secs_until(pin.until) > 0);
+        let by_memory = self.remembering(vec![token.clone()], applied);
+        let is_remembered = (&by_memory.vector, &by_memory.pin) != (&sifted.needed, &pin);
         Verdict::Counts {
+            remembered: is_remembered.then(|| show(&by_memory, form)),
             requires: sifted.needed.show(form),
             retired: sifted.retired.show(form),
             lost: sifted.lost.show(form),
@@ -111,14 +136,20 @@ impl ToldToken {
 
     /// As the API has it.
     pub(super) fn to_json(&self) -> Value {
-        let (requires, pin, expires_secs) = match &self.verdict {
+        let (requires, pin, expires_secs, remembered) = match &self.verdict {
             Verdict::Counts {
                 requires,
                 pin,
                 expires_secs,
+                remembered,
                 ..
-            } => (Some(requires), pin.as_ref(), Some(expires_secs)),
-            Verdict::Absent(_) | Verdict::Unread => (None, None, None),
+            } => (
+                Some(requires),
+                pin.as_ref(),
+                Some(expires_secs),
+                remembered.as_ref(),
+            ),
+            Verdict::Absent(_) | Verdict::Unread => (None, None, None, None),
         };
         json!({
             "carrier": self.carrier.as_str(),
@@ -127,7 +158,21 @@ impl ToldToken {
             "requires": requires,
             "pin": pin.map(|pin| &*pin.region),
             "expires_in_s": expires_secs,
+            "remembered": remembered,
         })
+    }
+}
+
+/// What a token asks for, in few words.
+fn show(token: &Token, form: VersionForm) -> String {
+    let vector = if token.vector.is_empty() {
+        "no position".to_owned()
+    } else {
+        token.vector.show(form)
+    };
+    match &token.pin {
+        Some(pin) => format!("{vector} and a pin to {}", pin.region),
+        None => vector,
     }
 }
 
@@ -149,7 +194,7 @@ impl Carrier {
 
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (requires, retired, lost, pin, pinned_secs, expires_secs) = match self {
+        let (requires, retired, lost, pin, pinned_secs, expires_secs, remembered) = match self {
             Self::Absent(flaw) => return write!(f, "counts as absent: {flaw}"),
             Self::Unread => {
                 return f.write_str(
@@ -163,7 +208,16 @@ impl fmt::Display for Verdict {
                 pin,
                 pinned_secs,
                 expires_secs,
-            } => (requires, retired, lost, pin, pinned_secs, expires_secs),
+                remembered,
+            } => (
+                requires,
+                retired,
+                lost,
+                pin,
+                pinned_secs,
+                expires_secs,
+                remembered,
+            ),
         };
         match requires.as_str() {
             "" => f.write_str("asks for no position")?,
@@ -178,6 +232,13 @@ impl fmt::Display for Verdict {
         if !lost.is_empty() {
             write!(f, "; {lost} is lost")?;
         }
-        write!(f, "; expires in {expires_secs} s")
+        write!(f, "; expires in {expires_secs} s")?;
+        match remembered {
+            Some(remembered) => write!(
+                f,
+                "; by what this edge remembers of its session, the decision is that of {remembered}"
+            ),
+            None => Ok(()),
+        }
     }
 }

@@ -40,6 +40,7 @@ mod writes;
 pub use access::Access;
 pub use countries::Atlas;
 pub use explain::{Explanation, Field, NotAField, Question, QuestionError, explain};
+pub use explained_token::TokenReader;
 pub use live_traffic::{TrafficBoard, watch_traffic};
 pub use metrics::{Metrics, describe};
 pub use minute::Minute;

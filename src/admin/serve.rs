@@ -23,6 +23,7 @@ use super::countries::countries;
 use super::desk::Desk;
 use super::door::{Door, MOST_CONNECTIONS, MOST_OF_ONE};
 use super::explain::{Field, NotAField, Question, QuestionError, explain};
+use super::explained_token::TokenReader;
 use super::files;
 use super::follow::events;
 use super::force;
@@ -202,10 +203,14 @@ async fn explain_json(
     };
     let live = state.proxy.live.load_full();
     let now = (clock::unix_secs(), clock::steady_ms());
+    let reader = TokenReader {
+        keyring: &live.keyring,
+        sessions: Some(state.proxy.sessions()),
+    };
     match explain(
         &live.snapshot,
         &state.database.load(),
-        &live.keyring,
+        reader,
         &question,
         now,
     ) {

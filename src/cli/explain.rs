@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::client::{AdminUrl, Client, fetch_json};
 use super::{Cli, Config, Credentials, Done, Failed, runtime, said};
-use crate::admin::{Field, Question, explain};
+use crate::admin::{Field, Question, TokenReader, explain};
 use crate::clock;
 use crate::control::World;
 use crate::edge::{MissingKeys, Source, load_materials};
@@ -115,10 +115,14 @@ impl Explain {
         let (snapshot, _) =
             World::new(Arc::new(loaded.plan), materials.clients).snapshot(clock::unix_ms());
         let now = (clock::unix_secs(), clock::steady_ms());
+        let reader = TokenReader {
+            keyring: &keyring,
+            sessions: None,
+        };
         let explanation = explain(
             &snapshot,
             &materials.database,
-            &keyring,
+            reader,
             &self.question(),
             now,
         )?;

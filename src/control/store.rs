@@ -20,7 +20,7 @@ use super::slope::Slope;
 use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
-use crate::positions::{Entry, Position, RegionName, parse_position, parse_vector};
+use crate::positions::{Entry, Position, RegionName, Vector, parse_position, parse_vector};
 use crate::steering::Forced;
 
 /// A state is written at most once in a second for so many bytes, so that a large one does not keep the disk busy.
@@ -218,10 +218,16 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .flat_map(|(domain, applied)| {
             applied.all().into_iter().map(|(region, origin, vector)| {
                 json!({ "domain": &*domain.name, "region": &*region, "origin": &*origin,
-                    "applied": vector.show(VersionForm::Integer) })
+                    "applied": of_regions(world, vector).show(VersionForm::Integer) })
             })
         })
         .collect()
+}
+
+/// Without the logs of regions that are configured no more: one that comes back may have another.
+fn of_regions(world: &World, mut applied: Vector) -> Vector {
+    applied.retain(|writer, _| world.plan().region(writer).is_some());
+    applied
 }
 
 /// The last numbered push of each origin: late ones may still be under way when the edge begins again.
@@ -340,7 +346,7 @@ fn restore_position(world: &World, position: &Value) -> Option<()> {
         field("domain")?,
         field("region")?,
         field("origin")?,
-        &applied,
+        &of_regions(world, applied),
     );
     Some(())
 }

@@ -4,7 +4,7 @@
 //! tell of lag `lag.rs`, who is woken by them `wait.rs`. All times are milliseconds of the edge's own
 //! steady clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -73,6 +73,8 @@ pub(super) struct State {
     pub(super) told_losses: BTreeMap<RegionName, u64>,
     /// When it was last looked whether regions may be read from.
     pub(super) reviewed_ms: u64,
+    /// Regions that are configured no more, of whose logs stores may speak still.
+    pub(super) ended: BTreeSet<RegionName>,
 }
 
 /// Entries that are missing; few, if any.
@@ -246,8 +248,7 @@ impl Applied {
             .waiting
             .retain(|region, waiting| is_member(region) || !waiting.is_idle());
         state.marks.retain(|writer, _| is_region(writer));
-        // Stores stop speaking of a log that has ended, and lack nothing by that.
-        state.floor.retain(|writer, _| is_region(writer));
+        state.note_ended(&is_region);
         state
             .lag_ms
             .retain(|(region, writer), _| is_region(region) && is_region(writer));

@@ -4,8 +4,10 @@
 //! Pure: the proxy carries it out, and so does the simulator. Regions come in the order that steering gave them.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use super::applied::{Applied, Standing};
+use super::asking::ASK_EVERY;
 use super::judge::{Asked, Judged, judge};
 use super::mint::Said;
 use super::visit::{Mark, Visit};
@@ -26,7 +28,7 @@ pub struct Leg {
 }
 
 impl Leg {
-    /// How an answer of it that shows all is marked.
+    /// How an answer of it that shows all is marked, unless another was waited for before.
     pub fn mark(self) -> Mark {
         match (self.standing, self.rank) {
             (Standing::Behind { .. }, _) => Mark::Waited,
@@ -55,8 +57,15 @@ pub enum Next {
 #[derive(Clone, Debug)]
 pub struct Course {
     legs: Vec<Leg>,
-    next: usize,
-    /// Those that were taken to have all, and turned out not to: they are waited for.
+    /// Those that have not come up yet.
+    left: VecDeque<Leg>,
+    /// One that turned out to have all while another was waited for.
+    found: Option<Leg>,
+    /// Those that were this before: none is it twice, so that what one says wrongly costs one try.
+    found_before: Vec<RegionId>,
+    /// Whether it has waited for any.
+    has_waited: bool,
+    /// Those that were taken to have all, and turned out not to, or were left for one that had: they are waited for.
     behind_after_all: VecDeque<Leg>,
     /// Those that gave no answer.
     missed: Vec<RegionId>,
@@ -67,8 +76,11 @@ impl Course {
     /// Through these regions, the first first.
     pub fn new(legs: Vec<Leg>, when_unsatisfiable: WhenUnsatisfiable) -> Self {
         Self {
+            left: legs.iter().copied().collect(),
             legs,
-            next: 0,
+            found: None,
+            found_before: Vec::new(),
+            has_waited: false,
             behind_after_all: VecDeque::new(),
             missed: Vec::new(),
             when_unsatisfiable,
@@ -96,16 +108,69 @@ impl Course {
     /// The next region: those that turned out to be behind come after all that have it or will at a time that is known, and
     /// before those of which nobody knows.
     fn take(&mut self) -> Option<Leg> {
-        let left = self.legs.get(self.next..).unwrap_or_default();
+        if let Some(found) = self.found.take() {
+            return Some(found);
+        }
         let is_anybody_s_guess = |leg: &Leg| leg.standing == Standing::Behind { expected: None };
-        if left.iter().all(is_anybody_s_guess)
+        if self.left.iter().all(is_anybody_s_guess)
             && let Some(leg) = self.behind_after_all.pop_front()
         {
             return Some(leg);
         }
-        let next = left.first().copied();
-        self.next += 1;
-        next
+        self.left.pop_front()
+    }
+
+    /// It waits for a region that has not got all, or holds it.
+    pub fn waits(&mut self) {
+        self.has_waited = true;
+    }
+
+    /// For how long a region is waited for although another is known to have all: twice as long as was expected, since the one
+    /// that steering took for the sooner may not be. None: nothing was expected.
+    pub fn patience(leg: Leg) -> Option<Duration> {
+        match leg.standing {
+            Standing::Behind { expected } => {
+                expected.map(|expected| expected.max(ASK_EVERY).saturating_mul(2))
+            }
+            Standing::Dominates => None,
+        }
+    }
+
+    /// The regions to which a read goes on from one that it waits for, once they are known to have all. Where nothing was
+    /// expected of that one, steering has weighed those that had all already.
+    pub fn elsewhere(&self, from: Leg) -> Vec<RegionId> {
+        let is_open = |leg: &&Leg| {
+            let is_weighed = leg.standing == Standing::Dominates && self.left.contains(leg);
+            leg.region != from.region
+                && !leg.is_hopeless
+                && !self.missed.contains(&leg.region)
+                && !self.found_before.contains(&leg.region)
+                && (!is_weighed || Self::patience(from).is_some())
+        };
+        let open = self.legs.iter().filter(is_open);
+        open.map(|leg| leg.region).collect()
+    }
+
+    /// Another region is known to have all, and the one that was waited for is not: that is waited for again if this comes to
+    /// nothing.
+    pub fn is_found(&mut self, region: RegionId, from: Leg) {
+        self.left.retain(|leg| leg.region != region);
+        self.behind_after_all.retain(|leg| leg.region != region);
+        let found = self.legs.iter().find(|leg| leg.region == region);
+        let standing = Standing::Dominates;
+        self.found = found.map(|leg| Leg { standing, ..*leg });
+        self.found_before.push(region);
+        let standing = Standing::Behind { expected: None };
+        self.behind_after_all.push_front(Leg { standing, ..from });
+    }
+
+    /// How an answer of a region that shows all is marked.
+    pub fn mark(&self, leg: Leg) -> Mark {
+        if self.has_waited {
+            Mark::Waited
+        } else {
+            leg.mark()
+        }
     }
 
     /// No answer came from a region.
@@ -143,6 +208,9 @@ impl Course {
         let is_hopeless = |leg: &Leg| leg.region == region && leg.is_hopeless;
         if judged != Judged::Shows || self.legs.iter().any(is_hopeless) {
             return Mark::Stale;
+        }
+        if self.has_waited {
+            return Mark::Waited;
         }
         ask_any_mark(self.best(), region)
     }
@@ -191,157 +259,5 @@ impl Visit {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::ids::Id;
-
-    const BEHIND: Standing = Standing::Behind { expected: None };
-
-    fn leg(region: usize, rank: u8, standing: Standing, is_hopeless: bool) -> Leg {
-        Leg {
-            region: RegionId::at(region),
-            rank,
-            standing,
-            is_hopeless,
-        }
-    }
-
-    fn any_leg() -> impl Strategy<Value = Leg> {
-        let standing = prop_oneof![Just(Standing::Dominates), Just(BEHIND)];
-        (0..6_usize, 0..6_u8, standing, any::<bool>()).prop_map(
-            |(region, rank, standing, is_hopeless)| leg(region, rank, standing, is_hopeless),
-        )
-    }
-
-    fn any_when() -> impl Strategy<Value = WhenUnsatisfiable> {
-        prop_oneof![
-            Just(WhenUnsatisfiable::Stale),
-            Just(WhenUnsatisfiable::Fail)
-        ]
-    }
-
-    #[test]
-    fn marks_say_who_answered_and_whether_the_client_waited() {
-        assert_eq!(leg(0, 0, Standing::Dominates, false).mark(), Mark::Fresh);
-        assert_eq!(leg(0, 1, Standing::Dominates, false).mark(), Mark::Routed);
-        assert_eq!(leg(0, 0, BEHIND, false).mark(), Mark::Waited);
-        assert_eq!(leg(0, 1, BEHIND, false).mark(), Mark::Waited);
-    }
-
-    #[test]
-    fn an_answer_taken_for_want_of_a_better_one_is_stale_unless_it_shows_what_is_needed() {
-        let legs = vec![
-            leg(1, 1, BEHIND, false),
-            leg(0, 0, BEHIND, false),
-            leg(2, 2, BEHIND, true),
-        ];
-        let course = Course::new(legs, WhenUnsatisfiable::Stale);
-        let mark = |region, judged| course.last_mark(RegionId::at(region), judged);
-        assert_eq!(mark(0, Judged::Shows), Mark::Fresh);
-        assert_eq!(mark(1, Judged::Shows), Mark::Routed);
-        assert_eq!(
-            mark(2, Judged::Shows),
-            Mark::Stale,
-            "the pin leads elsewhere"
-        );
-        assert_eq!(mark(0, Judged::Behind), Mark::Stale);
-        assert_eq!(mark(0, Judged::NotYet), Mark::Stale);
-    }
-
-    #[test]
-    fn for_want_of_better_the_region_that_lacks_least_is_asked_and_of_equal_ones_the_nearest() {
-        let legs = [3, 1, 0, 2].map(|place: u8| leg(place.into(), place, BEHIND, true));
-        let course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
-        let order = |lacks: [usize; 4]| {
-            let legs = course.for_want_of_better(|region| lacks[region.index()]);
-            legs.iter().map(|leg| leg.rank).collect::<Vec<_>>()
-        };
-        assert_eq!(order([1, 1, 1, 1]), [0, 1, 2, 3]);
-        assert_eq!(order([2, 1, 2, 0]), [3, 1, 0, 2]);
-        assert_eq!(course.best(), Some(RegionId::at(0)));
-    }
-
-    #[test]
-    fn for_want_of_better_a_region_that_gave_no_answer_is_asked_last() {
-        let legs = [0, 1, 2].map(|place: u8| leg(place.into(), place, BEHIND, false));
-        let mut course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
-        course.is_missed(RegionId::at(0));
-        let order = course.for_want_of_better(|region| region.index());
-        let order: Vec<u8> = order.iter().map(|leg| leg.rank).collect();
-        assert_eq!(order, [1, 2, 0]);
-    }
-
-    #[test]
-    fn a_region_that_turns_out_to_be_behind_is_waited_for_after_all_that_are_expected_and_before_the_others()
-     {
-        let expected = Standing::Behind {
-            expected: Some(Duration::from_millis(20)),
-        };
-        let [first, second] =
-            [0, 2].map(|place: u8| leg(place.into(), place, Standing::Dominates, false));
-        let (soon, sometime) = (leg(1, 1, expected, false), leg(3, 3, BEHIND, false));
-        let mut course = Course::new(
-            vec![first, soon, second, sometime],
-            WhenUnsatisfiable::Stale,
-        );
-        let waited_for = |leg: Leg| Leg {
-            standing: BEHIND,
-            ..leg
-        };
-        assert_eq!(course.next(false, true), Next::Ask(first));
-        course.is_behind_after_all(first);
-        assert_eq!(course.next(false, true), Next::Wait(soon));
-        assert_eq!(course.next(false, true), Next::Ask(second));
-        course.is_behind_after_all(second);
-        assert_eq!(course.next(false, true), Next::Wait(waited_for(first)));
-        course.is_behind_after_all(waited_for(first));
-        assert_eq!(waited_for(first).mark(), Mark::Waited);
-        assert_eq!(course.next(false, true), Next::Wait(waited_for(second)));
-        assert_eq!(course.next(false, true), Next::Wait(sometime));
-        assert_eq!(course.next(false, true), Next::Any);
-    }
-
-    proptest! {
-        #[test]
-        fn each_region_is_asked_once_and_waited_for_once_at_most_and_the_course_ends(
-            legs in prop::collection::vec(any_leg(), 0..6), when in any_when(),
-            turns in prop::collection::vec(any::<(bool, bool)>(), 14)
-        ) {
-            let mut course = Course::new(legs.clone(), when);
-            let (mut asked, mut behind_after_all) = (Vec::new(), Vec::new());
-            let last = turns.into_iter().find_map(|(is_over, is_behind)| match course.next(is_over, true) {
-                Next::Ask(leg) => {
-                    asked.push((leg, false));
-                    if is_behind {
-                        course.is_behind_after_all(leg);
-                        behind_after_all.push(Leg { standing: BEHIND, ..leg });
-                    }
-                    None
-                }
-                Next::Wait(leg) => {
-                    match behind_after_all.iter().position(|one| *one == leg) {
-                        Some(at) => { behind_after_all.remove(at); }
-                        None => asked.push((leg, is_over)),
-                    }
-                    None
-                }
-                last @ (Next::Any | Next::Kept | Next::Nothing) => Some(last),
-            });
-            let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Any };
-            prop_assert_eq!(last, Some(expected));
-            prop_assert!(asked.iter().all(|(leg, waits_too_long)| !leg.is_hopeless && !waits_too_long));
-            let mut left = legs.iter();
-            prop_assert!(asked.iter().all(|(leg, _)| left.any(|one| one == leg)), "in the order given");
-        }
-
-        #[test]
-        fn what_cannot_be_sent_again_is_sent_to_nobody(legs in prop::collection::vec(any_leg(), 0..6), when in any_when()) {
-            let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Kept };
-            prop_assert_eq!(Course::new(legs, when).next(false, false), expected);
-        }
-    }
-}
+#[path = "course_tests.rs"]
+mod tests;

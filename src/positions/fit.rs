@@ -74,7 +74,7 @@ impl State {
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(least) = self.least_of_all() {
-            floor.merge(&least);
+            floor.merge(&self.without_ended(least));
         }
         for (writer, position) in floor.clone().iter() {
             if self.is_lost(writer, position) {
@@ -274,6 +274,17 @@ mod tests {
         assert!(applied.is_fit("eu", 4_000) && !applied.has_unfit());
         says(&applied, "eu", "eu=4", 5_000);
         assert!(!applied.is_fit("eu", 5_000), "its own log is one");
+    }
+
+    #[test]
+    fn what_all_have_lost_makes_nobody_unfit_who_has_what_was_before_the_fork() {
+        let applied = domain();
+        says(&applied, "us", "us=5", 1_000);
+        says(&applied, "eu", "us=5", 2_000);
+        says(&applied, "eu", "us=5", 3_000);
+        says(&applied, "us", "us=1:1@0:3", 4_000);
+        says(&applied, "eu", "us=3", 5_000);
+        assert!(applied.is_fit("us", 5_000) && applied.is_fit("eu", 5_000));
     }
 
     #[test]

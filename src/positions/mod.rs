@@ -8,6 +8,8 @@ mod applied;
 mod asking;
 mod course;
 mod doubt;
+mod elsewhere;
+mod ended;
 mod fit;
 #[cfg(test)]
 mod fixtures;
@@ -33,6 +35,7 @@ mod words;
 pub use applied::{Applied, Membership, Standing};
 pub use asking::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, pause_when_woken};
 pub use course::{Course, Leg, Next, ask_any_mark};
+pub use elsewhere::Elsewhere;
 pub use fork::Forks;
 pub use judge::{Asked, Judged};
 pub use lag::{Lag, RegionLag};

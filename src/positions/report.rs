@@ -199,7 +199,10 @@ impl State {
         seen.weigh_denial(applied.get(region), asked_at_ms);
         seen.asked_at_ms = asked_at_ms.unwrap_or(seen.asked_at_ms);
         let is_same = *seen.applied == *applied;
-        let before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
+        let mut before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
+        if !self.ended.is_empty() {
+            Arc::make_mut(&mut before).retain(|writer, _| !self.ended.contains(writer));
+        }
         let less = seen.note_course(region, &before, trust);
         if is_same {
             self.mark_own(region, applied, now_ms);

@@ -157,6 +157,15 @@ impl Sessions {
         });
     }
 
+    /// What a session was told is remembered for as long as it would be told again, as if it were told now.
+    pub fn keep(&self, session: u64, now_ms: u64) {
+        let mut shard = self.shard(session);
+        let known = shard.sessions.get_mut(&session);
+        if let Some(known) = known.filter(|known| !known.is_over(now_ms)) {
+            known.at_ms = now_ms;
+        }
+    }
+
     /// Whether a token may be shrunk in an answer to a request that looked at `glance`: no write of the session
     /// was under way then or is now, and none has ended in between.
     pub fn may_shrink(&self, session: u64, glance: Glance) -> bool {
@@ -333,6 +342,21 @@ mod tests {
         assert_eq!(recalled(&sessions, 7, 2), "eu=1,us=3:2");
         let told = sessions.recall(7, 2).told;
         assert_eq!(*told.unwrap(), token(7, "us=3:5").vector);
+    }
+
+    #[test]
+    fn what_a_session_was_told_is_remembered_while_it_would_be_told_again() {
+        let sessions = Sessions::default();
+        let lost = token(64, "us=3:5").vector;
+        sessions.tell_lost(64, &lost, &Vector::default(), 0);
+        let glance = sessions.recall(64, 50_000).glance;
+        sessions.keep(64, 50_000);
+        assert!(sessions.may_shrink(64, glance), "nobody wrote");
+        sessions.issue(&token(0, "us=1"), 61_000);
+        assert!(sessions.recall(64, 110_000).told.is_some());
+        assert!(sessions.recall(64, 110_001).told.is_none());
+        sessions.keep(64, 110_001);
+        assert!(sessions.recall(64, 110_002).told.is_none(), "it was over");
     }
 
     #[test]

@@ -289,6 +289,19 @@ mod tests {
     }
 
     #[test]
+    fn of_an_epoch_to_which_its_region_has_gone_back_nothing_is_lost() {
+        let applied = domain();
+        says(&applied, "us", "a", "us=4:1@3:975", 10);
+        for origin in ["a", "b"] {
+            says(&applied, "eu", origin, "us=3:970", 11);
+        }
+        says(&applied, "us", "a", "us=3:970", 12);
+        check(&applied, "us=3:980", "us=3:980", "", "");
+        says(&applied, "us", "a", "us=4:1@3:975", 13);
+        check(&applied, "us=3:980", "us=3:975", "", "us=3:980");
+    }
+
+    #[test]
     fn only_the_region_s_own_word_decides_that_an_epoch_was_left() {
         let applied = domain();
         says(&applied, "us", "a", "us=3:970", 1);

@@ -247,7 +247,7 @@ impl Vector {
     }
 
     /// Drops the entries that `keep` does not want.
-    pub(super) fn retain(&mut self, mut keep: impl FnMut(&RegionName, Position) -> bool) {
+    pub(crate) fn retain(&mut self, mut keep: impl FnMut(&RegionName, Position) -> bool) {
         self.entries
             .retain(|(region, entry)| keep(region, entry.position));
     }

@@ -311,11 +311,15 @@ impl Visit {
 
     /// What was issued to the session since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
-        let recalled = sessions.recall(self.token().session, now.steady_ms);
+        let session = self.token().session;
+        let recalled = sessions.recall(session, now.steady_ms);
         if let (Some(brought), Some(told)) = (&mut self.brought, &recalled.told)
             && let Some(lost) = brought.lost.take()
         {
             let untold = without(&lost, told);
+            if untold.len() < lost.len() {
+                sessions.keep(session, now.steady_ms);
+            }
             brought.lost = (!untold.is_empty()).then(|| Box::new(untold));
         }
         if let Some(issued) = recalled.issued {

@@ -115,6 +115,17 @@ fn a_write_adds_to_what_its_client_carries() {
 }
 
 #[test]
+fn a_read_s_answer_that_turns_out_to_be_a_write_s_takes_nothing_away() {
+    let mut scene = Scene::new();
+    scene.says("us", "us=5");
+    scene.says("eu", "us=5");
+    let mut read = scene.begin_read(&token("us=5"));
+    assert!(read.token().is_empty(), "all have it");
+    let written = scene.end_write(&mut read, at("eu=2"));
+    assert_eq!(written.vector, vector("eu=2,us=5"));
+}
+
+#[test]
 fn two_tabs_that_race_lose_no_write() {
     let mut scene = Scene::new();
     let carried = token("us=1");
@@ -347,6 +358,19 @@ fn what_a_region_left_behind_with_an_epoch_is_told_once_and_asked_for_by_no_toke
         read.note_left_behind(left());
         let (mark, reissue) = scene.end_read(&mut read, Mark::Fresh);
         assert_eq!((mark, reissued(reissue).as_str()), (expected, "kept"));
+    }
+}
+
+#[test]
+fn what_was_left_behind_is_told_once_however_long_its_client_reads_on() {
+    let mut scene = Scene::new();
+    let carried = token("us=1:1");
+    for expected in [Mark::Lost, Mark::Fresh, Mark::Fresh, Mark::Fresh] {
+        let mut read = scene.begin_read(&carried);
+        read.note_left_behind(Some(vector("us=5")));
+        let (mark, _) = scene.end_read(&mut read, Mark::Fresh);
+        assert_eq!(mark, expected);
+        scene.now.steady_ms += 50_000;
     }
 }
 

@@ -14,6 +14,8 @@ use super::waiters::{Need, Waiters};
 #[derive(Debug, Default)]
 pub(super) struct Waiting {
     pub(super) waiters: Waiters<Arc<Notify>>,
+    /// Those who wait for another one, and would go to this.
+    pub(super) onlookers: Waiters<Arc<Notify>>,
     turn: Arc<Mutex<Turn>>,
 }
 
@@ -104,7 +106,7 @@ impl Drop for Wait {
 impl Waiting {
     /// Whether nobody waits.
     pub(super) fn is_idle(&self) -> bool {
-        self.waiters.len() == 0
+        self.waiters.len() == 0 && self.onlookers.len() == 0
     }
 
     fn wake(freed: Vec<Arc<Notify>>) {
@@ -126,11 +128,14 @@ impl State {
         if let Some(here) = waiting.get_mut(region) {
             let lacks = |required: &Vector| self.lacks(region, applied, required);
             Waiting::wake(here.waiters.freed(applied, lacks));
+            let lacks = |required: &Vector| self.region_lacks(region, required);
+            Waiting::wake(here.onlookers.freed(applied, lacks));
         }
         for (region, there) in &mut waiting {
             let lacks = |required: &Vector| -> Option<Need> { self.region_lacks(region, required) };
             for (writer, (epoch, _)) in &self.newest {
                 Waiting::wake(there.waiters.freed_by_epoch(writer, *epoch, lacks));
+                Waiting::wake(there.onlookers.freed_by_epoch(writer, *epoch, lacks));
             }
         }
         self.waiting = waiting;

@@ -65,6 +65,11 @@ impl Context {
         }
     }
 
+    /// What clients' sessions were issued.
+    pub fn sessions(&self) -> &Sessions {
+        &self.sessions
+    }
+
     /// Which clients without cookies are used to which region, for the process that takes this one's place.
     pub fn bequeath_sticky(&self) -> Value {
         self.sticky.bequeath()

@@ -65,6 +65,8 @@ pub(super) struct Outbound<'a> {
     pub(super) last_resort: Option<Box<Forwarded>>,
     /// An answer that `on_status` names, for when nobody answers better.
     pub(super) answered: Option<Box<Forwarded>>,
+    /// Whether it has waited for a region to catch up.
+    pub(super) has_waited: bool,
     /// The origin that is being asked.
     pub(super) trying: Option<Trying>,
     /// When the first origin was tried.

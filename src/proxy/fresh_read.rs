@@ -11,7 +11,7 @@ use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
 use crate::ids::RegionId;
 use crate::positions::{
-    Asked, Course, Judged, Leg, Mark, Next, Old, Standing, ask_any_mark, pause_when_woken,
+    Asked, Course, Judged, Leg, Mark, Next, Old, Standing, Wait, ask_any_mark, pause_when_woken,
 };
 use crate::steering::Choice;
 
@@ -29,6 +29,14 @@ enum Read {
     Fresh(Box<Forwarded>),
     /// One that does not.
     Old(Old),
+}
+
+/// How a wait for a region ended.
+enum Waited {
+    /// With what that made of the read.
+    Read(Result<Read, Missed>),
+    /// Another region is known to have all.
+    Found(RegionId),
 }
 
 impl Forwarded {
@@ -116,15 +124,18 @@ impl Outbound<'_> {
                 Next::Ask(leg) => (leg, self.read(store, leg.region).await),
                 Next::Wait(leg) => {
                     let asked = asked.filter(|asked| asked.region == leg.region);
-                    let wait = self.wait_timed(store, leg.region, asked, deadline);
-                    (leg, Box::pin(wait).await)
+                    let waiting = self.wait_on(store, &mut course, leg, (asked, deadline));
+                    match Box::pin(waiting).await {
+                        Some(read) => (leg, read),
+                        None => continue,
+                    }
                 }
                 Next::Any => return self.forward_any(store, &course).await,
                 Next::Kept => return self.forward_kept(),
                 Next::Nothing => return Err(Problem::NotCaughtUp),
             };
             match read {
-                Ok(Read::Fresh(forwarded)) => return Ok(forwarded.marked(leg.mark())),
+                Ok(Read::Fresh(forwarded)) => return Ok(forwarded.marked(course.mark(leg))),
                 Ok(Read::Old(old)) => {
                     let region = leg.region;
                     asked = Some(Earlier { region, old, began });
@@ -245,21 +256,78 @@ impl Outbound<'_> {
             .weigh(store.applied, asked, &forwarded.said, is_conflict)
     }
 
-    /// As [`Outbound::wait_for`], and counts how long it took.
-    async fn wait_timed(
+    /// A place among those who wait for a region. None, as if the time were over: too many do.
+    fn take_place(&self, store: &Store<'_>, region: RegionId) -> Option<Wait> {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let place = store.applied.wait(name, &self.visit.token().vector);
+        if place.is_none()
+            && let Some(lane) = self.live.routes.lane(self.service_id, region)
+        {
+            lane.waits.refused(&store.domain.name, name);
+        }
+        place
+    }
+
+    /// Waits for a region, if there is a place; none: the course goes on elsewhere.
+    async fn wait_on(
         &mut self,
         store: &Store<'_>,
-        region: RegionId,
-        asked: Option<Earlier>,
-        deadline: Instant,
-    ) -> Result<Read, Missed> {
-        let began = Instant::now();
-        let read = self.wait_for(store, region, asked, deadline).await;
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        if let Some(lane) = self.live.routes.lane(self.service_id, region) {
-            lane.waits.took(name, began.elapsed());
+        course: &mut Course,
+        leg: Leg,
+        (asked, deadline): (Option<Earlier>, Instant),
+    ) -> Option<Result<Read, Missed>> {
+        let wait = self.take_place(store, leg.region)?;
+        let elsewhere = course.elsewhere(leg);
+        let waiting = self.wait_or_find(store, leg, (&wait, asked, deadline), elsewhere);
+        let waited = waiting.await;
+        if self.has_waited {
+            course.waits();
         }
-        read
+        match waited {
+            Waited::Read(read) => Some(read),
+            Waited::Found(found) => {
+                course.is_found(found, leg);
+                None
+            }
+        }
+    }
+
+    /// As [`Outbound::wait_for`], unless one of the regions `elsewhere` is known to have all before and there is no
+    /// patience left with this one. Counts how long it took.
+    async fn wait_or_find(
+        &mut self,
+        store: &Store<'_>,
+        leg: Leg,
+        (wait, asked, deadline): (&Wait, Option<Earlier>, Instant),
+        elsewhere: Vec<RegionId>,
+    ) -> Waited {
+        let (began, plan) = (Instant::now(), &self.live.snapshot.plan);
+        let is_held_whole = |body: &Body| body.copy().is_some();
+        let can_be_left = self.body.as_ref().is_some_and(is_held_whole);
+        let names = elsewhere.into_iter().filter(|_| can_be_left);
+        let names = names.map(|region| plan.regions.of(region).name.clone());
+        let required = self.visit.token().vector.clone();
+        let elsewhere = store.applied.look_elsewhere(names, &required);
+        let found = async {
+            let patience = Course::patience(leg).unwrap_or_default();
+            tokio::time::sleep_until(began + patience).await;
+            elsewhere.found(&required).await
+        };
+        let waited = tokio::select! {
+            biased;
+            read = self.wait_for(store, leg.region, wait, asked, deadline) => Waited::Read(read),
+            found = found => {
+                self.give_up_read();
+                self.visit.sift(store.applied);
+                let region = plan.region(found);
+                region.map_or(Waited::Read(Ok(Read::Old(Old::UNASKED))), Waited::Found)
+            }
+        };
+        if let Some(lane) = self.live.routes.lane(self.service_id, leg.region) {
+            lane.waits
+                .took(&plan.regions.of(leg.region).name, began.elapsed());
+        }
+        waited
     }
 
     /// Reads from a region whenever it may have caught up, until it has or the time is over. `asked`: it was just asked.
@@ -267,16 +335,10 @@ impl Outbound<'_> {
         &mut self,
         store: &Store<'_>,
         region: RegionId,
+        wait: &Wait,
         mut asked: Option<Earlier>,
         deadline: Instant,
     ) -> Result<Read, Missed> {
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        if Instant::now() >= deadline {
-            return Ok(Read::Old(Old::UNASKED));
-        }
-        let Some(wait) = store.applied.wait(name, &self.visit.token().vector) else {
-            return Ok(self.give_up(store, region));
-        };
         let mut turn = None;
         let mut is_woken_in_vain = false;
         loop {
@@ -293,6 +355,7 @@ impl Outbound<'_> {
             if self.body.is_none() || Instant::now() >= deadline {
                 return Ok(Read::Old(old));
             }
+            self.has_waited = true;
             drop(turn.take());
             let required = &self.visit.token().vector;
             let asker = Asker {
@@ -307,22 +370,13 @@ impl Outbound<'_> {
                     let pause = pause_when_woken(is_woken_in_vain, began.elapsed());
                     tokio::time::sleep_until(deadline.min(Instant::now() + pause)).await;
                 },
-                asked = asker.ask(&wait) => turn = asked,
+                asked = asker.ask(wait) => turn = asked,
                 () = tokio::time::sleep_until(deadline) => return Ok(Read::Old(old)),
             }
             is_woken_in_vain = true;
             // Nothing is under way, so what all have or none has any more need not be asked for again.
             self.visit.sift(store.applied);
         }
-    }
-
-    /// As if the time were over: too many wait for this region.
-    fn give_up(&self, store: &Store<'_>, region: RegionId) -> Read {
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        if let Some(lane) = self.live.routes.lane(self.service_id, region) {
-            lane.waits.refused(&store.domain.name, name);
-        }
-        Read::Old(Old::UNASKED)
     }
 
     /// A region may hold a read until it has caught up, but no longer than the client would wait.
@@ -334,9 +388,17 @@ impl Outbound<'_> {
     ) -> Result<Read, Missed> {
         let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
         held.unwrap_or_else(|_| {
-            self.body = self.kept.as_ref().and_then(Body::copy);
-            self.trying = None;
+            self.give_up_read();
             Ok(Read::Old(Old::UNASKED))
         })
+    }
+
+    /// Takes back what was being sent, if anything was: nobody waits for its answer any more.
+    fn give_up_read(&mut self) {
+        self.has_waited = true;
+        if self.body.is_none() {
+            self.body = self.kept.as_ref().and_then(Body::copy);
+        }
+        self.trying = None;
     }
 }

@@ -222,6 +222,7 @@ impl<'a> Exchange<'a> {
             kept: None,
             last_resort: None,
             answered: None,
+            has_waited: false,
             trying: None,
             began: None,
             sent_to: None,

@@ -94,6 +94,7 @@ impl Outbound<'_> {
             kept: None,
             last_resort: None,
             answered: None,
+            has_waited: self.has_waited,
             sent_to: None,
             trying: None,
             began: None,

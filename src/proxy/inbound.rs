@@ -1,5 +1,6 @@
 //! What a request says, read once: client, keys, and whether it reads or writes.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 
 use http::request::Parts;
@@ -8,6 +9,7 @@ use percent_encoding::percent_decode_str;
 
 use super::problem::Problem;
 use crate::config::plan::{Access, Limits, RequestKey, ResidencyBy, Service, Writes};
+use crate::normal_path::normal;
 use crate::prefix::Prefix;
 
 /// The most fields of a head (the contract).
@@ -81,12 +83,17 @@ fn hop_address(hop: &str) -> Option<IpAddr> {
     address.map(|address: IpAddr| address.to_canonical())
 }
 
-/// Whether a request reads or writes: as the first matching intent says, else by its method.
+/// Whether a request reads or writes: as the first matching intent says, else by its method. Paths that mean the same
+/// do the same: the origin's own parser decodes them.
 pub(crate) fn access(service: &Service, method: &Method, path: &str) -> Access {
     let intents = service
         .consistency
         .as_ref()
         .map_or(&[][..], |consistency| &consistency.intents);
+    let path = match intents {
+        [] => Cow::Borrowed(path),
+        _ => normal(path),
+    };
     let intended = intents.iter().find(|intent| {
         intent.method.as_ref().is_none_or(|m| m == method)
             && path.strip_prefix(&*intent.path).is_some_and(|rest| {

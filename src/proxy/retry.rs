@@ -213,6 +213,7 @@ impl Outbound<'_> {
         let shows_all =
             self.visit.token().is_empty() || self.judge(&store, answered) == Judged::Shows;
         match store.consistency.when_unsatisfiable {
+            _ if shows_all && self.has_waited => Ok(Some(Mark::Waited)),
             _ if shows_all => {
                 let best = self.decision.ranked.first().map(|choice| choice.region);
                 Ok(Some(ask_any_mark(best, answered.region)))

@@ -22,6 +22,8 @@ pub(super) enum Broken {
     TakesTokensBack,
     /// Who is woken sleeps on.
     SleepsOn,
+    /// Who waits goes to nobody else.
+    StaysBehind,
     /// Waits have no end.
     NeverTimesOut,
     /// Who leaves keeps a place among those who wait.
@@ -74,6 +76,11 @@ fn an_edge_that_takes_tokens_back_too_soon_is_found() {
 #[test]
 fn an_edge_that_does_not_wake_who_waits_is_found() {
     Broken::SleepsOn.check();
+}
+
+#[test]
+fn an_edge_that_waits_for_one_region_while_another_has_it_is_found() {
+    Broken::StaysBehind.check();
 }
 
 #[test]

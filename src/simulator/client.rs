@@ -38,8 +38,12 @@ pub(super) struct Client {
     told_lost: BTreeSet<Write>,
     /// Tabs that wait for an answer.
     pub(super) busy: BTreeSet<usize>,
-    /// Until an answer gives it a token, its tabs take turns: two first writes would begin two sessions.
-    pub(super) last_answer_ms: u64,
+    /// Whether its answers come in any order, for each tab has a connection of its own.
+    overtakes: bool,
+    /// When answers were given to it, and when they come.
+    given: Vec<(u64, u64)>,
+    /// Until when answers may come that were given by an edge whose memory is gone.
+    is_void_until_ms: u64,
 }
 
 impl Client {
@@ -51,10 +55,35 @@ impl Client {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged) {
+    /// From now on its answers overtake each other.
+    pub(super) fn overtakes(&mut self) {
+        self.overtakes = true;
+    }
+
+    /// When an answer comes that is given now and takes so long. None overtakes one that was given before its request was made:
+    /// what was taken back then cannot be told from what is taken back later.
+    pub(super) fn arrival_ms(&mut self, began_ms: u64, now_ms: u64, way_ms: u64) -> u64 {
+        let is_behind = |(given_ms, _): &&(u64, u64)| !self.overtakes || *given_ms <= began_ms;
+        let before = self.given.iter().filter(is_behind);
+        let last_ms = before.map(|(_, comes_ms)| *comes_ms).max().unwrap_or(0);
+        let comes_ms = last_ms.max(now_ms + way_ms);
+        self.given.push((now_ms, comes_ms));
+        comes_ms
+    }
+
+    /// Its edge has forgotten what it issued. Whose answers overtake each other is promised nothing of what was issued before.
+    pub(super) fn is_forgotten(&mut self) {
+        if self.overtakes {
+            self.acknowledged.clear();
+            let comes_ms = self.given.iter().map(|(_, comes_ms)| *comes_ms);
+            self.is_void_until_ms = comes_ms.max().unwrap_or(0);
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, acknowledged: Acknowledged, now_ms: u64) {
         let is_replaced =
             acknowledged.given == Given::Pin && self.newest_pinned != Some(acknowledged.write);
-        if !is_replaced {
+        if !is_replaced && now_ms > self.is_void_until_ms {
             self.acknowledged.push(acknowledged);
         }
     }

@@ -18,17 +18,22 @@ pub(super) struct Floor {
     floor: BTreeMap<RegionName, Position>,
     /// Who lacks some of it, and since when.
     below_since_ms: BTreeMap<At, u64>,
+    /// Where epochs began, as anybody said.
+    began: BTreeMap<(RegionName, u64), Position>,
 }
 
 impl Floor {
     /// Takes in what every origin says now.
     pub(super) fn hear(&mut self, said: &BTreeMap<At, Vector>, now_ms: u64) {
+        let entries = said.values().flat_map(Vector::entries);
+        let told = entries.filter_map(|(writer, entry)| {
+            Some(((writer.clone(), entry.position.epoch), entry.began?))
+        });
+        self.began.extend(told);
         self.note_what_all_have(said, now_ms);
-        let is_left = |writer: &RegionName, floor: &Position| {
-            said.values()
-                .any(|said| said.get(writer).is_some_and(|at| at.epoch > floor.epoch))
-        };
-        self.floor.retain(|writer, floor| !is_left(writer, floor));
+        let mut floor = std::mem::take(&mut self.floor);
+        floor.retain(|writer, floor| said.values().any(|said| self.has(said, writer, *floor)));
+        self.floor = floor;
         for (at, said) in said {
             if self.is_below(said) {
                 self.below_since_ms.entry(*at).or_insert(now_ms);
@@ -62,12 +67,25 @@ impl Floor {
     }
 
     fn is_below(&self, said: &Vector) -> bool {
-        self.floor.iter().any(|(writer, floor)| {
-            let at = said.get(writer);
-            at.is_none_or(|at| {
-                at.epoch < floor.epoch || at.epoch == floor.epoch && at.seq < floor.seq
-            })
-        })
+        let mut floor = self.floor.iter();
+        floor.any(|(writer, floor)| !self.has(said, writer, *floor))
+    }
+
+    /// Whether whoever says this may have a position, by where epochs began. Where nobody says that of its epoch, it has
+    /// nothing of those before; of one between, this edge may have known before it began anew.
+    fn has(&self, said: &Vector, writer: &RegionName, wanted: Position) -> bool {
+        let Some(entry) = said.entry(writer) else {
+            return false;
+        };
+        let mut at = entry.position;
+        while at.epoch > wanted.epoch {
+            let began = self.began.get(&(writer.clone(), at.epoch));
+            match began {
+                Some(began) => at = *began,
+                None => return at != entry.position,
+            }
+        }
+        at.epoch == wanted.epoch && at.seq >= wanted.seq
     }
 
     /// Whether it must have been noticed that an origin lacks what all once had.

@@ -88,6 +88,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.repeated,
         all.waived,
         all.held,
+        all.found,
     ];
     assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
 }

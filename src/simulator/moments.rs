@@ -11,6 +11,8 @@ pub(super) struct Moments {
     pushed_ms: Option<u64>,
     /// The newest that said less than what was known.
     lowered_ms: u64,
+    /// How often it was believed something new.
+    changes: u64,
 }
 
 impl Moments {
@@ -22,11 +24,17 @@ impl Moments {
     /// It believes what an origin said then.
     pub(super) fn believe(&mut self, said_at_ms: u64, is_push: bool, is_less: bool) {
         self.hear(said_at_ms);
+        self.changes += 1;
         self.newest_ms = said_at_ms.max(self.newest_ms);
         self.pushed_ms = is_push.then_some(said_at_ms);
         if is_less {
             self.lowered_ms = said_at_ms.max(self.lowered_ms);
         }
+    }
+
+    /// How often it was believed: what is known of an origin stands for as long as this does.
+    pub(super) fn changes(self) -> u64 {
+        self.changes
     }
 
     /// Whether it ever heard of it.

@@ -87,6 +87,8 @@ struct Request {
     asked_at_ms: u64,
     /// Whether the origin was known to have all when it was asked.
     had_all: bool,
+    /// How often its word had changed by then, if by its own word it had all.
+    said_all: Option<u64>,
     /// Regions that were unfit to be read from, ranked or not.
     left_out: Vec<usize>,
     /// Counts what it sent.
@@ -169,6 +171,7 @@ pub(super) struct Seen {
     pub(super) waived: u64,
     pub(super) held: u64,
     pub(super) unfit: u64,
+    pub(super) found: u64,
 }
 
 impl Seen {
@@ -191,6 +194,7 @@ impl Seen {
             (&mut self.waived, other.waived),
             (&mut self.held, other.held),
             (&mut self.unfit, other.unfit),
+            (&mut self.found, other.found),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -216,10 +220,15 @@ impl Run {
             region.holds_ms = run.rare.pick(&[0, 0, 60, 400]);
             region.dawdles_ms = run.rare.pick(&[0, 0, 0, 900]);
         }
+        for client in &mut run.clients {
+            if run.rare.chance(50) {
+                client.overtakes();
+            }
+        }
         run
     }
 
-    /// One in which tokens have room, and no region holds reads or dawdles.
+    /// One in which tokens have room, no region holds reads or dawdles, and answers come in the order in which edges gave them.
     pub(super) fn plain(seed: u64, is_traced: bool) -> Self {
         let mut random = Random::new(seed);
         let terms = Terms {
@@ -387,6 +396,7 @@ impl Run {
             Event::Asks { request, attempt } => self.ask_again(request, attempt),
             Event::Inquires { request, attempt } => self.inquire(request, attempt),
             Event::TimesOut { request } => self.times_out(request),
+            Event::LooksElsewhere { request } => self.looks_elsewhere(request),
             Event::Leaves { request } => self.leaves(request),
             Event::Received {
                 client,

@@ -58,7 +58,7 @@ pub enum WhenUnsatisfiable {
 /// Whether requests read or write, whatever their method says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Intent {
-    /// The start of the path, on a segment's boundary.
+    /// The start of the path, on a segment's boundary, in its normal form (`normal_path`).
     pub path: Arc<str>,
     /// None: every method.
     pub method: Option<http::Method>,

@@ -76,6 +76,9 @@ impl Run {
         let required = &request.visit.token().vector;
         let (name, origin) = (NAMES[region], edge.origin(region, at.1));
         request.had_all = edge.applied().origin_has(name, &origin, required);
+        let said = edge.applied().origin(name, &origin);
+        let said_all = edge.applied().shows(&said, required);
+        request.said_all = said_all.then(|| edge.moments(at).changes());
         request.attempt += 1;
         if let Some(waiting) = &mut request.waiting {
             waiting.reads();

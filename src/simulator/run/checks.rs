@@ -2,8 +2,8 @@
 
 use super::carrying::LOOKED_AFTER_EVERY_MS;
 use super::{Answer, LONGEST_WAY_MS, Request, Run};
-use crate::ids::Id;
-use crate::positions::{Mark, Position, RegionName, Standing, Token, Vector, Visit};
+use crate::ids::{Id, RegionId};
+use crate::positions::{Judged, Mark, Position, RegionName, Standing, Token, Vector, Visit};
 use crate::simulator::client::{Acknowledged, Given};
 use crate::simulator::edge::{At, NAMES};
 use crate::simulator::store::{Region, Write};
@@ -124,6 +124,11 @@ impl Run {
         let is_fit = |region: &usize| {
             !known.is_drained(*region) && known.applied().is_fit(NAMES[*region], now_ms)
         };
+        // Those that only a token leads to are left out for all others.
+        let below: Vec<usize> = below
+            .into_iter()
+            .filter(|region| !decision.was_left_out(RegionId::at(*region)))
+            .collect();
         self.seen.unfit += u64::from(!below.is_empty());
         assert!(
             below.is_empty() || !others.iter().any(is_fit),
@@ -143,7 +148,7 @@ impl Run {
         }
     }
 
-    /// No read waits longer than it may, and none for what its region is known to have.
+    /// No read waits longer than it may, and none for what its region is known to have, or without patience another one.
     pub(super) fn check_waits(&self) {
         for (id, request) in &self.requests {
             let Some(waiting) = &request.waiting else {
@@ -151,20 +156,34 @@ impl Run {
             };
             let is_over = self.now_ms > request.deadline_ms;
             assert!(!is_over, "#{id} waits for too long\n{self:?}");
-            if !waiting.sleeps() {
-                continue;
-            }
             let edge = &self.edges[request.edge];
             let (vector, now_ms) = (&request.visit.token().vector, edge.steady(self.now_ms));
-            let standing = edge
-                .applied()
-                .standing(NAMES[waiting.region], vector, now_ms);
-            assert_ne!(
-                standing,
-                Standing::Dominates,
-                "#{id} is not woken\n{self:?}"
-            );
+            let has_all = |region: usize| {
+                let standing = edge.applied().standing(NAMES[region], vector, now_ms);
+                standing == Standing::Dominates
+            };
+            let is_woken = !waiting.sleeps() || !has_all(waiting.region);
+            assert!(is_woken, "#{id} is not woken\n{self:?}");
+            if waiting.looks_elsewhere() {
+                let mut others = waiting.elsewhere.iter().map(|region| region.index());
+                let has_other = others.any(has_all);
+                assert!(!has_other, "#{id} does not go elsewhere\n{self:?}");
+            }
         }
+    }
+
+    /// An answer that says nothing, of an origin that said before it was asked that it had all, and nothing else since, shows all.
+    /// What pushes say may be in doubt.
+    pub(super) fn check_silent(&self, request: &Request, at: At, answer: &Answer, judged: Judged) {
+        let is_silent = answer.said.applied.is_none() && !answer.is_conflict;
+        let changes = self.edges[request.edge].moments(at).changes();
+        let is_sure = !self.store.regions[at.0].speech.pushes && request.said_all == Some(changes);
+        assert!(
+            !is_silent || !is_sure || judged == Judged::Shows,
+            "an answer of {}.{} is {judged:?}, although it had all\n{self:?}",
+            NAMES[at.0],
+            at.1
+        );
     }
 
     /// With a mark that says so, a read has all that its client has a right to; and `lost` is said only of

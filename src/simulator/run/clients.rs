@@ -97,6 +97,7 @@ impl Run {
             began_ms: now_ms,
             asked_at_ms: now_ms,
             had_all: false,
+            said_all: None,
             left_out,
             attempt: 0,
             deadline_ms: now_ms + self.terms.wait_ms,
@@ -108,7 +109,7 @@ impl Run {
         let known = &mut self.clients[client];
         known.busy.remove(&tab);
         if let Some(acknowledged) = received.acknowledged {
-            known.acknowledge(acknowledged);
+            known.acknowledge(acknowledged, self.now_ms);
         }
         if let Some(jar) = received.jar {
             if let Some(left) = jar.as_ref().and_then(|sealed| sealed.left.as_deref()) {
@@ -132,12 +133,12 @@ impl Run {
         self.clients[request.client].busy.remove(&request.tab);
     }
 
-    /// Answers reach a client in the order in which the edges gave them.
+    /// An answer is on its way to a client.
     pub(super) fn answer(&mut self, request: &Request, received: Received) {
         let way = self.way();
         let known = &mut self.clients[request.client];
-        known.last_answer_ms = known.last_answer_ms.max(self.now_ms + way);
-        let after = known.last_answer_ms - self.now_ms;
+        let comes_ms = known.arrival_ms(request.began_ms, self.now_ms, way);
+        let after = comes_ms - self.now_ms;
         let (client, tab) = (request.client, request.tab);
         self.after(
             after,

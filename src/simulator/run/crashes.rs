@@ -1,6 +1,7 @@
 //! Edges end without a word, begin again, and write their state files.
 
 use super::{Event, Received, Run};
+use crate::simulator::client::Client;
 
 impl Run {
     /// An edge's process ends: who waits for it is cut off. The next one has the state file, or nothing.
@@ -12,6 +13,9 @@ impl Run {
             self.answer(&request, Received::default());
         }
         self.polls.retain(|poll| poll.edge != edge);
+        let of_edge = |client: &&mut Client| client.edge == Some(edge);
+        let of_edge = self.clients.iter_mut().filter(of_edge);
+        of_edge.for_each(Client::is_forgotten);
         let keeps_file = self.random.chance(60);
         self.tell(|| format!("edge {edge} crashes, and keeps its file: {keeps_file}"));
         self.edges[edge].restart(keeps_file, self.now_ms);

@@ -92,7 +92,8 @@ impl Run {
                 self.pass_on(id, request, at, answer, Some(mark));
             }
             (Stage::Fresh, Judged::Shows) => {
-                self.pass_on(id, request, at, answer, Some(leg.mark()));
+                let mark = request.course.mark(leg);
+                self.pass_on(id, request, at, answer, Some(mark));
             }
             (Stage::Fresh, Judged::NotYet | Judged::Behind) => {
                 let old = Old {
@@ -129,7 +130,9 @@ impl Run {
             was_left_out: request.left_out.contains(&at.0),
         };
         let visit = &mut request.visit;
-        visit.weigh(edge.applied(), asked, &answer.said, answer.is_conflict)
+        let judged = visit.weigh(edge.applied(), asked, &answer.said, answer.is_conflict);
+        self.check_silent(request, at, answer, judged);
+        judged
     }
 
     /// The answer that there is to a request that cannot be sent again.

@@ -56,6 +56,10 @@ pub(super) enum Event {
     TimesOut {
         request: u64,
     },
+    /// A read that waits has lost its patience.
+    LooksElsewhere {
+        request: u64,
+    },
     /// A client goes away.
     Leaves {
         request: u64,

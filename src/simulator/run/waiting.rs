@@ -9,8 +9,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use super::{Event, Request, Run};
-use crate::ids::Id;
-use crate::positions::{ASK_EVERY, Asking, Leg, Old, Probed, Wait, pause_when_woken};
+use crate::ids::{Id, RegionId};
+use crate::positions::{ASK_EVERY, Asking, Course, Leg, Old, Probed, Wait, pause_when_woken};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::NAMES;
 
@@ -43,12 +43,22 @@ pub(super) struct Waiting {
     turn: Option<Pending<Box<dyn Send>>>,
     /// The turn.
     asks: Option<Box<dyn Send>>,
+    leg: Leg,
+    /// Where it goes instead: other regions, as soon as one is known to have what it needs and patience is over.
+    pub(super) elsewhere: Vec<RegionId>,
+    patient_until_ms: u64,
+    found: Option<Pending<RegionId>>,
 }
 
 impl Waiting {
     /// Whether it waits to be woken.
     pub(super) fn sleeps(&self) -> bool {
         self.freed.is_some()
+    }
+
+    /// Whether it would go elsewhere by now.
+    pub(super) fn looks_elsewhere(&self) -> bool {
+        self.found.is_some()
     }
 }
 
@@ -65,8 +75,18 @@ impl Run {
         let region = leg.region.index();
         let applied = self.edges[request.edge].applied();
         let wait = applied.wait(&NAMES[region].into(), &request.visit.token().vector);
+        let elsewhere = if request.is_whole {
+            request.course.elsewhere(leg)
+        } else {
+            Vec::new()
+        };
+        let patience_ms = Course::patience(leg).map_or(0, ms);
         request.waiting = wait.map(|wait| Waiting {
             region,
+            leg,
+            elsewhere,
+            patient_until_ms: self.now_ms + patience_ms,
+            found: None,
             wait: Arc::new(wait),
             is_woken_in_vain: false,
             last: Old::UNASKED,
@@ -76,13 +96,61 @@ impl Run {
         });
         let left_ms = request.deadline_ms - self.now_ms;
         self.after(left_ms, Event::TimesOut { request: id });
+        if request.waiting.is_some() {
+            self.after(patience_ms, Event::LooksElsewhere { request: id });
+        }
         request.waiting.is_some()
+    }
+
+    /// A read that waits goes on to another region from now on, if that is known to have what it needs.
+    pub(super) fn looks_elsewhere(&mut self, id: u64) {
+        let now_ms = self.now_ms;
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let required = request.visit.token().vector.clone();
+        let applied = self.edges[request.edge].applied();
+        let Some(waiting) = request.waiting.as_mut() else {
+            return;
+        };
+        if now_ms < waiting.patient_until_ms || waiting.found.is_some() {
+            return;
+        }
+        let names = waiting
+            .elsewhere
+            .iter()
+            .map(|region| NAMES[region.index()].into());
+        let elsewhere = applied.look_elsewhere(names, &required);
+        waiting.found = Some(Box::pin(async move {
+            let found = elsewhere.found(&required).await;
+            let at = NAMES.iter().position(|name| *name == &**found);
+            RegionId::at(at.unwrap())
+        }));
+        self.stir(id);
+    }
+
+    /// Another region is known to have what a read needs that waits for this one.
+    fn goes_elsewhere(&mut self, id: u64, found: RegionId) {
+        let Some(request) = self.requests.get_mut(&id) else {
+            return;
+        };
+        let Some(waiting) = request.waiting.take() else {
+            return;
+        };
+        request.course.waits();
+        request.course.is_found(found, waiting.leg);
+        request.attempt += 1;
+        request.visit.sift(self.edges[request.edge].applied());
+        self.seen.found += 1;
+        self.tell(|| format!("#{id} goes on to {}", NAMES[found.index()]));
+        self.ask(id);
     }
 
     /// A read was answered too early, and waits.
     pub(super) fn wait(&mut self, id: u64, mut request: Request, old: Old) {
         let required = request.visit.token().vector.clone();
         if let Some(waiting) = &mut request.waiting {
+            request.course.waits();
             waiting.last = old;
             waiting.asks = None;
             let (freed, turn) = (waiting.wait.clone(), waiting.wait.clone());
@@ -122,8 +190,15 @@ impl Run {
         let Some(waiting) = &mut request.waiting else {
             return;
         };
-        let is_freed = |freed: &mut Pending<()>| freed.as_mut().poll(&mut context).is_ready();
         let sleeps_on = self.broken == Some(Broken::SleepsOn);
+        let found = waiting
+            .found
+            .as_mut()
+            .filter(|_| self.broken != Some(Broken::StaysBehind));
+        if let Some(Poll::Ready(found)) = found.map(|found| found.as_mut().poll(&mut context)) {
+            return self.goes_elsewhere(id, found);
+        }
+        let is_freed = |freed: &mut Pending<()>| freed.as_mut().poll(&mut context).is_ready();
         if waiting.freed.as_mut().is_some_and(is_freed) && !sleeps_on {
             waiting.reads();
             waiting.asks = None;
@@ -205,6 +280,7 @@ impl Run {
         if never_ends || request.waiting.take().is_none() {
             return;
         }
+        request.course.waits();
         request.attempt += 1;
         self.seen.timed_out += 1;
         self.tell(|| format!("#{id} has waited for long enough"));

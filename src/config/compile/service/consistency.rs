@@ -1,11 +1,13 @@
 //! `consistency` of a service, and the domains of services on one data store.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::compile::{Compiling, arc, duration};
 use crate::config::plan::{Access, Consistency, Domain, Intent, VersionForm, WhenUnsatisfiable};
 use crate::config::tree::{Entry, Node};
 use crate::ids::{DomainId, Table};
+use crate::normal_path::normal;
 
 pub(super) type Domains = Table<DomainId, Domain>;
 
@@ -100,7 +102,7 @@ fn domain(
 
 fn intent(node: &Node) -> Option<Intent> {
     Some(Intent {
-        path: node.read("path", arc)?,
+        path: node.read("path", |text| Some(Arc::from(&*normal(text))))?,
         method: node.read("method", |text| text.parse().ok()),
         is: match node.get("is")?.text()? {
             "read" => Access::Read,

@@ -1,0 +1,216 @@
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::ids::Id;
+
+const BEHIND: Standing = Standing::Behind { expected: None };
+
+fn leg(region: usize, rank: u8, standing: Standing, is_hopeless: bool) -> Leg {
+    Leg {
+        region: RegionId::at(region),
+        rank,
+        standing,
+        is_hopeless,
+    }
+}
+
+fn any_leg() -> impl Strategy<Value = Leg> {
+    let standing = prop_oneof![Just(Standing::Dominates), Just(BEHIND)];
+    (0..6_usize, 0..6_u8, standing, any::<bool>())
+        .prop_map(|(region, rank, standing, is_hopeless)| leg(region, rank, standing, is_hopeless))
+}
+
+fn any_when() -> impl Strategy<Value = WhenUnsatisfiable> {
+    prop_oneof![
+        Just(WhenUnsatisfiable::Stale),
+        Just(WhenUnsatisfiable::Fail)
+    ]
+}
+
+#[test]
+fn marks_say_who_answered_and_whether_the_client_waited() {
+    assert_eq!(leg(0, 0, Standing::Dominates, false).mark(), Mark::Fresh);
+    assert_eq!(leg(0, 1, Standing::Dominates, false).mark(), Mark::Routed);
+    assert_eq!(leg(0, 0, BEHIND, false).mark(), Mark::Waited);
+    assert_eq!(leg(0, 1, BEHIND, false).mark(), Mark::Waited);
+}
+
+#[test]
+fn an_answer_taken_for_want_of_a_better_one_is_stale_unless_it_shows_what_is_needed() {
+    let legs = vec![
+        leg(1, 1, BEHIND, false),
+        leg(0, 0, BEHIND, false),
+        leg(2, 2, BEHIND, true),
+    ];
+    let course = Course::new(legs, WhenUnsatisfiable::Stale);
+    let mark = |region, judged| course.last_mark(RegionId::at(region), judged);
+    assert_eq!(mark(0, Judged::Shows), Mark::Fresh);
+    assert_eq!(mark(1, Judged::Shows), Mark::Routed);
+    assert_eq!(
+        mark(2, Judged::Shows),
+        Mark::Stale,
+        "the pin leads elsewhere"
+    );
+    assert_eq!(mark(0, Judged::Behind), Mark::Stale);
+    assert_eq!(mark(0, Judged::NotYet), Mark::Stale);
+}
+
+#[test]
+fn for_want_of_better_the_region_that_lacks_least_is_asked_and_of_equal_ones_the_nearest() {
+    let legs = [3, 1, 0, 2].map(|place: u8| leg(place.into(), place, BEHIND, true));
+    let course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
+    let order = |lacks: [usize; 4]| {
+        let legs = course.for_want_of_better(|region| lacks[region.index()]);
+        legs.iter().map(|leg| leg.rank).collect::<Vec<_>>()
+    };
+    assert_eq!(order([1, 1, 1, 1]), [0, 1, 2, 3]);
+    assert_eq!(order([2, 1, 2, 0]), [3, 1, 0, 2]);
+    assert_eq!(course.best(), Some(RegionId::at(0)));
+}
+
+#[test]
+fn for_want_of_better_a_region_that_gave_no_answer_is_asked_last() {
+    let legs = [0, 1, 2].map(|place: u8| leg(place.into(), place, BEHIND, false));
+    let mut course = Course::new(legs.to_vec(), WhenUnsatisfiable::Stale);
+    course.is_missed(RegionId::at(0));
+    let order = course.for_want_of_better(|region| region.index());
+    let order: Vec<u8> = order.iter().map(|leg| leg.rank).collect();
+    assert_eq!(order, [1, 2, 0]);
+}
+
+#[test]
+fn a_region_that_turns_out_to_be_behind_is_waited_for_after_all_that_are_expected_and_before_the_others()
+ {
+    let expected = Standing::Behind {
+        expected: Some(Duration::from_millis(20)),
+    };
+    let [first, second] =
+        [0, 2].map(|place: u8| leg(place.into(), place, Standing::Dominates, false));
+    let (soon, sometime) = (leg(1, 1, expected, false), leg(3, 3, BEHIND, false));
+    let mut course = Course::new(
+        vec![first, soon, second, sometime],
+        WhenUnsatisfiable::Stale,
+    );
+    let waited_for = |leg: Leg| Leg {
+        standing: BEHIND,
+        ..leg
+    };
+    assert_eq!(course.next(false, true), Next::Ask(first));
+    course.is_behind_after_all(first);
+    assert_eq!(course.next(false, true), Next::Wait(soon));
+    assert_eq!(course.next(false, true), Next::Ask(second));
+    course.is_behind_after_all(second);
+    assert_eq!(course.next(false, true), Next::Wait(waited_for(first)));
+    course.is_behind_after_all(waited_for(first));
+    assert_eq!(waited_for(first).mark(), Mark::Waited);
+    assert_eq!(course.next(false, true), Next::Wait(waited_for(second)));
+    assert_eq!(course.next(false, true), Next::Wait(sometime));
+    assert_eq!(course.next(false, true), Next::Any);
+}
+
+fn soon(ms: u64) -> Standing {
+    Standing::Behind {
+        expected: Some(Duration::from_millis(ms)),
+    }
+}
+
+#[test]
+fn a_region_is_given_twice_the_time_that_was_expected_of_it_and_at_least_40_ms() {
+    let patience = |standing| Course::patience(leg(0, 0, standing, false));
+    assert_eq!(patience(soon(1)), Some(Duration::from_millis(40)));
+    assert_eq!(patience(soon(150)), Some(Duration::from_millis(300)));
+    assert_eq!(patience(BEHIND), None);
+}
+
+#[test]
+fn a_read_that_waits_goes_on_to_whom_it_may_and_only_once_to_each() {
+    let near = leg(0, 0, BEHIND, false);
+    let (gone, known) = (
+        leg(1, 1, soon(1), false),
+        leg(2, 2, Standing::Dominates, false),
+    );
+    let pinned_elsewhere = leg(3, 3, BEHIND, true);
+    let legs = vec![gone, known, near, pinned_elsewhere];
+    let mut course = Course::new(legs, WhenUnsatisfiable::Stale);
+    assert_eq!(course.next(false, true), Next::Wait(gone));
+    assert_eq!(course.mark(known), Mark::Routed, "it was answered at once");
+    course.waits();
+    assert_eq!(course.elsewhere(gone), [2, 0].map(RegionId::at));
+    assert_eq!(
+        course.elsewhere(near),
+        [RegionId::at(1)],
+        "known was weighed"
+    );
+    course.is_found(near.region, gone);
+    let found = Leg {
+        standing: Standing::Dominates,
+        ..near
+    };
+    assert_eq!(course.next(false, true), Next::Ask(found));
+    assert_eq!(course.mark(found), Mark::Waited);
+    course.is_missed(near.region);
+    assert_eq!(course.next(false, true), Next::Ask(known));
+    course.is_behind_after_all(known);
+    let again = Leg {
+        standing: BEHIND,
+        ..gone
+    };
+    assert_eq!(course.next(false, true), Next::Wait(again));
+    assert_eq!(course.elsewhere(again), [known.region]);
+    course.is_found(known.region, again);
+    assert_eq!(course.next(false, true), Next::Ask(known));
+    course.is_behind_after_all(known);
+    assert_eq!(course.next(false, true), Next::Wait(again));
+    assert_eq!(course.elsewhere(again), []);
+}
+
+#[test]
+fn what_is_shown_when_all_waiting_is_over_is_marked_waited() {
+    let mut course = Course::new(vec![leg(0, 0, BEHIND, false)], WhenUnsatisfiable::Stale);
+    course.waits();
+    let mark = |judged| course.last_mark(RegionId::at(0), judged);
+    assert_eq!(mark(Judged::Shows), Mark::Waited);
+    assert_eq!(mark(Judged::Behind), Mark::Stale);
+}
+
+proptest! {
+    #[test]
+    fn each_region_is_asked_once_and_waited_for_once_at_most_and_the_course_ends(
+        legs in prop::collection::vec(any_leg(), 0..6), when in any_when(),
+        turns in prop::collection::vec(any::<(bool, bool)>(), 14)
+    ) {
+        let mut course = Course::new(legs.clone(), when);
+        let (mut asked, mut behind_after_all) = (Vec::new(), Vec::new());
+        let last = turns.into_iter().find_map(|(is_over, is_behind)| match course.next(is_over, true) {
+            Next::Ask(leg) => {
+                asked.push((leg, false));
+                if is_behind {
+                    course.is_behind_after_all(leg);
+                    behind_after_all.push(Leg { standing: BEHIND, ..leg });
+                }
+                None
+            }
+            Next::Wait(leg) => {
+                match behind_after_all.iter().position(|one| *one == leg) {
+                    Some(at) => { behind_after_all.remove(at); }
+                    None => asked.push((leg, is_over)),
+                }
+                None
+            }
+            last @ (Next::Any | Next::Kept | Next::Nothing) => Some(last),
+        });
+        let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Any };
+        prop_assert_eq!(last, Some(expected));
+        prop_assert!(asked.iter().all(|(leg, waits_too_long)| !leg.is_hopeless && !waits_too_long));
+        let mut left = legs.iter();
+        prop_assert!(asked.iter().all(|(leg, _)| left.any(|one| one == leg)), "in the order given");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_again_is_sent_to_nobody(legs in prop::collection::vec(any_leg(), 0..6), when in any_when()) {
+        let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Kept };
+        prop_assert_eq!(Course::new(legs, when).next(false, false), expected);
+    }
+}
