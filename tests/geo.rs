@@ -99,7 +99,7 @@ fn a_file_that_is_missing_truncated_or_of_another_kind_is_named() {
         check_refused(&file, name);
     }
     check_refused(&data("asn.mmdb"), "GeoLite2-ASN");
-    check_refused(folder.path(), "Is a directory");
+    check_refused(folder.path(), "not a file");
 }
 
 #[test]

@@ -256,30 +256,37 @@ fn completions_are_printed_for_the_common_shells() {
     }
 }
 
+/// Holds up whoever opens a file, and says so: the kernel tells the holder of a lease, and waits for it (fcntl(2)).
+const HOLD: &str = "
+import fcntl, os, signal, sys, time
+signal.signal(signal.SIGIO, lambda *_: print('asked for', flush=True))
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print('held', flush=True)
+time.sleep(600)
+";
+
 #[test]
 fn a_sighup_before_it_is_ready_does_not_end_it() {
     let folder = tempfile::tempdir().unwrap();
     let (cert, key) = certificate(folder.path(), "real", "www.example.com");
-    let pipe = folder.path().join("slow.pem");
-    support::run(std::process::Command::new("mkfifo").arg(&pipe));
     let yaml = minimal(
         "{ https: ['127.0.0.1:0'] }",
         &format!(
             "tls: {{ certificates: [{{ cert: '{}', key: '{}' }}] }}",
-            pipe.display(),
+            cert.display(),
             key.display()
         ),
     );
     let file = folder.path().join("edge.yaml");
     std::fs::write(&file, yaml).unwrap();
+    let mut python = std::process::Command::new("python3");
+    let mut holder = Process::start(python.args(["-c", HOLD]).arg(&cert));
+    holder.wait_for("held");
     let mut edge = Process::start(meridian().args(["serve", "--config"]).arg(&file));
-    // Opening a pipe waits for whoever reads it: the edge, which is at its certificates then. Next time it finds a file.
-    let mut slow = std::fs::OpenOptions::new().write(true).open(&pipe).unwrap();
-    let text = std::fs::read(&cert).unwrap();
-    std::fs::rename(&cert, &pipe).unwrap();
+    // It is at its certificates then, and waits.
+    holder.wait_for("asked for");
     edge.signal("HUP");
-    // It fails if the edge has only looked whether it may read: then it finds the file already.
-    let _ = std::io::Write::write_all(&mut slow, &text);
-    drop(slow);
+    drop(holder);
     edge.wait_for(" ready");
 }
