@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use super::attempts::network;
 use crate::prefix::Prefix;
@@ -18,6 +19,9 @@ pub(super) const MOST_CONNECTIONS: usize = 5_120;
 /// tunnel, and none of them takes all places.
 pub(super) const MOST_OF_ONE: usize = 256;
 
+/// Who comes without end finds no room without end.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+
 /// After a failed accept, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
 
@@ -28,7 +32,8 @@ pub(super) struct Door {
     /// Of those who have been here; who has left is forgotten as others come.
     of_each: HashMap<Prefix, Arc<Semaphore>>,
     most_of_one: usize,
-    is_full: bool,
+    /// When it was last told that somebody found no room.
+    told: Option<Instant>,
 }
 
 /// A client's place, free again once dropped.
@@ -45,7 +50,7 @@ impl Door {
             places: Arc::new(Semaphore::new(most)),
             of_each: HashMap::new(),
             most_of_one,
-            is_full: false,
+            told: None,
         }
     }
 
@@ -58,10 +63,11 @@ impl Door {
                 continue;
             };
             if let Some(place) = self.place(peer) {
-                self.is_full = false;
                 return (stream, peer, place);
             }
-            if !std::mem::replace(&mut self.is_full, true) {
+            let was_told = self.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
+            if !was_told {
+                self.told = Some(Instant::now());
                 tracing::warn!(%peer, "the admin has no room for more connections, or for more of this address: closed at once");
             }
         }

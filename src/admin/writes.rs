@@ -203,6 +203,7 @@ static LOOKING_AHEAD: Semaphore = Semaphore::const_new(1);
 
 /// What a drain would do, from the facts now in force.
 async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
+    let turn = LOOKING_AHEAD.acquire().await.map_err(shutting_down)?;
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;
     let not_found = |refused: DrainRefused| error(StatusCode::NOT_FOUND, refused.to_string());
@@ -225,9 +226,11 @@ async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused>
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
     let served = state.served_of_late();
-    let _turn = LOOKING_AHEAD.acquire().await.map_err(shutting_down)?;
-    // Beside the runtime, which probes and answers meanwhile.
-    let foreseeing = move || foresee(&snapshot, region, &services, &served);
+    // Beside the runtime, which probes and answers meanwhile; whoever asked may have gone, and the turn is taken until it ends.
+    let foreseeing = move || {
+        let _turn = turn;
+        foresee(&snapshot, region, &services, &served)
+    };
     let foreseen = tokio::task::spawn_blocking(foreseeing).await;
     Ok(Json(foreseen.map_err(shutting_down)?).into_response())
 }

@@ -60,7 +60,14 @@ impl Reloading {
                 () = stop.cancelled() => return self,
                 Some(reply) = requests.recv() => Some(reply),
                 Some(()) = hangups.recv() => None,
-                () = changed(&mut watch) => None,
+                () = changed(&mut watch) => {
+                    if self.is_stuck() {
+                        // Nothing new: it is looked at again until that has ended.
+                        watch.iter_mut().for_each(Watch::forget);
+                        continue;
+                    }
+                    None
+                }
                 successor = knocked(&self.door) => {
                     let handed = stop.run_until_cancelled(self.hand_over(successor)).await;
                     match handed {
@@ -196,18 +203,31 @@ impl Reloading {
         {
             return Err(problem(UNANSWERED));
         }
-        let (loaded, materials) = self.load().await?;
+        let loaded = self.load().await;
         let Some(watch) = watch else {
-            return Ok((loaded, materials, None));
+            return loaded.map(|(loaded, materials)| (loaded, materials, None));
         };
-        let look = watch.look(Arc::new(loaded.watched())).await;
-        let look = look.ok_or_else(|| problem(UNANSWERED))?;
-        Ok((loaded, materials, Some(look)))
+        if self.is_stuck() {
+            watch.forget();
+        }
+        let (loaded, materials) = loaded?;
+        match watch.look(Arc::new(loaded.watched())).await {
+            Some(look) => Ok((loaded, materials, Some(look))),
+            None => {
+                watch.forget();
+                Err(problem(UNANSWERED))
+            }
+        }
+    }
+
+    /// Whether an earlier load waits for a file system still.
+    fn is_stuck(&self) -> bool {
+        let loading = self.loading.as_ref();
+        loading.is_some_and(|loading| !loading.is_finished())
     }
 
     async fn load(&mut self) -> Loading {
-        let is_stuck = |loading: &JoinHandle<Loading>| !loading.is_finished();
-        if self.loading.as_ref().is_some_and(is_stuck) {
+        if self.is_stuck() {
             return Err(problem(UNANSWERED));
         }
         let (source, before) = (self.source.clone(), self.materials.clone());

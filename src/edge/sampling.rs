@@ -91,7 +91,17 @@ impl Sampling {
             for report in reported.reports().chain(connected) {
                 take(&mut samples, &ground, &report, key);
             }
-            let figures = settle(&mut samples, &ground);
+            // Beside the runtime, which probes and answers meanwhile.
+            let settling = ground.clone();
+            let settling = tokio::task::spawn_blocking(move || {
+                let figures = settle(&mut samples, &settling);
+                (samples, figures)
+            });
+            // It has panicked, and there are no samples to go on with.
+            let Ok((settled, figures)) = settling.await else {
+                return;
+            };
+            samples = settled;
             let is_new = compiled_for
                 .as_ref()
                 .is_none_or(|last| !Arc::ptr_eq(last, &ground));

@@ -49,9 +49,13 @@ impl Renewal {
             };
             renewed(&dns, clock::unix_secs(), &rest)
         };
-        if let Ok(Some(lasting)) = tokio::task::spawn_blocking(signing).await {
-            self.renewed.store(Some(lasting));
-            self.control.republish().await;
+        match tokio::task::spawn_blocking(signing).await {
+            Ok(Some(lasting)) => {
+                self.renewed.store(Some(lasting));
+                self.control.republish().await;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "DNS answers were not signed anew"),
         }
     }
 }
@@ -72,7 +76,8 @@ fn renewed(
         return None;
     }
     let next = Live::on(current.snapshot.clone(), lasting.clone(), Some(&current));
-    presign(&next, Some(&current), || true);
+    let is_in_force = || lasting.is_of(&dns.load().snapshot.plan);
+    presign(&next, Some(&current), is_in_force)?;
     Some(lasting)
 }
 

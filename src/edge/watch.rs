@@ -47,7 +47,8 @@ pub(super) struct Watch {
     folders: Option<Folders>,
     stirred: mpsc::Receiver<()>,
     watched: Arc<Vec<PathBuf>>,
-    seen: u64,
+    /// What they held when they were last loaded; none: that was not done.
+    seen: Option<u64>,
     /// One that somebody gave up on, and that may hang still: there is never more than one.
     looking: Option<JoinHandle<Look>>,
     control: Control,
@@ -145,7 +146,7 @@ impl Watch {
             folders: folders.ok(),
             stirred,
             watched: Arc::default(),
-            seen: look.seen,
+            seen: Some(look.seen),
             looking: None,
             control,
         };
@@ -159,15 +160,20 @@ impl Watch {
             folders.follow(&look.folders);
         }
         if look.paths != self.watched {
-            (self.watched, self.seen) = (look.paths, look.seen);
+            (self.watched, self.seen) = (look.paths, Some(look.seen));
         }
+    }
+
+    /// What the files hold has not been loaded: whatever it is, it is a change.
+    pub(super) fn forget(&mut self) {
+        self.seen = None;
     }
 
     /// What the files hold from now on is what is about to be loaded: a later change is one. Whether they can be read.
     pub(super) async fn about_to_load(&mut self) -> bool {
         let look = self.look(self.watched.clone()).await;
-        let seen = look.map(|look| self.seen = look.seen);
-        seen.is_some()
+        self.seen = look.map(|look| look.seen);
+        self.seen.is_some()
     }
 
     /// What the file system says of these; nothing, if it does not answer, which is told.
@@ -222,8 +228,8 @@ impl Watch {
                 let _ = tokio::time::timeout(MOST_SETTLE, settling).await;
             }
             let look = self.look(self.watched.clone()).await;
-            if let Some(look) = look.filter(|look| look.seen != self.seen) {
-                self.seen = look.seen;
+            if let Some(look) = look.filter(|look| Some(look.seen) != self.seen) {
+                self.seen = Some(look.seen);
                 return;
             }
             if self.folders.is_none() {

@@ -73,8 +73,8 @@ pub(super) struct State {
     pub(super) told_losses: BTreeMap<RegionName, u64>,
     /// When it was last looked whether regions may be read from.
     pub(super) reviewed_ms: u64,
-    /// Regions that are configured no more, of whose logs stores may speak still.
-    pub(super) ended: BTreeSet<RegionName>,
+    /// The regions that there are, in all domains; stores may speak of logs of others. None: nothing was said of that.
+    pub(super) configured: Option<BTreeSet<RegionName>>,
 }
 
 /// Entries that are missing; few, if any.
@@ -233,7 +233,11 @@ impl Applied {
 
     /// Takes over whose regions there are, and forgets origins that are no longer among them, and the
     /// writes of regions that are none any more: some that write have no origin here.
-    pub fn adopt(&self, members: Membership, is_region: impl Fn(&str) -> bool) {
+    pub fn adopt(&self, members: Membership, regions: Option<BTreeSet<RegionName>>) {
+        let is_region = |name: &str| {
+            let regions = regions.as_ref();
+            regions.is_none_or(|regions| regions.contains(name))
+        };
         let mut state = self.change();
         state.regions.retain(|region, origins| {
             let still = members.regions.get(region);
@@ -248,11 +252,11 @@ impl Applied {
             .waiting
             .retain(|region, waiting| is_member(region) || !waiting.is_idle());
         state.marks.retain(|writer, _| is_region(writer));
-        state.note_ended(&is_region);
         state
             .lag_ms
             .retain(|(region, writer), _| is_region(region) && is_region(writer));
         state.members = members;
+        state.configure(regions);
     }
 }
 

@@ -44,7 +44,7 @@ fn of_several_origins_one_that_has_said_nothing_does_not_have_what_its_region_co
     let origins = ["a", "b"].map(Into::into).to_vec();
     let regions = [("eu".into(), origins)].into();
     let ttl = Duration::from_secs(300);
-    applied.adopt(Membership { regions, ttl }, |_| true);
+    applied.adopt(Membership { regions, ttl }, None);
     let has = |origin| applied.origin_has("eu", origin, &vector("eu=9"));
     assert!(has("a") && has("b"), "nobody has said anything");
     report(&applied, "a", "eu=9", 0, 1);
@@ -63,7 +63,10 @@ fn a_reload_forgets_the_writes_of_regions_that_are_gone_and_keeps_those_of_regio
     }
     let regions = [("eu".into(), vec!["a".into()])].into();
     let ttl = Duration::from_secs(300);
-    applied.adopt(Membership { regions, ttl }, |region| region != "ap");
+    applied.adopt(
+        Membership { regions, ttl },
+        Some(["eu".into(), "us".into()].into()),
+    );
     let lags = applied.lags(9);
     let writers: Vec<&str> = lags
         .iter()

@@ -9,28 +9,43 @@ use std::sync::Arc;
 use super::applied::{Seen, State};
 use super::vector::{RegionName, Vector};
 
+/// Whether a log is of no region that there is; before anything is said of that, none is.
+pub(super) fn is_strange(configured: Option<&BTreeSet<RegionName>>, writer: &RegionName) -> bool {
+    configured.is_some_and(|regions| !regions.contains(writer))
+}
+
 impl State {
     /// Takes over which regions there are: forgets what was known of logs that have ended, or that begin under the name of
-    /// one that has.
-    pub(super) fn note_ended(&mut self, is_region: impl Fn(&str) -> bool) {
-        let ended = std::mem::take(&mut self.ended);
-        let (back, mut ended): (BTreeSet<_>, BTreeSet<_>) =
-            ended.into_iter().partition(|writer| is_region(writer));
+    /// one that was none before.
+    pub(super) fn configure(&mut self, regions: Option<BTreeSet<RegionName>>) {
+        let before = std::mem::replace(&mut self.configured, regions);
+        let is_new = |writer: &&RegionName| {
+            before
+                .as_ref()
+                .is_some_and(|before| !before.contains(*writer))
+        };
+        let new: BTreeSet<RegionName> = self
+            .configured
+            .iter()
+            .flatten()
+            .filter(is_new)
+            .cloned()
+            .collect();
         let origins = self.regions.values_mut();
         for seen in origins.flat_map(BTreeMap::values_mut) {
-            let writers = seen.applied.iter().map(|(writer, _)| writer);
-            ended.extend(writers.filter(|writer| !is_region(writer)).cloned());
-            seen.forget(&back);
+            seen.forget(&new);
         }
-        self.ended = ended;
-        let is_known = |writer: &RegionName| is_region(writer) && !back.contains(writer);
-        self.floor.retain(|writer, _| is_known(writer));
+        let floor = std::mem::take(&mut self.floor);
+        let mut floor = self.of_regions(floor);
+        floor.retain(|writer, _| !new.contains(writer));
+        self.floor = floor;
     }
 
-    /// What there is of logs that have not ended.
-    pub(super) fn without_ended(&self, mut vector: Vector) -> Vector {
-        if !self.ended.is_empty() {
-            vector.retain(|writer, _| !self.ended.contains(writer));
+    /// What there is of logs of regions that there are.
+    pub(super) fn of_regions(&self, mut vector: Vector) -> Vector {
+        let is_strange = |writer: &RegionName| is_strange(self.configured.as_ref(), writer);
+        if vector.iter().any(|(writer, _)| is_strange(writer)) {
+            vector.retain(|writer, _| !is_strange(writer));
         }
         vector
     }
@@ -68,7 +83,10 @@ mod tests {
                 .collect(),
             ttl: Duration::from_secs(300),
         };
-        applied.adopt(members, |region| region != "us" || has_us);
+        let configured = ["eu", "us"]
+            .into_iter()
+            .filter(|name| *name != "us" || has_us);
+        applied.adopt(members, Some(configured.map(Into::into).collect()));
     }
 
     #[track_caller]
@@ -121,12 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn a_log_of_a_region_that_there_never_was_counts_no_more_than_one_that_was_removed() {
+        let applied = Applied::default();
+        adopt(&applied, false);
+        check(&applied, "eu=3,us=5", 1, Reported::Advanced);
+        check(&applied, "eu=3", 2, Reported::Advanced);
+        check(&applied, "eu=3,us=5", 3, Reported::Advanced);
+        adopt(&applied, true);
+        assert_eq!(applied.region("eu"), vector("eu=3"));
+        check(&applied, "eu=3,us=0", 4, Reported::Advanced);
+    }
+
+    #[test]
     fn what_all_go_on_to_say_of_a_removed_region_makes_none_unfit_that_stops() {
         let applied = Applied::default();
         adopt(&applied, true);
         adopt(&applied, false);
         check(&applied, "eu=3,us=5", 1_000, Reported::Advanced);
-        adopt(&applied, false);
         for now_ms in [2_000, 3_000] {
             check(&applied, "eu=3,us=5", now_ms, Reported::Known);
         }

@@ -74,7 +74,7 @@ impl State {
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(least) = self.least_of_all() {
-            floor.merge(&self.without_ended(least));
+            floor.merge(&self.of_regions(least));
         }
         for (writer, position) in floor.clone().iter() {
             if self.is_lost(writer, position) {
@@ -150,7 +150,7 @@ mod tests {
             regions: regions.into(),
             ttl: Duration::from_secs(10),
         };
-        applied.adopt(members, |_| true);
+        applied.adopt(members, None);
         applied
     }
 
@@ -269,7 +269,7 @@ mod tests {
             regions: [("eu".into(), vec!["a".into()])].into(),
             ttl: Duration::from_secs(10),
         };
-        applied.adopt(members, |region| region == "eu");
+        applied.adopt(members, Some(["eu".into()].into()));
         says(&applied, "eu", "eu=6", 4_000);
         assert!(applied.is_fit("eu", 4_000) && !applied.has_unfit());
         says(&applied, "eu", "eu=4", 5_000);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::applied::{Applied, Seen, State};
+use super::ended::is_strange;
 use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 
 /// How long pushes do not raise what is known of an origin that ran backwards; longer than any push is
@@ -200,8 +201,9 @@ impl State {
         seen.asked_at_ms = asked_at_ms.unwrap_or(seen.asked_at_ms);
         let is_same = *seen.applied == *applied;
         let mut before = std::mem::replace(&mut seen.applied, Arc::new(applied.clone()));
-        if !self.ended.is_empty() {
-            Arc::make_mut(&mut before).retain(|writer, _| !self.ended.contains(writer));
+        let is_strange = |writer: &RegionName| is_strange(self.configured.as_ref(), writer);
+        if before.iter().any(|(writer, _)| is_strange(writer)) {
+            Arc::make_mut(&mut before).retain(|writer, _| !is_strange(writer));
         }
         let less = seen.note_course(region, &before, trust);
         if is_same {

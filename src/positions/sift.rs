@@ -169,7 +169,7 @@ mod tests {
             regions: regions.into(),
             ttl: std::time::Duration::from_secs(300),
         };
-        applied.adopt(members, |_| true);
+        applied.adopt(members, None);
         applied
     }
 

@@ -37,7 +37,7 @@ impl Scene {
             regions: regions.into(),
             ttl: std::time::Duration::from_secs(300),
         };
-        scene.applied.adopt(members, |_| true);
+        scene.applied.adopt(members, None);
         scene
     }
 

@@ -214,7 +214,7 @@ mod tests {
             regions: regions.into(),
             ttl: Duration::from_secs(300),
         };
-        applied.adopt(members, |_| true);
+        applied.adopt(members, None);
         applied
     }
 

@@ -32,6 +32,8 @@ pub(super) enum Sender {
 pub(super) enum Wanted {
     /// Whatever the origin prefers.
     Any,
+    /// The same, on a connection that nobody has used.
+    New,
     /// HTTP/1.1: an upgrade.
     Http1,
 }
@@ -125,7 +127,7 @@ async fn secure(
 ) -> Result<TlsStream<Bulk<TcpStream>>, Problem> {
     let (url, tls, began) = (endpoint.url, endpoint.tls, Instant::now());
     let config = match wanted {
-        Wanted::Any => &tls.any,
+        Wanted::Any | Wanted::New => &tls.any,
         Wanted::Http1 => &tls.http1,
     };
     let name: Arc<str> = tls

@@ -77,6 +77,8 @@ pub(super) struct Outbound<'a> {
     pub(super) journal: Option<&'a Arc<Journal>>,
     /// Where what origins say before they answer goes.
     pub(super) interim: Option<&'a Interim>,
+    /// Whether it is to be sent on a new connection.
+    pub(super) wants_new: bool,
     /// What this request's retries take of the budget.
     pub(super) retrying: Option<Counted<'a>>,
 }
@@ -297,13 +299,17 @@ impl<'a> Outbound<'a> {
         origin: OriginId,
         require: Option<&http::HeaderValue>,
     ) -> Result<Box<Forwarded>, Missed> {
-        let mut ended = 0;
-        loop {
+        for _ in 0..MOST_STALE {
             match self.try_origin(region, origin, require).await {
-                Err(Missed::Anew(_)) if ended < MOST_STALE => ended += 1,
+                Err(Missed::Anew(_)) => {}
                 done => return done,
             }
         }
+        // Others that are kept may be about to end as well.
+        self.wants_new = true;
+        let done = self.try_origin(region, origin, require).await;
+        self.wants_new = false;
+        done
     }
 
     async fn try_origin(
@@ -460,6 +466,8 @@ impl<'a> Outbound<'a> {
         // A WebSocket shares an HTTP/2 connection (RFC 8441), and takes one of HTTP/1.1 for itself.
         let wanted = if self.upgrades && origin.url.scheme != OriginScheme::H2c {
             Wanted::Http1
+        } else if self.wants_new {
+            Wanted::New
         } else {
             Wanted::Any
         };

@@ -229,6 +229,7 @@ impl<'a> Exchange<'a> {
             retries_left: asked.service.retries.attempts,
             journal: self.journal,
             interim: self.interim,
+            wants_new: false,
             retrying: None,
         }
     }

@@ -99,6 +99,7 @@ impl Outbound<'_> {
             trying: None,
             began: None,
             retries_left: self.retries_left.saturating_sub(1),
+            wants_new: false,
             retrying: None,
         }
     }

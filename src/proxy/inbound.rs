@@ -143,9 +143,7 @@ pub(super) fn key(key: &RequestKey, parts: &Parts) -> Option<String> {
         RequestKey::Query(name) => form_urlencoded::parse(parts.uri.query()?.as_bytes())
             .find(|(given, _)| **given == **name)
             .map(|(_, value)| value.into_owned()),
-        RequestKey::Path(index) => parts
-            .uri
-            .path()
+        RequestKey::Path(index) => normal(parts.uri.path())
             .split('/')
             .skip(1)
             .nth(*index)

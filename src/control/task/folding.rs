@@ -76,9 +76,10 @@ impl Writer {
         }
     }
 
-    /// Answers and pushes tell of positions past the writer.
+    /// Answers and pushes tell of positions past the writer, and with every write.
     pub(super) fn look_at_positions(&mut self) {
-        self.unsaved |= self.world.position_changes() != self.positions_saved;
+        let (saved, due) = self.positions_saved;
+        self.unsaved |= Instant::now() >= due && self.world.position_changes() != saved;
     }
 
     pub(super) fn look_at_lags(&mut self) {

@@ -120,7 +120,7 @@ impl Control {
             stop,
             unsaved: bequest.is_some(),
             save_failure: None,
-            positions_saved: 0,
+            positions_saved: (0, Instant::now()),
             save_from: Instant::now(),
             is_bequeathed: false,
         };
@@ -152,8 +152,8 @@ struct Writer {
     unsaved: bool,
     /// Why what is known could not be saved when that was last tried.
     save_failure: Option<String>,
-    /// How often positions had changed when what is known was last saved.
-    positions_saved: u64,
+    /// How often positions had changed when what is known was last saved, and from when on that is reason to save again.
+    positions_saved: (u64, Instant),
     /// When a change that is no operator's may be saved.
     save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
@@ -195,6 +195,8 @@ impl Writer {
                 }
                 () = tokio::time::sleep_until(changes_at) => {
                     let events = self.world.expire(clock::unix_ms());
+                    // A ramp may begin with what is over.
+                    self.unsaved |= !events.is_empty();
                     self.record(events);
                     self.publish();
                 }

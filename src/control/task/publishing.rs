@@ -1,6 +1,7 @@
 //! When the writer tells of a new snapshot, of events, and when it saves.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::Instant;
 
@@ -14,6 +15,9 @@ use crate::steering::{Edge, Snapshot};
 /// A round trip is published anew when it moved by this many ms and this share.
 const MOVED_MS: f64 = 2.0;
 const MOVED_SHARE: f64 = 0.2;
+
+/// Positions alone are saved this often: they change with every write, and saving waits for the disk.
+const POSITIONS_EVERY: Duration = Duration::from_secs(10);
 
 impl Writer {
     pub(super) fn record(&self, events: impl IntoIterator<Item = Event>) {
@@ -44,7 +48,8 @@ impl Writer {
             return;
         }
         // Taken first, so that what changes meanwhile is saved the next time.
-        self.positions_saved = self.world.position_changes();
+        let due = Instant::now() + POSITIONS_EVERY;
+        self.positions_saved = (self.world.position_changes(), due);
         match store.save(&remember(&self.world, now())) {
             Ok(wait) => {
                 self.save_from = Instant::now() + wait;

@@ -331,9 +331,9 @@ async fn a_refused_drain_says_what_would_be_left_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_by_itself_and_says_so() {
-    let ground = Ground::new();
-    let mut running = Running::start(&ground.plan("30s"), None);
+async fn a_drain_ends_by_itself_and_says_so_and_a_crash_does_not_bring_it_back() {
+    let (ground, folder) = (Ground::new(), tempfile::tempdir().unwrap());
+    let mut running = Running::start(&ground.plan("30s"), Some(folder.path()));
     let (_, mut to_come) = running.control.events().follow(0);
     let brief = Drain {
         until_ms: Some(clock::unix_ms() + 100),
@@ -353,6 +353,13 @@ async fn a_drain_ends_by_itself_and_says_so() {
     running
         .until(|snapshot| member(snapshot, "api", "down").admin == Admin::Enabled)
         .await;
+    let is_saved = async {
+        let saved = || std::fs::read_to_string(folder.path().join("state.json")).unwrap();
+        while !saved().contains("\"drains\":[]") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, is_saved).await.unwrap();
     running.end().await;
 }
 

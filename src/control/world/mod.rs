@@ -173,8 +173,8 @@ impl World {
             .retain(|name, _| plan.domains.values().any(|domain| domain.name == *name));
         for (id, domain) in plan.domains.iter() {
             let applied = self.positions.entry(domain.name.clone()).or_default();
-            let is_region = |region: &str| plan.region(region).is_some();
-            applied.adopt(membership(&plan, id), is_region);
+            let regions = plan.regions.values().map(|region| region.name.clone());
+            applied.adopt(membership(&plan, id), Some(regions.collect()));
         }
         self.laggards.retain(|domain, region| {
             self.positions.contains_key(domain) && plan.region(region).is_some()

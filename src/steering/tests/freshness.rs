@@ -185,7 +185,7 @@ fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_w
         regions: origins.into(),
         ttl: Duration::from_secs(60),
     };
-    scene.positions().adopt(members, |_| true);
+    scene.positions().adopt(members, None);
     for now_ms in [0, 2_000] {
         for region in ["us", "eu", "ap"] {
             scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
