@@ -201,6 +201,24 @@ fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_w
 }
 
 #[test]
+fn where_no_region_may_be_read_from_all_are() {
+    let mut scene = store();
+    let origins = ["us", "eu", "ap"].map(|region| (region.into(), vec!["origin".into()]));
+    let members = Membership {
+        regions: origins.into(),
+        ttl: Duration::from_secs(60),
+    };
+    scene.positions().adopt(members, |_| true);
+    for (region, now_ms) in [("us", 0), ("ap", 0), ("eu", 1_000)] {
+        scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
+    }
+    check(&scene, READER.at(1_000), "us eu ap");
+    let scene = scene.applied("eu", "us=5,eu=5,ap=5", 60_500);
+    check(&scene, READER.at(60_500), "eu");
+    check(&scene, READER.at(120_501), "us eu ap");
+}
+
+#[test]
 fn an_unhealthy_region_answers_nothing_whatever_it_has() {
     let scene = store().applied("eu", "eu=7", 0).with("eu=unhealthy");
     check_mark(&scene, READER.saw("eu=7"), "unknown us ap");
