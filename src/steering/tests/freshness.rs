@@ -208,7 +208,7 @@ fn where_no_region_may_be_read_from_all_are() {
         regions: origins.into(),
         ttl: Duration::from_secs(60),
     };
-    scene.positions().adopt(members, |_| true);
+    scene.positions().adopt(members, None);
     for (region, now_ms) in [("us", 0), ("ap", 0), ("eu", 1_000)] {
         scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
     }
