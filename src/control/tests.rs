@@ -4,8 +4,10 @@
 mod draining;
 mod ejecting;
 mod folding;
+mod forcing;
 mod lagging;
 mod measuring;
+mod ramping;
 mod reloading;
 mod scene;
 mod sharing;

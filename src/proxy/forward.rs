@@ -27,15 +27,11 @@ use super::problem::{Full, Problem};
 use super::repeat::Repeat;
 use super::retry::Trying;
 use super::routes::Admitted;
-use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::positions::{Mark, Reissue, Said, Visit};
 use crate::steering::{Choice, Decision, Verdict};
-
-/// Origins of one region that are tried before the next region.
-const MOST_ORIGINS: usize = 3;
 
 /// A request ready to be sent, to whichever region.
 pub(super) struct Outbound<'a> {
@@ -196,92 +192,6 @@ impl<'a> Outbound<'a> {
             }
         }
         Err(last)
-    }
-
-    /// A region's origins in the order to try them: spread over clients, the able ones if any is,
-    /// and of those first the ones that may have what the client must see.
-    fn origins(&self, region: RegionId) -> Vec<OriginId> {
-        let snapshot = &self.live.snapshot;
-        let state = snapshot.services.of(self.service_id);
-        let able: Vec<OriginId> = state
-            .able_origins
-            .iter()
-            .filter(|(of, _)| *of == region)
-            .map(|(_, origin)| *origin)
-            .collect();
-        let all = &snapshot.plan.regions.of(region).origins;
-        let mut origins = if able.is_empty() { all.clone() } else { able };
-        if origins.len() > 1 {
-            let spread = chance::below(origins.len());
-            origins.rotate_left(spread);
-            if let Some(store) = self.store {
-                let (name, required) = (
-                    &snapshot.plan.regions.of(region).name,
-                    &self.visit.token().vector,
-                );
-                self.leave_out_unfit(store, name, &mut origins);
-                if !required.is_empty() {
-                    let applied = store.applied;
-                    origins.sort_by_cached_key(|origin| {
-                        let origin = self.live.routes.origin(*origin);
-                        // Then those that never said anything, then those that are known to be behind.
-                        let shows = applied.origin_has(name, origin, required);
-                        (!shows, !applied.origin_may_answer(name, origin, required))
-                    });
-                }
-            }
-        }
-        origins.truncate(MOST_ORIGINS);
-        origins
-    }
-
-    /// Leaves out replicas that have fallen too far behind to be read from, unless all have. Those that are it for nothing but
-    /// an epoch that they have begun stay if only they have what the client must see.
-    fn leave_out_unfit(&self, store: Store<'_>, region: &str, origins: &mut Vec<OriginId>) {
-        if self.access == Access::Write || !store.applied.has_unfit() {
-            return;
-        }
-        let (now_ms, required) = (clock::steady_ms(), &self.visit.token().vector);
-        let has = |origin: &OriginId| {
-            let origin = self.live.routes.origin(*origin);
-            store.applied.origin_has(region, origin, required)
-        };
-        let is_fit = |origin: &OriginId| {
-            let origin = self.live.routes.origin(*origin);
-            store.applied.origin_is_fit(region, origin, now_ms)
-        };
-        let has_begun_an_epoch = |origin: &OriginId| {
-            let origin = self.live.routes.origin(*origin);
-            let left = store.applied.left_behind(region, origin, now_ms);
-            left.is_some()
-        };
-        let mut fit: Vec<OriginId> = origins.iter().copied().filter(is_fit).collect();
-        if !fit.iter().any(has) {
-            let others = origins.iter().copied();
-            fit.extend(others.filter(|origin| has(origin) && has_begun_an_epoch(origin)));
-        }
-        if !fit.is_empty() {
-            *origins = fit;
-        }
-    }
-
-    /// Whether an origin is known to have all that the client must see.
-    fn is_known_to_have_all(&self, region: RegionId, origin: OriginId) -> bool {
-        let required = &self.visit.token().vector;
-        let Some(store) = self.store.filter(|_| !required.is_empty()) else {
-            return required.is_empty();
-        };
-        let repeat = self.repeat(&store);
-        if repeat.is_some_and(|repeat| repeat.had_all(origin)) {
-            return true;
-        }
-        let name = &self.live.snapshot.plan.regions.of(region).name;
-        let url = self.live.routes.origin(origin);
-        let has_all = store.applied.origin_has(name, url, required);
-        if let Some(repeat) = repeat.filter(|_| has_all) {
-            repeat.note_had_all(origin);
-        }
-        has_all
     }
 
     /// What reads that ask the same have come to, if nothing has changed since. What is noted there while something

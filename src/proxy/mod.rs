@@ -45,6 +45,7 @@ mod interim;
 mod lately;
 pub(crate) mod onward;
 mod origin_tls;
+mod origins;
 mod outcome;
 mod pace;
 mod pass_on;

@@ -2,13 +2,10 @@
 
 use std::time::Duration;
 
-use super::scene::{
-    EU, US_A, US_B, YAML, answers, at, check_states, drain, failed, fold, passed, see, told, world,
-};
-use crate::control::{Drain, DrainRefused, ForcedState, World, remember, restore};
-use crate::steering::Forced;
+use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, told, world};
+use crate::control::{Drain, DrainRefused, World};
 
-const TEN_MINUTES_MS: u64 = 600_000;
+pub(super) const TEN_MINUTES_MS: u64 = 600_000;
 
 fn until(until_ms: u64, drain: Drain) -> Drain {
     Drain {
@@ -343,7 +340,7 @@ fn of_two_drains_of_a_region_the_older_counts() {
     );
 }
 
-fn over(over_ms: u64, drain: Drain) -> Drain {
+pub(super) fn over(over_ms: u64, drain: Drain) -> Drain {
     Drain { over_ms, ..drain }
 }
 
@@ -392,179 +389,4 @@ fn the_writer_wakes_for_every_step_of_a_gradual_drain() {
         world.expire(at);
     }
     assert_eq!(steps, [1_010, 2_010, 3_010, 4_010]);
-}
-
-const RAMPED: &str = "ramp: 100s\n    regions: [us, eu]";
-
-fn ramped() -> World {
-    world(&YAML.replace("regions: [us, eu]", RAMPED))
-}
-
-#[test]
-fn whoever_comes_back_from_a_drain_is_given_its_clients_little_by_little() {
-    let mut world = ramped();
-    world.drain(drain("us", None, 0), false).unwrap();
-    check_states(&mut world, "shop", 500_000, "us=unknown+drained eu=unknown");
-    world.undrain("us", None, 500_000).unwrap();
-    for (now_ms, us) in [
-        (500_000, "unknown+returning1"),
-        (530_000, "unknown+returning30"),
-        (599_999, "unknown+returning99"),
-        (600_000, "unknown"),
-    ] {
-        world.expire(now_ms);
-        check_states(&mut world, "shop", now_ms, &format!("us={us} eu=unknown"));
-    }
-    check_states(
-        &mut world,
-        "api",
-        530_000,
-        "us=unknown eu=unknown ap=unknown",
-    );
-}
-
-#[test]
-fn a_gradual_drain_that_is_undone_half_way_gives_back_the_other_half() {
-    let mut world = ramped();
-    world
-        .drain(over(TEN_MINUTES_MS, drain("us", None, 0)), false)
-        .unwrap();
-    world.undrain("us", None, 300_000).unwrap();
-    check_states(
-        &mut world,
-        "shop",
-        300_000,
-        "us=unknown+returning50 eu=unknown",
-    );
-    check_states(&mut world, "shop", 350_000, "us=unknown eu=unknown");
-}
-
-#[test]
-fn whoever_recovers_is_given_what_it_lost_little_by_little() {
-    let mut world = ramped();
-    check_states(&mut world, "shop", 1_000_000, "us=unknown eu=unknown");
-    fold(&mut world, failed("shop", EU), 1_001_000);
-    check_states(&mut world, "shop", 1_001_000, "us=unknown eu=unhealthy");
-    fold(&mut world, passed("shop", EU), 1_041_000);
-    check_states(
-        &mut world,
-        "shop",
-        1_041_000,
-        "us=unknown eu=healthy+returning60",
-    );
-    check_states(&mut world, "shop", 1_081_000, "us=unknown eu=healthy");
-}
-
-/// `shop` in a second in which each of so many requests is answered, when eu fails and comes back within it.
-fn recovered_among(requests: u32) -> World {
-    recovered_with(YAML, requests)
-}
-
-fn recovered_with(yaml: &str, requests: u32) -> World {
-    let mut world = world(yaml);
-    check_states(&mut world, "shop", 100_000, "us=unknown eu=unknown");
-    fold(&mut world, failed("shop", EU), 101_000);
-    check_states(&mut world, "shop", 101_000, "us=unknown eu=unhealthy");
-    see(&mut world, "shop", US_A, answers(requests), 120_000);
-    fold(&mut world, passed("shop", EU), 120_000);
-    world
-}
-
-#[test]
-fn a_busy_service_is_given_back_a_region_little_by_little_without_having_asked_and_another_at_once()
-{
-    let mut idle = recovered_among(999);
-    check_states(&mut idle, "shop", 120_000, "us=unknown eu=healthy");
-    let mut busy = recovered_among(1_000);
-    for (now_ms, eu) in [
-        (120_000, "healthy+returning1"),
-        (125_000, "healthy+returning50"),
-        (130_000, "healthy"),
-    ] {
-        check_states(&mut busy, "shop", now_ms, &format!("us=unknown eu={eu}"));
-    }
-    let mut later = recovered_among(1_000);
-    see(&mut later, "shop", US_A, answers(1), 140_000);
-    later.drain(drain("us", None, 140_000), false).unwrap();
-    later.undrain("us", None, 150_000).unwrap();
-    check_states(&mut later, "shop", 150_000, "us=unknown eu=healthy");
-}
-
-#[test]
-fn how_busy_a_service_is_counts_with_passive_health_off_too() {
-    let shop = "hosts: [shop.example.com]";
-    let off = YAML.replace(shop, &format!("{shop}\n    health: {{ passive: off }}"));
-    for (requests, eu) in [(999, "healthy"), (1_000, "healthy+returning1")] {
-        let mut world = recovered_with(&off, requests);
-        check_states(&mut world, "shop", 120_000, &format!("us=unknown eu={eu}"));
-    }
-}
-
-fn forced(region: &str, state: Forced, until_ms: Option<u64>) -> ForcedState {
-    ForcedState {
-        region: region.into(),
-        service: None,
-        state,
-        since_ms: 5,
-        until_ms,
-        reason: Some("the probe lies".into()),
-    }
-}
-
-#[test]
-fn a_forced_state_counts_before_probes_until_its_time_is_over() {
-    let mut world = world(YAML);
-    fold(&mut world, failed("shop", EU), 1);
-    let event = world
-        .force(forced("eu", Forced::Up, Some(100)), false)
-        .unwrap();
-    assert_eq!(
-        told(&[event]),
-        ["forced eu -: region eu is forced up: the probe lies"]
-    );
-    check_states(&mut world, "shop", 99, "us=unknown eu=healthy");
-    assert_eq!(world.next_change_ms(), Some(100));
-    let over = world.expire(100);
-    assert_eq!(
-        told(&over),
-        ["forced eu -: region eu is left to its probes again: its time is over"]
-    );
-    check_states(&mut world, "shop", 100, "us=unknown eu=unhealthy");
-}
-
-#[test]
-fn guards_hold_for_forcing_down_too() {
-    let mut world = world(YAML);
-    world
-        .force(forced("eu", Forced::Down, None), false)
-        .unwrap();
-    check_states(&mut world, "shop", 6, "us=unknown eu=unhealthy");
-    let refused = world
-        .force(forced("us", Forced::Down, None), false)
-        .unwrap_err();
-    assert!(matches!(refused, DrainRefused::Guard { .. }), "{refused}");
-    world.force(forced("us", Forced::Down, None), true).unwrap();
-    world.unforce("us", None, 7).unwrap();
-    let refused = world.unforce("us", None, 8).unwrap_err();
-    assert_eq!(refused.to_string(), "region `us` is not forced");
-}
-
-#[test]
-fn a_ramp_goes_on_in_the_process_after_from_where_it_was() {
-    let mut before = ramped();
-    before.drain(drain("us", None, 0), false).unwrap();
-    before.undrain("us", None, 500_000).unwrap();
-    before.expire(530_000);
-    let state = remember(&before, at(530_000));
-    for yaml in [RAMPED, "ramp: 10s\n    regions: [us, eu]"] {
-        let mut after = world(&YAML.replace("regions: [us, eu]", yaml));
-        restore(&mut after, &state, at(540_000));
-        for (now_ms, us) in [(540_000, "unknown+returning40"), (600_000, "unknown")] {
-            after.expire(now_ms);
-            check_states(&mut after, "shop", now_ms, &format!("us={us} eu=unknown"));
-        }
-    }
-    let mut without = world(&YAML.replace("regions: [us, eu]", "regions: [eu, ap]"));
-    restore(&mut without, &state, at(540_000));
-    assert_eq!(without.ramps(), []);
 }
