@@ -46,7 +46,7 @@ impl Parameters {
 
     /// The service of what is undone; those calls have no body that could name another.
     pub(super) fn service_undone(uri: &Uri, body: &Bytes) -> Result<Option<String>, Refused> {
-        if !body.is_empty() {
+        if !matches!(body.trim_ascii(), b"" | b"{}") {
             return Err(bad(
                 "this call takes no body: one service is named by `?service=NAME`",
             ));
@@ -93,6 +93,7 @@ mod tests {
         }
         for (query, body, expected) in [
             ("", "", Ok(None)),
+            ("", " {}", Ok(None)),
             ("service=www", "", Ok(Some("www".to_owned()))),
             (
                 "servce=www",

@@ -1,3 +1,4 @@
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -17,7 +18,12 @@ fn leg(region: usize, rank: u8, standing: Standing, is_hopeless: bool) -> Leg {
 }
 
 fn any_leg() -> impl Strategy<Value = Leg> {
-    let standing = prop_oneof![Just(Standing::Dominates), Just(BEHIND)];
+    let expected = Some(Duration::from_millis(20));
+    let standing = prop_oneof![
+        Just(Standing::Dominates),
+        Just(BEHIND),
+        Just(Standing::Behind { expected })
+    ];
     (0..6_usize, 0..6_u8, standing, any::<bool>())
         .prop_map(|(region, rank, standing, is_hopeless)| leg(region, rank, standing, is_hopeless))
 }
@@ -206,6 +212,35 @@ proptest! {
         prop_assert!(asked.iter().all(|(leg, waits_too_long)| !leg.is_hopeless && !waits_too_long));
         let mut left = legs.iter();
         prop_assert!(asked.iter().all(|(leg, _)| left.any(|one| one == leg)), "in the order given");
+    }
+
+    #[test]
+    fn a_read_that_goes_elsewhere_while_it_waits_goes_to_each_region_once_and_comes_to_an_end(
+        legs in prop::collection::vec(any_leg(), 0..6), when in any_when(),
+        turns in prop::collection::vec(any::<(bool, prop::sample::Index)>(), 40)
+    ) {
+        let mut course = Course::new(legs, when);
+        let mut found = BTreeSet::new();
+        for (is_behind, which) in turns {
+            match course.next(false, true) {
+                Next::Ask(leg) => {
+                    if is_behind {
+                        course.is_behind_after_all(leg);
+                    }
+                }
+                Next::Wait(leg) => {
+                    course.waits();
+                    let others = course.elsewhere(leg);
+                    if !others.is_empty() {
+                        let region = *which.get(&others);
+                        prop_assert!(region != leg.region && found.insert(region));
+                        course.is_found(region, leg);
+                    }
+                }
+                Next::Any | Next::Kept | Next::Nothing => return Ok(()),
+            }
+        }
+        prop_assert!(false, "40 turns were not enough");
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod frames;
 mod haproxy;
 mod lab;
 mod load;
+pub mod near_and_far;
 mod origin;
 mod raw;
 mod replica;
