@@ -177,15 +177,21 @@ fn a_drained_region_answers_what_only_it_can() {
     check_mark(&others_too, READER.saw("eu=7"), "routed ap us");
 }
 
-#[test]
-fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_written_since() {
-    let mut scene = store();
+/// The store, whose regions have an origin each and tokens that last a minute.
+fn with_members() -> Scene {
+    let scene = store();
     let origins = ["us", "eu", "ap"].map(|region| (region.into(), vec!["origin".into()]));
     let members = Membership {
         regions: origins.into(),
         ttl: Duration::from_secs(60),
     };
     scene.positions().adopt(members, None);
+    scene
+}
+
+#[test]
+fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_written_since() {
+    let mut scene = with_members();
     for now_ms in [0, 2_000] {
         for region in ["us", "eu", "ap"] {
             scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
@@ -202,13 +208,7 @@ fn a_region_that_left_behind_what_all_had_answers_nothing_but_what_only_it_has_w
 
 #[test]
 fn where_no_region_may_be_read_from_all_are() {
-    let mut scene = store();
-    let origins = ["us", "eu", "ap"].map(|region| (region.into(), vec!["origin".into()]));
-    let members = Membership {
-        regions: origins.into(),
-        ttl: Duration::from_secs(60),
-    };
-    scene.positions().adopt(members, None);
+    let mut scene = with_members();
     for (region, now_ms) in [("us", 0), ("ap", 0), ("eu", 1_000)] {
         scene = scene.applied(region, "us=5,eu=5,ap=5", now_ms);
     }
