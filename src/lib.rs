@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod control;
+mod disk;
 pub mod dns;
 pub mod earth;
 pub mod edge;

@@ -3,7 +3,6 @@
 //! Around the calls of operators: drains, forced states, reloads. Positions are pushed by machines, and
 //! what a dry run shows changes nothing: neither is told unless it is refused for want of the right to.
 
-use std::io;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
@@ -20,6 +19,7 @@ use super::state::AdminState;
 use super::writes::error;
 use crate::clock;
 use crate::control::{Control, Kind, Trouble};
+use crate::disk::Written;
 
 /// No call that an operator makes has a longer body.
 const MOST_BODY: usize = 64 << 10;
@@ -148,10 +148,8 @@ impl Act {
             "left_out": self.left_out,
         });
         if let Some(audit) = state.audit.clone() {
-            let written = tokio::task::spawn_blocking(move || audit.write(&line)).await;
-            if let Ok(written) = written {
-                tell_of_writing(&state.control, written.err()).await;
-            }
+            let written = audit.add(line).await;
+            tell_of_writing(&state.control, written).await;
         }
         let why = self
             .why
@@ -166,8 +164,8 @@ impl Act {
 }
 
 /// Tells once that what is done is not in the audit log, and once that it is again.
-async fn tell_of_writing(control: &Control, failure: Option<io::Error>) {
-    let message = failure.map(|error| {
+async fn tell_of_writing(control: &Control, written: Written) {
+    let message = written.outcome.as_ref().err().map(|error| {
         format!("what was done last is not in the audit log, audit.jsonl in node.state_dir cannot be written: {error}")
     });
     if !control

@@ -8,9 +8,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Arc;
 
 use serde_json::Value;
+
+use crate::disk::{Turns, Written};
 
 /// A file is full at this many bytes: some ten thousand lines.
 const MOST_BYTES: u64 = 4 << 20;
@@ -26,8 +28,7 @@ const MINUTE_MS: u64 = 60_000;
 pub struct Audit {
     path: PathBuf,
     most_bytes: u64,
-    /// One line at a time.
-    writing: Mutex<()>,
+    turns: Turns,
 }
 
 impl Audit {
@@ -36,13 +37,18 @@ impl Audit {
         Self {
             path: folder.join("audit.jsonl"),
             most_bytes: MOST_BYTES,
-            writing: Mutex::default(),
+            turns: Turns::default(),
         }
     }
 
-    /// Writes a line; it is on the disk when this returns, or after an error nothing of it is.
-    pub fn write(&self, line: &Value) -> io::Result<()> {
-        let _one = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Adds a line; it is on the disk when this returns, or after an error nothing of it is. Unless the disk hangs: then it
+    /// may be there later.
+    pub(crate) async fn add(self: Arc<Self>, line: Value) -> Written {
+        let audit = self.clone();
+        self.turns.write(move || audit.write(&line)).await
+    }
+
+    fn write(&self, line: &Value) -> io::Result<()> {
         let mut file = self.open()?;
         let mut length = file.metadata()?.len();
         if length >= self.most_bytes {

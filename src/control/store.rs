@@ -117,6 +117,14 @@ impl Store {
         }
     }
 
+    /// That it cannot be written.
+    pub(super) fn refused(&self, error: io::Error) -> StoreError {
+        StoreError::Write {
+            path: self.path.clone(),
+            error,
+        }
+    }
+
     fn set_aside(&self, why: String) -> SetAside {
         let aside = self.path.with_extension("json.unreadable");
         let moved = std::fs::rename(&self.path, &aside);
@@ -132,10 +140,7 @@ impl Store {
     pub fn save(&self, state: &Value) -> Result<Duration, StoreError> {
         let file = seal(state);
         self.write(file.as_bytes())
-            .map_err(|error| StoreError::Write {
-                path: self.path.clone(),
-                error,
-            })?;
+            .map_err(|error| self.refused(error))?;
         let seconds = u64::try_from(file.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
         Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
     }

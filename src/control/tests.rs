@@ -9,6 +9,8 @@ mod lagging;
 mod measuring;
 mod ramping;
 mod reloading;
+mod running;
+mod saving;
 mod scene;
 mod sharing;
 mod storing;

@@ -26,6 +26,7 @@ use crate::config::Problems;
 use crate::control::{
     Adoption, Audit, ConfigStatus, Control, Inbox, Memory, ReloadRequests, Reloader, StoreError,
 };
+use crate::disk::Turns;
 use crate::dns;
 use crate::latency;
 use crate::proxy::{self, Workers};
@@ -328,6 +329,7 @@ fn sampling(
         dns: wiring.dns.clone(),
         control: admin.control.clone(),
         store,
+        turns: Turns::default(),
         inbox: admin.proxy.measured.clone(),
         started_at: http.collect(),
     }

@@ -19,12 +19,13 @@ use super::materials::Materials;
 use super::measured::{Measured, above, enough};
 use crate::config::plan::Plan;
 use crate::control::{Control, Kind, Trouble};
+use crate::disk::Turns;
 use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
     Estimate, Inbox, Network, Report, Row, Sample, Samples, Source, Store, Taken, Whereabouts,
-    all_plausible,
+    all_plausible, encode,
 };
 use crate::{chance, clock};
 
@@ -61,6 +62,7 @@ pub(super) struct Sampling {
     pub(super) dns: Arc<ArcSwap<dns::Live>>,
     pub(super) control: Control,
     pub(super) store: Option<Store>,
+    pub(super) turns: Turns,
     /// What browsers have reported.
     pub(super) inbox: Arc<Inbox>,
     /// Where the edge listened when it started; ports that the system has picked stand nowhere else.
@@ -93,29 +95,30 @@ impl Sampling {
             }
             // Beside the runtime, which probes and answers meanwhile.
             let settling = ground.clone();
+            let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS);
             let settling = tokio::task::spawn_blocking(move || {
                 let figures = settle(&mut samples, &settling);
-                (samples, figures)
+                let encoded = is_due.then(|| encode(&samples));
+                (samples, figures, encoded)
             });
             // It has panicked, and there are no samples to go on with.
-            let Ok((settled, figures)) = settling.await else {
+            let Ok((settled, figures, encoded)) = settling.await else {
                 return;
             };
             samples = settled;
             let is_new = compiled_for
                 .as_ref()
                 .is_none_or(|last| !Arc::ptr_eq(last, &ground));
-            let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS);
             let stale = is_new || is_due;
             if (figures.changed || stale) && self.put_in_force(&ground, figures.rows).await {
                 compiled_for = Some(ground);
             }
-            if is_due && !succeeded.is_cancelled() {
-                self.save(&samples).await;
+            if let Some(encoded) = encoded.filter(|_| !succeeded.is_cancelled()) {
+                self.save(encoded).await;
             }
         }
         if !succeeded.is_cancelled() {
-            self.save(&samples).await;
+            self.save(encode(&samples)).await;
         }
     }
 
@@ -134,11 +137,16 @@ impl Sampling {
         }
     }
 
-    async fn save(&self, samples: &Samples) {
-        let Some(store) = &self.store else { return };
-        let failure = store.save(samples).err();
-        let message =
-            failure.map(|error| format!("measured latency would not outlive a restart: {error}"));
+    async fn save(&self, encoded: String) {
+        let Some(store) = self.store.clone() else {
+            return;
+        };
+        let file = store.path().display().to_string();
+        let written = self.turns.write(move || store.save(&encoded)).await;
+        let message = written
+            .outcome
+            .err()
+            .map(|error| format!("measured latency would not outlive a restart: {file}: {error}"));
         self.tell(Trouble::LatencyUnsaved, message).await;
     }
 

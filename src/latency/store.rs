@@ -17,14 +17,6 @@ use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
 /// How the file begins: its form, before the digest.
 const MARK: &str = "meridian-latency 1 ";
 
-/// The file cannot be written.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {error}", path.display())]
-pub struct StoreError {
-    path: PathBuf,
-    error: io::Error,
-}
-
 /// The file.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -37,6 +29,11 @@ impl Store {
         Self {
             path: folder.join("latency"),
         }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What the file remembers; nothing, if there is none. An error says why the file was set aside.
@@ -60,18 +57,12 @@ impl Store {
         Err(format!("{}: {why}; {became}", file.display()))
     }
 
-    /// Writes what is to be remembered.
-    pub fn save(&self, samples: &Samples) -> Result<(), StoreError> {
+    /// Writes what is to be remembered, [`encode`]d.
+    pub fn save(&self, encoded: &str) -> io::Result<()> {
         let new = self.path.with_extension("new");
-        let write = || {
-            std::fs::write(&new, encode(samples))?;
-            std::fs::File::open(&new)?.sync_all()?;
-            std::fs::rename(&new, &self.path)
-        };
-        write().map_err(|error| StoreError {
-            path: self.path.clone(),
-            error,
-        })
+        std::fs::write(&new, encoded)?;
+        std::fs::File::open(&new)?.sync_all()?;
+        std::fs::rename(&new, &self.path)
     }
 }
 
@@ -81,7 +72,8 @@ fn hex_digest(text: &str) -> String {
     bytes.map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn encode(samples: &Samples) -> String {
+/// What is to be remembered, as the file has it.
+pub fn encode(samples: &Samples) -> String {
     let networks: serde_json::Map<String, Value> = samples
         .networks
         .iter()
@@ -173,7 +165,7 @@ mod tests {
         let store = Store::of(folder.path());
         assert!(store.restore().unwrap().is_empty(), "there is no file yet");
         let mut samples = measured();
-        store.save(&samples).unwrap();
+        store.save(&encode(&samples)).unwrap();
         let mut restored = store.restore().unwrap();
         let figures = |samples: &mut Samples| {
             samples

@@ -1,5 +1,8 @@
 //! What the writer does when it is asked.
 
+use serde_json::Value;
+use tokio::sync::oneshot;
+
 use super::handle::{Change, Changed, Command};
 use super::{Adoption, Writer, look_every, now};
 use crate::clock;
@@ -14,9 +17,16 @@ impl Writer {
             Command::Adopt(adoption, reply) => {
                 let _ = reply.send(self.adopt(*adoption));
             }
-            Command::Change(change, reply) => {
-                let _ = reply.send(self.change(change));
-            }
+            Command::Change(change, reply) => match self.change(change) {
+                Ok(changed) => {
+                    self.saving.answer_after(reply, changed);
+                    self.unsaved = true;
+                    self.save();
+                }
+                Err(refused) => {
+                    let _ = reply.send(Err(refused));
+                }
+            },
             Command::Status(reply) => {
                 let _ = reply.send(self.world.status());
             }
@@ -39,13 +49,23 @@ impl Writer {
             Command::Tell(event) => self.record([event]),
             Command::Bequeath(reply) => {
                 self.is_bequeathed = true;
-                let _ = reply.send(bequeath(&self.world, now()));
+                if self.saving.is_under_way() {
+                    self.heir = Some(reply);
+                } else {
+                    self.bequeath_to(reply);
+                }
             }
             Command::Resume => {
                 self.is_bequeathed = false;
                 self.unsaved = true;
             }
         }
+    }
+
+    /// Hands on what is known; what somebody waits for to be saved, the other process saves.
+    pub(super) fn bequeath_to(&mut self, heir: oneshot::Sender<Value>) {
+        self.saving.answer_all();
+        let _ = heir.send(bequeath(&self.world, now()));
     }
 
     fn adopt(&mut self, adoption: Adoption) -> u64 {
@@ -81,16 +101,12 @@ impl Writer {
         }?;
         self.record([event]);
         self.publish();
-        self.unsaved = true;
-        self.save();
         let drains = self.world.drains().iter();
         let drains = drains.filter(|drain| drain.region == region);
         Ok(Changed {
-            unsaved: match &self.store {
-                // Without it nothing of before is there to come back.
-                None => adds.then(|| "node.state_dir is not set".to_owned()),
-                Some(_) => self.save_failure.clone(),
-            },
+            // Without it nothing of before is there to come back.
+            unsaved: (adds && !self.saving.is_possible())
+                .then(|| "node.state_dir is not set".to_owned()),
             drains: drains.cloned().collect(),
         })
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use super::saving::Reply;
 use super::{Adoption, QUEUE};
 use crate::clock;
 use crate::config::plan::Plan;
@@ -192,7 +193,7 @@ impl Control {
 /// What the writer is asked for.
 pub(super) enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
-    Change(Change, oneshot::Sender<Result<Changed, DrainRefused>>),
+    Change(Change, Reply),
     Status(oneshot::Sender<WorldStatus>),
     Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),

@@ -1,13 +1,15 @@
 //! The one writer: receives reports and commands, folds them, publishes snapshots, runs the checks.
 //!
 //! `handle` is how everybody else speaks to it, `commands` what it does when it is spoken to, `folding` what it
-//! makes of reports and traffic, `checks` what it has probed, `publishing` when it tells and saves.
+//! makes of reports and traffic, `checks` what it has probed, `publishing` when it tells and saves,
+//! `saving` how that gets to the disk.
 
 mod checks;
 mod commands;
 mod folding;
 mod handle;
 mod publishing;
+mod saving;
 
 use std::collections::HashMap;
 use std::iter;
@@ -15,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -35,6 +37,7 @@ use crate::ids::{ServiceId, Table};
 use crate::steering::Snapshot;
 use checks::RunningCheck;
 use handle::Command;
+use saving::Saving;
 
 pub use handle::{Changed, Closed, Control, Inbox};
 #[cfg(test)]
@@ -104,7 +107,7 @@ impl Control {
         }
         let mut writer = Writer {
             world,
-            store,
+            saving: Saving::to(store),
             publish: first.publish,
             published: None,
             retired: Retired::default(),
@@ -119,10 +122,10 @@ impl Control {
             tasks: tasks.clone(),
             stop,
             unsaved: bequest.is_some(),
-            save_failure: None,
             positions_saved: (0, Instant::now()),
             save_from: Instant::now(),
             is_bequeathed: false,
+            heir: None,
         };
         writer.tell_of_set_aside(set_aside);
         writer.publish();
@@ -134,7 +137,7 @@ impl Control {
 
 struct Writer {
     world: World,
-    store: Option<Store>,
+    saving: Saving,
     publish: Publish,
     published: Option<Arc<Snapshot>>,
     retired: Retired,
@@ -150,14 +153,14 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
-    /// Why what is known could not be saved when that was last tried.
-    save_failure: Option<String>,
     /// How often positions had changed when what is known was last saved, and from when on that is reason to save again.
     positions_saved: (u64, Instant),
     /// When a change that is no operator's may be saved.
     save_from: Instant,
     /// Whether another process has what there is to know, and may have begun to save it.
     is_bequeathed: bool,
+    /// It waits for the save under way, which would else write over its own.
+    heir: Option<oneshot::Sender<Value>>,
 }
 
 impl Writer {
@@ -188,6 +191,7 @@ impl Writer {
                         self.save();
                     }
                 }
+                news = self.saving.news() => self.saved(news),
                 () = traffic.called() => self.witness(),
                 () = tokio::time::sleep_until(look_at) => {
                     looked = Instant::now();
@@ -202,8 +206,7 @@ impl Writer {
                 }
             }
         }
-        self.unsaved = true;
-        self.save();
+        self.save_at_the_end().await;
     }
 
     /// When time alone changes something next; an hour from now if nothing does.

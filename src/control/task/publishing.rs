@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Writer, now};
 use crate::clock;
 use crate::control::events::{Event, Kind};
-use crate::control::store::{SetAside, remember};
+use crate::control::store::{SetAside, StoreError, remember};
 use crate::control::trouble::Trouble;
 use crate::steering::{Edge, Snapshot};
 
@@ -43,22 +43,38 @@ impl Writer {
     }
 
     pub(super) fn save(&mut self) {
-        let Some(store) = &self.store else { return };
-        if self.is_bequeathed || !std::mem::take(&mut self.unsaved) {
+        if self.is_bequeathed || !self.saving.is_ready() || !std::mem::take(&mut self.unsaved) {
             return;
         }
         // Taken first, so that what changes meanwhile is saved the next time.
         let due = Instant::now() + POSITIONS_EVERY;
         self.positions_saved = (self.world.position_changes(), due);
-        match store.save(&remember(&self.world, now())) {
-            Ok(wait) => {
-                self.save_from = Instant::now() + wait;
-                self.tell_of_saving(None);
+        self.saving.begin(remember(&self.world, now()));
+    }
+
+    /// What comes of news of the save under way.
+    pub(super) fn saved(&mut self, news: Result<Duration, StoreError>) {
+        if let Ok(wait) = news {
+            self.save_from = Instant::now() + wait;
+        }
+        self.unsaved |= news.is_err();
+        self.tell_of_saving(news.err().map(|error| error.to_string()));
+        if let Some(reply) = self.heir.take() {
+            self.bequeath_to(reply);
+        } else if self.saving.is_awaited() {
+            self.save();
+        }
+    }
+
+    /// Saves what is known at the end, after what is being saved now.
+    pub(super) async fn save_at_the_end(&mut self) {
+        self.unsaved = true;
+        for _ in 0..2 {
+            if self.saving.is_under_way() {
+                let news = self.saving.news().await;
+                self.saved(news);
             }
-            Err(error) => {
-                self.unsaved = true;
-                self.tell_of_saving(Some(error.to_string()));
-            }
+            self.save();
         }
     }
 
@@ -71,7 +87,7 @@ impl Writer {
             ),
             None => "drains, forced states and health are saved again".to_owned(),
         };
-        self.save_failure = failure;
+        self.saving.note(failure);
         let trouble = is_failing.then(|| message.clone());
         if self.troubles.note(Trouble::StateUnsaved, trouble) {
             let event = Event::new(Kind::State, clock::unix_ms(), message);

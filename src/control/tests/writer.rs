@@ -1,156 +1,17 @@
 //! The one writer, with real tasks and probes of real sockets: who is told what, and when.
 
-use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::scene::{drain, member, plan, told};
-use crate::clock;
-use crate::config::plan::Plan;
-use crate::control::{
-    Adoption, Changed, Closed, Control, Drain, DrainRefused, Event, Kind, Memory, Probers, Publish,
-    Replaced, Store,
-};
-use crate::geo::ClientMap;
-use crate::health::{Health, Prober};
-use crate::ids::Table;
-use crate::proxy::Credentials;
-use crate::steering::{Admin, Snapshot};
-
-/// Far longer than anything here takes; a test that needs it has failed.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Two regions of which one accepts connections, each probed once in the life of a test.
-struct Ground {
-    listener: TcpListener,
-    closed_port: u16,
-}
-
-impl Ground {
-    fn new() -> Self {
-        let bind = || TcpListener::bind("127.0.0.1:0").unwrap();
-        let closed_port = bind().local_addr().unwrap().port();
-        Self {
-            listener: bind(),
-            closed_port,
-        }
-    }
-
-    fn plan(&self, ttl: &str) -> Arc<Plan> {
-        let open_port = self.listener.local_addr().unwrap().port();
-        plan(&format!(
-            "
-regions:
-  up: {{ origins: ['http://127.0.0.1:{open_port}'] }}
-  down: {{ origins: ['http://127.0.0.1:{}'] }}
-services:
-  api:
-    hosts: [api.example.com]
-    health: {{ protocol: tcp, interval: 1h, recheck_interval: 1h }}
-    dns: {{ ttl: {ttl} }}
-",
-            self.closed_port
-        ))
-    }
-}
-
-fn adoption(plan: &Arc<Plan>, publish: Publish) -> Adoption {
-    let probers: Probers = Table::like(&plan.services, |id| Prober {
-        tls: Credentials::default().client_config(false, &[]),
-        check: Arc::new(plan.services.of(id).health.clone()),
-        server_name: None,
-    });
-    Adoption {
-        plan: plan.clone(),
-        clients: Arc::new(ClientMap::default()),
-        probers,
-        traffic: Arc::default(),
-        summary: "a test asked for it".into(),
-        publish,
-    }
-}
-
-/// A writer, and what it publishes.
-struct Running {
-    control: Control,
-    published: watch::Receiver<Option<Arc<Snapshot>>>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
-}
-
-fn publisher() -> (Publish, watch::Receiver<Option<Arc<Snapshot>>>) {
-    let (sender, published) = watch::channel(None);
-    let publish = move |snapshot| {
-        sender.send_replace(Some(snapshot));
-        Box::new(()) as Replaced
-    };
-    (Box::new(publish), published)
-}
-
-impl Running {
-    fn start(plan: &Arc<Plan>, state_dir: Option<&Path>) -> Self {
-        let (control, inbox) = Control::new();
-        let (publish, published) = publisher();
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let store = state_dir.map(|folder| Store::open(folder).unwrap());
-        let memory = Memory {
-            store,
-            bequest: None,
-        };
-        control.start(inbox, adoption(plan, publish), memory, &tasks, stop.clone());
-        Self {
-            control,
-            published,
-            tasks,
-            stop,
-        }
-    }
-
-    fn snapshot(&self) -> Arc<Snapshot> {
-        self.published.borrow().clone().unwrap()
-    }
-
-    /// Waits for a snapshot of which something is true.
-    async fn until(&mut self, is_true: impl Fn(&Snapshot) -> bool) -> Arc<Snapshot> {
-        let is_true = |snapshot: &Option<Arc<Snapshot>>| {
-            snapshot.as_ref().is_some_and(|snapshot| is_true(snapshot))
-        };
-        let found = timeout(PATIENCE, self.published.wait_for(is_true)).await;
-        found.unwrap().unwrap().clone().unwrap()
-    }
-
-    /// Waits until both regions were probed.
-    async fn until_probed(&mut self) -> Arc<Snapshot> {
-        self.until(|snapshot| {
-            member(snapshot, "api", "up").health == Health::Healthy
-                && member(snapshot, "api", "down").health == Health::Unhealthy
-        })
-        .await
-    }
-
-    fn events(&self, kind: Kind) -> Vec<Event> {
-        let (mut past, _) = self.control.events().follow(0);
-        past.retain(|event| event.kind == kind);
-        past
-    }
-
-    async fn end(self) {
-        self.stop.cancel();
-        self.tasks.close();
-        timeout(PATIENCE, self.tasks.wait()).await.unwrap();
-    }
-}
-
-fn now_drain(region: &str) -> Drain {
-    drain(region, None, clock::unix_ms())
-}
+use super::running::{Ground, PATIENCE, Running, adoption, now_drain, publisher};
+use super::scene::{member, plan, told};
+use crate::control::{Changed, Closed, Control, DrainRefused, Kind, Memory, Replaced};
+use crate::health::Health;
+use crate::steering::Admin;
 
 #[tokio::test]
 async fn the_first_snapshot_is_there_before_start_returns() {
@@ -253,34 +114,6 @@ async fn so_many_probes_run_at_once_and_the_next_when_one_ends() {
     running.end().await;
 }
 
-/// Nothing of it is probed, so that time may be virtual.
-fn unprobed_plan() -> Arc<Plan> {
-    plan("regions: { up: { jurisdiction: eu } }\nservices: { api: { hosts: [api.example.com] } }")
-}
-
-#[tokio::test(start_paused = true)]
-async fn what_changed_is_saved_once_a_second() {
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(&unprobed_plan(), Some(folder.path()));
-    let files = || std::fs::read_dir(folder.path()).unwrap().count();
-    let mut saved = Vec::new();
-    for _ in 0..3 {
-        let (publish, _) = publisher();
-        let adopted = running.control.adopt(adoption(&unprobed_plan(), publish));
-        adopted.await.unwrap();
-        while files() == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        saved.push(tokio::time::Instant::now());
-        for file in std::fs::read_dir(folder.path()).unwrap() {
-            std::fs::remove_file(file.unwrap().path()).unwrap();
-        }
-    }
-    let apart = (saved[2] - saved[1]).as_millis();
-    assert!((999..=1_001).contains(&apart), "{apart}");
-    running.end().await;
-}
-
 #[tokio::test]
 async fn a_drain_is_in_force_when_its_caller_hears_of_it() {
     let ground = Ground::new();
@@ -331,39 +164,6 @@ async fn a_refused_drain_says_what_would_be_left_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_drain_ends_by_itself_and_says_so_and_a_crash_does_not_bring_it_back() {
-    let (ground, folder) = (Ground::new(), tempfile::tempdir().unwrap());
-    let mut running = Running::start(&ground.plan("30s"), Some(folder.path()));
-    let (_, mut to_come) = running.control.events().follow(0);
-    let brief = Drain {
-        until_ms: Some(clock::unix_ms() + 100),
-        ..now_drain("down")
-    };
-    running.control.drain(brief, false).await.unwrap().unwrap();
-    let is_over = async {
-        loop {
-            let event = to_come.recv().await.unwrap();
-            if event.message == "the drain of region down is over" {
-                return event;
-            }
-        }
-    };
-    let event = timeout(PATIENCE, is_over).await.unwrap();
-    assert_eq!(event.kind, Kind::Drain);
-    running
-        .until(|snapshot| member(snapshot, "api", "down").admin == Admin::Enabled)
-        .await;
-    let is_saved = async {
-        let saved = || std::fs::read_to_string(folder.path().join("state.json")).unwrap();
-        while !saved().contains("\"drains\":[]") {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(PATIENCE, is_saved).await.unwrap();
-    running.end().await;
-}
-
-#[tokio::test]
 async fn an_adopted_plan_is_published_to_its_own_publisher_with_what_was_known() {
     let ground = Ground::new();
     let mut running = Running::start(&ground.plan("30s"), None);
@@ -399,41 +199,6 @@ async fn a_suspicion_from_the_proxy_degrades_the_region_at_once() {
         told(&running.events(Kind::Position)),
         ["position up -: positions of up ran backwards"]
     );
-    running.end().await;
-}
-
-#[tokio::test]
-async fn a_restart_begins_where_the_last_run_ended() {
-    let ground = Ground::new();
-    let folder = tempfile::tempdir().unwrap();
-    let mut first = Running::start(&ground.plan("30s"), Some(folder.path()));
-    first.until_probed().await;
-    first
-        .control
-        .drain(now_drain("up"), true)
-        .await
-        .unwrap()
-        .unwrap();
-    first.end().await;
-    let second = Running::start(&ground.plan("30s"), Some(folder.path()));
-    let snapshot = second.snapshot();
-    assert_eq!(member(&snapshot, "api", "down").health, Health::Unhealthy);
-    assert_eq!(member(&snapshot, "api", "up").admin, Admin::Drained);
-    second.end().await;
-}
-
-#[tokio::test]
-async fn a_drain_outlives_a_crash_right_after_its_caller_heard_of_it() {
-    let ground = Ground::new();
-    let folder = tempfile::tempdir().unwrap();
-    let running = Running::start(&ground.plan("30s"), Some(folder.path()));
-    let outcome = running.control.drain(now_drain("up"), true).await;
-    assert_eq!(outcome.unwrap().unwrap().unsaved, None);
-    // What a process that died now would leave, read by one that starts.
-    let after = Running::start(&ground.plan("30s"), Some(folder.path()));
-    let admin = member(&after.snapshot(), "api", "up").admin;
-    assert_eq!(admin, Admin::Drained);
-    after.end().await;
     running.end().await;
 }
 
