@@ -137,6 +137,8 @@ fn explain_gives_every_region_a_reason_and_names_what_is_wrong_with_a_question()
         ("name=www.example.com&client=nonsense", 400),
         ("name=www.example.com", 400),
         ("name=www.example.com&client=193.0.6.1&type=MX", 400),
+        ("name=www.example.com&client=193.0.6.1&tpye=AAAA", 400),
+        ("name=www.example.com&client=193.0.6.1&client=::1", 400),
         ("name=www.example.com&client=193.0.6.1&token=nonsense", 400),
     ] {
         let (code, told) = pair.get(&format!("/api/v1/explain?{query}"));

@@ -94,6 +94,18 @@ fn anchor(heading: &str) -> String {
 }
 
 #[test]
+fn no_page_has_marks_of_a_merge() {
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let mark = text.lines().find(|line| {
+            let marks = ["<<<<<<< ", "=======", ">>>>>>> "];
+            marks.iter().any(|mark| line.starts_with(mark))
+        });
+        assert_eq!(mark, None, "{}", page.display());
+    }
+}
+
+#[test]
 fn no_page_points_to_nowhere() {
     let mut headings = 0;
     for page in pages() {

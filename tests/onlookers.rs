@@ -11,11 +11,12 @@ mod support;
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
-use support::{Edge, Origin, connect, get, wait_until};
+use support::{Edge, Origin, connect, get, meridian, wait_until};
 
 const ONLOOKERS: usize = 1_000;
 
@@ -275,4 +276,25 @@ fn one_address_cannot_keep_everybody_else_out() {
         || held.iter().filter(is_closed).count() == 300 - 256
     ));
     assert_eq!(edge.admin("GET", "/api/v1/status", "").0, 200);
+}
+
+#[test]
+fn who_follows_events_through_head_is_done_with_them() {
+    let origin = Origin::start("o");
+    let edge = edge(&origin);
+    let url = format!("http://{}", edge.address("admin"));
+    let mut following = meridian()
+        .args(["events", "--follow", "--admin", &url])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut first = String::new();
+    let mut output = BufReader::new(following.stdout.take().unwrap());
+    output.read_line(&mut first).unwrap();
+    assert!(first.ends_with('\n'), "{first}");
+    assert_eq!(following.try_wait().unwrap(), None, "it goes on");
+    drop(output);
+    // Nothing happens from now on, so that nothing is written.
+    assert!(wait_until(|| following.try_wait().unwrap().is_some()));
+    assert!(following.wait().unwrap().success());
 }

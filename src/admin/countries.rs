@@ -5,16 +5,17 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::explain::{Question, QuestionError, explain};
 use super::explained_token::TokenReader;
+use super::parameters::Parameters;
 use super::state::AdminState;
-use super::writes::error;
+use super::writes::{bad, error};
 use crate::clock;
 use crate::geo::CountryClient;
 use crate::prefix::Prefix;
@@ -58,13 +59,13 @@ impl Atlas {
 }
 
 /// `?name=HOST`.
-pub(super) async fn countries(
-    State(state): State<Arc<AdminState>>,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Response {
-    let name = query.into_iter().find(|(key, _)| key == "name");
-    let Some((_, name)) = name else {
-        return error(StatusCode::BAD_REQUEST, "`name` is needed").into_response();
+pub(super) async fn countries(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
+    let given = match Parameters::of(&uri, &["name"]) {
+        Ok(given) => given,
+        Err(refused) => return refused.into_response(),
+    };
+    let Some(name) = given.text("name") else {
+        return bad("`name` is needed").into_response();
     };
     let live = state.proxy.live.load_full();
     let made = match state.atlas.known(&live.snapshot, &name) {

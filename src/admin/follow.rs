@@ -4,14 +4,15 @@ use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::sse::{Event as Sent, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream::{self, Stream, StreamExt};
 use serde_json::json;
 use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 
+use super::parameters::Parameters;
 use super::right::Right;
 use super::state::AdminState;
 use super::writes::error;
@@ -29,16 +30,17 @@ static PLACES: Semaphore = Semaphore::const_new(FOLLOWERS);
 pub(super) async fn events(
     State(state): State<Arc<AdminState>>,
     headers: HeaderMap,
-    Query(query): Query<Vec<(String, String)>>,
+    uri: Uri,
 ) -> Response {
-    let field = |name: &str| {
-        let found = query.iter().find(|(key, _)| key == name);
-        found.map(|(_, value)| value.as_str())
+    let given = match Parameters::of(&uri, &["since", "with"]) {
+        Ok(given) => given,
+        Err(refused) => return refused.into_response(),
     };
     let resumed = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
-    let since = match field("since").or(resumed).map(str::parse::<u64>) {
+    let (since, with) = (given.text("since"), given.text("with"));
+    let since = match since.as_deref().or(resumed).map(str::parse::<u64>) {
         None => 0,
         Some(Ok(since)) => since,
         Some(Err(_)) => {
@@ -46,7 +48,7 @@ pub(super) async fn events(
                 .into_response();
         }
     };
-    let with_traffic = match field("with") {
+    let with_traffic = match with.as_deref() {
         None => false,
         Some("traffic") => true,
         Some(_) => {

@@ -1,4 +1,4 @@
-//! What stands behind the `?` of a call that changes something.
+//! What stands behind the `?` of a call.
 
 use axum::body::Bytes;
 use axum::extract::Query;
@@ -6,12 +6,21 @@ use axum::http::Uri;
 
 use super::writes::{Refused, bad};
 
-/// The parameters of a call that changes something. One that it does not know is refused, and one that is given twice: who
-/// asks for less than that must not get it.
+/// The parameters of a call. One that it does not know is refused, and one that is given twice: who asks for less than
+/// what would be done or told must not get that.
 pub(super) struct Parameters(Vec<(String, String)>);
 
 impl Parameters {
     pub(super) fn of(uri: &Uri, known: &[&str]) -> Result<Self, Refused> {
+        Self::with_repeated(uri, known, None)
+    }
+
+    /// As [`Self::of`], where one of them may be given more than once.
+    pub(super) fn with_repeated(
+        uri: &Uri,
+        known: &[&str],
+        repeated: Option<&str>,
+    ) -> Result<Self, Refused> {
         let query = Query::<Vec<(String, String)>>::try_from_uri(uri);
         let Query(query) = query.map_err(|error| bad(error.to_string()))?;
         for (at, (key, _)) in query.iter().enumerate() {
@@ -23,11 +32,25 @@ impl Parameters {
                 };
                 return Err(bad(format!("unknown parameter `{key}`: expected {known}")));
             }
-            if query.iter().take(at).any(|(before, _)| before == key) {
+            let may_repeat = repeated == Some(key);
+            if !may_repeat && query.iter().take(at).any(|(before, _)| before == key) {
                 return Err(bad(format!("`{key}` is given twice")));
             }
         }
         Ok(Self(query))
+    }
+
+    /// The values of one, but for empty ones.
+    pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(given, _)| given == key);
+        given
+            .map(|(_, value)| value.as_str())
+            .filter(|value| !value.is_empty())
+    }
+
+    /// The value of one, unless it is empty.
+    pub(super) fn text(&self, key: &str) -> Option<String> {
+        self.all(key).next().map(str::to_owned)
     }
 
     fn take(self, key: &str) -> Option<String> {

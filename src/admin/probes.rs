@@ -3,30 +3,27 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
+use super::parameters::Parameters;
 use super::state::AdminState;
 use super::status::probe;
-use super::writes::error;
+use super::writes::{bad, error};
 use crate::control::TargetProbes;
 
 /// `?region=`, and `service=` to have those of one service alone.
-pub(super) async fn probes(
-    State(state): State<Arc<AdminState>>,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Response {
-    let field = |key: &str| {
-        let mut fields = query.iter();
-        let found = fields.find(|(name, value)| name == key && !value.is_empty());
-        found.map(|(_, value)| value.clone())
+pub(super) async fn probes(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
+    let given = match Parameters::of(&uri, &["region", "service"]) {
+        Ok(given) => given,
+        Err(refused) => return refused.into_response(),
     };
-    let Some(region) = field("region") else {
-        return error(StatusCode::BAD_REQUEST, "`region` is needed").into_response();
+    let Some(region) = given.text("region") else {
+        return bad("`region` is needed").into_response();
     };
-    let service = field("service");
+    let service = given.text("service");
     if let Some(unknown) = unknown(&state, &region, service.as_deref()) {
         return error(StatusCode::NOT_FOUND, unknown).into_response();
     }

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{Query, State};
-use axum::http::StatusCode;
+use axum::extract::State;
 use axum::http::header::ALLOW;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router, middleware};
@@ -30,10 +30,11 @@ use super::force;
 use super::histogram::first_bytes;
 use super::live_traffic::traffic;
 use super::page;
+use super::parameters::Parameters;
 use super::positions::positions;
 use super::probes::probes;
 use super::state::AdminState;
-use super::writes::{self, error};
+use super::writes::{self, Refused, bad, error};
 use crate::clock;
 
 /// How long a client of the admin may take for TLS.
@@ -193,13 +194,10 @@ async fn status_json(Extension(desk): Extension<Desk>) -> Response {
     }
 }
 
-async fn explain_json(
-    State(state): State<Arc<AdminState>>,
-    Query(query): Query<Vec<(String, String)>>,
-) -> Response {
-    let question = match question(&query) {
+async fn explain_json(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
+    let question = match question(&uri) {
         Ok(question) => question,
-        Err(problem) => return error(StatusCode::BAD_REQUEST, problem).into_response(),
+        Err(refused) => return refused.into_response(),
     };
     let live = state.proxy.live.load_full();
     let now = (clock::unix_secs(), clock::steady_ms());
@@ -228,25 +226,24 @@ async fn explain_json(
     }
 }
 
-fn question(query: &[(String, String)]) -> Result<Question, String> {
-    let all = |key: &'static str| {
-        let given = query.iter().filter(move |(k, v)| k == key && !v.is_empty());
-        given.map(|(_, value)| value)
-    };
-    let first = |key| all(key).next().cloned();
-    let (Some(name), Some(client)) = (first("name"), first("client")) else {
-        return Err("`name` and `client` are needed".to_owned());
+fn question(uri: &Uri) -> Result<Question, Refused> {
+    let known = [
+        "name", "client", "type", "method", "token", "path", "header",
+    ];
+    let given = Parameters::with_repeated(uri, &known, Some("header"))?;
+    let (Some(name), Some(client)) = (given.text("name"), given.text("client")) else {
+        return Err(bad("`name` and `client` are needed"));
     };
     let client = client.parse();
-    let fields: Result<Vec<Field>, NotAField> = all("header").map(|field| field.parse()).collect();
+    let fields: Result<Vec<Field>, NotAField> = given.all("header").map(str::parse).collect();
     Ok(Question {
         name,
-        client: client.map_err(|problem| format!("`client`: {problem}"))?,
-        record_type: first("type"),
-        method: first("method"),
-        token: first("token"),
-        path: first("path"),
-        fields: fields.map_err(|problem| format!("`header`: {problem}"))?,
+        client: client.map_err(|problem| bad(format!("`client`: {problem}")))?,
+        record_type: given.text("type"),
+        method: given.text("method"),
+        token: given.text("token"),
+        path: given.text("path"),
+        fields: fields.map_err(|problem| bad(format!("`header`: {problem}")))?,
     })
 }
 
