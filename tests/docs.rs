@@ -156,6 +156,7 @@ fn every_alert_has_a_section_of_what_to_do() {
 
 /// The files that tell events.
 const TELLERS: &[&str] = &[
+    "src/proxy/memory.rs",
     "src/control/follow.rs",
     "src/control/lag.rs",
     "src/control/task/commands.rs",

@@ -19,7 +19,7 @@ use support::frames::{
     CONTINUATION, END_HEADERS, END_STREAM, FrameClient, GOAWAY, HEADERS, RST_STREAM, SETTINGS,
     block, frame, open, request,
 };
-use support::{Edge, Origin, raw_origin, read_head, wait_until};
+use support::{Edge, Origin, meridian, raw_origin, read_head, run, wait_until};
 
 /// One region of these origins, with this in `listen` and in the service.
 fn yaml(origin: &str, listen: &str, service: &str) -> String {
@@ -199,6 +199,53 @@ fn clients_that_do_not_read_cost_bounded_memory_and_are_given_up_after_idle() {
     println!("{} KiB for each client that does not read", grown / 50);
     assert!(grown / 50 < 1536, "{grown} KiB");
     drop(clients);
+}
+
+#[test]
+fn an_edge_that_holds_as_much_memory_as_it_may_sheds_requests_until_clients_let_go() {
+    let (origin, _) = endless();
+    let quiet = Origin::start("o");
+    let config = |memory: u64| {
+        format!(
+            "listen: {{ http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0', limits: {{ memory: {memory}KiB }} }}
+regions: {{ here: {{ origins: ['http://{origin}'] }}, there: {{ origins: ['{}'] }} }}
+services:
+  www: {{ hosts: [www.example.com], regions: [there], health: {{ protocol: tcp }} }}
+  endless: {{ hosts: [endless.example.com], regions: [here], health: {{ protocol: tcp }} }}
+",
+            quiet.url()
+        )
+    };
+    let edge = Edge::start(&config(0));
+    let may_grow = 16 << 10;
+    edge.write(&config(edge.process.resident_kib() + may_grow));
+    let status = || edge.admin("GET", "/api/v1/status", "").1;
+    assert!(wait_until(|| status()["config"]["generation"] == 2));
+    assert_eq!(get(&mut connect(&edge)), Some(200));
+    let greedy: Vec<_> = (0..250)
+        .map(|_| {
+            let mut client = connect(&edge);
+            let get = GET.replace("www", "endless");
+            client.get_mut().write_all(get.as_bytes()).unwrap();
+            client
+        })
+        .collect();
+    assert!(wait_until(|| get(&mut connect(&edge)) == Some(503)));
+    let admin = format!("http://{}", edge.address("admin"));
+    let told = || {
+        let said = run(meridian().args(["events", "--admin", &admin])).stdout;
+        String::from_utf8(said).unwrap()
+    };
+    assert!(
+        told().contains("over listen.limits.memory of"),
+        "{}",
+        told()
+    );
+    drop(greedy);
+    assert!(wait_until(|| get(&mut connect(&edge)) == Some(200)));
+    assert!(wait_until(
+        || told().contains("memory is below listen.limits.memory again")
+    ));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access_log::AccessLog;
 use super::crowd::Crowd;
+use super::memory::Memory;
 use super::pool::Pool;
 use super::routes::Routes;
 use super::sticky::StickyTable;
@@ -47,6 +48,8 @@ pub struct Context {
     pub(super) sessions: Arc<Sessions>,
     /// What clients have at present.
     pub(super) crowd: Arc<Crowd>,
+    /// Whether the process holds as much memory as it may.
+    pub(super) memory: Memory,
     /// Connections, requests and upgrades, which a drain waits for.
     tasks: TaskTracker,
 }
@@ -61,6 +64,7 @@ impl Context {
             sticky: StickyTable::default(),
             sessions: Arc::default(),
             crowd: Arc::default(),
+            memory: Memory::default(),
             tasks,
         }
     }

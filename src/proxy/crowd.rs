@@ -167,6 +167,7 @@ mod tests {
         connections_per_client: 0,
         requests: None,
         delay: Duration::ZERO,
+        memory: None,
     };
 
     #[test]

@@ -87,6 +87,9 @@ pub(super) enum Shed {
     /// `listen.limits.delay`.
     #[error("this edge has more to do than it can")]
     Late,
+    /// `listen.limits.memory`.
+    #[error("this edge holds as much memory as it may")]
+    Memory,
 }
 
 /// What is wrong with a request whose body did not arrive.

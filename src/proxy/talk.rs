@@ -124,6 +124,7 @@ impl Handler for Serving {
             head,
             shed: match &in_flight {
                 None => Some(Shed::InFlight),
+                Some(_) if context.memory.is_full() => Some(Shed::Memory),
                 Some(_) if worker.strain.sheds(chance::below(1000)) => Some(Shed::Late),
                 Some(_) => None,
             },

@@ -7,7 +7,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio_util::sync::CancellationToken;
 
 use super::context::{Context, Worker};
-use super::{pool, strain};
+use super::{memory, pool, strain};
 use crate::per_core::serve_on;
 
 /// The worker threads of the proxy.
@@ -46,8 +46,11 @@ impl Workers {
         self.workers.len()
     }
 
-    /// Lets every worker see whether it keeps up, and look after its pool, from now on.
+    /// Lets every worker see whether it keeps up, and look after its pool, from now on; and one of them to the memory of all.
     pub fn watch(&self, context: &Arc<Context>) {
+        if let Some((runtime, _)) = self.iter().next() {
+            runtime.spawn(memory::watch(context.clone()));
+        }
         for (runtime, worker) in self.iter() {
             runtime.spawn(pool::keep_swept(worker.clone()));
             runtime.spawn(strain::watch(worker.clone(), context.clone()));

@@ -258,6 +258,7 @@ pub fn plan() -> Plan {
                 connections_per_client: 0,
                 requests: None,
                 delay: Duration::ZERO,
+                memory: None,
             },
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Optional,

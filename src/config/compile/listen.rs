@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::{Compiling, duration, prefix};
 use crate::config::plan::{ClientLimits, ClientTimeouts, HttpMode, Listen, ProxyHeader};
 use crate::config::tree::Node;
+use crate::units::parse_size;
 
 /// `listen`.
 pub(super) fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
@@ -107,6 +108,7 @@ fn client_limits(node: Option<&Node>) -> ClientLimits {
         delay: node
             .and_then(|node| node.read("delay", duration))
             .unwrap_or(Duration::from_millis(500)),
+        memory: node.and_then(|node| node.read("memory", |text| parse_size(text).ok())),
     }
 }
 

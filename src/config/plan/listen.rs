@@ -74,4 +74,6 @@ pub struct ClientLimits {
     pub requests: Option<u32>,
     /// How late a worker may be, on and on, before it sheds requests; zero: it never does.
     pub delay: Duration,
+    /// Bytes of memory that the process holds before it sheds requests; none: a share of what the system has for it; 0: any number.
+    pub memory: Option<u64>,
 }

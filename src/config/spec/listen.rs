@@ -1,7 +1,7 @@
 //! `listen`: where clients come in, and what they may take.
 
 use super::{NETWORKS, field};
-use crate::config::kinds::{COUNT, DURATION, LISTEN, LISTEN_ADMIN, POSITIVE};
+use crate::config::kinds::{COUNT, DURATION, LISTEN, LISTEN_ADMIN, POSITIVE, SIZE};
 use crate::config::shape::{Field, Shape};
 
 static ADDRESSES_TO_LISTEN_ON: Shape = Shape::Scalar(&LISTEN);
@@ -89,5 +89,10 @@ static LIMITS: &[Field] = &[
         "delay",
         Shape::Scalar(&DURATION),
         "a worker that is later than this for a second sheds requests with 503; default 500ms; 0s: never",
+    ),
+    field(
+        "memory",
+        Shape::Scalar(&SIZE),
+        "that the process holds, then requests are shed with 503; default: 80 % of what the system has for it; 0: unlimited",
     ),
 ];
