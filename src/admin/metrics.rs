@@ -172,6 +172,11 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "PROXY headers of trusted proxies by result; malformed, missing and late ones end their connection",
     ),
     (
+        "meridian_log_lines_dropped_total",
+        Kind::Counter,
+        "Lines of the edge's own log that whoever reads it did not take in time",
+    ),
+    (
         "meridian_access_log_lines_total",
         Kind::Counter,
         "Lines of the access log by outcome: written, dropped (no room) or failed (not written)",

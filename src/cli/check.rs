@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::{Config, Done, Failed};
+use super::{Config, Done, Failed, complain};
 use crate::clock;
 use crate::config;
 use crate::config::plan::Plan;
@@ -45,7 +45,7 @@ impl Check {
         let warnings = [loaded.warnings.clone(), materials.warnings.clone()].concat();
         let count = warnings.len();
         if count > 0 {
-            eprintln!("{}", loaded.problems(warnings).as_warnings());
+            complain(&loaded.problems(warnings).as_warnings().to_string());
         }
         if self.strict && count > 0 {
             return Err(Failed(format!(

@@ -10,7 +10,8 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
-use super::serve::{Logs, Signals, runtime, start};
+use super::logs::Logs;
+use super::serve::{Signals, runtime, start};
 use super::{Done, Failed};
 use crate::config::plan::{HostPattern, Plan, Region};
 use crate::edge::{Addresses, Source, Start};
@@ -79,7 +80,7 @@ impl Lab {
     }
 
     fn run_lab(self) -> Done {
-        Logs::quiet_unless(self.verbose);
+        let _log = Logs::quiet_unless(self.verbose)?;
         runtime()?.block_on(async {
             let signals = Signals::catch()?;
             let source = self.source();

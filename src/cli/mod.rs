@@ -16,6 +16,7 @@ mod force;
 mod foreseen;
 mod healthcheck;
 mod lab;
+mod logs;
 mod refusal;
 mod reload;
 mod said;
@@ -97,7 +98,7 @@ impl Cli {
             Ok(()) => ExitCode::SUCCESS,
             Err(Failed(message)) => {
                 // Not a log line: whoever ran the command reads this.
-                eprintln!("{}", message.trim_end());
+                complain(&message);
                 ExitCode::FAILURE
             }
         }
@@ -128,6 +129,11 @@ impl<E: std::error::Error> From<E> for Failed {
 }
 
 type Done = Result<(), Failed>;
+
+/// Tells whoever ran a command of what is wrong. Nobody may listen any more.
+fn complain(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+}
 
 /// Prints what was asked for, as lines. Whoever reads may have enough at any time (`| head`): that ends
 /// the program as it ends others, without a word.

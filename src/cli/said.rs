@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::complain;
 use crate::units::show_duration;
 
 /// The drains and forced states in force, a line each.
@@ -118,7 +119,9 @@ pub(super) fn undone(answer: &Value, service: Option<&str>, undone: &str) -> Str
 /// Warns whoever changed something that it would not outlive a restart of the edge.
 pub(super) fn warn_if_unsaved(answer: &Value) {
     if let Some(why) = answer["unsaved"].as_str() {
-        eprintln!("warning: it is in force, and would not outlive a restart: {why}");
+        complain(&format!(
+            "warning: it is in force, and would not outlive a restart: {why}"
+        ));
     }
 }
 

@@ -1,12 +1,11 @@
 //! `meridian serve`.
 
-use std::io::IsTerminal;
 use std::num::NonZeroUsize;
 
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
+use super::logs::Logs;
 use super::successor::Program;
 use super::{Config, Done, Failed};
 use crate::admin::Metrics;
@@ -30,48 +29,9 @@ pub(super) struct Serve {
     logs: Logs,
 }
 
-/// How to log.
-#[derive(Clone, Copy, Debug, Args)]
-pub(super) struct Logs {
-    /// Log JSON, an object a line
-    #[arg(long)]
-    log_json: bool,
-}
-
-impl Logs {
-    /// Logs go to stderr; `RUST_LOG` chooses which.
-    pub(super) fn start(self) {
-        self.start_at("info");
-    }
-
-    /// Logs of the lab: errors alone, unless it is to tell all.
-    pub(super) fn quiet_unless(verbose: bool) {
-        Self { log_json: false }.start_at(if verbose { "info" } else { "error" });
-    }
-
-    fn start_at(self, level: &str) {
-        let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-        let logs = tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_ansi(is_colored())
-            .with_writer(std::io::stderr);
-        if self.log_json {
-            logs.json().init();
-        } else {
-            logs.with_target(false).init();
-        }
-    }
-}
-
-/// Colors are for people (<https://no-color.org>): a file or a pipe gets plain text.
-fn is_colored() -> bool {
-    let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    std::io::stderr().is_terminal() && !refused
-}
-
 impl Serve {
     pub(super) fn run(self) -> Done {
-        self.logs.start();
+        let _log = self.logs.start()?;
         let runtime = runtime()?;
         let done = runtime.block_on(async {
             let (signals, program) = (Signals::catch()?, Program::note()?);
