@@ -1,4 +1,4 @@
-//! The edge's own log, when whoever reads it has gone.
+//! The edge's own log, when whoever reads it stops or goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,13 +8,15 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, ChildStderr, Command, Stdio};
+use std::io::{BufRead, BufReader, PipeReader, PipeWriter, Write};
+use std::process::{Child, Command};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 use support::{Origin, admin, listening, meridian, wait_until};
 
-/// An edge that says very much, and what it has said until it was ready.
+/// An edge, and what it has said until it was ready.
 struct Talkative {
     edge: Child,
     said: String,
@@ -22,8 +24,8 @@ struct Talkative {
 }
 
 impl Talkative {
-    /// With the other end of its stderr.
-    fn start(origins: [&Origin; 2]) -> (Self, BufReader<ChildStderr>) {
+    /// With both ends of the pipe that is its stderr.
+    fn start(origins: [&Origin; 2]) -> (Self, BufReader<PipeReader>, PipeWriter) {
         let folder = tempfile::tempdir().unwrap();
         let yaml = format!(
             "node: {{ drain_timeout: 2s }}
@@ -40,19 +42,19 @@ services:
             origins[1].url()
         );
         std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
-        let mut edge = meridian()
+        let (output, input) = std::io::pipe().unwrap();
+        let edge = meridian()
             .args(["serve", "--config"])
             .arg(folder.path())
-            .env("RUST_LOG", "trace")
-            .stderr(Stdio::piped())
+            .stderr(input.try_clone().unwrap())
             .spawn()
             .unwrap();
-        let mut output = BufReader::new(edge.stderr.take().unwrap());
+        let mut output = BufReader::new(output);
         let mut said = String::new();
         while !said.contains(" ready\n") {
             assert!(output.read_line(&mut said).unwrap() > 0, "{said}");
         }
-        (Self { edge, said, folder }, output)
+        (Self { edge, said, folder }, output, input)
     }
 
     fn call(&self, path: &str) -> Value {
@@ -84,9 +86,26 @@ impl Drop for Talkative {
 }
 
 #[test]
+fn a_log_that_nobody_reads_holds_up_nothing() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let (edge, output, mut input) = Talkative::start([&near, &far]);
+    // So much fits into a pipe at most (pipe(7)): from then on whoever writes to it hangs.
+    let written = Arc::new(AtomicUsize::new(0));
+    let counted = written.clone();
+    std::thread::spawn(move || {
+        while input.write_all(&[b'x'; 1024]).is_ok() {
+            counted.fetch_add(1024, Ordering::SeqCst);
+        }
+    });
+    assert!(wait_until(|| written.load(Ordering::SeqCst) > 60 << 10));
+    edge.goes_on(&near);
+    drop(output);
+}
+
+#[test]
 fn a_log_whose_reader_has_gone_ends_nothing() {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
-    let (edge, output) = Talkative::start([&near, &far]);
+    let (edge, output, _) = Talkative::start([&near, &far]);
     drop(output);
     edge.goes_on(&near);
 }

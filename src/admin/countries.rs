@@ -15,7 +15,7 @@ use super::explain::{Question, QuestionError, explain};
 use super::explained_token::TokenReader;
 use super::parameters::Parameters;
 use super::state::AdminState;
-use super::writes::{bad, error};
+use super::writes::{Refused, bad, error};
 use crate::clock;
 use crate::geo::CountryClient;
 use crate::prefix::Prefix;
@@ -59,14 +59,13 @@ impl Atlas {
 }
 
 /// `?name=HOST`.
-pub(super) async fn countries(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
-    let given = match Parameters::of(&uri, &["name"]) {
-        Ok(given) => given,
-        Err(refused) => return refused.into_response(),
-    };
-    let Some(name) = given.text("name") else {
-        return bad("`name` is needed").into_response();
-    };
+pub(super) async fn countries(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+) -> Result<Response, Refused> {
+    let given = Parameters::of(&uri, &["name"])?;
+    let name = given.text("name");
+    let name = name.ok_or_else(|| bad("`name` is needed"))?;
     let live = state.proxy.live.load_full();
     let made = match state.atlas.known(&live.snapshot, &name) {
         Some(known) => Ok(known),
@@ -74,10 +73,8 @@ pub(super) async fn countries(State(state): State<Arc<AdminState>>, uri: Uri) ->
             state.atlas.keep(&live.snapshot, name, json.clone());
         }),
     };
-    match made {
-        Ok(json) => ([("content-type", "application/json")], json).into_response(),
-        Err(problem) => error(StatusCode::NOT_FOUND, problem.to_string()).into_response(),
-    }
+    let json = made.map_err(|problem| error(StatusCode::NOT_FOUND, problem.to_string()))?;
+    Ok(([("content-type", "application/json")], json).into_response())
 }
 
 fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionError> {

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, SemaphorePermit, broadcast, watch};
 use super::parameters::Parameters;
 use super::right::Right;
 use super::state::AdminState;
-use super::writes::error;
+use super::writes::{Refused, bad, error};
 use crate::clock;
 use crate::control::{Event, EventLog};
 
@@ -31,11 +31,8 @@ pub(super) async fn events(
     State(state): State<Arc<AdminState>>,
     headers: HeaderMap,
     uri: Uri,
-) -> Response {
-    let given = match Parameters::of(&uri, &["since", "with"]) {
-        Ok(given) => given,
-        Err(refused) => return refused.into_response(),
-    };
+) -> Result<Response, Refused> {
+    let given = Parameters::of(&uri, &["since", "with"])?;
     let resumed = headers
         .get("last-event-id")
         .and_then(|value| value.to_str().ok());
@@ -43,25 +40,20 @@ pub(super) async fn events(
     let since = match since.as_deref().or(resumed).map(str::parse::<u64>) {
         None => 0,
         Some(Ok(since)) => since,
-        Some(Err(_)) => {
-            return error(StatusCode::BAD_REQUEST, "`since` must be an event's number")
-                .into_response();
-        }
+        Some(Err(_)) => return Err(bad("`since` must be an event's number")),
     };
     let with_traffic = match with.as_deref() {
         None => false,
         Some("traffic") => true,
-        Some(_) => {
-            return error(StatusCode::BAD_REQUEST, "`with` may be `traffic`").into_response();
-        }
+        Some(_) => return Err(bad("`with` may be `traffic`")),
     };
     let traffic = with_traffic.then(|| state.traffic.follow());
     let mut right = Right::of(state.clone(), &headers);
     let may_see = move || right.holds();
-    match PLACES.try_acquire() {
+    Ok(match PLACES.try_acquire() {
         Ok(place) => follow(state.control.events(), since, traffic, may_see, place),
         Err(_) => full(),
-    }
+    })
 }
 
 fn full() -> Response {

@@ -40,12 +40,14 @@ impl Parameters {
         Ok(Self(query))
     }
 
+    fn values<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        let given = self.0.iter().filter(move |(given, _)| given == key);
+        given.map(|(_, value)| value.as_str())
+    }
+
     /// The values of one, but for empty ones.
     pub(super) fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
-        let given = self.0.iter().filter(move |(given, _)| given == key);
-        given
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
+        self.values(key).filter(|value| !value.is_empty())
     }
 
     /// The value of one, unless it is empty.
@@ -53,14 +55,9 @@ impl Parameters {
         self.all(key).next().map(str::to_owned)
     }
 
-    fn take(self, key: &str) -> Option<String> {
-        let mut found = self.0.into_iter().filter(|(given, _)| given == key);
-        found.next().map(|(_, value)| value)
-    }
-
     /// Whether nothing is to be changed.
     pub(super) fn asks_for_dry_run(self) -> Result<bool, Refused> {
-        match self.take("dry_run").as_deref() {
+        match self.values("dry_run").next() {
             None | Some("false") => Ok(false),
             Some("true") => Ok(true),
             Some(_) => Err(bad("`dry_run` must be true or false")),
@@ -74,7 +71,8 @@ impl Parameters {
                 "this call takes no body: one service is named by `?service=NAME`",
             ));
         }
-        Ok(Self::of(uri, &["service"])?.take("service"))
+        let given = Self::of(uri, &["service"])?;
+        Ok(given.values("service").next().map(str::to_owned))
     }
 }
 

@@ -5,35 +5,30 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
-use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use super::parameters::Parameters;
 use super::state::AdminState;
 use super::status::probe;
-use super::writes::{bad, error};
+use super::writes::{Refused, bad, error, shutting_down};
 use crate::control::TargetProbes;
 
 /// `?region=`, and `service=` to have those of one service alone.
-pub(super) async fn probes(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
-    let given = match Parameters::of(&uri, &["region", "service"]) {
-        Ok(given) => given,
-        Err(refused) => return refused.into_response(),
-    };
-    let Some(region) = given.text("region") else {
-        return bad("`region` is needed").into_response();
-    };
+pub(super) async fn probes(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+) -> Result<Json<Value>, Refused> {
+    let given = Parameters::of(&uri, &["region", "service"])?;
+    let region = given.text("region");
+    let region = region.ok_or_else(|| bad("`region` is needed"))?;
     let service = given.text("service");
     if let Some(unknown) = unknown(&state, &region, service.as_deref()) {
-        return error(StatusCode::NOT_FOUND, unknown).into_response();
+        return Err(error(StatusCode::NOT_FOUND, unknown));
     }
-    match state.control.probes(region.clone(), service).await {
-        Ok(targets) => {
-            let targets: Vec<Value> = targets.iter().map(target).collect();
-            Json(json!({ "region": region, "targets": targets })).into_response()
-        }
-        Err(closed) => error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string()).into_response(),
-    }
+    let targets = state.control.probes(region.clone(), service).await;
+    let targets = targets.map_err(shutting_down)?;
+    let targets: Vec<Value> = targets.iter().map(target).collect();
+    Ok(Json(json!({ "region": region, "targets": targets })))
 }
 
 fn unknown(state: &AdminState, region: &str, service: Option<&str>) -> Option<String> {

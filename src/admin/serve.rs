@@ -11,6 +11,7 @@ use axum::routing::{get, post, put};
 use axum::{Extension, Json, Router, middleware};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -194,11 +195,11 @@ async fn status_json(Extension(desk): Extension<Desk>) -> Response {
     }
 }
 
-async fn explain_json(State(state): State<Arc<AdminState>>, uri: Uri) -> Response {
-    let question = match question(&uri) {
-        Ok(question) => question,
-        Err(refused) => return refused.into_response(),
-    };
+async fn explain_json(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+) -> Result<Json<Value>, Refused> {
+    let question = question(&uri)?;
     let live = state.proxy.live.load_full();
     let now = (clock::unix_secs(), clock::steady_ms());
     let reader = TokenReader {
@@ -212,9 +213,9 @@ async fn explain_json(State(state): State<Arc<AdminState>>, uri: Uri) -> Respons
         &question,
         now,
     ) {
-        Ok(explanation) => Json(explanation.to_json()).into_response(),
+        Ok(explanation) => Ok(Json(explanation.to_json())),
         Err(problem @ QuestionError::UnknownName(_)) => {
-            error(StatusCode::NOT_FOUND, problem.to_string()).into_response()
+            Err(error(StatusCode::NOT_FOUND, problem.to_string()))
         }
         Err(
             problem @ (QuestionError::Type(_)
@@ -222,7 +223,7 @@ async fn explain_json(State(state): State<Arc<AdminState>>, uri: Uri) -> Respons
             | QuestionError::Path(_)
             | QuestionError::Fields
             | QuestionError::Token(_)),
-        ) => error(StatusCode::BAD_REQUEST, problem.to_string()).into_response(),
+        ) => Err(bad(problem.to_string())),
     }
 }
 

@@ -96,9 +96,10 @@ impl Sampling {
             // Beside the runtime, which probes and answers meanwhile.
             let settling = ground.clone();
             let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS);
+            let is_saved = is_due && self.store.is_some() && !succeeded.is_cancelled();
             let settling = tokio::task::spawn_blocking(move || {
                 let figures = settle(&mut samples, &settling);
-                let encoded = is_due.then(|| encode(&samples));
+                let encoded = is_saved.then(|| encode(&samples));
                 (samples, figures, encoded)
             });
             // It has panicked, and there are no samples to go on with.
@@ -117,7 +118,7 @@ impl Sampling {
                 self.save(encoded).await;
             }
         }
-        if !succeeded.is_cancelled() {
+        if self.store.is_some() && !succeeded.is_cancelled() {
             self.save(encode(&samples)).await;
         }
     }

@@ -41,10 +41,10 @@ pub(super) async fn watch(context: Arc<Context>) {
     loop {
         tick.tick().await;
         let limits = context.live.load().snapshot.plan.listen.limits;
-        let usual = || there_is.map(|bytes| bytes / 100 * USUAL);
-        let (Some(most), Some(held)) = (limits.memory.or_else(usual), held(Path::new(ROOT))) else {
-            continue;
-        };
+        let most = most(limits.memory, there_is);
+        // Where nothing is too much nothing is measured.
+        let held = (most > 0).then(|| held(Path::new(ROOT)));
+        let held = held.flatten().unwrap_or(0);
         let was_full = context.memory.is_full();
         let is_full = is_full(was_full, held, most);
         context.memory.0.store(is_full, Ordering::Relaxed);
@@ -60,6 +60,12 @@ pub(super) async fn watch(context: Arc<Context>) {
             context.control.tell(Kind::State, message.to_owned()).await;
         }
     }
+}
+
+/// Bytes that may be held, as configured or of what there is; 0: any number.
+fn most(configured: Option<u64>, there_is: Option<u64>) -> u64 {
+    let usual = || there_is.map(|bytes| bytes / 100 * USUAL);
+    configured.or_else(usual).unwrap_or(0)
 }
 
 /// Whether that is too much; 0: nothing is.
@@ -119,6 +125,14 @@ fn kib(text: &str, name: &str) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_a_word_four_fifths_of_what_there_is_may_be_held() {
+        assert_eq!(most(None, Some(1_000)), 800);
+        assert_eq!(most(Some(7), Some(1_000)), 7);
+        assert_eq!(most(Some(0), Some(1_000)), 0, "said to be no limit");
+        assert_eq!(most(None, None), 0, "nobody knows what there is");
+    }
 
     #[test]
     fn what_is_over_the_limit_is_full_until_a_twentieth_of_it_is_free() {

@@ -12,6 +12,7 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+pub mod clear;
 mod dns;
 pub mod frames;
 mod haproxy;

@@ -69,12 +69,15 @@ impl Writer {
     /// Saves what is known at the end, after what is being saved now.
     pub(super) async fn save_at_the_end(&mut self) {
         self.unsaved = true;
-        for _ in 0..2 {
-            if self.saving.is_under_way() {
-                let news = self.saving.news().await;
-                self.saved(news);
-            }
-            self.save();
+        self.wait_for_save().await;
+        self.save();
+        self.wait_for_save().await;
+    }
+
+    async fn wait_for_save(&mut self) {
+        if self.saving.is_under_way() {
+            let news = self.saving.news().await;
+            self.saved(news);
         }
     }
 
