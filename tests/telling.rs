@@ -7,10 +7,13 @@
 
 mod support;
 
+use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::time::Duration;
 
-use support::{Lab, Origin, Process, listening, meridian, wait_until};
+use support::{Edge, Lab, Origin, Process, free_address, listening, meridian, wait_until};
 
 const TOKEN: &str = "alice-0123456789abcdef";
 
@@ -186,4 +189,106 @@ services: {{ www: {{ hosts: [www.example.com] }} }}
     let told = || ask(&["status", "--admin-token", TOKEN]).1;
     let is_told = || told().contains("edge.yaml:6:1: unknown key `wrong`");
     assert!(wait_until(is_told), "{}", told());
+}
+
+#[test]
+fn commands_give_up_on_an_edge_that_takes_connections_and_says_nothing() {
+    let hung = TcpListener::bind("127.0.0.1:0").unwrap();
+    let admin = format!("http://{}", hung.local_addr().unwrap());
+    let ask = |words: &[&str]| said(meridian().args(words).args(["--admin", &admin]));
+    std::thread::scope(|scope| {
+        let commands: [&[&str]; 5] = [
+            &["healthcheck"],
+            &["status"],
+            &["drain", "near"],
+            &["events"],
+            &["events", "--follow"],
+        ];
+        let asking = commands.map(|words| scope.spawn(move || (words, ask(words))));
+        for asked in asking {
+            let (words, (code, text)) = asked.join().unwrap();
+            let expected = format!("error: the edge at {admin} does not answer");
+            assert!(text.starts_with(&expected), "{words:?}: {text}");
+            assert_eq!(code, Some(1), "{words:?}");
+        }
+    });
+}
+
+/// An edge's answer, by a way that holds it up for a second between two events, and that stays open.
+fn events_by_a_slow_way() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4096];
+        assert!(stream.read(&mut head).unwrap() > 0);
+        let event = |id: u64| {
+            format!(
+                "id: {id}\ndata: {{\"id\":{id},\"kind\":\"health\",\"message\":\"number {id}\"}}\n\n"
+            )
+        };
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+        stream
+            .write_all(format!("{head}{}", event(1)).as_bytes())
+            .unwrap();
+        std::thread::sleep(Duration::from_secs(1));
+        stream
+            .write_all(format!("{}: now\n\n", event(2)).as_bytes())
+            .unwrap();
+        // Until the command has gone.
+        let _ = stream.read(&mut [0]);
+    });
+    url
+}
+
+#[test]
+fn the_newest_event_is_told_however_slow_the_way_to_the_edge_is() {
+    let (code, text) = said(meridian().args(["events", "--admin", &events_by_a_slow_way()]));
+    assert_eq!(code, Some(0), "{text}");
+    let told: Vec<&str> = text.lines().collect();
+    assert_eq!(told.len(), 2, "{text}");
+    assert!(told[1].ends_with("number 2"), "{text}");
+}
+
+#[test]
+fn who_follows_events_follows_on_after_a_restart_and_after_an_edge_that_hung() {
+    let (origin, admin) = (Origin::start("near"), free_address());
+    let yaml = format!(
+        "listen: {{ http: ['127.0.0.1:0'], admin: '{admin}' }}
+regions: {{ near: {{ addresses: [192.0.2.1], origins: ['{}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], guards: {{ min_regions: 0 }} }} }}
+",
+        origin.url()
+    );
+    let url = format!("http://{admin}");
+    let drain = |reason: &str| {
+        let words = ["drain", "near", "--reason", reason, "--admin", &url];
+        support::run(meridian().args(words));
+    };
+    let mut edge = Edge::start(&yaml);
+    let mut following = Process::start(meridian().args(["events", "--follow", "--admin", &url]));
+    drain("before the restart");
+    following.wait_for("drained: before the restart");
+    edge.process.signal("TERM");
+    edge.process.wait();
+    following.wait_for("(trying again)");
+    let Edge { process, folder } = edge;
+    drop(process);
+    let edge = Edge::start_in(folder, &yaml);
+    drain("after the restart");
+    following.wait_for("drained: after the restart");
+
+    edge.process.signal("STOP");
+    following.wait_for("does not answer");
+    edge.process.signal("CONT");
+    drain("after the hang");
+    following.wait_for("drained: after the hang");
+    let told = following.said();
+    for reason in ["before the restart", "after the restart", "after the hang"] {
+        assert_eq!(
+            told.matches(&format!("drained: {reason}")).count(),
+            1,
+            "{told}"
+        );
+    }
 }

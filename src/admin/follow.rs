@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -24,7 +25,13 @@ const FOLLOWERS: usize = 4_096;
 
 static PLACES: Semaphore = Semaphore::const_new(FOLLOWERS);
 
-/// First what is kept since `?since=ID` (or `Last-Event-ID`), then what comes; with `?with=traffic` also every
+/// So often something comes, if only a comment: whoever hears nothing for longer hears nothing of what happens either.
+const BEAT: Duration = Duration::from_secs(5);
+
+/// What stands between the events that are kept and those to come.
+const NOW: &str = "now";
+
+/// First what is kept since `?since=ID` (or `Last-Event-ID`), a comment, then what comes; with `?with=traffic` also every
 /// report of what traffic does, without an id. Whoever loses the right to see it is sent no more: the event of the reload
 /// that takes it away is what ends the answer.
 pub(super) async fn events(
@@ -70,8 +77,10 @@ fn follow(
     place: SemaphorePermit<'static>,
 ) -> Response {
     let (past, follower) = events.follow(since);
-    let events = stream::iter(past).chain(following(follower));
-    let events = events.map(|event| Some(sse(&event)));
+    let past = stream::iter(past).map(|event| sse(&event));
+    let now = stream::iter([Sent::default().comment(NOW)]);
+    let next = following(follower).map(|event| sse(&event));
+    let events = past.chain(now).chain(next).map(Some);
     // Followers that fall behind are to be disconnected: the end of the events is the end of all.
     let events = events.chain(stream::iter([None]));
     let reports: Pin<Box<dyn Stream<Item = Option<Sent>> + Send>> = match traffic {
@@ -86,7 +95,7 @@ fn follow(
             Ok::<_, Infallible>(sent)
         });
     Sse::new(all)
-        .keep_alive(KeepAlive::default())
+        .keep_alive(KeepAlive::new().interval(BEAT))
         .into_response()
 }
 
@@ -127,6 +136,7 @@ fn sse(event: &Event) -> Sent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::Kind;
 
     #[tokio::test]
     async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
@@ -137,6 +147,26 @@ mod tests {
         following.pop();
         following.push(come().unwrap());
         assert!(come().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_ends_with_a_comment_and_a_silent_stream_has_one_every_5_s() {
+        tokio::time::pause();
+        let log = EventLog::new(1);
+        log.record(Event::new(Kind::Reload, 0, "kept".to_owned()));
+        let place = PLACES.try_acquire().unwrap();
+        let mut body = follow(&log, 0, None, || true, place)
+            .into_body()
+            .into_data_stream();
+        let mut next =
+            async || String::from_utf8(body.next().await.unwrap().unwrap().into()).unwrap();
+        assert!(next().await.contains("\"message\":\"kept\""));
+        assert_eq!(next().await, ": now\n\n");
+        let quiet_since = tokio::time::Instant::now();
+        assert_eq!(next().await, ":\n\n");
+        assert_eq!(quiet_since.elapsed(), Duration::from_secs(5));
+        log.record(Event::new(Kind::Reload, 0, "new".to_owned()));
+        assert!(next().await.contains("\"message\":\"new\""));
     }
 
     #[test]

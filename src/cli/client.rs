@@ -1,6 +1,7 @@
 //! The way to a running edge's admin API.
 use std::path::Path;
 use std::str::FromStr;
+use std::time::Duration;
 
 use reqwest::{Method, RequestBuilder, Url};
 use rustls_pki_types::CertificateDer;
@@ -9,6 +10,9 @@ use serde_json::Value;
 
 use super::refusal::{self, unreachable};
 use super::{Credentials, Failed, Running};
+
+/// How long an edge may say nothing before and within an answer. Whoever follows its events hears something every 5 s.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A client of the admin API.
 pub(super) struct Client {
@@ -48,8 +52,18 @@ impl FromStr for AdminUrl {
 
 impl Client {
     pub(super) fn new(base: AdminUrl, credentials: Credentials) -> Result<Self, Failed> {
+        Self::patient(base, credentials, ANSWERS_WITHIN)
+    }
+
+    /// Of whom an edge may keep waiting so long.
+    fn patient(
+        base: AdminUrl,
+        credentials: Credentials,
+        silence: Duration,
+    ) -> Result<Self, Failed> {
         let http = reqwest::Client::builder()
             .no_proxy()
+            .read_timeout(silence)
             .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
         Ok(Self {
             http: http.build()?,
@@ -74,6 +88,11 @@ impl Client {
 impl Running {
     pub(super) fn client(self) -> Result<Client, Failed> {
         Client::new(self.admin, self.credentials)
+    }
+
+    /// A client that gives an edge up after such a silence.
+    pub(super) fn client_for(self, silence: Duration) -> Result<Client, Failed> {
+        Client::patient(self.admin, self.credentials, silence)
     }
 }
 

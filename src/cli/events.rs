@@ -1,16 +1,18 @@
 //! `meridian events`.
 
 use std::os::fd::AsFd;
+use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use clap::Args;
-use futures_util::{Stream, StreamExt};
+use reqwest::Response;
 use serde_json::Value;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
 
-use super::refusal::{self, unreachable};
-use super::{Done, Running, runtime};
+use super::client::Client;
+use super::refusal::{self, broken_off, unreachable};
+use super::{Done, Failed, Running, runtime};
 
 /// Prints what happened on a running edge
 #[derive(Debug, Args)]
@@ -28,8 +30,8 @@ pub(super) struct Events {
     running: Running,
 }
 
-/// Without --follow, a pause this long in the stream means that all that is kept has come.
-const QUIET: std::time::Duration = std::time::Duration::from_millis(300);
+/// Between two attempts to find an edge again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 impl Events {
     pub(super) fn run(self) -> Done {
@@ -39,13 +41,17 @@ impl Events {
             event_line
         };
         runtime()?.block_on(async {
-            let client = self.running.client()?;
-            let request = client.get("/api/v1/events").query(&[("since", self.since)]);
-            let response = request.send().await.map_err(|error| unreachable(&error))?;
-            if !response.status().is_success() {
-                return refusal::read(response).await.map(|_| ());
-            }
-            let printing = print(response.bytes_stream(), self.follow, show);
+            let mut printing = Printing {
+                client: self.running.client()?,
+                last: self.since,
+                show,
+            };
+            let printing = async {
+                match self.follow {
+                    true => printing.follow().await,
+                    false => printing.kept().await,
+                }
+            };
             tokio::select! {
                 done = printing => done,
                 () = reader_has_left() => Ok(()),
@@ -54,26 +60,112 @@ impl Events {
     }
 }
 
-async fn print(
-    mut stream: impl Stream<Item = reqwest::Result<Bytes>> + Unpin,
-    follow: bool,
+/// Events on their way from the edge to the output.
+struct Printing {
+    client: Client,
+    /// The number of the last that was printed.
+    last: u64,
     show: fn(&Value) -> String,
-) -> Done {
-    let mut pending = BytesMut::new();
-    loop {
-        let next = if follow {
-            stream.next().await
-        } else {
-            let next = tokio::time::timeout(QUIET, stream.next()).await;
-            next.unwrap_or(None)
-        };
-        let Some(chunk) = next.transpose()? else {
+}
+
+/// Why there is no stream of events, or no more of it.
+enum NoStream {
+    /// The edge or the way to it is gone: it may come back.
+    Lost(Failed),
+    /// Asking again would change nothing.
+    Final(Failed),
+}
+
+impl From<NoStream> for Failed {
+    fn from(why: NoStream) -> Self {
+        match why {
+            NoStream::Lost(failed) | NoStream::Final(failed) => failed,
+        }
+    }
+}
+
+impl Printing {
+    /// Prints what is kept. A comment in the stream says that all of it has come.
+    async fn kept(&mut self) -> Done {
+        let mut lines = self.open().await?;
+        loop {
+            let line = lines.next().await?;
+            if line.starts_with(b":") {
+                return Ok(());
+            }
+            self.print(&line)?;
+        }
+    }
+
+    /// Goes on for good: after a restart, or whatever else ends a stream, behind the last event that was printed.
+    async fn follow(&mut self) -> Done {
+        let mut lines = self.open().await?;
+        loop {
+            match lines.next().await {
+                Ok(line) => self.print(&line)?,
+                Err(Failed(why)) => {
+                    eprintln!("{why} (trying again)");
+                    lines = self.open_again().await?;
+                    eprintln!("the edge answers again");
+                }
+            }
+        }
+    }
+
+    async fn open_again(&self) -> Result<Lines, Failed> {
+        loop {
+            tokio::time::sleep(AGAIN).await;
+            match self.open().await {
+                Ok(lines) => return Ok(lines),
+                Err(NoStream::Lost(_)) => {}
+                Err(NoStream::Final(failed)) => return Err(failed),
+            }
+        }
+    }
+
+    async fn open(&self) -> Result<Lines, NoStream> {
+        let request = self.client.get("/api/v1/events");
+        let sent = request.query(&[("since", self.last)]).send().await;
+        let response = sent.map_err(|error| NoStream::Lost(unreachable(&error)))?;
+        let status = response.status();
+        match refusal::of(response).await {
+            Ok(response) => Ok(Lines {
+                response,
+                pending: BytesMut::new(),
+            }),
+            Err(refused) if status.is_server_error() => Err(NoStream::Lost(refused)),
+            Err(refused) => Err(NoStream::Final(refused)),
+        }
+    }
+
+    /// Prints the event of a line, if it has one.
+    fn print(&mut self, line: &[u8]) -> Done {
+        let Some(event) = event_of(line) else {
             return Ok(());
         };
-        pending.extend_from_slice(&chunk);
-        while let Some(end) = pending.iter().position(|byte| *byte == b'\n') {
-            if let Some(event) = event_of(&pending.split_to(end + 1)) {
-                say!("{}", show(&event));
+        self.last = event["id"].as_u64().unwrap_or(self.last);
+        say!("{}", (self.show)(&event));
+        Ok(())
+    }
+}
+
+/// The lines of a stream.
+struct Lines {
+    response: Response,
+    pending: BytesMut,
+}
+
+impl Lines {
+    /// The next one, with its end.
+    async fn next(&mut self) -> Result<BytesMut, Failed> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                return Ok(self.pending.split_to(end + 1));
+            }
+            let chunk = self.response.chunk().await;
+            match chunk.map_err(|error| broken_off(&error))? {
+                Some(chunk) => self.pending.extend_from_slice(&chunk),
+                None => return Err(Failed("error: the edge has ended its answer".to_owned())),
             }
         }
     }

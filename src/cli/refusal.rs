@@ -9,18 +9,28 @@ use super::Failed;
 
 /// The JSON of an answer; a refusal in the edge's own words.
 pub(super) async fn read(response: Response) -> Result<Value, Failed> {
+    json(of(response).await?).await
+}
+
+/// An answer that is none is told in the edge's own words.
+pub(super) async fn of(response: Response) -> Result<Response, Failed> {
     let status = response.status();
-    let text = response.text().await?;
-    let value: Value = serde_json::from_str(&text).map_err(|_| {
+    if status.is_success() {
+        return Ok(response);
+    }
+    let value = json(response).await?;
+    Err(refused(status, &value))
+}
+
+async fn json(response: Response) -> Result<Value, Failed> {
+    let status = response.status();
+    let text = response.text().await;
+    let text = text.map_err(|error| broken_off(&error))?;
+    serde_json::from_str(&text).map_err(|_| {
         Failed(format!(
             "error: the answer ({status}) is no JSON: is this a Meridian admin address?"
         ))
-    })?;
-    if status.is_success() {
-        Ok(value)
-    } else {
-        Err(refused(status, &value))
-    }
+    })
 }
 
 fn refused(status: StatusCode, answer: &Value) -> Failed {
@@ -55,22 +65,47 @@ fn hint(status: StatusCode, why: &str, answer: &Value) -> &'static str {
     }
 }
 
-/// No answer at all: the last cause says more than the client's own words.
+/// No answer at all.
 pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
     let at = error.url().map_or_else(String::new, |url| {
         format!(" at {}://{}", url.scheme(), url.authority())
     });
-    let mut cause: &dyn Error = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
+    if error.is_timeout() {
+        return silent(&at);
     }
-    let cause = cause.to_string();
+    let cause = cause(error);
     let help = if cause.contains("UnknownIssuer") {
         "give its roots with --admin-ca"
     } else {
         "say where it is with --admin or MERIDIAN_ADMIN"
     };
     Failed(format!("error: no edge answers{at}: {cause} ({help})"))
+}
+
+/// An answer that has begun and does not come to its end.
+pub(super) fn broken_off(error: &reqwest::Error) -> Failed {
+    if error.is_timeout() {
+        return silent("");
+    }
+    Failed(format!(
+        "error: the edge's answer broke off: {}",
+        cause(error)
+    ))
+}
+
+fn silent(at: &str) -> Failed {
+    Failed(format!(
+        "error: the edge{at} does not answer: it hangs, or the way to it does"
+    ))
+}
+
+/// The last cause says more than the client's own words.
+fn cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn Error = error;
+    while let Some(deeper) = cause.source() {
+        cause = deeper;
+    }
+    cause.to_string()
 }
 
 #[cfg(test)]

@@ -4,11 +4,16 @@
     reason = "a JSON value indexed by a key it lacks gives null"
 )]
 
+use std::time::Duration;
+
 use clap::Args;
 use reqwest::Method;
 
 use super::client::fetch_json;
 use super::{Done, Running, runtime};
+
+/// Files are read, and zones signed, before the answer begins.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Makes a running edge load its configuration anew
 #[derive(Debug, Args)]
@@ -22,7 +27,7 @@ pub(super) struct Reload {
 
 impl Reload {
     pub(super) fn run(self) -> Done {
-        let client = self.running.client()?;
+        let client = self.running.client_for(ANSWERS_WITHIN)?;
         let reloaded =
             runtime()?.block_on(fetch_json(client.request(Method::POST, "/api/v1/reload")))?;
         if self.json {
