@@ -181,3 +181,18 @@ regions:
     ));
     play(&["many", &format!("http://{}", edge.address("admin"))]);
 }
+
+#[test]
+fn an_edge_that_hangs_is_not_live_and_what_it_last_said_not_up_to_date() {
+    let near = Origin::start("near");
+    let edge = edge(&near, "");
+    let admin = format!("http://{}", edge.address("admin"));
+    play(&["hang", &admin, &edge.process.id().to_string()]);
+}
+
+#[test]
+fn more_tabs_than_a_browser_has_connections_do_not_lock_each_other_out() {
+    let near = Origin::start("near");
+    let edge = edge(&near, "");
+    play(&["tabs", &format!("http://{}", edge.address("admin"))]);
+}

@@ -7,12 +7,14 @@
     dashboard.py many ADMIN   of an edge with more services than fit a page
     dashboard.py dry-run ADMIN DNS HTTP PICTURES   of an edge whose regions come back little by little
     dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
+    dashboard.py hang ADMIN PID   of an edge that may be stopped
+    dashboard.py tabs ADMIN   of an edge with several pages in one browser
 """
 
 import pathlib
 import sys
 
-from dashboard_edge import dry_run, many, readers, reload, token, unsaved
+from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved
 from dashboard_lab import lab
 
 match sys.argv[1:]:
@@ -30,6 +32,10 @@ match sys.argv[1:]:
         dry_run(admin, dns, http, pathlib.Path(folder))
     case ["reload", admin, file]:
         reload(admin, file)
+    case ["hang", admin, pid]:
+        hang(admin, int(pid))
+    case ["tabs", admin]:
+        tabs(admin)
     case _:
         sys.exit(__doc__)
 print("all is well")

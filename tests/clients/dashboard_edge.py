@@ -1,8 +1,10 @@
 """The dashboard of an edge that is drained, reloaded, broken, full, or open to bearers of tokens alone."""
 
 import json
+import os
 import pathlib
 import re
+import signal
 import subprocess
 import urllib.request
 
@@ -357,3 +359,46 @@ def many(admin):
         dialog = press(page, LONG, "Drain")
         inside, outside = dialog.evaluate("node => [node.scrollWidth, node.clientWidth]")
         assert inside <= outside, (inside, outside)
+
+
+def hang(admin, pid):
+    with browser() as chromium, opened(chromium, admin) as page:
+        link, summary = page.locator("#link"), page.locator("#summary")
+        expect(link).to_have_text("live")
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            expect(link).to_have_text("not live: nothing heard for 5 s; trying again", timeout=15_000)
+            expect(summary).to_have_text("This is not up to date: nothing heard for 5 s", timeout=15_000)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        expect(link).to_have_text("live", timeout=15_000)
+        expect(summary).to_contain_text("regions healthy", timeout=15_000)
+
+
+# Without a screen every tab is shown.
+HIDE = """
+window.hide = (hidden) => {
+    Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+    document.dispatchEvent(new Event("visibilitychange"));
+};
+"""
+
+
+def tabs(admin):
+    with browser() as chromium:
+        context = chromium.new_context()
+        context.add_init_script(HIDE)
+        pages = []
+        for _ in range(8):
+            page = context.new_page()
+            page.goto(f"{admin}/")
+            expect(page.locator("#link")).to_have_text("live")
+            page.evaluate("hide(true)")
+            expect(page.locator("#link")).to_contain_text("not live: nobody looks")
+            pages.append(page)
+        change(pages[-1], "PUT", "drains/near", {"reason": "while nobody looked"})
+        pages[0].evaluate("hide(false)")
+        expect(pages[0].locator("#link")).to_have_text("live")
+        expect(pages[0].locator("#events")).to_contain_text("while nobody looked")
+        expect_state(pages[0], "near", "draining", SOON_MS)
+        context.close()

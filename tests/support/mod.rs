@@ -139,6 +139,11 @@ impl Process {
         }
     }
 
+    /// What the system calls it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// KiB of memory that it holds at present (VmRSS of proc(5)).
     pub fn resident_kib(&self) -> u64 {
         let file = format!("/proc/{}/status", self.child.id());

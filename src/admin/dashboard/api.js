@@ -12,11 +12,38 @@ export class Refused extends Error {
   }
 }
 
+/** How long the edge may say nothing before and within an answer: to what the page asks by itself, and to what somebody asks. */
+const WATCHED_MS = 5000;
+const ASKED_MS = 60_000;
+
+/** As `fetch`, which gives up once nothing has been heard for so long: what hangs does not end by itself. */
+async function fetchWithin(silenceMs, path, { signal, ...options }) {
+  const silent = new AbortController();
+  let timer = null;
+  const listen = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silent.abort(new Error(`nothing heard for ${silenceMs / 1000} s`)), silenceMs);
+  };
+  listen();
+  try {
+    const signals = [silent.signal, signal].filter((signal) => signal);
+    const response = await fetch(path, { ...options, signal: AbortSignal.any(signals) });
+    const heard = new TransformStream({
+      transform: (chunk, controller) => { listen(); controller.enqueue(chunk); },
+      flush: () => clearTimeout(timer),
+    });
+    return new Response(response.body?.pipeThrough(heard), response);
+  } catch (error) {
+    clearTimeout(timer);
+    throw error;
+  }
+}
+
 /** As `fetch`, with the token; an answer that is none throws. A token that is refused is forgotten. */
-async function ask(path, options = {}) {
+async function ask(path, { silenceMs = ASKED_MS, ...options } = {}) {
   const token = sessionStorage.getItem(KEY);
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
-  const response = await fetch(path, { ...options, headers });
+  const response = await fetchWithin(silenceMs, path, { ...options, headers });
   if (response.ok) return response;
   if (response.status === 401 && token && sessionStorage.getItem(KEY) === token) sessionStorage.removeItem(KEY);
   throw new Refused(response.status, await response.json().catch(() => ({})));
@@ -45,7 +72,8 @@ export async function watch(path, options = {}) {
     await pause?.over;
     const token = sessionStorage.getItem(KEY);
     try {
-      return await ask(path, { ...options, signal: whilePaused.signal });
+      const signals = [whilePaused.signal, options.signal].filter((signal) => signal);
+      return await ask(path, { ...options, signal: AbortSignal.any(signals), silenceMs: WATCHED_MS });
     } catch (error) {
       if (error.status !== 401) throw error;
       // Meanwhile another may have been given.

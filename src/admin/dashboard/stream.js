@@ -4,13 +4,36 @@ import { watch } from "./api.js";
 
 const AGAIN_MS = 1000;
 
-/** Follows for good. Whatever ends a stream, the next begins after the last event that was seen. */
+/** Aborted when the page is hidden: a browser has six connections to an edge for all its pages, and a stream takes one. */
+let looking = new AbortController();
+
+document.addEventListener("visibilitychange", () => {
+  if (document.hidden) looking.abort(new Error("nobody looks"));
+  else looking = new AbortController();
+});
+
+/** Settles as soon as somebody looks. */
+const somebodyLooks = () => new Promise((resolve) => {
+  const look = () => {
+    if (document.hidden) return;
+    document.removeEventListener("visibilitychange", look);
+    resolve();
+  };
+  document.addEventListener("visibilitychange", look);
+  look();
+});
+
+/**
+ * Follows for good, while somebody looks. Whatever ends a stream, silence too, the next begins after the last event that
+ * was seen.
+ */
 export async function follow(path, { opened, lost, heard }) {
   let last = null;
   for (;;) {
+    await somebodyLooks();
     try {
       const headers = last === null ? {} : { "Last-Event-ID": last };
-      const response = await watch(path, { headers, cache: "no-store" });
+      const response = await watch(path, { headers, cache: "no-store", signal: looking.signal });
       opened();
       for await (const event of eventsOf(response.body)) {
         last = event.id ?? last;
