@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
-use support::{Lab, Process, free_address, run, wait_until};
+use support::{Lab, Process, admin, free_address, run, wait_until};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -266,4 +266,63 @@ fn the_text_of_metrics_is_what_promtool_takes() {
     let said = promtool.wait_with_output().unwrap();
     let errors = String::from_utf8_lossy(&said.stderr);
     assert!(said.status.success(), "{errors}");
+}
+
+/// `increase` sees nothing of the event that a counter begins with.
+#[test]
+fn counters_of_which_alerts_want_to_see_single_events_are_there_before_the_first() {
+    let lab = Lab::start();
+    let (_, page) = admin(lab.address("admin"), "GET", "/metrics", "");
+    let alerts = text(&monitoring("alerts.yml"));
+    let selectors = alerts.split("increase(").skip(1);
+    let selectors: Vec<&str> = selectors
+        .filter_map(|rest| rest.split_once('[').map(|(selector, _)| selector))
+        .collect();
+    assert!(selectors.len() >= 2, "{selectors:?}");
+    for selector in selectors {
+        let (name, labels) = selector.split_once('{').unwrap();
+        let labels = labels.trim_end_matches('}');
+        let is_of = |line: &str| line.starts_with(&format!("{name}{{")) && line.contains(labels);
+        let mut lines = page.as_str().unwrap().lines();
+        assert!(lines.any(is_of), "{selector} is not there at the start");
+    }
+}
+
+#[test]
+fn who_is_drained_or_forced_is_counted_and_how_many_regions_are_able() {
+    let lab = Lab::start();
+    let call = |method: &str, path: &str, body: &str| {
+        let (code, said) = admin(lab.address("admin"), method, path, body);
+        assert_eq!(code, 200, "{said}");
+        said
+    };
+    let expect = |line: &str| {
+        let is_told = || {
+            let page = call("GET", "/metrics", "");
+            page.as_str().unwrap().lines().any(|told| told == line)
+        };
+        assert!(
+            wait_until(is_told),
+            "{line}\n{}",
+            call("GET", "/metrics", "")
+        );
+    };
+    let of = |metric: &str, region: &str, value: u8| {
+        format!("meridian_{metric}{{service=\"www\",region=\"{region}\"}} {value}")
+    };
+    let able = |count: u8| format!("meridian_service_able_regions{{service=\"www\"}} {count}");
+    expect(&able(3));
+    expect(&of("region_drained", "us-east-1", 0));
+    let force = r#"{"force": true}"#;
+    call("PUT", "/api/v1/drains/us-east-1", force);
+    expect(&able(2));
+    expect(&of("region_drained", "us-east-1", 1));
+    expect(&of("region_healthy", "us-east-1", 1));
+    call("PUT", "/api/v1/forced/eu-west-1", r#"{"state": "down"}"#);
+    expect(&able(1));
+    expect(&of("region_forced", "eu-west-1", 1));
+    call("PUT", "/api/v1/drains/ap-northeast-1", force);
+    expect(&able(0));
+    call("DELETE", "/api/v1/forced/eu-west-1", "");
+    expect(&of("region_forced", "eu-west-1", 0));
 }

@@ -237,6 +237,21 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
         "1 if the region may be chosen for the service, else 0",
     ),
     (
+        "meridian_region_drained",
+        Kind::Gauge,
+        "1 if a drain keeps all new clients of the service from the region, else 0",
+    ),
+    (
+        "meridian_region_forced",
+        Kind::Gauge,
+        "1 if an operator has forced the region up or down for the service, else 0",
+    ),
+    (
+        "meridian_service_able_regions",
+        Kind::Gauge,
+        "Regions of the service that are neither unhealthy nor drained; 0: it fails open or is not answered",
+    ),
+    (
         "meridian_region_round_trip_seconds",
         Kind::Gauge,
         "Round trip from this edge in seconds, measured or modelled",

@@ -16,10 +16,10 @@ use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{Adoption, Control, Replaced};
 use crate::dns;
-use crate::health::Traffic;
+use crate::health::{Spared, Traffic};
 use crate::positions::Keyring;
 use crate::proxy::{self, AccessLog, InFlightCounters, Routes, ServedCounters};
-use crate::steering::Snapshot;
+use crate::steering::{MemberState, Snapshot};
 
 /// What turns a Plan into an adoption.
 pub(super) struct Wiring {
@@ -169,11 +169,15 @@ fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
             continue;
         }
         let service = &snapshot.plan.services.of(id).name;
+        let able = u32::try_from(state.able().count()).unwrap_or(u32::MAX);
+        metrics::gauge!("meridian_service_able_regions", "service" => service.to_string())
+            .set(f64::from(able));
         for member in &state.members {
             let region = &snapshot.plan.regions.of(member.region).name;
-            let able = if member.health.is_able() { 1.0 } else { 0.0 };
-            metrics::gauge!("meridian_region_healthy", "service" => service.to_string(), "region" => region.to_string())
-                .set(able);
+            publish_member(service, region, member);
+            if last.is_none() {
+                begin_counting(service, region);
+            }
         }
     }
     for (id, estimate) in snapshot.edge.round_trips.iter() {
@@ -182,6 +186,25 @@ fn publish_numbers(snapshot: &Snapshot, last: Option<&Snapshot>) {
             metrics::gauge!("meridian_region_round_trip_seconds", "region" => region)
                 .set(ms / 1000.0);
         }
+    }
+}
+
+fn publish_member(service: &str, region: &str, member: &MemberState) {
+    let number = |is_so: bool| if is_so { 1.0 } else { 0.0 };
+    let labels = [
+        ("service", service.to_owned()),
+        ("region", region.to_owned()),
+    ];
+    metrics::gauge!("meridian_region_healthy", &labels).set(number(member.health.is_able()));
+    metrics::gauge!("meridian_region_drained", &labels).set(number(!member.admin.takes_some()));
+    metrics::gauge!("meridian_region_forced", &labels).set(number(member.forced.is_some()));
+}
+
+/// Counters of which a single event is to be seen: what grows by it has to have been there before.
+fn begin_counting(service: &str, region: &str) {
+    for rule in Spared::ALL {
+        metrics::counter!("meridian_ejections_spared_total", "service" => service.to_owned(), "region" => region.to_owned(), "rule" => rule.as_str())
+            .increment(0);
     }
 }
 

@@ -41,6 +41,9 @@ pub enum Spared {
 }
 
 impl Spared {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::LastRegion, Self::HalfIsOut, Self::OthersFailToo];
+
     /// As the metrics call it.
     pub fn as_str(self) -> &'static str {
         match self {

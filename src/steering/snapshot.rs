@@ -96,11 +96,16 @@ impl ServiceState {
         })
     }
 
-    /// Whether some region is able for clients that may go anywhere. Without one a service fails open, or is not
+    /// The regions that are able for clients that may go anywhere. Without one a service fails open, or is not
     /// answered.
+    pub fn able(&self) -> impl Iterator<Item = &MemberState> {
+        let is_able = |member: &&MemberState| member.health.is_able() && member.admin.takes_some();
+        self.members.iter().filter(is_able)
+    }
+
+    /// Whether there is such a region.
     pub fn has_able(&self) -> bool {
-        let is_able = |member: &MemberState| member.health.is_able() && member.admin.takes_some();
-        self.members.iter().any(is_able)
+        self.able().next().is_some()
     }
 
     /// The able regions that would be left to take traffic without one.
