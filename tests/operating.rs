@@ -171,6 +171,7 @@ fn a_dry_run_tells_who_would_move_where_and_changes_nothing() {
         (code, &told["dry_run"], &told["refused"]),
         (200, &json!(true), &json!(false))
     );
+    assert_eq!(told["over_ms"], 600_000);
     let service = &told["services"][0];
     let clients = &service["clients"];
     let share = clients["ipv4_percent"].as_f64().unwrap();

@@ -14,7 +14,7 @@ use super::foresee::foresee;
 use super::parameters::Parameters;
 use super::state::AdminState;
 use crate::clock;
-use crate::control::{Changed, Drain, DrainRefused};
+use crate::control::{Changed, Drain, DrainRefused, Drains};
 use crate::ids::ServiceId;
 use crate::units::parse_duration;
 
@@ -225,6 +225,7 @@ async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused>
     if let (Some(name), true) = (&drain.service, services.is_empty()) {
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
+    let over_ms = over_ms(state, drain).await?;
     let served = state.served_of_late();
     // Beside the runtime, which probes and answers meanwhile; whoever asked may have gone, and the turn is taken until it ends.
     let foreseeing = move || {
@@ -232,7 +233,22 @@ async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused>
         foresee(&snapshot, region, &services, &served)
     };
     let foreseen = tokio::task::spawn_blocking(foreseeing).await;
-    Ok(Json(foreseen.map_err(shutting_down)?).into_response())
+    let mut told = foreseen.map_err(shutting_down)?;
+    if let Some(told) = told.as_object_mut() {
+        told.insert("over_ms".to_owned(), over_ms.into());
+    }
+    Ok(Json(told).into_response())
+}
+
+/// Over what time a drain would be, which may be in force already.
+async fn over_ms(state: &AdminState, drain: &Drain) -> Result<u64, Refused> {
+    let in_force = state.control.status().await.map_err(shutting_down)?.drains;
+    let mut drains = Drains::default();
+    for drain in in_force.iter().chain([drain]) {
+        drains.put(drain.clone());
+    }
+    let wanted = drains.of(&drain.region, drain.service.as_deref());
+    Ok(wanted.map_or(0, |drain| drain.over_ms))
 }
 
 /// `DELETE /api/v1/drains/REGION`.

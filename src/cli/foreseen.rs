@@ -6,12 +6,17 @@
 
 use serde_json::Value;
 
+use super::said;
+
 /// The answer to a dry run of a drain, for people.
 pub(super) fn show(answer: &Value) -> String {
     let verdict = if answer["refused"] == true {
-        "would be refused (--force does it anyway)"
+        "would be refused (--force does it anyway)".to_owned()
     } else {
-        "would be done; nothing is changed yet"
+        format!(
+            "would be done{}; nothing is changed yet",
+            said::over(answer)
+        )
     };
     let seconds = answer["measured_over_ms"].as_u64().unwrap_or(0) / 1_000;
     let mut out = format!(

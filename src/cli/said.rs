@@ -125,12 +125,17 @@ pub(super) fn warn_if_unsaved(answer: &Value) {
     }
 }
 
-/// A drain, as its answer and the status have it.
-pub(super) fn drain(drain: &Value) -> String {
-    let over = match drain["over_ms"].as_u64() {
+/// Over what time a drain is; at once: nothing.
+pub(super) fn over(drain: &Value) -> String {
+    match drain["over_ms"].as_u64() {
         None | Some(0) => String::new(),
         Some(ms) => format!(" over {}", show_duration(Duration::from_millis(ms))),
-    };
+    }
+}
+
+/// A drain, as its answer and the status have it.
+pub(super) fn drain(drain: &Value) -> String {
+    let over = over(drain);
     format!(
         "region {} is drained{}{over}{}",
         text(&drain["region"]),

@@ -214,6 +214,37 @@ def looks_ahead_at_a_guard(page, admin):
     expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
     dialog.get_by_role("button", name="Cancel").click()
     assert [drain["region"] for drain in get(f"{admin}/api/v1/status")["drains"]] == ["far"]
+    who_has_left_does_not_leave_little_by_little(page)
+    shows_the_explanation_that_was_asked_for_last(page)
+
+
+def who_has_left_does_not_leave_little_by_little(page):
+    dialog = press(page, "far", "Drain")
+    dialog.get_by_label("For, such").fill("1.5h")
+    dialog.get_by_label("Over, such").fill("0.5h")
+    dialog.get_by_role("button", name="What would happen?").click()
+    expect(dialog.get_by_role("status")).to_contain_text("The drain of far would be done. Nothing is changed yet.")
+    dialog.get_by_role("button", name="Drain").click()
+    expect(page.locator("#drain-message")).to_contain_text("far is drained. It would not")
+
+
+def shows_the_explanation_that_was_asked_for_last(page):
+    held = []
+    slow = re.compile(r"/api/v1/explain\?.*client=203\.178\.141\.1")
+    page.route(slow, lambda route: held.append(route))
+    form, explanation = page.locator("#explain"), page.locator("#explanation")
+    for client in ["203.178.141.1", "193.0.6.1"]:
+        form.get_by_label("Client address").fill(client)
+        form.get_by_role("button", name="Explain").click()
+    expect(explanation).to_contain_text("193.0.6.1 asks for")
+    assert len(held) == 2, held
+    for route in held:
+        with page.expect_response(slow) as answered:
+            route.continue_()
+        answered.value.finished()
+    page.evaluate("new Promise(requestAnimationFrame)")
+    expect(explanation).to_contain_text("193.0.6.1 asks for")
+    page.unroute(slow)
 
 
 def reload(admin, file):
@@ -312,6 +343,12 @@ def sees_and_changes_nothing(page, admin, reader):
     dialog.get_by_role("button", name="Drain").click()
     expect(dialog.locator(".alarm")).to_contain_text("this token may see and not change: its role is read")
     dialog.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Reload").click()
+    message = page.locator("#reload-message")
+    expect(message).to_contain_text("this token may see and not change")
+    page.get_by_role("button", name="Token …").click()
+    show_token(page, reader)
+    expect(message).to_be_empty()
     status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {reader}"})
     assert get(status)["drains"] == []
 

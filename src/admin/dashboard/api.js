@@ -110,7 +110,11 @@ export async function change(method, path, body) {
   return (await askOrLogIn(path, options)).json();
 }
 
-export function start() {
+let whenGiven = () => {};
+
+/** `given` is called when somebody gives a token. */
+export function start(given) {
+  whenGiven = given;
   const dialog = $("token-dialog");
   dialog.querySelector("[type=button]").addEventListener("click", () => dialog.close("cancel"));
 }
@@ -142,6 +146,7 @@ function askOnce(why) {
 
 function use(token) {
   sessionStorage.setItem(KEY, token);
+  whenGiven();
   pause?.end();
   pause = null;
 }

@@ -3,6 +3,9 @@
 import { change } from "./api.js";
 import { $, make, show, since } from "./page.js";
 
+/** Whether what stands beside the button was refused to a token. */
+let denied = false;
+
 /** The configuration that was in force when what stands beside the button was said. */
 let saidOf = null;
 let generation = null;
@@ -29,7 +32,13 @@ function problem({ file, line, column, message, source }) {
   return make("pre", { tabindex: "0" }, `${place}${message}${quote}`);
 }
 
+/** Another token was given: what the one before was refused says nothing of it. */
+export function tokenGiven() {
+  if (denied) say();
+}
+
 function say(...parts) {
+  denied = false;
   $("reload-message").replaceChildren(...parts);
   saidOf = generation;
 }
@@ -41,5 +50,6 @@ async function reload() {
     say(make("p", {}, `Configuration ${generation} is in force: ${reloaded.changes.join("; ") || "nothing changed"}.`));
   } catch (error) {
     say(make("p", { class: "alarm" }, error.message), ...(error.body?.problems ?? []).map(problem));
+    denied = [401, 403].includes(error.status);
   }
 }

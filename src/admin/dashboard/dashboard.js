@@ -121,7 +121,7 @@ async function catchUp() {
 async function start() {
   theme.start();
   for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
-  startApi();
+  startApi(config.tokenGiven);
   $("token-button").addEventListener("click", () => askForToken().then((given) => given && catchUp()));
   explain.start();
   events.start();

@@ -3,7 +3,7 @@
 import { change } from "./api.js";
 import { attempt, open, start as startDialog, tell } from "./dialog.js";
 import { foreseen } from "./foreseen.js";
-import { $ } from "./page.js";
+import { $, lasting } from "./page.js";
 
 const dialog = () => $("drain-dialog");
 const path = (region) => `api/v1/drains/${encodeURIComponent(region)}`;
@@ -17,12 +17,11 @@ export function start(whenChanged) {
 export const ask = (region) => open(dialog(), region);
 
 async function preview(region, wanted) {
-  const told = await change("PUT", `${path(region)}?dry_run=true`, wanted);
-  return foreseen(told, wanted);
+  return foreseen(await change("PUT", `${path(region)}?dry_run=true`, wanted));
 }
 
 async function drain(region, wanted) {
   const changed = await change("PUT", path(region), wanted);
   dialog().close();
-  tell(wanted.over ? `${region} is drained over ${wanted.over}.` : `${region} is drained.`, changed);
+  tell(changed.over_ms ? `${region} is drained over ${lasting(changed.over_ms)}.` : `${region} is drained.`, changed);
 }

@@ -26,13 +26,19 @@ export async function about(name, client) {
   $("explain-title").scrollIntoView();
 }
 
+/** Counts what was asked: an answer to an older question may come later than one to the last. */
+let asked = 0;
+
 async function explain() {
+  asked += 1;
+  const turn = asked;
   const { name, client, type, method, path, header, token } = form().elements;
   const question = { name: name.value.trim(), client: client.value.trim() };
   const both = await Promise.allSettled([
     get("api/v1/explain", { ...question, type: type.value }),
     get("api/v1/explain", { ...question, method: method.value, path: path.value.trim(), header: fieldsIn(header.value), token: token.value.trim() }),
   ]);
+  if (turn !== asked) return;
   const titles = [`DNS ${type.value}`, `HTTP ${method.value}`];
   $("explanation").replaceChildren(place(both, question), make("div", { class: "pair" }, ...both.map((told, at) => decision(titles[at], told))));
 }

@@ -1,14 +1,14 @@
 // What the edge says to a dry run, for people: who would move, where to, and whether a guard would refuse it.
 
-import { make } from "./page.js";
+import { lasting, make } from "./page.js";
 
 const COLUMNS = ["To", "IPv4 addresses", "IPv6 addresses", "DNS answers", "HTTP requests"];
 
-/** The answer to `?dry_run=true`, and what it was asked about. */
-export function foreseen({ region, refused, measured_over_ms, services }, { over }) {
+/** The answer to `?dry_run=true`. */
+export function foreseen({ region, refused, over_ms, measured_over_ms, services }) {
   const seconds = Math.round(measured_over_ms / 1000);
   const verdict = refused ? make("p", { class: "alarm" }, `A guard would refuse the drain of ${region}.`)
-    : make("p", {}, `The drain of ${region} would be done${over ? ` over ${over}` : ""}. Nothing is changed yet.`);
+    : make("p", {}, `The drain of ${region} would be done${over_ms ? ` over ${lasting(over_ms)}` : ""}. Nothing is changed yet.`);
   return [verdict, ...services.map((service) => ofService(service, seconds))];
 }
 

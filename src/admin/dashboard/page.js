@@ -57,6 +57,13 @@ export function since(text) {
   return at.toDateString() === new Date().toDateString() ? at.toLocaleTimeString() : at.toLocaleString();
 }
 
+/** A duration that is not 0, as the edge writes it: in the largest unit that leaves a whole number. */
+export function lasting(ms) {
+  const units = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "m"], [1000, "s"], [1, "ms"]];
+  const [size, unit] = units.find(([size]) => ms % size === 0);
+  return `${ms / size}${unit}`;
+}
+
 const SIGNS = { healthy: "●", degraded: "◐", draining: "◌", unhealthy: "✕", unknown: "?" };
 
 /** A state, told by sign and word as well as by color. */
