@@ -143,7 +143,7 @@ impl Printing {
         let Some(event) = event_of(line) else {
             return Ok(());
         };
-        self.last = event["id"].as_u64().unwrap_or(self.last);
+        self.last = event.get("id").and_then(Value::as_u64).unwrap_or(self.last);
         say!("{}", (self.show)(&event));
         Ok(())
     }
