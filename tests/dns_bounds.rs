@@ -16,7 +16,7 @@ use std::time::{Duration, SystemTime};
 
 use hickory_proto::op::ResponseCode;
 use hickory_proto::rr::rdata::opt::{EdnsCode, EdnsOption};
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{Name, RData, RecordType};
 use meridian::config::plan::SigningAlgorithm;
 use meridian::dns::{create_keys, load_keys};
 use socket2::{Domain, Socket, Type};
@@ -123,7 +123,8 @@ fn a_signature_holds_for_clocks_that_are_an_hour_behind() {
 fn a_key_file_has_64_kib_and_no_more() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path();
-    create_keys(keys, "example.com.", SigningAlgorithm::Ed25519, 1_000).unwrap();
+    let zone = Name::from_ascii("example.com.").unwrap();
+    create_keys(keys, &zone, SigningAlgorithm::Ed25519, 1_000).unwrap();
     for entry in fs::read_dir(keys).unwrap() {
         let file = entry.unwrap().path();
         let text = fs::read_to_string(&file).unwrap();
@@ -132,7 +133,7 @@ fn a_key_file_has_64_kib_and_no_more() {
             let filled = format!("{text};{}\n", "x".repeat(length - text.len() - 2));
             assert_eq!(filled.len(), length);
             fs::write(&file, filled).unwrap();
-            let loaded = load_keys(keys, "example.com.");
+            let loaded = load_keys(keys, &zone);
             assert_eq!(loaded.is_ok(), is_taken, "{length} of {}", file.display());
         }
         fs::write(&file, text).unwrap();

@@ -26,6 +26,11 @@ pub use load::{Loaded, load, load_text};
 pub use master::read_master;
 pub use problem::{Problem, Problems, Sources};
 
+/// Reads an absolute name as master files write it.
+pub fn read_name(text: &[u8]) -> Result<hickory_proto::rr::Name, String> {
+    rdata::name(text, &hickory_proto::rr::Name::root())
+}
+
 /// The JSON Schema (2020-12) of the YAML files.
 pub fn schema() -> serde_json::Value {
     let mut schema = shape::schema(&spec::ROOT);

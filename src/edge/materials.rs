@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::measured::Measured;
 use super::named::Named;
-use super::zone_keys::{AllKeys, MissingKeys, load_all_keys};
+use super::zone_keys::{AllKeys, KnownKeys, MissingKeys, load_all_keys};
 use crate::config::plan::{AdminTls, FileRef, HostPattern, LogTarget, Plan};
 use crate::config::{Loaded, Problem};
 use crate::control::Probers;
@@ -51,6 +51,7 @@ pub struct Materials {
     pub access_log: Option<Arc<AccessLogSink>>,
     /// What signs zones.
     pub zone_keys: AllKeys,
+    known_keys: KnownKeys,
     /// What to warn of.
     pub warnings: Vec<Problem>,
     trust: Trust,
@@ -119,10 +120,10 @@ impl Materials {
                 !self.measured.is_imported_as(&before.measured),
             ),
         ];
+        let changed = changed.iter().filter(|(_, changed)| *changed);
         changed
-            .iter()
-            .filter(|(_, changed)| *changed)
             .map(|(what, _)| format!("{what} changed"))
+            .chain(self.known_keys.changes_since(&before.known_keys))
             .collect()
     }
 }
@@ -144,7 +145,8 @@ pub fn load_materials(
     };
     let measured = named.measured.look_around(plan, &named.database);
     // Last, because it may write: nothing is written for a configuration that is refused.
-    let zone_keys = load_all_keys(plan, missing_keys, &mut warnings)?;
+    let known_keys = before.map_or_else(KnownKeys::default, |before| before.known_keys.clone());
+    let zone_keys = load_all_keys(plan, &known_keys, missing_keys, &mut warnings)?;
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
     let own = OwnTls::of(named.identities, named.clients, same_identities);
@@ -172,7 +174,8 @@ pub fn load_materials(
         origin_tls,
         probers: probers(plan, &trust),
         access_log,
-        zone_keys,
+        zone_keys: zone_keys.all,
+        known_keys: zone_keys.known,
         trust,
         warnings,
         made_of,

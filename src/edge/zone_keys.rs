@@ -1,5 +1,9 @@
 //! The DNSSEC keys of the Plan's zones: read, and made where there are none yet.
+//!
+//! Never made for a zone that this process has signed: its parent has the DS of the keys that are gone, and whoever
+//! validates would refuse whatever another key signs.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hickory_proto::rr::Name;
@@ -7,7 +11,7 @@ use hickory_proto::rr::Name;
 use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
-use crate::dns::{KeyFileError, ZoneKeys, create_keys, load_keys, too_many_rankings};
+use crate::dns::{Key, KeyFileError, Times, ZoneKeys, create_keys, load_keys, too_many_rankings};
 
 /// Names that a warning names.
 const MOST_NAMED: usize = 3;
@@ -24,33 +28,116 @@ pub enum MissingKeys {
 /// In the order of the Plan's zones; `None` for zones that are not signed.
 pub(super) type AllKeys = Arc<[Option<Arc<ZoneKeys>>]>;
 
-/// Reads all keys; all that is wrong is told at once.
+/// What signs the Plan's zones, and what has signed others before.
+pub(super) struct LoadedKeys {
+    pub(super) all: AllKeys,
+    pub(super) known: KnownKeys,
+}
+
+/// The keys that every zone which this process has signed had last, whether it is signed still or not.
+#[derive(Clone, Debug, Default)]
+pub(super) struct KnownKeys(BTreeMap<Name, Vec<KnownKey>>);
+
+/// As much of a key as tells it from others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct KnownKey {
+    tag: u16,
+    dnskey: Vec<u8>,
+    times: Times,
+}
+
+impl KnownKey {
+    fn of(key: &Key) -> Self {
+        Self {
+            tag: key.tag(),
+            dnskey: key.dnskey(),
+            times: key.times,
+        }
+    }
+}
+
+impl KnownKeys {
+    /// What changed since `before`, a line for each zone.
+    pub(super) fn changes_since(&self, before: &Self) -> Vec<String> {
+        let zones = self.0.iter();
+        zones
+            .filter_map(|(zone, keys)| {
+                let before = before.0.get(zone).map_or(&[][..], Vec::as_slice);
+                let changes = changes(keys, before);
+                (!changes.is_empty()).then(|| format!("keys of {zone}: {}", changes.join(", ")))
+            })
+            .collect()
+    }
+
+    /// These and those of zones that `self` does not know.
+    fn and(mut self, before: &Self) -> Self {
+        for (zone, keys) in &before.0 {
+            self.0.entry(zone.clone()).or_insert_with(|| keys.clone());
+        }
+        self
+    }
+}
+
+fn changes(keys: &[KnownKey], before: &[KnownKey]) -> Vec<String> {
+    let same = |key: &KnownKey, among: &[KnownKey]| {
+        let mut among = among.iter();
+        among.find(|other| other.dnskey == key.dnskey).cloned()
+    };
+    let now = keys.iter().filter_map(|key| match same(key, before) {
+        None => Some(format!("{} is new", key.tag)),
+        Some(old) if old.times != key.times => Some(format!("{} has other times", key.tag)),
+        Some(_) => None,
+    });
+    let gone = before.iter().filter(|key| same(key, keys).is_none());
+    now.chain(gone.map(|key| format!("{} is gone", key.tag)))
+        .collect()
+}
+
+/// Reads all keys; all that is wrong is told at once, and nothing is made unless all is right. `before` are those that
+/// this process has known.
 pub(super) fn load_all_keys(
     plan: &Plan,
+    before: &KnownKeys,
     missing: MissingKeys,
     warnings: &mut Vec<Problem>,
-) -> Result<AllKeys, Vec<Problem>> {
+) -> Result<LoadedKeys, Vec<Problem>> {
     let mut problems = Vec::new();
-    let keys = plan.zones.iter().map(|zone| {
-        let dnssec = zone.dnssec.as_ref()?;
-        match load(zone, dnssec, missing) {
-            Ok(keys) => {
-                warnings.extend(warning(zone, dnssec, &keys));
-                Some(Arc::new(keys))
-            }
-            Err(errors) => {
-                problems.extend(errors);
-                None
-            }
-        }
-    });
-    let keys: AllKeys = keys.collect();
-    warnings.extend(signs_late(plan, &keys, clock::unix_secs()));
-    if problems.is_empty() {
-        Ok(keys)
-    } else {
-        Err(problems)
+    let mut read = Vec::new();
+    for zone in &plan.zones {
+        let keys = zone
+            .dnssec
+            .as_ref()
+            .map(|dnssec| load(zone, dnssec, before));
+        let keys = keys.transpose();
+        read.push(keys.unwrap_or_else(|errors| {
+            problems.extend(errors);
+            None
+        }));
     }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut all = Vec::new();
+    let mut known = KnownKeys::default();
+    for (zone, keys) in plan.zones.iter().zip(read) {
+        let (Some(dnssec), Some(mut keys)) = (&zone.dnssec, keys) else {
+            all.push(None);
+            continue;
+        };
+        if keys.keys.is_empty() && missing == MissingKeys::Create {
+            keys = create(zone, dnssec).map_err(|problem| vec![problem])?;
+        }
+        if !keys.keys.is_empty() {
+            let keys = keys.keys.iter().map(KnownKey::of).collect();
+            known.0.insert(zone.origin.clone(), keys);
+        }
+        warnings.extend(warning(zone, dnssec, &keys));
+        all.push(Some(Arc::new(keys)));
+    }
+    let all: AllKeys = all.into();
+    warnings.extend(signs_late(plan, &all, clock::unix_secs()));
+    let known = known.and(before);
+    Ok(LoadedKeys { all, known })
 }
 
 /// Not all that services answer in signed zones is signed before anybody asks for it.
@@ -83,18 +170,38 @@ fn first_of(names: &[Name]) -> String {
     }
 }
 
-fn load(zone: &Zone, dnssec: &Dnssec, missing: MissingKeys) -> Result<ZoneKeys, Vec<Problem>> {
-    let told = |error: KeyFileError| Problem::new(Some(dnssec.keys.at.clone()), error.to_string());
+fn load(zone: &Zone, dnssec: &Dnssec, before: &KnownKeys) -> Result<ZoneKeys, Vec<Problem>> {
+    let at = || Some(dnssec.keys.at.clone());
+    let told = |error: KeyFileError| Problem::new(at(), error.to_string());
     let folder = &dnssec.keys.path;
     let name = zone.origin.to_ascii();
-    let keys = load_keys(folder, &name)
+    let keys = load_keys(folder, &zone.origin)
         .map_err(|errors| errors.into_iter().map(told).collect::<Vec<_>>())?;
-    if !keys.keys.is_empty() || missing == MissingKeys::Leave {
-        return Ok(keys);
+    match before.0.get(&zone.origin) {
+        Some(gone) if keys.keys.is_empty() => {
+            let tags: Vec<String> = gone.iter().map(|key| key.tag.to_string()).collect();
+            let message = format!(
+                "the keys of {name} are gone: there are none in {}, and the zone was signed with {}. Put them back; no other key is made, since whoever validates goes by the DS of these",
+                folder.display(),
+                tags.join(", ")
+            );
+            Err(vec![Problem::new(at(), message)])
+        }
+        Some(_) | None => Ok(keys),
     }
-    let made = create_keys(folder, &name, dnssec.algorithm, clock::unix_secs());
-    let made = made.map_err(|error| vec![told(error)])?;
-    tracing::info!(zone = %name, folder = %folder.display(), "made a DNSSEC key: its DS is printed by `meridian check --ds`");
+}
+
+fn create(zone: &Zone, dnssec: &Dnssec) -> Result<ZoneKeys, Problem> {
+    let folder = &dnssec.keys.path;
+    let name = zone.origin.to_ascii();
+    let made = create_keys(folder, &zone.origin, dnssec.algorithm, clock::unix_secs());
+    let made =
+        made.map_err(|error| Problem::new(Some(dnssec.keys.at.clone()), error.to_string()))?;
+    tracing::warn!(
+        zone = %name,
+        folder = %folder.display(),
+        "made a DNSSEC key, for there was none: its DS is printed by `meridian check --ds`. If the zone has been signed before, whoever validates refuses it until its own keys are put in this one's place"
+    );
     Ok(made)
 }
 

@@ -8,9 +8,11 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hickory_proto::rr::Name;
 
 use super::key::{Key, KeyError, Times, ZoneKeys};
 use crate::clock::{dnssec_time, read_dnssec_time};
+use crate::config;
 use crate::config::plan::SigningAlgorithm;
 use crate::regular;
 
@@ -52,9 +54,8 @@ impl KeyFileError {
     }
 }
 
-/// Reads every key of a zone; `zone` is its name with the final dot, in lower case. A folder that is
-/// not there has none.
-pub fn load_keys(folder: &Path, zone: &str) -> Result<ZoneKeys, Vec<KeyFileError>> {
+/// Reads every key of a zone. A folder that is not there has none.
+pub fn load_keys(folder: &Path, zone: &Name) -> Result<ZoneKeys, Vec<KeyFileError>> {
     let mut files = key_files(folder, zone).map_err(|error| vec![error])?;
     files.sort();
     let mut keys = Vec::new();
@@ -75,7 +76,7 @@ pub fn load_keys(folder: &Path, zone: &str) -> Result<ZoneKeys, Vec<KeyFileError
 /// Makes the first key of a zone, which signs keys and data (a combined signing key), and writes it.
 pub fn create_keys(
     folder: &Path,
-    zone: &str,
+    zone: &Name,
     algorithm: SigningAlgorithm,
     now: u32,
 ) -> Result<ZoneKeys, KeyFileError> {
@@ -88,7 +89,8 @@ pub fn create_keys(
         Key::generate(algorithm, times).map_err(|error| KeyFileError::malformed(folder, error))?;
     fs::create_dir_all(folder).map_err(KeyFileError::io(folder))?;
     let number = algorithm.number();
-    let stem = format!("K{zone}+{number:03}+{:05}", key.tag());
+    let stem = format!("K{}+{number:03}+{:05}", file_text(zone), key.tag());
+    let zone = zone.to_ascii();
     let made = dnssec_time(now);
     let secret = format!(
         "Private-key-format: v1.3\nAlgorithm: {number} ({})\nPrivateKey: {}\nCreated: {made}\nPublish: {made}\nActivate: {made}\n",
@@ -125,19 +127,34 @@ fn write_new(path: &Path, text: &str, mode: u32) -> Result<(), KeyFileError> {
     written.map_err(KeyFileError::io(path))
 }
 
+/// A zone's name in names of files, as BIND's tools write it: in lower case, and what is no letter, digit, hyphen or
+/// underscore as `%2F`.
+fn file_text(zone: &Name) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let labels = zone.iter().map(|label| {
+        let bytes = label.iter().map(|byte| match byte.to_ascii_lowercase() {
+            byte if plain(byte) => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        });
+        bytes.collect::<String>() + "."
+    });
+    labels.collect()
+}
+
 /// The `.key` files of a zone.
-fn key_files(folder: &Path, zone: &str) -> Result<Vec<PathBuf>, KeyFileError> {
+fn key_files(folder: &Path, zone: &Name) -> Result<Vec<PathBuf>, KeyFileError> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(KeyFileError::io(folder))?,
     };
+    let zone = file_text(zone);
     let mut files = Vec::new();
     for entry in entries {
         let path = entry.map_err(KeyFileError::io(folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
         let rest = name.and_then(|name| name.strip_prefix('K')?.strip_suffix(".key"));
         let owner = rest.and_then(|rest| rest.rsplitn(3, '+').nth(2));
-        if owner.is_some_and(|owner| owner.eq_ignore_ascii_case(zone)) {
+        if owner.is_some_and(|owner| owner.eq_ignore_ascii_case(&zone)) {
             files.push(path);
         }
     }
@@ -145,7 +162,7 @@ fn key_files(folder: &Path, zone: &str) -> Result<Vec<PathBuf>, KeyFileError> {
 }
 
 /// Reads both halves.
-fn load_key(path: &Path, zone: &str) -> Result<Key, KeyFileError> {
+fn load_key(path: &Path, zone: &Name) -> Result<Key, KeyFileError> {
     let (flags, algorithm, public) = read_public(path, zone)?;
     let private_path = path.with_extension("private");
     let text = match read(&private_path) {
@@ -217,7 +234,7 @@ fn private_field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// The fields of the DNSKEY record: `OWNER [TTL] [IN] DNSKEY FLAGS 3 ALGORITHM BASE64`.
-fn read_public(path: &Path, zone: &str) -> Result<(u16, SigningAlgorithm, Vec<u8>), KeyFileError> {
+fn read_public(path: &Path, zone: &Name) -> Result<(u16, SigningAlgorithm, Vec<u8>), KeyFileError> {
     let text = read(path)?;
     let record = text
         .lines()
@@ -226,7 +243,7 @@ fn read_public(path: &Path, zone: &str) -> Result<(u16, SigningAlgorithm, Vec<u8
         .unwrap_or_default();
     let mut words = record.split_whitespace();
     let owner = words.next().unwrap_or_default();
-    if !owner.eq_ignore_ascii_case(zone) {
+    if config::read_name(owner.as_bytes()).as_ref() != Ok(zone) {
         let why = format!("a DNSKEY record of {zone} is expected");
         return Err(KeyFileError::malformed(path, why));
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use hickory_proto::rr::Name;
 
 use super::canonical::{Bytes, append_rrset};
 use super::key::{Key, KeyError, Signed, Times, ZoneKeys};
@@ -270,12 +271,12 @@ fn keys_are_read_as_they_were_written() {
     let path = folder.path().join("keys");
     let made = create_keys(
         &path,
-        "example.com.",
+        &zone("example.com."),
         SigningAlgorithm::EcdsaP256Sha256,
         1000,
     )
     .unwrap();
-    let read = load_keys(&path, "example.com.").unwrap();
+    let read = load_keys(&path, &zone("example.com.")).unwrap();
     assert_eq!(read.keys.len(), 1);
     assert_eq!(read.keys[0].dnskey(), made.keys[0].dnskey());
     assert_eq!(read.keys[0].times, made.keys[0].times);
@@ -292,7 +293,25 @@ fn keys_are_read_as_they_were_written() {
         .mode();
     assert_eq!(mode & 0o777, 0o600, "readable by its owner alone");
     // Keys of other zones are nobody's business here.
-    assert_eq!(load_keys(&path, "ample.com.").unwrap().keys.len(), 0);
+    assert_eq!(load_keys(&path, &zone("ample.com.")).unwrap().keys.len(), 0);
+}
+
+fn zone(name: &str) -> Name {
+    Name::from_ascii(name).unwrap()
+}
+
+#[test]
+fn the_keys_of_a_zone_of_rfc_2317_have_names_that_files_can_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let labels: [&[u8]; 6] = [b"0/25_-", b"2", b"0", b"192", b"in-addr", b"arpa"];
+    let zone = Name::from_labels(labels).unwrap();
+    let made = create_keys(folder.path(), &zone, SigningAlgorithm::Ed25519, 1_000).unwrap();
+    let name = format!(
+        "K0%2F25_-.2.0.192.in-addr.arpa.+015+{:05}.key",
+        made.keys[0].tag()
+    );
+    assert!(folder.path().join(name).exists());
+    assert_eq!(load_keys(folder.path(), &zone).unwrap().keys.len(), 1);
 }
 
 #[track_caller]
@@ -307,7 +326,7 @@ fn check_refused(public: &str, private: &str, says: &str) {
     if !private.is_empty() {
         std::fs::write(file("private"), private).unwrap();
     }
-    let errors = load_keys(folder.path(), "example.com.").unwrap_err();
+    let errors = load_keys(folder.path(), &zone("example.com.")).unwrap_err();
     let told: String = errors.iter().map(ToString::to_string).collect();
     assert!(told.contains(says), "{told}");
 }
