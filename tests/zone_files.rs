@@ -435,3 +435,33 @@ zones: {{ example.com: {{ file: '{}' }} }}
     replace(&included, "inner TXT three\n");
     assert!(answers(&edge, "inner", "three"));
 }
+
+#[test]
+fn files_that_a_refused_configuration_names_first_are_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let zone = folder.path().join("z");
+    fs::write(
+        &zone,
+        format!("{HEAD}www TXT one\n$INCLUDE later\nmore TXT \"\n"),
+    )
+    .unwrap();
+    let yaml = |zones: &str| {
+        format!(
+            "listen: {{ dns: ['127.0.0.1:0'] }}
+regions: {{ us-east-1: {{ addresses: [192.0.2.1] }} }}
+services: {{ api: {{ hosts: [api.example.net] }} }}
+zones: {{ example.net: {{ nameservers: {{ ns1: [192.0.2.53] }} }}{zones} }}
+"
+        )
+    };
+    let mut edge = Edge::start(&yaml(""));
+    let named = format!(", example.com: {{ file: '{}' }}", zone.display());
+    edge.write(&yaml(&named));
+    edge.process.wait_for("reload refused, nothing changed: ");
+    replace(&zone, &format!("{HEAD}www TXT one\n$INCLUDE later\n"));
+    edge.process.wait_for("z:6:10: ");
+    replace(&folder.path().join("later"), "inner TXT two\n");
+    edge.process.wait_for("configuration 2 is in force");
+    let answer = edge.kdig("inner.example.com TXT +short");
+    assert_eq!(answer.trim(), "\"two\"");
+}

@@ -31,18 +31,24 @@ pub struct Loaded {
 impl Loaded {
     /// Later problems (certificates, databases) with the texts to quote.
     pub fn problems(&self, problems: Vec<Problem>) -> Problems {
-        Problems::new(problems, self.sources.clone())
+        Problems::new(problems, self.sources.clone()).of_files(self.watched())
     }
 
     /// Every file and folder whose change is a change of the configuration.
     pub fn watched(&self) -> Vec<PathBuf> {
-        let signed = self.plan.zones.iter();
-        let signed = signed.filter_map(|zone| zone.dnssec.as_ref());
-        let named = files(&self.plan).chain(signed.map(|dnssec| &dnssec.keys));
-        let named = named.map(|file: &FileRef| file.path.clone());
-        let roots = self.roots.iter().chain(&self.zone_files).cloned();
-        roots.chain(named).collect()
+        watched(&self.roots, &self.zone_files, Some(&self.plan))
     }
+}
+
+/// The files and folders of a configuration, as far as they are known.
+fn watched(roots: &[PathBuf], zone_files: &[PathBuf], plan: Option<&Plan>) -> Vec<PathBuf> {
+    let zones = plan.iter().flat_map(|plan| &plan.zones);
+    let signed = zones.filter_map(|zone| zone.dnssec.as_ref());
+    let named = plan.iter().flat_map(|plan| files(plan));
+    let named = named.chain(signed.map(|dnssec| &dnssec.keys));
+    let named = named.map(|file: &FileRef| file.path.clone());
+    let known = roots.iter().chain(zone_files).cloned();
+    known.chain(named).collect()
 }
 
 /// The files that a Plan names and that must be there.
@@ -167,7 +173,7 @@ impl<'a> Loading<'a> {
                 let message = "the configuration is empty: `regions` and `services` are required";
                 self.problems.push(Problem::new(None, message.to_owned()));
             }
-            return Err(Problems::new(self.problems, self.sources));
+            return Err(Problems::new(self.problems, self.sources).of_files(roots));
         };
         if matches!(root.value, Value::Null) {
             let message = "the configuration is empty: `regions` and `services` are required";
@@ -190,7 +196,10 @@ impl<'a> Loading<'a> {
                 roots,
                 zone_files: zone_files.paths,
             }),
-            Some(_) | None => Err(Problems::new(self.problems, zone_files.sources)),
+            plan => {
+                let files = watched(&roots, &zone_files.paths, plan.as_ref());
+                Err(Problems::new(self.problems, zone_files.sources).of_files(files))
+            }
         }
     }
 }

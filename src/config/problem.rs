@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::path::PathBuf;
 
 use super::plan::SourceAt;
 pub use super::sources::Sources;
@@ -54,6 +55,7 @@ impl Problem {
 pub struct Problems {
     problems: Vec<Problem>,
     sources: Sources,
+    files: Vec<PathBuf>,
 }
 
 impl Problems {
@@ -70,7 +72,22 @@ impl Problems {
         let explaining = problems.iter().filter(|problem| problem.explains_others);
         let explained: BTreeSet<_> = explaining.map(place).filter(Option::is_some).collect();
         problems.retain(|problem| problem.explains_others || !explained.contains(&place(problem)));
-        Self { problems, sources }
+        Self {
+            problems,
+            sources,
+            files: Vec::new(),
+        }
+    }
+
+    /// Says what was read, or sought, before they were found.
+    pub(super) fn of_files(mut self, files: Vec<PathBuf>) -> Self {
+        self.files = files;
+        self
+    }
+
+    /// The files and folders that were read or sought: while none of them changes, the problems stay.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
     }
 
     /// Each of them.

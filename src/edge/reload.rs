@@ -1,6 +1,7 @@
 //! Reloads: all or nothing, one after the other, whoever asks for them.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +28,32 @@ use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadReq
 const LOAD_WITHIN: Duration = Duration::from_secs(120);
 
 /// What is loaded, or what is wrong with it.
-type Loading = Result<(Loaded, Materials), Vec<ConfigProblem>>;
+type Loading = Result<(Loaded, Materials), Refused>;
+
+/// What is wrong with a configuration.
+pub(super) struct Refused {
+    problems: Vec<ConfigProblem>,
+    /// What was read: while none of it changes, the problems stay. Nothing, if that is not known.
+    files: Option<Vec<PathBuf>>,
+}
+
+impl From<&Problems> for Refused {
+    fn from(problems: &Problems) -> Self {
+        Self {
+            problems: quoted(problems),
+            files: Some(problems.files().to_vec()),
+        }
+    }
+}
+
+impl From<Vec<ConfigProblem>> for Refused {
+    fn from(problems: Vec<ConfigProblem>) -> Self {
+        Self {
+            problems,
+            files: None,
+        }
+    }
+}
 
 /// What carries out reloads.
 pub(super) struct Reloading {
@@ -164,6 +190,10 @@ impl Reloading {
         let read = stop.run_until_cancelled(self.read(watch)).await;
         let (mut loaded, materials, look) =
             read.unwrap_or_else(|| Err(problem("the edge is shutting down")))?;
+        // From here on these files matter, whatever becomes of the configuration.
+        if let (Some(watch), Some(look)) = (watch, look) {
+            watch.follow(look);
+        }
         let mut inherited = Inherited::default();
         let bound = self
             .listeners
@@ -175,9 +205,6 @@ impl Reloading {
             told.collect::<Vec<_>>()
         })?;
         self.listeners.note_ports(&mut loaded.plan.listen, &bound);
-        if let (Some(watch), Some(look)) = (watch, look) {
-            watch.follow(look);
-        }
         let mut changes = diff(&self.plan, &loaded.plan).lines();
         changes.extend(materials.changes_since(&self.materials));
         self.warn_of_what_waits_for_a_restart(&loaded.plan.node);
@@ -205,17 +232,34 @@ impl Reloading {
         }
         let loaded = self.load().await;
         let Some(watch) = watch else {
-            return loaded.map(|(loaded, materials)| (loaded, materials, None));
+            return match loaded {
+                Ok((loaded, materials)) => Ok((loaded, materials, None)),
+                Err(refused) => Err(refused.problems),
+            };
         };
         if self.is_stuck() {
             watch.forget();
         }
-        let (loaded, materials) = loaded?;
-        match watch.look(Arc::new(loaded.watched())).await {
-            Some(look) => Ok((loaded, materials, Some(look))),
-            None => {
-                watch.forget();
-                Err(problem(UNANSWERED))
+        let files = match &loaded {
+            Ok((loaded, _)) => Some(loaded.watched()),
+            Err(refused) => refused.files.clone(),
+        };
+        let look = match files {
+            Some(files) => {
+                let look = watch.look(Arc::new(files)).await;
+                if look.is_none() {
+                    watch.forget();
+                }
+                look
+            }
+            None => None,
+        };
+        match (loaded, look) {
+            (Ok((loaded, materials)), Some(look)) => Ok((loaded, materials, Some(look))),
+            (Ok(_), None) => Err(problem(UNANSWERED)),
+            (Err(refused), look) => {
+                look.into_iter().for_each(|look| watch.follow(look));
+                Err(refused.problems)
             }
         }
     }
@@ -228,16 +272,16 @@ impl Reloading {
 
     async fn load(&mut self) -> Loading {
         if self.is_stuck() {
-            return Err(problem(UNANSWERED));
+            return Err(problem(UNANSWERED).into());
         }
         let (source, before) = (self.source.clone(), self.materials.clone());
         let loading = tokio::task::spawn_blocking(move || load(&source, &before));
         let loading = self.loading.insert(loading);
         let Ok(loaded) = tokio::time::timeout(LOAD_WITHIN, loading).await else {
-            return Err(problem(UNANSWERED));
+            return Err(problem(UNANSWERED).into());
         };
         self.loading = None;
-        loaded.unwrap_or_else(|error| Err(problem(&error.to_string())))
+        loaded.unwrap_or_else(|error| Err(problem(&error.to_string()).into()))
     }
 
     fn warn_of_what_waits_for_a_restart(&self, new: &Node) {
@@ -300,10 +344,10 @@ async fn changed(watch: &mut Option<Watch>) {
 }
 
 /// Loads the configuration and all that it names.
-fn load(source: &Source, before: &Materials) -> Result<(Loaded, Materials), Vec<ConfigProblem>> {
-    let loaded = source.load().map_err(|problems| quoted(&problems))?;
+fn load(source: &Source, before: &Materials) -> Loading {
+    let loaded = source.load().map_err(|problems| Refused::from(&problems))?;
     let materials = load_materials(&loaded, Some(before), MissingKeys::Create)
-        .map_err(|problems| quoted(&loaded.problems(problems)))?;
+        .map_err(|problems| Refused::from(&loaded.problems(problems)))?;
     for warning in loaded.warnings.iter().chain(&materials.warnings) {
         tracing::warn!("{}", show(&ConfigProblem::from(warning)));
     }
