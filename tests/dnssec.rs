@@ -151,6 +151,7 @@ impl Signed {
             "tenant.balanced.example.com A",
             "tenant.balanced.example.com NSEC",
             "us-east-1._regions.example.com A",
+            "nobody.example.com NSEC",
         ] {
             self.check(words, valid);
         }
@@ -163,6 +164,7 @@ impl Signed {
             "deep.name.example.com A",
             "x.wild.example.com MX",
             "x.cut.example.com A",
+            "x.cut.example.com NS",
             "*.cut.example.com DS",
             "tenant.api.example.com TXT",
             "lab.example.com DS",
@@ -309,6 +311,13 @@ fn a_name_that_is_there_has_a_signature_to_ask_for() {
             assert!(answer.contains("RRSIG"), "{words}: {answer}");
         }
     }
+    // RFC 9824 §3.1: a name that is not there has one for whoever validates, that of its NSEC.
+    let answer = signed
+        .edge
+        .kdig("nobody.example.com RRSIG +noall +answer +dnssec");
+    assert!(answer.contains("RRSIG\tNSEC 15 3 "), "{answer}");
+    let answer = signed.edge.kdig("nobody.example.com RRSIG");
+    assert!(answer.contains("status: NXDOMAIN"), "{answer}");
 }
 
 #[test]
@@ -339,6 +348,79 @@ fn keys_are_made_once_and_checking_makes_none() {
     assert_eq!(status, 200);
     assert_eq!(ds(signed.edge.folder.path()), signed.ds);
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+}
+
+#[test]
+fn keys_that_vanish_are_missed_and_no_others_are_made() {
+    let mut signed = Signed::start("ed25519");
+    let keys = signed.edge.folder.path().join("keys");
+    let away = signed.edge.folder.path().join("away");
+    let tag = signed.ds.split_whitespace().nth(3).unwrap().to_owned();
+    let config = signed.edge.folder.path().join("edge.yaml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let dnskey = |signed: &Signed| signed.edge.kdig("example.com DNSKEY +short");
+    let before = dnskey(&signed);
+    assert!(signed.edge.process.said().contains("made a DNSSEC key"));
+
+    std::fs::rename(&keys, &away).unwrap();
+    let told = format!("the zone was signed with {tag}. Put them back");
+    signed.edge.process.wait_for(&told);
+    // Neither an empty folder, nor another one, nor a while without signatures makes it another zone.
+    std::fs::create_dir(&keys).unwrap();
+    let unsigned = written.replace("dnssec: { algorithm: ed25519, keys: keys }", "");
+    let moved = written.replace("keys: keys", "keys: other");
+    for (text, status) in [
+        (&written, 422),
+        (&moved, 422),
+        (&unsigned, 200),
+        (&written, 422),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let (answered, _) = signed.edge.admin("POST", "/api/v1/reload", "");
+        assert_eq!(answered, status, "{text}");
+    }
+    assert!(!signed.edge.folder.path().join("other").exists());
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 0);
+
+    std::fs::remove_dir(&keys).unwrap();
+    std::fs::rename(&away, &keys).unwrap();
+    assert!(wait_until(|| dnskey(&signed) == before));
+    signed.check("mail.example.com A", "; fully validated");
+}
+
+#[test]
+fn a_reload_says_which_keys_are_others() {
+    let mut signed = Signed::start("ed25519");
+    let keys = signed.edge.folder.path().join("keys");
+    let words = [
+        "-q",
+        "-a",
+        "ED25519",
+        "-f",
+        "KSK",
+        "-A",
+        "+1y",
+        "example.com",
+    ];
+    let made = run(Command::new("dnssec-keygen")
+        .arg("-K")
+        .arg(&keys)
+        .args(words));
+    let stem = String::from_utf8(made.stdout).unwrap();
+    let tag: u16 = stem.trim().rsplit('+').next().unwrap().parse().unwrap();
+    let process = &mut signed.edge.process;
+    process.wait_for(&format!("keys of example.com.: {tag} is new"));
+    let mut settime = Command::new("dnssec-settime");
+    run(settime
+        .arg("-K")
+        .arg(&keys)
+        .args(["-A", "+2y"])
+        .arg(stem.trim()));
+    process.wait_for(&format!("keys of example.com.: {tag} has other times"));
+    for extension in ["key", "private"] {
+        std::fs::remove_file(keys.join(format!("{}.{extension}", stem.trim()))).unwrap();
+    }
+    process.wait_for(&format!("keys of example.com.: {tag} is gone"));
 }
 
 #[test]

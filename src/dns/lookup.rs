@@ -32,8 +32,10 @@ pub(super) struct Sought<'n> {
     /// In lower case.
     pub(super) name: &'n [u8],
     pub(super) owner: Owner,
-    /// Whether a CNAME has led here.
-    is_chained: bool,
+    /// The name that is asked for.
+    question: &'n [u8],
+    /// What CNAMEs have led to, this name last; none have, if it is the question's.
+    chased: &'n [WireName],
 }
 
 /// What answers for a name.
@@ -91,7 +93,8 @@ pub(super) fn look_up<'a>(
         let sought = Sought {
             name: chased.last().map_or(query.name, WireName::as_bytes),
             owner,
-            is_chained: !chased.is_empty(),
+            question: query.name,
+            chased: &chased,
         };
         let next = match search.step(&sought) {
             Step::Done => return search.steered,
@@ -115,8 +118,25 @@ impl<'n> Sought<'n> {
         Self {
             name,
             owner: Owner::question(name.len()),
-            is_chained: false,
+            question: name,
+            chased: &[],
         }
+    }
+
+    /// Whether a CNAME has led here.
+    fn is_chained(&self) -> bool {
+        !self.chased.is_empty()
+    }
+
+    /// The names whose records the response has already.
+    fn before(&self) -> impl Iterator<Item = &'n [u8]> {
+        let (question, chased) = (self.question, self.chased);
+        let before = chased.split_last().map(|(_, before)| before);
+        let before = before.map(|before| {
+            let before = before.iter().map(WireName::as_bytes);
+            std::iter::once(question).chain(before)
+        });
+        before.into_iter().flatten()
     }
 }
 
@@ -144,7 +164,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn step(&mut self, sought: &Sought<'_>) -> Step {
         let names = self.live.answers.names();
         let name = sought.name;
-        let ahead = self.ahead.node.filter(|_| !sought.is_chained);
+        let ahead = self.ahead.node.filter(|_| !sought.is_chained());
         // RFC 4035 §3.1.4.1: DS is the parent's to answer.
         let above = (self.qtype == rtype::DS).then(|| names.find_above(name));
         let found = above.flatten();
@@ -172,7 +192,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     /// The name is in no zone: refused, but for the end of a chain, which is the resolver's to ask
     /// others for.
     fn leave(&mut self, sought: &Sought<'_>) -> Step {
-        if !sought.is_chained {
+        if !sought.is_chained() {
             self.reply.rcode = Rcode::Refused;
             self.reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
         }
@@ -181,9 +201,17 @@ impl<'a> Search<'a, '_, '_, '_> {
 
     /// RFC 6604 §3: the code is that of the last name of the chain.
     fn deny_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) -> Step {
+        let is_proven = zone.signer.is_some() && self.reply.wants_dnssec();
+        if is_proven && matches!(self.qtype, rtype::NSEC | rtype::RRSIG) {
+            self.reply.is_authoritative = true;
+            self.tell_no_name(sought, zone);
+            return Step::Done;
+        }
         self.reply.rcode = Rcode::NxDomain;
         self.deny(sought, zone);
-        self.prove_no_name(sought, zone);
+        if is_proven {
+            self.prove_no_name(sought, zone);
+        }
         Step::Done
     }
 
@@ -222,7 +250,8 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn redirect(&mut self, hit: &Hit<'_, 'a>, dname: &Redirection) -> Step {
         self.reply.is_authoritative = true;
         let (sought, node) = (hit.sought, hit.node);
-        if let Some(records) = node.rrset(rtype::DNAME) {
+        let records = node.rrset(rtype::DNAME);
+        if let Some(records) = records.filter(|_| !self.was_redirected(sought, node)) {
             let owner = sought.owner.suffix(node.name().len());
             records.write(self.reply, Section::Answer, owner);
         }
@@ -244,6 +273,15 @@ impl<'a> Search<'a, '_, '_, '_> {
             return Step::Done;
         }
         Step::Chase(target, owner)
+    }
+
+    /// Whether the response has the DNAME of a node: it has led a name before to where it is looked for now.
+    fn was_redirected(&self, sought: &Sought<'_>, node: &Node) -> bool {
+        let names = self.live.answers.names();
+        sought.before().any(|name| match names.find(name, None) {
+            Found::Redirected(known, _) => std::ptr::eq(known, node),
+            _ => false,
+        })
     }
 
     fn answer_from(&mut self, hit: &Hit<'_, 'a>) -> Step {

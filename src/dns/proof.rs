@@ -157,14 +157,25 @@ impl<'a> Search<'a, '_, '_, '_> {
         Step::Done
     }
 
-    /// Proves that a name does not exist, if the zone is signed: by saying that it does, with no
-    /// type, and with the code of a name that exists unless the client understands both.
+    /// Proves that a name of a signed zone does not exist: by saying that it does, with no type, and with the code of
+    /// a name that exists unless the client understands both.
     pub(super) fn prove_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
-        if zone.signer.is_some() && self.reply.wants_dnssec() {
-            self.write_nsec(Section::Authority, sought, zone, NOTHING.into_iter());
-            if !self.reply.wants_denial_code() {
-                self.reply.rcode = Rcode::NoError;
-            }
+        self.write_nsec(Section::Authority, sought, zone, NOTHING.into_iter());
+        if !self.reply.wants_denial_code() {
+            self.reply.rcode = Rcode::NoError;
+        }
+    }
+
+    /// What a name of a signed zone has that does not exist, to whoever asks for it: the NSEC, which says that it is
+    /// there itself, and its signature.
+    pub(super) fn tell_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
+        let section = Section::Answer;
+        if self.qtype == rtype::NSEC {
+            self.write_nsec(section, sought, zone, NOTHING.into_iter());
+        } else {
+            let rdata = nsec(sought.name, NOTHING.into_iter());
+            let denial = Unsigned::denial(section, zone, &rdata);
+            self.sign(sought, Some(zone), &denial);
         }
     }
 

@@ -30,6 +30,7 @@ struct Draft {
     apex: Box<[u8]>,
     owners: BTreeMap<Box<[u8]>, Owned>,
     steered: BTreeMap<Box<[u8]>, ServiceId>,
+    is_signed: bool,
 }
 
 impl Unindexed {
@@ -121,6 +122,7 @@ fn draft(zone: usize, source: &Zone) -> Draft {
             .iter()
             .map(|(name, service)| (to_key(name), *service))
             .collect(),
+        is_signed: false,
     }
 }
 
@@ -149,11 +151,13 @@ impl Draft {
     fn node(&self, name: &[u8]) -> NodeDraft {
         let steered = self.steered.get(name).copied();
         let is_cut = self.is_cut(name);
-        // RFC 4592 §4.2: its own name is delegated, the names that it stands for are not.
+        // RFC 4592 §4.2: its own name is delegated, the names that it stands for are not. What denies their other types
+        // cannot say that they have NS (RFC 6840 §4.1), so that where it is proven they have none.
         let is_wildcard = name.starts_with(&WILDCARD);
         let is_hidden = |rtype: u16| {
             steered.is_some() && (is_steered_type(rtype) || rtype == rtype::CNAME)
                 || is_cut && !is_wildcard && rtype != rtype::DS
+                || is_cut && self.is_signed && rtype == rtype::NS
         };
         let rrsets = self.owners.get(name).into_iter().flatten();
         NodeDraft {
@@ -232,6 +236,7 @@ impl Draft {
     /// RFC 7344 §3). They live as long as the SOA.
     fn publish_keys(&mut self, signer: Option<&Signer>) {
         let Some(signer) = signer else { return };
+        self.is_signed = true;
         let ttl = self.soa_ttl();
         let apex = self.owners.entry(self.apex.clone()).or_default();
         let types = [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY];

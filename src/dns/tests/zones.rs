@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::exchange::{SOA, check, exchange_over, extended_error, live, query, show, with_opt};
+use crate::config::load_text;
 use crate::config::plan::SigningAlgorithm;
 use crate::dns::testing::{NOW, plan, snapshot};
 use crate::dns::{Key, Live, Signing, Times, Transport, ZoneKeys};
@@ -21,6 +22,27 @@ fn records_are_answered_with_authority() {
         &query("example.com", "MX"),
         "0 aa rd\nan example.com. 3600 MX 10 mail.example.com.",
     );
+}
+
+#[test]
+fn a_dname_that_leads_on_and_on_is_said_once() {
+    let zone = "nameservers: { ns: [192.0.2.1] }, records: { a: { DNAME: x.b }, b: { DNAME: a } }";
+    let yaml = format!(
+        "regions: {{ eu: {{ location: [0, 0], addresses: [192.0.2.1] }} }}
+services: {{ api: {{ hosts: [api.example.net] }} }}
+zones: {{ example.com: {{ {zone} }} }}
+"
+    );
+    let loaded = load_text("edge.yaml", &yaml, &|_| None).unwrap();
+    let snapshot = Arc::new(snapshot(Arc::new(loaded.plan), |_, _| {}));
+    let live = Live::compile(snapshot, &Signing::default(), None);
+    let response = exchange_over(&live, &query("www.a.example.com", "A"), Transport::Tcp);
+    let shown = show(&response.unwrap());
+    // RFC 6672 §3.1: it stands in the answer; records are there once (RFC 2181 §5).
+    for (rtype, count) in [(" DNAME ", 2), (" CNAME ", 12)] {
+        let lines = shown.lines().filter(|line| line.contains(rtype));
+        assert_eq!(lines.count(), count, "{shown}");
+    }
 }
 
 #[test]
