@@ -389,6 +389,44 @@ fn keys_that_vanish_are_missed_and_no_others_are_made() {
 }
 
 #[test]
+fn a_zone_whose_last_key_becomes_inactive_is_told_of_before_and_when_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let words = [
+        "-q",
+        "-a",
+        "ED25519",
+        "-f",
+        "KSK",
+        "-I",
+        "+6",
+        "example.com",
+    ];
+    let mut keygen = Command::new("dnssec-keygen");
+    run(keygen.arg("-K").arg(&keys).args(words));
+    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
+    edge.process
+        .wait_for("no key of example.com. is active from ");
+    edge.process.wait_for("example.com. is signed no more");
+    assert!(!edge.kdig("mail.example.com A +dnssec").contains("RRSIG"));
+}
+
+#[test]
+fn what_asks_for_the_ds_to_be_deleted_stands_alone() {
+    let yaml = yaml("ed25519").replace(
+        "      '@': {",
+        "      '@': { CDS: ['0 0 0 00'], CDNSKEY: ['0 3 0 AA=='],",
+    );
+    let edge = Edge::start(&yaml);
+    for rtype in ["CDS", "CDNSKEY"] {
+        let answer = edge.kdig(&format!("example.com {rtype} +short"));
+        assert_eq!(answer.lines().count(), 1, "{answer}");
+    }
+    assert!(edge.kdig("example.com DNSKEY +short").contains("257 3 15"));
+}
+
+#[test]
 fn a_reload_says_which_keys_are_others() {
     let mut signed = Signed::start("ed25519");
     let keys = signed.edge.folder.path().join("keys");

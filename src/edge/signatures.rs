@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use hickory_proto::rr::Name;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::answers::Renewed;
 use crate::clock;
-use crate::control::Control;
+use crate::control::{Control, Kind};
 use crate::dns::{Lasting, Live, presign};
 
 /// How often it is looked whether signatures are due: a key takes effect this late at most, and after it has signed.
@@ -39,6 +40,20 @@ impl Renewal {
         whenever(is_due, || self.renew(), self.stop.clone()).await;
     }
 
+    /// Tells of zones whose keys no longer sign, or do again.
+    async fn tell(&self, before: &[Name], now: &[Name]) {
+        for zone in now.iter().filter(|zone| !before.contains(zone)) {
+            let message = format!(
+                "{zone} is signed no more: no key is active by its times, and whoever validates refuses it while its parent has a DS"
+            );
+            self.control.warn(Kind::State, message).await;
+        }
+        for zone in before.iter().filter(|zone| !now.contains(zone)) {
+            let message = format!("{zone} is signed again");
+            self.control.tell(Kind::State, message).await;
+        }
+    }
+
     /// One at a time, so that there are no more signatures in memory than those in force and their successors.
     async fn renew(&self) {
         let (dns, stop) = (self.dns.clone(), self.stop.clone());
@@ -51,8 +66,13 @@ impl Renewal {
         };
         match tokio::task::spawn_blocking(signing).await {
             Ok(Some(lasting)) => {
+                let (before, now) = (
+                    self.dns.load().answers.lasting().unsigned(),
+                    lasting.unsigned(),
+                );
                 self.renewed.store(Some(lasting));
                 self.control.republish().await;
+                self.tell(&before, &now).await;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "DNS answers were not signed anew"),

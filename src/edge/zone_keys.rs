@@ -207,12 +207,17 @@ fn create(zone: &Zone, dnssec: &Dnssec) -> Result<ZoneKeys, Problem> {
 
 /// A zone whose parent has a DS cannot be resolved once nothing signs it.
 fn warning(zone: &Zone, dnssec: &Dnssec, keys: &ZoneKeys) -> Option<Problem> {
-    let is_idle = !keys.keys.is_empty() && !keys.is_signing(clock::unix_secs());
-    is_idle.then(|| {
-        let message = format!(
-            "no key of {} is active by its times: the zone is not signed",
-            zone.origin
-        );
-        Problem::new(Some(dnssec.keys.at.clone()), message)
-    })
+    if keys.keys.is_empty() {
+        return None;
+    }
+    let (origin, now) = (&zone.origin, clock::unix_secs());
+    let message = if keys.is_signing(now) {
+        let from = clock::rfc3339(u64::from(keys.unsigned_from(now)?) * 1_000);
+        format!(
+            "no key of {origin} is active from {from} on, by their times: the zone is not signed then"
+        )
+    } else {
+        format!("no key of {origin} is active by its times: the zone is not signed")
+    };
+    Some(Problem::new(Some(dnssec.keys.at.clone()), message))
 }

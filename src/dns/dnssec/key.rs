@@ -337,6 +337,12 @@ impl ZoneKeys {
             .any(|key| key.is_published(now))
     }
 
+    /// When the zone, which is signed at `now`, will first be unsigned by the times of its keys.
+    pub fn unsigned_from(&self, now: u32) -> Option<u32> {
+        let mut changes = std::iter::successors(self.next_change(now), |at| self.next_change(*at));
+        changes.find(|at| !self.is_signing(*at))
+    }
+
     /// When the times of a key next change anything.
     pub(in crate::dns) fn next_change(&self, now: u32) -> Option<u32> {
         let times = self.keys.iter().flat_map(|key| key.times.all());

@@ -6,6 +6,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use hickory_proto::rr::Name;
+
 use super::counters::Counters;
 use super::names::{Names, Unindexed};
 use super::offer::{Offer, OfferKey};
@@ -58,6 +60,13 @@ impl Lasting {
         let (signing, haste) = (self.signing.at(now), Haste::Beside(rest));
         let (made, is_whole) = Self::make(&self.plan, signing, Some(self), haste);
         is_whole.then(|| Arc::new(made))
+    }
+
+    /// The zones that have keys of which none signs by now.
+    pub fn unsigned(&self) -> Vec<Name> {
+        let zones = self.plan.zones.iter().enumerate();
+        let idle = zones.filter(|(zone, _)| self.signing.is_idle(*zone));
+        idle.map(|(_, zone)| zone.origin.clone()).collect()
     }
 
     /// Returns with it whether all is signed.

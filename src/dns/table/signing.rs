@@ -53,6 +53,12 @@ impl Signing {
         self.keys.iter().any(Option::is_some)
     }
 
+    /// Whether a zone has keys, and none of them signs.
+    pub(super) fn is_idle(&self, zone: usize) -> bool {
+        let keys = self.keys.get(zone).and_then(Option::as_ref);
+        keys.is_some_and(|keys| !keys.keys.is_empty() && !keys.is_signing(self.now))
+    }
+
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.keys, &other.keys)
     }

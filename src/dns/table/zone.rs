@@ -241,7 +241,14 @@ impl Draft {
         let apex = self.owners.entry(self.apex.clone()).or_default();
         let types = [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY];
         for (rtype, rdata) in types.into_iter().zip(signer.key_records()) {
-            if !rdata.is_empty() {
+            // RFC 8078 §4: what asks for the DS to be deleted, algorithm 0, stands alone.
+            let is_deletion = |rdata: &Vec<u8>| match rtype {
+                rtype::CDS => rdata.get(2) == Some(&0),
+                rtype::CDNSKEY => rdata.get(3) == Some(&0),
+                _ => false,
+            };
+            let written = apex.get(&rtype).map_or(&[][..], |data| &data.rdata);
+            if !rdata.is_empty() && !written.iter().any(is_deletion) {
                 let none = || Data {
                     ttl,
                     rdata: Vec::new(),
