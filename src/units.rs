@@ -187,12 +187,14 @@ fn master_file_seconds(text: &str) -> Option<u32> {
         let number: u32 = number.parse().ok()?;
         let mut after = after.chars();
         let per_unit = match after.next().map(|unit| unit.to_ascii_lowercase()) {
-            None | Some('s') => 1,
+            // A number alone is seconds; behind others it needs its unit.
+            None if rest.len() == text.len() => 1,
+            Some('s') => 1,
             Some('m') => 60,
             Some('h') => 3_600,
             Some('d') => 86_400,
             Some('w') => 604_800,
-            Some(_) => return None,
+            Some(_) | None => return None,
         };
         seconds = seconds.checked_add(number.checked_mul(per_unit)?)?;
         rest = after.as_str();

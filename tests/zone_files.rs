@@ -346,15 +346,134 @@ fn a_file_of_another_kind_is_told_of_a_thousand_times() {
     assert!(told[1_000].ends_with("(and 500 more)"), "{}", told[1_000]);
 }
 
+/// What is told of records that nearly fill a message, with a zone's keys or without.
+fn too_large(text: &str, dnssec: &str) -> String {
+    let folder = Folder::of(
+        &format!("file: z{dnssec}"),
+        &[("z", &format!("{HEAD}{text}"))],
+    );
+    folder.errors()
+}
+
 #[test]
 fn an_rrset_fits_a_message() {
-    let zone = |count: u32| {
-        let addresses = (0..count).map(|i| format!("a A {}\n", std::net::Ipv4Addr::from(i)));
-        format!("{HEAD}{}", addresses.collect::<String>())
+    let addresses = |count: u32| {
+        let lines = (0..count).map(|i| format!("a A {}\n", std::net::Ipv4Addr::from(i)));
+        lines.collect::<String>()
     };
-    assert_eq!(Folder::of("file: z", &[("z", &zone(5_461))]).errors(), "");
-    let folder = Folder::of("file: z", &[("z", &zone(5_462))]);
-    check_says(&folder, "z:5466:1: ", "has over 5461 A records");
+    let text = |strings: usize| {
+        format!(
+            "a TXT {}\n",
+            format!("\"{}\" ", "x".repeat(255)).repeat(strings)
+        )
+    };
+    // 65,535 bytes without the question, an OPT with all its options, and two signatures of a signed zone.
+    let signed = ", dnssec: { keys: keys }";
+    for (fits, too_much, dnssec) in [
+        (addresses(4_078), addresses(4_079), ""),
+        (addresses(4_065), addresses(4_066), signed),
+        (text(254), text(255), ""),
+    ] {
+        assert_eq!(too_large(&fits, dnssec), "");
+        let told = too_large(&too_much, dnssec);
+        assert!(told.contains("no answer holds them"), "{told}");
+    }
+}
+
+#[test]
+fn a_referral_fits_a_message_with_its_glue() {
+    let cut = |servers: u32| {
+        let line = |i: u32| {
+            format!("sub NS ns{i:04}.sub\nns{i:04}.sub A 192.0.2.1\nns{i:04}.sub AAAA ::1\n")
+        };
+        (0..servers).map(line).collect::<String>()
+    };
+    assert_eq!(too_large(&cut(500), ""), "");
+    let told = too_large(&cut(800), "");
+    assert!(
+        told.contains("the NS records of sub.example.com. have over"),
+        "{told}"
+    );
+}
+
+#[test]
+fn keys_beside_the_zone_s_own_are_warned_of() {
+    let records = "@ CDS 0 0 0 00\n@ CDNSKEY 0 3 0 AA==\n@ DNSKEY 257 3 15 l02Woi0iS8Aa25FQkUd9RMzZHJpBoRQwAQEX1SxZJA4=\n";
+    let text = format!("{HEAD}{records}");
+    let told = Folder::of("file: z, dnssec: { keys: keys }", &[("z", &text)]).warnings();
+    for rtype in ["CDS", "CDNSKEY", "DNSKEY"] {
+        let says = format!("has this {rtype} beside those of its own keys");
+        assert!(told.contains(&says), "{told}");
+    }
+    let told = Folder::of("file: z", &[("z", &text)]).warnings();
+    assert!(!told.contains("z:"), "{told}");
+}
+
+#[test]
+fn what_steers_below_a_dname_of_the_apex_is_warned_of() {
+    let yaml = "regions: { eu: { location: [0, 0], addresses: [192.0.2.1] }, us: { location: [1, 1], addresses: [192.0.2.2] } }
+services: { api: { hosts: [example.com, www.example.com] } }
+zones: { example.com: { nameservers: { ns.example.net.: [] }, records: { '@': { DNAME: example.net. } } } }
+";
+    let loaded = meridian::config::load_text("edge.yaml", yaml, &|_| None).unwrap();
+    let told = loaded.problems(loaded.warnings.clone()).as_warnings();
+    assert!(
+        told.contains("refers whoever asks for it to example.com."),
+        "{told}"
+    );
+    assert!(
+        told.contains("below _regions.example.com., but example.com. leads elsewhere"),
+        "{told}"
+    );
+    assert_eq!(loaded.plan.zones[0].steered.len(), 1);
+}
+
+#[test]
+fn a_steered_name_that_is_another_name_is_no_server_and_not_its_own_alias() {
+    let yaml = "regions: { eu: { location: [0, 0], addresses: [loop.example.com] } }
+services: { api: { hosts: [loop.example.com, mx.example.com] } }
+zones: { example.com: { nameservers: { ns1: [192.0.2.53] }, records: { '@': { MX: ['10 mx'] } } } }
+";
+    let loaded = meridian::config::load_text("edge.yaml", yaml, &|_| None).unwrap();
+    let told = loaded.problems(loaded.warnings.clone()).as_warnings();
+    assert!(
+        told.contains("points at mx.example.com., which is an alias"),
+        "{told}"
+    );
+    assert!(
+        told.contains("region `eu` is given by the name loop.example.com."),
+        "{told}"
+    );
+}
+
+#[test]
+fn what_one_of_the_checkers_refuses_is_told() {
+    let ds = format!("@ DS 1 8 2 {}", "00".repeat(32));
+    for (text, says) in [
+        (&*ds, "has a DS: it stands in the zone above"),
+        ("@ MX 10 192.0.2.1", "the MX of example.com. is an address"),
+        ("@ MX 10 192.0.2.1.", "the MX of example.com. is an address"),
+        (
+            "@ MX 10 nowhere",
+            "points at nowhere.example.com., which lies in the zone and has no address",
+        ),
+        (
+            "_a._tcp SRV 0 0 1 nowhere",
+            "lies in the zone and has no address",
+        ),
+        ("a 1h30 A 192.0.2.1", "1h30"),
+        (
+            "a HTTPS 1 . no-default-alpn",
+            "no-default-alpn: it needs alpn beside it",
+        ),
+    ] {
+        let folder = Folder::of("file: z", &[("z", &format!("{HEAD}{text}\n"))]);
+        let told = match folder.load() {
+            Ok(_) => folder.warnings(),
+            Err(_) => folder.errors(),
+        };
+        assert!(told.contains(says), "{text}: {told}");
+    }
 }
 
 #[test]

@@ -21,6 +21,8 @@ const KEYS: [&str; 10] = [
 ];
 
 const MANDATORY: u16 = 0;
+const ALPN: u16 = 1;
+const NO_DEFAULT_ALPN: u16 = 2;
 
 /// `alpn=h2,http/1.1 port=8443`, in wire format: in the order of the keys, each at most once.
 pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<(), String> {
@@ -37,6 +39,11 @@ pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<()
     }
     parameters.sort_by_key(|(number, _)| *number);
     check_mandatory(&parameters)?;
+    // RFC 9460 §7.1.1.
+    let has = |key: u16| parameters.iter().any(|(known, _)| *known == key);
+    if has(NO_DEFAULT_ALPN) && !has(ALPN) {
+        return Err("no-default-alpn: it needs alpn beside it".to_owned());
+    }
     for (number, value) in parameters {
         wire.extend(number.to_be_bytes());
         let length = u16::try_from(value.len()).map_err(|_| "a value is too long".to_owned())?;

@@ -8,12 +8,10 @@ use std::collections::{BTreeMap, HashSet};
 use hickory_proto::rr::{Name, RData, RecordType};
 
 use super::draft::{Draft, Record, above};
+use super::sizes;
 use crate::config::compile::Compiling;
 use crate::config::plan::SourceAt;
 use crate::config::problem::{Problem, bounded};
-
-/// A message has 65,535 bytes, and a record without its data 12.
-const MOST_IN_RRSET: usize = 5_461;
 
 /// Judges a zone whose steered names are laid over it, and takes out what is there twice.
 pub(super) fn check(draft: &mut Draft<'_>, compiling: &mut Compiling<'_>) {
@@ -27,7 +25,11 @@ pub(super) fn check(draft: &mut Draft<'_>, compiling: &mut Compiling<'_>) {
         zone.occlusion(owner, &records, &mut findings);
         wildcard(owner, &records, &mut findings);
         rrsets(owner, &records, &mut findings);
+        findings
+            .errors
+            .extend(sizes::too_large(draft, owner, &records));
     }
+    zone.keys_of_others(&mut findings);
     zone.steered_out_of_sight(&mut findings);
     for record in &draft.records {
         zone.target(record, &mut findings);
@@ -96,21 +98,11 @@ fn wildcard(owner: &Name, records: &[&Record], findings: &mut Findings) {
     }
 }
 
-/// RFC 2181 §5, §5.2: an RRset is answered whole, and has one TTL.
+/// RFC 2181 §5.2: an RRset has one TTL.
 fn rrsets(owner: &Name, records: &[&Record], findings: &mut Findings) {
     let mut firsts: BTreeMap<u16, &Record> = BTreeMap::new();
-    let mut counts: BTreeMap<u16, usize> = BTreeMap::new();
     for record in records {
         let number = u16::from(record.rtype());
-        let count = counts.entry(number).or_default();
-        *count += 1;
-        if *count == MOST_IN_RRSET + 1 {
-            let rtype = record.rtype();
-            let message =
-                format!("{owner} has over {MOST_IN_RRSET} {rtype} records: no answer holds them");
-            let problem = Problem::new(Some(record.at.clone()), message);
-            findings.errors.push(problem);
-        }
         let first = *firsts.entry(number).or_insert(record);
         if first.ttl != record.ttl {
             let message = format!(
@@ -213,6 +205,30 @@ impl<'a, 'd> Zone<'a, 'd> {
         }
     }
 
+    /// What stands at the apex and says of the zone's keys what its own say already, or what only the zone above can.
+    fn keys_of_others(&self, findings: &mut Findings) {
+        let origin = &self.draft.origin;
+        let mut told = Vec::new();
+        for record in self.draft.at(origin) {
+            let rtype = record.rtype();
+            let is_of_keys = matches!(
+                rtype,
+                RecordType::DNSKEY | RecordType::CDS | RecordType::CDNSKEY
+            );
+            let message = match () {
+                () if rtype == RecordType::DS => {
+                    format!("{origin} has a DS: it stands in the zone above (RFC 4035 §2.4)")
+                }
+                () if is_of_keys && self.draft.is_signed() && !told.contains(&rtype) => format!(
+                    "{origin} has this {rtype} beside those of its own keys, and all are published: take it out, unless another signer has the zone as well, or the DS is to be deleted (RFC 8078 §4)"
+                ),
+                () => continue,
+            };
+            told.push(rtype);
+            findings.warning(&record.at, message);
+        }
+    }
+
     fn no_soa(&self, findings: &mut Findings) {
         let message = format!("there is no SOA of {} (RFC 1035 §5.2)", self.draft.origin);
         let at = self.draft.file.as_ref().map(|file| SourceAt {
@@ -291,6 +307,15 @@ impl<'a, 'd> Zone<'a, 'd> {
                 findings.warning(at, message);
             }
         }
+        let regions = self.draft.origin.prepend_label("_regions");
+        let hider = regions.ok().and_then(|name| self.hider(&name));
+        if let (true, Some(Hider::Dname(hider))) = (self.draft.leads_to_regions, hider) {
+            let message = format!(
+                "HTTPS records lead to names of regions below _regions.{}, but {hider} leads elsewhere: clients cannot fail over by them",
+                self.draft.origin
+            );
+            findings.warning(self.start(), message);
+        }
     }
 
     fn is_glue(&self, record: &Record) -> bool {
@@ -318,6 +343,14 @@ impl<'a, 'd> Zone<'a, 'd> {
         };
         let needs_address = record.rtype() == RecordType::NS;
         let server = server.to_lowercase();
+        if record.rtype() == RecordType::MX && self.is_address_literal(&server) {
+            let message = format!(
+                "the MX of {} is an address: the name of a host is expected (RFC 5321 §5.1)",
+                record.owner
+            );
+            findings.warning(&record.at, message);
+            return;
+        }
         let message = match self.leads_to(&server) {
             // RFC 2181 §10.3, RFC 2782.
             Target::Alias => format!(
@@ -331,9 +364,25 @@ impl<'a, 'd> Zone<'a, 'd> {
             Target::Delegated | Target::Nothing if needs_address => {
                 format!("name server {server} lies in the zone and has no address")
             }
-            Target::Outside | Target::Addressed | Target::Delegated | Target::Nothing => return,
+            Target::Nothing => format!(
+                "the {} of {} points at {server}, which lies in the zone and has no address",
+                record.rtype(),
+                record.owner
+            ),
+            Target::Outside | Target::Addressed | Target::Delegated => return,
         };
         findings.warning(&record.at, message);
+    }
+
+    /// Whether a name is an IPv4 address, with the zone's name behind it or without.
+    fn is_address_literal(&self, name: &Name) -> bool {
+        let labels: Vec<&[u8]> = name.iter().collect();
+        let (first, behind) = labels.split_at(labels.len().min(4));
+        let behind = Name::from_labels(behind.iter().copied());
+        let is_bare = behind.is_ok_and(|rest| rest.is_root() || rest == self.draft.origin);
+        let text = first.join(&b'.');
+        let text = std::str::from_utf8(&text).unwrap_or_default();
+        is_bare && text.parse::<std::net::Ipv4Addr>().is_ok()
     }
 
     fn leads_to(&self, name: &Name) -> Target {
@@ -363,6 +412,7 @@ impl<'a, 'd> Zone<'a, 'd> {
     fn stands_at(&self, name: &Name) -> Target {
         let draft = self.draft;
         match () {
+            () if draft.aliases.contains(name) => Target::Alias,
             () if draft.steered(name).is_some() => Target::Addressed,
             () if draft.at(name).any(is_address) => Target::Addressed,
             () if draft.has(name, RecordType::CNAME) => Target::Alias,

@@ -56,6 +56,10 @@ pub(super) struct Draft<'a> {
     pub(super) file: Option<Arc<Path>>,
     /// Its SOA could not be read, which has been told.
     pub(super) soa_is_unread: bool,
+    /// Steered names that are other names where a region given by host name is chosen.
+    pub(super) aliases: HashSet<Name>,
+    /// Whether a service chooses between regions here, so that HTTPS records name them.
+    pub(super) leads_to_regions: bool,
 }
 
 impl<'a> Draft<'a> {
@@ -67,6 +71,8 @@ impl<'a> Draft<'a> {
             names: HashMap::new(),
             file: None,
             soa_is_unread: false,
+            aliases: HashSet::new(),
+            leads_to_regions: false,
         }
     }
 

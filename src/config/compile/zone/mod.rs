@@ -10,6 +10,7 @@ mod draft;
 mod file;
 mod nested;
 mod records;
+mod sizes;
 
 use std::collections::HashMap;
 
@@ -17,6 +18,7 @@ use hickory_proto::rr::{Name, RecordType};
 
 use super::Compiling;
 use crate::config::plan::{Service, Zone};
+use crate::config::problem::Problem;
 use crate::config::rdata;
 use crate::config::tree::Node;
 use crate::ids::{ServiceId, Table};
@@ -155,19 +157,37 @@ impl Draft<'_> {
 
     /// RFC 1034 §3.6.2: a name that a region given by host name answers for has nothing else, and so
     /// it is no apex, which has an SOA.
-    fn check_aliases(&self, services: &Table<ServiceId, Service>, compiling: &mut Compiling<'_>) {
+    fn check_aliases(
+        &mut self,
+        services: &Table<ServiceId, Service>,
+        compiling: &mut Compiling<'_>,
+    ) {
         let mut found = Vec::new();
+        let mut aliases = Vec::new();
         for (owner, standing) in &self.names {
             let Some(service) = standing.steered.map(|id| services.of(id)) else {
                 continue;
             };
-            let mut regions = service
-                .regions
-                .iter()
-                .map(|m| compiling.regions.of(m.region));
-            let Some(region) = regions.find(|region| region.alias.is_some()) else {
+            self.leads_to_regions |= service.regions.len() > 1;
+            let regions = service.regions.iter();
+            let regions = regions.map(|member| compiling.regions.of(member.region));
+            let mut named = regions.filter(|region| region.alias.is_some());
+            let own = named
+                .clone()
+                .find(|region| region.alias.as_ref() == Some(owner));
+            if let Some(region) = own {
+                let message = format!(
+                    "region `{}` is given by the name {owner}, for which service `{}` answers with it: the name would be an alias of itself",
+                    region.name, service.name
+                );
+                compiling
+                    .warnings
+                    .push(Problem::new(Some(self.entry.at.clone()), message));
+            }
+            let Some(region) = named.next() else {
                 continue;
             };
+            aliases.push(owner.clone());
             if let Some(other) = self.at(owner).next() {
                 let message = format!(
                     "{owner} has this {} record, but service `{}` answers for it with a CNAME where region `{}` is chosen, and a CNAME stands alone (RFC 1034 §3.6.2)",
@@ -178,6 +198,7 @@ impl Draft<'_> {
                 found.push((other.at.clone(), message));
             }
         }
+        self.aliases.extend(aliases);
         for (at, message) in found {
             compiling.problem(&at, message);
         }
@@ -192,9 +213,8 @@ impl Draft<'_> {
 
     /// What stands at a name or above it and hides it: a delegation, or a DNAME above.
     fn occluder(&self, owner: &Name) -> Option<Name> {
-        let below_apex = above(owner).take_while(|name| *name != self.origin);
-        below_apex
-            .into_iter()
+        let mut in_zone = above(owner).take_while(|name| self.origin.zone_of(name));
+        in_zone
             .find(|name| self.is_cut(name) || (name != owner && self.has(name, RecordType::DNAME)))
     }
 
