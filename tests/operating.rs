@@ -504,6 +504,10 @@ fn forced_states_and_gradual_drains_survive_a_restart() {
     };
     let before = kept(&edge);
     assert_eq!(before.1[0]["over_ms"], 3_600_000);
+    let dry_run = "/api/v1/drains/near?dry_run=true";
+    let (code, told) = edge.call("PUT", dry_run, "{\"for\":\"10m\"}");
+    let why = told["error"].as_str().unwrap();
+    assert!(code == 400 && why.contains("it goes on over 1h"), "{told}");
     edge.process.signal("KILL");
     edge.process.wait();
     let edge = ground.start(LISTED, "");

@@ -261,7 +261,7 @@ impl Moves {
 mod tests {
     use super::*;
     use crate::config::load_text;
-    use crate::control::{Drain, World};
+    use crate::control::{DrainRequest, World};
 
     /// What leaves `region` of a service with these weights, in percent, and where to.
     fn leaving(weights: &str, region: &str) -> (f64, Vec<(String, f64)>) {
@@ -305,12 +305,12 @@ services: { www: { hosts: [www.example.com] } }
         };
         assert_eq!(told(&mut world, 0), [100.0]);
         for (region, over_ms) in [("a", 100_000), ("b", 50_000), ("c", 0)] {
-            let drain = Drain {
+            let drain = DrainRequest {
                 region: region.into(),
                 service: None,
                 since_ms: 0,
                 until_ms: None,
-                over_ms,
+                over_ms: Some(over_ms),
                 reason: None,
             };
             world.drain(drain, true).unwrap();

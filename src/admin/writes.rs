@@ -14,7 +14,7 @@ use super::foresee::foresee;
 use super::parameters::Parameters;
 use super::state::AdminState;
 use crate::clock;
-use crate::control::{Changed, Drain, DrainRefused, Drains};
+use crate::control::{Changed, DrainRefused, DrainRequest, Drains};
 use crate::ids::ServiceId;
 use crate::units::parse_duration;
 
@@ -146,8 +146,8 @@ pub(super) async fn drain(
     body: Bytes,
 ) -> Result<Response, Refused> {
     let asked = Asked::read(&body, "over")?;
-    let drain = Drain {
-        over_ms: length(&asked.body, "over")?.unwrap_or(0),
+    let drain = DrainRequest {
+        over_ms: length(&asked.body, "over")?,
         region: region.into(),
         service: asked.service,
         since_ms: asked.since_ms,
@@ -155,8 +155,10 @@ pub(super) async fn drain(
         reason: asked.reason,
     };
     let parameters = Parameters::of(&uri, &["dry_run"])?;
-    let ends_before = |until_ms: u64| until_ms.saturating_sub(drain.since_ms) < drain.over_ms;
-    if drain.until_ms.is_some_and(ends_before) {
+    let lasts_ms = drain
+        .until_ms
+        .map(|until_ms| until_ms.saturating_sub(drain.since_ms));
+    if lasts_ms.is_some_and(|lasts_ms| drain.over_ms.is_some_and(|over_ms| lasts_ms < over_ms)) {
         return Err(bad(
             "`for` is shorter than `over`: the drain would end before it is through",
         ));
@@ -202,7 +204,7 @@ pub(super) fn concluded(
 static LOOKING_AHEAD: Semaphore = Semaphore::const_new(1);
 
 /// What a drain would do, from the facts now in force.
-async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused> {
+async fn dry_run(state: &AdminState, drain: &DrainRequest) -> Result<Response, Refused> {
     let turn = LOOKING_AHEAD.acquire().await.map_err(shutting_down)?;
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;
@@ -241,14 +243,14 @@ async fn dry_run(state: &AdminState, drain: &Drain) -> Result<Response, Refused>
 }
 
 /// Over what time a drain would be, which may be in force already.
-async fn over_ms(state: &AdminState, drain: &Drain) -> Result<u64, Refused> {
+async fn over_ms(state: &AdminState, drain: &DrainRequest) -> Result<u64, Refused> {
     let in_force = state.control.status().await.map_err(shutting_down)?.drains;
-    let mut drains = Drains::default();
-    for drain in in_force.iter().chain([drain]) {
-        drains.put(drain.clone());
+    let in_force: Drains = in_force.into_iter().collect();
+    let drain = in_force.asked(drain.clone());
+    match drain {
+        Ok(drain) => Ok(drain.over_ms),
+        Err(refused) => Err(bad(format!("`for`: {refused}"))),
     }
-    let wanted = drains.of(&drain.region, drain.service.as_deref());
-    Ok(wanted.map_or(0, |drain| drain.over_ms))
 }
 
 /// `DELETE /api/v1/drains/REGION`.
@@ -274,6 +276,7 @@ fn drain_refused(refused: &DrainRefused) -> Response {
         | DrainRefused::Nothing { .. } => {
             error(StatusCode::NOT_FOUND, refused.to_string()).into_response()
         }
+        DrainRefused::EndsBefore { .. } => bad(format!("`for`: {refused}")).into_response(),
         DrainRefused::HandedOver => {
             error(StatusCode::SERVICE_UNAVAILABLE, refused.to_string()).into_response()
         }

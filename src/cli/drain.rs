@@ -22,7 +22,7 @@ pub(super) struct Drain {
     /// For how long, such as 30m
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasts: Option<String>,
-    /// Little by little: so long until it takes no new client, such as 10m
+    /// Little by little: so long until it takes no new client, such as 10m; 0s takes the rest of one that goes on at once
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     over: Option<String>,
     /// Why, for whoever looks at the page later

@@ -8,6 +8,10 @@ use super::slope::Slope;
 use crate::config::plan::Plan;
 use crate::ids::{RegionId, ServiceId};
 use crate::steering::{Admin, Percent};
+use crate::units::show_duration;
+
+/// Paces of one drain that are told apart: no operator hurries it more often while sessions of the first are left.
+const MOST_PACES: usize = 16;
 
 /// A region taken out, for one service or for all.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,11 +26,74 @@ pub struct Drain {
     pub until_ms: Option<u64>,
     /// How long it takes from its beginning until no new client is taken; 0: at once.
     pub over_ms: u64,
+    /// How slow it was before it was hurried, the first first. Sessions go by the pace of their time.
+    pub paces: Vec<Pace>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How slow a drain was, until it was hurried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// How long it was to take from its beginning.
+    pub over_ms: u64,
+    /// When it was hurried, in milliseconds since 1970.
+    pub until_ms: u64,
+}
+
+/// A drain that an operator asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DrainRequest {
+    /// The region.
+    pub region: Arc<str>,
+    /// The service; none: all.
+    pub service: Option<Arc<str>>,
+    /// When it is asked for, in milliseconds since 1970: its beginning, unless it has begun.
+    pub since_ms: u64,
+    /// Until when; none: until it is undone.
+    pub until_ms: Option<u64>,
+    /// How long it is to take from its beginning; 0: at once; none: as long as the one that goes on, else at once.
+    pub over_ms: Option<u64>,
     /// Why.
     pub reason: Option<String>,
 }
 
 impl Drain {
+    /// What is asked for while `old`, if any, goes on. It keeps its beginning, and is never slower for being asked for again:
+    /// nobody who has left comes back, and sessions are not given more time.
+    fn asked(request: DrainRequest, old: Option<Self>) -> Self {
+        let new = Self {
+            region: request.region,
+            service: request.service,
+            since_ms: request.since_ms,
+            until_ms: request.until_ms,
+            over_ms: request.over_ms.unwrap_or(0),
+            paces: Vec::new(),
+            reason: request.reason,
+        };
+        let Some(old) = old else {
+            return new;
+        };
+        let over_ms = request.over_ms.unwrap_or(old.over_ms).min(old.over_ms);
+        let mut paces = old.paces;
+        if over_ms < old.over_ms {
+            paces.push(Pace {
+                over_ms: old.over_ms,
+                until_ms: request.since_ms,
+            });
+            if paces.len() > MOST_PACES {
+                // Whose time was that of the second stays as much longer, and nobody is sent away sooner.
+                paces.remove(1);
+            }
+        }
+        Self {
+            since_ms: old.since_ms,
+            over_ms,
+            paces,
+            ..new
+        }
+    }
+
     fn is_of(&self, region: &str, service: Option<&str>) -> bool {
         *self.region == *region && self.service.as_deref() == service
     }
@@ -35,39 +102,58 @@ impl Drain {
         self.until_ms.is_some_and(|until| until <= now_ms)
     }
 
-    /// How much of it is done.
-    fn slope(&self) -> Slope {
+    /// Whether its end comes while it still takes new clients.
+    fn ends_before_it_is_through(&self) -> bool {
+        let through_ms = self.since_ms.saturating_add(self.over_ms);
+        self.until_ms.is_some_and(|until_ms| until_ms < through_ms)
+    }
+
+    /// The slope that new clients go by at a time.
+    fn slope_at(&self, at_ms: u64) -> Slope {
+        let mut paces = self.paces.iter();
+        let pace = paces.find(|pace| at_ms < pace.until_ms);
+        self.slope(pace.map_or(self.over_ms, |pace| pace.over_ms))
+    }
+
+    fn slope(&self, length_ms: u64) -> Slope {
         Slope {
             from_ms: self.since_ms,
-            length_ms: self.over_ms,
+            length_ms,
         }
     }
 
-    /// The same for sessions, each of which ends so long after its client would no longer be taken anew.
-    fn slope_of_sessions(&self, time: Duration) -> Slope {
-        Slope {
-            from_ms: after(self.since_ms, time),
-            length_ms: self.over_ms,
-        }
+    /// When it is more than before for new clients.
+    fn steps(&self) -> impl Iterator<Item = u64> {
+        let lengths = self.paces.iter().map(|pace| pace.over_ms);
+        let slopes = lengths
+            .chain([self.over_ms])
+            .map(|length| self.slope(length));
+        let steps = slopes.flat_map(move |slope| {
+            let steps = slope.turns();
+            steps.filter(move |at| self.slope_at(*at) == slope)
+        });
+        steps.chain(self.paces.iter().map(|pace| pace.until_ms))
     }
 
     /// When it is more than before for new clients or for sessions of services with these times.
     fn turns(&self, session_times: &BTreeSet<Duration>) -> impl Iterator<Item = u64> {
-        let sessions = session_times
-            .iter()
-            .map(|time| self.slope_of_sessions(*time));
-        let gradual = (self.over_ms > 0).then(|| self.slope());
-        let slopes = gradual.into_iter().chain(sessions);
-        slopes.flat_map(Slope::turns)
+        let at_once = (self.over_ms > 0).then_some(Duration::ZERO);
+        let times = session_times.iter().copied().chain(at_once);
+        times.flat_map(|time| self.steps().map(move |at_ms| after(at_ms, time)))
     }
 
-    /// What is left of a region: of new clients, and of sessions that last so long.
+    /// What is left of a region: of new clients, and of sessions that last so long. Each of these ends so long after its
+    /// client would no longer have been taken anew.
     pub(super) fn leaves(&self, time: Duration, now_ms: u64) -> (Percent, Percent) {
+        let done = |at_ms: u64| self.slope_at(at_ms).done(at_ms);
         let fresh = match self.over_ms {
             0 => Percent::NONE,
-            _ => self.slope().done(now_ms).rest(),
+            _ => done(now_ms).rest(),
         };
-        (fresh, self.slope_of_sessions(time).done(now_ms).rest())
+        let sessions = now_ms
+            .checked_sub(whole_ms(time))
+            .map_or(Percent::NONE, done);
+        (fresh, sessions.rest())
     }
 }
 
@@ -92,6 +178,15 @@ pub enum DrainRefused {
         min_regions: u16,
         /// The healthy regions that would be left.
         left: Vec<Arc<str>>,
+    },
+    /// The pace that is in force is slower than it would last.
+    #[error(
+        "it would end before it is through: it goes on over {}, say `over` to hurry it",
+        show_duration(Duration::from_millis(*over_ms))
+    )]
+    EndsBefore {
+        /// The pace.
+        over_ms: u64,
     },
     /// What is known has been handed to the process that takes this one's place.
     #[error("another process is taking over from this one: try again in a moment")]
@@ -132,21 +227,36 @@ pub struct Drains {
     drains: Vec<Drain>,
 }
 
+impl FromIterator<Drain> for Drains {
+    fn from_iter<I: IntoIterator<Item = Drain>>(drains: I) -> Self {
+        let drains = drains.into_iter().collect();
+        Self { drains }
+    }
+}
+
 impl Drains {
     /// Those in force, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Drain> {
         self.drains.iter()
     }
 
-    /// Adds a drain, or replaces the one of the same region and service. A drain that goes on keeps
-    /// its beginning, and is never slower for being asked for again: nobody who has left comes back, and sessions are not
-    /// given more time.
-    pub fn put(&mut self, mut drain: Drain) {
-        let old = self.take(&drain.region, drain.service.as_deref());
-        if let Some(old) = old.filter(|old| !old.is_over(drain.since_ms)) {
-            drain.since_ms = old.since_ms;
-            drain.over_ms = drain.over_ms.min(old.over_ms);
+    /// What a drain would be that is asked for now: one of the same region and service goes on. None is taken that
+    /// ends before it is through, by a pace that its request does not name.
+    pub fn asked(&self, request: DrainRequest) -> Result<Drain, DrainRefused> {
+        let old = self.of(&request.region, request.service.as_deref());
+        let old = old.filter(|old| !old.is_over(request.since_ms)).cloned();
+        let keeps_pace = request.over_ms.is_none();
+        let drain = Drain::asked(request, old);
+        if keeps_pace && drain.ends_before_it_is_through() {
+            let over_ms = drain.over_ms;
+            return Err(DrainRefused::EndsBefore { over_ms });
         }
+        Ok(drain)
+    }
+
+    /// Adds a drain, in the place of that of the same region and service.
+    pub fn put(&mut self, drain: Drain) {
+        self.take(&drain.region, drain.service.as_deref());
         self.drains.push(drain);
     }
 
@@ -230,7 +340,11 @@ impl Drains {
 }
 
 fn after(at_ms: u64, pause: Duration) -> u64 {
-    at_ms.saturating_add(u64::try_from(pause.as_millis()).unwrap_or(u64::MAX))
+    at_ms.saturating_add(whole_ms(pause))
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -244,19 +358,44 @@ mod tests {
             since_ms,
             until_ms,
             over_ms: 0,
+            paces: Vec::new(),
             reason: None,
         }
+    }
+
+    /// Has a drain of `eu` asked for.
+    fn ask(drains: &mut Drains, since_ms: u64, until_ms: Option<u64>, over_ms: Option<u64>) {
+        let drain = DrainRequest {
+            region: "eu".into(),
+            service: None,
+            since_ms,
+            until_ms,
+            over_ms,
+            reason: None,
+        };
+        drains.put(drains.asked(drain).unwrap());
     }
 
     #[test]
     fn asking_again_does_not_begin_again() {
         let mut drains = Drains::default();
-        drains.put(drain("eu", None, 10, None));
-        drains.put(drain("eu", None, 90, Some(100)));
+        ask(&mut drains, 10, None, None);
+        ask(&mut drains, 90, Some(100), None);
         assert_eq!(
             drains.iter().cloned().collect::<Vec<_>>(),
             [drain("eu", None, 10, Some(100))]
         );
+    }
+
+    #[test]
+    fn of_a_drain_that_is_hurried_again_and_again_16_paces_are_kept() {
+        let mut drains = Drains::default();
+        for times in 0..100 {
+            ask(&mut drains, times, None, Some(1_000_000 - times));
+        }
+        let paces = &drains.of("eu", None).unwrap().paces;
+        let first = (paces[0].over_ms, paces[0].until_ms);
+        assert_eq!((paces.len(), first), (16, (1_000_000, 1)));
     }
 
     #[test]

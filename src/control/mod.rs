@@ -25,7 +25,7 @@ mod trouble;
 mod world;
 
 pub use audit::{Audit, Strangers};
-pub use drains::{Drain, DrainRefused, Drains};
+pub use drains::{Drain, DrainRefused, DrainRequest, Drains, Pace};
 pub use events::{Event, EventLog, Kind};
 pub use forced::ForcedState;
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};

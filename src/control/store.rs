@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::drains::Drain;
+use super::drains::{Drain, Pace};
 use super::ejected;
 use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
@@ -176,6 +176,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
                 "since_ms": drain.since_ms,
                 "until_ms": drain.until_ms,
                 "over_ms": drain.over_ms,
+                "paces": drain.paces.iter().map(|pace| json!({ "over_ms": pace.over_ms, "until_ms": pace.until_ms })).collect::<Vec<_>>(),
                 "reason": drain.reason,
             })
         })
@@ -295,7 +296,20 @@ fn drain_from(drain: &Value) -> Option<Drain> {
         since_ms: drain["since_ms"].as_u64()?,
         until_ms: drain["until_ms"].as_u64(),
         over_ms: drain["over_ms"].as_u64().unwrap_or(0),
+        paces: drain["paces"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(pace_from)
+            .collect(),
         reason: drain["reason"].as_str().map(str::to_owned),
+    })
+}
+
+fn pace_from(pace: &Value) -> Option<Pace> {
+    Some(Pace {
+        over_ms: pace["over_ms"].as_u64()?,
+        until_ms: pace["until_ms"].as_u64()?,
     })
 }
 

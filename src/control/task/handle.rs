@@ -9,7 +9,7 @@ use super::saving::Reply;
 use super::{Adoption, QUEUE};
 use crate::clock;
 use crate::config::plan::Plan;
-use crate::control::drains::{Drain, DrainRefused};
+use crate::control::drains::{Drain, DrainRefused, DrainRequest};
 use crate::control::events::{Event, EventLog, Kind};
 use crate::control::forced::ForcedState;
 use crate::control::trouble::Troubles;
@@ -72,7 +72,7 @@ impl Control {
     /// Drains a region.
     pub async fn drain(
         &self,
-        drain: Drain,
+        drain: DrainRequest,
         force: bool,
     ) -> Result<Result<Changed, DrainRefused>, Closed> {
         self.ask(|reply| Command::Change(Change::Drain(drain, force), reply))
@@ -206,7 +206,7 @@ pub(super) enum Command {
 
 /// What an operator may change, and whether against a guard.
 pub(super) enum Change {
-    Drain(Drain, bool),
+    Drain(DrainRequest, bool),
     Undrain(String, Option<String>),
     Force(ForcedState, bool),
     Unforce(String, Option<String>),

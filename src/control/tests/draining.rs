@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, told, world};
-use crate::control::{Drain, DrainRefused, World};
+use crate::control::{DrainRefused, DrainRequest, World};
 
 pub(super) const TEN_MINUTES_MS: u64 = 600_000;
 
-fn until(until_ms: u64, drain: Drain) -> Drain {
-    Drain {
+fn until(until_ms: u64, drain: DrainRequest) -> DrainRequest {
+    DrainRequest {
         until_ms: Some(until_ms),
         ..drain
     }
@@ -20,7 +20,7 @@ fn a_drain_is_told_with_its_scope_and_reason() {
     let event = world.drain(drain("eu", None, 7), false).unwrap();
     assert_eq!(event.at_ms, 7);
     assert_eq!(told(&[event]), ["drain eu -: region eu is drained"]);
-    let with_reason = Drain {
+    let with_reason = DrainRequest {
         reason: Some("new disks".into()),
         ..drain("us", Some("api"), 8)
     };
@@ -65,8 +65,8 @@ fn asking_again_gives_sessions_no_more_time() {
 #[test]
 fn a_drain_that_is_asked_for_again_brings_nobody_back() {
     let mut world = world(YAML);
-    let over = |over_ms, since_ms| Drain {
-        over_ms,
+    let over = |over_ms, since_ms| DrainRequest {
+        over_ms: Some(over_ms),
         ..drain("eu", None, since_ms)
     };
     let left = |world: &World| {
@@ -340,8 +340,11 @@ fn of_two_drains_of_a_region_the_older_counts() {
     );
 }
 
-pub(super) fn over(over_ms: u64, drain: Drain) -> Drain {
-    Drain { over_ms, ..drain }
+pub(super) fn over(over_ms: u64, drain: DrainRequest) -> DrainRequest {
+    DrainRequest {
+        over_ms: Some(over_ms),
+        ..drain
+    }
 }
 
 #[test]
@@ -389,4 +392,109 @@ fn the_writer_wakes_for_every_step_of_a_gradual_drain() {
         world.expire(at);
     }
     assert_eq!(steps, [1_010, 2_010, 3_010, 4_010]);
+}
+
+/// A drain of `us` over ten minutes since 0, asked for again at a time and looked at with `api`, whose sessions have ten minutes.
+#[track_caller]
+fn check_hurried(at_ms: u64, again: DrainRequest, states: &[(u64, &str)]) {
+    let mut world = world(YAML);
+    let gradual = over(TEN_MINUTES_MS, drain("us", None, 0));
+    world.drain(gradual, false).unwrap();
+    let again = DrainRequest {
+        since_ms: at_ms,
+        ..again
+    };
+    world.drain(again, false).unwrap();
+    for (now_ms, us) in states {
+        let states = format!("us=unknown+{us} eu=unknown ap=unknown");
+        check_states(&mut world, "api", *now_ms, &states);
+    }
+}
+
+#[test]
+fn hurrying_a_gradual_drain_gives_sessions_their_time_from_the_hurrying() {
+    check_hurried(
+        300_000,
+        over(0, drain("us", None, 0)),
+        &[
+            (300_000, "draining"),
+            (TEN_MINUTES_MS, "draining"),
+            (720_000, "leaving0/80"),
+            (899_999, "leaving0/51"),
+            (900_000, "drained"),
+        ],
+    );
+    check_hurried(
+        300_000,
+        over(400_000, drain("us", None, 0)),
+        &[
+            (300_000, "leaving25/100"),
+            (899_999, "leaving0/51"),
+            (900_000, "leaving0/25"),
+            (1_000_000, "drained"),
+        ],
+    );
+}
+
+#[test]
+fn a_drain_that_was_through_goes_on_with_its_sessions_as_it_was_when_it_is_hurried() {
+    check_hurried(
+        700_000,
+        over(0, drain("us", None, 0)),
+        &[(700_000, "leaving0/84"), (1_200_000, "drained")],
+    );
+}
+
+#[test]
+fn an_end_and_a_reason_given_later_leave_the_pace_as_it_is() {
+    let again = DrainRequest {
+        reason: Some("until noon".into()),
+        ..until(2_000_000, drain("us", None, 0))
+    };
+    check_hurried(
+        300_000,
+        again,
+        &[
+            (300_000, "leaving50/100"),
+            (TEN_MINUTES_MS, "draining"),
+            (900_000, "leaving0/50"),
+        ],
+    );
+}
+
+#[test]
+fn an_end_before_a_drain_is_through_is_refused_unless_it_is_hurried() {
+    let mut world = world(YAML);
+    let gradual = over(TEN_MINUTES_MS, drain("us", None, 0));
+    world.drain(gradual, false).unwrap();
+    let before = world.drains().clone();
+    let early = until(TEN_MINUTES_MS - 1, drain("us", None, 1));
+    let refused = world.drain(early.clone(), true).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "it would end before it is through: it goes on over 10m, say `over` to hurry it"
+    );
+    assert_eq!(*world.drains(), before);
+    world.drain(over(0, early), true).unwrap();
+    world
+        .drain(until(TEN_MINUTES_MS, drain("us", None, 2)), true)
+        .unwrap();
+}
+
+#[test]
+fn the_writer_wakes_for_the_sessions_of_a_drain_that_was_hurried() {
+    let mut world = world(YAML);
+    let gradual = over(4_000, drain("us", Some("api"), 10));
+    world.drain(gradual, false).unwrap();
+    world
+        .drain(over(0, drain("us", Some("api"), 2_500)), false)
+        .unwrap();
+    world.expire(2_500);
+    let mut steps = Vec::new();
+    while let Some(at) = world.next_change_ms() {
+        steps.push(at);
+        world.expire(at);
+    }
+    let sessions = [601_010, 602_010, 602_500];
+    assert_eq!(steps, sessions);
 }

@@ -14,7 +14,7 @@ use super::scene::{drain, member, plan};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{
-    Adoption, Control, Drain, Event, Kind, Memory, Probers, Publish, Replaced, Store,
+    Adoption, Control, DrainRequest, Event, Kind, Memory, Probers, Publish, Replaced, Store,
 };
 use crate::geo::ClientMap;
 use crate::health::{Health, Prober};
@@ -146,7 +146,7 @@ impl Running {
     }
 }
 
-pub(super) fn now_drain(region: &str) -> Drain {
+pub(super) fn now_drain(region: &str) -> DrainRequest {
     drain(region, None, clock::unix_ms())
 }
 

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::running::{Ground, PATIENCE, Running, adoption, now_drain, publisher, unprobed_plan};
 use super::scene::{member, told};
 use crate::clock;
-use crate::control::{Drain, Kind};
+use crate::control::{DrainRequest, Kind};
 use crate::health::Health;
 use crate::steering::Admin;
 
@@ -40,7 +40,7 @@ async fn a_drain_ends_by_itself_and_says_so_and_a_crash_does_not_bring_it_back()
     let (ground, folder) = (Ground::new(), tempfile::tempdir().unwrap());
     let mut running = Running::start(&ground.plan("30s"), Some(folder.path()));
     let (_, mut to_come) = running.control.events().follow(0);
-    let brief = Drain {
+    let brief = DrainRequest {
         until_ms: Some(clock::unix_ms() + 100),
         ..now_drain("down")
     };

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::config::load_text;
 use crate::config::plan::Plan;
 use crate::control::store::Now;
-use crate::control::{Drain, Event, Folded, Judged, Witnessed, World};
+use crate::control::{DrainRequest, Event, Folded, Judged, Witnessed, World};
 use crate::geo::ClientMap;
 use crate::health::{Failure, Phases, ProbeResult, Report, Seen, Verdict};
 use crate::steering::{Admin, MemberState, Snapshot};
@@ -136,13 +136,13 @@ pub(super) fn see(
     world.witness(&witnessed, &mut || 0.0)
 }
 
-pub(super) fn drain(region: &str, service: Option<&str>, since_ms: u64) -> Drain {
-    Drain {
+pub(super) fn drain(region: &str, service: Option<&str>, since_ms: u64) -> DrainRequest {
+    DrainRequest {
         region: region.into(),
         service: service.map(Into::into),
         since_ms,
         until_ms: None,
-        over_ms: 0,
+        over_ms: None,
         reason: None,
     }
 }

@@ -9,7 +9,7 @@ use super::scene::{
     AP, EU, US_A, US_B, YAML, applied, drain, failed, failures, fold, passed, reload, see, told,
     world,
 };
-use crate::control::{Drain, Event, World};
+use crate::control::{Drain, DrainRequest, Event, World};
 use crate::health::{Verdict, Word};
 use crate::steering::{ServiceState, Snapshot};
 
@@ -186,7 +186,7 @@ fn take(world: &mut World, step: &Step, now_ms: u64) -> Vec<Event> {
         }
         Step::Drain(region, service, for_ms) => {
             let until_ms = for_ms.map(|for_ms| now_ms + for_ms);
-            let drain = Drain {
+            let drain = DrainRequest {
                 until_ms,
                 ..drain(region, *service, now_ms)
             };
@@ -206,7 +206,15 @@ fn take(world: &mut World, step: &Step, now_ms: u64) -> Vec<Event> {
             Vec::new()
         }
         Step::RememberDrain(region, since_ms) => {
-            world.remember_drain(drain(region, None, *since_ms));
+            world.remember_drain(Drain {
+                region: (*region).into(),
+                service: None,
+                since_ms: *since_ms,
+                until_ms: None,
+                over_ms: 0,
+                paces: Vec::new(),
+                reason: None,
+            });
             Vec::new()
         }
         Step::Expire => world.expire(now_ms),

@@ -12,7 +12,7 @@ use super::scene::{
 use crate::config::plan::VersionForm;
 use crate::control::sealed::seal;
 use crate::control::store;
-use crate::control::{Drain, ForcedState, Store, StoreError, World};
+use crate::control::{DrainRequest, ForcedState, Store, StoreError, World};
 use crate::positions::{self, Pushed, Reported, parse_vector};
 use crate::steering::Forced;
 
@@ -27,13 +27,19 @@ fn lived() -> World {
     fold(&mut world, applied(US_A, "us=7"), 10);
     fold(&mut world, failed("shop", US_B), 10);
     fold(&mut world, passed("api", AP), 10);
-    let full = Drain {
+    let full = DrainRequest {
         until_ms: Some(9_000),
-        over_ms: 60_000,
+        over_ms: Some(60_000),
         reason: Some("new \"disks\"\n".into()),
         ..drain("eu", Some("api"), 20)
     };
-    world.drain(full, false).unwrap();
+    world.drain(full.clone(), false).unwrap();
+    let hurried = DrainRequest {
+        since_ms: 25,
+        over_ms: Some(50_000),
+        ..full
+    };
+    world.drain(hurried, false).unwrap();
     let forced = ForcedState {
         region: "ap".into(),
         service: Some("api".into()),
@@ -216,8 +222,11 @@ fn nonsense_within_the_file_costs_only_itself() {
     let (mut after, folder) = restored(YAML, seal(&state).as_bytes(), 9);
     assert_eq!(names(folder.path()), ["state.json"]);
     check_states(&mut after, "shop", 9, "us=unknown+drained eu=unhealthy");
-    let drains: Vec<_> = after.drains().iter().cloned().collect();
-    assert_eq!(drains, [drain("us", None, 4)]);
+    let drains = after.drains().iter();
+    let drains: Vec<_> = drains
+        .map(|drain| (&*drain.region, drain.since_ms))
+        .collect();
+    assert_eq!(drains, [("us", 4)]);
     let orders = after.applied("orders").unwrap();
     assert_eq!(orders.region("eu").to_string(), "us=5");
     assert!(orders.region("us").is_empty());

@@ -7,28 +7,27 @@ use super::shown::Stale;
 use super::{World, event};
 use crate::clock;
 use crate::config::plan::Plan;
-use crate::control::drains::{Drain, DrainRefused};
+use crate::control::drains::{Drain, DrainRefused, DrainRequest};
 use crate::control::events::{Event, Kind};
 use crate::ids::{RegionId, ServiceId};
 use crate::units::show_duration;
 
 impl World {
     /// Drains a region, if the guards of the services allow it or `force` is set.
-    pub fn drain(&mut self, drain: Drain, force: bool) -> Result<Event, DrainRefused> {
-        let (region, services) = self.drain_scope(&drain.region, drain.service.as_deref())?;
+    pub fn drain(&mut self, request: DrainRequest, force: bool) -> Result<Event, DrainRefused> {
+        let (region, services) = self.drain_scope(&request.region, request.service.as_deref())?;
+        let at_ms = request.since_ms;
         if !force {
             for service in services {
-                self.guard(service, region, drain.since_ms)?;
+                self.guard(service, region, at_ms)?;
             }
         }
-        let (at_ms, region, service) =
-            (drain.since_ms, drain.region.clone(), drain.service.clone());
+        let drain = self.drains.asked(request)?;
+        let (message, of) = (is_drained(&drain), drain.service.as_ref());
+        let event = event(Kind::Drain, at_ms, Some(&drain.region), of, message);
         self.drains.put(drain);
         self.shown.stale = Stale::All;
-        let drain = self.drains.of(&region, service.as_deref());
-        let message = drain.map_or_else(String::new, is_drained);
-        let service = service.as_ref();
-        Ok(event(Kind::Drain, at_ms, Some(&region), service, message))
+        Ok(event)
     }
 
     pub(super) fn drain_scope(
