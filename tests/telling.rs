@@ -64,6 +64,23 @@ fn an_operator_finds_out_why_a_tokyo_client_goes_elsewhere() {
     check(&lab, &["status"], &why);
     check(&lab, &["undrain", "ap-northeast-1"], &["is back"]);
 
+    for words in [
+        &["force", "ap-northeast-1", "down"][..],
+        &["force", "ap-northeast-1", "down", "--service", "www"],
+    ] {
+        check(&lab, words, &["is forced down"]);
+    }
+    check(
+        &lab,
+        &["unforce", "ap-northeast-1", "--service", "www"],
+        &["is no longer forced for service www; it is still forced for all services"],
+    );
+    check(
+        &lab,
+        &["unforce", "ap-northeast-1"],
+        &["left to its probes"],
+    );
+
     let force = ["force", "ap-northeast-1", "down", "--reason", "bad disks"];
     check(
         &lab,

@@ -55,7 +55,10 @@ pub(super) async fn delete(
     body: Bytes,
 ) -> Result<Response, Refused> {
     let service = Parameters::service_undone(&uri, &body)?;
-    let answer = json!({ "region": region });
-    let outcome = state.control.unforce(region, service).await;
-    Ok(concluded(outcome.map_err(shutting_down)?, |_| answer))
+    let outcome = state.control.unforce(region.clone(), service).await;
+    Ok(concluded(outcome.map_err(shutting_down)?, |changed| {
+        let forced = changed.forced.iter();
+        let left: Vec<Option<&str>> = forced.map(|forced| forced.service.as_deref()).collect();
+        json!({ "region": region, "still_forced": left })
+    }))
 }

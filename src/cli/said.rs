@@ -102,18 +102,29 @@ pub(super) fn detail(origin: &Value) -> String {
 /// What was taken back, and what was not.
 pub(super) fn undone(answer: &Value, service: Option<&str>, undone: &str) -> String {
     let of = service.map_or(String::new(), |service| format!(" for service {service}"));
-    let left = list(&answer["still_drained"]).iter();
+    let drained = still(answer, "still_drained");
+    let forced = still(answer, "still_forced");
+    let (undone, left) = match (drained, forced) {
+        (Some(drained), _) => (undone, format!("; it is still drained for {drained}")),
+        (None, Some(forced)) => (
+            "is no longer forced",
+            format!("; it is still forced for {forced}"),
+        ),
+        (None, None) => (undone, String::new()),
+    };
+    format!("region {} {undone}{of}{left}", text(&answer["region"]))
+}
+
+/// For whom a region still is what was undone for others.
+fn still(answer: &Value, key: &str) -> Option<String> {
+    let left = list(&answer[key]).iter();
     let left: Vec<String> = left
         .map(|service| match service.as_str() {
             Some(service) => format!("service {service}"),
             None => "all services".to_owned(),
         })
         .collect();
-    let left = match left.as_slice() {
-        [] => String::new(),
-        left => format!("; it is still drained for {}", left.join(" and ")),
-    };
-    format!("region {} {undone}{of}{left}", text(&answer["region"]))
+    (!left.is_empty()).then(|| left.join(" and "))
 }
 
 /// Warns whoever changed something that it would not outlive a restart of the edge.
@@ -201,6 +212,35 @@ mod tests {
             by_operators(&status()),
             "region a is drained over 10m since S until U: new disks\nregion b is forced up for service www since S\n"
         );
+    }
+
+    #[test]
+    fn what_was_undone_is_told_with_what_still_holds() {
+        let told = |answer: Value, service| undone(&answer, service, "is undone");
+        for (answer, service, expected) in [
+            (
+                json!({ "region": "a", "still_drained": [] }),
+                None,
+                "region a is undone",
+            ),
+            (
+                json!({ "region": "a", "still_drained": [null] }),
+                Some("www"),
+                "region a is undone for service www; it is still drained for all services",
+            ),
+            (
+                json!({ "region": "a", "still_forced": [] }),
+                Some("www"),
+                "region a is undone for service www",
+            ),
+            (
+                json!({ "region": "a", "still_forced": ["www", null] }),
+                Some("api"),
+                "region a is no longer forced for service api; it is still forced for service www and all services",
+            ),
+        ] {
+            assert_eq!(told(answer, service), expected);
+        }
     }
 
     #[test]

@@ -41,8 +41,9 @@ async function remove({ kind, region, service }) {
   const [at, done] = kind === "drain" ? ["drains", `${region} is back.`] : ["forced", `${region} is left to its probes again.`];
   try {
     const told = await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`);
-    const left = (told.still_drained ?? []).map((other) => other ?? "all services");
-    tell(left.length ? `That drain of ${region} is undone; it is still drained for ${left.join(" and ")}.` : done, told);
+    const [left, is] = kind === "drain" ? [told.still_drained, "drained"] : [told.still_forced, "forced"];
+    const whom = left.map((other) => other ?? "all services").join(" and ");
+    tell(whom ? `That ${kind} of ${region} is undone; it is still ${is} for ${whom}.` : done, told);
     // Its row goes, and the button with it.
     $("drains-table").focus();
   } catch (error) {

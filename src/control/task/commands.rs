@@ -103,11 +103,14 @@ impl Writer {
         self.publish();
         let drains = self.world.drains().iter();
         let drains = drains.filter(|drain| drain.region == region);
+        let forced = self.world.forced();
+        let forced = forced.filter(|forced| forced.region == region);
         Ok(Changed {
             // Without it nothing of before is there to come back.
             unsaved: (adds && !self.saving.is_possible())
                 .then(|| "node.state_dir is not set".to_owned()),
             drains: drains.cloned().collect(),
+            forced: forced.cloned().collect(),
         })
     }
 }

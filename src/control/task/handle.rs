@@ -31,6 +31,8 @@ pub struct Changed {
     pub unsaved: Option<String>,
     /// The drains of the region that are in force now.
     pub drains: Vec<Drain>,
+    /// Its forced states.
+    pub forced: Vec<ForcedState>,
 }
 
 /// A handle to the one writer.

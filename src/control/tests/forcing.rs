@@ -37,6 +37,35 @@ fn a_forced_state_counts_before_probes_until_its_time_is_over() {
 }
 
 #[test]
+fn a_region_that_is_forced_by_another_word_too_is_not_said_to_be_left_to_its_probes() {
+    let mut world = world(YAML);
+    let of = |service: Option<&str>, until_ms| ForcedState {
+        service: service.map(Into::into),
+        ..forced("eu", Forced::Down, until_ms)
+    };
+    for (service, until_ms) in [(None, None), (Some("shop"), None), (Some("api"), Some(100))] {
+        world.force(of(service, until_ms), true).unwrap();
+    }
+    let events = world.expire(100);
+    let still = "; it is still forced for";
+    let all = format!("{still} all services and service shop: its time is over");
+    assert_eq!(
+        told(&events),
+        [format!(
+            "forced eu api: region eu is no longer forced for service api{all}"
+        )]
+    );
+    let event = world.unforce("eu", Some("shop"), 101).unwrap();
+    assert_eq!(
+        event.message,
+        format!("region eu is no longer forced for service shop{still} all services")
+    );
+    check_states(&mut world, "shop", 101, "us=unknown eu=unhealthy");
+    let event = world.unforce("eu", None, 102).unwrap();
+    assert_eq!(event.message, "region eu is left to its probes again");
+}
+
+#[test]
 fn guards_hold_for_forcing_down_too() {
     let mut world = world(YAML);
     world

@@ -53,12 +53,7 @@ impl World {
             });
         };
         self.shown.stale = Stale::All;
-        Ok(forced_event(
-            &forced,
-            now_ms,
-            "is left to its probes again",
-            "",
-        ))
+        Ok(self.forced_no_longer(&forced, now_ms, ""))
     }
 
     /// Restores a forced state.
@@ -78,15 +73,27 @@ impl World {
         if !over.is_empty() {
             self.shown.stale = Stale::All;
         }
-        let told = |forced: &ForcedState| {
-            forced_event(
-                forced,
-                now_ms,
-                "is left to its probes again",
-                ": its time is over",
-            )
-        };
+        let told =
+            |forced: &ForcedState| self.forced_no_longer(forced, now_ms, ": its time is over");
         over.iter().map(told).collect()
+    }
+
+    /// The end of a forced state. What else is said of the region goes on.
+    fn forced_no_longer(&self, forced: &ForcedState, now_ms: u64, why: &str) -> Event {
+        let others = self.forced.iter();
+        let others = others.filter(|other| other.region == forced.region);
+        let others: Vec<String> = others
+            .map(|other| match &other.service {
+                Some(service) => format!("service {service}"),
+                None => "all services".to_owned(),
+            })
+            .collect();
+        if others.is_empty() {
+            return forced_event(forced, now_ms, "is left to its probes again", why);
+        }
+        let others = others.join(" and ");
+        let rest = format!("; it is still forced for {others}{why}");
+        forced_event(forced, now_ms, "is no longer forced", &rest)
     }
 }
 
