@@ -347,15 +347,52 @@ fn an_early_answer_reaches_a_client_that_is_still_sending() {
         rest(&mut stream);
     });
     let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
-    let mut client = connect(edge.address("http"));
-    say(&mut client, ENDLESS);
-    let head = read_head(&mut client);
-    assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
-    let mut body = [0; 5];
-    client.read_exact(&mut body).unwrap();
-    assert_eq!(&body, b"early");
-    // What it still sends is read away, so that no reset destroys what it has not read yet (RFC 9112 §9.6).
-    say(&mut client, &"x".repeat(999_999));
+    let last = ENDLESS.replace("\r\n\r\n", "\r\nConnection: close\r\n\r\n");
+    for request in [ENDLESS, &last] {
+        let mut client = connect(edge.address("http"));
+        say(&mut client, request);
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 403 "), "{head}");
+        let mut body = [0; 5];
+        client.read_exact(&mut body).unwrap();
+        assert_eq!(&body, b"early");
+        // What it still sends is read away, so that no reset destroys what it has not read yet (RFC 9112 §9.6).
+        say_on(&mut client, 999_999);
+    }
+}
+
+#[test]
+fn a_refusal_reaches_a_client_that_is_still_sending() {
+    let origin = Origin::start("a");
+    let edge = Edge::start(&yaml(&origin.url(), "", ""));
+    for (fields, status) in [
+        (
+            "Content-Length: 999999\r\nTransfer-Encoding: chunked\r\n",
+            "400",
+        ),
+        (
+            &format!("Content-Length: 999999\r\nA: {}\r\n", "a".repeat(70_000))[..],
+            "431",
+        ),
+    ] {
+        let mut client = connect(edge.address("http"));
+        say(
+            &mut client,
+            &format!("POST / HTTP/1.1\r\nHost: www.example.com\r\n{fields}\r\n"),
+        );
+        say_on(&mut client, 999_999);
+        let head = read_head(&mut client);
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+    }
+}
+
+/// Sends so many bytes, some at a time: to whom has closed, the second write fails.
+fn say_on(client: &mut BufReader<TcpStream>, bytes: usize) {
+    let chunk = "x".repeat(10_000);
+    for _ in 0..bytes / chunk.len() {
+        say(client, &chunk);
+        std::thread::yield_now();
+    }
 }
 
 #[test]

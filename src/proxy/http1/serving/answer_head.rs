@@ -6,6 +6,7 @@ use hyper::body::Body as HttpBody;
 use hyper::ext::ReasonPhrase;
 
 use super::super::outbox::Framing;
+use super::line::HalfClosed;
 use crate::proxy::answer_head::{date, is_bodiless, length_unsent, told_length};
 use crate::proxy::guard::keeps_connection;
 use crate::proxy::headers::{lists, write_field};
@@ -18,6 +19,7 @@ pub(super) struct Asked {
     pub(super) keeps: bool,
     /// RFC 9110 §6.5.1.
     pub(super) takes_trailers: bool,
+    pub(super) half_closed: HalfClosed,
 }
 
 impl Asked {
@@ -27,6 +29,7 @@ impl Asked {
             version: request.version(),
             keeps: keeps_connection(request.version(), request.headers()),
             takes_trailers: lists(request.headers(), &TE, "trailers"),
+            half_closed: HalfClosed::of(request.method()),
         }
     }
 

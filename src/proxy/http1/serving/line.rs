@@ -7,13 +7,14 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures_util::task::AtomicWaker;
-use http::Request;
+use http::{Method, Request};
 use tokio::io::{AsyncWrite, ReadHalf, Sink, WriteHalf};
 
 use super::super::inbox::Inbox;
 use super::from_client::FromClient;
 use crate::proxy::body::MOST_DISCARDED;
 use crate::proxy::guard::{Part, Refusal, Requests};
+use crate::proxy::inbound::is_safe;
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::{Io, Tunnel};
 
@@ -47,6 +48,25 @@ pub(super) enum Ended {
     Closed,
     /// What it sent is no request, or too much that nobody wants.
     GivenUp,
+}
+
+/// What a client is taken for that has sent a whole request and ended its side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HalfClosed {
+    /// It has given its request up: nothing is lost by that, and a long poll need not go on for nobody.
+    Gone,
+    /// It waits for its answer: what it asked for may have happened, and only the answer says so.
+    Waits,
+}
+
+impl HalfClosed {
+    pub(super) fn of(method: &Method) -> Self {
+        if is_safe(method) {
+            Self::Gone
+        } else {
+            Self::Waits
+        }
+    }
 }
 
 /// Where a body that is being read speaks with its connection.
@@ -214,17 +234,22 @@ impl Line {
 
     /// Ready when the client has gone. Nothing else ends the wait for an answer, so what comes meanwhile is kept, or read
     /// away if it is of a body that nobody wants.
-    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    ///
+    /// A client that has ended its side behind a whole request may have gone, or may wait for the answer: nobody can tell.
+    pub(super) fn poll_gone(&mut self, half_closed: HalfClosed, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_given_back(cx));
         if self.ended.is_some() {
             return Poll::Pending; // Whoever read the body knows.
         }
         ready!(self.poll_over(cx));
-        if self.ended.is_none()
-            && !self.has_more()
-            && !matches!(ready!(self.poll_fill(cx)), Ok(1..))
-        {
-            self.ended = Some(Ended::Closed);
+        if self.ended.is_none() && !self.has_more() {
+            let filled = ready!(self.poll_fill(cx));
+            if !matches!(filled, Ok(1..)) {
+                self.ended = Some(Ended::Closed);
+            }
+            if matches!(filled, Ok(0)) && half_closed == HalfClosed::Waits {
+                return Poll::Pending; // If it is gone, writing to it will tell.
+            }
         }
         match self.ended {
             Some(Ended::Closed) => Poll::Ready(()),
@@ -256,9 +281,24 @@ impl Line {
         }
     }
 
+    /// How much of the request was read for nobody, bytes.
+    pub(super) fn discarded(&self) -> usize {
+        self.discarded
+    }
+
+    /// Nothing more is made of what comes.
+    pub(super) fn give_up(&mut self) {
+        self.ended = Some(Ended::GivenUp);
+    }
+
     /// Whether some of a request may still come that nobody wants.
     pub(super) fn is_under_way(&self) -> bool {
-        self.ended.is_none() && !self.inbox.messages.is_over()
+        match self.side {
+            Side::Lent(..) => true,
+            Side::Whole(_) | Side::Gone(_) => {
+                self.ended.is_none() && !self.inbox.messages.is_over()
+            }
+        }
     }
 
     /// Whether the request has come whole, and the next one may follow.

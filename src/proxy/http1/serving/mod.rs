@@ -28,8 +28,11 @@ use crate::proxy::tunnel::{Io, Tunnel};
 /// For how long a connection is ready for the next request without allocating.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long a connection lingers after its last answer.
+/// How long a connection lingers after its last answer while nothing comes, unless some of a request is known to.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How much is read away at once, bytes.
+const CHUNK: usize = 8 << 10;
 
 /// Serves a connection until it ends. From `stop` on it ends as soon as nobody loses anything by that.
 pub(in crate::proxy) async fn serve(
@@ -79,6 +82,7 @@ impl<H: Handler> Conversation<H> {
                 Next::Head(head, took) => (head, took),
                 Next::Refused(problem, took) => {
                     let text = self.handler.refuse(&problem, took);
+                    self.line.give_up();
                     return say_last(&mut self.line, &text).await;
                 }
                 Next::Nothing if self.pause.is_over() => return After::Last,
@@ -107,22 +111,31 @@ async fn say_last(line: &mut Line, text: &[u8]) -> After {
 
 /// Ends a connection: what still comes is read away, so that the last answer is not lost to a reset (RFC 9112 §9.6).
 async fn close(line: &mut Line) {
-    let (is_expected, may_come) = (line.is_under_way(), !line.is_over() || line.has_more());
+    let quiet = if line.is_under_way() { DISCARD } else { LINGER };
     let ending = async {
-        let has_ended = line.writer().shutdown().await.is_ok();
-        if has_ended && may_come {
-            read_away(line.leave()).await;
+        if line.writer().shutdown().await.is_err() {
+            return;
+        }
+        poll_fn(|cx| line.poll_given_back(cx)).await;
+        if !line.is_over() || line.has_more() {
+            let most = MOST_DISCARDED.saturating_sub(line.discarded());
+            read_away(line.leave(), most, quiet).await;
         }
     };
-    let limit = if is_expected { DISCARD } else { LINGER };
     // Whoever does not end in time is cut off.
-    let _ = tokio::time::timeout(limit, ending).await;
+    let _ = tokio::time::timeout(DISCARD, ending).await;
 }
 
-async fn read_away(rest: Tunnel) {
-    let most = u64::try_from(MOST_DISCARDED).unwrap_or(u64::MAX);
+/// Reads until nothing has come for as long as `quiet`, or more than `most` bytes.
+async fn read_away(mut rest: Tunnel, mut most: usize, quiet: Duration) {
+    let mut chunk = vec![0; CHUNK];
     // Broken or ended is the same here.
-    let _ = tokio::io::copy(&mut rest.take(most), &mut tokio::io::sink()).await;
+    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(quiet, rest.read(&mut chunk)).await {
+        match most.checked_sub(length) {
+            Some(less) => most = less,
+            None => return,
+        }
+    }
 }
 
 #[cfg(test)]

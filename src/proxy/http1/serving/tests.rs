@@ -58,6 +58,11 @@ impl Paths {
                 let _noted = Dropped(self);
                 std::future::pending().await
             }
+            "/slow" => {
+                drop(body);
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Response::new(Body::made("/slow"))
+            }
             "/hint" => {
                 let hint = StatusCode::from_u16(103).unwrap();
                 interim.inspect(|interim| interim.say(hint, &HeaderMap::new()));
@@ -427,6 +432,30 @@ async fn a_hint_comes_before_the_answer_and_none_over_http_1_0() {
     assert!(client.hear_all().await.starts_with("HTTP/1.0 200 "));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_ends_its_side_behind_a_write_hears_the_answer() {
+    let length = "Content-Length: 2\r\n";
+    for (request, answered) in [
+        (
+            format!("POST /slow HTTP/1.1\r\nHost: a\r\n{length}\r\nok"),
+            true,
+        ),
+        (format!("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n"), true),
+        (
+            format!("POST /slow HTTP/1.1\r\nHost: a\r\n{length}\r\no"),
+            false,
+        ),
+        (get("/slow"), false),
+    ] {
+        let mut client = Client::new();
+        client.say(&request).await;
+        client.stream.shutdown().await.unwrap();
+        let heard = client.hear_all().await;
+        assert_eq!(heard.ends_with("/slow"), answered, "{request} {heard}");
+        client.serving.await.unwrap();
+    }
+}
+
 const LEAVE: &str =
     "GET /leave HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n";
 
@@ -475,6 +504,36 @@ async fn a_client_that_still_sends_hears_what_was_wrong_with_its_request() {
     client.say(&"\n".repeat(100_000)).await;
     let heard = client.hear_all().await;
     assert!(heard.starts_with("HTTP/1.1 400 "), "{heard}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_sent_behind_a_last_answer_is_read_away_for_a_while() {
+    let close = "POST /a HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Length: 90000\r\n\r\n";
+    let refused = "POST /a HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n";
+    let bad_chunk = "POST /echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n";
+    for head in [close, refused, bad_chunk] {
+        let mut client = Client::new();
+        client.say(head).await;
+        assert!(client.hear_all().await.starts_with("HTTP/1.1 "), "{head}");
+        let began = Instant::now();
+        while began.elapsed() + LINGER < DISCARD {
+            tokio::time::sleep(LINGER / 2).await;
+            let sent = client.stream.write_all(&[b'x'; 5000]).await;
+            assert!(sent.is_ok(), "{head} {:?}", began.elapsed());
+        }
+        client.serving.await.unwrap();
+        assert!(began.elapsed() <= DISCARD, "{head}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn behind_a_last_answer_only_so_much_is_taken() {
+    let mut client = Client::new();
+    client.say("GET / HTTP/1.1\nHost: a\n\n").await;
+    client.hear_all().await;
+    client.say(&"x".repeat(MOST_DISCARDED)).await;
+    let beyond = client.stream.write_all(&vec![b'x'; 2 << 20]).await;
+    assert!(beyond.is_err(), "nobody reads more");
 }
 
 #[tokio::test(start_paused = true)]

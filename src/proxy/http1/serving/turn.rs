@@ -9,7 +9,7 @@ use http::{Request, Response, StatusCode, Version};
 
 use super::super::outbox::{HEAD, Outbox, SendError};
 use super::answer_head::Asked;
-use super::line::Line;
+use super::line::{HalfClosed, Line};
 use crate::proxy::access_log::Logged;
 use crate::proxy::body::{DISCARD, Source};
 use crate::proxy::expect::expects_continue;
@@ -51,7 +51,7 @@ pub(super) async fn turn(
     let answer = {
         // Pinned where it is made: it is too large to be moved for each request.
         let answering = pin!(handler.answer(request, Some(took), hints));
-        wait(line, interim, answering).await
+        wait(line, interim, asked.half_closed, answering).await
     };
     let Some(answer) = answer else {
         return After::Broken;
@@ -73,6 +73,7 @@ pub(super) async fn turn(
 async fn wait(
     line: &mut Line,
     interim: &Interim,
+    half_closed: HalfClosed,
     mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
     poll_fn(|cx| {
@@ -82,7 +83,7 @@ async fn wait(
             return Poll::Ready(Some(answer));
         }
         let has_failed = matches!(line.poll_say(cx), Poll::Ready(Err(_)));
-        if has_failed || line.poll_gone(cx).is_ready() {
+        if has_failed || line.poll_gone(half_closed, cx).is_ready() {
             return Poll::Ready(None);
         }
         Poll::Pending
@@ -105,7 +106,7 @@ async fn say(line: &mut Line, asked: &Asked, answer: Response<Logged>, may_keep:
     }
     let sent = poll_fn(|cx| {
         let sent = outbox.poll_send(&mut line.writer(), cx);
-        if sent.is_pending() && line.poll_gone(cx).is_ready() {
+        if sent.is_pending() && line.poll_gone(asked.half_closed, cx).is_ready() {
             return Poll::Ready(None);
         }
         sent.map(Some)
@@ -128,8 +129,10 @@ fn broken(why: impl std::fmt::Display) -> After {
 async fn rest(line: &mut Line) -> After {
     if !line.is_over() {
         poll_fn(|cx| line.poll_given_back(cx)).await;
-        // Late or not: what counts is whether it is over.
-        let _ = tokio::time::timeout(DISCARD, poll_fn(|cx| line.poll_over(cx))).await;
+        let over = tokio::time::timeout(DISCARD, poll_fn(|cx| line.poll_over(cx))).await;
+        if over.is_err() {
+            line.give_up();
+        }
     }
     if line.is_over() {
         After::Next
