@@ -173,11 +173,15 @@ fn networks_that_nobody_has_measured_go_by_their_neighbors() {
         (&why["network"], &why["networks"]),
         (&json!("193.0.0.0/16"), &json!(3))
     );
-    // Others of the country go by the country's median.
+    // Others of the country go by the country's median, if it is of three blocks.
+    let why = placed(&explained(&edge, "145.97.1.1"), "eu-west-1")["round_trip"].clone();
+    assert_eq!(why["source"], json!("distance"));
+    let others = "145.96.1.0/24,eu-west-1,20\n130.37.1.0/24,eu-west-1,20\n";
+    let edge = Edge::start_in(folder(&(measured(18..21) + others)), &import);
     let why = placed(&explained(&edge, "145.97.1.1"), "eu-west-1")["round_trip"].clone();
     assert_eq!(
         (&why["network"], &why["networks"]),
-        (&json!("NL"), &json!(3))
+        (&json!("NL"), &json!(5))
     );
 }
 

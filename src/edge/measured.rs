@@ -83,7 +83,7 @@ impl Measured {
         let told = self.imported.iter().chain(&*self.around);
         let mut rows: Vec<Row> = told.chain(&*sampled).cloned().collect();
         rows.extend(alike(&rows, enough(plan), |address| {
-            database.lookup(address).country
+            above(database, self.asns.as_deref(), address)
         }));
         let clients = ClientMap::measured(plan, database, self.asns.as_deref(), &rows);
         if clients.is_full() {

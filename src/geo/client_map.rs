@@ -18,7 +18,7 @@ use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Serv
 use crate::earth::Country;
 use crate::ids::{Id, RegionId, ServiceId, Table};
 use crate::latency::{Row, rank};
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
 
 /// The places of a class that measurements may make: DNS has an answer ready for each.
 const MOST_PLACES: usize = 4_096;
@@ -244,9 +244,18 @@ type Told = (((LocationId, Option<RegionId>), Option<u16>), Found);
 /// Which figures are every address's of a family.
 fn found<A: Address>(
     [own, of_asn, wide]: [&Family<A, Option<FiguresId>>; 3],
+    version: IpVersion,
 ) -> impl Iterator<Item = (A, Found)> {
     let narrow = zip(own.iter(), of_asn.iter());
-    zip(narrow, wide.iter()).map(|(start, ((own, of_asn), wide))| (start, (own, of_asn, wide)))
+    zip(narrow, wide.iter()).map(move |(start, ((own, of_asn), wide))| {
+        let found = Found {
+            own,
+            of_asn,
+            wide,
+            version,
+        };
+        (start, found)
+    })
 }
 
 /// What the map is told of every address of a family.
@@ -313,10 +322,10 @@ impl<'a> Compiler<'a> {
             let seen = (location, at, network, measured.map(|_| found));
             *known.entry(seen).or_insert_with(|| self.place(seen))
         };
-        let found_v4 = found(figures.map(|figures| &figures.v4));
+        let found_v4 = found(figures.map(|figures| &figures.v4), IpVersion::V4);
         let v4 = told(&database.v4, &networks.v4, &overridden.v4, found_v4);
         let v4 = V4Map::new(v4.map(|(start, told)| (start, place(told))));
-        let found_v6 = found(figures.map(|figures| &figures.v6));
+        let found_v6 = found(figures.map(|figures| &figures.v6), IpVersion::V6);
         let v6 = told(&database.v6, &networks.v6, &overridden.v6, found_v6);
         PrefixMap::new(v4, v6.map(|(start, told)| (start, place(told))))
     }

@@ -15,7 +15,7 @@ use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::RegionId;
 use crate::latency::{MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, modelled_ms};
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
 /// region, and not to the others.
@@ -38,8 +38,18 @@ impl Figures {
 /// The place of a network's figures among all.
 pub(super) type FiguresId = u32;
 
-/// Which figures are an address's own, its AS's, and those of a wide block around it.
-pub(super) type Found = (Option<FiguresId>, Option<FiguresId>, Option<FiguresId>);
+/// Which figures are an address's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Found {
+    /// Its own.
+    pub(super) own: Option<FiguresId>,
+    /// Its AS's.
+    pub(super) of_asn: Option<FiguresId>,
+    /// Those of a wide block around it.
+    pub(super) wide: Option<FiguresId>,
+    /// Those of its country depend on it.
+    pub(super) version: IpVersion,
+}
 
 /// Which figures are every address's.
 pub(super) type FiguresOf = Ranges<Option<FiguresId>>;
@@ -83,7 +93,7 @@ pub(super) struct Measured {
     prefixes: FiguresOf,
     asns: FiguresOf,
     wide: FiguresOf,
-    countries: HashMap<Country, Figures>,
+    countries: HashMap<(Country, IpVersion), Figures>,
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
     figures: Vec<Figures>,
@@ -112,14 +122,18 @@ impl Measured {
             Ranges::longest_prefix(&ids.collect::<Vec<_>>(), None)
         };
         let (prefixes, wide) = (ranges(&sorted.prefixes), ranges(&sorted.wide));
-        let of_asn: HashMap<u32, Option<FiguresId>> = std::mem::take(&mut sorted.asns)
+        let of_asn: HashMap<(u32, IpVersion), Option<FiguresId>> = std::mem::take(&mut sorted.asns)
             .into_iter()
-            .map(|(asn, own)| (asn, keep(own)))
+            .map(|(key, own)| (key, keep(own)))
             .collect();
         let none = Ranges::longest_prefix(&[], None);
         let asns = asns.map_or(none, |asns| {
-            let id = |asn: Option<u32>| of_asn.get(&asn?).copied().flatten();
-            asns.ranges().map(id)
+            let id = |asn: Option<u32>, version| of_asn.get(&(asn?, version)).copied().flatten();
+            let Ranges { v4, v6 } = asns.ranges();
+            Ranges {
+                v4: v4.map(|asn| id(asn, IpVersion::V4)),
+                v6: v6.map(|asn| id(asn, IpVersion::V6)),
+            }
         });
         Some(Self {
             prefixes,
@@ -139,7 +153,12 @@ impl Measured {
     /// Which figures are an address's.
     pub(super) fn find(&self, client: IpAddr) -> Found {
         let id = |ranges: &FiguresOf| ranges.get(client).flatten();
-        (id(&self.prefixes), id(&self.asns), id(&self.wide))
+        Found {
+            own: id(&self.prefixes),
+            of_asn: id(&self.asns),
+            wide: id(&self.wide),
+            version: IpVersion::of(client),
+        }
     }
 
     /// How far regions are from clients of these figures and this location.
@@ -178,25 +197,25 @@ impl Measured {
         estimates.collect()
     }
 
-    fn measured(
-        &self,
-        region: RegionId,
-        location: &Location,
-        (own, of_asn, wide): Found,
-    ) -> Option<Known> {
+    fn measured(&self, region: RegionId, location: &Location, found: Found) -> Option<Known> {
         let figures = |id: Option<FiguresId>| self.figures.get(usize::try_from(id?).ok()?);
         let of = |id| figures(id).and_then(|figures| figures.of(region));
-        of(own)
-            .or_else(|| of(of_asn))
-            .or_else(|| self.of_country(region, location))
-            .or_else(|| of(wide.filter(|_| location.point.is_none())))
+        of(found.own)
+            .or_else(|| of(found.of_asn))
+            .or_else(|| self.of_country(region, location, found.version))
+            .or_else(|| of(found.wide.filter(|_| location.point.is_none())))
     }
 
     /// What networks of a country show together says nothing of a client whose place is known better; what
     /// the operator says of the country does.
-    fn of_country(&self, region: RegionId, location: &Location) -> Option<Known> {
+    fn of_country(
+        &self,
+        region: RegionId,
+        location: &Location,
+        version: IpVersion,
+    ) -> Option<Known> {
         let country = location.country?;
-        let found = self.countries.get(&country)?.of(region)?;
+        let found = self.countries.get(&(country, version))?.of(region)?;
         let is_coarse = location.point == self.points.get(&country).copied();
         (is_coarse || found.1.networks.is_none()).then_some(found)
     }
@@ -232,8 +251,8 @@ struct Sorted {
     prefixes: Nested,
     /// What others show of wide blocks. What is said of such a block itself is as any prefix's.
     wide: Nested,
-    asns: BTreeMap<u32, Figures>,
-    countries: HashMap<Country, Figures>,
+    asns: BTreeMap<(u32, IpVersion), Figures>,
+    countries: HashMap<(Country, IpVersion), Figures>,
 }
 
 /// Figures of prefixes that may lie in one another.
@@ -246,19 +265,29 @@ struct Nested {
 impl Sorted {
     /// The first row of a network and region counts: what is imported comes before what is sampled.
     fn add(&mut self, row: &Row, region: RegionId) {
-        let figures = match row.network {
-            Network::Prefix(prefix)
-                if is_wide(prefix)
-                    && matches!(row.measurement.networks, Some(Networks::Within(_))) =>
-            {
-                self.wide.entry(prefix)
-            }
-            Network::Prefix(prefix) => self.prefixes.entry(prefix),
-            Network::Asn(asn) => self.asns.entry(asn).or_default(),
-            Network::Country(country) => self.countries.entry(country).or_default(),
+        let shown_of = match row.measurement.networks {
+            Some(Networks::Within(version, _)) => Some(version),
+            Some(Networks::Alike(_)) | None => None,
         };
-        if figures.of(region).is_none() {
-            figures.0.push((region, row.network, row.measurement));
+        // What an operator says of a system or country is of all its clients.
+        let versions = IpVersion::ALL.into_iter();
+        let versions = versions.filter(|version| shown_of.is_none_or(|shown| shown == *version));
+        let put = |figures: &mut Figures| {
+            if figures.of(region).is_none() {
+                figures.0.push((region, row.network, row.measurement));
+            }
+        };
+        match row.network {
+            Network::Prefix(prefix) if is_wide(prefix) && shown_of.is_some() => {
+                put(self.wide.entry(prefix));
+            }
+            Network::Prefix(prefix) => put(self.prefixes.entry(prefix)),
+            Network::Asn(asn) => {
+                versions.for_each(|version| put(self.asns.entry((asn, version)).or_default()));
+            }
+            Network::Country(country) => versions.for_each(|version| {
+                put(self.countries.entry((country, version)).or_default());
+            }),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::config::load_text;
 use crate::config::plan::Plan;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::latency::{Measurement, Networks, Row, Source};
+use crate::prefix::IpVersion;
 
 /// Virginia, Ireland, Frankfurt and Tokyo.
 fn plan(geo: &str, policy: &str) -> Plan {
@@ -180,7 +181,7 @@ fn clients_of_no_known_place_go_by_what_is_measured_in_wide_blocks_around_them_a
         ]
         .map(|(region, ms)| {
             let mut row = row(network, region, ms);
-            row.measurement.networks = Some(Networks::Within(3));
+            row.measurement.networks = Some(Networks::Within(IpVersion::V4, 3));
             row
         })
     };
@@ -190,7 +191,7 @@ fn clients_of_no_known_place_go_by_what_is_measured_in_wide_blocks_around_them_a
     // The narrower block counts first, and what is said of a wide one itself counts for all of it.
     let mut rows = shown("10.0.0.0/8").to_vec();
     rows.extend([row("10.0.0.0/12", "us-east-1", 5.0)].map(|mut row| {
-        row.measurement.networks = Some(Networks::Within(3));
+        row.measurement.networks = Some(Networks::Within(IpVersion::V4, 3));
         row
     }));
     check(
@@ -246,9 +247,30 @@ fn what_others_of_a_large_country_measure_does_not_move_a_client_whose_place_is_
     };
     assert_eq!(first(&rows), "ap-northeast-1", "the operator's word counts");
     for row in &mut rows {
-        row.measurement.networks = Some(Networks::Within(3));
+        row.measurement.networks = Some(Networks::Within(IpVersion::V4, 3));
     }
     assert_ne!(first(&rows), "ap-northeast-1");
+}
+
+#[test]
+fn what_ipv6_shows_of_a_country_moves_no_ipv4_and_the_operator_s_word_moves_both() {
+    let plan = plan("", "latency");
+    let mut rows = [
+        row("NL", "ap-northeast-1", 10.0),
+        row("NL", "eu-central-1", 300.0),
+    ];
+    let firsts = |rows: &[Row]| {
+        let clients = ClientMap::measured(&plan, &Database::built_in(), None, rows);
+        [DUTCH, "2001:67c:2e8::1"].map(|client| order(&plan, &clients, client)[0].clone())
+    };
+    let [near, far] = ["eu-central-1", "ap-northeast-1"];
+    assert_eq!(firsts(&rows), [far, far]);
+    for (version, expected) in [(IpVersion::V4, [far, near]), (IpVersion::V6, [near, far])] {
+        for row in &mut rows {
+            row.measurement.networks = Some(Networks::Within(version, 3));
+        }
+        assert_eq!(firsts(&rows), expected);
+    }
 }
 
 proptest! {

@@ -154,14 +154,6 @@ impl<V: Copy + PartialEq> Ranges<V> {
         }
     }
 
-    /// Applies values by another function.
-    pub(super) fn map<W: Copy + PartialEq>(&self, mut f: impl FnMut(V) -> W) -> Ranges<W> {
-        Ranges {
-            v4: self.v4.map(&mut f),
-            v6: self.v6.map(&mut f),
-        }
-    }
-
     /// The value of the longest of these prefixes around each address; `none` where there is none.
     pub(super) fn longest_prefix(prefixes: &[(Prefix, V)], none: V) -> Self {
         let (mut v4, mut v6) = (Vec::new(), Vec::new());

@@ -2,17 +2,18 @@
 //!
 //! Pure. Two networks are alike if their round trips to the regions that both have measured differ by one amount
 //! alone, which is what their lines add. Then they are near each other as far as the network goes, whatever a map
-//! says (binning by landmarks: Ratnasamy and others, INFOCOM 2002). One network is one vote, as in `together`.
+//! says (binning by landmarks: Ratnasamy and others, INFOCOM 2002). Whoever knows a network's round trips can make others
+//! that look like it, so all that one holder may have has one vote, of IPv4 and of IPv6 apart, as in `together`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::measurement::{Measurement, Network, Networks, Row};
-use super::together::{Enough, median};
+use super::together::{Above, Enough, HELD, Voter, median_of};
 use super::{LEAST_GAIN_MS, LEAST_GAIN_SHARE};
 use crate::earth::Country;
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
 
 /// Regions that two networks must both have measured: one amount explains any two figures nearly as well.
 const LEAST_SHARED: usize = 3;
@@ -20,47 +21,75 @@ const LEAST_SHARED: usize = 3;
 /// Those of a country that each of its networks is compared with: the ones with the most figures.
 const MOST_COMPARED: usize = 512;
 
+/// Of these, the ones of one holder's block.
+const MOST_OF_BLOCK: usize = 16;
+
 /// Of those that are alike, the ones that are asked of a region.
 const MOST_ASKED: usize = 8;
+
+/// Of these, the ones of one system, but for the network's own.
+const MOST_OF_SYSTEM: usize = 2;
 
 /// A network's figures by region, in the regions' order.
 type Profile = BTreeMap<Arc<str>, Measurement>;
 
+/// A network among others.
+#[derive(Clone, Copy)]
+struct Peer<'a> {
+    prefix: Prefix,
+    asn: Option<u32>,
+    profile: &'a Profile,
+}
+
 /// Figures of networks for regions that neither they nor the networks around them have measured.
-pub fn alike(
-    rows: &[Row],
-    enough: Enough,
-    country: impl Fn(IpAddr) -> Option<Country>,
-) -> Vec<Row> {
+pub fn alike(rows: &[Row], enough: Enough, above: impl Fn(IpAddr) -> Above) -> Vec<Row> {
     let profiles = profiles(rows);
     let regions: BTreeSet<&Arc<str>> = profiles.values().flat_map(Profile::keys).collect();
-    let mut compatriots: HashMap<Country, Vec<(Prefix, &Profile)>> = HashMap::new();
+    let mut compatriots: HashMap<(Country, IpVersion), Vec<Peer<'_>>> = HashMap::new();
     for (prefix, profile) in &profiles {
-        if let Some(country) = country(prefix.address()) {
-            compatriots
-                .entry(country)
-                .or_default()
-                .push((*prefix, profile));
+        let (asn, country) = above(prefix.address());
+        if let Some(country) = country {
+            let key = (country, IpVersion::of(prefix.address()));
+            compatriots.entry(key).or_default().push(Peer {
+                prefix: *prefix,
+                asn,
+                profile,
+            });
         }
     }
     let mut rows = Vec::new();
     for networks in compatriots.values_mut() {
         // The sort is stable, so that the same figures always choose the same.
-        networks.sort_by_key(|(_, profile)| std::cmp::Reverse(profile.len()));
-        let compared = networks.get(..MOST_COMPARED).unwrap_or(networks);
-        for (prefix, profile) in networks.iter().filter(|(_, p)| p.len() < regions.len()) {
-            let missing = regions.iter().filter(|r| !profile.contains_key(**r));
-            let near = nearest((*prefix, profile), compared);
+        networks.sort_by_key(|peer| std::cmp::Reverse(peer.profile.len()));
+        let compared = compared(networks);
+        for own in networks
+            .iter()
+            .filter(|own| own.profile.len() < regions.len())
+        {
+            let missing = regions.iter().filter(|r| !own.profile.contains_key(**r));
+            let near = nearest(own, &compared);
             rows.extend(missing.filter_map(|region| {
                 Some(Row {
-                    network: Network::Prefix(*prefix),
+                    network: Network::Prefix(own.prefix),
                     region: (*region).clone(),
-                    measurement: asked(&near, region, enough)?,
+                    measurement: asked(own, &near, region, enough)?,
                 })
             }));
         }
     }
     rows
+}
+
+/// The first of a country that the others are compared with.
+fn compared<'a>(networks: &[Peer<'a>]) -> Vec<Peer<'a>> {
+    let mut of_block: BTreeMap<Voter, usize> = BTreeMap::new();
+    let has_room = |peer: &&Peer<'_>| {
+        let count = of_block.entry(Voter::block(peer.prefix, HELD)).or_default();
+        *count += 1;
+        *count <= MOST_OF_BLOCK
+    };
+    let compared = networks.iter().filter(has_room);
+    compared.take(MOST_COMPARED).copied().collect()
 }
 
 /// What is measured of prefixes, of each also what is measured of those around it.
@@ -87,21 +116,18 @@ fn profiles(rows: &[Row]) -> BTreeMap<Prefix, Profile> {
 }
 
 /// A network that is like another, and what the other's line adds, ms.
-type Near<'a> = (&'a Profile, f64);
+type Near<'a> = (Peer<'a>, f64);
 
 /// Those that are like a network, the likest first.
-fn nearest<'a>(
-    (prefix, own): (Prefix, &Profile),
-    compared: &[(Prefix, &'a Profile)],
-) -> Vec<Near<'a>> {
-    if own.len() < LEAST_SHARED {
+fn nearest<'a>(own: &Peer<'_>, compared: &[Peer<'a>]) -> Vec<Near<'a>> {
+    if own.profile.len() < LEAST_SHARED {
         return Vec::new();
     }
     let mut near: Vec<(f64, Near<'a>)> = compared
         .iter()
-        .filter(|(other, _)| *other != prefix)
-        .filter_map(|(_, other)| {
-            let (line, off) = difference(own, other)?;
+        .filter(|other| other.prefix != own.prefix)
+        .filter_map(|other| {
+            let (line, off) = difference(own.profile, other.profile)?;
             Some((off, (*other, line)))
         })
         .collect();
@@ -133,16 +159,33 @@ fn difference(own: &Profile, other: &Profile) -> Option<(f64, f64)> {
     Some((line, most_off))
 }
 
-/// What the likest of those that have measured a region come to.
-fn asked(near: &[Near<'_>], region: &Arc<str>, enough: Enough) -> Option<Measurement> {
-    let votes = near.iter().filter_map(|(profile, line)| {
-        let figure = profile.get(region)?;
+/// What the likest of those that have measured a region come to, one of each block and few of each system.
+fn asked(
+    own: &Peer<'_>,
+    near: &[Near<'_>],
+    region: &Arc<str>,
+    enough: Enough,
+) -> Option<Measurement> {
+    let mut blocks = BTreeSet::new();
+    let mut of_system: HashMap<u32, usize> = HashMap::new();
+    let votes = near.iter().filter_map(|(peer, line)| {
+        let figure = peer.profile.get(region)?;
         let ms = figure.ms + line;
-        (ms > 0.0).then_some(Measurement { ms, ..*figure })
+        if ms <= 0.0 || !blocks.insert(Voter::block(peer.prefix, HELD)) {
+            return None;
+        }
+        if let Some(asn) = peer.asn.filter(|_| peer.asn != own.asn) {
+            let count = of_system.entry(asn).or_default();
+            *count += 1;
+            if *count > MOST_OF_SYSTEM {
+                return None;
+            }
+        }
+        Some((Measurement { ms, ..*figure }, 1))
     });
-    let votes: Vec<Measurement> = votes.take(MOST_ASKED).collect();
+    let votes: Vec<(Measurement, u64)> = votes.take(MOST_ASKED).collect();
     let number = u32::try_from(votes.len()).ok()?;
-    let figure = median(votes, enough)?;
+    let figure = median_of(votes, enough)?;
     Some(Measurement {
         networks: Some(Networks::Alike(number)),
         ..figure

@@ -28,10 +28,11 @@ fn measured(network: &str, all_ms: &[f64]) -> Vec<Row> {
     rows.collect()
 }
 
-/// Whatever begins with 10.9 is Irish, all else Dutch.
-fn country(address: IpAddr) -> Option<Country> {
-    let is_irish = address.to_string().starts_with("10.9.");
-    if is_irish { "IE" } else { "NL" }.parse().ok()
+/// Whatever begins with 10.9 is Irish, all else Dutch; 20.0.0.0/8 is of one system.
+fn above(address: IpAddr) -> Above {
+    let is = |begins: &str| address.to_string().starts_with(begins);
+    let country = if is("10.9.") { "IE" } else { "NL" };
+    (is("20.").then_some(20), country.parse().ok())
 }
 
 /// What comes out of `networks`, such as `10.1.9.0/24 d 44`.
@@ -41,7 +42,7 @@ fn check(networks: &[(&str, &[f64])], expected: &[&str]) {
         .iter()
         .flat_map(|(n, ms)| measured(n, ms))
         .collect();
-    let found: Vec<String> = alike(&rows, ENOUGH, country)
+    let found: Vec<String> = alike(&rows, ENOUGH, above)
         .into_iter()
         .map(|row| format!("{} {} {:.0}", row.network, row.region, row.measurement.ms))
         .collect();
@@ -52,12 +53,12 @@ const NONE: f64 = f64::NAN;
 
 /// Three at one place in the west and three in the east of the country: `d` is near the west.
 const TWO_SIDES: [(&str, &[f64]); 6] = [
-    ("10.1.1.0/24", &[10.0, 50.0, 90.0, 20.0]),
-    ("10.1.2.0/24", &[11.0, 51.0, 91.0, 22.0]),
-    ("10.1.3.0/24", &[12.0, 52.0, 92.0, 24.0]),
-    ("10.2.1.0/24", &[60.0, 20.0, 90.0, 80.0]),
-    ("10.2.2.0/24", &[61.0, 20.0, 91.0, 81.0]),
-    ("10.2.3.0/24", &[62.0, 21.0, 92.0, 83.0]),
+    ("10.11.1.0/24", &[10.0, 50.0, 90.0, 20.0]),
+    ("10.12.1.0/24", &[11.0, 51.0, 91.0, 22.0]),
+    ("10.13.1.0/24", &[12.0, 52.0, 92.0, 24.0]),
+    ("10.21.1.0/24", &[60.0, 20.0, 90.0, 80.0]),
+    ("10.22.1.0/24", &[61.0, 20.0, 91.0, 81.0]),
+    ("10.23.1.0/24", &[62.0, 21.0, 92.0, 83.0]),
 ];
 
 #[test]
@@ -106,9 +107,9 @@ proptest! {
         let all: Vec<f64> = honest.iter().copied().chain(liars).collect();
         let mut rows = measured("10.3.1.0/24", &[10.0, 50.0, 90.0, NONE]);
         for (number, ms) in (0_u8..).zip(&all) {
-            rows.extend(measured(&format!("10.1.{number}.0/24"), &[10.0, 50.0, 90.0, *ms]));
+            rows.extend(measured(&format!("10.1{number}.1.0/24"), &[10.0, 50.0, 90.0, *ms]));
         }
-        for row in alike(&rows, ENOUGH, country) {
+        for row in alike(&rows, ENOUGH, above) {
             prop_assert!((20.0..24.0).contains(&row.measurement.ms), "{row:?}");
         }
     }
@@ -118,22 +119,19 @@ proptest! {
     fn what_is_measured_stands(all in prop::collection::vec(prop::collection::vec(prop_oneof![1.0..300.0, Just(NONE)], 5), 1..12)) {
         let mut rows = Vec::new();
         for (number, ms) in (0_u8..).zip(&all) {
-            rows.extend(measured(&format!("10.1.{number}.0/24"), ms));
+            rows.extend(measured(&format!("10.1{number}.1.0/24"), ms));
         }
-        for made in alike(&rows, ENOUGH, country) {
+        for made in alike(&rows, ENOUGH, above) {
             prop_assert!(made.measurement.ms > 0.0);
             prop_assert!(rows.iter().all(|row| (row.network, &row.region) != (made.network, &made.region)));
         }
     }
 }
 
-/// So many networks that are alike, with this figure for `d`.
-fn crowd(second: u8, count: usize, ms: f64) -> Vec<Row> {
-    let network = |number: usize| format!("10.{second}.{}.0/25", number % 256);
-    let halves = |number: usize| {
-        network(number).replace(".0/25", if number < 256 { ".0/25" } else { ".128/25" })
-    };
-    let each = (0..count).map(|number| measured(&halves(number), &[10.0, 50.0, 90.0, ms]));
+/// So many networks that are alike, of a block each, with this figure for `d`.
+fn crowd(first: u8, count: u8, ms: f64) -> Vec<Row> {
+    let network = |number| format!("{first}.{number}.0.0/24");
+    let each = (0..count).map(|number| measured(&network(number), &[10.0, 50.0, 90.0, ms]));
     each.flatten().collect()
 }
 
@@ -144,14 +142,14 @@ fn a_network_is_compared_with_512_others() {
         let mut rows: Vec<Row> = (0..count)
             .flat_map(|n| {
                 measured(
-                    &format!("10.{}.{}.0/24", 100 + n / 256, n % 256),
+                    &format!("{}.{}.0.0/24", 100 + n / 256, n % 256),
                     &[500.0, 5.0, 5.0, 5.0, 5.0],
                 )
             })
             .collect();
-        rows.extend(crowd(1, 3, 20.0));
+        rows.extend(crowd(11, 3, 20.0));
         rows.extend(measured("10.3.1.0/24", &[10.0, 50.0, 90.0, NONE]));
-        let all = alike(&rows, ENOUGH, country);
+        let all = alike(&rows, ENOUGH, above);
         all.iter()
             .any(|row| row.network.to_string() == "10.3.1.0/24")
     };
@@ -164,9 +162,64 @@ fn a_network_is_compared_with_512_others() {
 
 #[test]
 fn eight_that_are_alike_are_asked() {
-    let mut rows = crowd(1, 20, 20.0);
+    let mut rows = crowd(11, 20, 20.0);
     rows.extend(measured("10.3.1.0/24", &[10.0, 50.0, 90.0, NONE]));
-    let made = alike(&rows, ENOUGH, country);
+    let made = alike(&rows, ENOUGH, above);
     assert_eq!(made.len(), 1);
     assert_eq!(made[0].measurement.networks, Some(Networks::Alike(8)));
+}
+
+/// What a network that is like all of these is said to have for `d`, ms.
+fn told(network: &str, others: &[Row]) -> Option<f64> {
+    let own = measured(network, &[10.0, 50.0, 90.0, NONE]);
+    let made = alike(&[others, &own].concat(), ENOUGH, above);
+    let of_it = made
+        .iter()
+        .find(|row| row.network == own[0].network && &*row.region == "d");
+    of_it.map(|row| row.measurement.ms)
+}
+
+#[test]
+fn many_networks_of_one_block_have_one_vote() {
+    let likest = |number: u8| measured(&format!("11.1.{number}.0/24"), &[10.0, 50.0, 90.0, 5.0]);
+    let liars: Vec<Row> = (0..200).flat_map(likest).collect();
+    assert_eq!(told("10.3.1.0/24", &liars), None);
+    let honest = measured("12.1.1.0/24", &[11.0, 50.0, 90.0, 20.0]);
+    let other = measured("12.2.1.0/24", &[11.0, 50.0, 90.0, 22.0]);
+    let all = [&liars[..], &honest, &other].concat();
+    assert_eq!(told("10.3.1.0/24", &all), Some(20.0));
+}
+
+#[test]
+fn networks_of_one_block_leave_room_for_others_to_be_compared_with() {
+    let most = |number: u16| {
+        measured(
+            &format!("2a01:0:{number:x}::/48"),
+            &[500.0, 5.0, 5.0, 5.0, 5.0],
+        )
+    };
+    let mut rows: Vec<Row> = (0..600).flat_map(most).collect();
+    for number in 1..=3 {
+        let network = format!("2a0{}::/48", number + 1);
+        rows.extend(measured(&network, &[10.0, 50.0, 90.0, 20.0]));
+    }
+    assert_eq!(told("2a09::/48", &rows), Some(20.0));
+}
+
+#[test]
+fn ipv6_is_like_no_ipv4() {
+    let v6 = |number: u8| measured(&format!("2a0{number}::/48"), &[10.0, 50.0, 90.0, 5.0]);
+    let others: Vec<Row> = (1..9).flat_map(v6).collect();
+    assert_eq!(told("10.3.1.0/24", &others), None);
+    assert_eq!(told("2a09::/48", &others), Some(5.0));
+}
+
+#[test]
+fn another_system_has_two_votes_of_eight_and_one_s_own_has_all() {
+    let liars = crowd(20, 9, 5.0);
+    let honest = |number: u8| measured(&format!("12.{number}.1.0/24"), &[11.0, 50.0, 90.0, 20.0]);
+    let others: Vec<Row> = (0..3).flat_map(honest).collect();
+    let all = [&liars[..], &others].concat();
+    assert_eq!(told("10.3.1.0/24", &all), Some(20.0));
+    assert_eq!(told("20.99.1.0/24", &all), Some(5.0));
 }

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use crate::earth::Country;
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
 
 /// The longest round trip that is believed: a geostationary satellite's, three times over.
 pub const LONGEST_MS: f64 = 2_000.0;
@@ -122,8 +122,8 @@ pub struct Measurement {
 /// Other networks whose median a figure is, and how many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Networks {
-    /// Those that lie within.
-    Within(u32),
+    /// Those that lie within, which speak for clients of their own protocol.
+    Within(IpVersion, u32),
     /// Those whose round trips to other regions are alike.
     Alike(u32),
 }
@@ -132,7 +132,7 @@ impl Networks {
     /// How many.
     pub fn count(self) -> u32 {
         match self {
-            Self::Within(count) | Self::Alike(count) => count,
+            Self::Within(_, count) | Self::Alike(count) => count,
         }
     }
 }
@@ -140,7 +140,7 @@ impl Networks {
 impl fmt::Display for Networks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Within(count) => write!(f, "the median of {count} networks"),
+            Self::Within(_, count) => write!(f, "the median of {count} networks"),
             Self::Alike(count) => write!(f, "the median of {count} networks that are like it"),
         }
     }

@@ -13,12 +13,15 @@ use super::RoundTrip;
 use super::measurement::{Measurement, Network, Row, Source};
 use super::plausible::go_together;
 use super::settled::{Settled, trust};
-use super::together::{Above, Enough, Votes};
+use super::together::{Above, COVERING, Enough, Key, Vote, Voter, Votes};
 use crate::earth::GeoPoint;
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
 
 /// The networks that are remembered.
 pub(super) const MOST_NETWORKS: usize = 65_536;
+
+/// Of these, the ones of an IPv4 /16, which has no more, or an IPv6 /32: whoever has one takes no place of others.
+const MOST_OF_BLOCK: usize = 256;
 
 /// The regions that are remembered of each.
 const MOST_REGIONS: usize = 64;
@@ -112,7 +115,9 @@ pub(super) type Cells = BTreeMap<Arc<str>, Cell>;
 #[derive(Debug, Default)]
 pub struct Samples {
     pub(super) networks: HashMap<Prefix, Cells>,
-    settled: HashMap<(Network, Arc<str>), Settled>,
+    /// How many of them are in each block.
+    of_block: HashMap<Voter, usize>,
+    settled: HashMap<Key, Settled>,
 }
 
 /// The figures in force.
@@ -135,10 +140,29 @@ impl Samples {
         self.networks.is_empty()
     }
 
+    /// Takes in what was known of a network before, if there is room.
+    pub(super) fn remember(&mut self, network: Prefix, cells: Cells) {
+        if self.has_place(network) {
+            self.networks.insert(network, cells);
+        }
+    }
+
+    /// Whether a network has a place; if there is room, it is given one.
+    fn has_place(&mut self, network: Prefix) -> bool {
+        if self.networks.contains_key(&network) {
+            return true;
+        }
+        let of_block = self.of_block.entry(Voter::block(network, COVERING));
+        let of_block = of_block.or_default();
+        let has_room = self.networks.len() < MOST_NETWORKS && *of_block < MOST_OF_BLOCK;
+        *of_block += usize::from(has_room);
+        has_room
+    }
+
     /// Takes in a plausible sample. `hash` stands for its client's address.
     pub fn take(&mut self, sample: &Sample, hash: u64, now_ms: u64) -> Taken {
         let network = Network::around(sample.client);
-        if self.networks.len() >= MOST_NETWORKS && !self.networks.contains_key(&network) {
+        if !self.has_place(network) {
             return Taken::Full;
         }
         let cells = self.networks.entry(network).or_default();
@@ -169,8 +193,7 @@ impl Samples {
         let before = std::mem::take(&mut self.settled);
         let mut changed = before.keys().any(|key| !measured.contains_key(key));
         let mut rows = Vec::with_capacity(measured.len());
-        for ((network, region), mut measurement) in measured {
-            let key = (network, region.clone());
+        for (key, mut measurement) in measured {
             let mut settled = match before.get(&key) {
                 Some(settled) => *settled,
                 None => {
@@ -180,12 +203,12 @@ impl Samples {
             };
             changed |= settled.observe(measurement.ms, now_ms);
             measurement.ms = settled.ms();
-            self.settled.insert(key, settled);
             rows.push(Row {
-                network,
-                region,
+                network: key.0,
+                region: key.2.clone(),
                 measurement,
             });
+            self.settled.insert(key, settled);
         }
         Figures { rows, changed }
     }
@@ -196,9 +219,18 @@ impl Samples {
             cells.retain(|_, cell| trust(now_ms.saturating_sub(cell.at_ms)) > 0.0);
             !cells.is_empty()
         });
-        if self.networks.len() <= MOST_NETWORKS - ROOM {
-            return;
+        if self.networks.len() > MOST_NETWORKS - ROOM {
+            self.thin();
         }
+        self.of_block.clear();
+        for network in self.networks.keys() {
+            let of_block = self.of_block.entry(Voter::block(*network, COVERING));
+            *of_block.or_default() += 1;
+        }
+    }
+
+    /// Drops the oldest.
+    fn thin(&mut self) {
         let newest = |cells: &Cells| cells.values().map(|cell| cell.at_ms).max();
         let mut by_age: Vec<_> = self.networks.iter().map(|(n, c)| (newest(c), *n)).collect();
         by_age.sort_unstable();
@@ -215,16 +247,26 @@ impl Samples {
         now_ms: u64,
         above: impl Fn(IpAddr) -> Above,
         place: impl Fn(&str) -> Option<GeoPoint>,
-    ) -> BTreeMap<(Network, Arc<str>), Measurement> {
+    ) -> BTreeMap<Key, Measurement> {
         let mut measured = BTreeMap::new();
         let mut votes = Votes::default();
         for (prefix, cells) in &self.networks {
             let above = above(prefix.address());
-            for (region, cell, vote) in believable(cells, now_ms, &place) {
-                votes.add(*prefix, above, region, vote);
-                let samples = vote.samples.unwrap_or(0);
+            for (region, cell, measurement) in believable(cells, now_ms, &place) {
+                votes.add(
+                    region,
+                    Vote {
+                        prefix: *prefix,
+                        above,
+                        measurement,
+                        sources: Some(cell.sources()),
+                    },
+                );
+                let samples = cell.average.samples();
                 if samples >= enough.samples && cell.sources() >= enough.sources {
-                    measured.insert((Network::Prefix(*prefix), region.clone()), vote);
+                    let version = IpVersion::of(prefix.address());
+                    let key = (Network::Prefix(*prefix), version, region.clone());
+                    measured.insert(key, measurement);
                 }
             }
         }

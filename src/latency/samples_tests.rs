@@ -77,16 +77,86 @@ fn a_source_counts_once_a_minute() {
     assert_eq!(taken, [yes, no, no, yes]);
 }
 
+/// The figure of a country, and how many networks it is of.
+fn of_country(samples: &mut Samples, now_ms: u64) -> Option<(f64, u32)> {
+    let figures = samples.settle(ENOUGH, now_ms, |_| (None, "NL".parse().ok()), nowhere);
+    let country = figures
+        .rows
+        .into_iter()
+        .find(|row| matches!(row.network, Network::Country(_)));
+    let figure = country?.measurement;
+    Some((figure.ms, figure.networks?.count()))
+}
+
 #[test]
-fn networks_of_few_samples_count_together_for_their_block_as_and_country() {
+fn a_network_has_a_vote_in_its_block_and_system_once_it_counts_itself() {
+    let fed = |hosts| {
+        let mut samples = Samples::default();
+        for (third, ms) in [(1, 20.0), (2, 22.0), (3, 900.0)] {
+            feed(&mut samples, &format!("10.0.{third}"), hosts, 3, ms, 0);
+        }
+        let found = rows(&mut samples, 3 * MINUTE).into_iter();
+        let around = found.filter(|(network, _)| !network.ends_with("/24"));
+        around.collect::<Vec<_>>()
+    };
+    assert_eq!(fed(2), [], "two addresses of each");
+    let expected = ["10.0.0.0/16", "AS1"].map(|network| (network.to_owned(), 22.0));
+    assert_eq!(fed(3), expected);
+}
+
+#[test]
+fn networks_of_few_samples_have_one_vote_in_their_country_together() {
     let mut samples = Samples::default();
-    for (third, ms) in [(1, 20.0), (2, 22.0), (3, 900.0)] {
-        feed(&mut samples, &format!("10.0.{third}"), 1, 2, ms, 0);
+    for (second, ms) in [(1, 20.0), (2, 22.0), (3, 900.0)] {
+        for third in 1..=2 {
+            feed(&mut samples, &format!("10.{second}.{third}"), 1, 3, ms, 0);
+        }
     }
-    let mut found = rows(&mut samples, MINUTE);
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    let expected = ["10.0.0.0/12", "10.0.0.0/16", "10.0.0.0/8", "AS1", "NL"];
-    assert_eq!(found, expected.map(|network| (network.to_owned(), 22.0)));
+    assert_eq!(
+        of_country(&mut samples, 3 * MINUTE),
+        None,
+        "two addresses of each"
+    );
+    for second in 1..=3 {
+        feed(&mut samples, &format!("10.{second}.3"), 1, 3, 20.0, 0);
+    }
+    assert_eq!(of_country(&mut samples, 3 * MINUTE), Some((22.0, 9)));
+}
+
+/// A beacon's report from each of so many /48s of a /32, three addresses each.
+fn flood(samples: &mut Samples, of: &str, count: u32, ms: f64) -> usize {
+    let clients = (0..count).flat_map(|n| (0..3).map(move |host| (n, host)));
+    let taken = clients.map(|(n, host)| {
+        let client = format!("2a01:{of}:{n:x}:{host}00::1");
+        samples.take(&sample(&client, "r", ms), host, MINUTE)
+    });
+    taken.filter(|taken| *taken == Taken::Counted).count()
+}
+
+#[test]
+fn a_block_of_ipv6_moves_neither_a_country_that_nobody_has_measured_nor_one_that_somebody_has() {
+    let mut samples = Samples::default();
+    flood(&mut samples, "0", 200, 300.0);
+    assert_eq!(of_country(&mut samples, MINUTE), None);
+    for second in 1..=3 {
+        feed(&mut samples, &format!("10.{second}.1"), 3, 2, 20.0, 0);
+    }
+    assert_eq!(of_country(&mut samples, MINUTE), Some((20.0, 3)));
+}
+
+#[test]
+fn a_block_has_256_places_and_leaves_the_others_theirs() {
+    let mut samples = Samples::default();
+    assert_eq!(flood(&mut samples, "0", 300, 300.0), 3 * MOST_OF_BLOCK);
+    assert_eq!(flood(&mut samples, "1", 300, 300.0), 3 * MOST_OF_BLOCK);
+    assert_eq!(flood(&mut samples, "2", 1, 300.0), 3);
+    let day = 24 * 60 * MINUTE;
+    samples.settle(ENOUGH, 2 * day, above, nowhere);
+    assert_eq!(
+        flood(&mut samples, "0", 300, 300.0),
+        3 * MOST_OF_BLOCK,
+        "aged"
+    );
 }
 
 #[test]

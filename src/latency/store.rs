@@ -112,7 +112,7 @@ fn decode(text: &str) -> Result<Samples, &'static str> {
     let networks = networks.as_object().into_iter().flatten();
     for (prefix, regions) in networks.take(MOST_NETWORKS) {
         let prefix = prefix.parse().map_err(|_| "it names what is no network")?;
-        samples.networks.insert(prefix, decode_cells(regions));
+        samples.remember(prefix, decode_cells(regions));
     }
     Ok(samples)
 }

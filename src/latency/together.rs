@@ -2,22 +2,27 @@
 //! autonomous system and the country that they lie in, and for the wide blocks that registries have given to a part of the
 //! world.
 //!
-//! Pure. The median, one vote each network, so that whoever lies moves nobody else while the others are more.
+//! Pure. Whoever has one address of IPv6 has very many, so networks do not vote one by one: all that one holder may have
+//! has one vote, of IPv4 and of IPv6 apart, and the median of the votes counts. So whoever lies moves nobody else while the
+//! holders that tell the truth are more.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::measurement::{Measurement, Network, Networks, Row};
 use crate::earth::Country;
-use crate::prefix::Prefix;
+use crate::prefix::{IpVersion, Prefix};
+
+/// A system has at most one in so many of the votes of a country or a wide block, if there are as many systems.
+const LARGEST_SHARE: u64 = 4;
 
 /// What makes a figure count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Enough {
-    /// Samples of a network, or of all that are taken together.
+    /// Samples of a network, or of all that have one vote together.
     pub samples: u32,
-    /// Distinct addresses of a network; distinct networks of what they lie in.
+    /// Distinct addresses of a network, or of all that have one vote together; distinct votes.
     pub sources: usize,
 }
 
@@ -29,12 +34,19 @@ pub fn together(rows: &[Row], enough: Enough, above: impl Fn(IpAddr) -> Above) -
     let mut votes = Votes::default();
     for row in rows {
         if let Network::Prefix(prefix) = row.network {
-            let above = above(prefix.address());
-            votes.add(prefix, above, &row.region, row.measurement);
+            votes.add(
+                &row.region,
+                Vote {
+                    prefix,
+                    above: above(prefix.address()),
+                    measurement: row.measurement,
+                    sources: None,
+                },
+            );
         }
     }
     let rows = votes.count(enough);
-    let rows = rows.map(|((network, region), measurement)| Row {
+    let rows = rows.map(|((network, _, region), measurement)| Row {
         network,
         region,
         measurement,
@@ -42,60 +54,122 @@ pub fn together(rows: &[Row], enough: Enough, above: impl Fn(IpAddr) -> Above) -
     rows.collect()
 }
 
+/// A network's figure, and what the network lies in.
+#[derive(Clone, Copy)]
+pub(super) struct Vote {
+    pub(super) prefix: Prefix,
+    pub(super) above: Above,
+    pub(super) measurement: Measurement,
+    /// How many have measured it; `None`: an operator says so, and that is enough.
+    pub(super) sources: Option<usize>,
+}
+
+/// Whose votes count as one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) enum Voter {
+    /// All of a system.
+    System(u32),
+    /// All of a block.
+    Block(Prefix),
+}
+
+impl Voter {
+    /// All that one holder may have: the system, or where that is not known the block of what one registry gives to one holder.
+    pub(super) fn holder(prefix: Prefix, (asn, _): Above) -> Self {
+        asn.map_or_else(|| Self::block(prefix, HELD), Self::System)
+    }
+
+    /// The block of this length around, or the prefix itself if that is wider.
+    pub(super) fn block(prefix: Prefix, lengths: Lengths) -> Self {
+        let length = lengths.of(prefix.address()).min(prefix.length());
+        Self::Block(Prefix::around(prefix.address(), length))
+    }
+}
+
+/// How long the prefixes of blocks are.
+#[derive(Clone, Copy)]
+pub(super) struct Lengths {
+    v4: u8,
+    v6: u8,
+}
+
+impl Lengths {
+    fn of(self, address: IpAddr) -> u8 {
+        match IpVersion::of(address) {
+            IpVersion::V4 => self.v4,
+            IpVersion::V6 => self.v6,
+        }
+    }
+}
+
+/// Blocks that are commonly given out as a whole, so that who is in one is often near each other.
+pub(super) const COVERING: Lengths = Lengths { v4: 16, v6: 32 };
+
+/// What one holder may have whole: registries give up to a /29 of IPv6 to whoever asks (RIPE-738 §5.1.2).
+pub(super) const HELD: Lengths = Lengths { v4: 16, v6: 28 };
+
+/// What has a vote in its /16 or /32. One customer of IPv6 may have many of the /48s by which samples are kept.
+const WITHIN: Lengths = Lengths { v4: 24, v6: 40 };
+
+/// Whose clients a figure is about, and which region.
+pub(super) type Key = (Network, IpVersion, Arc<str>);
+
 /// The votes of networks by what they lie in and by region.
 #[derive(Default)]
-pub(super) struct Votes(HashMap<(Network, Arc<str>), Vec<Vote>>);
-
-/// A network's figure, and what the network lies in.
-type Vote = (Above, Measurement);
+pub(super) struct Votes(HashMap<Key, Vec<Vote>>);
 
 impl Votes {
     /// A network's figure for a region.
-    pub(super) fn add(
-        &mut self,
-        prefix: Prefix,
-        above: Above,
-        region: &Arc<str>,
-        vote: Measurement,
-    ) {
-        let (asn, country) = above;
-        let around = [
-            covering(prefix).map(Network::Prefix),
-            asn.map(Network::Asn),
-            country.map(Network::Country),
-        ];
-        let wide = wide_lengths(prefix.address())
-            .into_iter()
-            .filter(|length| prefix.length() > *length)
-            .map(|length| Network::Prefix(Prefix::around(prefix.address(), length)));
-        for network in around.into_iter().flatten().chain(wide) {
-            let key = (network, region.clone());
-            self.0.entry(key).or_default().push((above, vote));
+    pub(super) fn add(&mut self, region: &Arc<str>, vote: Vote) {
+        let (asn, country) = vote.above;
+        let address = vote.prefix.address();
+        let around = [asn.map(Network::Asn), country.map(Network::Country)];
+        let [wide, widest] = wide_lengths(address);
+        let blocks = [COVERING.of(address), wide, widest].into_iter();
+        let blocks = blocks
+            .filter(|length| vote.prefix.length() > *length)
+            .map(|length| Network::Prefix(Prefix::around(address, length)));
+        for network in around.into_iter().flatten().chain(blocks) {
+            let key = (network, IpVersion::of(address), region.clone());
+            self.0.entry(key).or_default().push(vote);
         }
     }
 
     /// What they come to, where there are enough.
-    pub(super) fn count(
-        self,
-        enough: Enough,
-    ) -> impl Iterator<Item = ((Network, Arc<str>), Measurement)> {
+    pub(super) fn count(self, enough: Enough) -> impl Iterator<Item = (Key, Measurement)> {
         self.0.into_iter().filter_map(move |(key, votes)| {
-            let figure = match key.0 {
-                Network::Prefix(prefix) if !is_wide(prefix) && !is_of_one(&votes) => None,
-                Network::Prefix(_) | Network::Asn(_) | Network::Country(_) => {
-                    median(votes.into_iter().map(|(_, vote)| vote).collect(), enough)
-                }
-            };
-            Some((key, figure?))
+            let (network, version, _) = key;
+            let figure = figure(network, version, &votes, enough)?;
+            Some((key, figure))
         })
     }
 }
 
-/// The block that is commonly given out as a whole, so that who is in it is often near each other.
-fn covering(prefix: Prefix) -> Option<Prefix> {
-    let address = prefix.address();
-    let length = if address.is_ipv4() { 16 } else { 32 };
-    (prefix.length() > length).then(|| Prefix::around(address, length))
+/// What votes come to for whom they lie in.
+fn figure(
+    network: Network,
+    version: IpVersion,
+    votes: &[Vote],
+    enough: Enough,
+) -> Option<Measurement> {
+    let by_block = |lengths| tally(votes, |vote| Voter::block(vote.prefix, lengths), enough);
+    let figure = match network {
+        Network::Prefix(prefix) if !is_wide(prefix) => {
+            by_block(WITHIN).filter(|_| is_of_one(votes))
+        }
+        // Small systems have no three blocks of IPv4. Of IPv6 the block that they have has a figure of its own.
+        Network::Asn(_) => match version {
+            IpVersion::V4 => by_block(COVERING).or_else(|| by_block(WITHIN)),
+            IpVersion::V6 => by_block(COVERING),
+        },
+        Network::Prefix(_) | Network::Country(_) => {
+            tally(votes, |vote| Voter::holder(vote.prefix, vote.above), enough)
+        }
+    };
+    figure.map(|(networks, measurement)| Measurement {
+        networks: Some(Networks::Within(version, networks)),
+        ..measurement
+    })
 }
 
 /// Lengths of wide blocks: registries are given IPv4 by the /8 and IPv6 by the /12, and give them on in their part of the
@@ -116,161 +190,97 @@ pub fn is_wide(prefix: Prefix) -> bool {
 /// some pieces say nothing of the others.
 fn is_of_one(votes: &[Vote]) -> bool {
     votes.windows(2).all(|pair| match pair {
-        [(one, _), (other, _)] => one == other,
+        [one, other] => one.above == other.above,
         _ => true,
     })
 }
 
-/// The median of networks, one vote each, as fresh as the freshest; none, if they are too few.
-pub(super) fn median(mut votes: Vec<Measurement>, enough: Enough) -> Option<Measurement> {
-    // Samples that nobody has counted are an operator's affair.
-    let samples = votes.iter().map(|vote| vote.samples);
-    let samples = samples.reduce(|all, one| Some(all?.saturating_add(one?)))?;
-    let is_few = samples.is_some_and(|samples| samples < enough.samples);
-    if votes.len() < enough.sources || is_few {
-        return None;
+/// Of how many networks the median of the votes is, and that median; none, if the votes are too few.
+fn tally(
+    votes: &[Vote],
+    voter: impl Fn(&Vote) -> Voter,
+    enough: Enough,
+) -> Option<(u32, Measurement)> {
+    let mut of_each: BTreeMap<Voter, Vec<&Vote>> = BTreeMap::new();
+    for vote in votes {
+        of_each.entry(voter(vote)).or_default().push(vote);
     }
-    votes.sort_by(|a, b| a.ms.total_cmp(&b.ms));
-    let median = *votes.get(votes.len() / 2)?;
-    let at_ms = votes.iter().map(|vote| vote.at_ms).max()?;
-    let trust = votes.iter().map(|vote| vote.trust).fold(0.0, f64::max);
+    of_each.retain(|_, votes| is_heard(votes, enough));
+    let networks = of_each.values().map(Vec::len).sum::<usize>();
+    let ballots = of_each.values().filter_map(|votes| {
+        let blocks: BTreeSet<Voter> = votes.iter().map(|v| Voter::block(v.prefix, HELD)).collect();
+        let figures = votes.iter().map(|vote| (vote.measurement, 1)).collect();
+        Some((median(figures)?, u64::try_from(blocks.len()).ok()?))
+    });
+    let figure = median_of(ballots.collect(), enough)?;
+    Some((u32::try_from(networks).ok()?, figure))
+}
+
+/// Whether all that have one vote are enough: what an operator says is.
+fn is_heard(votes: &[&Vote], enough: Enough) -> bool {
+    let sources = votes.iter().map(|vote| vote.sources);
+    let samples = votes.iter().filter_map(|vote| vote.measurement.samples);
+    sources.sum::<Option<usize>>().is_none_or(|sources| {
+        sources >= enough.sources && samples.fold(0, u32::saturating_add) >= enough.samples
+    })
+}
+
+/// A figure that is voted for, and how much the vote weighs.
+type Ballot = (Measurement, u64);
+
+/// The median of votes, if there are enough and none weighs too much.
+pub(super) fn median_of(mut ballots: Vec<Ballot>, enough: Enough) -> Option<Measurement> {
+    let most = heaviest(ballots.iter().map(|(_, weight)| *weight));
+    for (_, weight) in &mut ballots {
+        *weight = most.min(*weight);
+    }
+    let is_quorate = ballots.len() >= enough.sources;
+    // Samples that nobody has counted are an operator's affair.
+    let figure = median(ballots).filter(|_| is_quorate)?;
+    let is_few = figure
+        .samples
+        .is_some_and(|samples| samples < enough.samples);
+    (!is_few).then_some(figure)
+}
+
+/// What a vote may weigh, so that none is more than its share of all; 1, if there are too few for that.
+fn heaviest(weights: impl Iterator<Item = u64> + Clone) -> u64 {
+    let mut most = weights.clone().max().unwrap_or(1);
+    loop {
+        let share = weights.clone().map(|weight| weight.min(most)).sum::<u64>() / LARGEST_SHARE;
+        if share >= most {
+            return most;
+        }
+        if share <= 1 {
+            return 1;
+        }
+        most = share;
+    }
+}
+
+/// The weighted median, of all their samples together and as fresh as the freshest.
+fn median(mut ballots: Vec<Ballot>) -> Option<Measurement> {
+    let samples = ballots.iter().map(|(vote, _)| vote.samples);
+    let samples = samples.reduce(|all, one| Some(all?.saturating_add(one?)))?;
+    let at_ms = ballots.iter().map(|(vote, _)| vote.at_ms).max()?;
+    let trust = ballots.iter().map(|(vote, _)| vote.trust);
+    let trust = trust.fold(0.0, f64::max);
+    ballots.sort_by(|(a, _), (b, _)| a.ms.total_cmp(&b.ms));
+    let all: u64 = ballots.iter().map(|(_, weight)| weight).sum();
+    let mut left = all / 2;
+    let median = ballots.into_iter().find(|(_, weight)| {
+        let is_reached = left < *weight;
+        left = left.saturating_sub(*weight);
+        is_reached
+    });
     Some(Measurement {
         samples,
         at_ms,
         trust,
-        networks: u32::try_from(votes.len()).ok().map(Networks::Within),
-        ..median
+        ..median?.0
     })
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::super::measurement::Source;
-    use super::*;
-
-    const ENOUGH: Enough = Enough {
-        samples: 6,
-        sources: 3,
-    };
-
-    fn row(network: &str, ms: f64, samples: Option<u32>) -> Row {
-        Row {
-            network: network.parse().unwrap(),
-            region: "r".into(),
-            measurement: Measurement {
-                ms,
-                samples,
-                at_ms: 0,
-                source: Source::Import,
-                trust: 1.0,
-                networks: None,
-            },
-        }
-    }
-
-    /// Whatever begins with 10.1 is of AS 1, all else of AS 2; all is Dutch.
-    fn above(address: IpAddr) -> Above {
-        let is_one = address.to_string().starts_with("10.1.");
-        (Some(if is_one { 1 } else { 2 }), "NL".parse().ok())
-    }
-
-    #[track_caller]
-    fn check(rows: &[Row], expected: &[(&str, f64)]) {
-        let mut found: Vec<(String, f64)> = together(rows, ENOUGH, above)
-            .into_iter()
-            .filter(|row| !matches!(row.network, Network::Prefix(prefix) if is_wide(prefix)))
-            .map(|row| (row.network.to_string(), row.measurement.ms))
-            .collect();
-        found.sort_by(|a, b| a.0.cmp(&b.0));
-        let expected: Vec<_> = expected
-            .iter()
-            .map(|(n, ms)| ((*n).to_owned(), *ms))
-            .collect();
-        assert_eq!(found, expected);
-    }
-
-    #[test]
-    fn three_networks_show_what_their_neighbors_and_their_as_and_country_are_like() {
-        let rows = [
-            row("10.1.1.0/24", 20.0, None),
-            row("10.1.2.0/24", 900.0, None),
-            row("10.1.3.0/25", 22.0, None),
-        ];
-        check(&rows, &[("10.1.0.0/16", 22.0), ("AS1", 22.0), ("NL", 22.0)]);
-        check(&rows[1..], &[]);
-    }
-
-    #[test]
-    fn samples_count_where_they_are_counted() {
-        let rows = |each| [1, 2, 3].map(|n| row(&format!("10.1.{n}.0/24"), 20.0, Some(each)));
-        check(&rows(1), &[]);
-        check(
-            &rows(2),
-            &[("10.1.0.0/16", 20.0), ("AS1", 20.0), ("NL", 20.0)],
-        );
-    }
-
-    #[test]
-    fn a_block_of_several_systems_shows_nothing_of_its_other_pieces() {
-        let pieces = |address: IpAddr| {
-            let is_first = address.to_string() == "10.1.1.0";
-            (Some(u32::from(is_first)), None)
-        };
-        let rows = [1, 2, 3, 4].map(|n| row(&format!("10.1.{n}.0/24"), 20.0, None));
-        let found = together(&rows, ENOUGH, pieces);
-        let found: Vec<String> = found.iter().map(|row| row.network.to_string()).collect();
-        assert_eq!(
-            found
-                .iter()
-                .filter(|network| network.starts_with("AS"))
-                .count(),
-            1
-        );
-        assert!(!found.contains(&"10.1.0.0/16".to_owned()), "{found:?}");
-    }
-
-    #[test]
-    fn wide_blocks_are_shown_by_all_that_is_measured_in_them_whosever_it_is() {
-        let rows = [
-            ("10.1.1.0/24", 20.0),
-            ("10.2.1.0/24", 30.0),
-            ("10.99.1.0/24", 40.0),
-        ]
-        .map(|(network, ms)| row(network, ms, None));
-        let found = together(&rows, ENOUGH, |address| {
-            (Some(u32::from(address.to_string() == "10.1.1.0")), None)
-        });
-        let found: Vec<(String, f64)> = found
-            .into_iter()
-            .map(|row| (row.network.to_string(), row.measurement.ms))
-            .collect();
-        assert_eq!(found, [("10.0.0.0/8".to_owned(), 30.0)]);
-    }
-
-    #[test]
-    fn a_network_as_wide_as_a_block_says_nothing_of_itself() {
-        let rows = [
-            row("10.1.0.0/16", 20.0, None),
-            row("10.0.0.0/8", 20.0, None),
-        ];
-        check(&rows, &[]);
-    }
-
-    proptest! {
-        /// While most tell the truth nobody is moved out of its range.
-        #[test]
-        fn fewer_liars_than_honest_networks_move_nobody(
-            honest in prop::collection::vec(10.0..20.0, 2..20),
-            lies in prop::collection::vec(0.1..2_000.0, 1..20),
-        ) {
-            let liars = honest.len() - 1;
-            let all: Vec<f64> = honest.iter().copied().chain(lies.into_iter().take(liars)).collect();
-            let rows: Vec<Row> = (0..).zip(&all).map(|(n, ms): (u8, _)| row(&format!("10.1.{n}.0/24"), *ms, None)).collect();
-            for row in together(&rows, ENOUGH, above) {
-                prop_assert!((10.0..20.0).contains(&row.measurement.ms));
-            }
-        }
-    }
-}
+#[path = "together_tests.rs"]
+mod tests;
