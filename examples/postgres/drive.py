@@ -5,6 +5,7 @@ Ends with 1 as soon as something is not as it should be, and says what.
 
 import argparse
 import http.client
+import json
 import os
 import random
 import re
@@ -77,9 +78,10 @@ def start_edge(stack, name, folder, meridian, apps, key):
     origins = {region.upper().replace("-", "_"): f"http://127.0.0.1:{app.port}" for region, app in apps.items()}
     command = [meridian, "serve", "--config", f"{folder}/edge.yaml"]
     places = {"LATITUDE": str(latitude), "LONGITUDE": str(longitude)}
-    edge = Process(stack, name, folder, command, EDGE=name, MERIDIAN_KEY=key, **places, **origins)
+    edge = Edge(stack, name, folder, command, EDGE=name, MERIDIAN_KEY=key, **places, **origins)
     edge.said(r" ready")
     edge.port = int(edge.said(r"listening http \S*:(\d+)")[1])
+    edge.admin = int(edge.said(r"listening admin \S*:(\d+)")[1])
     return edge
 
 
@@ -92,6 +94,15 @@ def request(port, method, path, headers=None, body=None):
         return answer
     finally:
         connection.close()
+
+
+class Edge(Process):
+    """A `meridian serve`, asked on its admin API where it sends writes."""
+
+    def writes_go_to(self, region):
+        path = "/api/v1/explain?name=kv.example.com&client=192.0.2.1&method=PUT"
+        answer = request(self.admin, "GET", path, {"Host": "127.0.0.1"})
+        return json.loads(answer.text)["decision"] == [region]
 
 
 class Client:
@@ -207,11 +218,16 @@ class Example:
             self.edges.append(start_edge(self.stack, name, self.folder, self.meridian, self.apps, key))
 
     def name_primary(self, region):
-        """What an operator does after a promotion: says where writes go, and reloads the edges."""
+        """What an operator does after a promotion: says where writes go, and reloads the edges.
+
+        Until an edge has, it sends writes to the dead primary's app, whose 503 pins their clients there.
+        """
         path = Path(self.folder) / "edge.yaml"
         path.write_text(re.sub(r"primary: [\w-]+", f"primary: {region}", path.read_text()))
         for edge in self.edges:
             edge.process.send_signal(signal.SIGHUP)
+        for edge in self.edges:
+            eventually(lambda: edge.writes_go_to(region), f"{edge.name} has reloaded")
 
     def load(self, writes, seconds):
         print("writing and reading, without tokens for comparison")
@@ -269,7 +285,7 @@ class Example:
         writer = writers[-1]
         answer = writer.get("/kv/after")
         told = f"{answer.status} {answer.text}, marked {answer.mark}, from {answer.getheader('Meridian-Region')}"
-        check(answer.text == "1", f"a write on the new timeline is read back: {told}")
+        check(answer.text == "1" and answer.mark in GOOD, f"a write on the new timeline is read back: {told}")
 
     def old_primary_returns(self, lost, old, new):
         mark = lost.get("/kv/lost").mark
