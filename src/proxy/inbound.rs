@@ -152,9 +152,11 @@ pub(super) fn key(key: &RequestKey, parts: &Parts) -> Option<String> {
     }
 }
 
-/// A header's value as text.
+/// A header's value as text. Octets that are no UTF-8 are told apart from each other (U+0080 to U+00FF for each).
 pub(super) fn header_value(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
-    headers.get(name)?.to_str().ok().map(str::to_owned)
+    let value = headers.get(name)?.as_bytes();
+    let text = std::str::from_utf8(value).map(str::to_owned);
+    Some(text.unwrap_or_else(|_| value.iter().copied().map(char::from).collect()))
 }
 
 /// A cookie's value (RFC 6265 §5.4).
@@ -322,6 +324,19 @@ mod tests {
         assert_eq!(find(RequestKey::Query("tenant".into())).unwrap(), "globex");
         assert_eq!(find(RequestKey::Path(1)).unwrap(), "acme");
         assert_eq!(find(RequestKey::Path(9)), None);
+    }
+
+    #[test]
+    fn a_key_in_a_header_may_have_any_letters_and_different_ones_stay_apart() {
+        let name = HeaderName::from_static("x-tenant");
+        let key_of = |value: &[u8]| {
+            let mut parts = parts("/", &[]);
+            let value = http::HeaderValue::from_bytes(value).unwrap();
+            parts.headers.insert(name.clone(), value);
+            key(&RequestKey::Header(name.clone()), &parts).unwrap()
+        };
+        assert_eq!(key_of("zürich".as_bytes()), "zürich");
+        assert_ne!(key_of(b"z\xfcrich"), key_of(b"z\xf6rich"));
     }
 
     #[test]
