@@ -140,7 +140,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::config::plan::VersionForm;
-    use crate::positions::{Membership, Report, Words, parse_vector};
+    use crate::positions::{Membership, Position, Report, Words, parse_vector};
 
     /// Regions `eu` and `us` with an origin each; tokens live for 10 s.
     fn domain() -> Applied {
@@ -176,6 +176,55 @@ mod tests {
         says(&applied, "us", "us=1", 13_001);
         says(&applied, "eu", "us=1", 14_002);
         assert!(applied.is_fit("eu", 14_002) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn a_replica_that_lacks_its_own_region_s_writes_for_longer_than_a_token_lives_is_unfit() {
+        let applied = Applied::default();
+        let members = Membership {
+            regions: [("us".into(), vec!["a".into(), "b".into()])].into(),
+            ttl: Duration::from_secs(10),
+        };
+        applied.adopt(members, None);
+        let replica_says = |origin, text: &str, now_ms| {
+            applied.report(Report {
+                region: &"us".into(),
+                origin,
+                applied: &parse_vector(text, VersionForm::Integer).unwrap(),
+                asked_at_ms: now_ms,
+                now_ms,
+            })
+        };
+        replica_says("a", "us=5", 1_000);
+        replica_says("b", "us=4", 11_000);
+        assert!(applied.origin_is_fit("us", "b", 11_000));
+        replica_says("a", "us=5", 12_001);
+        replica_says("b", "us=4", 12_001);
+        assert!(!applied.origin_is_fit("us", "b", 12_001) && applied.has_unfit());
+        assert!(applied.origin_is_fit("us", "a", 12_001) && applied.is_fit("us", 12_001));
+    }
+
+    #[test]
+    fn a_region_that_says_nothing_of_its_own_log_lacks_nothing_of_it() {
+        let applied = domain();
+        let us = "us".into();
+        applied.committed(&us, Position { epoch: 0, seq: 5 }, 1_000);
+        says(&applied, "us", "eu=0", 2_000);
+        says(&applied, "us", "eu=0", 12_000);
+        assert!(applied.is_fit("us", 12_000));
+    }
+
+    #[test]
+    fn a_write_that_was_acknowledged_and_lost_at_once_makes_no_other_region_unfit() {
+        let applied = domain();
+        let us = "us".into();
+        says(&applied, "us", "us=3", 1_000);
+        applied.committed(&us, Position { epoch: 0, seq: 8 }, 2_000);
+        says(&applied, "us", "us=3", 12_001);
+        says(&applied, "eu", "us=3", 12_001);
+        says(&applied, "us", "us=3", 13_001);
+        assert!(applied.is_fit("eu", 13_001) && applied.is_fit("us", 13_001));
+        assert!(!applied.has_unfit());
     }
 
     #[test]

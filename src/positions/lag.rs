@@ -3,9 +3,10 @@
 //! Pure. Time is this edge's own: from when it first knew of a write until now, while the region is
 //! not known to have applied it. So the lag of a region of which nothing is heard grows.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::applied::{Applied, State};
+use super::applied::{Applied, Seen, State};
 use super::vector::{Position, RegionName, Vector};
 
 /// The share of a new lag sample in the moving average.
@@ -62,7 +63,10 @@ impl State {
             .flat_map(|origins| origins.values().map(|seen| seen.at_ms))
             .min()
             .unwrap_or(0);
-        let writers = self.marks.keys().filter(|writer| *writer != region);
+        let is_own = |writer: &RegionName| writer == region;
+        let behind = |writer: &RegionName| !self.behind(region, &applied, writer, now_ms).is_zero();
+        let shown = |writer: &&RegionName| !is_own(writer) || behind(writer);
+        let writers = self.marks.keys().filter(shown);
         RegionLag {
             region: region.clone(),
             heard: Duration::from_millis(now_ms.saturating_sub(heard_at_ms)),
@@ -84,27 +88,45 @@ impl State {
         Lag {
             writer: writer.clone(),
             positions: lacking(applied.get(writer), newest.unwrap_or_default()),
-            time: self.behind(applied, writer, now_ms),
+            time: self.behind(region, applied, writer, now_ms),
             usual: usual.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
         }
     }
 
     /// How long the oldest write has been known that `region` lacks, whose readers see `applied`.
     pub(super) fn longest_lag(&self, region: &str, applied: &Vector, now_ms: u64) -> Duration {
-        let writers = self.marks.keys().filter(|writer| ***writer != *region);
-        let lags = writers.map(|writer| self.behind(applied, writer, now_ms));
+        let lags = self
+            .marks
+            .keys()
+            .map(|writer| self.behind(region, applied, writer, now_ms));
         lags.max().unwrap_or_default()
     }
 
-    /// How long the oldest write that `applied` lacks of a writer has been known.
-    fn behind(&self, applied: &Vector, writer: &str, now_ms: u64) -> Duration {
+    /// How long the oldest write that `applied` lacks of a writer has been known. Of its region's own log an origin lacks
+    /// nothing that says nothing of it.
+    fn behind(&self, region: &str, applied: &Vector, writer: &str, now_ms: u64) -> Duration {
+        let have = applied.get(writer);
+        let is_mute = have.is_none() && *writer == *region;
         // Nothing reported is nothing applied, and 0 is nothing written.
-        let have = applied.get(writer).unwrap_or_default();
+        let have = have.unwrap_or_default();
+        if is_mute || self.is_all_that_is_shown(writer, have) {
+            return Duration::ZERO;
+        }
         let marks = self.marks.get(writer);
         let missing = marks.and_then(|marks| marks.first_missing_ms(have));
         missing.map_or(Duration::ZERO, |at_ms| {
             Duration::from_millis(now_ms.saturating_sub(at_ms))
         })
+    }
+
+    /// Whether nobody shows more of a writer's log, and the writer itself speaks of it: what was acknowledged beyond may be
+    /// no more than a claim.
+    fn is_all_that_is_shown(&self, writer: &str, have: Position) -> bool {
+        let speaks = |seen: &Seen| seen.applied.get(writer).is_some();
+        let own = self.regions.get(writer).into_iter();
+        let mut all = self.regions.values().flat_map(BTreeMap::values);
+        own.flat_map(BTreeMap::values).any(speaks)
+            && all.all(|seen| seen.applied.get(writer).is_none_or(|shown| shown <= have))
     }
 
     /// Samples the lag of the newest write that `region` has just come to see.
@@ -205,6 +227,36 @@ mod tests {
         report(&applied, "eu", "eu=2,us=7", 160);
         report(&applied, "us", "eu=2,us=7", 160);
         assert_eq!(shown(&applied, 200), ["eu<us 0 in 0 ms", "us<eu 0 in 0 ms"]);
+    }
+
+    #[test]
+    fn a_region_s_lag_behind_the_log_of_its_own_name_is_known_while_there_is_any() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=7", 100);
+        assert_eq!(shown(&applied, 150), [""; 0]);
+        applied.committed(&"us".into(), Position { epoch: 0, seq: 9 }, 200);
+        report(&applied, "eu", "us=9", 300);
+        assert_eq!(
+            shown(&applied, 300),
+            ["eu<us 0 in 0 ms", "us<us 2 in 100 ms"]
+        );
+        report(&applied, "us", "us=9", 400);
+        assert_eq!(shown(&applied, 500), ["eu<us 0 in 0 ms"]);
+    }
+
+    #[test]
+    fn what_was_committed_and_is_shown_by_nobody_is_nobody_s_lag_and_hides_no_write_after_it() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=1", 0);
+        report(&applied, "eu", "us=1", 0);
+        let absurd = Position {
+            epoch: 0,
+            seq: u64::MAX,
+        };
+        applied.committed(&"us".into(), absurd, 10);
+        assert_eq!(applied.lag("eu", 60_000), Some(Duration::ZERO));
+        report(&applied, "us", "us=2", 60_000);
+        assert_eq!(applied.lag("eu", 60_050), Some(Duration::from_millis(50)));
     }
 
     #[test]

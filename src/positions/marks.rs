@@ -63,6 +63,12 @@ impl Marks {
         self.0.retain(|mark| mark.position <= position);
     }
 
+    /// What has been beyond `shown` since before `since_ms` was a claim: the log has not reached it.
+    pub(super) fn cut_claims(&mut self, shown: Position, since_ms: u64) {
+        self.0
+            .retain(|mark| mark.position <= shown || mark.at_ms >= since_ms);
+    }
+
     /// How far the log was seen.
     pub(super) fn newest(&self) -> Option<Position> {
         self.0.back().map(|mark| mark.position)

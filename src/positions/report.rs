@@ -16,6 +16,9 @@ use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
 /// under way, and as long as its region shows as degraded.
 pub(super) const DOUBTED_FOR_MS: u64 = 60_000;
 
+/// How long a position is remembered that was committed and that nobody shows; longer than a region's own readers are behind.
+const CLAIMED_FOR_MS: u64 = 5_000;
+
 /// One report of what an origin has applied.
 #[derive(Clone, Copy, Debug)]
 pub struct Report<'a> {
@@ -226,7 +229,19 @@ impl State {
     /// Remembers how far a region has applied its own log.
     pub(super) fn mark_own(&mut self, region: &RegionName, applied: &Vector, now_ms: u64) {
         if let Some(own) = applied.get(region) {
+            self.cut_claims(region, own, now_ms);
             self.mark(region, own, now_ms);
+        }
+    }
+
+    /// What was said to be committed and is shown by nobody for so long, does not keep what is written after it from being
+    /// marked.
+    fn cut_claims(&mut self, writer: &RegionName, own: Position, now_ms: u64) {
+        let seen = self.regions.values().flat_map(BTreeMap::values);
+        let shown = seen.filter_map(|seen| seen.applied.get(writer)).max();
+        if let Some(marks) = self.marks.get_mut(writer) {
+            let shown = shown.unwrap_or(own).max(own);
+            marks.cut_claims(shown, now_ms.saturating_sub(CLAIMED_FOR_MS));
         }
     }
 
