@@ -7,6 +7,8 @@
 
 use std::sync::{Arc, LazyLock};
 
+use smallvec::{SmallVec, smallvec};
+
 use super::applied::Applied;
 use super::mint::Minted;
 use super::session::{Glance, Sessions};
@@ -94,7 +96,8 @@ struct Brought {
     retired: Option<Box<Vector>>,
     /// What every region had once, and whoever answers has left behind.
     left_behind: Option<Box<Vector>>,
-    glance: Glance,
+    /// Of each session whose token it carries, the first one's first.
+    glances: SmallVec<[(u64, Glance); 1]>,
 }
 
 impl Visit {
@@ -115,15 +118,16 @@ impl Visit {
             }
             if let Some(brought) = &mut visit.brought {
                 Arc::make_mut(&mut brought.carried).merge(&token);
+                brought.glances.push((token.session, recalled.glance));
                 visit.take(&wanted, applied);
             } else {
                 (visit.valid, visit.token) = (true, Some(wanted));
                 visit.brought = Some(Brought {
+                    glances: smallvec![(token.session, recalled.glance)],
                     carried: token,
                     lost: None,
                     retired: None,
                     left_behind: None,
-                    glance: recalled.glance,
                 });
             }
             if let Some(issued) = recalled.issued {
@@ -285,7 +289,8 @@ impl Visit {
             };
             return (served, reissue);
         }
-        let may_shrink = sessions.may_shrink(own.session, brought.glance);
+        let mut glances = brought.glances.iter();
+        let may_shrink = glances.all(|(session, glance)| sessions.may_shrink(*session, *glance));
         let tells = served != Mark::Stale && (own.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
         let mut next = own.clone();
@@ -309,9 +314,21 @@ impl Visit {
         (mark, reissue)
     }
 
-    /// What was issued to the session since the request came.
+    /// What was issued to each of its sessions since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
-        let session = self.token().session;
+        let glances = self.brought.as_ref().map(|brought| &brought.glances);
+        let carried = glances.into_iter().flatten().map(|(session, _)| *session);
+        for session in carried.collect::<SmallVec<[u64; 1]>>() {
+            self.take_issued_meanwhile(session, (sessions, applied), now);
+        }
+    }
+
+    fn take_issued_meanwhile(
+        &mut self,
+        session: u64,
+        (sessions, applied): (&Sessions, &Applied),
+        now: Now,
+    ) {
         let recalled = sessions.recall(session, now.steady_ms);
         if let (Some(brought), Some(told)) = (&mut self.brought, &recalled.told)
             && let Some(lost) = brought.lost.take()

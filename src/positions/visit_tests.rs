@@ -389,3 +389,24 @@ fn what_all_were_known_to_have_is_asked_for_again_once_an_answer_lacks_it() {
     let (mark, reissue) = scene.end_read(&mut read, Mark::Routed);
     assert_eq!((mark, reissued(reissue).as_str()), (Mark::Routed, "kept"));
 }
+
+#[test]
+fn a_write_of_either_of_two_sessions_during_a_read_keeps_what_both_carry() {
+    let mut scene = Scene::new();
+    let of = |session: u64, text: &str| Token {
+        session,
+        ..token(text)
+    };
+    for writer in [7, 8] {
+        let carried = [of(7, "us=5"), of(8, "us=5")];
+        let mut read = Visit::begin(carried, &scene.sessions, &scene.applied, scene.now);
+        scene.sessions.begin_write(writer, scene.now.steady_ms);
+        scene
+            .sessions
+            .issue(&of(writer, "eu=9"), scene.now.steady_ms);
+        scene.sessions.end_write(writer, scene.now.steady_ms);
+        let (_, reissue) = scene.end_read(&mut read, Mark::Fresh);
+        assert!(reissued(reissue).contains("eu=9"), "session {writer} wrote");
+        scene.now.steady_ms += 100_000;
+    }
+}
