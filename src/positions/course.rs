@@ -23,7 +23,8 @@ pub struct Leg {
     pub rank: u8,
     /// How it stands towards what the client must see.
     pub standing: Standing,
-    /// Whether no waiting helps: the client's newest write went elsewhere, and nobody knows how far.
+    /// Whether no waiting helps: the client's newest write went elsewhere, and nobody knows how far. Its standing is that
+    /// towards the client's other writes.
     pub is_hopeless: bool,
 }
 
@@ -31,6 +32,7 @@ impl Leg {
     /// How an answer of it that shows all is marked, unless another was waited for before.
     pub fn mark(self) -> Mark {
         match (self.standing, self.rank) {
+            _ if self.is_hopeless => Mark::Stale,
             (Standing::Behind { .. }, _) => Mark::Waited,
             (Standing::Dominates, 0) => Mark::Fresh,
             (Standing::Dominates, _) => Mark::Routed,
@@ -59,6 +61,9 @@ pub struct Course {
     legs: Vec<Leg>,
     /// Those that have not come up yet.
     left: VecDeque<Leg>,
+    /// Those that may show all but what the pin stands for, the soonest first. They come up when nobody can show that; each is
+    /// asked before any is waited for, since the client gets no better than `stale` in the end.
+    but_for_the_pin: VecDeque<Leg>,
     /// One that turned out to have all while another was waited for.
     found: Option<Leg>,
     /// Those that were this before: none is it twice, so that what one says wrongly costs one try.
@@ -75,8 +80,15 @@ pub struct Course {
 impl Course {
     /// Through these regions, the first first.
     pub fn new(legs: Vec<Leg>, when_unsatisfiable: WhenUnsatisfiable) -> Self {
+        let (mut hopeless, left): (Vec<Leg>, Vec<Leg>) =
+            legs.iter().partition(|leg| leg.is_hopeless);
+        hopeless.sort_by_key(|leg| (expected(leg.standing), leg.rank));
+        for leg in &mut hopeless {
+            leg.standing = Standing::Dominates;
+        }
         Self {
-            left: legs.iter().copied().collect(),
+            left: left.into(),
+            but_for_the_pin: hopeless.into(),
             legs,
             found: None,
             found_before: Vec::new(),
@@ -90,12 +102,15 @@ impl Course {
     /// What is next. `is_over`: all waiting together has taken as long as it may. `can_be_sent`: the request is there to
     /// be sent (again).
     pub fn next(&mut self, is_over: bool, can_be_sent: bool) -> Next {
-        while can_be_sent && let Some(leg) = self.take() {
-            match leg.standing {
-                _ if leg.is_hopeless => {}
-                Standing::Dominates => return Next::Ask(leg),
-                Standing::Behind { .. } if is_over => {}
-                Standing::Behind { .. } => return Next::Wait(leg),
+        if can_be_sent {
+            if let Some(next) = self.next_of_left(is_over) {
+                return next;
+            }
+            if self.when_unsatisfiable == WhenUnsatisfiable::Stale {
+                self.left.append(&mut self.but_for_the_pin);
+                if let Some(next) = self.next_of_left(is_over) {
+                    return next;
+                }
             }
         }
         match (self.when_unsatisfiable, can_be_sent) {
@@ -103,6 +118,17 @@ impl Course {
             (WhenUnsatisfiable::Stale, true) => Next::Any,
             (WhenUnsatisfiable::Stale, false) => Next::Kept,
         }
+    }
+
+    fn next_of_left(&mut self, is_over: bool) -> Option<Next> {
+        while let Some(leg) = self.take() {
+            match leg.standing {
+                Standing::Dominates => return Some(Next::Ask(leg)),
+                Standing::Behind { .. } if is_over => {}
+                Standing::Behind { .. } => return Some(Next::Wait(leg)),
+            }
+        }
+        None
     }
 
     /// The next region: those that turned out to be behind come after all that have it or will at a time that is known, and
@@ -142,7 +168,7 @@ impl Course {
         let is_open = |leg: &&Leg| {
             let is_weighed = leg.standing == Standing::Dominates && self.left.contains(leg);
             leg.region != from.region
-                && !leg.is_hopeless
+                && leg.is_hopeless == from.is_hopeless
                 && !self.missed.contains(&leg.region)
                 && !self.found_before.contains(&leg.region)
                 && (!is_weighed || Self::patience(from).is_some())
@@ -166,7 +192,7 @@ impl Course {
 
     /// How an answer of a region that shows all is marked.
     pub fn mark(&self, leg: Leg) -> Mark {
-        if self.has_waited {
+        if self.has_waited && !leg.is_hopeless {
             Mark::Waited
         } else {
             leg.mark()
@@ -213,6 +239,14 @@ impl Course {
             return Mark::Waited;
         }
         ask_any_mark(self.best(), region)
+    }
+}
+
+/// How long a region may still take: none, so long, or nobody knows.
+fn expected(standing: Standing) -> Duration {
+    match standing {
+        Standing::Dominates => Duration::ZERO,
+        Standing::Behind { expected } => expected.unwrap_or(Duration::MAX),
     }
 }
 

@@ -116,6 +116,38 @@ fn a_region_that_turns_out_to_be_behind_is_waited_for_after_all_that_are_expecte
     assert_eq!(course.next(false, true), Next::Any);
 }
 
+#[test]
+fn where_the_pin_cannot_be_had_the_region_with_all_else_answers_and_is_waited_for_and_that_is_stale()
+ {
+    let pinned = leg(0, 0, BEHIND, false);
+    let nearer = leg(1, 1, soon(20), true);
+    let has_all_else = leg(2, 2, Standing::Dominates, true);
+    let legs = vec![pinned, nearer, has_all_else];
+    let mut course = Course::new(legs.clone(), WhenUnsatisfiable::Stale);
+    assert_eq!(course.next(false, true), Next::Wait(pinned));
+    course.is_missed(pinned.region);
+    assert_eq!(course.next(false, true), Next::Ask(has_all_else));
+    assert_eq!(course.mark(has_all_else), Mark::Stale);
+    course.is_missed(has_all_else.region);
+    let asked = Leg {
+        standing: Standing::Dominates,
+        ..nearer
+    };
+    assert_eq!(course.next(false, true), Next::Ask(asked));
+    course.is_behind_after_all(asked);
+    let nearer = Leg {
+        standing: BEHIND,
+        ..nearer
+    };
+    assert_eq!(course.next(false, true), Next::Wait(nearer));
+    course.waits();
+    assert_eq!(course.mark(nearer), Mark::Stale);
+    assert_eq!(course.next(false, true), Next::Any);
+    let mut course = Course::new(legs, WhenUnsatisfiable::Fail);
+    assert_eq!(course.next(false, true), Next::Wait(pinned));
+    assert_eq!(course.next(false, true), Next::Nothing);
+}
+
 fn soon(ms: u64) -> Standing {
     Standing::Behind {
         expected: Some(Duration::from_millis(ms)),
@@ -209,9 +241,16 @@ proptest! {
         });
         let expected = if when == WhenUnsatisfiable::Fail { Next::Nothing } else { Next::Any };
         prop_assert_eq!(last, Some(expected));
-        prop_assert!(asked.iter().all(|(leg, waits_too_long)| !leg.is_hopeless && !waits_too_long));
+        prop_assert!(asked.iter().all(|(_, waits_too_long)| !waits_too_long));
+        let asked: Vec<Leg> = asked.into_iter().map(|(leg, _)| leg).collect();
+        let hopeful = asked.iter().take_while(|leg| !leg.is_hopeless).count();
+        let (hopeful, hopeless) = asked.split_at(hopeful);
         let mut left = legs.iter();
-        prop_assert!(asked.iter().all(|(leg, _)| left.any(|one| one == leg)), "in the order given");
+        let hopeless_legs = legs.iter().filter(|leg| leg.is_hopeless).count();
+        prop_assert!(hopeless.len() <= hopeless_legs, "each once");
+        prop_assert!(hopeful.iter().all(|leg| left.any(|one| one == leg)), "in the order given");
+        prop_assert!(hopeless.iter().all(|leg| leg.is_hopeless), "at the end");
+        prop_assert!(hopeless.is_empty() || when == WhenUnsatisfiable::Stale);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::routes::Lane;
 use crate::clock;
 use crate::health::Target;
 use crate::ids::{OriginId, RegionId};
-use crate::positions::{ASK_EVERY, Asking, Old, Probed, Source, Turn, Wait};
+use crate::positions::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, Source, Turn, Wait};
 
 /// One waiting read, on its turn.
 pub(super) struct Asker<'a, 'b> {
@@ -84,13 +84,26 @@ impl Asker<'_, '_> {
     async fn ask_health_path(&self, origin: OriginId, target: &Target, before: Instant) -> Ended {
         loop {
             let began = Instant::now();
-            let spoke = self.learn_from_health_path(origin, target).await;
+            let spoke = tokio::select! {
+                biased;
+                spoke = self.learn_from_health_path(origin, target) => spoke,
+                () = self.own_read_is_due(before.max(began)) => return Ended::OwnRead,
+            };
             let is_followed = self.is_followed(origin);
             match self.last.probed(spoke, before.elapsed(), is_followed) {
                 Probed::Silent => return Ended::Silent,
                 Probed::OwnRead => return Ended::OwnRead,
                 Probed::Again(pause) => tokio::time::sleep_until(began + pause).await,
             }
+        }
+    }
+
+    /// A health path that hangs holds up nobody: the read itself asks meanwhile, if its answers tell more than nothing.
+    async fn own_read_is_due(&self, since: Instant) {
+        if self.last.is_not_yet || self.last.tells {
+            tokio::time::sleep_until(since + ASK_SELDOM).await;
+        } else {
+            std::future::pending::<()>().await;
         }
     }
 

@@ -67,7 +67,7 @@ pub(super) struct Outbound<'a> {
     pub(super) trying: Option<Trying>,
     /// When the first origin was tried.
     pub(super) began: Option<Instant>,
-    /// The last region to which something was sent.
+    /// The first region to which something was sent of which nobody knows what became.
     pub(super) sent_to: Option<RegionId>,
     pub(super) retries_left: u8,
     pub(super) journal: Option<&'a Arc<Journal>>,
@@ -246,7 +246,8 @@ impl<'a> Outbound<'a> {
         self.began.get_or_insert(trying.began);
         let had_all = self.is_known_to_have_all(region, origin);
         // Before it is known: whoever gives up waiting must take it for sent.
-        let sent_before = self.sent_to.replace(region);
+        let sent_before = self.sent_to;
+        self.sent_to.get_or_insert(region);
         match self.exchange(trying, body, copy.as_ref()).await {
             Exchanged::Answered(response, lease) => {
                 self.body = copy; // Of a read that has to be asked again.

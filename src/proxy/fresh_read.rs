@@ -1,14 +1,17 @@
 //! Step 4 of the contract, carried out: reads that must see the client's own writes. The order of the
 //! regions is steering's, what is next and how it is marked `positions::Course`'s; the waiting and the sending are ours.
 
+use std::pin::pin;
+
 use http::StatusCode;
 use tokio::time::Instant;
 
 use super::asker::Asker;
 use super::body::Body;
-use super::consistency::Store;
+use super::consistency::{Store, is_write};
 use super::forward::{Forwarded, Missed, Outbound};
 use super::problem::Problem;
+use crate::clock;
 use crate::ids::RegionId;
 use crate::positions::{
     Asked, Course, Judged, Leg, Mark, Next, Old, Standing, Wait, ask_any_mark, pause_when_woken,
@@ -121,6 +124,9 @@ impl Outbound<'_> {
         loop {
             let (is_over, began) = (Instant::now() >= deadline, Instant::now());
             let (leg, read) = match course.next(is_over, self.body.is_some()) {
+                Next::Ask(leg) if leg.is_hopeless => {
+                    (leg, self.read_by(store, leg.region, deadline).await)
+                }
                 Next::Ask(leg) => (leg, self.read(store, leg.region).await),
                 Next::Wait(leg) => {
                     let asked = asked.filter(|asked| asked.region == leg.region);
@@ -151,12 +157,17 @@ impl Outbound<'_> {
 
     fn leg(&self, choice: Choice) -> Leg {
         let name = &self.live.snapshot.plan.regions.of(choice.region).name;
-        let pin = self.visit.token().pin.as_ref();
+        let token = self.visit.token();
+        let is_hopeless = token.pin.as_ref().is_some_and(|pin| pin.region != *name);
+        let but_for_the_pin = self.store.filter(|_| is_hopeless);
         Leg {
             region: choice.region,
             rank: choice.rank,
-            standing: choice.standing,
-            is_hopeless: pin.is_some_and(|pin| pin.region != *name),
+            standing: but_for_the_pin.map_or(choice.standing, |store| {
+                let now_ms = clock::steady_ms();
+                store.applied.standing(name, &token.vector, now_ms)
+            }),
+            is_hopeless,
         }
     }
 
@@ -212,7 +223,8 @@ impl Outbound<'_> {
         forwarded: Box<Forwarded>,
     ) -> Result<Box<Forwarded>, Old> {
         let judged = self.judge(store, &forwarded);
-        if judged == Judged::Shows {
+        // What has written is not sent again, and its position is for its client.
+        if judged == Judged::Shows || is_write(&forwarded.said) {
             return Ok(forwarded);
         }
         let old = Old {
@@ -379,15 +391,30 @@ impl Outbound<'_> {
         }
     }
 
-    /// A region may hold a read until it has caught up, but no longer than the client would wait.
+    /// A region may hold a read until it has caught up, but no longer than the client would wait, unless it is known to have
+    /// by then: its answer is the right one, and takes what an answer takes.
     async fn read_by(
         &mut self,
         store: &Store<'_>,
         region: RegionId,
         deadline: Instant,
     ) -> Result<Read, Missed> {
-        let held = tokio::time::timeout_at(deadline, self.read(store, region)).await;
-        held.unwrap_or_else(|_| {
+        let name = &self.live.snapshot.plan.regions.of(region).name;
+        let required = self.visit.token().vector.clone();
+        let held = {
+            let mut reading = pin!(self.read(store, region));
+            match tokio::time::timeout_at(deadline, reading.as_mut()).await {
+                Ok(read) => Some(read),
+                Err(_) => {
+                    let standing = store.applied.standing(name, &required, clock::steady_ms());
+                    match standing {
+                        Standing::Dominates => Some(reading.await),
+                        Standing::Behind { .. } => None,
+                    }
+                }
+            }
+        };
+        held.unwrap_or_else(|| {
             self.give_up_read();
             Ok(Read::Old(Old::UNASKED))
         })

@@ -6,6 +6,7 @@ use http::StatusCode;
 use tokio::time::Instant;
 
 use super::body::Body;
+use super::consistency::is_write;
 use super::forward::{Forwarded, Missed, Outbound};
 use super::onward::{Onward, Try, covers, may_be_repeated};
 use super::problem::Problem;
@@ -149,7 +150,8 @@ impl Outbound<'_> {
         &mut self,
         forwarded: Box<Forwarded>,
     ) -> Result<Box<Forwarded>, Missed> {
-        if self.is_retried(forwarded.response.status()) {
+        // One that has written is the answer: its position is for the client.
+        if self.is_retried(forwarded.response.status()) && !is_write(&forwarded.said) {
             Err(self.keep_answer(forwarded))
         } else {
             Ok(forwarded)

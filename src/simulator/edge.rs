@@ -447,13 +447,22 @@ impl Edge {
     }
 
     /// Regions as steering ranked them, for a course through them.
-    pub(super) fn legs(&self, visit: &Visit, decision: &Decision) -> Vec<Leg> {
+    pub(super) fn legs(&self, visit: &Visit, decision: &Decision, now_ms: u64) -> Vec<Leg> {
         let pin = visit.token().pin.as_ref();
-        let leg = |choice: &Choice| Leg {
-            region: choice.region,
-            rank: choice.rank,
-            standing: choice.standing,
-            is_hopeless: pin.is_some_and(|pin| *pin.region != *NAMES[choice.region.index()]),
+        let vector = &visit.token().vector;
+        let leg = |choice: &Choice| {
+            let name = NAMES[choice.region.index()];
+            let is_hopeless = pin.is_some_and(|pin| *pin.region != *name);
+            Leg {
+                region: choice.region,
+                rank: choice.rank,
+                standing: if is_hopeless {
+                    self.applied().standing(name, vector, self.steady(now_ms))
+                } else {
+                    choice.standing
+                },
+                is_hopeless,
+            }
         };
         decision.ranked.iter().map(leg).collect()
     }

@@ -64,7 +64,7 @@ impl Run {
             .filter(|region| decision.was_left_out(*region))
             .map(Id::index)
             .collect();
-        let course = Course::new(known.legs(&visit, &decision), when_unsatisfiable);
+        let course = Course::new(known.legs(&visit, &decision, now_ms), when_unsatisfiable);
         let must_see = !is_write && visit.valid && !visit.token().is_empty();
         let retries_left = known.service().retries.attempts;
         let write = is_write.then(|| {
