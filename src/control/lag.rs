@@ -48,23 +48,28 @@ pub(super) fn publish_lags(lags: &[DomainLag]) {
     for of_domain in lags {
         for row in &of_domain.regions {
             for lag in &row.behind {
-                let of = |name: Arc<str>| metrics::SharedString::from(name);
-                let (domain, region, writer) = (
-                    of(of_domain.domain.clone()),
-                    of(row.region.clone()),
-                    of(lag.writer.clone()),
-                );
-                metrics::gauge!("meridian_replication_lag_seconds", "domain" => domain.clone(), "region" => region.clone(), "writer" => writer.clone())
-                    .set(lag.time.as_secs_f64());
                 // Past 2^32 the count only has to be large; unknown (another epoch) shows as no number.
                 let positions = lag.positions.map_or(f64::NAN, |count| {
                     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
                 });
-                metrics::gauge!("meridian_replication_lag_positions", "domain" => domain, "region" => region, "writer" => writer)
-                    .set(positions);
+                let of = [&of_domain.domain, &row.region, &lag.writer];
+                publish_lag(of, lag.time.as_secs_f64(), positions);
+            }
+            if row.behind.iter().all(|lag| lag.writer != row.region) {
+                let of = [&of_domain.domain, &row.region, &row.region];
+                publish_lag(of, 0.0, 0.0);
             }
         }
     }
+}
+
+fn publish_lag([domain, region, writer]: [&Arc<str>; 3], seconds: f64, positions: f64) {
+    let of = |name: &Arc<str>| metrics::SharedString::from(name.clone());
+    let (domain, region, writer) = (of(domain), of(region), of(writer));
+    metrics::gauge!("meridian_replication_lag_seconds", "domain" => domain.clone(), "region" => region.clone(), "writer" => writer.clone())
+        .set(seconds);
+    metrics::gauge!("meridian_replication_lag_positions", "domain" => domain, "region" => region, "writer" => writer)
+        .set(positions);
 }
 
 #[cfg(test)]
