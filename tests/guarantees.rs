@@ -295,3 +295,55 @@ fn a_read_with_a_body_over_64_kib_is_sent_once_and_served_stale_or_not_at_all() 
     assert_eq!((answer.status, times), (503, 1), "{answer:?}");
     assert!(!answer.header("retry-after").is_empty());
 }
+
+/// What a GET comes to that writes at 9 and shows nothing of what its client wrote at 7, how often it is sent, and what the
+/// client's next read must see.
+fn read_that_writes(when_unsatisfiable: &str, status: u16) -> (Answer, usize, String) {
+    let store = Origin::start("only");
+    store.set_answer(move |seen| {
+        let answer = Response::builder().header("Meridian-Applied", "only=0");
+        let answer = match (&*seen.method, seen.uri.ends_with("/next")) {
+            ("POST", _) => answer.header("Meridian-Committed", "7"),
+            (_, false) => answer.status(status).header("Meridian-Committed", "9"),
+            (_, true) => answer,
+        };
+        answer.body(Body::from("only")).unwrap()
+    });
+    let when = format!("when_unsatisfiable: {when_unsatisfiable}");
+    let yaml = keys_yaml(&store, "{ id: 1, secret: 0123456789abcdef }")
+        .replace("wait: 0s", "wait: 100ms")
+        .replace("when_unsatisfiable: stale", &when);
+    let edge = Edge::start(&format!("{yaml}    retries: {{ on_status: [502] }}\n"));
+    let token = |answer: &Answer| format!("Meridian-Token: {}", answer.header("meridian-token"));
+    let write = edge.curl("api.example.com", "/", &["-d", "x"]);
+    let answer = edge.curl("api.example.com", "/draw", &["-H", &token(&write)]);
+    edge.curl("api.example.com", "/next", &["-H", &token(&answer)]);
+    let seen = store.seen();
+    let times = seen.iter().filter(|seen| seen.uri.ends_with("/draw"));
+    let next = seen.iter().find(|seen| seen.uri.ends_with("/next"));
+    let required = next.map(|next| next.headers["meridian-require"].to_str().unwrap());
+    (
+        answer,
+        times.count(),
+        required.unwrap_or_default().to_owned(),
+    )
+}
+
+#[test]
+fn a_read_that_turns_out_to_have_written_is_sent_once_and_its_client_gets_the_position() {
+    for (when, status, told, mark) in [
+        ("stale", 200, 200, "stale"),
+        ("stale", 502, 502, "stale"),
+        ("fail", 200, 503, ""),
+    ] {
+        let (answer, times, required) = read_that_writes(when, status);
+        let marks = answer.headers("meridian-consistency");
+        let marked = marks.first().copied().unwrap_or_default();
+        assert_eq!(
+            (answer.status, marked, times),
+            (told, mark, 1),
+            "{answer:?}"
+        );
+        assert_eq!(required, "only=9", "{when} {status}");
+    }
+}

@@ -30,7 +30,7 @@ use super::routes::Admitted;
 use crate::clock;
 use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
-use crate::positions::{Mark, Reissue, Said, Visit};
+use crate::positions::{Mark, Minted, Reissue, Said, Visit};
 use crate::steering::{Choice, Decision, Verdict};
 
 /// A request ready to be sent, to whichever region.
@@ -59,6 +59,8 @@ pub(super) struct Outbound<'a> {
     pub(super) kept: Option<Body>,
     /// An answer from before the client's writes, to a request that cannot be sent again.
     pub(super) last_resort: Option<Box<Forwarded>>,
+    /// What a read has written whose answer is from before the client's other writes.
+    pub(super) written: Option<Minted>,
     /// An answer that `on_status` names, for when nobody answers better.
     pub(super) answered: Option<Box<Forwarded>>,
     /// Whether it has waited for a region to catch up.

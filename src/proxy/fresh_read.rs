@@ -223,18 +223,30 @@ impl Outbound<'_> {
         forwarded: Box<Forwarded>,
     ) -> Result<Box<Forwarded>, Old> {
         let judged = self.judge(store, &forwarded);
-        // What has written is not sent again, and its position is for its client.
-        if judged == Judged::Shows || is_write(&forwarded.said) {
+        if judged == Judged::Shows {
             return Ok(forwarded);
+        }
+        let has_written = is_write(&forwarded.said);
+        if has_written {
+            self.note_written(&forwarded);
         }
         let old = Old {
             is_not_yet: judged == Judged::NotYet,
             tells: forwarded.said.applied.is_some(),
         };
-        if !old.is_not_yet && self.body.is_none() {
+        if has_written || (!old.is_not_yet && self.body.is_none()) {
             self.last_resort = Some(forwarded);
         }
         Err(old)
+    }
+
+    /// What has written is not sent again, and its position is for its client, whatever that is answered.
+    fn note_written(&mut self, forwarded: &Forwarded) {
+        let region = &self.live.snapshot.plan.regions.of(forwarded.region).name;
+        let status = forwarded.response.status();
+        self.written = Some(Store::minted(region, status, &forwarded.said));
+        (self.body, self.kept) = (None, None);
+        self.sent_to = Some(forwarded.region);
     }
 
     /// What an answer is worth. Most say what the last one said.

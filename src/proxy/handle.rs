@@ -221,6 +221,7 @@ impl<'a> Exchange<'a> {
             activity: asked.pace.activity.clone(),
             kept: None,
             last_resort: None,
+            written: None,
             answered: None,
             has_waited: false,
             trying: None,
@@ -276,14 +277,18 @@ impl<'a> Exchange<'a> {
         journal.served(decision, (region, name), consistency, affinity);
     }
 
-    /// A write that was sent and not answered may have happened: its client is pinned there.
+    /// A write that was sent and not answered may have happened: its client is pinned there. What a read has written that
+    /// must not be passed on, its client's token has.
     fn refuse(&self, asked: &Asked<'_>, outbound: &mut Outbound<'_>, problem: Problem) -> Refused {
         let mut headers = HeaderMap::new();
-        if let (Some(store), Access::Write, Some(region)) =
-            (asked.store, asked.access, outbound.sent_to_name())
-        {
-            let pin = Minted::Pin(region.clone());
-            let reissue = store.wrote(&mut outbound.visit, pin);
+        let sent_to = outbound.sent_to_name();
+        let pin = || sent_to.map(|region| Minted::Pin(region.clone()));
+        let written = match asked.access {
+            Access::Write => pin(),
+            Access::Read => outbound.written.take(),
+        };
+        if let (Some(store), Some(written), Some(region)) = (asked.store, written, sent_to) {
+            let reissue = store.wrote(&mut outbound.visit, written);
             store.issue(asked.carriers(), reissue, region, &mut headers);
         }
         Refused { problem, headers }

@@ -93,6 +93,7 @@ impl Outbound<'_> {
             activity: Arc::new(Activity::new()),
             kept: None,
             last_resort: None,
+            written: None,
             answered: None,
             has_waited: self.has_waited,
             sent_to: None,
