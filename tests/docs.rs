@@ -172,6 +172,7 @@ const TELLERS: &[&str] = &[
     "src/admin/positions.rs",
     "src/edge/reload.rs",
     "src/edge/sampling.rs",
+    "src/edge/signatures.rs",
     "src/edge/watch.rs",
     "src/proxy/consistency.rs",
 ];
