@@ -229,12 +229,18 @@ fn whoever_watches_the_admin_holds_an_old_process_up_for_two_seconds_at_most() {
     assert_eq!(old.wait(), 0);
     let lasted = lasted_on(&old);
     // A second from when its listeners closed, a little before it says so.
-    assert!(lasted > Duration::from_millis(500), "cut off after {lasted:?}");
+    assert!(
+        lasted > Duration::from_millis(500),
+        "cut off after {lasted:?}"
+    );
     assert!(lasted < Duration::from_secs(10), "held up for {lasted:?}");
     let mut alone = upgrade(&mut edge);
     assert_eq!(alone.wait(), 0);
     let lasted = lasted_on(&alone);
-    assert!(lasted < Duration::from_secs(2), "nobody watched: {lasted:?}");
+    assert!(
+        lasted < Duration::from_secs(2),
+        "nobody watched: {lasted:?}"
+    );
 }
 
 /// How long a process went on after another one took over, by the times of its own log: they do not depend on when
@@ -243,8 +249,7 @@ fn whoever_watches_the_admin_holds_an_old_process_up_for_two_seconds_at_most() {
 fn lasted_on(process: &Process) -> Duration {
     let said = process.said();
     let at = |text: &str| {
-        let line = said.lines().find(|line| line.contains(text));
-        let line = line.unwrap_or_else(|| panic!("no `{text}` in {said}"));
+        let line = said.lines().find(|line| line.contains(text)).unwrap();
         let (time, _) = line.split_once('Z').unwrap();
         let of_day = time.split_once('T').unwrap().1;
         let parts = of_day.split(':').map(|part| part.parse::<f64>().unwrap());

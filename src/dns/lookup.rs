@@ -278,9 +278,8 @@ impl<'a> Search<'a, '_, '_, '_> {
     /// Whether the response has the DNAME of a node: it has led a name before to where it is looked for now.
     fn was_redirected(&self, sought: &Sought<'_>, node: &Node) -> bool {
         let names = self.live.answers.names();
-        sought.before().any(|name| match names.find(name, None) {
-            Found::Redirected(known, _) => std::ptr::eq(known, node),
-            _ => false,
+        sought.before().any(|name| {
+            matches!(names.find(name, None), Found::Redirected(known, _) if std::ptr::eq(known, node))
         })
     }
 

@@ -319,7 +319,7 @@ impl<'a, 'd> Zone<'a, 'd> {
     }
 
     fn is_glue(&self, record: &Record) -> bool {
-        is_address(record) && self.servers.contains(&record.owner)
+        record.is_address() && self.servers.contains(&record.owner)
     }
 
     /// What hides a name: the highest delegation at or above it, or DNAME above it.
@@ -414,7 +414,7 @@ impl<'a, 'd> Zone<'a, 'd> {
         match () {
             () if draft.aliases.contains(name) => Target::Alias,
             () if draft.steered(name).is_some() => Target::Addressed,
-            () if draft.at(name).any(is_address) => Target::Addressed,
+            () if draft.at(name).any(Record::is_address) => Target::Addressed,
             () if draft.has(name, RecordType::CNAME) => Target::Alias,
             () if self.hider(name).is_some() => Target::Delegated,
             () => Target::Nothing,
@@ -433,8 +433,4 @@ fn target_of(data: &RData) -> Option<&Name> {
     } else {
         None
     }
-}
-
-fn is_address(record: &Record) -> bool {
-    matches!(record.rtype(), RecordType::A | RecordType::AAAA)
 }

@@ -34,6 +34,10 @@ impl Record {
     pub(super) fn rtype(&self) -> RecordType {
         self.data.record_type()
     }
+
+    pub(super) fn is_address(&self) -> bool {
+        matches!(self.data, RData::A(_) | RData::AAAA(_))
+    }
 }
 
 /// What stands at a name.

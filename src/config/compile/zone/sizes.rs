@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use hickory_proto::rr::{Name, RData, RecordType};
+use hickory_proto::rr::{Name, RData};
 use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
 use super::draft::{Draft, Record};
@@ -66,11 +66,8 @@ fn glue(draft: &Draft<'_>, owner: &Name, record: &Record) -> usize {
         return 0;
     }
     let key = server.0.to_lowercase();
-    let addresses = draft.at(&key);
-    let sizes = addresses.filter_map(|record| match record.rtype() {
-        RecordType::A | RecordType::AAAA => Some(spelled(&key) + RECORD + length(&record.data)),
-        _ => None,
-    });
+    let addresses = draft.at(&key).filter(|record| record.is_address());
+    let sizes = addresses.map(|record| spelled(&key) + RECORD + length(&record.data));
     sizes.sum()
 }
 
@@ -81,15 +78,12 @@ fn spelled(name: &Name) -> usize {
 
 /// Data on the wire, names spelled out.
 fn length(data: &RData) -> usize {
-    match data {
-        RData::A(_) => 4,
-        RData::AAAA(_) => 16,
-        data => {
-            let mut wire = Vec::new();
-            let mut encoder = BinEncoder::new(&mut wire);
-            encoder.set_name_encoding(NameEncoding::Uncompressed);
-            // What cannot be encoded is longer than any message.
-            data.emit(&mut encoder).map_or(MESSAGE, |()| wire.len())
-        }
+    if matches!(data, RData::A(_)) {
+        return 4;
     }
+    let mut wire = Vec::new();
+    let mut encoder = BinEncoder::new(&mut wire);
+    encoder.set_name_encoding(NameEncoding::Uncompressed);
+    // What cannot be encoded is longer than any message.
+    data.emit(&mut encoder).map_or(MESSAGE, |()| wire.len())
 }

@@ -440,7 +440,7 @@ async fn a_client_that_ends_its_side_behind_a_write_hears_the_answer() {
             format!("POST /slow HTTP/1.1\r\nHost: a\r\n{length}\r\nok"),
             true,
         ),
-        (format!("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n"), true),
+        ("DELETE /slow HTTP/1.1\r\nHost: a\r\n\r\n".to_owned(), true),
         (
             format!("POST /slow HTTP/1.1\r\nHost: a\r\n{length}\r\no"),
             false,
