@@ -8,10 +8,13 @@
 
 mod support;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{Shutdown, SocketAddr};
 use std::process::Command;
 
-use support::{Edge, Lab, Origin, Process, certificate, listening, meridian, run};
+use support::{
+    Edge, Lab, Origin, Process, certificate, connect, listening, meridian, read_head, run,
+};
 
 const OPERATOR: &str = "operator-0123456789";
 const READER: &str = "reader-0123456789";
@@ -226,6 +229,36 @@ fn whoever_guesses_tokens_is_told_to_wait() {
         200,
         "seeing needs no token here"
     );
+}
+
+#[test]
+fn a_script_that_runs_away_is_told_to_wait_and_nobody_else() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "{}"));
+    let admin = edge.address("admin");
+    // Behind each other on one connection, so that they come sooner than they are made good.
+    let mut script = connect(admin);
+    let asks = "GET /api/v1/nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".repeat(12_000);
+    let mut writes = script.get_ref().try_clone().unwrap();
+    let writing = std::thread::spawn(move || writes.write_all(asks.as_bytes()));
+    let head = loop {
+        let head = read_head(&mut script).to_ascii_lowercase();
+        if !head.starts_with("http/1.1 404 ") {
+            break head;
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length: "));
+        let mut body = vec![0; length.unwrap().parse().unwrap()];
+        script.read_exact(&mut body).unwrap();
+    };
+    assert!(head.starts_with("http/1.1 429 "), "{head}");
+    assert!(head.contains("\r\nretry-after: 1\r\n"), "{head}");
+    let status = format!("http://{admin}/api/v1/status");
+    let another = ["--interface", "127.0.0.2", &status];
+    assert_eq!(curl(&another).0, 200);
+    script.get_ref().shutdown(Shutdown::Both).unwrap();
+    let _ = writing.join().unwrap();
 }
 
 #[test]

@@ -17,6 +17,7 @@ use super::attempts::Attempts;
 use super::audit;
 use super::caller::{Caller, Who};
 use super::denied::{Denied, denied};
+use super::pace::Pace;
 use super::pages::{names_this_machine, refuse_other_pages};
 use super::state::AdminState;
 use crate::clock;
@@ -28,6 +29,7 @@ use crate::control::Strangers;
 pub struct Access {
     tls: ArcSwapOption<ServerConfig>,
     attempts: Mutex<Attempts>,
+    pace: Mutex<Pace>,
     strangers: Mutex<Strangers>,
 }
 
@@ -37,6 +39,7 @@ impl Access {
         Self {
             tls: ArcSwapOption::new(tls),
             attempts: Mutex::default(),
+            pace: Mutex::default(),
             strangers: Mutex::default(),
         }
     }
@@ -53,6 +56,18 @@ impl Access {
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         strangers.admit(now_ms)
+    }
+
+    /// Turns away who asks for too much.
+    fn pace(&self, client: IpAddr, now_ms: u64) -> Result<(), Denied> {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        pace.admit(client, now_ms).map_err(|too_early_ms| Denied {
+            retry_after_secs: Some(too_early_ms.div_ceil(1_000)),
+            ..denied(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too many requests came from this network: it may make 500 a second",
+            )
+        })
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
@@ -91,6 +106,11 @@ impl Need {
     }
 }
 
+/// Whether what is asked for counts. Pushes do not: a region makes as many as its store commits, and they cost little.
+fn is_paced(need: Need, path: &str) -> bool {
+    need != Need::Nothing && !path.starts_with("/api/v1/positions/")
+}
+
 /// Lets pass whoever has the right to, and says who that is to what comes next.
 pub(super) async fn guard(
     State((state, listens_on)): State<(Arc<AdminState>, ListensOn)>,
@@ -107,12 +127,18 @@ pub(super) async fn guard(
         from,
         listens_on,
     };
-    let who = {
+    let now_ms = clock::steady_ms();
+    let paced = if is_paced(asked.need, request.uri().path()) {
+        state.access.pace(from, now_ms)
+    } else {
+        Ok(())
+    };
+    let who = paced.and_then(|()| {
         let snapshot = state.snapshot();
         let attempts = state.access.attempts.lock();
         let mut attempts = attempts.unwrap_or_else(PoisonError::into_inner);
-        asked.judge(&snapshot.plan.admin, &mut attempts, clock::steady_ms())
-    };
+        asked.judge(&snapshot.plan.admin, &mut attempts, now_ms)
+    });
     let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
     match who {
         Ok(who) => {

@@ -22,6 +22,7 @@ mod lag;
 mod live_traffic;
 mod metrics;
 mod minute;
+mod pace;
 mod page;
 mod page_plain;
 mod pages;
