@@ -269,7 +269,7 @@ struct GoesBy {
 impl GoesBy {
     fn of(service: &Service, parts: &Parts) -> Self {
         Self {
-            residency: residency(service, parts),
+            residency: residency(service, &parts.headers),
             write_key: write_key(service, parts),
         }
     }

@@ -33,7 +33,7 @@ impl Exchange<'_> {
         if is_plain && let Some(decision) = lately::decided(snapshot, asked.service_id, place) {
             return decision;
         }
-        let residency = inbound::residency(asked.service, parts);
+        let residency = inbound::residency(asked.service, &parts.headers);
         let write_key = inbound::write_key(asked.service, parts);
         let token = visit.token();
         let ask = Ask {

@@ -116,11 +116,11 @@ pub(super) fn is_safe(method: &Method) -> bool {
 }
 
 /// What residency goes by, if that is a field of the request. Several lines are one list (RFC 9110 §5.3).
-pub(crate) fn residency(service: &Service, parts: &Parts) -> Option<String> {
+pub(crate) fn residency(service: &Service, headers: &HeaderMap) -> Option<String> {
     let ResidencyBy::Header(name) = &service.residency.as_ref()?.by else {
         return None;
     };
-    let lines = parts.headers.get_all(name).into_iter();
+    let lines = headers.get_all(name).into_iter();
     let lines: Vec<_> = lines
         .map(|line| String::from_utf8_lossy(line.as_bytes()))
         .collect();

@@ -69,10 +69,11 @@ impl Exchange<'_> {
         self.reissue(asked, region, reissue, is_write, &mut parts);
         let switching = parts.status == StatusCode::SWITCHING_PROTOCOLS;
         if let Some(websocket) = websocket.filter(|_| switching)
-            && let Some(client_side) = websocket.answer(&mut parts)
+            && let Some((client_side, fields)) = websocket.answer(&mut parts)
         {
+            let route = self.route(asked, region, fields);
             let origin_side = Response::from_parts(parts.clone(), incoming);
-            self.join(asked, region, client_side, origin_side, admitted);
+            self.join(asked, route, (client_side, origin_side), admitted);
             return Response::from_parts(parts, Body::Empty);
         }
         let activity = asked.pace.activity.clone();
@@ -140,20 +141,24 @@ impl Exchange<'_> {
         }
     }
 
+    fn route(&self, asked: &Asked<'_>, region: RegionId, fields: HeaderMap) -> upgrade::Route {
+        upgrade::Route {
+            live: self.context.live.clone(),
+            service: asked.service.name.clone(),
+            region: Arc::clone(&self.live.snapshot.plan.regions.of(region).name),
+            client: asked.client,
+            fields,
+        }
+    }
+
     /// Joins the two sides of a WebSocket.
     fn join(
         &self,
         asked: &Asked<'_>,
-        region: RegionId,
-        client_side: ClientSide,
-        origin_side: Response<Source>,
+        route: upgrade::Route,
+        (client_side, origin_side): (ClientSide, Response<Source>),
         admitted: Admitted,
     ) {
-        let route = upgrade::Route {
-            live: self.context.live.clone(),
-            service: asked.service.name.clone(),
-            region: Arc::clone(&self.live.snapshot.plan.regions.of(region).name),
-        };
         let idle = asked.service.timeouts.idle;
         let line = self.journal.map(Journal::become_tunnel);
         let joined = upgrade::join(client_side, origin_side, idle, route, admitted, line);

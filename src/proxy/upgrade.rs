@@ -1,24 +1,28 @@
 //! WebSockets and other upgrades: after 101 both sides are joined byte by byte.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use http::Response;
+use http::{HeaderMap, Response};
 use tokio::io::AsyncWriteExt;
 
 use super::access_log::Line;
 use super::activity::Activity;
 use super::body::Source;
 use super::context::Live;
+use super::inbound;
 use super::relay::{Broken, relay};
 use super::routes::Admitted;
 use super::tunnel::{ClientSide, Tunnel};
+use crate::config::plan::Access;
+use crate::steering::{Ask, is_allowed};
 
 /// How long a side may take to read what was said last and to end as well.
 const PARTING: Duration = Duration::from_secs(1);
 
-/// How often a connection looks whether its route is still there.
+/// How often a connection looks whether it may still have its route.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What a connection was made by.
@@ -26,10 +30,13 @@ pub(super) struct Route {
     pub(super) live: Arc<ArcSwap<Live>>,
     pub(super) service: Arc<str>,
     pub(super) region: Arc<str>,
+    pub(super) client: IpAddr,
+    /// Those of the client's request.
+    pub(super) fields: HeaderMap,
 }
 
 impl Route {
-    /// Returns when a reload has taken it away and `drain_timeout` has passed since.
+    /// Returns when a reload has taken it away, or residency forbids it, and `drain_timeout` has passed since.
     async fn over(&self) {
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
@@ -47,14 +54,24 @@ impl Route {
 
     fn is_gone(&self) -> bool {
         let live = self.live.load();
-        let plan = &live.snapshot.plan;
-        let region = plan.region(&self.region);
-        let mut services = plan.services.values();
-        let service = services.find(|service| service.name == self.service);
-        !service.is_some_and(|service| {
-            let mut members = service.regions.iter();
-            members.any(|member| Some(member.region) == region)
-        })
+        let snapshot = &live.snapshot;
+        let plan = &snapshot.plan;
+        let mut services = plan.services.iter();
+        let service = services.find(|(_, service)| service.name == self.service);
+        let (Some((id, service)), Some(region)) = (service, plan.region(&self.region)) else {
+            return true;
+        };
+        let mut members = service.regions.iter();
+        if !members.any(|member| member.region == region) {
+            return true;
+        }
+        let (place, _) = snapshot.clients.locate(id, self.client);
+        let residency = inbound::residency(service, &self.fields);
+        let ask = Ask {
+            residency: residency.as_deref(),
+            ..Ask::http(id, place, Access::Read)
+        };
+        !is_allowed(snapshot, &ask, region)
     }
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Handshake {
     pub(super) client: Option<ClientSide>,
     /// As `Upgrade` has it.
     pub(super) protocol: HeaderValue,
+    /// The fields of its request, by which residency goes as long as it is open.
+    fields: HeaderMap,
     form: Form,
 }
 
@@ -54,6 +56,7 @@ pub(super) fn take(parts: &mut Parts) -> Result<Option<Handshake>, Problem> {
     Ok(protocol.map(|protocol| Handshake {
         client: take_client_side(&mut parts.extensions),
         protocol,
+        fields: parts.headers.clone(),
         form: Form::Upgrade,
     }))
 }
@@ -74,12 +77,14 @@ fn take_connect(parts: &mut Parts) -> Result<Handshake, Problem> {
     let key =
         HeaderValue::from_str(&nonce).map_err(|error| Problem::Malformed(error.to_string()))?;
     parts.method = Method::GET;
+    let fields = parts.headers.clone();
     parts.headers.insert(SEC_WEBSOCKET_KEY, key.clone());
     let version = parts.headers.entry(SEC_WEBSOCKET_VERSION);
     version.or_insert(HeaderValue::from_static("13"));
     Ok(Handshake {
         client: take_client_side(&mut parts.extensions),
         protocol: HeaderValue::from_static(WEBSOCKET),
+        fields,
         form: Form::Connect { key },
     })
 }
@@ -97,8 +102,12 @@ impl Handshake {
         Err(Problem::MalformedAnswer(why))
     }
 
-    /// Says 101 as the client understands it; of the head everything of a connection is removed already.
-    pub(super) fn answer(self, parts: &mut http::response::Parts) -> Option<ClientSide> {
+    /// Says 101 as the client understands it; of the head everything of a connection is removed already. Gives the client's side
+    /// and the fields of its request.
+    pub(super) fn answer(
+        self,
+        parts: &mut http::response::Parts,
+    ) -> Option<(ClientSide, HeaderMap)> {
         match self.form {
             Form::Upgrade => ask_upgrade(&mut parts.headers, self.protocol),
             Form::Connect { .. } => {
@@ -106,7 +115,7 @@ impl Handshake {
                 parts.headers.remove(SEC_WEBSOCKET_ACCEPT);
             }
         }
-        self.client
+        Some((self.client?, self.fields))
     }
 }
 

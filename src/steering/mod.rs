@@ -23,4 +23,4 @@ pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verd
 pub use draw::{Draw, stable_hash};
 pub use share::{Percent, Spread};
 pub use snapshot::{Admin, Edge, Forced, MemberState, ServiceState, Snapshot};
-pub use steer::{steer, steer_among};
+pub use steer::{is_allowed, steer, steer_among};

@@ -105,12 +105,23 @@ fn allow(
 ) {
     let lists = residency_lists(service, ask, place);
     members.retain(|member| {
-        let kept = lists.iter().all(|allowed| allowed.contains(&member.region));
+        let kept = is_listed(&lists, member.region);
         if !kept {
             steps.push(drop_for(member.region, Reason::OutsideResidency));
         }
         kept
     });
+}
+
+/// Whether residency leaves a region to whoever asks; what has been opened there may go on only as long as it does.
+pub fn is_allowed(snapshot: &Snapshot, ask: &Ask<'_>, region: RegionId) -> bool {
+    let (service, _) = snapshot.service(ask.service);
+    let place = snapshot.clients.place(ask.service, ask.place);
+    is_listed(&residency_lists(service, ask, place), region)
+}
+
+fn is_listed(lists: &[&[RegionId]], region: RegionId) -> bool {
+    lists.iter().all(|allowed| allowed.contains(&region))
 }
 
 /// The lists of the client's labels. Who has several, as where two proxies each added a field, is bound by all of them.
