@@ -24,6 +24,10 @@ use crate::disk::Written;
 /// No call that an operator makes has a longer body.
 const MOST_BODY: usize = 64 << 10;
 
+/// Of a call that is refused no longer body is told, in bytes: refusals cost whoever sends them nothing,
+/// and would push what was done out of the log.
+const MOST_REFUSED_BODY: usize = 1 << 10;
+
 /// Characters of a call that are told.
 const MOST_CALL: usize = 512;
 
@@ -53,7 +57,7 @@ pub(super) async fn tell(
         who: caller.who.to_string(),
         from: caller.from.to_string(),
         what: shortened(format!("{method} {uri}")),
-        with: told_body(&body),
+        with: told_body(&body, parts.status),
         status: parts.status,
         why: told_error(&answer),
         left_out: 0,
@@ -86,10 +90,13 @@ async fn whole(answer: Body) -> Bytes {
     to_bytes(answer, MOST_ANSWER).await.unwrap_or_default()
 }
 
-/// What was sent: as JSON, else that it was none.
-fn told_body(body: &Bytes) -> Value {
+/// What was sent: as JSON, else that it was none; of a long one that was refused, its length.
+fn told_body(body: &Bytes, status: StatusCode) -> Value {
     if body.is_empty() {
         return Value::Null;
+    }
+    if !status.is_success() && body.len() > MOST_REFUSED_BODY {
+        return json!(format!("{} bytes, refused", body.len()));
     }
     serde_json::from_slice(body).unwrap_or_else(|_| json!(format!("{} bytes, no JSON", body.len())))
 }
@@ -193,6 +200,21 @@ mod tests {
             let answer = whole(Body::from(vec![b' '; given])).await;
             assert_eq!(answer.len(), passed);
         }
+    }
+
+    #[test]
+    fn of_a_refused_call_a_body_of_1_kib_is_told_and_of_a_longer_one_its_length() {
+        let told = |length: usize, status| {
+            let body = json!("x".repeat(length - 2)).to_string();
+            told_body(&Bytes::from(body), status).to_string().len()
+        };
+        assert_eq!(told(1024, StatusCode::NOT_FOUND), 1024);
+        assert_eq!(
+            told_body(&Bytes::from(vec![b' '; 1025]), StatusCode::NOT_FOUND),
+            json!("1025 bytes, refused")
+        );
+        assert!(told(60_000, StatusCode::CONFLICT) < 64);
+        assert_eq!(told(60_000, StatusCode::OK), 60_000);
     }
 
     #[test]
