@@ -234,7 +234,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "meridian_region_healthy",
         Kind::Gauge,
-        "1 if the region may be chosen for the service, else 0",
+        "1 unless the region's health for the service is unhealthy, whether drained or not; else 0",
     ),
     (
         "meridian_region_drained",
