@@ -263,7 +263,7 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
         world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
     }
     for drain in state["drains"].as_array().into_iter().flatten() {
-        if let Some(drain) = drain_from(drain) {
+        if let Some(drain) = drain_from(drain, now.unix_ms) {
             world.remember_drain(drain);
         }
     }
@@ -289,11 +289,12 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     }
 }
 
-fn drain_from(drain: &Value) -> Option<Drain> {
+/// A drain that was kept. What a clock that was ahead had begun begins now: it would stand still until then.
+fn drain_from(drain: &Value, now_ms: u64) -> Option<Drain> {
     Some(Drain {
         region: drain["region"].as_str()?.into(),
         service: drain["service"].as_str().map(Into::into),
-        since_ms: drain["since_ms"].as_u64()?,
+        since_ms: drain["since_ms"].as_u64()?.min(now_ms),
         until_ms: drain["until_ms"].as_u64(),
         over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         paces: drain["paces"]

@@ -213,9 +213,13 @@ impl Samples {
         Figures { rows, changed }
     }
 
-    /// Drops what counts for nothing any more, and the oldest of a table that is full.
+    /// Drops what counts for nothing any more, and the oldest of a table that is full. What a clock that was ahead
+    /// has dated is of now: it would not age until then.
     fn forget(&mut self, now_ms: u64) {
         self.networks.retain(|_, cells| {
+            for cell in cells.values_mut() {
+                cell.at_ms = cell.at_ms.min(now_ms);
+            }
             cells.retain(|_, cell| trust(now_ms.saturating_sub(cell.at_ms)) > 0.0);
             !cells.is_empty()
         });

@@ -54,6 +54,23 @@ fn rows(samples: &mut Samples, now_ms: u64) -> Vec<(String, f64)> {
 }
 
 #[test]
+fn samples_of_a_clock_that_was_ahead_age_from_when_that_is_seen() {
+    const YEAR: u64 = 365 * 24 * 60 * MINUTE;
+    let mut samples = Samples::default();
+    feed(&mut samples, "192.0.2", 3, 10, 20.0, YEAR);
+    let trusts = |samples: &mut Samples, now_ms| {
+        let rows = samples.settle(ENOUGH, now_ms, above, nowhere).rows;
+        rows.into_iter()
+            .map(|row| row.measurement.trust)
+            .reduce(f64::max)
+    };
+    let seen = trusts(&mut samples, 10 * MINUTE);
+    let later = trusts(&mut samples, YEAR / 2);
+    assert_eq!(seen, Some(1.0));
+    assert_eq!(later, None, "half a year later they count for nothing");
+}
+
+#[test]
 fn a_network_counts_once_samples_and_sources_are_enough() {
     let mut samples = Samples::default();
     feed(&mut samples, "192.0.2", 2, 10, 20.0, 0);

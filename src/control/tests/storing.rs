@@ -136,6 +136,14 @@ fn a_restart_knows_which_pushes_are_late() {
 }
 
 #[test]
+fn a_drain_of_a_clock_that_was_ahead_begins_when_it_is_restored() {
+    let state = json!({ "drains": [{ "region": "us", "since_ms": 600_000, "over_ms": 1_000 }] });
+    let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 9);
+    assert_eq!(after.drains().iter().next().unwrap().since_ms, 9);
+    check_states(&mut after, "shop", 1_009, "us=unknown+drained eu=unknown");
+}
+
+#[test]
 fn a_later_state_replaces_the_earlier_whole() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path()).unwrap();
@@ -189,7 +197,7 @@ fn a_file_that_cannot_be_read_is_set_aside_and_the_edge_starts_without_it() {
         let store = Store::open(folder.path()).unwrap();
         store.save(&remember(&lived())).unwrap();
         let mut next = world(YAML);
-        store.restore(&mut next, at(0)).unwrap();
+        store.restore(&mut next, at(1_000)).unwrap();
         assert_eq!(next.drains(), lived().drains());
     }
 }
@@ -298,13 +306,13 @@ fn a_state_that_cannot_be_written_is_told_and_the_old_one_stays() {
 fn a_file_of_the_first_version_is_taken_over_and_written_anew_in_this_one() {
     let mut first = remember(&lived());
     first["version"] = json!(1);
-    let (after, folder) = restored(YAML, first.to_string().as_bytes(), 0);
+    let (after, folder) = restored(YAML, first.to_string().as_bytes(), 1_000);
     assert_eq!(remember(&after), remember(&lived()));
     let store = Store::open(folder.path()).unwrap();
     store.save(&remember(&after)).unwrap();
     let written = fs::read_to_string(folder.path().join("state.json")).unwrap();
     assert!(written.starts_with("{\"version\":2,"), "{written}");
-    let (next, folder) = restored(YAML, written.as_bytes(), 0);
+    let (next, folder) = restored(YAML, written.as_bytes(), 1_000);
     assert_eq!(remember(&next), remember(&lived()));
     assert_eq!(names(folder.path()), ["state.json"]);
 }
