@@ -8,6 +8,8 @@
 
 mod support;
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::response::Response;
 use support::{Edge, Origin, wait_until};
@@ -22,8 +24,15 @@ struct Pair {
 
 /// Two regions, `near` first, and two services with this affinity.
 fn pair(affinity: &str) -> Pair {
+    pair_with(affinity, "off", "{}")
+}
+
+/// The same with this passive health and these retries.
+fn pair_with(affinity: &str, passive: &str, retries: &str) -> Pair {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
-    let health = "{ interval: 500ms, recheck_interval: 50ms, timeout: 400ms, passive: off }";
+    let health = format!(
+        "{{ interval: 500ms, recheck_interval: 50ms, timeout: 400ms, passive: {passive} }}"
+    );
     let edge = Edge::start(&format!(
         "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 keys: [{{ id: 1, secret: 0123456789abcdef }}]
@@ -31,7 +40,7 @@ regions:
   near: {{ origins: ['{}'] }}
   far: {{ origins: ['{}'] }}
 services:
-  api: {{ hosts: ['*.example.com'], steering: {{ policy: priority }}, affinity: {affinity}, health: {health} }}
+  api: {{ hosts: ['*.example.com'], steering: {{ policy: priority }}, affinity: {affinity}, health: {health}, retries: {retries} }}
   web: {{ hosts: ['*.example.org'], steering: {{ policy: priority }}, affinity: {affinity}, health: {health} }}
 ",
         near.url(),
@@ -179,6 +188,71 @@ fn when_its_region_dies_a_client_finds_a_new_home_and_stays() {
         pair.far.stop();
         assert_eq!(pair.region(&client), "near", "{by}: and moves again");
     }
+}
+
+/// Answers with this status from now on.
+fn set_status(origin: &Origin, name: &'static str, status: u16) {
+    origin.set_answer(move |_| {
+        let builder = Response::builder().status(status);
+        builder.body(Body::from(name)).unwrap()
+    });
+}
+
+#[test]
+fn a_region_that_fails_or_is_slow_this_once_keeps_its_clients() {
+    let retries = "{ on_status: [503], hedge_after: 300ms }";
+    for by in ["cookie", "{ header: X-Tenant }", "client_ip"] {
+        let pair = pair_with(&format!("{{ by: {by} }}"), "off", retries);
+        let jar = pair.edge.folder.path().join("jar");
+        let jar = jar.to_str().unwrap();
+        let client = ["-b", jar, "-c", jar, "-H", "X-Tenant: acme"];
+        assert_eq!(pair.region(&client), "near");
+        set_status(&pair.near, "near is busy", 503);
+        assert_eq!(pair.region(&client), "far", "{by}: bettered");
+        set_status(&pair.far, "far is busy", 503);
+        assert_eq!(pair.region(&client), "far is busy", "{by}");
+        set_status(&pair.near, "near", 200);
+        pair.near.set_pause(Duration::from_secs(2));
+        set_status(&pair.far, "far", 200);
+        assert_eq!(pair.region(&client), "far", "{by}: hedged");
+        pair.near.set_pause(Duration::ZERO);
+        assert_eq!(pair.region(&client), "near", "{by}: at home again");
+    }
+}
+
+#[test]
+fn a_new_client_of_regions_that_all_fail_finds_its_home_later() {
+    let pair = pair_with("{ by: cookie }", "off", "{ on_status: [503] }");
+    for (origin, name) in [(&pair.near, "near"), (&pair.far, "far")] {
+        set_status(origin, name, 503);
+    }
+    let answer = pair.edge.curl("a.example.com", "/", &[]);
+    assert_eq!(answer.status, 503);
+    assert!(answer.headers("set-cookie").is_empty(), "{}", answer.head);
+    set_status(&pair.far, "far", 200);
+    let cookie = pair.cookie();
+    set_status(&pair.near, "near", 200);
+    assert_eq!(pair.region(&["-b", &cookie]), "far");
+}
+
+#[test]
+fn an_ejected_region_s_clients_find_a_new_home_and_stay() {
+    let passive = "{ consecutive_failures: 3, ejection: 1s }";
+    let pair = pair_with("{ by: cookie }", passive, "{ on_status: [503] }");
+    let jar = pair.edge.folder.path().join("jar");
+    let client = ["-b", jar.to_str().unwrap(), "-c", jar.to_str().unwrap()];
+    assert_eq!(pair.region(&client), "near");
+    set_status(&pair.near, "near is busy", 503);
+    let ejections = || {
+        assert_eq!(pair.region(&client), "far");
+        pair.edge
+            .counted("meridian_ejections_total", &["region=\"near\""])
+    };
+    assert!(wait_until(|| ejections() == 1));
+    assert_eq!(pair.region(&client), "far", "its home for now");
+    set_status(&pair.near, "near", 200);
+    assert!(wait_until(|| pair.region(&[]) == "near"), "let back in");
+    assert_eq!(pair.region(&client), "far", "it stays");
 }
 
 #[test]

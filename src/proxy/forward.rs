@@ -71,6 +71,8 @@ pub(super) struct Outbound<'a> {
     pub(super) began: Option<Instant>,
     /// The first region to which something was sent of which nobody knows what became.
     pub(super) sent_to: Option<RegionId>,
+    /// The first region of which no origin could be connected.
+    pub(super) unreached: Option<RegionId>,
     pub(super) retries_left: u8,
     pub(super) journal: Option<&'a Arc<Journal>>,
     /// Where what origins say before they answer goes.
@@ -100,6 +102,8 @@ pub(super) struct Forwarded {
     pub(super) reissue: Reissue,
     /// What other regions said when they were asked for a better answer.
     pub(super) tried_elsewhere: Option<String>,
+    /// Whether it is no reason for its client to leave the region that it is used to.
+    pub(super) is_detour: bool,
     /// From sending to the head of the answer.
     pub(super) origin_time: Duration,
 }
@@ -189,9 +193,17 @@ impl<'a> Outbound<'a> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
         for origin in self.origins(region) {
             match self.try_connections(region, origin, require).await {
-                Err(Missed::Next(problem)) => last = Missed::Next(problem),
-                done => return done,
+                Ok(forwarded) => return Ok(forwarded),
+                Err(missed) => last = missed,
             }
+            if !matches!(last, Missed::Next(_)) {
+                break;
+            }
+        }
+        // What was sent on a kept connection may be lost when the origin is.
+        if let Missed::Next(Problem::Unreachable(_)) | Missed::Again(Problem::Unreachable(_)) = last
+        {
+            self.unreached.get_or_insert(region);
         }
         Err(last)
     }
@@ -269,6 +281,7 @@ impl<'a> Outbound<'a> {
                     mark: None,
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,
+                    is_detour: false,
                     origin_time: answered.saturating_duration_since(trying.began),
                 }))
             }

@@ -185,6 +185,7 @@ impl<'a> Exchange<'a> {
         });
         match switched {
             Ok(mut forwarded) => {
+                forwarded.is_detour = outbound.is_detour(asked.known.region, forwarded.region);
                 self.settle(&asked, &mut outbound.visit, &mut forwarded);
                 self.note_served(&asked, &outbound.decision, &forwarded);
                 let wanted = outbound.parts.extensions.get::<Wanted>();
@@ -227,6 +228,7 @@ impl<'a> Exchange<'a> {
             trying: None,
             began: None,
             sent_to: None,
+            unreached: None,
             retries_left: asked.service.retries.attempts,
             journal: self.journal,
             interim: self.interim,

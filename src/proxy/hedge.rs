@@ -97,6 +97,7 @@ impl Outbound<'_> {
             answered: None,
             has_waited: self.has_waited,
             sent_to: None,
+            unreached: None,
             trying: None,
             began: None,
             retries_left: self.retries_left.saturating_sub(1),

@@ -45,6 +45,7 @@ impl Exchange<'_> {
             mark,
             reissue,
             tried_elsewhere,
+            is_detour,
             origin_time,
             ..
         } = *forwarded;
@@ -62,7 +63,9 @@ impl Exchange<'_> {
             problem::add_received_status(headers, node, parts.status, &details);
         }
         add_server_timing(headers, took.saturating_sub(origin_time), origin_time);
-        self.remember(asked, region, mark, parts.status, headers);
+        if !is_detour && !asked.service.retries.names(parts.status.as_u16()) {
+            self.remember(asked, region, mark, parts.status, headers);
+        }
         if let Some(mark) = mark {
             consistency::mark(&mut parts.headers, mark);
         }

@@ -158,6 +158,13 @@ impl Outbound<'_> {
         }
     }
 
+    /// Whether this region answers although the one that its client is used to is able: that one was slow, busy or failed
+    /// this once, and could be reached.
+    pub(super) fn is_detour(&self, home: Option<RegionId>, answered: RegionId) -> bool {
+        let first = self.decision.ranked.first().map(|choice| choice.region);
+        home.is_some() && home == first && home != Some(answered) && home != self.unreached
+    }
+
     pub(super) fn may_be_repeated(&self) -> bool {
         may_be_repeated(&self.service().retries, &self.parts.method, self.access)
     }
@@ -169,10 +176,7 @@ impl Outbound<'_> {
 
     /// Whether another region is asked because of this status.
     fn is_retried(&self, status: StatusCode) -> bool {
-        let statuses = &self.service().retries.on_status;
-        statuses
-            .iter()
-            .any(|range| range.contains(&status.as_u16()))
+        self.service().retries.names(status.as_u16())
             && self.is_covered()
             && self.retries_left > 0
             && self.body.is_some()

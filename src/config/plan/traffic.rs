@@ -39,6 +39,13 @@ pub struct Retries {
     pub buffer: usize,
 }
 
+impl Retries {
+    /// Whether another region may better an answer of this status.
+    pub fn names(&self, status: u16) -> bool {
+        self.on_status.iter().any(|range| range.contains(&status))
+    }
+}
+
 /// Which requests may be sent again although something of them was sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryMethods {
