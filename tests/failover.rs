@@ -147,6 +147,28 @@ fn when_no_region_answers_better_the_last_real_answer_is_the_client_s() {
 }
 
 #[test]
+fn the_last_real_answer_says_so_when_the_attempts_are_used_up() {
+    let pair = pair("retries: { on_status: [503], attempts: 0 }");
+    busy(&pair.near, "near is busy", 503);
+    let answer = pair.edge.curl(HOST, "/", &[]);
+    assert_eq!(seen(&answer), (503, "near is busy"));
+    assert_eq!(
+        answer.header("proxy-status"),
+        "\"test-edge\"; received-status=503; details=\"the origin answered 503\""
+    );
+    assert!(pair.far.seen().is_empty());
+}
+
+#[test]
+fn a_hedge_that_fails_with_the_last_attempt_does_not_answer_for_a_slow_region() {
+    let pair = pair("retries: { hedge_after: 300ms, on_status: [503], attempts: 1 }");
+    pair.near.set_pause(Duration::from_millis(900));
+    busy(&pair.far, "far is busy", 503);
+    assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (200, "near"));
+    assert_eq!(pair.far.seen().len(), 1);
+}
+
+#[test]
 fn an_origin_s_5xx_is_passed_on_unless_on_status_names_it() {
     let pair = pair("");
     busy(&pair.near, "near is busy", 503);

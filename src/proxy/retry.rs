@@ -145,7 +145,7 @@ impl Outbound<'_> {
         )
     }
 
-    /// The client's, unless `on_status` names it and another region may be asked.
+    /// The client's, unless `on_status` names it and it could be sent again.
     pub(super) fn take_answer(
         &mut self,
         forwarded: Box<Forwarded>,
@@ -174,12 +174,9 @@ impl Outbound<'_> {
         covers(self.service(), &self.parts.method, self.access)
     }
 
-    /// Whether another region is asked because of this status.
+    /// Whether another region may better an answer of this status: else it is kept, and the client's in the end.
     fn is_retried(&self, status: StatusCode) -> bool {
-        self.service().retries.names(status.as_u16())
-            && self.is_covered()
-            && self.retries_left > 0
-            && self.body.is_some()
+        self.service().retries.names(status.as_u16()) && self.is_covered() && self.body.is_some()
     }
 
     /// How long a try may take, from its beginning; none, if the request cannot be sent again anyway.
