@@ -301,7 +301,9 @@ impl<'a> Exchange<'a> {
 fn check_switch(forwarded: &Forwarded, websocket: Option<&Handshake>) -> Result<(), Problem> {
     let response = &forwarded.response;
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Ok(());
+        return websocket.map_or(Ok(()), |websocket| {
+            websocket.check_refusal(response.status())
+        });
     }
     let switched = upgrade_of(response.headers());
     match websocket.filter(|_| switched.is_some()) {

@@ -102,6 +102,17 @@ impl Handshake {
         Err(Problem::MalformedAnswer(why))
     }
 
+    /// Whether a status that opens nothing says so to the client: over HTTP/2 every 2xx opens (RFC 8441 §5).
+    pub(super) fn check_refusal(&self, status: StatusCode) -> Result<(), Problem> {
+        match self.form {
+            Form::Connect { .. } if status.is_success() => {
+                let why = format!("{} instead of 101 to a WebSocket", status.as_u16());
+                Err(Problem::MalformedAnswer(why))
+            }
+            Form::Connect { .. } | Form::Upgrade => Ok(()),
+        }
+    }
+
     /// Says 101 as the client understands it; of the head everything of a connection is removed already. Gives the client's side
     /// and the fields of its request.
     pub(super) fn answer(
