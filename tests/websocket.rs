@@ -270,6 +270,24 @@ fn connect_for_anything_else_is_refused() {
 }
 
 #[test]
+fn what_asks_for_a_websocket_with_a_body_or_another_method_is_a_request_like_others() {
+    let origin = Origin::start("o");
+    let edge = edge(&origin.url());
+    let fields = ["-H", "Upgrade: websocket", "-H", "Connection: Upgrade"];
+    for (more, body) in [
+        (&["-d", "x=1"][..], "x=1"),
+        (&["-X", "GET", "-d", "x=1"], "x=1"),
+        (&["-X", "PUT"], ""),
+    ] {
+        let arguments = [&fields[..], more, &["--http1.1"]].concat();
+        assert_eq!(edge.curl("www.example.com", "/", &arguments).status, 200);
+        let seen = origin.seen().pop().unwrap();
+        assert_eq!(seen.body, body, "{more:?}");
+        assert!(!seen.headers.contains_key("upgrade"), "{more:?}");
+    }
+}
+
+#[test]
 fn no_other_upgrade_is_passed_on() {
     let origin = Origin::start("o");
     let edge = edge(&origin.url());

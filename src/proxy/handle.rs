@@ -7,6 +7,7 @@ use std::time::Duration;
 use http::header::CONNECTION;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, Version};
+use hyper::body::Body as _;
 use tokio::time::Instant;
 
 use super::accept::Face;
@@ -152,8 +153,9 @@ impl<'a> Exchange<'a> {
     async fn answer(&self, request: Request<Source>) -> Result<Response<Body>, Refused> {
         let (mut parts, incoming) = request.into_parts();
         let wanted = parts.extensions.get::<Wanted>().cloned();
+        let has_body = !incoming.is_end_stream();
         let incoming = Arriving::request(incoming, self.journal).behind(wanted);
-        let websocket = websocket::take(&mut parts)?;
+        let websocket = websocket::take(&mut parts, has_body)?;
         let (mut asked, visit) = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);

@@ -8,7 +8,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use h2::ext::Protocol;
 use http::header::{
-    CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE,
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
@@ -45,11 +46,12 @@ enum Form {
 
 /// Takes the handshake out of a request, which becomes a GET; none: it is another request. Of CONNECT nothing
 /// else is served: this is no forward proxy.
-pub(super) fn take(parts: &mut Parts) -> Result<Option<Handshake>, Problem> {
+pub(super) fn take(parts: &mut Parts, has_body: bool) -> Result<Option<Handshake>, Problem> {
     if parts.method == Method::CONNECT {
         return take_connect(parts).map(Some);
     }
-    if parts.version != Version::HTTP_11 {
+    // RFC 6455 §4.1: it is a GET. What has a body is a request like others, without the upgrade (RFC 9110 §7.8).
+    if parts.version != Version::HTTP_11 || parts.method != Method::GET || has_body {
         return Ok(None);
     }
     let protocol = upgrade_of(&parts.headers);
@@ -146,7 +148,7 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
 pub(super) fn as_connect<B>(request: &mut Request<B>) {
     *request.method_mut() = Method::CONNECT;
     let headers = request.headers_mut();
-    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY] {
+    for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, CONTENT_LENGTH] {
         headers.remove(name);
     }
     let protocol = Protocol::from_static(WEBSOCKET);
@@ -175,5 +177,14 @@ mod tests {
         let key = HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ==");
         let accept = accept_of(&key).unwrap();
         assert_eq!(accept, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn an_extended_connect_tells_no_length() {
+        let request = Request::builder().header(CONTENT_LENGTH, 0);
+        let mut request = request.header(UPGRADE, WEBSOCKET).body(()).unwrap();
+        as_connect(&mut request);
+        assert_eq!(request.method(), Method::CONNECT);
+        assert!(request.headers().is_empty(), "{:?}", request.headers());
     }
 }
