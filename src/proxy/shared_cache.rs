@@ -90,8 +90,12 @@ fn expires_later(answer: &HeaderMap) -> bool {
 /// What `Cache-Control` asks of shared caches.
 #[derive(Clone, Copy, Debug, Default)]
 struct Asks {
-    /// `no-store`, or `private` for the whole answer.
+    /// `no-store` that every cache obeys, or `private` for the whole answer.
     is_forbidden: bool,
+    /// `no-store`.
+    is_not_to_be_stored: bool,
+    /// `must-understand`.
+    is_to_be_understood: bool,
     /// `public`.
     is_public: bool,
     /// `public`, `s-maxage` or `must-revalidate`: also an answer to credentials (RFC 9111 §3.5).
@@ -107,10 +111,12 @@ impl Asks {
         let mut asks = Self::default();
         for line in lines {
             let text = String::from_utf8_lossy(line.as_bytes()).to_ascii_lowercase();
-            for directive in text.split(',') {
+            for directive in directives(&text) {
                 asks.add(directive.trim());
             }
         }
+        // RFC 9111 §5.2.2.3: who understands the status puts the latter before the former.
+        asks.is_forbidden |= asks.is_not_to_be_stored && !asks.is_to_be_understood;
         asks
     }
 
@@ -123,7 +129,8 @@ impl Asks {
         match name {
             // RFC 9111 §5.2.2.7: with names of fields it forbids no more than these.
             "private" if value.is_empty() => self.is_forbidden = true,
-            "no-store" => self.is_forbidden = true,
+            "no-store" => self.is_not_to_be_stored = true,
+            "must-understand" => self.is_to_be_understood = true,
             "public" => (self.is_public, self.is_allowed) = (true, true),
             "must-revalidate" => self.is_allowed = true,
             "max-age" | "s-maxage" => {
@@ -134,6 +141,20 @@ impl Asks {
             _ => {}
         }
     }
+}
+
+/// The members of a list, blanks around them included: a comma within quotes separates none (RFC 9110 §5.6.4).
+fn directives(line: &str) -> impl Iterator<Item = &str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    line.split(move |c| {
+        let is_literal = std::mem::take(&mut is_escaped);
+        match c {
+            '\\' if is_quoted && !is_literal => is_escaped = true,
+            '"' if !is_literal => is_quoted = !is_quoted,
+            _ => {}
+        }
+        c == ',' && !is_quoted
+    })
 }
 
 /// Keeps an answer out of shared caches.
@@ -156,7 +177,7 @@ pub(super) fn make_private(answer: &mut HeaderMap) {
     let lines = answer.get_all(CACHE_CONTROL).iter();
     let directives = lines
         .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.split(','))
+        .flat_map(directives)
         .map(str::trim)
         .filter(|directive| !directive.is_empty() && !is_for_shared(directive));
     let said: Vec<&str> = directives.chain(["private"]).collect();
@@ -236,6 +257,29 @@ mod tests {
             ("cache-control", "private"),
         ];
         check(READ, &in_two, Cookies::Fit);
+    }
+
+    #[test]
+    fn what_only_some_caches_may_not_keep_takes_no_cookie() {
+        for said in [
+            "no-store, must-understand, max-age=60",
+            "must-understand, public, no-store",
+            "max-age=60, ext=\"a, no-store, b\"",
+            "max-age=60, ext=\"a\\\", private, b\"",
+        ] {
+            check(READ, &[("cache-control", said)], Cookies::Spoil);
+        }
+        let by_default = "no-store, must-understand";
+        check(
+            READ,
+            &[("cache-control", by_default)],
+            Cookies::FitIfPrivate,
+        );
+        check(
+            READ,
+            &[("cache-control", "max-age=60, ext=\"a\", private")],
+            Cookies::Fit,
+        );
     }
 
     #[test]
