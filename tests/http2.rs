@@ -8,6 +8,7 @@
 mod support;
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,11 +16,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body_util::combinators::BoxBody;
-use http_body_util::{BodyExt, Full, StreamBody};
+use http_body_util::{BodyExt, Empty, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
+use hyper::client::conn::http2::SendRequest;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use support::{Edge, Origin};
+use support::{Edge, Origin, raw_origin};
 use tokio::runtime::Runtime;
 
 /// An HTTP/2 server without TLS: echoes the body, says whom it was asked as, and ends with a trailer.
@@ -162,16 +164,26 @@ fn trailers_pass_from_end_to_end() {
 }
 
 /// Asks as gRPC does, over HTTP/2 and TLS; the message and the trailers.
-async fn call(address: SocketAddr) -> (Bytes, HeaderMap) {
+/// An HTTP/2 connection to the edge.
+async fn connect<B>(address: SocketAddr) -> SendRequest<B>
+where
+    B: hyper::body::Body + Send + Unpin + 'static,
+    B::Data: Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
     let stream = tokio::net::TcpStream::connect(address).await.unwrap();
     let tls = support::trusting_anybody(&[b"h2"]);
     let name = "www.example.com".try_into().unwrap();
     let stream = tls.connect(name, stream).await.unwrap();
-    let (mut sender, connection) =
+    let (sender, connection) =
         hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .unwrap();
     tokio::spawn(connection);
+    sender
+}
+
+async fn call(address: SocketAddr) -> (Bytes, HeaderMap) {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-sum", "42".parse().unwrap());
     let body =
@@ -181,11 +193,61 @@ async fn call(address: SocketAddr) -> (Bytes, HeaderMap) {
         .header("content-type", "application/grpc")
         .body(body)
         .unwrap();
+    let mut sender = connect(address).await;
     let response = sender.send_request(request).await.unwrap();
     assert_eq!(response.status(), 200);
     let collected = response.into_body().collect().await.unwrap();
     let trailers = collected.trailers().unwrap().clone();
     (collected.to_bytes(), trailers)
+}
+
+#[test]
+fn an_answer_without_content_tells_no_length_over_http2() {
+    let origin = raw_origin(|mut stream, _| {
+        let answer = b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        let _ = stream.get_mut().write_all(answer);
+    });
+    let edge = edge(&format!("{{ a: {{ origins: ['http://{origin}'] }} }}"));
+    // curl shows no such field.
+    let answer = Runtime::new().unwrap().block_on(async {
+        let request = Request::get("https://www.example.com/").body(Empty::<Bytes>::new());
+        let mut client = connect(edge.address("https")).await;
+        client.send_request(request.unwrap()).await.unwrap()
+    });
+    assert_eq!(answer.status(), 204);
+    assert!(!answer.headers().contains_key("content-length"));
+}
+
+#[test]
+fn who_takes_trailers_says_so_to_an_http1_origin_as_of_the_connection() {
+    let origin = Origin::start("o");
+    let edge = edge(&format!("{{ a: {{ origins: ['{}'] }} }}", origin.url()));
+    for client in [&["--http2"][..], &["--http1.1", "-H", "Connection: TE"]] {
+        let arguments = [client, &["-H", "TE: trailers"]].concat();
+        assert_eq!(edge.curl("www.example.com", "/", &arguments).body, "o");
+        let seen = origin.seen().pop().unwrap();
+        assert_eq!(seen.header("te"), "trailers", "{client:?}");
+        assert_eq!(seen.header("connection"), "TE", "{client:?}");
+    }
+}
+
+#[test]
+fn options_and_trace_count_this_hop() {
+    let origin = Origin::start("o");
+    let edge = edge(&format!("{{ a: {{ origins: ['{}'] }} }}", origin.url()));
+    let ask = |method: &str, max: &str| {
+        let max = format!("Max-Forwards: {max}");
+        edge.curl("www.example.com", "/", &["-X", method, "-H", &max])
+    };
+    assert_eq!(ask("OPTIONS", "3").body, "o");
+    assert_eq!(origin.seen().pop().unwrap().header("max-forwards"), "2");
+    assert_eq!(ask("GET", "0").body, "o");
+    let asked = origin.seen().len();
+    let own = ask("OPTIONS", "0");
+    assert_eq!(own.status, 204);
+    assert!(own.header("proxy-status").contains("Max-Forwards is 0"));
+    assert_eq!(ask("TRACE", "0").status, 501);
+    assert_eq!(origin.seen().len(), asked);
 }
 
 #[test]

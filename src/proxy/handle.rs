@@ -21,6 +21,7 @@ use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
 use super::headers::upgrade_of;
 use super::interim::Interim;
+use super::max_forwards;
 use super::onward::may_be_repeated;
 use super::outcome::count_problem;
 use super::pace::Pace;
@@ -159,6 +160,9 @@ impl<'a> Exchange<'a> {
         let (mut asked, visit) = self.read_head(&parts)?;
         if let Some(redirect) = self.redirect(&parts, &asked)? {
             return Ok(redirect);
+        }
+        if let Some(answer) = max_forwards::count(&mut parts, &self.live.snapshot.plan.node.name) {
+            return Ok(answer);
         }
         let beacon = self.live.snapshot.plan.latency.beacon.as_ref();
         if let Some(answer) = beacon::answer(beacon, &parts, asked.client, &self.context.measured) {

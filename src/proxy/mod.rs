@@ -43,6 +43,7 @@ mod http2;
 mod inbound;
 mod interim;
 mod lately;
+mod max_forwards;
 mod memory;
 pub(crate) mod onward;
 mod origin_tls;

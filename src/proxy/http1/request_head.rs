@@ -1,6 +1,6 @@
 //! The head of a request to an origin. RFC 9112 §3.
 
-use http::header::{CONTENT_LENGTH, HOST, TRANSFER_ENCODING};
+use http::header::{CONTENT_LENGTH, HOST, TE, TRANSFER_ENCODING};
 use http::uri::PathAndQuery;
 use http::{HeaderMap, Method};
 use hyper::body::Body as _;
@@ -67,6 +67,9 @@ impl RequestHead<'_> {
         for (name, value) in self.headers {
             if ![HOST, CONTENT_LENGTH, TRANSFER_ENCODING].contains(name) {
                 write_field(name, value, text);
+            }
+            if *name == TE {
+                text.extend_from_slice(b"connection: TE\r\n"); // RFC 9110 §10.1.4.
             }
         }
         // RFC 9110 §8.6: whether an empty body is told is the client's affair.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use h2::server::SendResponse;
 use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
@@ -61,6 +61,9 @@ pub(super) async fn turn(
     let Some(answer) = answer else { return };
     let (mut head, body) = answer.response.into_parts();
     become_http2(&mut head.headers);
+    if head.status == StatusCode::NO_CONTENT {
+        head.headers.remove(CONTENT_LENGTH); // RFC 9110 §8.6.
+    }
     let said = match leaving {
         Some(leaving) if head.status.is_success() => {
             head.headers.remove(CONTENT_LENGTH);
