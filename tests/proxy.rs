@@ -73,11 +73,17 @@ fn a_client_s_word_about_itself_is_not_believed() {
         "Meridian-Region: far",
         "-H",
         "X-Request-Id: mine",
+        "-H",
+        "X_Forwarded_For: 1.2.3.4",
+        "-H",
+        "Client_Cert: :AA==:",
     ];
     let answer = pair.edge.curl("api.example.com", "/", &liar);
     let seen = &pair.near.seen()[0];
     assert_eq!(seen.header("x-forwarded-for"), "127.0.0.1");
-    assert!(!seen.headers.contains_key("meridian-region"));
+    for gone in ["meridian-region", "x_forwarded_for", "client_cert"] {
+        assert!(!seen.headers.contains_key(gone), "{gone}");
+    }
     assert_eq!(answer.header("x-request-id"), "mine");
 }
 

@@ -163,6 +163,47 @@ fn an_answer_reaches_the_client_while_it_is_still_being_made() {
     assert_eq!(rest(&mut client), "4\r\nlast\r\n0\r\n\r\n");
 }
 
+/// A request whose trailers say these to the edge, and what its origin hears from the head to the end.
+fn heard(said: &str) -> String {
+    let (tell, told) = std::sync::mpsc::channel();
+    let origin = raw_origin(move |mut stream, head| {
+        let mut request = head;
+        while !request.ends_with("\r\n\r\n") || !request.contains("\r\n0\r\n") {
+            assert!(stream.read_line(&mut request).unwrap() > 0, "{request}");
+        }
+        tell.send(request.to_ascii_lowercase()).unwrap();
+        say(&mut stream, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n");
+    });
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
+    let mut client = connect(edge.address("http"));
+    let request = format!(
+        "POST / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nX-Sum: 42\r\n{said}\r\n"
+    );
+    say(&mut client, &request);
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    told.recv().unwrap()
+}
+
+#[test]
+fn trailers_say_nothing_to_an_origin_that_a_head_could_not() {
+    for field in [
+        "Client-Cert",
+        "X-Forwarded-For",
+        "X_Forwarded_For",
+        "X-Request-Id",
+        "Cookie",
+        "Authorization",
+        "Connection",
+        "Upgrade",
+        "Meridian-Require",
+    ] {
+        let heard = heard(&format!("{field}: forged\r\n"));
+        assert!(heard.contains("\r\nx-sum: 42\r\n"), "{heard}");
+        assert!(!heard.contains("forged"), "{heard}");
+    }
+}
+
 #[test]
 fn trailers_pass_both_ways() {
     let origin = raw_origin(|mut stream, head| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONNECTION, COOKIE, FORWARDED, TE, TRAILER, UPGRADE, VIA};
+use http::header::{CONNECTION, CONTENT_LENGTH, COOKIE, HOST, TE, TRAILER, UPGRADE, VIA};
 use http::{HeaderMap, HeaderName, HeaderValue, Version};
 use smallvec::SmallVec;
 
@@ -13,12 +13,10 @@ pub(super) const MERIDIAN_REGION: HeaderName = HeaderName::from_static("meridian
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-static X_FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
-static X_REAL_IP: HeaderName = HeaderName::from_static("x-real-ip");
 pub(super) const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 /// Prefix of every header of Meridian's own.
-const OWN_PREFIX: &str = "meridian-";
+pub(super) const OWN_PREFIX: &str = "meridian-";
 
 /// Fields that are added to a request.
 const ADDED: usize = 8;
@@ -55,27 +53,26 @@ pub(super) fn remove_what_ends_here(headers: &mut HeaderMap) {
         }
     }
     if announces {
-        announce_without_own(headers);
+        announce_without(headers, is_no_trailer);
     }
     let takes_trailers = ending.contains(&TE) && lists(headers, &TE, "trailers");
-    for name in ending {
-        headers.remove(name);
-    }
+    remove_each(headers, ending);
     if takes_trailers {
         headers.insert(TE, HeaderValue::from_static("trailers"));
     }
 }
 
-/// Announces no trailer that is dropped.
-fn announce_without_own(headers: &mut HeaderMap) {
-    let is_own = |name: &&[u8]| {
-        let start = name.get(..OWN_PREFIX.len());
-        start.is_some_and(|start| start.eq_ignore_ascii_case(OWN_PREFIX.as_bytes()))
+/// Announces no trailer that is removed, by its name in lower case.
+pub(super) fn announce_without(headers: &mut HeaderMap, is_removed: impl Fn(&str) -> bool) {
+    let is_removed = |name: &&[u8]| {
+        let name = String::from_utf8_lossy(name).to_ascii_lowercase();
+        is_removed(&name)
     };
     let lines = headers.get_all(TRAILER).iter();
     let names = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-    let (own, others): (Vec<&[u8]>, Vec<&[u8]>) = names.map(<[u8]>::trim_ascii).partition(is_own);
-    if own.is_empty() {
+    let names = names.map(<[u8]>::trim_ascii);
+    let (removed, others): (Vec<&[u8]>, Vec<&[u8]>) = names.partition(is_removed);
+    if removed.is_empty() {
         return;
     }
     match HeaderValue::from_bytes(&others.join(&b", "[..])) {
@@ -84,15 +81,15 @@ fn announce_without_own(headers: &mut HeaderMap) {
     };
 }
 
-/// Removes every header of Meridian's own, as from trailers.
-pub(super) fn remove_own(headers: &mut HeaderMap) {
-    let own = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with(OWN_PREFIX));
-    let own: SmallVec<[HeaderName; 4]> = own.cloned().collect();
-    for name in own {
-        headers.remove(name);
-    }
+/// Removes from an answer's trailers what goes no further.
+pub(super) fn remove_from_trailers(trailers: &mut HeaderMap) {
+    remove_what_ends_here(trailers);
+    remove_each(trailers, [TE, HOST, CONTENT_LENGTH]);
+}
+
+/// RFC 9110 §6.5.1: what frames or routes a message comes too late behind it.
+fn is_no_trailer(name: &str) -> bool {
+    ends_here(name) || [HOST, CONTENT_LENGTH].iter().any(|late| name == *late)
 }
 
 fn ends_here(name: &str) -> bool {
@@ -118,13 +115,10 @@ pub(super) fn is_of_connection(name: &str) -> bool {
         )
 }
 
-/// Removes these fields, of which there are most often none: looking at the names that are there takes less than to look
-/// for each of these.
-pub(super) fn remove_all(headers: &mut HeaderMap, names: &[&HeaderName]) {
-    if headers.keys().any(|name| names.contains(&name)) {
-        for name in names {
-            headers.remove(*name);
-        }
+/// Removes these fields.
+pub(super) fn remove_each(headers: &mut HeaderMap, names: impl IntoIterator<Item = HeaderName>) {
+    for name in names {
+        headers.remove(name);
     }
 }
 
@@ -160,10 +154,6 @@ pub(super) fn join_cookies(headers: &mut HeaderMap) {
 /// Adds what tells the origin who asked, and how it came here.
 pub(super) fn add_forwarding(headers: &mut HeaderMap, hop: &Hop<'_>) {
     headers.reserve(ADDED);
-    if !hop.trusted {
-        // Origins may believe these as they believe X-Forwarded-For.
-        remove_all(headers, &[&FORWARDED, &X_FORWARDED_PORT, &X_REAL_IP]);
-    }
     forward_for(headers, hop);
     if !hop.trusted || !headers.contains_key(X_FORWARDED_PROTO) {
         headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(hop.scheme));
@@ -310,6 +300,7 @@ mod tests {
             ("grpc-status, meridian-applied", Some("grpc-status")),
             ("Grpc-Status,X", Some("Grpc-Status,X")),
             ("Meridian", Some("Meridian")),
+            ("Host, Upgrade, X", Some("X")),
         ] {
             let mut headers = map(&[("trailer", given)]);
             remove_what_ends_here(&mut headers);

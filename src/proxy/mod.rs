@@ -58,6 +58,7 @@ mod problem;
 mod relay;
 mod repeat;
 mod replay;
+mod reserved;
 mod retry;
 mod routes;
 mod served;

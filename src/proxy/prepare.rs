@@ -12,6 +12,7 @@ use super::client_cert;
 use super::handle::Exchange;
 use super::headers::{Hop, add_forwarding, ask_upgrade, join_cookies, remove_what_ends_here};
 use super::problem::{self, Problem};
+use super::reserved;
 use crate::config::plan::HttpMode;
 
 impl Exchange<'_> {
@@ -51,6 +52,7 @@ impl Exchange<'_> {
     ) -> Result<(), Problem> {
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
+        reserved::remove_from_head(headers, asked.trusted);
         match &asked.carried {
             Some(carried) => carried.leave_others(headers),
             None => join_cookies(headers),
@@ -67,7 +69,7 @@ impl Exchange<'_> {
         add_forwarding(headers, &hop);
         let verified = self.connection.tls.as_ref();
         let verified = verified.and_then(|tls| tls.client_cert.as_ref());
-        client_cert::tell(headers, verified, asked.trusted);
+        client_cert::tell(headers, verified);
         self.journal.inspect(|journal| journal.traced(headers));
         if let Some(protocol) = upgrade {
             ask_upgrade(headers, protocol);

@@ -6,13 +6,16 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use http::HeaderMap;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::{BodyError, Source};
 use crate::proxy::access_log::Journal;
 use crate::proxy::expect::{Gate, Wanted, Wish};
+use crate::proxy::headers;
 use crate::proxy::http1::Http1;
+use crate::proxy::reserved;
 
 /// What a peer sends.
 pub(in crate::proxy) struct Arriving {
@@ -22,6 +25,8 @@ pub(in crate::proxy) struct Arriving {
     gate: Option<Gate>,
     /// Counts what comes.
     journal: Option<Arc<Journal>>,
+    /// Removes from its trailers what goes no further.
+    sift: fn(&mut HeaderMap),
 }
 
 /// How long, and for how many bytes, the rest of a request is read that nobody wants any more: a client that is still
@@ -39,6 +44,7 @@ impl Arriving {
             body: Some(body),
             gate: None,
             journal: journal.cloned(),
+            sift: reserved::remove_from_trailers,
         }
     }
 
@@ -60,6 +66,7 @@ impl Arriving {
             lingers: false,
             gate: None,
             journal: None,
+            sift: headers::remove_from_trailers,
         }
     }
 
@@ -86,6 +93,11 @@ impl Arriving {
             journal.received(frame.data_ref().map_or(0, Bytes::len));
         }
         polled
+    }
+
+    /// Removes from its trailers what goes no further.
+    pub(super) fn sift(&self, trailers: &mut HeaderMap) {
+        (self.sift)(trailers);
     }
 
     /// All of an answer, if it has come with its head.

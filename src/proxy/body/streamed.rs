@@ -11,7 +11,6 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::arriving::Arriving;
 use super::{Body, BodyError, Whole};
-use crate::proxy::headers::remove_own;
 use crate::proxy::http1::Http1;
 use crate::proxy::pace::{Pace, Timer};
 
@@ -29,7 +28,7 @@ pub(in crate::proxy) struct Streamed {
     heed: Option<Box<dyn Heed>>,
 }
 
-/// Told of a body's trailers, before the edge's own are taken out of them.
+/// Told of a body's trailers, before those that go no further are taken out of them.
 pub(in crate::proxy) trait Heed: Send + Sync {
     /// They have come.
     fn heed(self: Box<Self>, trailers: &HeaderMap);
@@ -170,7 +169,7 @@ impl Streamed {
             if let Some(heed) = self.heed.take() {
                 heed.heed(trailers);
             }
-            remove_own(trailers);
+            self.inner.sift(trailers);
         }
         if self.inner.is_at_end() {
             self.end();

@@ -10,7 +10,6 @@ use h2::{Reason, SendStream};
 use hyper::body::{Body as HttpBody, Frame};
 
 use crate::proxy::body::BodyError;
-use crate::proxy::headers::remove_what_ends_here;
 
 /// Why a body is not sent whole.
 #[derive(Debug, thiserror::Error)]
@@ -59,8 +58,7 @@ where
         match frame {
             None => return Ok(stream.send_data(Bytes::new(), true)?),
             Some(Err(other)) => {
-                let mut trailers = other.into_trailers().unwrap_or_default();
-                remove_what_ends_here(&mut trailers);
+                let trailers = other.into_trailers().unwrap_or_default();
                 return Ok(stream.send_trailers(trailers)?);
             }
             Some(Ok(data)) => {
