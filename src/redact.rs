@@ -37,6 +37,9 @@ const WHOLE: &[&str] = &[
     "state",
 ];
 
+/// How often what is percent-encoded is decoded: a URI in a parameter of a URI in a parameter.
+const DECODED: usize = 3;
+
 /// Whether what bears this name (of a header, a cookie or a query parameter) is to be kept out of logs.
 pub fn is_secret(name: &str) -> bool {
     let plain: String = percent_decoded(name)
@@ -47,14 +50,19 @@ pub fn is_secret(name: &str) -> bool {
     WHOLE.contains(&&*plain) || PARTS.iter().any(|part| plain.contains(part))
 }
 
-/// A URI or a reference whose query and fragment show no secrets: the parameters' names stay.
+/// A URI or a reference that shows no secrets: neither a user and password, nor what parameters of its query and fragment
+/// say. The parameters' names stay.
 pub fn uri(text: &str) -> Cow<'_, str> {
-    let Some(start) = text.find(['?', '#']) else {
+    let start = text.find(['?', '#']).unwrap_or(text.len());
+    let (path, mut rest) = text.split_at(start);
+    let user = userinfo(path);
+    if rest.is_empty() && user.is_none() {
         return Cow::Borrowed(text);
+    }
+    let mut shown = match user {
+        Some((before, after)) => [before, REDACTED, after].concat(),
+        None => path.to_owned(),
     };
-    let (path, rest) = text.split_at(start);
-    let mut shown = path.to_owned();
-    let mut rest = rest;
     while let Some(separator) = rest.chars().next() {
         shown.push(separator);
         rest = rest.get(separator.len_utf8()..).unwrap_or_default();
@@ -62,9 +70,12 @@ pub fn uri(text: &str) -> Cow<'_, str> {
         let end = rest.find(['&', ';', '?', '#']).unwrap_or(rest.len());
         let (parameter, after) = rest.split_at(end);
         match parameter.split_once('=') {
-            Some((name, value)) if !value.is_empty() && is_secret(name) => {
+            Some((name, value))
+                if !value.is_empty() && (is_secret(name) || bears_secret(value)) =>
+            {
                 shown.extend([name, "=", REDACTED]);
             }
+            None if bears_secret(parameter) => shown.push_str(REDACTED),
             Some(_) | None => shown.push_str(parameter),
         }
         rest = after;
@@ -72,13 +83,56 @@ pub fn uri(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// Names may be percent-encoded, so that `%74oken` is `token` too (RFC 3986 §2.1).
-fn percent_decoded(name: &str) -> Cow<'_, str> {
-    if !name.contains('%') {
-        return Cow::Borrowed(name);
+/// A text in which URIs may stand, as in Link and Refresh, between blanks, quotes and angle brackets: none shows secrets.
+pub fn uris(text: &str) -> String {
+    let is_edge = |c: char| c.is_whitespace() || matches!(c, '<' | '>' | '"');
+    let mut shown = String::with_capacity(text.len());
+    for piece in text.split_inclusive(is_edge) {
+        let inner = piece.trim_end_matches(is_edge);
+        shown.push_str(&uri(inner));
+        shown.push_str(piece.get(inner.len()..).unwrap_or_default());
     }
-    let mut bytes = name.as_bytes().iter();
-    let mut decoded = Vec::with_capacity(name.len());
+    shown
+}
+
+/// What stands before and behind the user of an authority (RFC 3986 §3.2.1), which may have a password.
+fn userinfo(path: &str) -> Option<(&str, &str)> {
+    let slashes = match path.find("://") {
+        Some(colon) => colon + 1,
+        None => path.starts_with("//").then_some(0)?,
+    };
+    let (before, rest) = path.split_at_checked(slashes + 2)?;
+    let authority = rest.split('/').next()?;
+    let at = authority.rfind('@')?;
+    Some((before, rest.get(at..)?))
+}
+
+/// Whether the value of a parameter, once decoded, has parameters or a URI with secrets in it.
+fn bears_secret(value: &str) -> bool {
+    let value = percent_decoded(value);
+    let is_pair = |(name, value): (&str, &str)| !value.is_empty() && is_secret(name);
+    let mut parts = value.split(['&', ';', '?', '#']);
+    parts.any(|part| {
+        let names = part.split('=');
+        names.clone().zip(names.skip(1)).any(is_pair) || userinfo(part).is_some()
+    })
+}
+
+/// What is percent-encoded, so that `%74oken` is `token` too (RFC 3986 §2.1).
+fn percent_decoded(text: &str) -> Cow<'_, str> {
+    let mut decoded = Cow::Borrowed(text);
+    for _ in 0..DECODED {
+        if !decoded.contains('%') {
+            break;
+        }
+        decoded = Cow::Owned(decoded_once(&decoded));
+    }
+    decoded
+}
+
+fn decoded_once(text: &str) -> String {
+    let mut bytes = text.as_bytes().iter();
+    let mut decoded = Vec::with_capacity(text.len());
     while let Some(&byte) = bytes.next() {
         let rest = bytes.as_slice();
         let hex = rest.get(..2).filter(|_| byte == b'%');
@@ -88,7 +142,7 @@ fn percent_decoded(name: &str) -> Cow<'_, str> {
             bytes.nth(1);
         }
     }
-    Cow::Owned(String::from_utf8_lossy(&decoded).into_owned())
+    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 #[cfg(test)]
@@ -134,6 +188,52 @@ mod tests {
         check("/a?token=a=b", "/a?token=REDACTED");
         check("/a?token=", "/a?token=");
         check("/token=abc", "/token=abc");
+        check("/a?%2574oken=abc", "/a?%2574oken=REDACTED");
+    }
+
+    #[test]
+    fn a_uri_loses_its_user_and_password() {
+        check("https://u:HUNTER2@x/a@b", "https://REDACTED@x/a@b");
+        check("//u:HUNTER2@x?a=b", "//REDACTED@x?a=b");
+        check("https://x/a@b", "https://x/a@b");
+        check("mailto:a@b", "mailto:a@b");
+    }
+
+    #[test]
+    fn what_a_parameter_has_encoded_in_it_is_looked_at_too() {
+        check(
+            "/a?next=%2Fin%3Ftoken%3DHUNTER2&b=c",
+            "/a?next=REDACTED&b=c",
+        );
+        check("/a?next=/in?b=c", "/a?next=/in?b=c");
+        check("/a?token%3DHUNTER2", "/a?REDACTED");
+        check("/a?u=https%3A%2F%2Fme%3AHUNTER2%40x%2F", "/a?u=REDACTED");
+        check(
+            "/a?u=%2Fin%3Fn%3D%252F%253Ftoken%253DHUNTER2",
+            "/a?u=REDACTED",
+        );
+        check(
+            "/a?u=https%3A%2F%2Fx%2F%3Fb%3Dc",
+            "/a?u=https%3A%2F%2Fx%2F%3Fb%3Dc",
+        );
+    }
+
+    #[test]
+    fn every_uri_in_a_text_loses_its_secrets() {
+        for (text, expected) in [
+            (
+                "</a?token=HUNTER2>; rel=next, <https://u:p@x/>; title=\"a\"",
+                "</a?token=REDACTED>; rel=next, <https://REDACTED@x/>; title=\"a\"",
+            ),
+            ("5; url=/a?sig=HUNTER2", "5; url=/a?sig=REDACTED"),
+            (
+                "5;URL='https://x/?code=1'",
+                "5;URL='https://x/?code=REDACTED",
+            ),
+            ("text/html;q=0.8, */*", "text/html;q=0.8, */*"),
+        ] {
+            assert_eq!(uris(text), expected);
+        }
     }
 
     proptest! {

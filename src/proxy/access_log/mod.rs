@@ -116,9 +116,9 @@ fn wanted(names: &[HeaderName], headers: &HeaderMap) -> entry::Logged {
         let value = lossy(headers, name)?;
         Some(match name.as_str() {
             name if redact::is_secret(name) => redact::REDACTED.to_owned(),
-            // These are URIs, which bear secrets in their queries.
             "referer" | "location" | "content-location" => redact::uri(&value).into_owned(),
-            _ => value,
+            // Many others may have URIs in them, as Link and Refresh.
+            _ => redact::uris(&value),
         })
     };
     names
@@ -146,11 +146,13 @@ mod tests {
             ("cookie", "a=HUNTER2"),
             ("referer", "https://a.example/?token=HUNTER2&b=c"),
             ("x-tenant", "acme"),
+            ("link", "</a?token=HUNTER2>; rel=next"),
         ] {
             headers.append(HeaderName::from_static(name), value.parse().unwrap());
         }
         headers.append("x-tenant", http::HeaderValue::from_bytes(b"\xff").unwrap());
-        let names = ["cookie", "referer", "x-tenant", "x-none"].map(HeaderName::from_static);
+        let names =
+            ["cookie", "referer", "x-tenant", "link", "x-none"].map(HeaderName::from_static);
         let values: Vec<Option<String>> = wanted(&names, &headers)
             .into_iter()
             .map(|(_, value)| value)
@@ -159,6 +161,7 @@ mod tests {
             Some("REDACTED"),
             Some("https://a.example/?token=REDACTED&b=c"),
             Some("acme, \u{fffd}"),
+            Some("</a?token=REDACTED>; rel=next"),
             None,
         ];
         assert_eq!(values, expected.map(|value| value.map(str::to_owned)));
