@@ -64,6 +64,8 @@ pub struct Course {
     /// Those that may show all but what the pin stands for, the soonest first. They come up when nobody can show that; each is
     /// asked before any is waited for, since the client gets no better than `stale` in the end.
     but_for_the_pin: VecDeque<Leg>,
+    /// Whether they have come up.
+    goes_without_the_pin: bool,
     /// One that turned out to have all while another was waited for.
     found: Option<Leg>,
     /// Those that were this before: none is it twice, so that what one says wrongly costs one try.
@@ -83,12 +85,10 @@ impl Course {
         let (mut hopeless, left): (Vec<Leg>, Vec<Leg>) =
             legs.iter().partition(|leg| leg.is_hopeless);
         hopeless.sort_by_key(|leg| (expected(leg.standing), leg.rank));
-        for leg in &mut hopeless {
-            leg.standing = Standing::Dominates;
-        }
         Self {
             left: left.into(),
             but_for_the_pin: hopeless.into(),
+            goes_without_the_pin: false,
             legs,
             found: None,
             found_before: Vec::new(),
@@ -103,12 +103,14 @@ impl Course {
     /// be sent (again).
     pub fn next(&mut self, is_over: bool, can_be_sent: bool) -> Next {
         if can_be_sent {
-            if let Some(next) = self.next_of_left(is_over) {
+            if !self.goes_without_the_pin
+                && let Some(next) = self.next_of_left(is_over)
+            {
                 return next;
             }
             if self.when_unsatisfiable == WhenUnsatisfiable::Stale {
-                self.left.append(&mut self.but_for_the_pin);
-                if let Some(next) = self.next_of_left(is_over) {
+                self.goes_without_the_pin = true;
+                if let Some(next) = self.next_but_for_the_pin(is_over) {
                     return next;
                 }
             }
@@ -118,6 +120,17 @@ impl Course {
             (WhenUnsatisfiable::Stale, true) => Next::Any,
             (WhenUnsatisfiable::Stale, false) => Next::Kept,
         }
+    }
+
+    fn next_but_for_the_pin(&mut self, is_over: bool) -> Option<Next> {
+        while let Some(leg) = self.but_for_the_pin.pop_front() {
+            // It is asked as if it had all: it may hold the read for as long as there is time.
+            if leg.standing == Standing::Dominates || !is_over {
+                let standing = Standing::Dominates;
+                return Some(Next::Ask(Leg { standing, ..leg }));
+            }
+        }
+        self.next_of_left(is_over)
     }
 
     fn next_of_left(&mut self, is_over: bool) -> Option<Next> {

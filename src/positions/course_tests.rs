@@ -214,6 +214,24 @@ fn a_read_that_waits_goes_on_to_whom_it_may_and_only_once_to_each() {
 }
 
 #[test]
+fn when_the_time_is_over_only_who_has_all_but_what_the_pin_stands_for_is_asked_for_it() {
+    let (behind, has_all) = (
+        leg(0, 0, BEHIND, true),
+        leg(1, 1, Standing::Dominates, true),
+    );
+    let mut course = Course::new(vec![behind, has_all], WhenUnsatisfiable::Stale);
+    assert_eq!(course.next(true, true), Next::Ask(has_all));
+    assert_eq!(course.next(true, true), Next::Any);
+    let mut course = Course::new(vec![behind, has_all], WhenUnsatisfiable::Stale);
+    let as_if = Leg {
+        standing: Standing::Dominates,
+        ..behind
+    };
+    assert_eq!(course.next(false, true), Next::Ask(has_all));
+    assert_eq!(course.next(false, true), Next::Ask(as_if));
+}
+
+#[test]
 fn what_is_shown_when_all_waiting_is_over_is_marked_waited() {
     let mut course = Course::new(vec![leg(0, 0, BEHIND, false)], WhenUnsatisfiable::Stale);
     course.waits();

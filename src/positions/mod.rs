@@ -51,6 +51,6 @@ pub use token::{Flaw, Pin, Token, TokenError};
 pub use vector::{
     Entry, NotAPosition, Position, RegionName, Vector, parse_entry, parse_position, parse_vector,
 };
-pub use visit::{Lifetimes, Mark, Now, Reissue, Visit};
+pub use visit::{Lifetimes, Mark, Now, Reissue, SessionIds, Visit};
 pub use wait::{Turn, Wait};
 pub use words::Words;

@@ -72,6 +72,9 @@ pub enum Reissue {
     TakeBack,
 }
 
+/// Sessions whose tokens a request carries.
+pub type SessionIds = SmallVec<[u64; 1]>;
+
 /// What a request carries and must see.
 #[derive(Clone, Debug, Default)]
 pub struct Visit {
@@ -136,6 +139,12 @@ impl Visit {
         }
         visit.drop_spent_pin(now);
         visit
+    }
+
+    /// Those whose tokens it carries, the first one's first: a page and its script may have one each.
+    pub fn sessions(&self) -> SessionIds {
+        let glances = self.brought.iter().flat_map(|brought| &brought.glances);
+        glances.map(|(session, _)| *session).collect()
     }
 
     /// What a read must see now. Of a write: what its client carries and was issued lately.
@@ -316,9 +325,7 @@ impl Visit {
 
     /// What was issued to each of its sessions since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
-        let glances = self.brought.as_ref().map(|brought| &brought.glances);
-        let carried = glances.into_iter().flatten().map(|(session, _)| *session);
-        for session in carried.collect::<SmallVec<[u64; 1]>>() {
+        for session in self.sessions() {
             self.take_issued_meanwhile(session, (sessions, applied), now);
         }
     }
@@ -367,9 +374,10 @@ impl Visit {
         if !self.valid {
             self.token_mut().session = session;
         }
-        let session = self.token().session;
-        if let Some(issued) = sessions.recall(session, now.steady_ms).issued {
-            self.take_issued(&issued, applied);
+        for session in self.sessions() {
+            if let Some(issued) = sessions.recall(session, now.steady_ms).issued {
+                self.take_issued(&issued, applied);
+            }
         }
         written.supersede_pin(self.token().pin.as_ref());
         // A read's answer may turn out to be a write's, and that takes nothing away.
@@ -382,8 +390,12 @@ impl Visit {
         let own = self.token_mut();
         own.pin = written.pin.or_else(|| own.pin.take());
         self.drop_spent_pin(now);
-        if self.valid {
-            sessions.issue(self.token(), now.steady_ms);
+        for session in self.sessions() {
+            let issued = Token {
+                session,
+                ..self.token().clone()
+            };
+            sessions.issue(&issued, now.steady_ms);
         }
         Some(self.token().clone())
     }

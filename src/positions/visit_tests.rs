@@ -410,3 +410,29 @@ fn a_write_of_either_of_two_sessions_during_a_read_keeps_what_both_carry() {
         scene.now.steady_ms += 100_000;
     }
 }
+
+#[test]
+fn a_write_that_carries_two_sessions_is_remembered_for_both_and_has_what_either_wrote_meanwhile() {
+    let mut scene = Scene::new();
+    let of = |session: u64, text: &str| Token {
+        session,
+        ..token(text)
+    };
+    let carried = [of(7, "us=5"), of(8, "us=5")];
+    let mut write = Visit::begin(carried, &scene.sessions, &scene.applied, scene.now);
+    assert_eq!(write.sessions().as_slice(), [7, 8]);
+    scene.sessions.issue(&of(8, "ap=3"), scene.now.steady_ms);
+    let position = crate::positions::Position { epoch: 0, seq: 9 };
+    let issued = scene.end_write(&mut write, Minted::At("eu".into(), position));
+    let issued = issued.vector.to_string();
+    assert!(
+        issued.contains("ap=3") && issued.contains("eu=9"),
+        "{issued}"
+    );
+    for session in [7, 8] {
+        let carried = [of(session, "us=5")];
+        let read = Visit::begin(carried, &scene.sessions, &scene.applied, scene.now);
+        let seen = read.token().vector.to_string();
+        assert!(seen.contains("eu=9"), "session {session}: {seen}");
+    }
+}

@@ -21,7 +21,7 @@ use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, Service};
 use crate::ids::ServiceId;
-use crate::positions::{Now, Visit};
+use crate::positions::{Now, SessionIds, Visit};
 
 /// What the head of a request says, and what is known of who sent it.
 pub(super) struct Asked<'a> {
@@ -38,8 +38,8 @@ pub(super) struct Asked<'a> {
     pub(super) repeat: Option<Arc<Repeat>>,
     /// How often what is known of positions had changed before it was looked at.
     pub(super) changes: u64,
-    /// The session of its tokens.
-    pub(super) session: Option<u64>,
+    /// The sessions of its tokens.
+    pub(super) sessions: SessionIds,
     pub(super) known: Known,
     /// What of the request tells whether shared caches may keep its answer.
     pub(super) question: Question,
@@ -105,7 +105,7 @@ impl<'a> Exchange<'a> {
             host,
             client,
             store,
-            session: visit.valid.then_some(visit.token().session),
+            sessions: visit.sessions(),
             carried,
             repeat,
             changes,

@@ -124,7 +124,7 @@ impl Outbound<'_> {
         loop {
             let (is_over, began) = (Instant::now() >= deadline, Instant::now());
             let (leg, read) = match course.next(is_over, self.body.is_some()) {
-                Next::Ask(leg) if leg.is_hopeless => {
+                Next::Ask(leg) if leg.is_hopeless && !is_over => {
                     (leg, self.read_by(store, leg.region, deadline).await)
                 }
                 Next::Ask(leg) => (leg, self.read(store, leg.region).await),
@@ -403,8 +403,8 @@ impl Outbound<'_> {
         }
     }
 
-    /// A region may hold a read until it has caught up, but no longer than the client would wait, unless it is known to have
-    /// by then: its answer is the right one, and takes what an answer takes.
+    /// A region may hold a read until it has caught up, but no longer than the client would wait, unless all its origins are
+    /// known to have by then: its answer is the right one, whoever gives it, and takes what an answer takes.
     async fn read_by(
         &mut self,
         store: &Store<'_>,
@@ -418,11 +418,8 @@ impl Outbound<'_> {
             match tokio::time::timeout_at(deadline, reading.as_mut()).await {
                 Ok(read) => Some(read),
                 Err(_) => {
-                    let standing = store.applied.standing(name, &required, clock::steady_ms());
-                    match standing {
-                        Standing::Dominates => Some(reading.await),
-                        Standing::Behind { .. } => None,
-                    }
+                    let all_have = store.applied.shows(&store.applied.region(name), &required);
+                    if all_have { Some(reading.await) } else { None }
                 }
             }
         };

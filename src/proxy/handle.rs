@@ -257,7 +257,7 @@ impl<'a> Exchange<'a> {
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
-        let is_asked_again = asked.access == Access::Read && asked.session.is_some();
+        let is_asked_again = asked.access == Access::Read && !asked.sessions.is_empty();
         let is_covered = may_be_repeated(&asked.service.retries, method, asked.access);
         if is_asked_again || is_covered {
             incoming.want();

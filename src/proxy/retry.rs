@@ -197,7 +197,9 @@ impl Outbound<'_> {
 
     /// The answer that was kept, if nobody answered better.
     pub(super) fn or_kept_answer(&mut self, problem: Problem) -> Result<Box<Forwarded>, Problem> {
-        let Some(mut answered) = self.answered.take() else {
+        // A position that came meanwhile is for the client, and what was kept knows nothing of it.
+        let kept = self.answered.take().filter(|_| self.written.is_none());
+        let Some(mut answered) = kept else {
             return Err(problem);
         };
         answered.tried_elsewhere = Some(problem.to_string());

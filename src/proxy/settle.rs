@@ -16,27 +16,31 @@ use crate::clock;
 use crate::config::plan::Access;
 use crate::control::Control;
 use crate::ids::{OriginId, RegionId, ServiceId};
-use crate::positions::{Minted, Now, Reissue, Sessions, Visit};
+use crate::positions::{Minted, Now, Reissue, SessionIds, Sessions, Visit};
 
-/// A write of a session that is under way, until this is dropped.
+/// A write that is under way, of each session whose token it carries, until this is dropped.
 pub(super) struct UnderWay {
     sessions: Arc<Sessions>,
-    session: u64,
+    carried: SessionIds,
 }
 
 impl UnderWay {
-    fn begin(sessions: &Arc<Sessions>, session: u64) -> Self {
-        sessions.begin_write(session, clock::steady_ms());
+    fn begin(sessions: &Arc<Sessions>, carried: SessionIds) -> Self {
+        for session in &carried {
+            sessions.begin_write(*session, clock::steady_ms());
+        }
         Self {
             sessions: sessions.clone(),
-            session,
+            carried,
         }
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.sessions.end_write(self.session, clock::steady_ms());
+        for session in &self.carried {
+            self.sessions.end_write(*session, clock::steady_ms());
+        }
     }
 }
 
@@ -50,7 +54,7 @@ pub(super) struct Trailers {
     origin: OriginId,
     asked_at_ms: u64,
     /// Who is given what they say; none: nobody carries a token.
-    session: Option<u64>,
+    carried: SessionIds,
     /// Whether the head had no position yet.
     is_open: bool,
     /// Ends with the body, after the trailers.
@@ -72,8 +76,8 @@ impl Heed for Trailers {
             (None, Some(own)) => Minted::At(name.clone(), own),
             (None, None) => Minted::Nothing,
         };
-        if let Some(session) = self.session {
-            store.wrote_late(session, minted);
+        for session in self.carried {
+            store.wrote_late(session, minted.clone());
         }
     }
 }
@@ -92,10 +96,10 @@ impl<'a> Exchange<'a> {
         })
     }
 
-    /// Notes that a write of a session is under way.
+    /// Notes that a write of its sessions is under way.
     pub(super) fn begin_write(&self, asked: &Asked<'_>) -> Option<UnderWay> {
-        let session = asked.session.filter(|_| asked.access == Access::Write)?;
-        Some(UnderWay::begin(&self.context.sessions, session))
+        let is_noted = asked.access == Access::Write && !asked.sessions.is_empty();
+        is_noted.then(|| UnderWay::begin(&self.context.sessions, asked.sessions.clone()))
     }
 
     /// Settles what becomes of the client's token, and how the answer is marked.
@@ -125,12 +129,13 @@ impl<'a> Exchange<'a> {
     ) -> Option<Box<Trailers>> {
         asked.store?;
         let response = &forwarded.response;
-        let issued = match &forwarded.reissue {
-            Reissue::Token(token) => Some(token.session),
-            Reissue::Keep | Reissue::TakeBack => None,
-        };
-        let session = issued.or(asked.session);
-        let may_come = may_have_trailers(response, session.is_some());
+        let mut carried = asked.sessions.clone();
+        if let Reissue::Token(token) = &forwarded.reissue
+            && !carried.contains(&token.session)
+        {
+            carried.push(token.session);
+        }
+        let may_come = may_have_trailers(response, !carried.is_empty());
         if !may_come && under_way.is_none() {
             return None;
         }
@@ -143,7 +148,7 @@ impl<'a> Exchange<'a> {
             region: forwarded.region,
             origin: forwarded.origin,
             asked_at_ms: forwarded.asked_at_ms,
-            session,
+            carried,
             is_open: asked.access == Access::Write
                 && is_accepted
                 && forwarded.said.committed.is_none(),
