@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::applied::{Applied, Seen, State};
+use super::applied::{Applied, State};
 use super::vector::{Position, RegionName, Vector};
 
 /// The share of a new lag sample in the moving average.
@@ -109,24 +109,28 @@ impl State {
         let is_mute = have.is_none() && *writer == *region;
         // Nothing reported is nothing applied, and 0 is nothing written.
         let have = have.unwrap_or_default();
-        if is_mute || self.is_all_that_is_shown(writer, have) {
-            return Duration::ZERO;
-        }
-        let marks = self.marks.get(writer);
+        let marks = self.marks.get(writer).filter(|_| !is_mute);
         let missing = marks.and_then(|marks| marks.first_missing_ms(have));
+        let missing = missing.filter(|at_ms| !self.is_claim(writer, have, *at_ms));
         missing.map_or(Duration::ZERO, |at_ms| {
             Duration::from_millis(now_ms.saturating_sub(at_ms))
         })
     }
 
-    /// Whether nobody shows more of a writer's log, and the writer itself speaks of it: what was acknowledged beyond may be
-    /// no more than a claim.
-    fn is_all_that_is_shown(&self, writer: &str, have: Position) -> bool {
-        let speaks = |seen: &Seen| seen.applied.get(writer).is_some();
-        let own = self.regions.get(writer).into_iter();
+    /// Whether what is known of a writer's log beyond `have` since `at_ms` is no more than a claim: it was acknowledged, nobody
+    /// shows it, and the writer does not either, though it was asked since.
+    fn is_claim(&self, writer: &str, have: Position, at_ms: u64) -> bool {
         let mut all = self.regions.values().flat_map(BTreeMap::values);
-        own.flat_map(BTreeMap::values).any(speaks)
+        self.log_asked_for_ms(writer)
+            .is_some_and(|asked_at_ms| asked_at_ms > at_ms)
             && all.all(|seen| seen.applied.get(writer).is_none_or(|shown| shown <= have))
+    }
+
+    /// Since when every origin of a writer that speaks of its log has been asked for it; none: none speaks of it.
+    pub(super) fn log_asked_for_ms(&self, writer: &str) -> Option<u64> {
+        let own = self.regions.get(writer)?.values();
+        let speaking = own.filter(|seen| seen.applied.get(writer).is_some());
+        speaking.map(|seen| seen.asked_at_ms).min()
     }
 
     /// Samples the lag of the newest write that `region` has just come to see.
@@ -254,9 +258,20 @@ mod tests {
             seq: u64::MAX,
         };
         applied.committed(&"us".into(), absurd, 10);
+        report(&applied, "us", "us=1", 50_000);
         assert_eq!(applied.lag("eu", 60_000), Some(Duration::ZERO));
         report(&applied, "us", "us=2", 60_000);
         assert_eq!(applied.lag("eu", 60_050), Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn the_lag_behind_a_writer_that_died_with_what_it_had_acknowledged_grows() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=3", 0);
+        report(&applied, "eu", "us=3", 0);
+        let last = Position { epoch: 0, seq: 8 };
+        applied.committed(&"us".into(), last, 10);
+        assert_eq!(applied.lag("eu", 60_010), Some(Duration::from_secs(60)));
     }
 
     #[test]

@@ -234,14 +234,16 @@ impl State {
         }
     }
 
-    /// What was said to be committed and is shown by nobody for so long, does not keep what is written after it from being
-    /// marked.
+    /// What was said to be committed, is shown by nobody for so long, and not by its writer either, which was asked since, does
+    /// not keep what is written after it from being marked.
     fn cut_claims(&mut self, writer: &RegionName, own: Position, now_ms: u64) {
         let seen = self.regions.values().flat_map(BTreeMap::values);
         let shown = seen.filter_map(|seen| seen.applied.get(writer)).max();
+        let asked_at_ms = self.log_asked_for_ms(writer).unwrap_or(0);
         if let Some(marks) = self.marks.get_mut(writer) {
             let shown = shown.unwrap_or(own).max(own);
-            marks.cut_claims(shown, now_ms.saturating_sub(CLAIMED_FOR_MS));
+            let since_ms = now_ms.saturating_sub(CLAIMED_FOR_MS).min(asked_at_ms);
+            marks.cut_claims(shown, since_ms);
         }
     }
 

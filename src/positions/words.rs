@@ -59,7 +59,7 @@ impl Applied {
                 if seen.note_asked(words.region, times, named_ms) {
                     self.note_change();
                 }
-                // Marks go back only with a change.
+                // Marks go back only with a change; the end of a claim can wait for one.
                 let changes = Some(self.changes());
                 if std::mem::replace(&mut seen.marked_at, changes) != changes {
                     state.mark_own(words.region, &applied, words.now_ms);
