@@ -3,8 +3,8 @@
 //! world.
 //!
 //! Pure. Whoever has one address of IPv6 has very many, so networks do not vote one by one: all that one holder may have
-//! has one vote, of IPv4 and of IPv6 apart, and the median of the votes counts. So whoever lies moves nobody else while the
-//! holders that tell the truth are more.
+//! has one vote, of IPv4 and of IPv6 apart, and the median of the votes counts. A vote weighs as much as there are blocks in it,
+//! at most a quarter of all. So whoever lies moves nobody else while the holders that tell the truth weigh more.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
@@ -152,10 +152,12 @@ fn figure(
     votes: &[Vote],
     enough: Enough,
 ) -> Option<Measurement> {
-    let by_block = |lengths| tally(votes, |vote| Voter::block(vote.prefix, lengths), enough);
+    let heard = |lengths| heard(votes, |vote| Voter::block(vote.prefix, lengths), enough);
+    let by_block = |lengths| tally(&heard(lengths), enough);
     let figure = match network {
         Network::Prefix(prefix) if !is_wide(prefix) => {
-            by_block(WITHIN).filter(|_| is_of_one(votes))
+            let heard = heard(WITHIN);
+            tally(&heard, enough).filter(|_| is_of_one(&heard))
         }
         // Small systems have no three blocks of IPv4. Of IPv6 the block that they have has a figure of its own.
         Network::Asn(_) => match version {
@@ -163,7 +165,8 @@ fn figure(
             IpVersion::V6 => by_block(COVERING),
         },
         Network::Prefix(_) | Network::Country(_) => {
-            tally(votes, |vote| Voter::holder(vote.prefix, vote.above), enough)
+            let holder = |vote: &Vote| Voter::holder(vote.prefix, vote.above);
+            tally(&self::heard(votes, holder, enough), enough)
         }
     };
     figure.map(|(networks, measurement)| Measurement {
@@ -188,24 +191,27 @@ pub fn is_wide(prefix: Prefix) -> bool {
 
 /// Whether a block is of one AS and country as far as it is measured: of a block that was given out in pieces,
 /// some pieces say nothing of the others.
-fn is_of_one(votes: &[Vote]) -> bool {
-    votes.windows(2).all(|pair| match pair {
-        [one, other] => one.above == other.above,
-        _ => true,
-    })
+fn is_of_one(heard: &Heard<'_>) -> bool {
+    let mut above = heard.values().flatten().map(|vote| vote.above);
+    let first = above.next();
+    above.all(|other| Some(other) == first)
 }
 
-/// Of how many networks the median of the votes is, and that median; none, if the votes are too few.
-fn tally(
-    votes: &[Vote],
-    voter: impl Fn(&Vote) -> Voter,
-    enough: Enough,
-) -> Option<(u32, Measurement)> {
-    let mut of_each: BTreeMap<Voter, Vec<&Vote>> = BTreeMap::new();
+/// The networks of each who is heard.
+type Heard<'a> = BTreeMap<Voter, Vec<&'a Vote>>;
+
+/// Those who have enough to be heard.
+fn heard(votes: &[Vote], voter: impl Fn(&Vote) -> Voter, enough: Enough) -> Heard<'_> {
+    let mut of_each = Heard::new();
     for vote in votes {
         of_each.entry(voter(vote)).or_default().push(vote);
     }
     of_each.retain(|_, votes| is_heard(votes, enough));
+    of_each
+}
+
+/// Of how many networks the median of the votes is, and that median; none, if the votes are too few.
+fn tally(of_each: &Heard<'_>, enough: Enough) -> Option<(u32, Measurement)> {
     let networks = of_each.values().map(Vec::len).sum::<usize>();
     let ballots = of_each.values().filter_map(|votes| {
         let blocks: BTreeSet<Voter> = votes.iter().map(|v| Voter::block(v.prefix, HELD)).collect();

@@ -175,6 +175,30 @@ fn a_block_of_several_systems_shows_nothing_of_its_other_pieces() {
 }
 
 #[test]
+fn one_address_of_another_system_takes_no_figure_away_from_a_block() {
+    let mut votes = Votes::default();
+    let region: Arc<str> = "r".into();
+    for (network, asn, sources) in [
+        ("10.1.1.0/24", 1, 3),
+        ("10.1.2.0/24", 1, 3),
+        ("10.1.3.0/24", 1, 3),
+        ("10.1.4.0/24", 2, 1),
+    ] {
+        let samples = Some(2 * u32::try_from(sources).unwrap());
+        let vote = Vote {
+            prefix: network.parse().unwrap(),
+            above: (Some(asn), None),
+            measurement: row(network, 20.0, samples).measurement,
+            sources: Some(sources),
+        };
+        votes.add(&region, vote);
+    }
+    let block = Network::Prefix("10.1.0.0/16".parse().unwrap());
+    let mut found = votes.count(ENOUGH).map(|((network, ..), _)| network);
+    assert!(found.any(|network| network == block));
+}
+
+#[test]
 fn wide_blocks_are_shown_by_all_holders_that_are_measured_in_them() {
     let rows = rows(&[
         ("10.1.1.0/24", 20.0),
