@@ -48,17 +48,19 @@ pub(super) struct Watch {
     stirred: mpsc::Receiver<()>,
     watched: Arc<Vec<PathBuf>>,
     /// What they held when they were last loaded; none: that was not done.
-    seen: Option<u64>,
+    seen: Option<Held>,
     /// One that somebody gave up on, and that may hang still: there is never more than one.
     looking: Option<JoinHandle<Look>>,
     control: Control,
 }
 
+/// A hash of what each file or folder holds, and of the names in it.
+type Held = BTreeMap<PathBuf, u64>;
+
 /// What the file system says of files and folders.
 pub(super) struct Look {
     paths: Arc<Vec<PathBuf>>,
-    /// A hash of their names and of what they hold.
-    seen: u64,
+    seen: Held,
     /// Those whose changes are changes of theirs.
     folders: BTreeSet<PathBuf>,
 }
@@ -66,7 +68,10 @@ pub(super) struct Look {
 impl Look {
     fn at(paths: Arc<Vec<PathBuf>>) -> Self {
         Self {
-            seen: fingerprint(&paths),
+            seen: paths
+                .iter()
+                .map(|path| (path.clone(), fingerprint(path)))
+                .collect(),
             folders: paths.iter().flat_map(|path| folders_of(path)).collect(),
             paths,
         }
@@ -146,7 +151,7 @@ impl Watch {
             folders: folders.ok(),
             stirred,
             watched: Arc::default(),
-            seen: Some(look.seen),
+            seen: Some(look.seen.clone()),
             looking: None,
             control,
         };
@@ -154,13 +159,21 @@ impl Watch {
         watch
     }
 
-    /// Watches what was looked at from now on.
+    /// Watches what was looked at from now on. What was watched before counts as it was before the load, during which it may
+    /// have changed.
     pub(super) fn follow(&mut self, look: Look) {
         if let Some(folders) = &mut self.folders {
             folders.follow(&look.folders);
         }
-        if look.paths != self.watched {
-            (self.watched, self.seen) = (look.paths, Some(look.seen));
+        self.watched = look.paths;
+        if let Some(before) = &mut self.seen {
+            let new = look.seen.into_iter();
+            *before = new
+                .map(|(path, held)| {
+                    let held = before.get(&path).copied().unwrap_or(held);
+                    (path, held)
+                })
+                .collect();
         }
     }
 
@@ -228,7 +241,7 @@ impl Watch {
                 let _ = tokio::time::timeout(MOST_SETTLE, settling).await;
             }
             let look = self.look(self.watched.clone()).await;
-            if let Some(look) = look.filter(|look| Some(look.seen) != self.seen) {
+            if let Some(look) = look.filter(|look| Some(&look.seen) != self.seen.as_ref()) {
                 self.seen = Some(look.seen);
                 return;
             }
@@ -257,28 +270,26 @@ fn folders_of(path: &Path) -> Vec<PathBuf> {
     folders
 }
 
-/// A hash of names and contents; a folder stands for the YAML files and the keys in it.
-fn fingerprint(paths: &[PathBuf]) -> u64 {
+/// A hash of name and content; a folder stands for the YAML files and the keys in it.
+fn fingerprint(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
-    for path in paths {
-        if path.is_dir() {
-            let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-                .into_iter()
-                .flatten()
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .filter(|file| is_read(file))
-                .filter(|file| {
-                    let name = file.file_name().unwrap_or_default();
-                    !name.as_encoded_bytes().starts_with(b".")
-                })
-                .collect();
-            files.sort();
-            for file in files {
-                hash_file(&file, &mut hasher);
-            }
-        } else {
-            hash_file(path, &mut hasher);
+    if path.is_dir() {
+        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path()))
+            .filter(|file| is_read(file))
+            .filter(|file| {
+                let name = file.file_name().unwrap_or_default();
+                !name.as_encoded_bytes().starts_with(b".")
+            })
+            .collect();
+        files.sort();
+        for file in files {
+            hash_file(&file, &mut hasher);
         }
+    } else {
+        hash_file(path, &mut hasher);
     }
     hasher.finish()
 }
@@ -376,6 +387,25 @@ mod tests {
         assert!(soon.is_ok());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_changes_during_a_load_that_names_other_files_is_a_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let [edge, zone] = ["edge.yaml", "a.zone"].map(|name| folder.path().join(name));
+        for file in [&edge, &zone] {
+            std::fs::write(file, "before").unwrap();
+        }
+        let mut watch = Watch::new(vec![edge.clone()], nobody());
+        watch.folders = None;
+        assert!(watch.about_to_load().await);
+        std::fs::write(&edge, "mended while it was loaded").unwrap();
+        let look = watch.look(Arc::new(vec![edge, zone])).await.unwrap();
+        watch.follow(look);
+        let soon = tokio::time::timeout(POLL * 4, watch.changed()).await;
+        assert!(soon.is_ok());
+        let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
+        assert!(none.is_err(), "the other file is as it was");
+    }
+
     #[test]
     fn a_large_file_is_known_by_its_size_and_its_times() {
         let folder = tempfile::tempdir().unwrap();
@@ -385,7 +415,7 @@ mod tests {
             file.set_len(length).unwrap();
             let time = std::time::UNIX_EPOCH + Duration::from_secs(seconds);
             file.set_modified(time).unwrap();
-            fingerprint(std::slice::from_ref(&path))
+            fingerprint(&path)
         };
         assert_eq!(write(READ_WHOLE, 1), write(READ_WHOLE, 2));
         assert_ne!(write(READ_WHOLE + 1, 1), write(READ_WHOLE + 1, 2));
