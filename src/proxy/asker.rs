@@ -4,6 +4,8 @@
 //! what they say reaches all who wait. If the health paths say nothing, it asks with its own read,
 //! whose answer tells the others. Whoever has the turn and leaves passes it on.
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::OwnedMutexGuard;
@@ -101,10 +103,17 @@ impl Asker<'_, '_> {
     /// A health path that hangs holds up nobody: the read itself asks meanwhile, if its answers tell more than nothing.
     async fn own_read_is_due(&self, since: Instant) {
         if self.last.is_not_yet || self.last.tells {
-            tokio::time::sleep_until(since + ASK_SELDOM).await;
+            tokio::time::sleep_until(since + ASK_SELDOM + self.way()).await;
         } else {
             std::future::pending::<()>().await;
         }
+    }
+
+    /// What a probe takes on its way: to connect, for TLS, for the request, and once more for what is not as usual.
+    fn way(&self) -> Duration {
+        let round_trips = &self.outbound.live.snapshot.edge.round_trips;
+        let ms = round_trips.of(self.region).ms().unwrap_or(0.0);
+        Duration::try_from_secs_f64(4.0 * ms / 1_000.0).unwrap_or_default()
     }
 
     fn is_followed(&self, origin: OriginId) -> bool {
