@@ -237,9 +237,9 @@ fn an_origin_s_no_to_a_websocket_over_http2_is_passed_on() {
 #[test]
 fn an_origin_s_yes_that_is_no_101_opens_no_websocket_over_http2() {
     let runtime = Runtime::new().unwrap();
-    let yes = |_: &str| "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes".to_owned();
-    let empty = |_: &str| "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
-    for answer in [yes as fn(&str) -> String, empty] {
+    let yes: fn(&str) -> String = |_| "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes".to_owned();
+    let empty: fn(&str) -> String = |_| "HTTP/1.1 204 No Content\r\n\r\n".to_owned();
+    for answer in [yes, empty] {
         let edge = edge(&format!("http://{}", origin_http1(answer)));
         let answer = runtime.block_on(chat(&edge, extended("websocket")));
         assert_eq!(answer.status(), 502);
