@@ -424,6 +424,11 @@ fn what_asks_for_the_ds_to_be_deleted_stands_alone() {
         assert_eq!(answer.lines().count(), 1, "{answer}");
     }
     assert!(edge.kdig("example.com DNSKEY +short").contains("257 3 15"));
+    edge.write(&yaml.replace(", CDNSKEY: ['0 3 0 AA==']", ""));
+    assert!(wait_until(|| edge
+        .kdig("example.com CDNSKEY +short")
+        .is_empty()));
+    assert!(edge.kdig("example.com CDS +short").starts_with("0 0 0"));
 }
 
 #[test]

@@ -128,17 +128,26 @@ pub(super) async fn guard(
         listens_on,
     };
     let now_ms = clock::steady_ms();
-    let paced = if is_paced(asked.need, request.uri().path()) {
-        state.access.pace(from, now_ms)
-    } else {
-        Ok(())
-    };
-    let who = paced.and_then(|()| {
+    let who = {
         let snapshot = state.snapshot();
         let attempts = state.access.attempts.lock();
         let mut attempts = attempts.unwrap_or_else(PoisonError::into_inner);
         asked.judge(&snapshot.plan.admin, &mut attempts, now_ms)
-    });
+    };
+    if is_paced(asked.need, request.uri().path())
+        && let Err(denied) = state.access.pace(from, now_ms)
+    {
+        // Who only sees is no news, and would push out that of strangers.
+        if asked.need == Need::Operate {
+            let bearer = who.ok().and_then(Who::into_bearer);
+            let denied = Denied {
+                bearer,
+                ..denied.clone()
+            };
+            audit::tell_of_refusal(&state, from, named(&request), &denied).await;
+        }
+        return denied.into_response();
+    }
     let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
     match who {
         Ok(who) => {
@@ -147,12 +156,15 @@ pub(super) async fn guard(
             next.run(request).await
         }
         Err(denied) => {
-            // Without the query: it may hold a client's token.
-            let what = format!("{} {}", request.method(), request.uri().path());
-            audit::tell_of_refusal(&state, from, what, &denied).await;
+            audit::tell_of_refusal(&state, from, named(&request), &denied).await;
             denied.into_response()
         }
     }
+}
+
+/// What a request is known as, without its query: that may hold a client's token.
+fn named(request: &Request) -> String {
+    format!("{} {}", request.method(), request.uri().path())
 }
 
 /// All that decides whether a request may pass.

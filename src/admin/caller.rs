@@ -26,6 +26,16 @@ pub(super) enum Who {
     Anybody,
 }
 
+impl Who {
+    /// The name of the token, if there is one.
+    pub(super) fn into_bearer(self) -> Option<Arc<str>> {
+        match self {
+            Self::Bearer(name) => Some(name),
+            Self::ThisMachine | Self::Anybody => None,
+        }
+    }
+}
+
 impl fmt::Display for Who {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -141,6 +141,7 @@ mod tests {
     #[tokio::test]
     async fn so_many_follow_and_no_more_and_whoever_leaves_makes_room() {
         let log = EventLog::new(1);
+        static PLACES: Semaphore = Semaphore::const_new(FOLLOWERS);
         let come = || Some(follow(&log, 0, None, || true, PLACES.try_acquire().ok()?));
         let mut following: Vec<Response> = (0..4_096).map(|_| come().unwrap()).collect();
         assert!(come().is_none());
@@ -154,6 +155,7 @@ mod tests {
         tokio::time::pause();
         let log = EventLog::new(1);
         log.record(Event::new(Kind::Reload, 0, "kept".to_owned()));
+        static PLACES: Semaphore = Semaphore::const_new(1);
         let place = PLACES.try_acquire().unwrap();
         let mut body = follow(&log, 0, None, || true, place)
             .into_body()

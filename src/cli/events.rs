@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use clap::Args;
-use reqwest::Response;
+use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::io::Interest;
 use tokio::net::unix::pipe;
@@ -133,7 +133,7 @@ impl Printing {
                 response,
                 pending: BytesMut::new(),
             }),
-            Err(refused) if status.is_server_error() => Err(NoStream::Lost(refused)),
+            Err(refused) if is_of_now(status) => Err(NoStream::Lost(refused)),
             Err(refused) => Err(NoStream::Final(refused)),
         }
     }
@@ -147,6 +147,11 @@ impl Printing {
         say!("{}", (self.show)(&event));
         Ok(())
     }
+}
+
+/// Whether a refusal may be over in a moment: the edge restarts, or others ask too much.
+fn is_of_now(status: StatusCode) -> bool {
+    status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
 }
 
 /// The lines of a stream.

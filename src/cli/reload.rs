@@ -12,8 +12,8 @@ use reqwest::Method;
 use super::client::fetch_json;
 use super::{Done, Running, runtime};
 
-/// Files are read, and zones signed, before the answer begins.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
+/// Files are read, for up to two minutes, and zones signed, before the answer begins.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(180);
 
 /// Makes a running edge load its configuration anew
 #[derive(Debug, Args)]

@@ -82,8 +82,11 @@ impl Drain {
                 until_ms: request.since_ms,
             });
             if paces.len() > MOST_PACES {
-                // Whose time was that of the second stays as much longer, and nobody is sent away sooner.
-                paces.remove(1);
+                // Whose time was that of the second goes by the first, which is slower: nobody is sent away sooner.
+                let second = paces.remove(1);
+                if let Some(first) = paces.first_mut() {
+                    first.until_ms = second.until_ms;
+                }
             }
         }
         Self {
@@ -148,7 +151,8 @@ impl Drain {
         let done = |at_ms: u64| self.slope_at(at_ms).done(at_ms);
         let fresh = match self.over_ms {
             0 => Percent::NONE,
-            _ => done(now_ms).rest(),
+            // By the pace in force, whatever the clock says of when it was hurried.
+            _ => self.slope(self.over_ms).done(now_ms).rest(),
         };
         let sessions = now_ms
             .checked_sub(whole_ms(time))
@@ -395,7 +399,50 @@ mod tests {
         }
         let paces = &drains.of("eu", None).unwrap().paces;
         let first = (paces[0].over_ms, paces[0].until_ms);
-        assert_eq!((paces.len(), first), (16, (1_000_000, 1)));
+        assert_eq!((paces.len(), first), (16, (1_000_000, 84)));
+    }
+
+    #[test]
+    fn of_a_drain_that_is_hurried_too_often_no_session_ends_sooner() {
+        const HOUR: u64 = 3_600_000;
+        let mut drains = Drains::default();
+        ask(&mut drains, 0, None, Some(4 * HOUR));
+        let mut all = drains.of("eu", None).unwrap().clone();
+        for minute in 1..40 {
+            let (at_ms, over_ms) = (minute * 60_000, 4 * HOUR - minute * 120_000);
+            ask(&mut drains, at_ms, None, Some(over_ms));
+            all.paces.push(Pace {
+                over_ms: all.over_ms,
+                until_ms: at_ms,
+            });
+            all.over_ms = over_ms;
+        }
+        let capped = drains.of("eu", None).unwrap();
+        let grace = Duration::from_secs(600);
+        for now_ms in (0..4 * HOUR).step_by(60_000) {
+            let (fresh, sessions) = capped.leaves(grace, now_ms);
+            assert!(sessions >= all.leaves(grace, now_ms).1, "at {now_ms}");
+            assert_eq!(fresh, all.leaves(grace, now_ms).0, "at {now_ms}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_takes_no_hurry_back() {
+        const HOUR: u64 = 3_600_000;
+        let mut drains = Drains::default();
+        ask(&mut drains, 0, None, Some(4 * HOUR));
+        ask(&mut drains, HOUR / 2, None, Some(HOUR));
+        let (fresh, _) = drains
+            .of("eu", None)
+            .unwrap()
+            .leaves(Duration::ZERO, HOUR / 4);
+        assert_eq!(fresh, drain_over(HOUR).leaves(Duration::ZERO, HOUR / 4).0);
+    }
+
+    fn drain_over(over_ms: u64) -> Drain {
+        let mut drains = Drains::default();
+        ask(&mut drains, 0, None, Some(over_ms));
+        drains.of("eu", None).unwrap().clone()
     }
 
     #[test]

@@ -14,7 +14,7 @@ export class Refused extends Error {
 
 /** How long the edge may say nothing before and within an answer: to what the page asks by itself, and to what somebody asks. */
 const WATCHED_MS = 5000;
-const ASKED_MS = 60_000;
+const ASKED_MS = 180_000;
 
 /** As `fetch`, which gives up once nothing has been heard for so long: what hangs does not end by itself. */
 async function fetchWithin(silenceMs, path, { signal, ...options }) {

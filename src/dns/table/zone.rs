@@ -239,16 +239,18 @@ impl Draft {
         self.is_signed = true;
         let ttl = self.soa_ttl();
         let apex = self.owners.entry(self.apex.clone()).or_default();
+        // RFC 8078 §4: what asks for the DS to be deleted, algorithm 0, stands alone, and what one says the other is not to
+        // contradict (RFC 7344 §4).
+        let has = |rtype, algorithm_at: usize| {
+            let data = apex.get(&rtype).map_or(&[][..], |data| &data.rdata);
+            data.iter()
+                .any(|rdata: &Vec<u8>| rdata.get(algorithm_at) == Some(&0))
+        };
+        let asks_for_deletion = has(rtype::CDS, 2) || has(rtype::CDNSKEY, 3);
         let types = [rtype::DNSKEY, rtype::CDS, rtype::CDNSKEY];
         for (rtype, rdata) in types.into_iter().zip(signer.key_records()) {
-            // RFC 8078 §4: what asks for the DS to be deleted, algorithm 0, stands alone.
-            let is_deletion = |rdata: &Vec<u8>| match rtype {
-                rtype::CDS => rdata.get(2) == Some(&0),
-                rtype::CDNSKEY => rdata.get(3) == Some(&0),
-                _ => false,
-            };
-            let written = apex.get(&rtype).map_or(&[][..], |data| &data.rdata);
-            if !rdata.is_empty() && !written.iter().any(is_deletion) {
+            let is_contrary = asks_for_deletion && rtype != rtype::DNSKEY;
+            if !rdata.is_empty() && !is_contrary {
                 let none = || Data {
                     ttl,
                     rdata: Vec::new(),
