@@ -249,3 +249,46 @@ fn strangers_make_no_series_of_metrics() {
         assert!(counted(name, &[label]), "{name} {label}");
     }
 }
+
+#[test]
+fn what_a_reload_takes_away_is_told_no_more_and_counts_on_if_it_comes_back() {
+    let origin = Origin::start("o");
+    let yaml = |name: &str| {
+        format!(
+            "listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions:
+  {name}-region: {{ location: [50, 8], addresses: [192.0.2.1], origins: ['{}'] }}
+services:
+  {name}: {{ hosts: [www.example.com], consistency: {{ read_your_writes: true, domain: {name}-data }} }}
+zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+",
+            origin.url()
+        )
+    };
+    let edge = Edge::start(&yaml("first"));
+    let visit = || {
+        request(
+            edge.address("http"),
+            "GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n",
+        )
+    };
+    let of_first =
+        |series: &BTreeSet<String>| series.iter().filter(|one| one.contains("\"first")).count();
+    visit();
+    assert!(wait_until(|| of_first(&series(&edge)) > 5));
+    let before = series(&edge).len();
+    for number in 0..10 {
+        edge.write(&yaml(&format!("other{number}")));
+        let now = format!("\"other{number}\"");
+        assert!(wait_until(|| series(&edge)
+            .iter()
+            .any(|one| one.contains(&now))));
+        visit();
+    }
+    let after = series(&edge);
+    assert_eq!(of_first(&after), 0, "{after:?}");
+    assert!(after.len() <= before + 5, "{before} {}", after.len());
+    edge.write(&yaml("first"));
+    assert!(wait_until(|| of_first(&series(&edge)) > 5));
+}

@@ -28,6 +28,7 @@ mod page_plain;
 mod pages;
 mod parameters;
 mod positions;
+mod present;
 mod probes;
 mod recent;
 mod recorder;

@@ -33,6 +33,7 @@ use super::live_traffic::traffic;
 use super::page;
 use super::parameters::Parameters;
 use super::positions::positions;
+use super::present::present;
 use super::probes::probes;
 use super::state::AdminState;
 use super::writes::{self, Refused, bad, error};
@@ -176,7 +177,7 @@ async fn readyz(State(state): State<Arc<AdminState>>) -> (StatusCode, &'static s
 async fn metrics(State(state): State<Arc<AdminState>>) -> Response {
     let content_type = [("content-type", "text/plain; version=0.0.4; charset=utf-8")];
     let totals = state.proxy.live.load().routes.served().totals();
-    let text = state.metrics.render() + &first_bytes(totals);
+    let text = present(&state.metrics.render(), &state.snapshot().plan) + &first_bytes(totals);
     (content_type, text).into_response()
 }
 
