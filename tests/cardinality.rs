@@ -292,3 +292,28 @@ keys: [{{ id: 1, secret: 0123456789abcdef }}]
     edge.write(&yaml("first"));
     assert!(wait_until(|| of_first(&series(&edge)) > 5));
 }
+
+#[test]
+fn a_region_that_a_reload_takes_from_one_service_is_told_of_the_others_alone() {
+    let origin = Origin::start("o");
+    let yaml = |regions: &str| {
+        format!(
+            "listen: {{ admin: '127.0.0.1:0' }}
+regions:
+  near: {{ origins: ['{0}'] }}
+  far: {{ origins: ['{0}'] }}
+services:
+  www: {{ hosts: [www.example.com], regions: [{regions}] }}
+  api: {{ hosts: [api.example.com] }}
+",
+            origin.url()
+        )
+    };
+    let edge = Edge::start(&yaml("near, far"));
+    let healthy =
+        |service: &str| format!("meridian_region_healthy{{service=\"{service}\",region=\"far\"}}");
+    assert!(wait_until(|| series(&edge).contains(&healthy("www"))));
+    edge.write(&yaml("near"));
+    assert!(wait_until(|| !series(&edge).contains(&healthy("www"))));
+    assert!(series(&edge).contains(&healthy("api")));
+}

@@ -1,13 +1,14 @@
-//! Of the series of `/metrics` those whose labels name what there is: services, regions and domains that a reload has taken
-//! away are told no more, so that nobody is alerted of what is gone. If they come back, they count on.
+//! Of the series of `/metrics` those whose labels name what there is: services, regions, domains, and regions of a service
+//! that a reload has taken away are told no more, so that nobody is alerted of what is gone. If they come back, they count on.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Plan, Service};
 
 /// The names that there are.
 struct Names<'a> {
-    services: HashSet<&'a str>,
+    /// With the regions of each.
+    services: HashMap<&'a str, HashSet<&'a str>>,
     regions: HashSet<&'a str>,
     domains: HashSet<&'a str>,
 }
@@ -15,12 +16,22 @@ struct Names<'a> {
 /// The lines of `text` that are of what the configuration names.
 pub(super) fn present(text: &str, plan: &Plan) -> String {
     let names = Names {
-        services: plan.services.iter().map(|(_, one)| &*one.name).collect(),
-        regions: plan.regions.iter().map(|(_, one)| &*one.name).collect(),
-        domains: plan.domains.iter().map(|(_, one)| &*one.name).collect(),
+        services: plan
+            .services
+            .values()
+            .map(|one| (&*one.name, regions_of(plan, one)))
+            .collect(),
+        regions: plan.regions.values().map(|one| &*one.name).collect(),
+        domains: plan.domains.values().map(|one| &*one.name).collect(),
     };
     let lines = text.split_inclusive('\n');
     lines.filter(|line| names.are_of(line)).collect()
+}
+
+fn regions_of<'a>(plan: &'a Plan, service: &Service) -> HashSet<&'a str> {
+    let members = service.regions.iter();
+    let names = members.map(|member| &*plan.regions.of(member.region).name);
+    names.collect()
 }
 
 impl Names<'_> {
@@ -29,14 +40,19 @@ impl Names<'_> {
         let Some((_, labels)) = labels else {
             return true;
         };
-        [
-            ("service=\"", &self.services),
-            ("region=\"", &self.regions),
-            ("writer=\"", &self.regions),
-            ("domain=\"", &self.domains),
-        ]
-        .into_iter()
-        .all(|(label, names)| value(labels, label).is_none_or(|value| names.contains(value)))
+        let regions = match value(labels, "service=\"") {
+            Some(service) => self.services.get(service),
+            None => Some(&self.regions),
+        };
+        regions.is_some_and(|regions| {
+            [
+                ("region=\"", regions),
+                ("writer=\"", &self.regions),
+                ("domain=\"", &self.domains),
+            ]
+            .into_iter()
+            .all(|(label, names)| value(labels, label).is_none_or(|value| names.contains(value)))
+        })
     }
 }
 
