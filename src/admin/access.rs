@@ -139,7 +139,7 @@ pub(super) async fn guard(
     {
         // Who only sees is no news, and would push out that of strangers.
         if asked.need == Need::Operate {
-            let bearer = who.ok().and_then(Who::into_bearer);
+            let bearer = who.map_or_else(|denied| denied.bearer, Who::into_bearer);
             let denied = Denied {
                 bearer,
                 ..denied.clone()
