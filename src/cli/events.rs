@@ -47,9 +47,10 @@ impl Events {
                 show,
             };
             let printing = async {
-                match self.follow {
-                    true => printing.follow().await,
-                    false => printing.kept().await,
+                if self.follow {
+                    printing.follow().await
+                } else {
+                    printing.kept().await
                 }
             };
             tokio::select! {

@@ -137,9 +137,9 @@ impl Sessions {
     }
 
     /// A session is issued a token, or would be if an answer could still carry it.
-    pub fn issue(&self, token: &Token, now_ms: u64) {
-        self.shard(token.session)
-            .touch(token.session, now_ms, |known| match &mut known.issued {
+    pub fn issue(&self, session: u64, token: &Token, now_ms: u64) {
+        self.shard(session)
+            .touch(session, now_ms, |known| match &mut known.issued {
                 Some(issued) => Arc::make_mut(issued).merge(token),
                 None => known.issued = Some(Arc::new(token.clone())),
             });
@@ -286,12 +286,12 @@ mod tests {
     #[test]
     fn the_largest_vector_issued_is_remembered_for_a_minute() {
         let sessions = Sessions::default();
-        sessions.issue(&token(7, "us=5"), 1_000);
-        sessions.issue(&token(7, "us=4,eu=2"), 2_000);
+        sessions.issue(7, &token(7, "us=5"), 1_000);
+        sessions.issue(7, &token(7, "us=4,eu=2"), 2_000);
         assert_eq!(recalled(&sessions, 7, 62_000), "eu=2,us=5");
         assert_eq!(recalled(&sessions, 7, 62_001), "");
         assert_eq!(recalled(&sessions, 8, 2_000), "");
-        sessions.issue(&token(7, "ap=1"), 70_000);
+        sessions.issue(7, &token(7, "ap=1"), 70_000);
         assert_eq!(recalled(&sessions, 7, 70_000), "ap=1");
     }
 
@@ -317,7 +317,7 @@ mod tests {
         sessions.begin_write(64, 20);
         sessions.end_write(64, 21);
         // Another session of the same shard, much later: it makes the first one be forgotten.
-        sessions.issue(&token(0, "us=1"), 100_000);
+        sessions.issue(0, &token(0, "us=1"), 100_000);
         assert!(!sessions.shard(64).sessions.contains_key(&64));
         assert!(!sessions.may_shrink(64, before));
         assert!(sessions.may_shrink(64, sessions.recall(64, 100_001).glance));
@@ -327,7 +327,7 @@ mod tests {
     fn a_write_that_lasts_longer_than_a_minute_is_still_under_way() {
         let sessions = Sessions::default();
         sessions.begin_write(64, 0);
-        sessions.issue(&token(0, "us=1"), 200_000);
+        sessions.issue(0, &token(0, "us=1"), 200_000);
         assert!(!sessions.may_shrink(64, sessions.recall(64, 200_000).glance));
         sessions.end_write(64, 200_001);
         assert!(sessions.may_shrink(64, sessions.recall(64, 200_002).glance));
@@ -336,7 +336,7 @@ mod tests {
     #[test]
     fn of_a_lost_entry_only_the_rest_is_issued_once_it_was_told() {
         let sessions = Sessions::default();
-        sessions.issue(&token(7, "us=3:5,eu=1"), 0);
+        sessions.issue(7, &token(7, "us=3:5,eu=1"), 0);
         let (lost, rest) = (token(7, "us=3:5").vector, token(7, "us=3:2").vector);
         sessions.tell_lost(7, &lost, &rest, 1);
         assert_eq!(recalled(&sessions, 7, 2), "eu=1,us=3:2");
@@ -352,7 +352,7 @@ mod tests {
         let glance = sessions.recall(64, 50_000).glance;
         sessions.keep(64, 50_000);
         assert!(sessions.may_shrink(64, glance), "nobody wrote");
-        sessions.issue(&token(0, "us=1"), 61_000);
+        sessions.issue(0, &token(0, "us=1"), 61_000);
         assert!(sessions.recall(64, 110_000).told.is_some());
         assert!(sessions.recall(64, 110_001).told.is_none());
         sessions.keep(64, 110_001);
@@ -364,11 +364,7 @@ mod tests {
         let sessions = Sessions::default();
         let issued = token(0, "us-east-1=5,eu-west-1=7");
         for session in 0..200_000 {
-            let token = Token {
-                session,
-                ..issued.clone()
-            };
-            sessions.issue(&token, session / 100);
+            sessions.issue(session, &issued, session / 100);
         }
         for shard in &sessions.shards {
             let shard = shard.lock().unwrap();
@@ -402,11 +398,7 @@ mod tests {
             let now_ms = number / 100;
             drop(sessions.recall(session, now_ms));
             sessions.begin_write(session, now_ms);
-            let token = Token {
-                session,
-                ..issued.clone()
-            };
-            sessions.issue(&token, now_ms);
+            sessions.issue(session, &issued, now_ms);
             sessions.end_write(session, now_ms);
         }
         let grown_kib = resident_kib().saturating_sub(before_kib);

@@ -78,6 +78,11 @@ impl Token {
         }
     }
 
+    /// Whether its client's newest write went to another region than this one, and nobody knows how far.
+    pub fn is_pinned_elsewhere(&self, region: &str) -> bool {
+        self.pin.as_ref().is_some_and(|pin| *pin.region != *region)
+    }
+
     fn is_older_than(&self, pin: &Pin) -> bool {
         let order = |pin: &Pin| (pin.until, pin.region.clone());
         self.pin.as_ref().is_none_or(|own| order(own) < order(pin))

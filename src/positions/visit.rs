@@ -391,11 +391,7 @@ impl Visit {
         own.pin = written.pin.or_else(|| own.pin.take());
         self.drop_spent_pin(now);
         for session in self.sessions() {
-            let issued = Token {
-                session,
-                ..self.token().clone()
-            };
-            sessions.issue(&issued, now.steady_ms);
+            sessions.issue(session, self.token(), now.steady_ms);
         }
         Some(self.token().clone())
     }
@@ -417,7 +413,7 @@ impl Visit {
             ..Token::default()
         };
         token.vector.set(&writer, position);
-        sessions.issue(&token, now.steady_ms);
+        sessions.issue(session, &token, now.steady_ms);
     }
 }
 

@@ -403,7 +403,7 @@ fn a_write_of_either_of_two_sessions_during_a_read_keeps_what_both_carry() {
         scene.sessions.begin_write(writer, scene.now.steady_ms);
         scene
             .sessions
-            .issue(&of(writer, "eu=9"), scene.now.steady_ms);
+            .issue(writer, &of(writer, "eu=9"), scene.now.steady_ms);
         scene.sessions.end_write(writer, scene.now.steady_ms);
         let (_, reissue) = scene.end_read(&mut read, Mark::Fresh);
         assert!(reissued(reissue).contains("eu=9"), "session {writer} wrote");
@@ -421,7 +421,7 @@ fn a_write_that_carries_two_sessions_is_remembered_for_both_and_has_what_either_
     let carried = [of(7, "us=5"), of(8, "us=5")];
     let mut write = Visit::begin(carried, &scene.sessions, &scene.applied, scene.now);
     assert_eq!(write.sessions().as_slice(), [7, 8]);
-    scene.sessions.issue(&of(8, "ap=3"), scene.now.steady_ms);
+    scene.sessions.issue(8, &of(8, "ap=3"), scene.now.steady_ms);
     let position = crate::positions::Position { epoch: 0, seq: 9 };
     let issued = scene.end_write(&mut write, Minted::At("eu".into(), position));
     let issued = issued.vector.to_string();

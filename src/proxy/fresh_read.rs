@@ -80,8 +80,11 @@ impl Outbound<'_> {
 
     /// Where the course begins, if that is a region that had all that the client must see when it was chosen.
     fn first_ready(&self, ranked: &[Choice]) -> Option<Leg> {
-        let mut legs = ranked.iter().map(|choice| self.leg(*choice));
-        let first = legs.find(|leg| !leg.is_hopeless);
+        let token = self.visit.token();
+        let mut hopeful = ranked
+            .iter()
+            .filter(|choice| !token.is_pinned_elsewhere(self.name_of(choice.region)));
+        let first = hopeful.next().map(|choice| self.leg(*choice));
         first.filter(|leg| leg.standing == Standing::Dominates)
     }
 
@@ -156,19 +159,26 @@ impl Outbound<'_> {
     }
 
     fn leg(&self, choice: Choice) -> Leg {
-        let name = &self.live.snapshot.plan.regions.of(choice.region).name;
+        let name = self.name_of(choice.region);
         let token = self.visit.token();
-        let is_hopeless = token.pin.as_ref().is_some_and(|pin| pin.region != *name);
-        let but_for_the_pin = self.store.filter(|_| is_hopeless);
+        let is_hopeless = token.is_pinned_elsewhere(name);
+        let standing = match self.store {
+            Some(store) if is_hopeless => {
+                let now_ms = clock::steady_ms();
+                store.applied.standing(name, &token.vector, now_ms)
+            }
+            Some(_) | None => choice.standing,
+        };
         Leg {
             region: choice.region,
             rank: choice.rank,
-            standing: but_for_the_pin.map_or(choice.standing, |store| {
-                let now_ms = clock::steady_ms();
-                store.applied.standing(name, &token.vector, now_ms)
-            }),
+            standing,
             is_hopeless,
         }
+    }
+
+    fn name_of(&self, region: RegionId) -> &str {
+        &self.live.snapshot.plan.regions.of(region).name
     }
 
     /// Any region's answer, for want of one that shows the client's writes.

@@ -448,16 +448,16 @@ impl Edge {
 
     /// Regions as steering ranked them, for a course through them.
     pub(super) fn legs(&self, visit: &Visit, decision: &Decision, now_ms: u64) -> Vec<Leg> {
-        let pin = visit.token().pin.as_ref();
-        let vector = &visit.token().vector;
+        let token = visit.token();
         let leg = |choice: &Choice| {
             let name = NAMES[choice.region.index()];
-            let is_hopeless = pin.is_some_and(|pin| *pin.region != *name);
+            let is_hopeless = token.is_pinned_elsewhere(name);
             Leg {
                 region: choice.region,
                 rank: choice.rank,
                 standing: if is_hopeless {
-                    self.applied().standing(name, vector, self.steady(now_ms))
+                    self.applied()
+                        .standing(name, &token.vector, self.steady(now_ms))
                 } else {
                     choice.standing
                 },
