@@ -11,9 +11,11 @@ use std::io::{Read, Write};
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use support::{Edge, Lab, Origin, Process, free_address, listening, meridian, wait_until};
+use support::{Edge, Lab, Origin, Process, free_address, listening, meridian, wait_until, wire};
 
 const TOKEN: &str = "alice-0123456789abcdef";
 
@@ -265,6 +267,31 @@ fn the_newest_event_is_told_however_slow_the_way_to_the_edge_is() {
     let told: Vec<&str> = text.lines().collect();
     assert_eq!(told.len(), 2, "{text}");
     assert!(told[1].ends_with("number 2"), "{text}");
+}
+
+#[test]
+fn who_follows_events_waits_while_others_ask_too_much() {
+    let turns = Arc::new(AtomicU32::new(0));
+    let admin = wire(move |mut stream, _| {
+        let event = |id: u32, message: &str| {
+            let data = format!(
+                r#"{{"id":{id},"at":"2026-11-27T00:00:00Z","kind":"reload","message":"{message}"}}"#
+            );
+            format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\ndata: {data}\n\n"
+            )
+        };
+        let answer = match turns.fetch_add(1, Ordering::SeqCst) {
+            0 => event(1, "the first"),
+            1 => "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 12\r\nConnection: close\r\n\r\n{\"error\":\"\"}".to_owned(),
+            _ => event(2, "the second"),
+        };
+        let _ = stream.get_mut().write_all(answer.as_bytes());
+    });
+    let admin = format!("http://{admin}");
+    let mut following = Process::start(meridian().args(["events", "--follow", "--admin", &admin]));
+    following.wait_for("the first");
+    following.wait_for("the second");
 }
 
 #[test]
