@@ -12,6 +12,7 @@ use hickory_proto::rr::{DNSClass, Name, RData, Record, RecordType};
 use hickory_proto::serialize::binary::DecodeError;
 use libfuzzer_sys::fuzz_target;
 use meridian::config::plan::SigningAlgorithm;
+use meridian::config::read_name;
 use meridian::control::World;
 use meridian::dns::{
     Arrival, Live, Outcome, Pace, Signing, Transport, ZoneKeys, create_keys, respond,
@@ -60,7 +61,8 @@ static LIVE: LazyLock<Live> = LazyLock::new(|| {
 });
 
 fn keys(folder: &Path) -> Arc<ZoneKeys> {
-    let made = create_keys(folder, "e.test.", SigningAlgorithm::Ed25519, NOW);
+    let zone = read_name(b"e.test.").expect("a name");
+    let made = create_keys(folder, &zone, SigningAlgorithm::Ed25519, NOW);
     Arc::new(made.expect("keys are made"))
 }
 
