@@ -388,23 +388,23 @@ fn keys_that_vanish_are_missed_and_no_others_are_made() {
     signed.check("mail.example.com A", "; fully validated");
 }
 
+/// Makes a key of the zone with such a time; the stem of its files' names.
+fn keygen(keys: &Path, time: [&str; 2]) -> String {
+    let mut keygen = Command::new("dnssec-keygen");
+    keygen
+        .arg("-K")
+        .arg(keys)
+        .args(["-q", "-a", "ED25519", "-f", "KSK"]);
+    let made = run(keygen.args(time).arg("example.com"));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
 #[test]
 fn a_zone_whose_last_key_becomes_inactive_is_told_of_before_and_when_it_does() {
     let folder = tempfile::tempdir().unwrap();
     let keys = folder.path().join("keys");
     std::fs::create_dir(&keys).unwrap();
-    let words = [
-        "-q",
-        "-a",
-        "ED25519",
-        "-f",
-        "KSK",
-        "-I",
-        "+6",
-        "example.com",
-    ];
-    let mut keygen = Command::new("dnssec-keygen");
-    run(keygen.arg("-K").arg(&keys).args(words));
+    keygen(&keys, ["-I", "+6"]);
     let mut edge = Edge::start_in(folder, &yaml("ed25519"));
     edge.process
         .wait_for("no key of example.com. is active from ");
@@ -435,33 +435,15 @@ fn what_asks_for_the_ds_to_be_deleted_stands_alone() {
 fn a_reload_says_which_keys_are_others() {
     let mut signed = Signed::start("ed25519");
     let keys = signed.edge.folder.path().join("keys");
-    let words = [
-        "-q",
-        "-a",
-        "ED25519",
-        "-f",
-        "KSK",
-        "-A",
-        "+1y",
-        "example.com",
-    ];
-    let made = run(Command::new("dnssec-keygen")
-        .arg("-K")
-        .arg(&keys)
-        .args(words));
-    let stem = String::from_utf8(made.stdout).unwrap();
-    let tag: u16 = stem.trim().rsplit('+').next().unwrap().parse().unwrap();
+    let stem = keygen(&keys, ["-A", "+1y"]);
+    let tag: u16 = stem.rsplit('+').next().unwrap().parse().unwrap();
     let process = &mut signed.edge.process;
     process.wait_for(&format!("keys of example.com.: {tag} is new"));
     let mut settime = Command::new("dnssec-settime");
-    run(settime
-        .arg("-K")
-        .arg(&keys)
-        .args(["-A", "+2y"])
-        .arg(stem.trim()));
+    run(settime.arg("-K").arg(&keys).args(["-A", "+2y"]).arg(&stem));
     process.wait_for(&format!("keys of example.com.: {tag} has other times"));
     for extension in ["key", "private"] {
-        std::fs::remove_file(keys.join(format!("{}.{extension}", stem.trim()))).unwrap();
+        std::fs::remove_file(keys.join(format!("{stem}.{extension}"))).unwrap();
     }
     process.wait_for(&format!("keys of example.com.: {tag} is gone"));
 }

@@ -10,13 +10,13 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, ErrorKind, Write};
-use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, connect, raw_origin, read_head, wait_until};
+use support::{
+    Answer, Edge, Origin, chat, echo, exchange_line, hears_the_end, raw_origin, wait_until,
+};
 
 /// Two regions of one jurisdiction, and one outside that is preferred, takes the writes, and is up all the time.
 struct World {
@@ -208,26 +208,7 @@ fn explain_says_what_residency_by_a_field_forbids() {
     }
 }
 
-/// A WebSocket of a client of the EU.
-fn chat(edge: &Edge) -> BufReader<TcpStream> {
-    let mut client = connect(edge.address("http"));
-    let head = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nX-Jurisdiction: eu\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    client.get_mut().write_all(head.as_bytes()).unwrap();
-    let head = read_head(&mut client);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    client
-}
-
-fn echo(mut stream: BufReader<TcpStream>, _: String) {
-    let head =
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    stream.get_mut().write_all(head).unwrap();
-    let mut line = String::new();
-    while stream.read_line(&mut line).unwrap_or(0) > 0 {
-        stream.get_mut().write_all(line.as_bytes()).unwrap();
-        line.clear();
-    }
-}
+const EUROPEAN: &str = "X-Jurisdiction: eu\r\n";
 
 #[test]
 fn a_websocket_ends_drain_timeout_after_residency_forbids_its_region() {
@@ -256,28 +237,17 @@ services:
             status["config"]["generation"] == generation
         }));
     };
-    let answers = |client: &mut BufReader<TcpStream>| {
-        let mut line = String::new();
-        client.get_mut().write_all(b"there?\n").unwrap();
-        client.read_line(&mut line).unwrap();
-        assert_eq!(line, "there?\n");
-    };
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, EUROPEAN);
     reloads(&yaml("X-Jurisdiction", "near, far"), 2);
-    answers(&mut client);
+    exchange_line(&mut client, "there?\n");
     let began = Instant::now();
     reloads(&yaml("X-Jurisdiction", "far"), 3);
-    answers(&mut client);
-    let ended = client.read_line(&mut String::new());
-    let ended = ended.map_err(|error| error.kind());
-    assert!(
-        matches!(ended, Ok(0) | Err(ErrorKind::ConnectionReset)),
-        "{ended:?}"
-    );
+    exchange_line(&mut client, "there?\n");
+    hears_the_end(&mut client);
     assert!(began.elapsed() >= Duration::from_secs(1));
-    let mut allowed = chat(&edge);
+    let mut allowed = chat(&edge, EUROPEAN);
     reloads(&yaml("X-Jurisdiction", "far, near"), 4);
-    answers(&mut allowed);
+    exchange_line(&mut allowed, "there?\n");
 }
 
 fn keys_yaml(store: &Origin, keys: &str) -> String {

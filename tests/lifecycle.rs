@@ -9,7 +9,7 @@
 
 mod support;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixStream};
@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use support::{
-    DnsClient, Edge, GET, Load, Origin, Process, connect, get, meridian, raw_origin, read_head,
-    wait_until,
+    DnsClient, Edge, GET, Load, Origin, Process, chat, connect, echo, exchange_line, get,
+    hears_the_end, meridian, raw_origin, read_head, wait_until,
 };
 
 const LISTEN: &str = "{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }";
@@ -157,44 +157,14 @@ fn two_upgrades_under_load_lose_no_request_and_no_dns_answer() {
     assert_eq!(edge.address("https"), https, "the very same sockets");
 }
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-
-/// Says 101 and echoes line by line.
-fn echo(mut stream: BufReader<TcpStream>, _: String) {
-    let head =
-        b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
-    stream.get_mut().write_all(head).unwrap();
-    let mut line = String::new();
-    while stream.read_line(&mut line).unwrap_or(0) > 0 {
-        stream.get_mut().write_all(line.as_bytes()).unwrap();
-        line.clear();
-    }
-}
-
-fn chat(edge: &Edge) -> BufReader<TcpStream> {
-    let mut client = connect(edge.address("http"));
-    client.get_mut().write_all(UPGRADE.as_bytes()).unwrap();
-    let head = read_head(&mut client);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    client
-}
-
-#[track_caller]
-fn exchange_line(client: &mut BufReader<TcpStream>, text: &str) {
-    client.get_mut().write_all(text.as_bytes()).unwrap();
-    let mut line = String::new();
-    client.read_line(&mut line).unwrap();
-    assert_eq!(line, text);
-}
-
 #[test]
 fn a_websocket_stays_with_the_old_process_to_its_end() {
     let origin = raw_origin(echo);
     let mut edge = Edge::start(&yaml("state_dir: state", &format!("http://{origin}"), ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     let mut old = upgrade(&mut edge);
     exchange_line(&mut client, "still here\n");
-    exchange_line(&mut chat(&edge), "and new ones too\n");
+    exchange_line(&mut chat(&edge, ""), "and new ones too\n");
     assert!(!old.said().contains(" done"), "{}", old.said());
     drop(client);
     assert_eq!(old.wait(), 0);
@@ -210,11 +180,11 @@ fn what_outlasts_drain_timeout_is_cut_in_the_old_process() {
     let origin = raw_origin(echo);
     let node = "state_dir: state, drain_timeout: 500ms";
     let mut edge = Edge::start(&yaml(node, &format!("http://{origin}"), ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     let mut old = upgrade(&mut edge);
     assert_eq!(old.wait(), 0);
     assert!(old.said().contains("connections are cut"), "{}", old.said());
-    assert_eq!(client.read_line(&mut String::new()).unwrap_or(0), 0);
+    hears_the_end(&mut client);
 }
 
 #[test]
@@ -505,7 +475,7 @@ fn a_second_sigterm_ends_at_once() {
     let origin = raw_origin(echo);
     let node = "drain_timeout: 10m";
     let mut edge = Edge::start(&yaml(node, &format!("http://{origin}"), ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     edge.process.signal("TERM");
     edge.process.wait_for("draining");
     exchange_line(&mut client, "still here\n");
@@ -662,7 +632,7 @@ fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_g
     };
     let chat_route = "chat: { regions: [chat], hosts: [www.example.com] }, ";
     let edge = Edge::start(&with(chat_route));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     let generation = || edge.admin("GET", "/api/v1/status", "").1["config"]["generation"].as_u64();
     edge.write(&with(&format!(
         "{chat_route} new: {{ hosts: [new.example.com] }}, "
@@ -673,6 +643,6 @@ fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_g
     edge.write(&with(""));
     assert!(wait_until(|| generation() == Some(3)));
     exchange_line(&mut client, "and now\n");
-    assert_eq!(client.read_line(&mut String::new()).unwrap_or(0), 0);
+    hears_the_end(&mut client);
     assert!(began.elapsed() >= Duration::from_secs(1));
 }

@@ -14,7 +14,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use support::frames::{DATA, END_STREAM, Fate, FrameClient, edge, frame, open, request};
-use support::{Edge, Origin, connect, raw_origin, read_head, say, wait_until};
+use support::{
+    Edge, Origin, chat, connect, echo, exchange_line, raw_origin, read_head, say, wait_until,
+};
 
 fn yaml(origin: &str, listen: &str, service: &str) -> String {
     format!(
@@ -34,50 +36,11 @@ fn rest(stream: &mut BufReader<TcpStream>) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-const UPGRADE: &str = "GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n";
-
-/// Says 101 and echoes line by line.
-fn echo(mut stream: BufReader<TcpStream>, head: String) {
-    let has = |field: &str| head.to_ascii_lowercase().contains(field);
-    assert!(
-        has("\r\nupgrade: websocket\r\n") && has("\r\nconnection: upgrade\r\n"),
-        "{head}"
-    );
-    say(
-        &mut stream,
-        "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n",
-    );
-    let mut line = String::new();
-    while stream.read_line(&mut line).unwrap_or(0) > 0 {
-        say(&mut stream, &line);
-        line.clear();
-    }
-}
-
-fn chat(edge: &Edge) -> BufReader<TcpStream> {
-    let mut client = connect(edge.address("http"));
-    say(&mut client, UPGRADE);
-    let head = read_head(&mut client);
-    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
-    assert!(
-        head.to_ascii_lowercase()
-            .contains("sec-websocket-accept: s3pplmbitxaq9kygzzhzrbk+xoo=")
-    );
-    client
-}
-
-fn exchange_line(client: &mut BufReader<TcpStream>, text: &str) {
-    say(client, text);
-    let mut line = String::new();
-    client.read_line(&mut line).unwrap();
-    assert_eq!(line, text);
-}
-
 #[test]
 fn a_websocket_passes_bytes_both_ways_until_either_side_ends() {
     let origin = raw_origin(echo);
     let edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     exchange_line(&mut client, "hello\n");
     exchange_line(&mut client, "again\n");
     client.get_mut().shutdown(Shutdown::Write).unwrap();
@@ -88,7 +51,7 @@ fn a_websocket_passes_bytes_both_ways_until_either_side_ends() {
 fn a_websocket_outlives_the_beginning_of_a_drain() {
     let origin = raw_origin(echo);
     let mut edge = Edge::start(&yaml(&format!("http://{origin}"), "", ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     edge.process.signal("TERM");
     edge.process.wait_for("draining");
     exchange_line(&mut client, "still here\n");
@@ -101,7 +64,7 @@ fn a_websocket_outlives_the_time_of_a_head() {
     let origin = raw_origin(echo);
     let listen = "timeouts: { headers: 200ms }";
     let edge = Edge::start(&yaml(&format!("http://{origin}"), listen, ""));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     for _ in 0..3 {
         exchange_line(&mut client, "hello\n");
         std::thread::park_timeout(Duration::from_millis(300));
@@ -132,7 +95,7 @@ fn a_websocket_that_says_nothing_ends_after_idle() {
         "",
         "timeouts: { idle: 300ms }",
     ));
-    let mut client = chat(&edge);
+    let mut client = chat(&edge, "");
     assert_eq!(rest(&mut client), "");
 }
 

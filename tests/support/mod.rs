@@ -12,6 +12,7 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+mod chat;
 pub mod clear;
 mod dns;
 pub mod frames;
@@ -36,6 +37,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+pub use chat::{chat, echo, exchange_line, hears_the_end};
 pub use dns::{DnsClient, Reply, query, subnet};
 pub use haproxy::Haproxy;
 pub use lab::Lab;
