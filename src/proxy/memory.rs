@@ -20,6 +20,9 @@ const USUAL: u64 = 80;
 /// The share of what may be held, below which nothing is shed any more. Hundredths.
 const RELIEF: u64 = 95;
 
+/// Bytes that mimalloc takes a page for that holds nothing else.
+const OF_A_PAGE: usize = 1 << 20;
+
 /// Where Linux tells of the process and of control groups.
 const ROOT: &str = "/";
 
@@ -40,6 +43,7 @@ pub(super) async fn watch(context: Arc<Context>) {
     let mut tick = tokio::time::interval(EVERY);
     loop {
         tick.tick().await;
+        give_back();
         let limits = context.live.load().snapshot.plan.listen.limits;
         let most = most(limits.memory, there_is);
         // Where nothing is too much nothing is measured.
@@ -60,6 +64,15 @@ pub(super) async fn watch(context: Arc<Context>) {
             context.control.tell(Kind::State, message.to_owned()).await;
         }
     }
+}
+
+/// Has the allocator return to the system what has been free for a second.
+///
+/// mimalloc does so only while it gives back whole pages, of which it takes none as long as nothing but small requests come: what
+/// a burst left behind would count as held, and the requests that are shed for it are small. A block of a page of its own, which
+/// nobody writes to, is one.
+fn give_back() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(OF_A_PAGE)));
 }
 
 /// Bytes that may be held, as configured or of what there is; 0: any number.
