@@ -78,6 +78,7 @@ pub(super) async fn start(source: Source, whose_place: Start) -> Result<Edge, Fa
             StartError::Listen(_)
             | StartError::Predecessor(_)
             | StartError::Store(_)
+            | StartError::Claim(_)
             | StartError::System(_) => Failed::from(error),
         })
 }

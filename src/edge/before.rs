@@ -1,5 +1,7 @@
 //! Whose place a new edge takes: that of the running one, or nobody's.
 
+use std::os::fd::OwnedFd;
+
 use serde_json::Value;
 
 use super::handover::{Door, Predecessor};
@@ -62,8 +64,8 @@ impl Before {
         })
     }
 
-    /// What the one before knows.
-    pub(super) async fn ask(&mut self) -> Result<Option<Value>, StartError> {
+    /// What the one before knows, and its hold on its `state_dir`.
+    pub(super) async fn ask(&mut self) -> Result<Option<(Value, Option<OwnedFd>)>, StartError> {
         let Some(predecessor) = &mut self.predecessor else {
             return Ok(None);
         };

@@ -6,6 +6,7 @@ use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::before::{Before, Start};
+use super::claim::Claim;
 use super::listeners::{Bound, Listeners};
 use super::materials::{Materials, load_materials};
 use super::run::StartError;
@@ -25,6 +26,8 @@ pub(super) struct Beginning {
     pub(super) plan: Arc<Plan>,
     pub(super) materials: Materials,
     pub(super) before: Before,
+    /// The hold on `state_dir`.
+    pub(super) claim: Option<Claim>,
     pub(super) listeners: Listeners,
     pub(super) bound: Bound,
     /// Where what is measured is kept.
@@ -48,7 +51,9 @@ impl Beginning {
         let listeners = Listeners::default();
         let bound = before.bind(&listeners, &loaded.plan, threads)?;
         listeners.note_ports(&mut loaded.plan.listen, &bound);
-        let bequest = before.ask().await?;
+        let (bequest, passed) = before.ask().await?.unzip();
+        let claim = |folder| Claim::of(folder, passed.flatten());
+        let claim = state_dir.map(claim).transpose()?.flatten();
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);
         }
@@ -67,6 +72,7 @@ impl Beginning {
             loaded,
             materials,
             before,
+            claim,
             listeners,
             bound,
             measured,

@@ -7,7 +7,7 @@
 //!                       ◀─────────────  its listening sockets, the very same, and what they are for
 //!   binds what is lacking
 //!   State               ─────────────▶  saves nothing any more, refuses drains
-//!                       ◀─────────────  health, positions, drains, learned state, its random key
+//!                       ◀─────────────  health, positions, drains, learned state, its random key; the lock of its state_dir
 //!   serves, both do
 //!   Serving             ─────────────▶  stops accepting; what it has begun it finishes
 //!                       ◀─────────────  Done
@@ -18,6 +18,7 @@
 
 use std::fs::Permissions;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -130,16 +131,20 @@ impl Successor {
     pub(super) async fn give_sockets(
         &mut self,
         list: Value,
-        sockets: Vec<std::os::fd::OwnedFd>,
+        sockets: Vec<OwnedFd>,
     ) -> io::Result<()> {
         let message = json!({ "version": VERSION, "pid": std::process::id(), "sockets": list });
         in_time(send(&mut self.0, &message, &sockets)).await?;
         hear(&mut self.0, Word::State).await
     }
 
-    /// Tells it what is known and waits until it serves.
-    pub(super) async fn give_state(&mut self, state: &Value) -> io::Result<()> {
-        in_time(send(&mut self.0, state, &[])).await?;
+    /// Tells it what is known, gives it the hold on `state_dir`, and waits until it serves.
+    pub(super) async fn give_state(
+        &mut self,
+        state: &Value,
+        hold: Option<OwnedFd>,
+    ) -> io::Result<()> {
+        in_time(send(&mut self.0, state, hold.as_slice())).await?;
         hear(&mut self.0, Word::Serving).await
     }
 
@@ -182,11 +187,11 @@ impl Predecessor {
         Ok(Some((Self { stream, pid }, inherited)))
     }
 
-    /// What it knows.
-    pub(super) async fn state(&mut self) -> io::Result<Value> {
+    /// What it knows, and its hold on its `state_dir`, if it has one: an older one passed none on.
+    pub(super) async fn state(&mut self) -> io::Result<(Value, Option<OwnedFd>)> {
         say(&mut self.stream, Word::State).await?;
-        let (state, _) = in_time(receive(&mut self.stream)).await?;
-        Ok(state)
+        let (state, passed) = in_time(receive(&mut self.stream)).await?;
+        Ok((state, passed.into_iter().next()))
     }
 
     /// Tells it that this process serves, and waits until it has stopped accepting.

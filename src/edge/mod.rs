@@ -3,6 +3,7 @@
 mod answers;
 mod before;
 mod beginning;
+mod claim;
 mod handover;
 mod inherited;
 mod kernel;
@@ -22,6 +23,7 @@ mod wiring;
 mod zone_keys;
 
 pub use before::Start;
+pub use claim::ClaimError;
 pub use materials::{Materials, load_materials};
 pub use run::{Addresses, Edge, StartError};
 pub use source::Source;

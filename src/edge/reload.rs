@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::claim::Claim;
 use super::handover::{Door, Successor};
 use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
@@ -68,6 +69,8 @@ pub(super) struct Reloading {
     pub(super) loading: Option<JoinHandle<Loading>>,
     /// Where another process asks to take over.
     pub(super) door: Option<Door>,
+    /// The hold on `state_dir`.
+    pub(super) claim: Option<Claim>,
     /// To be cancelled when one has.
     pub(super) succeeded: CancellationToken,
 }
@@ -131,10 +134,12 @@ impl Reloading {
             "sticky": self.serving.proxy.bequeath_sticky(),
             "world": world.map_err(io::Error::other)?,
         });
-        successor.give_state(&state).await?;
+        let hold = self.claim.as_ref().map(Claim::duplicate).transpose()?;
+        successor.give_state(&state, hold).await?;
         self.listeners.close();
-        // Its path is the successor's now.
+        // Its path and the folder are the successor's now: should that end, the next one need not wait for this process.
         self.door = None;
+        self.claim = None;
         successor.part().await;
         tracing::info!("another process took over");
         Ok(())

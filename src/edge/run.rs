@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::before::Start;
 use super::beginning::Beginning;
+use super::claim::ClaimError;
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::Materials;
 use super::reload::Reloading;
@@ -55,6 +56,9 @@ pub enum StartError {
     /// `state_dir`.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// `state_dir` is another edge's.
+    #[error(transparent)]
+    Claim(#[from] ClaimError),
     /// Threads or runtimes.
     #[error("cannot start: {0}")]
     System(#[from] std::io::Error),
@@ -181,6 +185,7 @@ impl Edge {
             threads,
             loading: None,
             door,
+            claim: beginning.claim,
             succeeded: running.succeeded.clone(),
         };
         let (hangups, reloading) = running.keep_reloading(reloading, requests, watch);

@@ -1,0 +1,108 @@
+//! Two edges and one `state_dir`: only one writes into it, whichever of them dies, hands over or starts anew.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+
+use support::{Edge, GET, Process, connect, meridian};
+
+/// An edge on a folder's `state`, on ports of its own, in front of origins that are never heard of.
+fn yaml(state: &Path, origin: SocketAddr) -> String {
+    format!(
+        "node: {{ state_dir: '{}' }}
+listen: {{ http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['http://{origin}'] }}, there: {{ origins: ['http://{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], health: {{ protocol: tcp }} }} }}
+",
+        state.display()
+    )
+}
+
+/// What takes connections and says nothing.
+fn silent() -> (TcpListener, SocketAddr) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    (listener, address)
+}
+
+/// A second edge on the same folder, which is refused.
+#[track_caller]
+fn check_refused(yaml: &str, state: &Path) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
+    let mut second = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
+    assert_eq!(second.wait(), 1, "{}", second.said());
+    let said = second.said();
+    let expected = format!(
+        "state_dir {}: another edge uses it, and each would overwrite the other's drains",
+        state.display()
+    );
+    assert!(said.contains(&expected), "{said}");
+}
+
+fn is_drained(edge: &Edge) -> bool {
+    let status = edge.admin("GET", "/api/v1/status", "").1;
+    status["drains"][0]["region"] == "here"
+}
+
+#[test]
+fn a_second_edge_on_a_state_dir_is_refused_and_takes_it_once_the_first_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (_origin, origin) = silent();
+    let yaml = yaml(&state, origin);
+    let mut first = Edge::start(&yaml);
+    let drained = first.admin("PUT", "/api/v1/drains/here", "");
+    assert_eq!(drained.0, 200, "{}", drained.1);
+    check_refused(&yaml, &state);
+    assert!(is_drained(&first));
+    first.process.signal("KILL");
+    first.process.wait();
+    assert!(is_drained(&Edge::start(&yaml)));
+}
+
+#[test]
+fn an_upgrade_passes_the_state_dir_on_and_the_one_before_does_not_hold_it_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (_origin, origin) = silent();
+    let yaml = yaml(&state, origin);
+    let mut edge = Edge::start(&yaml);
+    let mut before = Vec::new();
+    let mut waiting = Vec::new();
+    for _ in 0..2 {
+        // What is in flight keeps the one before.
+        let mut client = connect(edge.address("http"));
+        client.get_mut().write_all(GET.as_bytes()).unwrap();
+        waiting.push(client);
+        let mut successor = Process::start(
+            meridian()
+                .args(["serve", "--upgrade", "--config"])
+                .arg(edge.folder.path()),
+        );
+        successor.wait_for("took over");
+        before.push(std::mem::replace(&mut edge.process, successor));
+        check_refused(&yaml, &state);
+    }
+    edge.process.signal("KILL");
+    edge.process.wait();
+    drop(Edge::start(&yaml));
+    for client in &mut waiting {
+        let socket = client.get_mut();
+        socket.set_nonblocking(true).unwrap();
+        let heard = socket.read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(
+            heard,
+            Err(ErrorKind::WouldBlock),
+            "the ones before are still there"
+        );
+    }
+}
