@@ -19,10 +19,11 @@ use super::caller::{Caller, Who};
 use super::denied::{Denied, denied};
 use super::pace::Pace;
 use super::pages::{names_this_machine, refuse_other_pages};
+use super::positions;
+use super::refusals::Refusals;
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::{AdminAccess, AdminToken, Role, TokenDigest};
-use crate::control::Strangers;
 
 /// Who is let in, and how.
 #[derive(Default)]
@@ -30,7 +31,7 @@ pub struct Access {
     tls: ArcSwapOption<ServerConfig>,
     attempts: Mutex<Attempts>,
     pace: Mutex<Pace>,
-    strangers: Mutex<Strangers>,
+    refusals: Mutex<Refusals>,
 }
 
 impl Access {
@@ -40,7 +41,7 @@ impl Access {
             tls: ArcSwapOption::new(tls),
             attempts: Mutex::default(),
             pace: Mutex::default(),
-            strangers: Mutex::default(),
+            refusals: Mutex::default(),
         }
     }
 
@@ -49,13 +50,11 @@ impl Access {
         self.tls.store(tls);
     }
 
-    /// Whether a refusal is told, and how many were not before it.
-    pub(super) fn admit_stranger(&self, now_ms: u64) -> Option<u64> {
-        let mut strangers = self
-            .strangers
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        strangers.admit(now_ms)
+    /// Whether a refusal is told, and how many of the same caller were not before it.
+    pub(super) fn admit_refusal(&self, who: &Who, now_ms: u64) -> Option<u64> {
+        let refusals = self.refusals.lock();
+        let mut refusals = refusals.unwrap_or_else(PoisonError::into_inner);
+        refusals.admit(who, now_ms)
     }
 
     /// Turns away who asks for too much.
@@ -108,7 +107,7 @@ impl Need {
 
 /// Whether what is asked for counts. Pushes do not: a region makes as many as its store commits, and they cost little.
 fn is_paced(need: Need, path: &str) -> bool {
-    need != Need::Nothing && !path.starts_with("/api/v1/positions/")
+    need != Need::Nothing && !path.starts_with(positions::PATH)
 }
 
 /// Lets pass whoever has the right to, and says who that is to what comes next.
@@ -139,12 +138,9 @@ pub(super) async fn guard(
     {
         // Who only sees is no news, and would push out that of strangers.
         if asked.need == Need::Operate {
-            let bearer = who.map_or_else(|denied| denied.bearer, Who::into_bearer);
-            let denied = Denied {
-                bearer,
-                ..denied.clone()
-            };
-            audit::tell_of_refusal(&state, from, named(&request), &denied).await;
+            let who = who.unwrap_or_else(|denied| denied.who());
+            let call = named(&request);
+            audit::tell_of_refusal(&state, (who, from), call, &denied).await;
         }
         return denied.into_response();
     }
@@ -156,7 +152,8 @@ pub(super) async fn guard(
             next.run(request).await
         }
         Err(denied) => {
-            audit::tell_of_refusal(&state, from, named(&request), &denied).await;
+            let (who, call) = (denied.who(), named(&request));
+            audit::tell_of_refusal(&state, (who, from), call, &denied).await;
             denied.into_response()
         }
     }

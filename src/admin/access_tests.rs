@@ -63,7 +63,7 @@ fn without_a_token_only_this_machine_may_change_anything() {
     let nobody = access(&[]);
     check((Need::Operate, &[]), &nobody, LOCAL, Ok("(this machine)"));
     check((Need::Operate, &[]), &nobody, OPEN, Err(403));
-    check((Need::Read, &[]), &nobody, OPEN, Ok("(anybody)"));
+    check((Need::Read, &[]), &nobody, OPEN, Ok("(unknown)"));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn with_a_token_only_its_bearer_may() {
         let wrong = [("authorization", "Bearer wrong")];
         check((Need::Operate, &wrong), &admin, address, Err(401));
         check((Need::Operate, &[]), &admin, address, Err(401));
-        check((Need::Read, &[]), &admin, address, Ok("(anybody)"));
+        check((Need::Read, &[]), &admin, address, Ok("(unknown)"));
     }
 }
 
@@ -90,7 +90,7 @@ fn a_reader_sees_and_does_not_change_and_from_then_on_others_do_not_see() {
         check((Need::Read, &alice), &admin, address, Ok("alice"));
         check((Need::Operate, &alice), &admin, address, Ok("alice"));
         check((Need::Read, &[]), &admin, address, Err(401));
-        check((Need::Nothing, &[]), &admin, address, Ok("(anybody)"));
+        check((Need::Nothing, &[]), &admin, address, Ok("(unknown)"));
     }
 }
 
@@ -139,7 +139,7 @@ fn a_name_that_points_to_this_machine_sees_and_changes_nothing() {
         ("[::1]:9090", true),
     ] {
         let fields = [("host", host)];
-        let seen = if may { Ok("(anybody)") } else { Err(403) };
+        let seen = if may { Ok("(unknown)") } else { Err(403) };
         let changed = if may { Ok("(this machine)") } else { Err(403) };
         check((Need::Read, &fields), &nobody, LOCAL, seen);
         check((Need::Operate, &fields), &nobody, LOCAL, changed);
@@ -158,7 +158,7 @@ fn a_name_that_points_to_this_machine_sees_and_changes_nothing() {
         (Need::Read, &[("host", "edge.internal")]),
         &admin,
         OPEN,
-        Ok("(anybody)"),
+        Ok("(unknown)"),
     );
 }
 

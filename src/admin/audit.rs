@@ -3,26 +3,23 @@
 //! Around the calls of operators: drains, forced states, reloads. Positions are pushed by machines, and
 //! what a dry run shows changes nothing: neither is told unless it is refused for want of the right to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::caller::Caller;
+use super::caller::{Caller, Who};
 use super::denied::Denied;
 use super::parameters::Parameters;
 use super::state::AdminState;
-use super::writes::error;
 use crate::clock;
 use crate::control::{Control, Kind, Trouble};
 use crate::disk::Written;
-
-/// No call that an operator makes has a longer body.
-const MOST_BODY: usize = 64 << 10;
 
 /// Of a call that is refused no longer body is told, in bytes: refusals cost whoever sends them nothing,
 /// and would push what was done out of the log.
@@ -46,23 +43,27 @@ pub(super) async fn tell(
         return next.run(request).await;
     };
     let (parts, body) = request.into_parts();
-    let Ok(body) = to_bytes(body, MOST_BODY).await else {
-        let message = format!("a body of at most {MOST_BODY} bytes is expected");
-        return error(StatusCode::PAYLOAD_TOO_LARGE, message).into_response();
-    };
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let (parts, answer) = next.run(request).await.into_parts();
     let answer = whole(answer).await;
-    let act = Act {
-        who: caller.who.to_string(),
-        from: caller.from.to_string(),
-        what: shortened(format!("{method} {uri}")),
-        with: told_body(&body, parts.status),
-        status: parts.status,
-        why: told_error(&answer),
-        left_out: 0,
+    let told = if parts.status.is_success() {
+        Some(0)
+    } else {
+        let now_ms = clock::unix_ms();
+        state.access.admit_refusal(&caller.who, now_ms)
     };
-    act.record(&state).await;
+    if let Some(left_out) = told {
+        let act = Act {
+            caller: (caller.who, caller.from),
+            what: shortened(format!("{method} {uri}")),
+            with: told_body(&body, parts.status),
+            status: parts.status,
+            why: told_error(&answer),
+            left_out,
+        };
+        act.record(&state).await;
+    }
     Response::from_parts(parts, Body::from(answer))
 }
 
@@ -111,16 +112,16 @@ fn told_error(answer: &Bytes) -> Value {
 /// Tells of a call that was turned away, unless too many were.
 pub(super) async fn tell_of_refusal(
     state: &AdminState,
-    from: std::net::IpAddr,
+    caller: (Who, IpAddr),
     what: String,
     denied: &Denied,
 ) {
-    let Some(left_out) = state.access.admit_stranger(clock::unix_ms()) else {
+    let admitted = state.access.admit_refusal(&caller.0, clock::unix_ms());
+    let Some(left_out) = admitted else {
         return;
     };
     let act = Act {
-        who: denied.bearer.as_deref().unwrap_or("(unknown)").to_owned(),
-        from: from.to_string(),
+        caller,
         what: shortened(what),
         with: Value::Null,
         status: denied.status,
@@ -132,25 +133,23 @@ pub(super) async fn tell_of_refusal(
 
 /// What somebody did or tried to.
 struct Act {
-    who: String,
-    from: String,
+    /// Who, and from where.
+    caller: (Who, IpAddr),
     what: String,
     with: Value,
     status: StatusCode,
     why: Value,
-    /// Refusals before it that were not told.
+    /// Refusals of the same caller before it that were not told.
     left_out: u64,
 }
 
 impl Act {
     async fn record(self, state: &AdminState) {
-        let outcome = if self.status.is_success() {
-            "done"
-        } else {
-            "refused"
-        };
+        let is_done = self.status.is_success();
+        let outcome = if is_done { "done" } else { "refused" };
+        let (who, from) = (self.caller.0.to_string(), self.caller.1);
         let line = json!({
-            "at": clock::rfc3339(clock::unix_ms()), "who": self.who, "from": self.from, "what": self.what,
+            "at": clock::rfc3339(clock::unix_ms()), "who": who, "from": from, "what": self.what,
             "with": self.with, "outcome": outcome, "status": self.status.as_u16(), "why": self.why,
             "left_out": self.left_out,
         });
@@ -162,11 +161,12 @@ impl Act {
             .why
             .as_str()
             .map_or(String::new(), |why| format!(": {why}"));
-        let message = format!(
-            "{} from {}: {} {outcome}{why}",
-            self.who, self.from, self.what
-        );
-        state.control.tell(Kind::Audit, message).await;
+        let message = format!("{who} from {from}: {} {outcome}{why}", self.what);
+        if is_done {
+            state.control.tell(Kind::Audit, message).await;
+        } else {
+            state.control.tell_of_refusal(message).await;
+        }
     }
 }
 

@@ -16,24 +16,14 @@ pub(super) struct Caller {
 }
 
 /// Who calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Who {
     /// Whoever bears the token of this name.
     Bearer(Arc<str>),
     /// Somebody on this machine, where no token is configured.
     ThisMachine,
-    /// Somebody who has shown nothing, and needed to show nothing.
+    /// Somebody who has shown nothing that counts.
     Anybody,
-}
-
-impl Who {
-    /// The name of the token, if there is one.
-    pub(super) fn into_bearer(self) -> Option<Arc<str>> {
-        match self {
-            Self::Bearer(name) => Some(name),
-            Self::ThisMachine | Self::Anybody => None,
-        }
-    }
 }
 
 impl fmt::Display for Who {
@@ -41,7 +31,7 @@ impl fmt::Display for Who {
         match self {
             Self::Bearer(name) => f.write_str(name),
             Self::ThisMachine => f.write_str("(this machine)"),
-            Self::Anybody => f.write_str("(anybody)"),
+            Self::Anybody => f.write_str("(unknown)"),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
+use super::caller::Who;
 use super::writes::error;
 
 /// Why a request is turned away.
@@ -16,6 +17,13 @@ pub(super) struct Denied {
     pub(super) bearer: Option<Arc<str>>,
     /// After how many seconds trying again makes sense.
     pub(super) retry_after_secs: Option<u64>,
+}
+
+impl Denied {
+    /// Who is turned away.
+    pub(super) fn who(&self) -> Who {
+        self.bearer.clone().map_or(Who::Anybody, Who::Bearer)
+    }
 }
 
 /// Without a time to wait for.

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde_json::json;
 
-use super::parameters::Parameters;
+use super::parameters::{InPath, Parameters};
 use super::state::AdminState;
 use super::writes::{Asked, Refused, bad, concluded, shutting_down, text};
 use crate::clock;
@@ -18,7 +18,7 @@ use crate::steering::Forced;
 /// `PUT /api/v1/forced/REGION`.
 pub(super) async fn put(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
+    InPath(region): InPath,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
@@ -50,7 +50,7 @@ pub(super) async fn put(
 /// `DELETE /api/v1/forced/REGION`.
 pub(super) async fn delete(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
+    InPath(region): InPath,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {

@@ -5,6 +5,7 @@
 mod access;
 mod attempts;
 mod audit;
+mod body;
 mod by_type;
 mod caller;
 mod countries;
@@ -32,6 +33,7 @@ mod present;
 mod probes;
 mod recent;
 mod recorder;
+mod refusals;
 mod right;
 mod round_trip;
 mod serve;

@@ -1,8 +1,9 @@
-//! What stands behind the `?` of a call.
+//! What stands in the URL of a call: the name in its path, and what is behind the `?`.
 
 use axum::body::Bytes;
-use axum::extract::Query;
+use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::Uri;
+use axum::http::request::Parts;
 
 use super::writes::{Refused, bad};
 
@@ -66,13 +67,30 @@ impl Parameters {
 
     /// The service of what is undone; those calls have no body that could name another.
     pub(super) fn service_undone(uri: &Uri, body: &Bytes) -> Result<Option<String>, Refused> {
-        if !matches!(body.trim_ascii(), b"" | b"{}") {
-            return Err(bad(
-                "this call takes no body: one service is named by `?service=NAME`",
-            ));
-        }
+        refuse_body(body, "one service is named by `?service=NAME`")?;
         let given = Self::of(uri, &["service"])?;
         Ok(given.values("service").next().map(str::to_owned))
+    }
+}
+
+/// Refuses what a call that takes no body was given, and tells what to do instead.
+pub(super) fn refuse_body(body: &Bytes, instead: &str) -> Result<(), Refused> {
+    if matches!(body.trim_ascii(), b"" | b"{}") {
+        return Ok(());
+    }
+    Err(bad(format!("this call takes no body: {instead}")))
+}
+
+/// The name at the end of a path.
+pub(super) struct InPath(pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for InPath {
+    type Rejection = Refused;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refused> {
+        let name = Path::from_request_parts(parts, state).await;
+        let refused = |_| bad("the name in the path is not UTF-8 as RFC 3986 §2.5 encodes it");
+        name.map(|Path(name)| Self(name)).map_err(refused)
     }
 }
 

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::parameters::InPath;
 use super::state::AdminState;
 use super::writes::{Refused, bad, error, object, text};
 use crate::clock;
@@ -35,14 +35,16 @@ struct Tally {
     doubtful: usize,
 }
 
+/// Where they are pushed to, before the region.
+pub(super) const PATH: &str = "/api/v1/positions/";
+
 /// `PUT /api/v1/positions/REGION`.
 pub(super) async fn positions(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
-    body: Result<Bytes, BytesRejection>,
+    InPath(region): InPath,
+    body: Bytes,
 ) -> Result<Json<Value>, Refused> {
     let asked_at_ms = clock::steady_ms();
-    let body = body.map_err(|refused| error(refused.status(), refused.body_text()))?;
     let body = object(&body, &["domain", "applied", "sequence"])?;
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;

@@ -20,6 +20,7 @@ use tokio_util::task::TaskTracker;
 
 use super::access::{ListensOn, Peer, guard};
 use super::audit;
+use super::body;
 use super::countries::countries;
 use super::desk::Desk;
 use super::door::{Door, MOST_CONNECTIONS, MOST_OF_ONE};
@@ -142,6 +143,7 @@ fn router(state: Arc<AdminState>, address: SocketAddr, desk: Desk) -> Router {
         .route("/api/v1/positions/{region}", put(positions))
         .fallback(|| async { error(StatusCode::NOT_FOUND, "there is nothing here") })
         .layer(middleware::from_fn_with_state(state.clone(), audit::tell))
+        .layer(middleware::from_fn(body::await_whole))
         .layer(middleware::from_fn_with_state(guarded, guard))
         .layer(Extension(desk))
         .with_state(state);

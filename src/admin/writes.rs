@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::foresee::foresee;
-use super::parameters::Parameters;
+use super::parameters::{InPath, Parameters, refuse_body};
 use super::state::AdminState;
 use crate::clock;
 use crate::control::{Changed, DrainRefused, DrainRequest, Drains};
@@ -141,7 +141,7 @@ fn force(asked: &Value) -> Result<bool, Refused> {
 /// `PUT /api/v1/drains/REGION`.
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
+    InPath(region): InPath,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
@@ -256,7 +256,7 @@ async fn over_ms(state: &AdminState, drain: &DrainRequest) -> Result<u64, Refuse
 /// `DELETE /api/v1/drains/REGION`.
 pub(super) async fn undrain(
     State(state): State<Arc<AdminState>>,
-    Path(region): Path<String>,
+    InPath(region): InPath,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
@@ -295,7 +295,13 @@ fn drain_refused(refused: &DrainRefused) -> Response {
 }
 
 /// `POST /api/v1/reload`.
-pub(super) async fn reload(State(state): State<Arc<AdminState>>) -> Result<Response, Refused> {
+pub(super) async fn reload(
+    State(state): State<Arc<AdminState>>,
+    uri: Uri,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    Parameters::of(&uri, &[])?;
+    refuse_body(&body, "what the files say is loaded")?;
     match state.reloader.reload().await.map_err(shutting_down)? {
         Ok(reloaded) => Ok(Json(
             json!({ "generation": reloaded.generation, "changes": reloaded.changes }),

@@ -17,12 +17,6 @@ use crate::disk::{Turns, Written};
 /// A file is full at this many bytes: some ten thousand lines.
 const MOST_BYTES: u64 = 4 << 20;
 
-/// Refusals for want of the right to, which anybody can cause, in a minute; the others are counted.
-const MOST_STRANGERS: u32 = 20;
-
-/// A minute.
-const MINUTE_MS: u64 = 60_000;
-
 /// The audit log of one `state_dir`.
 #[derive(Debug)]
 pub struct Audit {
@@ -94,31 +88,6 @@ fn end_of_torn_line(file: &File, length: u64) -> io::Result<&'static str> {
     let mut byte = [0];
     file.read_exact_at(&mut byte, last)?;
     Ok(if byte == *b"\n" { "" } else { "\n" })
-}
-
-/// How many refusals of strangers are logged: a flood of them must not keep the disk busy, nor push out what
-/// operators did.
-#[derive(Debug, Default)]
-pub struct Strangers {
-    minute: u64,
-    logged: u32,
-    left_out: u64,
-}
-
-impl Strangers {
-    /// Whether one more is logged, and how many were left out before it.
-    pub fn admit(&mut self, now_ms: u64) -> Option<u64> {
-        let minute = now_ms / MINUTE_MS;
-        if minute != self.minute {
-            (self.minute, self.logged) = (minute, 0);
-        }
-        if self.logged == MOST_STRANGERS {
-            self.left_out += 1;
-            return None;
-        }
-        self.logged += 1;
-        Some(std::mem::take(&mut self.left_out))
-    }
 }
 
 #[cfg(test)]
@@ -226,14 +195,5 @@ mod tests {
         assert!(made.unwrap().success());
         let error = audit.write(&json!(1)).unwrap_err();
         assert_eq!(error.to_string(), "it is no file");
-    }
-
-    #[test]
-    fn strangers_fill_no_more_than_their_part_and_are_counted() {
-        let mut strangers = Strangers::default();
-        let logged = (0..1_000).filter(|_| strangers.admit(5).is_some()).count();
-        assert_eq!(logged, 20);
-        assert_eq!(strangers.admit(MINUTE_MS), Some(980));
-        assert_eq!(strangers.admit(MINUTE_MS), Some(0));
     }
 }

@@ -8,6 +8,9 @@ use tokio::sync::broadcast;
 /// How many events are kept for those who come later.
 const KEPT: usize = 1_024;
 
+/// How many of them tell of refused calls: a flood of those must not push out what happened.
+const KEPT_REFUSALS: usize = 128;
+
 /// How many events a slow follower may fall behind before it misses some.
 const FOLLOWER_QUEUE: usize = 256;
 
@@ -71,6 +74,8 @@ pub struct Event {
     pub message: String,
     /// How loud the log is about it.
     pub gravity: Gravity,
+    /// Whether it tells of a refused call, which whoever reaches the admin can cause.
+    pub is_refusal: bool,
 }
 
 impl Event {
@@ -84,6 +89,15 @@ impl Event {
             service: None,
             message,
             gravity: Gravity::Note,
+            is_refusal: false,
+        }
+    }
+
+    /// The same of a refused call.
+    pub(in crate::control) fn refusal(self) -> Self {
+        Self {
+            is_refusal: true,
+            ..self
         }
     }
 
@@ -140,9 +154,7 @@ impl EventLog {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         event.id = kept.back().map_or(self.first, |last| last.id + 1);
         event.log();
-        if kept.len() == KEPT {
-            kept.pop_front();
-        }
+        make_room(&mut kept, event.is_refusal);
         kept.push_back(event.clone());
         // Sent under the lock, so that a follower sees each event once: kept or sent, never both.
         // An error only says that nobody follows.
@@ -161,6 +173,23 @@ impl EventLog {
             .cloned()
             .collect();
         (past, self.followers.subscribe())
+    }
+}
+
+/// Makes room for one more event, which is a refusal or not.
+fn make_room(kept: &mut VecDeque<Event>, is_refusal: bool) {
+    let mut refusals = kept
+        .iter()
+        .enumerate()
+        .filter(|(_, event)| event.is_refusal);
+    let oldest_refusal = refusals.next().map(|(at, _)| at);
+    if is_refusal
+        && refusals.count() + 1 == KEPT_REFUSALS
+        && let Some(at) = oldest_refusal
+    {
+        kept.remove(at);
+    } else if kept.len() == KEPT {
+        kept.pop_front();
     }
 }
 
@@ -206,6 +235,23 @@ mod tests {
         }
         let (past, _) = log.follow(0);
         assert_eq!((past.len(), past[0].id), (KEPT, 2));
+    }
+
+    #[test]
+    fn a_flood_of_refusals_pushes_out_refusals_alone() {
+        let log = EventLog::new(1);
+        (0..10).for_each(|_| log.record(event("done")));
+        let refused = || event("refused").refusal();
+        (0..2 * KEPT).for_each(|_| log.record(refused()));
+        let kept = || {
+            let (past, _) = log.follow(0);
+            let refused = past.iter().filter(|event| event.is_refusal).count();
+            (past.len() - refused, refused)
+        };
+        assert_eq!(kept(), (10, KEPT_REFUSALS));
+        (0..KEPT - 20).for_each(|_| log.record(event("done")));
+        log.record(refused());
+        assert_eq!(kept(), (KEPT - KEPT_REFUSALS, KEPT_REFUSALS));
     }
 
     #[test]

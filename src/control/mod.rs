@@ -24,7 +24,7 @@ mod tests;
 mod trouble;
 mod world;
 
-pub use audit::{Audit, Strangers};
+pub use audit::Audit;
 pub use drains::{Drain, DrainRefused, DrainRequest, Drains, Pace};
 pub use events::{Event, EventLog, Kind};
 pub use forced::ForcedState;

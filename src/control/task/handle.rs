@@ -172,6 +172,13 @@ impl Control {
         let _ = self.commands.send(Command::Tell(event)).await;
     }
 
+    /// Records that a call was refused.
+    pub async fn tell_of_refusal(&self, message: String) {
+        let event = Event::new(Kind::Audit, clock::unix_ms(), message).refusal();
+        // Nobody is left to tell once the writer has ended.
+        let _ = self.commands.send(Command::Tell(event)).await;
+    }
+
     /// Records a warning of somebody else's.
     pub async fn warn(&self, kind: Kind, message: String) {
         let event = Event::new(kind, clock::unix_ms(), message).warning_if(true);
