@@ -65,12 +65,19 @@ impl Door {
             if let Some(place) = self.place(peer) {
                 return (stream, peer, place);
             }
-            let was_told = self.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
-            if !was_told {
-                self.told = Some(Instant::now());
+            if self.is_to_be_told() {
                 tracing::warn!(%peer, "the admin has no room for more connections, or for more of this address: closed at once");
             }
         }
+    }
+
+    /// Whether it is time to tell that somebody found no room; then it is told.
+    fn is_to_be_told(&mut self) -> bool {
+        let was_told = self.told.is_some_and(|told| told.elapsed() < TELL_EVERY);
+        if !was_told {
+            self.told = Some(Instant::now());
+        }
+        !was_told
     }
 
     fn place(&mut self, peer: SocketAddr) -> Option<Place> {
@@ -112,6 +119,20 @@ mod tests {
         let fourth = connect().await;
         assert_eq!(door.next().await.1, fourth.local_addr().unwrap());
         drop(first);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn that_there_is_no_room_is_told_once_a_minute() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut door = Door::new(listener, 0, 0);
+        let mut told_at = Vec::new();
+        for tenth in 0..1_300 {
+            if door.is_to_be_told() {
+                told_at.push(tenth / 10);
+            }
+            tokio::time::advance(Duration::from_millis(100)).await;
+        }
+        assert_eq!(told_at, [0, 60, 120]);
     }
 
     #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slope::Slope;
+use super::slope::{AHEAD_MS, Slope};
 use crate::config::plan::Plan;
 use crate::ids::{RegionId, ServiceId};
 use crate::steering::{Admin, Percent};
@@ -94,6 +94,19 @@ impl Drain {
             over_ms,
             paces,
             ..new
+        }
+    }
+
+    /// What a clock that was ahead had begun begins now, and lasts as long: until then it would stand still.
+    pub(super) fn begin_by(&mut self, now_ms: u64) {
+        let ahead_ms = self.since_ms.saturating_sub(now_ms);
+        let paces = self.paces.iter_mut().map(|pace| &mut pace.until_ms);
+        for at_ms in [&mut self.since_ms]
+            .into_iter()
+            .chain(&mut self.until_ms)
+            .chain(paces)
+        {
+            *at_ms = at_ms.saturating_sub(ahead_ms);
         }
     }
 
@@ -277,6 +290,13 @@ impl Drains {
             .iter()
             .position(|drain| drain.is_of(region, service))?;
         Some(self.drains.remove(at))
+    }
+
+    /// Has those that began long after now begin now, since the clock has been set back; whether there were any.
+    pub(super) fn begin_by(&mut self, now_ms: u64) -> bool {
+        let drains = self.drains.iter_mut();
+        let ahead = drains.filter(|drain| drain.since_ms > now_ms.saturating_add(AHEAD_MS));
+        ahead.map(|drain| drain.begin_by(now_ms)).count() > 0
     }
 
     /// Ends the drains whose time is over, and returns them.

@@ -263,17 +263,19 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
         world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
     }
     for drain in state["drains"].as_array().into_iter().flatten() {
-        if let Some(drain) = drain_from(drain, now.unix_ms) {
+        if let Some(mut drain) = drain_from(drain) {
+            drain.begin_by(now.unix_ms);
             world.remember_drain(drain);
         }
     }
     for forced in state["forced"].as_array().into_iter().flatten() {
-        if let Some(forced) = forced_from(forced) {
+        if let Some(mut forced) = forced_from(forced) {
+            forced.begin_by(now.unix_ms);
             world.remember_forced(forced);
         }
     }
     for ramp in state["ramps"].as_array().into_iter().flatten() {
-        restore_ramp(world, ramp);
+        restore_ramp(world, ramp, now.unix_ms);
     }
     for ejection in state["ejections"].as_array().into_iter().flatten() {
         let _ = ejected::restore(world, ejection, now);
@@ -289,12 +291,11 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     }
 }
 
-/// A drain that was kept. What a clock that was ahead had begun begins now: it would stand still until then.
-fn drain_from(drain: &Value, now_ms: u64) -> Option<Drain> {
+fn drain_from(drain: &Value) -> Option<Drain> {
     Some(Drain {
         region: drain["region"].as_str()?.into(),
         service: drain["service"].as_str().map(Into::into),
-        since_ms: drain["since_ms"].as_u64()?.min(now_ms),
+        since_ms: drain["since_ms"].as_u64()?,
         until_ms: drain["until_ms"].as_u64(),
         over_ms: drain["over_ms"].as_u64().unwrap_or(0),
         paces: drain["paces"]
@@ -314,9 +315,9 @@ fn pace_from(pace: &Value) -> Option<Pace> {
     })
 }
 
-fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
+fn restore_ramp(world: &mut World, ramp: &Value, now_ms: u64) -> Option<()> {
     let slope = Slope {
-        from_ms: ramp["from_ms"].as_u64()?,
+        from_ms: ramp["from_ms"].as_u64()?.min(now_ms),
         length_ms: ramp["length_ms"].as_u64()?,
     };
     world.remember_ramp(ramp["service"].as_str()?, ramp["region"].as_str()?, slope);

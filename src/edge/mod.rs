@@ -11,6 +11,7 @@ mod listeners;
 mod materials;
 mod measured;
 mod named;
+mod one_load;
 mod passing;
 mod reload;
 mod run;

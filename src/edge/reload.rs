@@ -3,11 +3,9 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::claim::Claim;
@@ -15,6 +13,7 @@ use super::handover::{Door, Successor};
 use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
+use super::one_load::{NotLoaded, OneLoad};
 use super::source::Source;
 use super::supervisor::{News, tell};
 use super::watch::{Look, Watch};
@@ -25,11 +24,8 @@ use crate::config::plan::{Node, Plan};
 use crate::config::{Loaded, Problem, Problems, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
 
-/// How long a load may take: over half a minute is what the largest zones and imports take on a slow machine.
-const LOAD_WITHIN: Duration = Duration::from_secs(120);
-
 /// What is loaded, or what is wrong with it.
-type Loading = Result<(Loaded, Materials), Refused>;
+pub(super) type Loading = Result<(Loaded, Materials), Refused>;
 
 /// What is wrong with a configuration.
 pub(super) struct Refused {
@@ -65,8 +61,7 @@ pub(super) struct Reloading {
     pub(super) serving: Serving,
     pub(super) listeners: Listeners,
     pub(super) threads: usize,
-    /// A load that was given up on, and that may still wait for the file system: there is never more than one.
-    pub(super) loading: Option<JoinHandle<Loading>>,
+    pub(super) loads: OneLoad<Loading>,
     /// Where another process asks to take over.
     pub(super) door: Option<Door>,
     /// The hold on `state_dir`.
@@ -90,7 +85,7 @@ impl Reloading {
                 Some(reply) = requests.recv() => Some(reply),
                 Some(()) = hangups.recv() => None,
                 () = changed(&mut watch) => {
-                    if self.is_stuck() {
+                    if self.loads.is_stuck() {
                         // Nothing new: it is looked at again until that has ended.
                         watch.iter_mut().for_each(Watch::forget);
                         continue;
@@ -233,7 +228,7 @@ impl Reloading {
         if let Some(watch) = watch
             && !watch.about_to_load().await
         {
-            return Err(problem(UNANSWERED));
+            return Err(problem(&NotLoaded::Unanswered.to_string()));
         }
         let loaded = self.load().await;
         let Some(watch) = watch else {
@@ -242,7 +237,7 @@ impl Reloading {
                 Err(refused) => Err(refused.problems),
             };
         };
-        if self.is_stuck() {
+        if self.loads.is_stuck() {
             watch.forget();
         }
         let files = match &loaded {
@@ -261,7 +256,7 @@ impl Reloading {
         };
         match (loaded, look) {
             (Ok((loaded, materials)), Some(look)) => Ok((loaded, materials, Some(look))),
-            (Ok(_), None) => Err(problem(UNANSWERED)),
+            (Ok(_), None) => Err(problem(&NotLoaded::Unanswered.to_string())),
             (Err(refused), look) => {
                 look.into_iter().for_each(|look| watch.follow(look));
                 Err(refused.problems)
@@ -269,23 +264,9 @@ impl Reloading {
         }
     }
 
-    /// Whether an earlier load waits for a file system still.
-    fn is_stuck(&self) -> bool {
-        let loading = self.loading.as_ref();
-        loading.is_some_and(|loading| !loading.is_finished())
-    }
-
     async fn load(&mut self) -> Loading {
-        if self.is_stuck() {
-            return Err(problem(UNANSWERED).into());
-        }
         let (source, before) = (self.source.clone(), self.materials.clone());
-        let loading = tokio::task::spawn_blocking(move || load(&source, &before));
-        let loading = self.loading.insert(loading);
-        let Ok(loaded) = tokio::time::timeout(LOAD_WITHIN, loading).await else {
-            return Err(problem(UNANSWERED).into());
-        };
-        self.loading = None;
+        let loaded = self.loads.run(move || load(&source, &before)).await;
         loaded.unwrap_or_else(|error| Err(problem(&error.to_string()).into()))
     }
 
@@ -324,10 +305,6 @@ impl Reloading {
         adopted.map_err(|closed| problem(&closed.to_string()))
     }
 }
-
-/// Why nothing was read.
-const UNANSWERED: &str =
-    "the file system does not answer: a file of the configuration cannot be read";
 
 /// One of no place.
 fn problem(message: &str) -> Vec<ConfigProblem> {

@@ -15,6 +15,7 @@ use super::beginning::Beginning;
 use super::claim::ClaimError;
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::Materials;
+use super::one_load::OneLoad;
 use super::reload::Reloading;
 use super::sampling::Sampling;
 use super::signatures::{Renewal, make_ahead};
@@ -183,7 +184,7 @@ impl Edge {
             serving,
             listeners,
             threads,
-            loading: None,
+            loads: OneLoad::default(),
             door,
             claim: beginning.claim,
             succeeded: running.succeeded.clone(),

@@ -86,6 +86,13 @@ impl Cell {
         self.heard.len().max(self.heard_before)
     }
 
+    fn not_ahead_of(&mut self, now_ms: u64) {
+        let heard = self.heard.iter_mut().map(|(_, last)| last);
+        for at_ms in heard.chain([&mut self.at_ms]) {
+            *at_ms = (*at_ms).min(now_ms);
+        }
+    }
+
     /// Whether this source may count now; if so, it is noted.
     fn hear(&mut self, hash: u64, now_ms: u64) -> bool {
         if let Some((_, last)) = self.heard.iter_mut().find(|(known, _)| *known == hash) {
@@ -218,7 +225,7 @@ impl Samples {
     fn forget(&mut self, now_ms: u64) {
         self.networks.retain(|_, cells| {
             for cell in cells.values_mut() {
-                cell.at_ms = cell.at_ms.min(now_ms);
+                cell.not_ahead_of(now_ms);
             }
             cells.retain(|_, cell| trust(now_ms.saturating_sub(cell.at_ms)) > 0.0);
             !cells.is_empty()

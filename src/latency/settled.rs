@@ -45,8 +45,10 @@ impl Settled {
             self.differs_since = None;
             return false;
         }
-        let since = *self.differs_since.get_or_insert(now_ms);
-        if now_ms.saturating_sub(since) < LASTING_MS {
+        let since = self.differs_since.get_or_insert(now_ms);
+        // The clock may have been set back since.
+        *since = (*since).min(now_ms);
+        if now_ms - *since < LASTING_MS {
             return false;
         }
         *self = Self::new(measured_ms);

@@ -136,11 +136,48 @@ fn a_restart_knows_which_pushes_are_late() {
 }
 
 #[test]
-fn a_drain_of_a_clock_that_was_ahead_begins_when_it_is_restored() {
-    let state = json!({ "drains": [{ "region": "us", "since_ms": 600_000, "over_ms": 1_000 }] });
+fn what_a_clock_that_was_ahead_began_begins_when_it_is_restored_and_lasts_as_long() {
+    let state = json!({
+        "drains": [{ "region": "us", "since_ms": 600_000, "until_ms": 605_000, "over_ms": 1_000,
+            "paces": [{ "over_ms": 9_000, "until_ms": 600_500 }] }],
+        "forced": [{ "region": "eu", "state": "down", "since_ms": 600_000, "until_ms": 602_000 }],
+        "ramps": [{ "service": "shop", "region": "eu", "from_ms": 600_000, "length_ms": 3_000 }],
+    });
     let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 9);
-    assert_eq!(after.drains().iter().next().unwrap().since_ms, 9);
-    check_states(&mut after, "shop", 1_009, "us=unknown+drained eu=unknown");
+    let drain = after.drains().iter().next().unwrap();
+    assert_eq!((drain.since_ms, drain.until_ms), (9, Some(5_009)));
+    assert_eq!(drain.paces[0].until_ms, 509);
+    let forced = after.forced().next().unwrap();
+    assert_eq!((forced.since_ms, forced.until_ms), (9, Some(2_009)));
+    assert_eq!(remember(&after)["ramps"][0]["from_ms"], 9);
+    check_states(
+        &mut after,
+        "shop",
+        1_009,
+        "us=unknown+drained eu=unhealthy+returning33",
+    );
+}
+
+#[test]
+fn what_a_running_clock_that_is_set_back_began_begins_then_and_lasts_as_long() {
+    let hour_ms = 3_600_000;
+    let state = json!({
+        "drains": [{ "region": "us", "since_ms": hour_ms, "until_ms": hour_ms + 5_000, "over_ms": 1_000 }],
+        "forced": [{ "region": "eu", "state": "down", "since_ms": hour_ms, "until_ms": hour_ms + 2_000 }],
+    });
+    let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), hour_ms);
+    assert_eq!(
+        world.expire(hour_ms - 1_000),
+        [],
+        "no more than clocks are adjusted by"
+    );
+    assert_eq!(world.drains().iter().next().unwrap().since_ms, hour_ms);
+    assert_eq!(world.expire(7), []);
+    let drain = world.drains().iter().next().unwrap();
+    assert_eq!((drain.since_ms, drain.until_ms), (7, Some(5_007)));
+    let over = world.expire(2_007);
+    assert_eq!(over.len(), 1, "{over:?}");
+    assert_eq!(world.expire(5_007).len(), 1);
 }
 
 #[test]
