@@ -54,6 +54,13 @@ fn a_call_that_is_not_quite_right_is_told_what_would_be_and_changes_nothing() {
 }
 
 #[test]
+fn a_blank_reason_is_none() {
+    let edge = Edge::start(YAML);
+    let drained = edge.admin("PUT", "/api/v1/drains/far", "{\"reason\":\" \"}");
+    assert_eq!((drained.0, &drained.1["reason"]), (200, &Value::Null));
+}
+
+#[test]
 fn who_is_refused_without_end_pushes_nothing_out_of_the_audit_log_nor_out_of_the_timeline() {
     let edge = Edge::start(YAML);
     let reason = "{\"reason\":\"new disks\"}";

@@ -124,7 +124,8 @@ fn flow(flow: &Flow) -> Value {
 }
 
 fn rounded(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
+    // A sum of nothing is -0.0, which JSON would show.
+    (number * 100.0).round() / 100.0 + 0.0
 }
 
 #[cfg(test)]

@@ -82,9 +82,10 @@ fn lasts_ms(body: &Value) -> Result<Option<u64>, Refused> {
 /// The longest reason, in characters: it is told to all who watch, kept, and logged.
 const LONGEST_REASON: usize = 500;
 
-/// Why an operator does what is asked for: a line that a terminal can show.
+/// Why an operator does what is asked for: a line that a terminal can show. A blank one is none.
 fn reason(object: &Value) -> Result<Option<String>, Refused> {
-    let Some(given) = text(object, "reason")? else {
+    let given = text(object, "reason")?.filter(|given| !given.trim().is_empty());
+    let Some(given) = given else {
         return Ok(None);
     };
     if given.chars().count() > LONGEST_REASON || given.chars().any(is_unfit) {

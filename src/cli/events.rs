@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use clap::Args;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
 use reqwest::{Response, StatusCode};
 use serde_json::Value;
 use tokio::io::Interest;
@@ -32,6 +33,9 @@ pub(super) struct Events {
 
 /// Between two attempts to find an edge again.
 const AGAIN: Duration = Duration::from_secs(1);
+
+/// However long an edge asks to wait.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 impl Events {
     pub(super) fn run(self) -> Done {
@@ -71,8 +75,8 @@ struct Printing {
 
 /// Why there is no stream of events, or no more of it.
 enum NoStream {
-    /// The edge or the way to it is gone: it may come back.
-    Lost(Failed),
+    /// The edge or the way to it is gone, or has too much to do: trying again after a while may help.
+    Lost(Failed, Duration),
     /// Asking again would change nothing.
     Final(Failed),
 }
@@ -80,7 +84,7 @@ enum NoStream {
 impl From<NoStream> for Failed {
     fn from(why: NoStream) -> Self {
         match why {
-            NoStream::Lost(failed) | NoStream::Final(failed) => failed,
+            NoStream::Lost(failed, _) | NoStream::Final(failed) => failed,
         }
     }
 }
@@ -114,11 +118,12 @@ impl Printing {
     }
 
     async fn open_again(&self) -> Result<Lines, Failed> {
+        let mut wait = AGAIN;
         loop {
-            tokio::time::sleep(AGAIN).await;
+            tokio::time::sleep(wait).await;
             match self.open().await {
                 Ok(lines) => return Ok(lines),
-                Err(NoStream::Lost(_)) => {}
+                Err(NoStream::Lost(_, after)) => wait = after,
                 Err(NoStream::Final(failed)) => return Err(failed),
             }
         }
@@ -127,14 +132,14 @@ impl Printing {
     async fn open(&self) -> Result<Lines, NoStream> {
         let request = self.client.get("/api/v1/events");
         let sent = request.query(&[("since", self.last)]).send().await;
-        let response = sent.map_err(|error| NoStream::Lost(unreachable(&error)))?;
-        let status = response.status();
+        let response = sent.map_err(|error| NoStream::Lost(unreachable(&error), AGAIN))?;
+        let (status, wait) = (response.status(), asked_to_wait(response.headers()));
         match refusal::of(response).await {
             Ok(response) => Ok(Lines {
                 response,
                 pending: BytesMut::new(),
             }),
-            Err(refused) if is_of_now(status) => Err(NoStream::Lost(refused)),
+            Err(refused) if is_of_now(status) => Err(NoStream::Lost(refused, wait)),
             Err(refused) => Err(NoStream::Final(refused)),
         }
     }
@@ -153,6 +158,17 @@ impl Printing {
 /// Whether a refusal may be over in a moment: the edge restarts, or others ask too much.
 fn is_of_now(status: StatusCode) -> bool {
     status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS
+}
+
+/// How long to wait before another attempt: what `Retry-After` says in seconds, as the edge does (RFC 9110 §10.2.3), if that is longer.
+fn asked_to_wait(headers: &HeaderMap) -> Duration {
+    let seconds = headers
+        .get(RETRY_AFTER)
+        .and_then(|value| value.to_str().ok());
+    let seconds = seconds.and_then(|value| value.parse().ok());
+    seconds.map_or(AGAIN, |seconds| {
+        Duration::from_secs(seconds).clamp(AGAIN, LONGEST_WAIT)
+    })
 }
 
 /// The lines of a stream.
@@ -203,4 +219,27 @@ fn event_line(event: &Value) -> String {
         text("kind"),
         text("message")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edge_that_has_too_much_to_do_is_left_alone_for_as_long_as_it_asks() {
+        for (retry_after, expected) in [
+            (None, 1),
+            (Some("0"), 1),
+            (Some("5"), 5),
+            (Some("86400"), 60),
+            (Some("Fri, 27 Nov 2026 18:00:00 GMT"), 1),
+        ] {
+            let mut headers = HeaderMap::new();
+            if let Some(seconds) = retry_after {
+                headers.insert(RETRY_AFTER, seconds.parse().unwrap());
+            }
+            let wait = asked_to_wait(&headers);
+            assert_eq!(wait, Duration::from_secs(expected), "{retry_after:?}");
+        }
+    }
 }
