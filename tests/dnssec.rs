@@ -321,98 +321,6 @@ fn a_name_that_is_there_has_a_signature_to_ask_for() {
 }
 
 #[test]
-fn keys_are_made_once_and_checking_makes_none() {
-    let folder = tempfile::tempdir().unwrap();
-    let config = folder.path().join("edge.yaml");
-    std::fs::write(&config, yaml("ed25519")).unwrap();
-    let mut check = meridian();
-    let before = check
-        .args(["check", "--ds", "--config"])
-        .arg(&config)
-        .output()
-        .unwrap();
-    let told = String::from_utf8_lossy(&before.stderr).into_owned();
-    assert_eq!(before.status.code(), Some(1));
-    assert!(told.contains("no key yet for example.com."), "{told}");
-    assert!(!folder.path().join("keys").exists());
-
-    let signed = Signed::start("ed25519");
-    let fields: Vec<&str> = signed.ds.split_whitespace().collect();
-    assert_eq!(
-        (fields[0], fields[1], fields[2], fields[4], fields[5]),
-        ("example.com.", "IN", "DS", "15", "2")
-    );
-    let keys = signed.edge.folder.path().join("keys");
-    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
-    let (status, _) = signed.edge.admin("POST", "/api/v1/reload", "");
-    assert_eq!(status, 200);
-    assert_eq!(ds(signed.edge.folder.path()), signed.ds);
-    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
-}
-
-#[test]
-fn keys_that_vanish_are_missed_and_no_others_are_made() {
-    let mut signed = Signed::start("ed25519");
-    let keys = signed.edge.folder.path().join("keys");
-    let away = signed.edge.folder.path().join("away");
-    let tag = signed.ds.split_whitespace().nth(3).unwrap().to_owned();
-    let config = signed.edge.folder.path().join("edge.yaml");
-    let written = std::fs::read_to_string(&config).unwrap();
-    let dnskey = |signed: &Signed| signed.edge.kdig("example.com DNSKEY +short");
-    let before = dnskey(&signed);
-    assert!(signed.edge.process.said().contains("made a DNSSEC key"));
-
-    std::fs::rename(&keys, &away).unwrap();
-    let told = format!("the zone was signed with {tag}. Put them back");
-    signed.edge.process.wait_for(&told);
-    // Neither an empty folder, nor another one, nor a while without signatures makes it another zone.
-    std::fs::create_dir(&keys).unwrap();
-    let unsigned = written.replace("dnssec: { algorithm: ed25519, keys: keys }", "");
-    let moved = written.replace("keys: keys", "keys: other");
-    for (text, status) in [
-        (&written, 422),
-        (&moved, 422),
-        (&unsigned, 200),
-        (&written, 422),
-    ] {
-        std::fs::write(&config, text).unwrap();
-        let (answered, _) = signed.edge.admin("POST", "/api/v1/reload", "");
-        assert_eq!(answered, status, "{text}");
-    }
-    assert!(!signed.edge.folder.path().join("other").exists());
-    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 0);
-
-    std::fs::remove_dir(&keys).unwrap();
-    std::fs::rename(&away, &keys).unwrap();
-    assert!(wait_until(|| dnskey(&signed) == before));
-    signed.check("mail.example.com A", "; fully validated");
-}
-
-/// Makes a key of the zone with such a time; the stem of its files' names.
-fn keygen(keys: &Path, time: [&str; 2]) -> String {
-    let mut keygen = Command::new("dnssec-keygen");
-    keygen
-        .arg("-K")
-        .arg(keys)
-        .args(["-q", "-a", "ED25519", "-f", "KSK"]);
-    let made = run(keygen.args(time).arg("example.com"));
-    String::from_utf8(made.stdout).unwrap().trim().to_owned()
-}
-
-#[test]
-fn a_zone_whose_last_key_becomes_inactive_is_told_of_before_and_when_it_does() {
-    let folder = tempfile::tempdir().unwrap();
-    let keys = folder.path().join("keys");
-    std::fs::create_dir(&keys).unwrap();
-    keygen(&keys, ["-I", "+6"]);
-    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
-    edge.process
-        .wait_for("no key of example.com. is active from ");
-    edge.process.wait_for("example.com. is signed no more");
-    assert!(!edge.kdig("mail.example.com A +dnssec").contains("RRSIG"));
-}
-
-#[test]
 fn what_asks_for_the_ds_to_be_deleted_stands_alone() {
     let yaml = yaml("ed25519").replace(
         "      '@': {",
@@ -429,23 +337,6 @@ fn what_asks_for_the_ds_to_be_deleted_stands_alone() {
         .kdig("example.com CDNSKEY +short")
         .is_empty()));
     assert!(edge.kdig("example.com CDS +short").starts_with("0 0 0"));
-}
-
-#[test]
-fn a_reload_says_which_keys_are_others() {
-    let mut signed = Signed::start("ed25519");
-    let keys = signed.edge.folder.path().join("keys");
-    let stem = keygen(&keys, ["-A", "+1y"]);
-    let tag: u16 = stem.rsplit('+').next().unwrap().parse().unwrap();
-    let process = &mut signed.edge.process;
-    process.wait_for(&format!("keys of example.com.: {tag} is new"));
-    let mut settime = Command::new("dnssec-settime");
-    run(settime.arg("-K").arg(&keys).args(["-A", "+2y"]).arg(&stem));
-    process.wait_for(&format!("keys of example.com.: {tag} has other times"));
-    for extension in ["key", "private"] {
-        std::fs::remove_file(keys.join(format!("{stem}.{extension}"))).unwrap();
-    }
-    process.wait_for(&format!("keys of example.com.: {tag} is gone"));
 }
 
 #[test]

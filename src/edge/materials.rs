@@ -145,8 +145,12 @@ pub fn load_materials(
     };
     let measured = named.measured.look_around(plan, &named.database);
     // Last, because it may write: nothing is written for a configuration that is refused.
-    let known_keys = before.map_or_else(KnownKeys::default, |before| before.known_keys.clone());
+    let remembered = || KnownKeys::remembered(plan);
+    let known_keys = before.map_or_else(remembered, |before| before.known_keys.clone());
     let zone_keys = load_all_keys(plan, &known_keys, missing_keys, &mut warnings)?;
+    if missing_keys == MissingKeys::Create {
+        zone_keys.known.remember(plan);
+    }
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
     let own = OwnTls::of(named.identities, named.clients, same_identities);

@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod sampling;
 mod signatures;
+mod signed_before;
 mod source;
 mod supervisor;
 mod watch;

@@ -14,6 +14,7 @@ use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::one_load::{NotLoaded, OneLoad};
+use super::signatures::tell_of_signed;
 use super::source::Source;
 use super::supervisor::{News, tell};
 use super::watch::{Look, Watch};
@@ -298,11 +299,15 @@ impl Reloading {
         } else {
             changes.join("; ")
         };
+        let signed = lasting.signed();
+        let signed_before = self.wiring.dns.load().answers.lasting().signed();
         let adoption = self
             .wiring
             .adoption(plan.clone(), lasting, materials, summary);
         let adopted = admin.control.adopt(adoption).await;
-        adopted.map_err(|closed| problem(&closed.to_string()))
+        let generation = adopted.map_err(|closed| problem(&closed.to_string()))?;
+        tell_of_signed(&admin.control, &signed_before, &signed).await;
+        Ok(generation)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Keeps DNS signatures ahead of those who ask: due ones are made anew, and those that follow from a
 //! snapshot are made as soon as it is published. Both beside whoever publishes, so that no change of health waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,20 +41,6 @@ impl Renewal {
         whenever(is_due, || self.renew(), self.stop.clone()).await;
     }
 
-    /// Tells of zones whose keys no longer sign, or do again.
-    async fn tell(&self, before: &[Name], now: &[Name]) {
-        for zone in now.iter().filter(|zone| !before.contains(zone)) {
-            let message = format!(
-                "{zone} is signed no more: no key is active by its times, and whoever validates refuses it while its parent has a DS"
-            );
-            self.control.warn(Kind::State, message).await;
-        }
-        for zone in before.iter().filter(|zone| !now.contains(zone)) {
-            let message = format!("{zone} is signed again");
-            self.control.tell(Kind::State, message).await;
-        }
-    }
-
     /// One at a time, so that there are no more signatures in memory than those in force and their successors.
     async fn renew(&self) {
         let (dns, stop) = (self.dns.clone(), self.stop.clone());
@@ -66,16 +53,37 @@ impl Renewal {
         };
         match tokio::task::spawn_blocking(signing).await {
             Ok(Some(lasting)) => {
-                let (before, now) = (
-                    self.dns.load().answers.lasting().unsigned(),
-                    lasting.unsigned(),
-                );
+                let before = self.dns.load().answers.lasting().signed();
+                let now = lasting.signed();
                 self.renewed.store(Some(lasting));
                 self.control.republish().await;
-                self.tell(&before, &now).await;
+                tell_of_signed(&self.control, &before, &now).await;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "DNS answers were not signed anew"),
+        }
+    }
+}
+
+/// Tells of zones whose keys sign no longer, or do now.
+pub(super) async fn tell_of_signed(
+    control: &Control,
+    before: &BTreeMap<Name, bool>,
+    now: &BTreeMap<Name, bool>,
+) {
+    for (zone, signs) in now {
+        match (before.get(zone), signs) {
+            (Some(true), false) => {
+                let message = format!(
+                    "{zone} is signed no more: no key is active by its times, and whoever validates refuses it while its parent has a DS"
+                );
+                control.warn(Kind::State, message).await;
+            }
+            (Some(false), true) => {
+                let message = format!("{zone} is signed now");
+                control.tell(Kind::State, message).await;
+            }
+            _ => {}
         }
     }
 }

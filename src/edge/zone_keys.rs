@@ -1,13 +1,14 @@
 //! The DNSSEC keys of the Plan's zones: read, and made where there are none yet.
 //!
-//! Never made for a zone that this process has signed: its parent has the DS of the keys that are gone, and whoever
-//! validates would refuse whatever another key signs.
+//! Never made for a zone that this edge has signed: its parent has the DS of the keys that are gone, and whoever validates
+//! would refuse whatever another key signs. What earlier processes have signed is known from `state_dir`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hickory_proto::rr::Name;
 
+use super::signed_before::{SignedBefore, Tags};
 use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
@@ -15,6 +16,9 @@ use crate::dns::{Key, KeyFileError, Times, ZoneKeys, create_keys, load_keys, too
 
 /// Names that a warning names.
 const MOST_NAMED: usize = 3;
+
+/// How long before a zone is signed no more it is warned of, in seconds: keys that are to be rolled in a year are no news.
+const TOLD_AHEAD: u32 = 30 * 86_400;
 
 /// What happens to a zone that is to be signed and has no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,9 +38,14 @@ pub(super) struct LoadedKeys {
     pub(super) known: KnownKeys,
 }
 
-/// The keys that every zone which this process has signed had last, whether it is signed still or not.
+/// The keys that every zone which this edge has signed had last, whether it is signed still or not.
 #[derive(Clone, Debug, Default)]
-pub(super) struct KnownKeys(BTreeMap<Name, Vec<KnownKey>>);
+pub(super) struct KnownKeys {
+    /// Of this process.
+    seen: BTreeMap<Name, Vec<KnownKey>>,
+    /// Of those before it.
+    remembered: Tags,
+}
 
 /// As much of a key as tells it from others.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,12 +66,55 @@ impl KnownKey {
 }
 
 impl KnownKeys {
+    /// What processes before this one have known.
+    pub(super) fn remembered(plan: &Plan) -> Self {
+        let file = plan.node.state_dir.as_deref().map(SignedBefore::of);
+        let remembered = file.map_or(Ok(Tags::new()), |file| file.read());
+        Self {
+            seen: BTreeMap::new(),
+            remembered: remembered.unwrap_or_else(|why| {
+                tracing::warn!("{why}: which zones were signed before is not known");
+                Tags::new()
+            }),
+        }
+    }
+
+    /// Has processes to come know it.
+    pub(super) fn remember(&self, plan: &Plan) {
+        let Some(folder) = plan.node.state_dir.as_deref() else {
+            return;
+        };
+        let mut zones = self.remembered.clone();
+        let seen = self.seen.iter();
+        zones.extend(seen.map(|(zone, keys)| (zone.to_ascii(), tags(keys))));
+        if let Err(error) = SignedBefore::of(folder).write(&zones) {
+            tracing::warn!(
+                "state_dir {}: signed: {error}: after a restart it will not be known which zones were signed",
+                folder.display()
+            );
+        }
+    }
+
+    /// The tags of the keys that a zone had, if it was signed.
+    fn tags_of(&self, zone: &Name) -> Option<Vec<u16>> {
+        let seen = self.seen.get(zone).map(|keys| tags(keys));
+        seen.or_else(|| self.remembered.get(&zone.to_ascii()).cloned())
+    }
+
+    /// The tags of keys of a zone that would sign now, and are not among these.
+    fn missed_of(&self, zone: &Name, keys: &ZoneKeys, now: u32) -> Vec<u16> {
+        let seen = self.seen.get(zone).into_iter().flatten();
+        let is_there = |known: &KnownKey| keys.keys.iter().any(|key| key.dnskey() == known.dnskey);
+        let missed = seen.filter(|known| known.times.is_active(now) && !is_there(known));
+        missed.map(|known| known.tag).collect()
+    }
+
     /// What changed since `before`, a line for each zone.
     pub(super) fn changes_since(&self, before: &Self) -> Vec<String> {
-        let zones = self.0.iter();
+        let zones = self.seen.iter();
         zones
             .filter_map(|(zone, keys)| {
-                let before = before.0.get(zone).map_or(&[][..], Vec::as_slice);
+                let before = before.seen.get(zone).map_or(&[][..], Vec::as_slice);
                 let changes = changes(keys, before);
                 (!changes.is_empty()).then(|| format!("keys of {zone}: {}", changes.join(", ")))
             })
@@ -71,11 +123,18 @@ impl KnownKeys {
 
     /// These and those of zones that `self` does not know.
     fn and(mut self, before: &Self) -> Self {
-        for (zone, keys) in &before.0 {
-            self.0.entry(zone.clone()).or_insert_with(|| keys.clone());
+        for (zone, keys) in &before.seen {
+            self.seen
+                .entry(zone.clone())
+                .or_insert_with(|| keys.clone());
         }
+        self.remembered = before.remembered.clone();
         self
     }
+}
+
+fn tags(keys: &[KnownKey]) -> Vec<u16> {
+    keys.iter().map(|key| key.tag).collect()
 }
 
 fn changes(keys: &[KnownKey], before: &[KnownKey]) -> Vec<String> {
@@ -129,7 +188,7 @@ pub(super) fn load_all_keys(
         }
         if !keys.keys.is_empty() {
             let keys = keys.keys.iter().map(KnownKey::of).collect();
-            known.0.insert(zone.origin.clone(), keys);
+            known.seen.insert(zone.origin.clone(), keys);
         }
         warnings.extend(warning(zone, dnssec, &keys));
         all.push(Some(Arc::new(keys)));
@@ -177,18 +236,33 @@ fn load(zone: &Zone, dnssec: &Dnssec, before: &KnownKeys) -> Result<ZoneKeys, Ve
     let name = zone.origin.to_ascii();
     let keys = load_keys(folder, &zone.origin)
         .map_err(|errors| errors.into_iter().map(told).collect::<Vec<_>>())?;
-    match before.0.get(&zone.origin) {
-        Some(gone) if keys.keys.is_empty() => {
-            let tags: Vec<String> = gone.iter().map(|key| key.tag.to_string()).collect();
-            let message = format!(
-                "the keys of {name} are gone: there are none in {}, and the zone was signed with {}. Put them back; no other key is made, since whoever validates goes by the DS of these",
-                folder.display(),
-                tags.join(", ")
-            );
-            Err(vec![Problem::new(at(), message)])
+    let now = clock::unix_secs();
+    let message = if keys.keys.is_empty() {
+        let Some(gone) = before.tags_of(&zone.origin) else {
+            return Ok(keys);
+        };
+        format!(
+            "the keys of {name} are gone: there are none in {}, and the zone was signed with {}. Put them back; no other key is made, since whoever validates goes by the DS of these. If its parent has no DS any more, put another key there with dnssec-keygen",
+            folder.display(),
+            listed(&gone)
+        )
+    } else {
+        let missed = before.missed_of(&zone.origin, &keys, now);
+        if missed.is_empty() || keys.is_signing(now) {
+            return Ok(keys);
         }
-        Some(_) | None => Ok(keys),
-    }
+        format!(
+            "{} of {name}, which signs the zone, is gone from {}, and no key that is left is active by its times. Put it back, or let another be active",
+            listed(&missed),
+            folder.display()
+        )
+    };
+    Err(vec![Problem::new(at(), message)])
+}
+
+fn listed(tags: &[u16]) -> String {
+    let tags: Vec<String> = tags.iter().map(u16::to_string).collect();
+    tags.join(", ")
 }
 
 fn create(zone: &Zone, dnssec: &Dnssec) -> Result<ZoneKeys, Problem> {
@@ -212,7 +286,11 @@ fn warning(zone: &Zone, dnssec: &Dnssec, keys: &ZoneKeys) -> Option<Problem> {
     }
     let (origin, now) = (&zone.origin, clock::unix_secs());
     let message = if keys.is_signing(now) {
-        let from = clock::rfc3339(u64::from(keys.unsigned_from(now)?) * 1_000);
+        let from = keys.unsigned_from(now)?;
+        if from - now > TOLD_AHEAD {
+            return None;
+        }
+        let from = clock::rfc3339(u64::from(from) * 1_000);
         format!(
             "no key of {origin} is active from {from} on, by their times: the zone is not signed then"
         )

@@ -62,6 +62,12 @@ pub struct Times {
 }
 
 impl Times {
+    /// Whether a key with them signs data.
+    pub fn is_active(&self, now: u32) -> bool {
+        let from = self.activate.or(self.publish);
+        is_within(now, from, self.inactive.or(self.delete))
+    }
+
     fn all(&self) -> impl Iterator<Item = u32> {
         let times = [
             self.publish,
@@ -231,9 +237,7 @@ impl Key {
     /// that is gone: who has the DNSKEY set of a time wants signatures of every algorithm in it
     /// (RFC 6781 §4.1.4).
     pub(super) fn is_active(&self, now: u32) -> bool {
-        let from = self.times.activate.or(self.times.publish);
-        let to = self.times.inactive.or(self.times.delete);
-        is_within(now, from, to)
+        self.times.is_active(now)
     }
 
     /// Whether it signs the DNSKEY RRset that it is in.

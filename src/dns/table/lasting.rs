@@ -3,7 +3,7 @@
 //! Signing is by far the longest part of it, so it is made by whoever has the time, beside those who publish: with a Plan,
 //! before that is in force, and again when signatures are due.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use hickory_proto::rr::Name;
@@ -62,11 +62,12 @@ impl Lasting {
         is_whole.then(|| Arc::new(made))
     }
 
-    /// The zones that have keys of which none signs by now.
-    pub fn unsigned(&self) -> Vec<Name> {
+    /// The zones that have keys, and whether any of these signs by now.
+    pub fn signed(&self) -> BTreeMap<Name, bool> {
         let zones = self.plan.zones.iter().enumerate();
-        let idle = zones.filter(|(zone, _)| self.signing.is_idle(*zone));
-        idle.map(|(_, zone)| zone.origin.clone()).collect()
+        let signed =
+            zones.filter_map(|(at, zone)| Some((zone.origin.clone(), self.signing.signs(at)?)));
+        signed.collect()
     }
 
     /// Returns with it whether all is signed.

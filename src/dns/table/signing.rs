@@ -54,9 +54,10 @@ impl Signing {
     }
 
     /// Whether a zone has keys, and none of them signs.
-    pub(super) fn is_idle(&self, zone: usize) -> bool {
-        let keys = self.keys.get(zone).and_then(Option::as_ref);
-        keys.is_some_and(|keys| !keys.keys.is_empty() && !keys.is_signing(self.now))
+    /// Whether a zone is signed by now; none: it has no keys.
+    pub(super) fn signs(&self, zone: usize) -> Option<bool> {
+        let keys = self.keys.get(zone)?.as_ref()?;
+        (!keys.keys.is_empty()).then(|| keys.is_signing(self.now))
     }
 
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {

@@ -1,0 +1,269 @@
+//! Keys of signed zones: made once, missed when they are gone, over restarts and upgrades too.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use support::{Edge, Process, meridian, run, wait_until};
+
+fn yaml(algorithm: &str) -> String {
+    format!(
+        "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+node: {{ state_dir: state }}
+regions: {{ near: {{ addresses: [192.0.2.1] }} }}
+services: {{ www: {{ hosts: [www.example.com] }} }}
+zones:
+  example.com:
+    nameservers: {{ ns1: [192.0.2.53] }}
+    dnssec: {{ algorithm: {algorithm}, keys: keys }}
+    records: {{ mail: {{ A: [192.0.2.25] }} }}
+"
+    )
+}
+
+fn ds(folder: &Path) -> String {
+    let config = folder.join("edge.yaml");
+    let check = run(meridian().args(["check", "--ds", "--config"]).arg(config));
+    String::from_utf8(check.stdout).unwrap()
+}
+
+/// A signed zone, and the tag of its key.
+struct Signed {
+    edge: Edge,
+    ds: String,
+}
+
+impl Signed {
+    fn start(algorithm: &str) -> Self {
+        let edge = Edge::start(&yaml(algorithm));
+        let ds = ds(edge.folder.path());
+        Self { edge, ds }
+    }
+
+    fn tag(&self) -> String {
+        self.ds.split_whitespace().nth(3).unwrap().to_owned()
+    }
+
+    fn keys(&self) -> PathBuf {
+        self.edge.folder.path().join("keys")
+    }
+}
+
+#[test]
+fn keys_are_made_once_and_checking_makes_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("edge.yaml");
+    std::fs::write(&config, yaml("ed25519")).unwrap();
+    let mut check = meridian();
+    let before = check
+        .args(["check", "--ds", "--config"])
+        .arg(&config)
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&before.stderr).into_owned();
+    assert_eq!(before.status.code(), Some(1));
+    assert!(told.contains("no key yet for example.com."), "{told}");
+    assert!(!folder.path().join("keys").exists());
+
+    let signed = Signed::start("ed25519");
+    let fields: Vec<&str> = signed.ds.split_whitespace().collect();
+    assert_eq!(
+        (fields[0], fields[1], fields[2], fields[4], fields[5]),
+        ("example.com.", "IN", "DS", "15", "2")
+    );
+    let keys = signed.keys();
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+    let (status, _) = signed.edge.admin("POST", "/api/v1/reload", "");
+    assert_eq!(status, 200);
+    assert_eq!(ds(signed.edge.folder.path()), signed.ds);
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
+}
+
+#[test]
+fn keys_that_vanish_are_missed_and_no_others_are_made() {
+    let mut signed = Signed::start("ed25519");
+    let keys = signed.keys();
+    let away = signed.edge.folder.path().join("away");
+    let tag = signed.tag();
+    let config = signed.edge.folder.path().join("edge.yaml");
+    let written = std::fs::read_to_string(&config).unwrap();
+    let dnskey = |signed: &Signed| signed.edge.kdig("example.com DNSKEY +short");
+    let before = dnskey(&signed);
+    assert!(signed.edge.process.said().contains("made a DNSSEC key"));
+
+    std::fs::rename(&keys, &away).unwrap();
+    let told = format!("the zone was signed with {tag}. Put them back");
+    signed.edge.process.wait_for(&told);
+    // Neither an empty folder, nor another one, nor a while without signatures makes it another zone.
+    std::fs::create_dir(&keys).unwrap();
+    let unsigned = written.replace("dnssec: { algorithm: ed25519, keys: keys }", "");
+    let moved = written.replace("keys: keys", "keys: other");
+    for (text, status) in [
+        (&written, 422),
+        (&moved, 422),
+        (&unsigned, 200),
+        (&written, 422),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        let (answered, _) = signed.edge.admin("POST", "/api/v1/reload", "");
+        assert_eq!(answered, status, "{text}");
+    }
+    assert!(!signed.edge.folder.path().join("other").exists());
+    assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 0);
+
+    std::fs::remove_dir(&keys).unwrap();
+    std::fs::rename(&away, &keys).unwrap();
+    assert!(wait_until(|| dnskey(&signed) == before));
+}
+
+/// Makes a key of the zone with such a time; the stem of its files' names.
+fn keygen(keys: &Path, time: [&str; 2]) -> String {
+    let mut keygen = Command::new("dnssec-keygen");
+    keygen
+        .arg("-K")
+        .arg(keys)
+        .args(["-q", "-a", "ED25519", "-f", "KSK"]);
+    let made = run(keygen.args(time).arg("example.com"));
+    String::from_utf8(made.stdout).unwrap().trim().to_owned()
+}
+
+#[test]
+fn a_zone_whose_last_key_becomes_inactive_is_told_of_before_and_when_it_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    keygen(&keys, ["-I", "+6"]);
+    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
+    edge.process
+        .wait_for("no key of example.com. is active from ");
+    edge.process.wait_for("example.com. is signed no more");
+    assert!(!edge.kdig("mail.example.com A +dnssec").contains("RRSIG"));
+}
+
+#[test]
+fn a_reload_says_which_keys_are_others() {
+    let mut signed = Signed::start("ed25519");
+    let keys = signed.keys();
+    let stem = keygen(&keys, ["-A", "+1y"]);
+    let tag: u16 = stem.rsplit('+').next().unwrap().parse().unwrap();
+    let process = &mut signed.edge.process;
+    process.wait_for(&format!("keys of example.com.: {tag} is new"));
+    let mut settime = Command::new("dnssec-settime");
+    run(settime.arg("-K").arg(&keys).args(["-A", "+2y"]).arg(&stem));
+    process.wait_for(&format!("keys of example.com.: {tag} has other times"));
+    for extension in ["key", "private"] {
+        std::fs::remove_file(keys.join(format!("{stem}.{extension}"))).unwrap();
+    }
+    process.wait_for(&format!("keys of example.com.: {tag} is gone"));
+}
+
+/// A process that begins where the edge runs, or has.
+fn successor(folder: &Path, words: &[&str]) -> Process {
+    let mut command = meridian();
+    Process::start(command.arg("serve").args(words).arg("--config").arg(folder))
+}
+
+#[test]
+fn an_edge_that_starts_without_the_keys_of_a_zone_that_it_has_signed_says_so_and_makes_none() {
+    let mut signed = Signed::start("ed25519");
+    let (keys, tag) = (signed.keys(), signed.tag());
+    let folder = signed.edge.folder.path().to_owned();
+    let away = folder.join("away");
+    let refused = format!("and the zone was signed with {tag}. Put them back");
+    std::fs::rename(&keys, &away).unwrap();
+    signed.edge.process.wait_for(&refused);
+    // The running one goes on.
+    let mut upgrade = successor(&folder, &["--upgrade"]);
+    assert_eq!(upgrade.wait(), 1);
+    assert!(upgrade.said().contains(&refused), "{}", upgrade.said());
+    assert!(
+        signed
+            .edge
+            .kdig("example.com DNSKEY +short")
+            .contains("257 3 15")
+    );
+
+    signed.edge.process.signal("KILL");
+    signed.edge.process.wait();
+    let mut restart = successor(&folder, &[]);
+    assert_eq!(restart.wait(), 1);
+    assert!(restart.said().contains(&refused), "{}", restart.said());
+    assert!(!keys.exists());
+    std::fs::rename(&away, &keys).unwrap();
+    let mut restart = successor(&folder, &[]);
+    restart.wait_for(" ready");
+    assert_eq!(ds(&folder), signed.ds);
+}
+
+#[test]
+fn the_loss_of_the_one_key_that_signs_is_refused_and_the_zone_stays_signed() {
+    let mut signed = Signed::start("ed25519");
+    let (keys, tag) = (signed.keys(), signed.tag());
+    let next = keygen(&keys, ["-A", "+1y"]);
+    let next: u16 = next.rsplit('+').next().unwrap().parse().unwrap();
+    let process = &mut signed.edge.process;
+    process.wait_for(&format!("keys of example.com.: {next} is new"));
+    let files = || {
+        std::fs::read_dir(&keys)
+            .unwrap()
+            .map(|file| file.unwrap().path())
+    };
+    let of_the_signer =
+        |file: &PathBuf| file.display().to_string().contains(&format!("+{tag:0>5}."));
+    let away = signed.edge.folder.path().join("away");
+    std::fs::create_dir(&away).unwrap();
+    let gone: Vec<PathBuf> = files().filter(of_the_signer).collect();
+    assert_eq!(gone.len(), 2);
+    for file in &gone {
+        std::fs::rename(file, away.join(file.file_name().unwrap())).unwrap();
+    }
+    process.wait_for(&format!(
+        "{tag} of example.com., which signs the zone, is gone from "
+    ));
+    let answer = signed.edge.kdig("mail.example.com A +dnssec");
+    assert!(answer.contains("RRSIG"), "{answer}");
+    for file in &gone {
+        std::fs::rename(away.join(file.file_name().unwrap()), file).unwrap();
+    }
+    assert!(wait_until(|| signed
+        .edge
+        .admin("POST", "/api/v1/reload", "")
+        .0
+        == 200));
+}
+
+#[test]
+fn a_reload_that_leaves_a_zone_without_a_key_that_signs_is_told_as_time_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let stem = keygen(&keys, ["-I", "+29d"]);
+    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
+    assert!(
+        edge.process
+            .said()
+            .contains("no key of example.com. is active from ")
+    );
+    let set = |time: &str| {
+        let mut settime = Command::new("dnssec-settime");
+        run(settime.arg("-K").arg(&keys).args(["-I", time]).arg(&stem));
+    };
+    set("now");
+    edge.process.wait_for("example.com. is signed no more");
+    set("+31d");
+    edge.process.wait_for("example.com. is signed now");
+    let config = edge.folder.path().join("edge.yaml");
+    let checked = run(meridian().args(["check", "--config"]).arg(&config));
+    let told = String::from_utf8_lossy(&checked.stderr).into_owned();
+    assert!(
+        !told.contains("is active from"),
+        "over 30 days are no news: {told}"
+    );
+}
