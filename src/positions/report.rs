@@ -10,7 +10,8 @@ use std::sync::atomic::Ordering;
 
 use super::applied::{Applied, Seen, State};
 use super::ended::is_strange;
-use super::vector::{Entry, MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
+use super::vector::{Entry, Position, RegionName, Vector};
+use crate::config::plan::MOST_VECTOR_ENTRIES;
 
 /// How long pushes do not raise what is known of an origin that ran backwards; longer than any push is
 /// under way, and as long as its region shows as degraded.

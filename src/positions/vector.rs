@@ -10,10 +10,7 @@ use std::sync::Arc;
 
 use smallvec::SmallVec;
 
-use crate::config::plan::VersionForm;
-
-/// The most entries that a vector may have: as many regions as may take writes in one domain.
-pub(super) const MOST_VECTOR_ENTRIES: usize = 16;
+use crate::config::plan::{MOST_VECTOR_ENTRIES, VersionForm};
 
 /// A region as tokens and headers call it.
 pub type RegionName = Arc<str>;

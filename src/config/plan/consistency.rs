@@ -5,6 +5,9 @@ use std::time::Duration;
 
 use crate::ids::DomainId;
 
+/// The most entries that a vector of positions may have: as many regions as may take writes in one domain.
+pub const MOST_VECTOR_ENTRIES: usize = 16;
+
 /// Services on one data store.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Domain {

@@ -29,7 +29,9 @@ mod zones;
 pub use access_log::{AccessLog, LogTarget, LoggedQuery};
 pub use admin::{AdminAccess, AdminTls, AdminToken, Role};
 pub use affinity::{Affinity, AffinityBy};
-pub use consistency::{Access, Consistency, Domain, Intent, VersionForm, WhenUnsatisfiable};
+pub use consistency::{
+    Access, Consistency, Domain, Intent, MOST_VECTOR_ENTRIES, VersionForm, WhenUnsatisfiable,
+};
 pub use dns::{RateLimit, ServiceDns};
 pub use geo::Geo;
 pub use health::{HealthCheck, PassiveHealth, ProbeProtocol};

@@ -13,8 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::{Pin, Token, TokenError};
+use crate::config::plan::MOST_VECTOR_ENTRIES;
 use crate::positions::seal::{Keyring, SealError, TAG_LEN};
-use crate::positions::vector::{MOST_VECTOR_ENTRIES, Position, RegionName, Vector};
+use crate::positions::vector::{Position, RegionName, Vector};
 
 /// The most bytes of a token as it travels (the contract).
 pub(super) const MOST_TOKEN_BYTES: usize = 512;
