@@ -51,6 +51,11 @@ impl Before {
         })
     }
 
+    /// Whether there is somebody whose place is taken.
+    pub(super) fn is_there(&self) -> bool {
+        self.predecessor.is_some()
+    }
+
     pub(super) fn bind(
         &mut self,
         listeners: &Listeners,

@@ -48,12 +48,18 @@ impl Beginning {
         let measured = state_dir.map(latency::Store::of);
         let store = state_dir.map(Store::open).transpose()?;
         let mut before = Before::find(start, &loaded.plan).await?;
+        let claim = match state_dir {
+            Some(folder) if !before.is_there() => Claim::of_nobody(folder, start).await?,
+            _ => None,
+        };
         let listeners = Listeners::default();
         let bound = before.bind(&listeners, &loaded.plan, threads)?;
         listeners.note_ports(&mut loaded.plan.listen, &bound);
         let (bequest, passed) = before.ask().await?.unzip();
-        let claim = |folder| Claim::of(folder, passed.flatten());
-        let claim = state_dir.map(claim).transpose()?.flatten();
+        let claim = match state_dir {
+            Some(folder) if before.is_there() => Claim::of(folder, passed.flatten())?,
+            _ => claim,
+        };
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);
         }

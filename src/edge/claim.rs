@@ -5,6 +5,11 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::before::Start;
 
 /// The file in the folder that is locked. It is never removed: who waits for another's lock on a file without a name waits for
 /// nothing.
@@ -29,6 +34,12 @@ pub enum ClaimError {
     )]
     InUse(PathBuf),
 }
+
+/// How long an edge that lets nobody take over any more takes to end: its last log lines and the admin's last clients.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
+
+/// Between two looks whether it has.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// The hold on a folder, for as long as this lives.
 ///
@@ -68,6 +79,19 @@ impl Claim {
         }
     }
 
+    /// Takes hold of a folder that nobody passes on. Who wants another's place waits for one that is about to end.
+    pub(super) async fn of_nobody(folder: &Path, start: Start) -> Result<Option<Self>, ClaimError> {
+        let end = Instant::now() + ENDS_WITHIN;
+        loop {
+            match Self::of(folder, None) {
+                Err(ClaimError::InUse(_)) if start == Start::Upgrade && Instant::now() < end => {
+                    tokio::time::sleep(AGAIN).await;
+                }
+                claimed => return claimed,
+            }
+        }
+    }
+
     /// What is passed on to the edge that takes this one's place: the same hold, which ends when neither has it.
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
@@ -96,6 +120,24 @@ mod tests {
         );
         drop(claim);
         assert!(Claim::of(folder.path(), None).unwrap().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_wants_the_place_of_one_that_ends_waits_ten_seconds_for_it_and_nobody_else_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let ending = Claim::of(folder.path(), None).unwrap();
+        for (start, waited) in [
+            (Start::Fresh, Duration::ZERO),
+            (Start::Upgrade, ENDS_WITHIN),
+        ] {
+            let began = Instant::now();
+            let refused = Claim::of_nobody(folder.path(), start).await;
+            assert!(matches!(refused, Err(ClaimError::InUse(_))));
+            assert_eq!(began.elapsed(), waited);
+        }
+        let end = async { drop(ending) };
+        let (claimed, ()) = tokio::join!(Claim::of_nobody(folder.path(), Start::Upgrade), end);
+        assert!(claimed.unwrap().is_some());
     }
 
     #[test]

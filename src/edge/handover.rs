@@ -176,8 +176,19 @@ impl Predecessor {
             }
             Err(error) => return Err(error),
         };
-        let (message, sockets) = in_time(receive(&mut stream)).await?;
-        let message = &message;
+        let received = match in_time(receive(&mut stream)).await {
+            // It ended while this one waited to be heard.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::ConnectionReset | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                return Ok(None);
+            }
+            received => received?,
+        };
+        let (message, sockets) = (&received.0, received.1);
         if message["version"].as_u64() != Some(VERSION) {
             return Err(io::Error::other("it hands over in another way"));
         }

@@ -94,17 +94,11 @@ impl Reloading {
                     None
                 }
                 successor = knocked(&self.door) => {
-                    let handed = stop.run_until_cancelled(self.hand_over(successor)).await;
-                    match handed {
-                        Some(Ok(())) => {
-                            self.succeeded.cancel();
-                            stop.cancelled().await;
-                            return self;
-                        }
-                        Some(Err(error)) => tracing::warn!(%error, "another process did not take over"),
-                        None => {}
+                    // The end waits for it: whoever takes over would be left with nothing.
+                    if self.hand_over_or_resume(successor).await {
+                        stop.cancelled().await;
+                        return self;
                     }
-                    self.serving.admin.control.resume().await;
                     continue;
                 }
             };
@@ -115,6 +109,33 @@ impl Reloading {
                 // Whoever asked may have gone; the event log and the page still tell.
                 let _ = reply.send(outcome);
             }
+        }
+    }
+
+    /// Lets another process take this one's place, or goes on as before; whether it has.
+    async fn hand_over_or_resume(&mut self, successor: Successor) -> bool {
+        match self.hand_over(successor).await {
+            Ok(()) => {
+                self.succeeded.cancel();
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "another process did not take over");
+                self.serving.admin.control.resume().await;
+                false
+            }
+        }
+    }
+
+    /// Waits for what ends this process, and lets another one take its place meanwhile.
+    pub(super) async fn hand_over_beside<T>(&mut self, end: impl Future<Output = T>) -> T {
+        let mut end = std::pin::pin!(end);
+        loop {
+            let successor = tokio::select! {
+                end = &mut end => return end,
+                successor = knocked(&self.door) => successor,
+            };
+            self.hand_over_or_resume(successor).await;
         }
     }
 
@@ -141,9 +162,14 @@ impl Reloading {
         Ok(())
     }
 
-    /// The edge ends: all but the admin closes, because a drain must still be seen.
+    /// The edge ends: all but the admin closes, because a drain must still be seen, and another process may still come.
     pub(super) fn end_begins(&mut self) {
         self.listeners.close_faces();
+    }
+
+    /// Nothing is in flight any more.
+    pub(super) fn end(&mut self) {
+        self.listeners.close();
         if let Some(door) = self.door.take() {
             door.close();
         }

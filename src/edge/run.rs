@@ -225,8 +225,7 @@ impl Edge {
     pub async fn drain(self) {
         let node = self.admin.snapshot().plan.node.clone();
         let running = self.running;
-        let is_succeeded = running.succeeded.is_cancelled();
-        if !is_succeeded {
+        if !running.succeeded.is_cancelled() {
             self.admin.readiness.set(false);
             tokio::time::sleep(node.drain_delay).await;
         }
@@ -236,15 +235,20 @@ impl Edge {
             reloading.end_begins();
         }
         running.tasks.close();
-        let ended = tokio::time::timeout(node.drain_timeout, running.tasks.wait()).await;
+        let ended = tokio::time::timeout(node.drain_timeout, running.tasks.wait());
+        let ended = match &mut reloading {
+            // Until the end another process may take the place.
+            Some(reloading) => reloading.hand_over_beside(ended).await,
+            None => ended.await,
+        };
         if ended.is_err() {
             let left = running.tasks.len();
             tracing::warn!(left, "drain_timeout is over; connections are cut");
         }
         if let Some(reloading) = &mut reloading {
-            reloading.listeners.close();
+            reloading.end();
         }
-        if is_succeeded {
+        if running.succeeded.is_cancelled() {
             running.admin_tasks.close();
             let _ = tokio::time::timeout(LAST_ADMIN, running.admin_tasks.wait()).await;
         }

@@ -1,0 +1,89 @@
+//! An upgrade that comes while the edge before ends: it takes the place all the same.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod support;
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use support::{
+    Edge, GET, Origin, Process, connect, get, meridian, raw_origin, read_head, wait_until,
+};
+
+fn yaml(origin: &str) -> String {
+    format!(
+        "node: {{ state_dir: state }}
+listen: {{ http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['{origin}'] }}, there: {{ origins: ['{origin}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], health: {{ protocol: tcp }} }} }}
+"
+    )
+}
+
+fn upgrade(edge: &Edge) -> Process {
+    Process::start(
+        meridian()
+            .args(["serve", "--upgrade", "--config"])
+            .arg(edge.folder.path()),
+    )
+}
+
+/// A new process serves at the address of the old one's `admin`, and says that `there` is drained.
+#[track_caller]
+fn check_serves(mut successor: Process, edge: &mut Edge) -> Process {
+    successor.wait_for(" ready");
+    let old = std::mem::replace(&mut edge.process, successor);
+    let status = edge.admin("GET", "/api/v1/status", "").1;
+    assert_eq!(status["drains"][0]["region"], "there");
+    assert!(get(&mut connect(edge.address("http"))).is_ok());
+    old
+}
+
+#[test]
+fn an_upgrade_takes_the_place_of_an_edge_that_waits_for_what_is_in_flight() {
+    let (answer, answered) = std::sync::mpsc::channel::<()>();
+    let answered = Arc::new(Mutex::new(answered));
+    let origin = raw_origin(move |mut stream, head| {
+        if head.starts_with("GET /slow") {
+            answered.lock().unwrap().recv().unwrap();
+        }
+        let done = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok";
+        stream.get_mut().write_all(done).unwrap();
+    });
+    let mut edge = Edge::start(&yaml(&format!("http://{origin}")));
+    assert_eq!(edge.admin("PUT", "/api/v1/drains/there", "").0, 200);
+    let mut waiting = connect(edge.address("http"));
+    let slow = GET.replace("GET / ", "GET /slow ");
+    waiting.get_mut().write_all(slow.as_bytes()).unwrap();
+    let in_flight = || edge.counted("meridian_http_connections", &[]) == 1;
+    assert!(wait_until(in_flight));
+    edge.process.signal("TERM");
+    edge.process.wait_for("draining");
+    let successor = upgrade(&edge);
+    let mut old = check_serves(successor, &mut edge);
+    answer.send(()).unwrap();
+    assert!(read_head(&mut waiting).starts_with("HTTP/1.1 200"));
+    drop(waiting);
+    assert_eq!(old.wait(), 0);
+}
+
+#[test]
+fn an_edge_that_is_told_to_end_while_another_takes_its_place_ends_after_that() {
+    let origin = Origin::start("o");
+    for after_ms in [0, 20, 100, 300, 600] {
+        let mut edge = Edge::start(&yaml(&origin.url()));
+        assert_eq!(edge.admin("PUT", "/api/v1/drains/there", "").0, 200);
+        let successor = upgrade(&edge);
+        std::thread::sleep(Duration::from_millis(after_ms));
+        edge.process.signal("TERM");
+        let mut old = check_serves(successor, &mut edge);
+        assert_eq!(old.wait(), 0, "{after_ms} ms");
+    }
+}
