@@ -53,6 +53,15 @@ impl<S> Announcing<S> {
     }
 }
 
+/// Whether an origin whose bytes come in pieces of this size takes WebSockets; none: it has not said yet. For fuzzing.
+pub fn what_is_announced(bytes: &[u8], piece: usize) -> Option<bool> {
+    let (mut announcing, announced) = Announcing::new((), Heard::default());
+    for piece in bytes.chunks(piece.max(1)) {
+        announcing.note(piece);
+    }
+    *announced.borrow()
+}
+
 /// What the first frame says, once it has come whole (RFC 9113 §3.4: it is SETTINGS).
 fn takes_websockets(bytes: &[u8]) -> Option<bool> {
     let [a, b, c, kind, rest @ ..] = bytes else {

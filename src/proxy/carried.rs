@@ -156,6 +156,13 @@ impl Reader<'_> {
     }
 }
 
+/// The cookies of these lines that are not the edge's own and go on to an origin, in one. For fuzzing.
+pub fn what_cookies_go_on(lines: &[&[u8]]) -> Vec<u8> {
+    let pairs = lines.iter().flat_map(|line| cookie_pairs(line));
+    let others = pairs.filter(|pair| !is_own(name_and_value(pair).0));
+    others.collect::<Vec<_>>().join(&b"; "[..])
+}
+
 /// Which field brings a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TokenCarrier {

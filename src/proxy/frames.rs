@@ -223,6 +223,24 @@ impl Frames {
     }
 }
 
+/// The kind, flags and length of each frame in a client's bytes that come in pieces of this size, and whether another is
+/// begun. For fuzzing.
+pub fn what_frames_come(bytes: &[u8], piece: usize) -> (Vec<(u8, u8, u32)>, bool) {
+    let (mut walk, mut come) = (
+        Walk {
+            skip: PREFACE,
+            ..Walk::default()
+        },
+        Vec::new(),
+    );
+    for piece in bytes.chunks(piece.max(1)) {
+        walk.over(piece, |frame| {
+            come.push((frame.kind, frame.flags, frame.length))
+        });
+    }
+    (come, !walk.is_between_frames())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -82,9 +82,12 @@ mod write_through;
 
 pub use accept::{Face, Listener};
 pub use access_log::{AccessLog, Sink as AccessLogSink};
+pub use announced::what_is_announced;
+pub use carried::what_cookies_go_on;
 pub(crate) use carried::{TokenCarrier, tokens_in};
 pub use context::{Context, Live};
 pub use descriptors::raise_descriptors;
+pub use frames::what_frames_come;
 pub use guard::{what_answers_say, what_requests_say};
 pub(crate) use inbound::{MOST_FIELDS, access, residency, write_key};
 pub use origin_tls::{Credentials, OriginTls};
