@@ -7,11 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::DomainLag;
+use crate::config::plan::Domain;
+use crate::positions::Denied;
 
-/// The regions that are behind, by domain.
+/// The regions that are behind, and those that deny what they acknowledged, by domain.
 #[derive(Debug, Default)]
 pub(super) struct Laggards {
     behind: HashSet<(Arc<str>, Arc<str>)>,
+    denying: HashSet<(Arc<str>, Arc<str>)>,
 }
 
 impl Laggards {
@@ -37,9 +40,37 @@ impl Laggards {
         }
     }
 
+    /// Takes in what a region denies. What there is to tell, if that has just lasted for `max_lag`, or is over.
+    pub(super) fn note_denial(
+        &mut self,
+        domain: &Domain,
+        region: &Arc<str>,
+        denied: Option<Denied>,
+        max_lag: Duration,
+    ) -> Option<String> {
+        let name = &domain.name;
+        let key = (name.clone(), region.clone());
+        let Some(denied) = denied else {
+            return self.denying.remove(&key).then(|| {
+                format!("{region} denies nothing in domain {name} any more that it acknowledged")
+            });
+        };
+        let is_news = denied.ago > max_lag && self.denying.insert(key);
+        is_news.then(|| {
+            format!(
+                "{region} denies in domain {name} what it acknowledged: {} of its own log, {} ms ago, and it shows {}: that write is lost, or Meridian-Committed says too much",
+                denied.acknowledged.show(domain.version),
+                denied.ago.as_millis(),
+                denied.shown.show(domain.version)
+            )
+        })
+    }
+
     /// Forgets domains and regions that a reload has taken away.
     pub(super) fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
-        self.behind.retain(|(domain, region)| keep(domain, region));
+        for told in [&mut self.behind, &mut self.denying] {
+            told.retain(|(domain, region)| keep(domain, region));
+        }
     }
 }
 
@@ -52,11 +83,11 @@ pub(super) fn publish_lags(lags: &[DomainLag]) {
                 let positions = lag.positions.map_or(f64::NAN, |count| {
                     f64::from(u32::try_from(count).unwrap_or(u32::MAX))
                 });
-                let of = [&of_domain.domain, &row.region, &lag.writer];
+                let of = [&of_domain.domain.name, &row.region, &lag.writer];
                 publish_lag(of, lag.time.as_secs_f64(), positions);
             }
             if row.behind.iter().all(|lag| lag.writer != row.region) {
-                let of = [&of_domain.domain, &row.region, &row.region];
+                let of = [&of_domain.domain.name, &row.region, &row.region];
                 publish_lag(of, 0.0, 0.0);
             }
         }
@@ -75,6 +106,8 @@ fn publish_lag([domain, region, writer]: [&Arc<str>; 3], seconds: f64, positions
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::plan::VersionForm;
+    use crate::positions::Position;
 
     #[test]
     fn being_behind_is_told_once_and_catching_up_once() {
@@ -89,5 +122,34 @@ mod tests {
         let lags = [0, 5_000, 5_001, 9_000, 5_000, 0, 6_000];
         let expected = [false, false, true, false, true, false, true];
         assert_eq!(lags.map(&mut told), expected);
+    }
+
+    #[test]
+    fn a_denial_is_told_once_it_has_lasted_and_once_it_is_over() {
+        let mut laggards = Laggards::default();
+        let domain = Domain {
+            name: "orders".into(),
+            version: VersionForm::PgLsn,
+            follow: None,
+        };
+        let at = |seq| Position { epoch: 0, seq };
+        let denied = |ago_s| Denied {
+            acknowledged: at(0x30),
+            shown: at(0x20),
+            ago: Duration::from_secs(ago_s),
+        };
+        let mut told =
+            |denied| laggards.note_denial(&domain, &"eu".into(), denied, Duration::from_secs(5));
+        assert_eq!(told(Some(denied(5))), None);
+        assert_eq!(
+            told(Some(denied(6))).unwrap(),
+            "eu denies in domain orders what it acknowledged: 0/30 of its own log, 6000 ms ago, and it shows 0/20: that write is lost, or Meridian-Committed says too much"
+        );
+        assert_eq!(told(Some(denied(7))), None);
+        assert_eq!(
+            told(None).unwrap(),
+            "eu denies nothing in domain orders any more that it acknowledged"
+        );
+        assert_eq!(told(None), None);
     }
 }

@@ -34,6 +34,19 @@ pub struct RegionLag {
     pub heard: Duration,
     /// By writer, in the order of their names.
     pub behind: Vec<Lag>,
+    /// What it acknowledged and nobody shows, itself neither, although it was asked since.
+    pub denied: Option<Denied>,
+}
+
+/// A write that was acknowledged and is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Denied {
+    /// What was acknowledged last.
+    pub acknowledged: Position,
+    /// What the same origin shows of its log.
+    pub shown: Position,
+    /// How long ago it was acknowledged.
+    pub ago: Duration,
 }
 
 impl Applied {
@@ -73,7 +86,24 @@ impl State {
             behind: writers
                 .map(|writer| self.lag_of(region, &applied, writer, now_ms))
                 .collect(),
+            denied: (!behind(region))
+                .then(|| self.denied(region, now_ms))
+                .flatten(),
         }
+    }
+
+    /// Of several origins that deny what they acknowledged the one that has done so for longest.
+    fn denied(&self, region: &RegionName, now_ms: u64) -> Option<Denied> {
+        let origins = self.regions.get(region)?.values();
+        let denied = origins.filter(|seen| seen.denies).filter_map(|seen| {
+            let (acknowledged, at_ms) = seen.acknowledged?;
+            Some(Denied {
+                acknowledged,
+                shown: seen.applied.get(region)?,
+                ago: Duration::from_millis(now_ms.saturating_sub(at_ms)),
+            })
+        });
+        denied.max_by_key(|denied| denied.ago)
     }
 
     fn lag_of(
@@ -337,5 +367,26 @@ mod tests {
             panic!("eu cannot have it yet");
         };
         assert_eq!(expected, Duration::from_millis(150));
+    }
+
+    #[test]
+    fn what_was_acknowledged_and_is_shown_by_nobody_afterwards_is_denied_and_no_lag() {
+        let (applied, us) = (Applied::default(), "us".into());
+        let at = |seq| Position { epoch: 0, seq };
+        let denied = |now_ms| applied.lags(now_ms).iter().find_map(|row| row.denied);
+        report(&applied, "us", "us=5", 1_000);
+        applied.committed(&us, at(9), 2_000);
+        applied.acknowledged(&us, "a", at(9), 2_000);
+        assert_eq!(denied(2_500), None, "it was not asked since");
+        report(&applied, "us", "us=5", 3_000);
+        let expected = Denied {
+            acknowledged: at(9),
+            shown: at(5),
+            ago: Duration::from_secs(6),
+        };
+        assert_eq!(denied(8_000), Some(expected));
+        assert_eq!(shown(&applied, 8_000), [""; 0]);
+        report(&applied, "us", "us=9", 9_000);
+        assert_eq!(denied(9_500), None);
     }
 }

@@ -38,7 +38,7 @@ pub use course::{Course, Leg, Next, ask_any_mark};
 pub use elsewhere::Elsewhere;
 pub use fork::Forks;
 pub use judge::{Asked, Judged};
-pub use lag::{Lag, RegionLag};
+pub use lag::{Denied, Lag, RegionLag};
 pub use mint::{Minted, Outcome, Said, mint};
 pub use push::Pushed;
 pub use rejected::{Reason, Source, reject};

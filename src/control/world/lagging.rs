@@ -2,7 +2,6 @@
 //!
 //! Looked at once a second, so that it counts whichever way positions are heard, and when nothing is.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::{World, event};
@@ -14,7 +13,7 @@ use crate::positions::RegionLag;
 /// The lag of one domain's regions.
 #[derive(Clone, Debug)]
 pub(in crate::control) struct DomainLag {
-    pub(in crate::control) domain: Arc<str>,
+    pub(in crate::control) domain: Domain,
     /// The shortest `max_lag` of its services.
     max_lag: Duration,
     pub(in crate::control) regions: Vec<RegionLag>,
@@ -31,7 +30,7 @@ impl World {
 
     fn domain_lag(&self, id: DomainId, domain: &Domain, steady_ms: u64) -> Option<DomainLag> {
         Some(DomainLag {
-            domain: domain.name.clone(),
+            domain: domain.clone(),
             max_lag: max_lag(&self.plan, id)?,
             regions: self.positions.get(&domain.name)?.lags(steady_ms),
         })
@@ -43,11 +42,14 @@ impl World {
         for of_domain in lags {
             for row in &of_domain.regions {
                 let lag = row.behind.iter().map(|lag| lag.time).max();
-                let (domain, region) = (&of_domain.domain, &row.region);
-                let lag = lag.unwrap_or_default();
-                let message = self.laggards.note(domain, region, lag, of_domain.max_lag);
+                let (domain, region, most) = (&of_domain.domain, &row.region, of_domain.max_lag);
+                let (lag, laggards) = (lag.unwrap_or_default(), &mut self.laggards);
+                let messages = [
+                    laggards.note(&domain.name, region, lag, most),
+                    laggards.note_denial(domain, region, row.denied, most),
+                ];
                 let tell = |message| event(Kind::Position, now_ms, Some(region), None, message);
-                events.extend(message.map(tell));
+                events.extend(messages.into_iter().flatten().map(tell));
             }
         }
         events
