@@ -192,7 +192,27 @@ fn refusals_say_why() {
     let server = Server::start("127.0.0.1:0");
     let refused = server.ask("dig", "www.example.net A +norec");
     assert!(refused.contains("status: REFUSED"), "{refused}");
-    assert!(refused.contains("EDE: 20 (Not Authoritative)"), "{refused}");
+    for (words, why) in [
+        (
+            "www.example.net A",
+            "20 (Not Authoritative): (no zone here has the name)",
+        ),
+        (
+            "example.com A -c HS",
+            "20 (Not Authoritative): (no other class than IN has data)",
+        ),
+        (
+            "example.com TXT -c CH",
+            "20 (Not Authoritative): (of class CH only this server's names are told)",
+        ),
+        ("example.com TYPE128", "30: (NXNAME only marks denials)"),
+    ] {
+        let refused = server.ask("dig", &format!("{words} +norec +nocookie"));
+        assert!(
+            refused.contains(&format!("EDE: {why}")),
+            "{words}: {refused}"
+        );
+    }
     check(&server, "example.com AXFR +tcp", &[], &["hostmaster"]);
 }
 

@@ -194,7 +194,9 @@ impl<'a> Search<'a, '_, '_, '_> {
     fn leave(&mut self, sought: &Sought<'_>) -> Step {
         if !sought.is_chained() {
             self.reply.rcode = Rcode::Refused;
-            self.reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
+            self.reply.error = Some(ExtendedError::not_authoritative(
+                "no zone here has the name",
+            ));
         }
         Step::Done
     }

@@ -236,12 +236,12 @@ fn answer<'l>(
         // RFC 6895 §3.1: these are records of messages, and nobody's data.
         (CLASS_IN, rtype::OPT | rtype::TKEY | rtype::TSIG) => reply.rcode = Rcode::FormErr,
         // RFC 5936 §2.2.1: no zone is given away.
-        (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply),
+        (CLASS_IN, rtype::AXFR | rtype::IXFR) => refuse(reply, "zones are not transferred"),
         (CLASS_IN, _) => {
             return answer_plainly(live, query, ahead, asker.draw, reply)
                 .or_else(|| look_up(live, query, asker, ahead, reply));
         }
-        _ => refuse(reply),
+        _ => refuse(reply, "no other class than IN has data"),
     }
     None
 }
@@ -253,17 +253,16 @@ pub(super) fn client(head: &Head<'_>, peer: IpAddr) -> IpAddr {
     client.unwrap_or(peer)
 }
 
-/// RFC 8914 §4.21: with the reason that nobody else can guess.
-fn refuse(reply: &mut Reply<'_, '_>) {
+fn refuse(reply: &mut Reply<'_, '_>, why: &'static str) {
     reply.rcode = Rcode::Refused;
-    reply.error = Some(ExtendedError::NOT_AUTHORITATIVE);
+    reply.error = Some(ExtendedError::not_authoritative(why));
 }
 
 /// RFC 4892: the node's name, to whoever debugs.
 fn identify(live: &Live, query: &Query<'_>, reply: &mut Reply<'_, '_>) {
     let name = query.name;
     if query.qtype != rtype::TXT || !IDENTITY_NAMES.contains(&name) {
-        refuse(reply);
+        refuse(reply, "of class CH only this server's names are told");
         return;
     }
     let node = live.snapshot.plan.node.name.as_bytes();

@@ -126,11 +126,16 @@ impl ExtendedError {
         text: "when_none_healthy: all (no region with this type is able)",
     };
 
-    /// RFC 8914 §4.21.
-    pub(in crate::dns) const NOT_AUTHORITATIVE: Self = Self { code: 20, text: "" };
-
     /// RFC 9824 §3.4: NXNAME is no type to ask for.
-    pub(in crate::dns) const INVALID_QUERY_TYPE: Self = Self { code: 30, text: "" };
+    pub(in crate::dns) const INVALID_QUERY_TYPE: Self = Self {
+        code: 30,
+        text: "NXNAME only marks denials",
+    };
+
+    /// RFC 8914 §4.21: this server is not who to ask, for a reason that nobody else can guess.
+    pub(in crate::dns) const fn not_authoritative(text: &'static str) -> Self {
+        Self { code: 20, text }
+    }
 
     /// RFC 8914 §4.1: none of the others says it.
     pub(in crate::dns) const fn other(text: &'static str) -> Self {
