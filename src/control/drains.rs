@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slope::{AHEAD_MS, Slope};
+use super::slope::Slope;
 use crate::config::plan::Plan;
 use crate::ids::{RegionId, ServiceId};
 use crate::steering::{Admin, Percent};
@@ -97,17 +97,19 @@ impl Drain {
         }
     }
 
-    /// What a clock that was ahead had begun begins now, and lasts as long: until then it would stand still.
-    pub(super) fn begin_by(&mut self, now_ms: u64) {
-        let ahead_ms = self.since_ms.saturating_sub(now_ms);
+    /// Has it begun as much earlier, with all its steps. Its end stays: which clock was right nobody knows, and a drain that
+    /// lasts too long hurts nobody.
+    fn began_earlier(&mut self, by_ms: u64) {
         let paces = self.paces.iter_mut().map(|pace| &mut pace.until_ms);
-        for at_ms in [&mut self.since_ms]
-            .into_iter()
-            .chain(&mut self.until_ms)
-            .chain(paces)
-        {
-            *at_ms = at_ms.saturating_sub(ahead_ms);
+        for at_ms in paces.chain([&mut self.since_ms]) {
+            *at_ms = at_ms.saturating_sub(by_ms);
         }
+    }
+
+    /// Has it begun by now, if by a clock that was ahead it begins later: until then it would stand still.
+    pub(super) fn begun_by(mut self, now_ms: u64) -> Self {
+        self.began_earlier(self.since_ms.saturating_sub(now_ms));
+        self
     }
 
     fn is_of(&self, region: &str, service: Option<&str>) -> bool {
@@ -292,11 +294,12 @@ impl Drains {
         Some(self.drains.remove(at))
     }
 
-    /// Has those that began long after now begin now, since the clock has been set back; whether there were any.
-    pub(super) fn begin_by(&mut self, now_ms: u64) -> bool {
+    /// The clock has been set back: what began by the old one has come as far by the new one.
+    pub(super) fn set_back(&mut self, by_ms: u64, now_ms: u64) {
         let drains = self.drains.iter_mut();
-        let ahead = drains.filter(|drain| drain.since_ms > now_ms.saturating_add(AHEAD_MS));
-        ahead.map(|drain| drain.begin_by(now_ms)).count() > 0
+        for drain in drains.filter(|drain| drain.since_ms > now_ms) {
+            drain.began_earlier(by_ms);
+        }
     }
 
     /// Ends the drains whose time is over, and returns them.

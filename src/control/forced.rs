@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::slope::AHEAD_MS;
 use crate::steering::Forced;
 
 /// A region that counts as healthy or unhealthy, for one service or for all.
@@ -23,14 +22,6 @@ pub struct ForcedState {
 }
 
 impl ForcedState {
-    /// What a clock that was ahead had begun begins now, and lasts as long.
-    pub(super) fn begin_by(&mut self, now_ms: u64) {
-        let ahead_ms = self.since_ms.saturating_sub(now_ms);
-        for at_ms in [&mut self.since_ms].into_iter().chain(&mut self.until_ms) {
-            *at_ms = at_ms.saturating_sub(ahead_ms);
-        }
-    }
-
     fn is_over(&self, now_ms: u64) -> bool {
         self.until_ms.is_some_and(|until| until <= now_ms)
     }
@@ -63,13 +54,6 @@ impl ForcedStates {
             .iter()
             .position(|forced| forced.is_of(region, service))?;
         Some(self.0.remove(at))
-    }
-
-    /// Has those that began long after now begin now, since the clock has been set back; whether there were any.
-    pub(super) fn begin_by(&mut self, now_ms: u64) -> bool {
-        let all = self.0.iter_mut();
-        let ahead = all.filter(|forced| forced.since_ms > now_ms.saturating_add(AHEAD_MS));
-        ahead.map(|forced| forced.begin_by(now_ms)).count() > 0
     }
 
     /// Ends those whose time is over, and returns them.

@@ -16,6 +16,7 @@ mod ranking;
 mod reload;
 mod retired;
 mod sealed;
+mod set_back;
 mod slope;
 mod store;
 mod task;

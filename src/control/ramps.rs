@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::slope::{AHEAD_MS, Slope};
+use super::slope::Slope;
 use crate::steering::Percent;
 
 /// Requests of a service in a second from which on a region that is cold feels its clients come all at once.
@@ -41,11 +41,12 @@ impl Ramps {
         self.0.insert(key, Slope { from_ms, length_ms });
     }
 
-    /// Has those that began long after now begin now, since the clock has been set back; whether there were any.
-    pub(super) fn begin_by(&mut self, now_ms: u64) -> bool {
+    /// The clock has been set back: what began by the old one has come as far by the new one.
+    pub(super) fn set_back(&mut self, by_ms: u64, now_ms: u64) {
         let all = self.0.values_mut();
-        let ahead = all.filter(|slope| slope.from_ms > now_ms.saturating_add(AHEAD_MS));
-        ahead.map(|slope| slope.from_ms = now_ms).count() > 0
+        for slope in all.filter(|slope| slope.from_ms > now_ms) {
+            slope.from_ms = slope.from_ms.saturating_sub(by_ms);
+        }
     }
 
     /// Those that are on their way, in the order of their names.

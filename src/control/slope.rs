@@ -8,9 +8,6 @@ const MOST_STEPS: u64 = 100;
 /// No step is shorter, since each is a snapshot.
 const SHORTEST_STEP_MS: u64 = 1_000;
 
-/// What began so long after now began by a clock that has been set back since.
-pub(super) const AHEAD_MS: u64 = 60_000;
-
 /// From none at a time to all a while later; of no length: all at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Slope {

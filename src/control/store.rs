@@ -263,14 +263,12 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
         world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
     }
     for drain in state["drains"].as_array().into_iter().flatten() {
-        if let Some(mut drain) = drain_from(drain) {
-            drain.begin_by(now.unix_ms);
-            world.remember_drain(drain);
+        if let Some(drain) = drain_from(drain) {
+            world.remember_drain(drain.begun_by(now.unix_ms));
         }
     }
     for forced in state["forced"].as_array().into_iter().flatten() {
-        if let Some(mut forced) = forced_from(forced) {
-            forced.begin_by(now.unix_ms);
+        if let Some(forced) = forced_from(forced) {
             world.remember_forced(forced);
         }
     }

@@ -26,6 +26,7 @@ use super::bequest::inherit;
 use super::events::EventLog;
 use super::follow::Follows;
 use super::retired::{Replaced, Retired};
+use super::set_back::SetBack;
 use super::store::{Now, Store};
 use super::trouble::Troubles;
 use super::world::World;
@@ -121,6 +122,7 @@ impl Control {
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             tasks: tasks.clone(),
             stop,
+            clock: SetBack::since(now()),
             unsaved: bequest.is_some(),
             positions_saved: (0, Instant::now()),
             save_from: Instant::now(),
@@ -146,6 +148,7 @@ struct Writer {
     traffic: Arc<Traffic>,
     /// How often it is looked at.
     look_every: Duration,
+    clock: SetBack,
     reports: mpsc::Sender<Report>,
     checks: HashMap<TargetKey, RunningCheck>,
     follows: Follows,
@@ -184,6 +187,7 @@ impl Writer {
                 }
                 _ = tick.tick() => {
                     self.retired.tick();
+                    self.mind_the_clock();
                     self.look_at_lags();
                     self.look_at_positions();
                     self.publish(); // Round trips move without stirring anything.
@@ -207,6 +211,13 @@ impl Writer {
             }
         }
         self.save_at_the_end().await;
+    }
+
+    fn mind_the_clock(&mut self) {
+        let now = now();
+        if let Some(by_ms) = self.clock.look(now) {
+            self.world.set_back(by_ms, now.unix_ms);
+        }
     }
 
     /// When time alone changes something next; an hour from now if nothing does.

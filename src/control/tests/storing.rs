@@ -136,48 +136,47 @@ fn a_restart_knows_which_pushes_are_late() {
 }
 
 #[test]
-fn what_a_clock_that_was_ahead_began_begins_when_it_is_restored_and_lasts_as_long() {
+fn what_a_clock_that_was_ahead_began_begins_when_it_is_restored_and_ends_when_it_was_told_to() {
     let state = json!({
         "drains": [{ "region": "us", "since_ms": 600_000, "until_ms": 605_000, "over_ms": 1_000,
             "paces": [{ "over_ms": 9_000, "until_ms": 600_500 }] }],
-        "forced": [{ "region": "eu", "state": "down", "since_ms": 600_000, "until_ms": 602_000 }],
         "ramps": [{ "service": "shop", "region": "eu", "from_ms": 600_000, "length_ms": 3_000 }],
     });
     let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 9);
     let drain = after.drains().iter().next().unwrap();
-    assert_eq!((drain.since_ms, drain.until_ms), (9, Some(5_009)));
+    assert_eq!((drain.since_ms, drain.until_ms), (9, Some(605_000)));
     assert_eq!(drain.paces[0].until_ms, 509);
-    let forced = after.forced().next().unwrap();
-    assert_eq!((forced.since_ms, forced.until_ms), (9, Some(2_009)));
     assert_eq!(remember(&after)["ramps"][0]["from_ms"], 9);
-    check_states(
-        &mut after,
-        "shop",
-        1_009,
-        "us=unknown+drained eu=unhealthy+returning33",
-    );
+    let expected = "us=unknown+drained eu=unknown+returning33";
+    check_states(&mut after, "shop", 1_009, expected);
 }
 
 #[test]
-fn what_a_running_clock_that_is_set_back_began_begins_then_and_lasts_as_long() {
+fn a_clock_that_is_behind_at_the_start_and_right_later_ends_nothing_early() {
+    let (hour_ms, until_ms) = (3_600_000, 8 * 3_600_000);
+    let state = json!({
+        "drains": [{ "region": "us", "since_ms": hour_ms, "until_ms": until_ms }],
+        "forced": [{ "region": "eu", "state": "down", "since_ms": hour_ms, "until_ms": until_ms }],
+    });
+    let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), 9);
+    assert_eq!(world.expire(hour_ms), []);
+    assert_eq!(world.expire(until_ms - 1), []);
+    assert_eq!(world.expire(until_ms).len(), 2);
+}
+
+#[test]
+fn where_a_running_clock_is_set_back_drains_and_ramps_go_on_from_where_they_are() {
     let hour_ms = 3_600_000;
     let state = json!({
-        "drains": [{ "region": "us", "since_ms": hour_ms, "until_ms": hour_ms + 5_000, "over_ms": 1_000 }],
-        "forced": [{ "region": "eu", "state": "down", "since_ms": hour_ms, "until_ms": hour_ms + 2_000 }],
+        "drains": [{ "region": "us", "since_ms": hour_ms, "over_ms": 100_000 }],
+        "ramps": [{ "service": "shop", "region": "eu", "from_ms": hour_ms, "length_ms": 100_000 }],
     });
     let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), hour_ms);
-    assert_eq!(
-        world.expire(hour_ms - 1_000),
-        [],
-        "no more than clocks are adjusted by"
-    );
-    assert_eq!(world.drains().iter().next().unwrap().since_ms, hour_ms);
-    assert_eq!(world.expire(7), []);
-    let drain = world.drains().iter().next().unwrap();
-    assert_eq!((drain.since_ms, drain.until_ms), (7, Some(5_007)));
-    let over = world.expire(2_007);
-    assert_eq!(over.len(), 1, "{over:?}");
-    assert_eq!(world.expire(5_007).len(), 1);
+    let half = "us=unknown+leaving50/50 eu=unknown+returning50";
+    check_states(&mut world, "shop", hour_ms + 50_000, half);
+    world.set_back(hour_ms, 50_000);
+    check_states(&mut world, "shop", 50_000, half);
+    check_states(&mut world, "shop", 100_000, "us=unknown+drained eu=unknown");
 }
 
 #[test]
