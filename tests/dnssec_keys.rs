@@ -229,6 +229,13 @@ fn the_loss_of_the_one_key_that_signs_is_refused_and_the_zone_stays_signed() {
     ));
     let answer = signed.edge.kdig("mail.example.com A +dnssec");
     assert!(answer.contains("RRSIG"), "{answer}");
+    let mut upgrade = successor(signed.edge.folder.path(), &["--upgrade"]);
+    assert_eq!(upgrade.wait(), 1);
+    assert!(
+        upgrade
+            .said()
+            .contains("which signs the zone, is gone from ")
+    );
     for file in &gone {
         std::fs::rename(away.join(file.file_name().unwrap()), file).unwrap();
     }
@@ -266,4 +273,57 @@ fn a_reload_that_leaves_a_zone_without_a_key_that_signs_is_told_as_time_is() {
         !told.contains("is active from"),
         "over 30 days are no news: {told}"
     );
+}
+
+#[test]
+fn the_loss_of_the_key_that_the_parent_knows_is_refused_though_another_signs_the_data() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let key_signing = keygen(&keys, ["-A", "now"]);
+    let mut keygen = Command::new("dnssec-keygen");
+    keygen
+        .arg("-K")
+        .arg(&keys)
+        .args(["-q", "-a", "ED25519", "example.com"]);
+    run(&mut keygen);
+    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
+    for extension in ["key", "private"] {
+        std::fs::remove_file(keys.join(format!("{key_signing}.{extension}"))).unwrap();
+    }
+    edge.process.wait_for("which signs the zone, is gone from ");
+    assert!(edge.kdig("example.com DNSKEY +short").contains("257 3 15"));
+}
+
+#[test]
+fn what_other_edges_have_signed_is_theirs_and_a_damaged_memory_makes_no_keys() {
+    let signed = Signed::start("ed25519");
+    let folder = signed.edge.folder.path();
+    let other = folder.join("other");
+    std::fs::create_dir(&other).unwrap();
+    std::fs::write(other.join("signed"), "other.example. 123\n").unwrap();
+    signed
+        .edge
+        .write(&yaml("ed25519").replace("state_dir: state", "state_dir: other"));
+    assert!(wait_until(|| signed
+        .edge
+        .process
+        .said()
+        .contains("restart to change them")));
+    let theirs = std::fs::read_to_string(other.join("signed")).unwrap();
+    assert_eq!(theirs, "other.example. 123\n");
+
+    std::fs::write(other.join("signed"), "example.com. many\n").unwrap();
+    let config = yaml("ed25519")
+        .replace("state_dir: state", "state_dir: other")
+        .replace("keys: keys", "keys: none");
+    let second = folder.join("second");
+    std::fs::create_dir(&second).unwrap();
+    let config = config.replace("other", &other.display().to_string());
+    std::fs::write(second.join("edge.yaml"), config).unwrap();
+    let mut refused = successor(&second, &[]);
+    assert_eq!(refused.wait(), 1);
+    let told = "line 1: a zone and the tags of its keys are expected, so that it is not known";
+    assert!(refused.said().contains(told), "{}", refused.said());
+    assert!(!second.join("none").exists());
 }

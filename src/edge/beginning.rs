@@ -60,6 +60,8 @@ impl Beginning {
             Some(folder) if before.is_there() => Claim::of(folder, passed.flatten())?,
             _ => claim,
         };
+        // The folder is this process's from here on.
+        materials.known_keys.remember();
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);
         }

@@ -51,7 +51,7 @@ pub struct Materials {
     pub access_log: Option<Arc<AccessLogSink>>,
     /// What signs zones.
     pub zone_keys: AllKeys,
-    known_keys: KnownKeys,
+    pub(super) known_keys: KnownKeys,
     /// What to warn of.
     pub warnings: Vec<Problem>,
     trust: Trust,
@@ -148,9 +148,6 @@ pub fn load_materials(
     let remembered = || KnownKeys::remembered(plan);
     let known_keys = before.map_or_else(remembered, |before| before.known_keys.clone());
     let zone_keys = load_all_keys(plan, &known_keys, missing_keys, &mut warnings)?;
-    if missing_keys == MissingKeys::Create {
-        zone_keys.known.remember(plan);
-    }
     let same_identities = before.filter(|b| b.made_of.identities == made_of.identities);
     let same_trust = before.filter(|b| b.made_of.trust == made_of.trust);
     let own = OwnTls::of(named.identities, named.clients, same_identities);

@@ -240,6 +240,9 @@ impl Reloading {
         self.listeners.apply(&plan.listen, bound, &self.serving);
         self.plan = plan;
         self.materials = materials;
+        let known_keys = self.materials.known_keys.clone();
+        // A disk that hangs holds up nobody, and nobody waits for it.
+        tokio::task::spawn_blocking(move || known_keys.remember());
         Ok(Reloaded {
             generation,
             changes,

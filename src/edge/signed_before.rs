@@ -3,8 +3,11 @@
 //! Without it a folder of keys that is not mounted when the edge starts looks like that of a zone that nobody has signed yet.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+
+use crate::regular;
 
 /// The zones, by their names as text, and the tags of the keys that each had last.
 pub(super) type Tags = BTreeMap<String, Vec<u16>>;
@@ -16,6 +19,12 @@ const HEAD: &str = "# Zones that this edge has signed, and the tags of their key
 #[derive(Clone, Debug)]
 pub(super) struct SignedBefore(PathBuf);
 
+impl fmt::Display for SignedBefore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
 impl SignedBefore {
     /// That of a folder.
     pub(super) fn of(folder: &Path) -> Self {
@@ -25,8 +34,8 @@ impl SignedBefore {
     /// What it remembers; nothing, if there is none. An error says what is wrong with it.
     pub(super) fn read(&self) -> Result<Tags, String> {
         let told = |why: &dyn std::fmt::Display| format!("{}: {why}", self.0.display());
-        let text = match std::fs::read_to_string(&self.0) {
-            Ok(text) => text,
+        let text = match regular::read(&self.0) {
+            Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Tags::new()),
             Err(error) => return Err(told(&error)),
         };
@@ -44,13 +53,12 @@ impl SignedBefore {
         zones.collect()
     }
 
-    /// Remembers these, if they are not what the file says already; makes the folder if need be.
+    /// Remembers these, if they are not what the file says already.
     pub(super) fn write(&self, zones: &Tags) -> io::Result<()> {
         if self.read().is_ok_and(|known| known == *zones) {
             return Ok(());
         }
         let folder = self.0.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
         let new = self.0.with_extension("new");
         let mut file = std::fs::File::create(&new)?;
         file.write_all(text_of(zones).as_bytes())?;

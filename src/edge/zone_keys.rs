@@ -45,6 +45,10 @@ pub(super) struct KnownKeys {
     seen: BTreeMap<Name, Vec<KnownKey>>,
     /// Of those before it.
     remembered: Tags,
+    /// Where that is kept; none: nowhere.
+    file: Option<SignedBefore>,
+    /// What is wrong with the file.
+    unread: Option<String>,
 }
 
 /// As much of a key as tells it from others.
@@ -69,29 +73,35 @@ impl KnownKeys {
     /// What processes before this one have known.
     pub(super) fn remembered(plan: &Plan) -> Self {
         let file = plan.node.state_dir.as_deref().map(SignedBefore::of);
-        let remembered = file.map_or(Ok(Tags::new()), |file| file.read());
+        let read = file.as_ref().map_or(Ok(Tags::new()), SignedBefore::read);
+        let (remembered, unread) = match read {
+            Ok(remembered) => (remembered, None),
+            Err(why) => (Tags::new(), Some(why)),
+        };
         Self {
             seen: BTreeMap::new(),
-            remembered: remembered.unwrap_or_else(|why| {
-                tracing::warn!("{why}: which zones were signed before is not known");
-                Tags::new()
-            }),
+            remembered,
+            file,
+            unread,
         }
     }
 
-    /// Has processes to come know it.
-    pub(super) fn remember(&self, plan: &Plan) {
-        let Some(folder) = plan.node.state_dir.as_deref() else {
+    /// Has processes to come know it, unless they could not read it beside what is there.
+    pub(super) fn remember(&self) {
+        let Some(file) = self.file.as_ref() else {
             return;
         };
         let mut zones = self.remembered.clone();
         let seen = self.seen.iter();
         zones.extend(seen.map(|(zone, keys)| (zone.to_ascii(), tags(keys))));
-        if let Err(error) = SignedBefore::of(folder).write(&zones) {
-            tracing::warn!(
-                "state_dir {}: signed: {error}: after a restart it will not be known which zones were signed",
-                folder.display()
-            );
+        let written = match &self.unread {
+            Some(why) => Err(why.clone()),
+            None => file
+                .write(&zones)
+                .map_err(|error| format!("{file}: {error}")),
+        };
+        if let Err(why) = written {
+            tracing::warn!("{why}: after a restart it will not be known which zones were signed");
         }
     }
 
@@ -101,11 +111,16 @@ impl KnownKeys {
         seen.or_else(|| self.remembered.get(&zone.to_ascii()).cloned())
     }
 
-    /// The tags of keys of a zone that would sign now, and are not among these.
+    /// The tags of keys of a zone that signed it, and are not among these. Of those before this process only the tags are known.
     fn missed_of(&self, zone: &Name, keys: &ZoneKeys, now: u32) -> Vec<u16> {
-        let seen = self.seen.get(zone).into_iter().flatten();
+        let Some(seen) = self.seen.get(zone) else {
+            let remembered = self.remembered.get(&zone.to_ascii()).into_iter().flatten();
+            let is_there = |tag: &u16| keys.keys.iter().any(|key| key.tag() == *tag);
+            return remembered.copied().filter(|tag| !is_there(tag)).collect();
+        };
         let is_there = |known: &KnownKey| keys.keys.iter().any(|key| key.dnskey() == known.dnskey);
-        let missed = seen.filter(|known| known.times.is_active(now) && !is_there(known));
+        let missed = seen.iter();
+        let missed = missed.filter(|known| known.times.is_active(now) && !is_there(known));
         missed.map(|known| known.tag).collect()
     }
 
@@ -129,6 +144,8 @@ impl KnownKeys {
                 .or_insert_with(|| keys.clone());
         }
         self.remembered = before.remembered.clone();
+        self.file = before.file.clone();
+        self.unread = before.unread.clone();
         self
     }
 }
@@ -184,7 +201,7 @@ pub(super) fn load_all_keys(
             continue;
         };
         if keys.keys.is_empty() && missing == MissingKeys::Create {
-            keys = create(zone, dnssec).map_err(|problem| vec![problem])?;
+            keys = create(zone, dnssec, before).map_err(|problem| vec![problem])?;
         }
         if !keys.keys.is_empty() {
             let keys = keys.keys.iter().map(KnownKey::of).collect();
@@ -248,11 +265,11 @@ fn load(zone: &Zone, dnssec: &Dnssec, before: &KnownKeys) -> Result<ZoneKeys, Ve
         )
     } else {
         let missed = before.missed_of(&zone.origin, &keys, now);
-        if missed.is_empty() || keys.is_signing(now) {
+        if missed.is_empty() || keys.is_whole(now) {
             return Ok(keys);
         }
         format!(
-            "{} of {name}, which signs the zone, is gone from {}, and no key that is left is active by its times. Put it back, or let another be active",
+            "{} of {name}, which signs the zone, is gone from {}, and no key that is left signs in its place by its times. Put it back, or let another be active",
             listed(&missed),
             folder.display()
         )
@@ -265,9 +282,15 @@ fn listed(tags: &[u16]) -> String {
     tags.join(", ")
 }
 
-fn create(zone: &Zone, dnssec: &Dnssec) -> Result<ZoneKeys, Problem> {
+fn create(zone: &Zone, dnssec: &Dnssec, before: &KnownKeys) -> Result<ZoneKeys, Problem> {
     let folder = &dnssec.keys.path;
     let name = zone.origin.to_ascii();
+    if let Some(why) = &before.unread {
+        let message = format!(
+            "no key is made for {name}: {why}, so that it is not known whether the zone was signed before. Mend that file, or remove it if it was not"
+        );
+        return Err(Problem::new(Some(dnssec.keys.at.clone()), message));
+    }
     let made = create_keys(folder, &zone.origin, dnssec.algorithm, clock::unix_secs());
     let made =
         made.map_err(|error| Problem::new(Some(dnssec.keys.at.clone()), error.to_string()))?;

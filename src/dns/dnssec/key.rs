@@ -341,6 +341,12 @@ impl ZoneKeys {
             .any(|key| key.is_published(now))
     }
 
+    /// Whether keys sign both what the zone has and, where its parent may have a DS, the keys themselves.
+    pub fn is_whole(&self, now: u32) -> bool {
+        let mut of_keys = self.signing(now, Signed::Keys);
+        self.is_signing(now) && of_keys.any(Key::is_key_signing)
+    }
+
     /// When the zone, which is signed at `now`, will first be unsigned by the times of its keys.
     pub fn unsigned_from(&self, now: u32) -> Option<u32> {
         let mut changes = std::iter::successors(self.next_change(now), |at| self.next_change(*at));

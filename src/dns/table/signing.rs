@@ -53,7 +53,6 @@ impl Signing {
         self.keys.iter().any(Option::is_some)
     }
 
-    /// Whether a zone has keys, and none of them signs.
     /// Whether a zone is signed by now; none: it has no keys.
     pub(super) fn signs(&self, zone: usize) -> Option<bool> {
         let keys = self.keys.get(zone)?.as_ref()?;
