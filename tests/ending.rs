@@ -10,6 +10,7 @@
 mod support;
 
 use std::io::Write;
+use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -86,4 +87,18 @@ fn an_edge_that_is_told_to_end_while_another_takes_its_place_ends_after_that() {
         let mut old = check_serves(successor, &mut edge);
         assert_eq!(old.wait(), 0, "{after_ms} ms");
     }
+}
+
+#[test]
+fn a_process_that_asks_to_take_over_and_falls_silent_holds_the_end_up_for_seconds_only() {
+    let origin = Origin::start("o");
+    let mut edge = Edge::start(&yaml(&origin.url()));
+    let door = edge.folder.path().join("state/upgrade.sock");
+    let silent: Vec<_> = (0..3)
+        .map(|_| UnixStream::connect(&door).unwrap())
+        .collect();
+    edge.process.wait_for("another process asks to take over");
+    edge.process.signal("TERM");
+    assert_eq!(edge.process.wait(), 0);
+    drop(silent);
 }

@@ -1,16 +1,18 @@
 //! What a call sends: read whole before it is looked at, within a time, and no longer than there is need for.
 
+use std::error::Error as _;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::StatusCode;
 use axum::http::header::CONNECTION;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
 
 use super::positions;
-use super::writes::error;
+use super::writes::{bad, error};
 
 /// No call that an operator makes has a longer body.
 const MOST: usize = 64 << 10;
@@ -23,6 +25,9 @@ const WITHIN: Duration = Duration::from_secs(10);
 
 /// Lets a call pass once its body is there.
 pub(super) async fn await_whole(request: Request, next: Next) -> Response {
+    if matches!(*request.method(), Method::GET | Method::HEAD) {
+        return next.run(request).await;
+    }
     let most = if request.uri().path().starts_with(positions::PATH) {
         MOST_OF_POSITIONS
     } else {
@@ -31,10 +36,15 @@ pub(super) async fn await_whole(request: Request, next: Next) -> Response {
     let (parts, body) = request.into_parts();
     match tokio::time::timeout(WITHIN, to_bytes(body, most)).await {
         Ok(Ok(body)) => next.run(Request::from_parts(parts, Body::from(body))).await,
-        Ok(Err(_)) => {
+        Ok(Err(wrong))
+            if wrong
+                .source()
+                .is_some_and(|why| why.is::<LengthLimitError>()) =>
+        {
             let message = format!("a body of at most {most} bytes is expected");
             error(StatusCode::PAYLOAD_TOO_LARGE, message).into_response()
         }
+        Ok(Err(wrong)) => bad(format!("the body is broken: {wrong}")).into_response(),
         Err(_) => {
             let message = format!("the body did not end within {} s", WITHIN.as_secs());
             let told = error(StatusCode::REQUEST_TIMEOUT, message);
@@ -73,6 +83,14 @@ mod tests {
             assert_eq!(of(most).await.status(), StatusCode::OK);
             assert_eq!(of(most + 1).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
         }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_breaks_off_is_broken_and_not_too_long() {
+        let parts = [Ok("{"), Err(std::io::Error::other("the client has gone"))];
+        let body = Body::from_stream(stream::iter(parts));
+        let answer = answer_to("/api/v1/drains/eu", body).await;
+        assert_eq!(answer.status(), StatusCode::BAD_REQUEST);
     }
 
     #[tokio::test(start_paused = true)]

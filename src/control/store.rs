@@ -21,6 +21,7 @@ use super::world::World;
 use crate::config::plan::VersionForm;
 use crate::health::Verdict;
 use crate::positions::{Entry, Position, RegionName, Vector, parse_position, parse_vector};
+use crate::regular;
 use crate::steering::Forced;
 
 /// A state is written at most once in a second for so many bytes, so that a large one does not keep the disk busy.
@@ -100,7 +101,7 @@ impl Store {
 
     /// Restores what the file remembers; nothing, if there is none, or if it is set aside.
     pub(super) fn restore(&self, world: &mut World, now: Now) -> Result<(), SetAside> {
-        let file = match std::fs::read(&self.path) {
+        let file = match regular::read(&self.path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(self.set_aside(error.to_string())),

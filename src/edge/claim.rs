@@ -55,12 +55,7 @@ impl Claim {
             folder: folder.to_owned(),
             error,
         };
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .mode(0o600)
-            .open(folder.join(FILE))
-            .map_err(refused)?;
+        let file = open(&folder.join(FILE)).map_err(refused)?;
         if let Some(passed) = passed.map(File::from)
             && is_same(&passed, &file).map_err(refused)?
         {
@@ -96,6 +91,15 @@ impl Claim {
     pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
         Ok(self.0.try_clone()?.into())
     }
+}
+
+/// Made if need be. What is there and no file is not opened: a pipe would hold up who opens it.
+fn open(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        return Err(io::Error::other("not a file"));
+    }
+    let mut options = OpenOptions::new();
+    options.create(true).append(true).mode(0o600).open(path)
 }
 
 fn is_same(one: &File, other: &File) -> io::Result<bool> {
@@ -150,6 +154,16 @@ mod tests {
         assert!(Claim::of(folder.path(), None).is_err());
         drop(second);
         assert!(Claim::of(folder.path(), None).is_ok());
+    }
+
+    #[test]
+    fn a_pipe_in_the_place_of_the_lock_holds_nobody_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join(FILE);
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let refused = Claim::of(folder.path(), None).err().unwrap();
+        assert!(refused.to_string().ends_with("lock: not a file"));
     }
 
     #[test]

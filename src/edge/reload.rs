@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +25,9 @@ use crate::clock;
 use crate::config::plan::{Node, Plan};
 use crate::config::{Loaded, Problem, Problems, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
+
+/// How long a process that takes over may still take once this one has to end.
+const LAST_STEPS: Duration = Duration::from_secs(5);
 
 /// What is loaded, or what is wrong with it.
 pub(super) type Loading = Result<(Loaded, Materials), Refused>;
@@ -94,9 +98,11 @@ impl Reloading {
                     None
                 }
                 successor = knocked(&self.door) => {
-                    // The end waits for it: whoever takes over would be left with nothing.
-                    if self.hand_over_or_resume(successor).await {
+                    // The end waits for it a little: whoever takes over would be left with nothing.
+                    if self.hand_over_or_resume(successor, stop.cancelled()).await {
                         stop.cancelled().await;
+                    }
+                    if stop.is_cancelled() {
                         return self;
                     }
                     continue;
@@ -112,9 +118,22 @@ impl Reloading {
         }
     }
 
-    /// Lets another process take this one's place, or goes on as before; whether it has.
-    async fn hand_over_or_resume(&mut self, successor: Successor) -> bool {
-        match self.hand_over(successor).await {
+    /// Lets another process take this one's place, or goes on as before; whether it has. Once this one has to `end`, the
+    /// other has [`LAST_STEPS`] left.
+    async fn hand_over_or_resume(
+        &mut self,
+        successor: Successor,
+        end: impl Future<Output = ()>,
+    ) -> bool {
+        let too_late = async {
+            end.await;
+            tokio::time::sleep(LAST_STEPS).await;
+        };
+        let handed = tokio::select! {
+            handed = self.hand_over(successor) => handed,
+            () = too_late => Err(io::ErrorKind::TimedOut.into()),
+        };
+        match handed {
             Ok(()) => {
                 self.succeeded.cancel();
                 true
@@ -132,10 +151,16 @@ impl Reloading {
         let mut end = std::pin::pin!(end);
         loop {
             let successor = tokio::select! {
+                biased;
                 end = &mut end => return end,
                 successor = knocked(&self.door) => successor,
             };
-            self.hand_over_or_resume(successor).await;
+            let mut ended = None;
+            let ends = async { ended = Some((&mut end).await) };
+            self.hand_over_or_resume(successor, ends).await;
+            if let Some(ended) = ended {
+                return ended;
+            }
         }
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::RoundTrip;
 use super::measurement::{Source, is_round_trip};
 use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
+use crate::regular;
 
 /// How the file begins: its form, before the digest.
 const MARK: &str = "meridian-latency 1 ";
@@ -38,9 +39,8 @@ impl Store {
 
     /// What the file remembers; nothing, if there is none. An error says why the file was set aside.
     pub fn restore(&self) -> Result<Samples, String> {
-        let read = std::fs::read_to_string(&self.path);
-        let why = match read {
-            Ok(text) => match decode(&text) {
+        let why = match regular::read(&self.path) {
+            Ok(bytes) => match decode(&String::from_utf8_lossy(&bytes)) {
                 Ok(samples) => return Ok(samples),
                 Err(why) => why.to_owned(),
             },
