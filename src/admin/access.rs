@@ -24,13 +24,14 @@ use super::refusals::Refusals;
 use super::state::AdminState;
 use crate::clock;
 use crate::config::plan::{AdminAccess, AdminToken, Role, TokenDigest};
+use crate::prefix::Prefix;
 
 /// Who is let in, and how.
-#[derive(Default)]
 pub struct Access {
     tls: ArcSwapOption<ServerConfig>,
     attempts: Mutex<Attempts>,
-    pace: Mutex<Pace>,
+    requests: Mutex<Pace<Prefix>>,
+    changes: Mutex<Pace<Who>>,
     refusals: Mutex<Refusals>,
 }
 
@@ -40,7 +41,8 @@ impl Access {
         Self {
             tls: ArcSwapOption::new(tls),
             attempts: Mutex::default(),
-            pace: Mutex::default(),
+            requests: Mutex::new(Pace::of_requests()),
+            changes: Mutex::new(Pace::of_changes()),
             refusals: Mutex::default(),
         }
     }
@@ -59,18 +61,34 @@ impl Access {
 
     /// Turns away who asks for too much.
     fn pace(&self, client: IpAddr, now_ms: u64) -> Result<(), Denied> {
-        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
-        pace.admit(client, now_ms).map_err(|too_early_ms| Denied {
-            retry_after_secs: Some(too_early_ms.div_ceil(1_000)),
-            ..denied(
-                StatusCode::TOO_MANY_REQUESTS,
-                "too many requests came from this network: it may make 500 a second",
-            )
-        })
+        let mut pace = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let admitted = pace.admit_client(client, now_ms);
+        let why = "too many requests came from this network: it may make 500 a second";
+        admitted.map_err(|too_early_ms| too_many(why, too_early_ms))
+    }
+
+    /// Turns away who may change something, and does so too often.
+    fn changes_of(&self, who: Who, now_ms: u64) -> Result<Who, Denied> {
+        let mut pace = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        let why = "too many changes came from this caller: it may make two a second";
+        match pace.admit(who.clone(), now_ms) {
+            Ok(()) => Ok(who),
+            Err(too_early_ms) => Err(Denied {
+                known: Some(who),
+                ..too_many(why, too_early_ms)
+            }),
+        }
     }
 
     pub(super) fn tls(&self) -> Option<Arc<ServerConfig>> {
         self.tls.load_full()
+    }
+}
+
+fn too_many(why: &'static str, too_early_ms: u64) -> Denied {
+    Denied {
+        retry_after_secs: Some(too_early_ms.div_ceil(1_000)),
+        ..denied(StatusCode::TOO_MANY_REQUESTS, why)
     }
 }
 
@@ -145,6 +163,11 @@ pub(super) async fn guard(
         return denied.into_response();
     }
     let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
+    let who = if asked.need == Need::Operate && is_paced(asked.need, request.uri().path()) {
+        who.and_then(|who| state.access.changes_of(who, now_ms))
+    } else {
+        who
+    };
     match who {
         Ok(who) => {
             let caller = Caller { who, from, may_see };
@@ -196,7 +219,7 @@ impl Asked<'_> {
         let token = self.bearer(admin, attempts, now_ms)?;
         if self.need == Need::Operate && token.role == Role::Read {
             return Err(Denied {
-                bearer: Some(token.name.clone()),
+                known: Some(Who::Bearer(token.name.clone())),
                 ..denied(
                     StatusCode::FORBIDDEN,
                     "this token may see and not change: its role is read",

@@ -1,7 +1,5 @@
 //! Why a request is turned away, and how that is told.
 
-use std::sync::Arc;
-
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
@@ -13,8 +11,8 @@ use super::writes::error;
 pub(super) struct Denied {
     pub(super) status: StatusCode,
     pub(super) why: &'static str,
-    /// Whose token came, if it is one that counts.
-    pub(super) bearer: Option<Arc<str>>,
+    /// Who it is, if that is known.
+    pub(super) known: Option<Who>,
     /// After how many seconds trying again makes sense.
     pub(super) retry_after_secs: Option<u64>,
 }
@@ -22,7 +20,7 @@ pub(super) struct Denied {
 impl Denied {
     /// Who is turned away.
     pub(super) fn who(&self) -> Who {
-        self.bearer.clone().map_or(Who::Anybody, Who::Bearer)
+        self.known.clone().unwrap_or(Who::Anybody)
     }
 }
 
@@ -31,7 +29,7 @@ pub(super) const fn denied(status: StatusCode, why: &'static str) -> Denied {
     Denied {
         status,
         why,
-        bearer: None,
+        known: None,
         retry_after_secs: None,
     }
 }
