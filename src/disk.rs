@@ -1,6 +1,9 @@
-//! Writing beside the runtime: a disk that hangs holds up one thread, and whoever waits for it no longer than [`PATIENCE`].
+//! Writing whole, so that a crash leaves the old or the new; and beside the runtime: a disk that hangs holds up one thread, and
+//! whoever waits for it no longer than [`PATIENCE`].
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +17,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 pub(crate) fn overdue() -> io::Error {
     let message = format!("writing it takes longer than {} s", PATIENCE.as_secs());
     io::Error::new(io::ErrorKind::TimedOut, message)
+}
+
+/// Puts a file in the place of the one of this name; it is on the disk when this returns. The folder is synced too: a name that only
+/// the cache knows is lost with the power.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut new = path.to_owned().into_os_string();
+    new.push(".new");
+    let mut file = File::create(&new)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&new, path)?;
+    match path.parent() {
+        Some(folder) => File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
 }
 
 /// Has one thing written at a time, so that a disk that hangs does not gather threads.

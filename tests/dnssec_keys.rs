@@ -164,12 +164,6 @@ fn a_reload_says_which_keys_are_others() {
     process.wait_for(&format!("keys of example.com.: {tag} is gone"));
 }
 
-/// A process that begins where the edge runs, or has.
-fn successor(folder: &Path, words: &[&str]) -> Process {
-    let mut command = meridian();
-    Process::start(command.arg("serve").args(words).arg("--config").arg(folder))
-}
-
 #[test]
 fn an_edge_that_starts_without_the_keys_of_a_zone_that_it_has_signed_says_so_and_makes_none() {
     let mut signed = Signed::start("ed25519");
@@ -180,7 +174,7 @@ fn an_edge_that_starts_without_the_keys_of_a_zone_that_it_has_signed_says_so_and
     std::fs::rename(&keys, &away).unwrap();
     signed.edge.process.wait_for(&refused);
     // The running one goes on.
-    let mut upgrade = successor(&folder, &["--upgrade"]);
+    let mut upgrade = Process::serving(&folder, &["--upgrade"]);
     assert_eq!(upgrade.wait(), 1);
     assert!(upgrade.said().contains(&refused), "{}", upgrade.said());
     assert!(
@@ -192,12 +186,12 @@ fn an_edge_that_starts_without_the_keys_of_a_zone_that_it_has_signed_says_so_and
 
     signed.edge.process.signal("KILL");
     signed.edge.process.wait();
-    let mut restart = successor(&folder, &[]);
+    let mut restart = Process::serving(&folder, &[]);
     assert_eq!(restart.wait(), 1);
     assert!(restart.said().contains(&refused), "{}", restart.said());
     assert!(!keys.exists());
     std::fs::rename(&away, &keys).unwrap();
-    let mut restart = successor(&folder, &[]);
+    let mut restart = Process::serving(&folder, &[]);
     restart.wait_for(" ready");
     assert_eq!(ds(&folder), signed.ds);
 }
@@ -229,7 +223,7 @@ fn the_loss_of_the_one_key_that_signs_is_refused_and_the_zone_stays_signed() {
     ));
     let answer = signed.edge.kdig("mail.example.com A +dnssec");
     assert!(answer.contains("RRSIG"), "{answer}");
-    let mut upgrade = successor(signed.edge.folder.path(), &["--upgrade"]);
+    let mut upgrade = Process::serving(signed.edge.folder.path(), &["--upgrade"]);
     assert_eq!(upgrade.wait(), 1);
     assert!(
         upgrade
@@ -321,7 +315,7 @@ fn what_other_edges_have_signed_is_theirs_and_a_damaged_memory_makes_no_keys() {
     std::fs::create_dir(&second).unwrap();
     let config = config.replace("other", &other.display().to_string());
     std::fs::write(second.join("edge.yaml"), config).unwrap();
-    let mut refused = successor(&second, &[]);
+    let mut refused = Process::serving(&second, &[]);
     assert_eq!(refused.wait(), 1);
     let told = "line 1: a zone and the tags of its keys are expected, so that it is not known";
     assert!(refused.said().contains(told), "{}", refused.said());

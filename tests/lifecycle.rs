@@ -37,11 +37,7 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [127.0.0.1] }} }} }}
 }
 
 fn successor_of(folder: &Path) -> Process {
-    Process::start(
-        meridian()
-            .args(["serve", "--upgrade", "--config"])
-            .arg(folder),
-    )
+    Process::serving(folder, &["--upgrade"])
 }
 
 /// Has a new process take over; the old one.

@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use support::{Edge, GET, Process, connect, meridian};
+use support::{Edge, GET, Process, connect};
 
 /// An edge on a folder's `state`, on ports of its own, in front of origins that are never heard of.
 fn yaml(state: &Path, origin: SocketAddr) -> String {
@@ -38,7 +38,7 @@ fn silent() -> (TcpListener, SocketAddr) {
 fn check_refused(yaml: &str, state: &Path) {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
-    let mut second = Process::start(meridian().args(["serve", "--config"]).arg(folder.path()));
+    let mut second = Process::serving(folder.path(), &[]);
     assert_eq!(second.wait(), 1, "{}", second.said());
     let said = second.said();
     let expected = format!(
@@ -83,11 +83,7 @@ fn an_upgrade_passes_the_state_dir_on_and_the_one_before_does_not_hold_it_up() {
         let mut client = connect(edge.address("http"));
         client.get_mut().write_all(GET.as_bytes()).unwrap();
         waiting.push(client);
-        let mut successor = Process::start(
-            meridian()
-                .args(["serve", "--upgrade", "--config"])
-                .arg(edge.folder.path()),
-        );
+        let mut successor = Process::serving(edge.folder.path(), &["--upgrade"]);
         successor.wait_for("took over");
         before.push(std::mem::replace(&mut edge.process, successor));
         check_refused(&yaml, &state);

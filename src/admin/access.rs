@@ -151,9 +151,8 @@ pub(super) async fn guard(
         let mut attempts = attempts.unwrap_or_else(PoisonError::into_inner);
         asked.judge(&snapshot.plan.admin, &mut attempts, now_ms)
     };
-    if is_paced(asked.need, request.uri().path())
-        && let Err(denied) = state.access.pace(from, now_ms)
-    {
+    let is_paced = is_paced(asked.need, request.uri().path());
+    if is_paced && let Err(denied) = state.access.pace(from, now_ms) {
         // Who only sees is no news, and would push out that of strangers.
         if asked.need == Need::Operate {
             let who = who.unwrap_or_else(|denied| denied.who());
@@ -163,7 +162,7 @@ pub(super) async fn guard(
         return denied.into_response();
     }
     let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
-    let who = if asked.need == Need::Operate && is_paced(asked.need, request.uri().path()) {
+    let who = if asked.need == Need::Operate && is_paced {
         who.and_then(|who| state.access.changes_of(who, now_ms))
     } else {
         who

@@ -43,6 +43,7 @@ pub(super) async fn tell(
         return next.run(request).await;
     };
     let (parts, body) = request.into_parts();
+    // It is there, and no longer than it may be: `body` has awaited it.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let (parts, answer) = next.run(request).await.into_parts();

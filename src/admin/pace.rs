@@ -20,7 +20,7 @@ const REQUEST_EVERY_MS: u64 = 2;
 /// Changes that whoever may make them may make at once: of a few hundred services each.
 const CHANGES_AT_ONCE: u64 = 1_000;
 
-/// Then one in so many ms: the audit log holds the acts of a quarter of an hour, however long they are.
+/// Then one in so many ms: of one caller the audit log holds the acts of a quarter of an hour, however long they are.
 const CHANGE_EVERY_MS: u64 = 500;
 
 /// Those who are remembered.

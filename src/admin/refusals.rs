@@ -1,4 +1,4 @@
-//! How many refusals of one caller are told: a flood of them must keep neither the disk busy nor push out what was done.
+//! How many refusals of one caller are told: a flood of them must neither keep the disk busy nor push out what was done.
 //!
 //! Pure: the time is an argument. Bounded: those who are known by name are those of the configuration, and whoever is not known is one.
 

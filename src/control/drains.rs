@@ -97,9 +97,9 @@ impl Drain {
         }
     }
 
-    /// Has it begun as much earlier, with all its steps. Its end stays: which clock was right nobody knows, and a drain that
+    /// Has it begin so much earlier, with all its steps. Its end stays: which clock was right nobody knows, and a drain that
     /// lasts too long hurts nobody.
-    fn began_earlier(&mut self, by_ms: u64) {
+    fn begin_earlier(&mut self, by_ms: u64) {
         let paces = self.paces.iter_mut().map(|pace| &mut pace.until_ms);
         for at_ms in paces.chain([&mut self.since_ms]) {
             *at_ms = at_ms.saturating_sub(by_ms);
@@ -108,7 +108,7 @@ impl Drain {
 
     /// Has it begun by now, if by a clock that was ahead it begins later: until then it would stand still.
     pub(super) fn begun_by(mut self, now_ms: u64) -> Self {
-        self.began_earlier(self.since_ms.saturating_sub(now_ms));
+        self.begin_earlier(self.since_ms.saturating_sub(now_ms));
         self
     }
 
@@ -298,7 +298,7 @@ impl Drains {
     pub(super) fn set_back(&mut self, by_ms: u64, now_ms: u64) {
         let drains = self.drains.iter_mut();
         for drain in drains.filter(|drain| drain.since_ms > now_ms) {
-            drain.began_earlier(by_ms);
+            drain.begin_earlier(by_ms);
         }
     }
 

@@ -5,8 +5,7 @@
 //! besides gets a section of its own in [`remember`] and [`restore`], and is keyed by name.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::sealed::{Unsealed, seal, unseal};
 use super::slope::Slope;
 use super::world::World;
 use crate::config::plan::VersionForm;
+use crate::disk::replace;
 use crate::health::Verdict;
 use crate::positions::{Entry, Position, RegionName, Vector, parse_position, parse_vector};
 use crate::regular;
@@ -140,23 +140,9 @@ impl Store {
     /// operator's doing is written again.
     pub fn save(&self, state: &Value) -> Result<Duration, StoreError> {
         let file = seal(state);
-        self.write(file.as_bytes())
-            .map_err(|error| self.refused(error))?;
+        replace(&self.path, file.as_bytes()).map_err(|error| self.refused(error))?;
         let seconds = u64::try_from(file.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
         Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
-    }
-
-    /// The folder is synced too: a name that only the cache knows is lost with the power.
-    fn write(&self, file: &[u8]) -> io::Result<()> {
-        let new = self.path.with_extension("json.new");
-        let mut writing = File::create(&new)?;
-        writing.write_all(file)?;
-        writing.sync_all()?;
-        std::fs::rename(&new, &self.path)?;
-        match self.path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::{self, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::replace;
 use crate::regular;
 
 /// The zones, by their names as text, and the tags of the keys that each had last.
@@ -58,13 +59,7 @@ impl SignedBefore {
         if self.read().is_ok_and(|known| known == *zones) {
             return Ok(());
         }
-        let folder = self.0.parent().unwrap_or(Path::new("."));
-        let new = self.0.with_extension("new");
-        let mut file = std::fs::File::create(&new)?;
-        file.write_all(text_of(zones).as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&new, &self.0)?;
-        std::fs::File::open(folder)?.sync_all()
+        replace(&self.0, text_of(zones).as_bytes())
     }
 }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::RoundTrip;
 use super::measurement::{Source, is_round_trip};
 use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
+use crate::disk::replace;
 use crate::regular;
 
 /// How the file begins: its form, before the digest.
@@ -59,10 +60,7 @@ impl Store {
 
     /// Writes what is to be remembered, [`encode`]d.
     pub fn save(&self, encoded: &str) -> io::Result<()> {
-        let new = self.path.with_extension("new");
-        std::fs::write(&new, encoded)?;
-        std::fs::File::open(&new)?.sync_all()?;
-        std::fs::rename(&new, &self.path)
+        replace(&self.path, encoded.as_bytes())
     }
 }
 

@@ -110,6 +110,17 @@ impl Process {
         }
     }
 
+    /// An edge of a folder's configuration, with these words after `serve`.
+    pub fn serving(folder: &Path, words: &[&str]) -> Self {
+        Self::start(
+            meridian()
+                .arg("serve")
+                .args(words)
+                .arg("--config")
+                .arg(folder),
+        )
+    }
+
     /// All that it has said so far.
     pub fn said(&self) -> String {
         self.said.lock().unwrap().clone()
