@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use support::{Edge, GET, Process, connect};
+use support::{Edge, GET, Process, connect, wait_until};
 
 /// An edge on a folder's `state`, on ports of its own, in front of origins that are never heard of.
 fn yaml(state: &Path, origin: SocketAddr) -> String {
@@ -67,6 +67,33 @@ fn a_second_edge_on_a_state_dir_is_refused_and_takes_it_once_the_first_is_killed
     first.process.signal("KILL");
     first.process.wait();
     assert!(is_drained(&Edge::start(&yaml)));
+}
+
+/// Its troubles: all that it holds against its own state.
+fn troubles(edge: &Edge) -> String {
+    edge.admin("GET", "/api/v1/status", "").1["trouble"].to_string()
+}
+
+#[test]
+fn an_edge_whose_lock_was_removed_writes_nothing_over_what_the_next_one_on_its_folder_has() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (_origin, origin) = silent();
+    let yaml = yaml(&state, origin);
+    let first = Edge::start(&yaml);
+    std::fs::remove_file(state.join("lock")).unwrap();
+    let second = Edge::start(&yaml);
+    assert_eq!(second.admin("PUT", "/api/v1/drains/here", "").0, 200);
+    let drained = first.admin("PUT", "/api/v1/drains/there", "");
+    assert_eq!(drained.0, 200, "{}", drained.1);
+    let told = "another edge uses it: lock was removed or replaced";
+    assert!(troubles(&first).contains(told), "{}", troubles(&first));
+    let saved = || std::fs::read_to_string(state.join("state.json")).unwrap();
+    assert!(saved().contains(r#""region":"here""#), "{}", saved());
+    assert!(!saved().contains(r#""region":"there""#), "{}", saved());
+    drop(second);
+    wait_until(|| troubles(&first) == "[]");
+    assert!(saved().contains(r#""region":"there""#), "{}", saved());
 }
 
 #[test]

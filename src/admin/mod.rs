@@ -23,6 +23,7 @@ mod lag;
 mod live_traffic;
 mod metrics;
 mod minute;
+mod object;
 mod pace;
 mod page;
 mod page_plain;

@@ -8,9 +8,10 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
+use super::object::object;
 use super::parameters::InPath;
 use super::state::AdminState;
-use super::writes::{Refused, bad, error, object, text};
+use super::writes::{Refused, bad, error, text};
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::ids::{DomainId, RegionId};

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::foresee::foresee;
+use super::object::object;
 use super::parameters::{InPath, Parameters, refuse_body};
 use super::state::AdminState;
 use crate::clock;
@@ -31,25 +32,6 @@ pub(super) fn bad(message: impl Into<String>) -> Refused {
 
 pub(super) fn shutting_down<E: std::fmt::Display>(closed: E) -> Refused {
     error(StatusCode::SERVICE_UNAVAILABLE, closed.to_string())
-}
-
-/// An object from a body; an empty body is an empty object. Unknown keys are refused.
-pub(super) fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
-    if body.iter().all(u8::is_ascii_whitespace) {
-        return Ok(json!({}));
-    }
-    let value: Value = serde_json::from_slice(body)
-        .map_err(|error| bad(format!("the body is no JSON: {error}")))?;
-    let Some(object) = value.as_object() else {
-        return Err(bad("the body must be a JSON object"));
-    };
-    match object.keys().find(|key| !known.contains(&key.as_str())) {
-        Some(key) => Err(bad(format!(
-            "unknown key `{key}`: expected {}",
-            known.join(", ")
-        ))),
-        None => Ok(value),
-    }
 }
 
 pub(super) fn text<'a>(object: &'a Value, key: &str) -> Result<Option<&'a str>, Refused> {

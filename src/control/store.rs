@@ -18,7 +18,7 @@ use super::sealed::{Unsealed, seal, unseal};
 use super::slope::Slope;
 use super::world::World;
 use crate::config::plan::VersionForm;
-use crate::disk::replace;
+use crate::disk::{Claim, replace};
 use crate::health::Verdict;
 use crate::positions::{Entry, Position, RegionName, Vector, parse_position, parse_vector};
 use crate::regular;
@@ -75,6 +75,8 @@ pub(crate) struct Now {
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
+    /// Whose folder it is, where that is known.
+    claim: Option<Claim>,
 }
 
 impl Store {
@@ -82,6 +84,7 @@ impl Store {
     pub fn open(folder: &Path) -> Result<Self, StoreError> {
         let store = Self {
             path: folder.join("state.json"),
+            claim: None,
         };
         let refused = |error| StoreError::Write {
             path: folder.to_owned(),
@@ -97,6 +100,11 @@ impl Store {
         std::fs::write(&probe, b"").map_err(refused)?;
         std::fs::remove_file(&probe).map_err(refused)?;
         Ok(store)
+    }
+
+    /// The same, in a folder that is one edge's.
+    pub(crate) fn held_by(self, claim: Option<Claim>) -> Self {
+        Self { claim, ..self }
     }
 
     /// Restores what the file remembers; nothing, if there is none, or if it is set aside.
@@ -140,7 +148,9 @@ impl Store {
     /// operator's doing is written again.
     pub fn save(&self, state: &Value) -> Result<Duration, StoreError> {
         let file = seal(state);
-        replace(&self.path, file.as_bytes()).map_err(|error| self.refused(error))?;
+        let assured = self.claim.as_ref().map_or(Ok(()), Claim::assure);
+        let saved = assured.and_then(|()| replace(&self.path, file.as_bytes()));
+        saved.map_err(|error| self.refused(error))?;
         let seconds = u64::try_from(file.len() / BYTES_PER_SECOND).unwrap_or(u64::MAX);
         Ok(Duration::from_secs(seconds).min(LONGEST_WAIT))
     }

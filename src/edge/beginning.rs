@@ -1,12 +1,12 @@
 //! What an edge starts with: loaded, bound, and taken over from the edge before. Nothing of it runs yet.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
 use super::before::{Before, Start};
-use super::claim::Claim;
 use super::listeners::{Bound, Listeners};
 use super::materials::{Materials, load_materials};
 use super::run::StartError;
@@ -16,6 +16,7 @@ use super::zone_keys::MissingKeys;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem};
 use crate::control::{Control, Memory, Store};
+use crate::disk::{Claim, ENDS_WITHIN};
 use crate::latency;
 use crate::proxy::Context;
 
@@ -45,11 +46,10 @@ impl Beginning {
     ) -> Result<Self, StartError> {
         let (mut loaded, materials) = load(&source)?;
         let state_dir = loaded.plan.node.state_dir.as_deref();
-        let measured = state_dir.map(latency::Store::of);
         let store = state_dir.map(Store::open).transpose()?;
         let mut before = Before::find(start, &loaded.plan).await?;
         let claim = match state_dir {
-            Some(folder) if !before.is_there() => Claim::of_nobody(folder, start).await?,
+            Some(folder) if !before.is_there() => Claim::of_nobody(folder, patience(start)).await?,
             _ => None,
         };
         let listeners = Listeners::default();
@@ -61,6 +61,8 @@ impl Beginning {
             _ => claim,
         };
         // The folder is this process's from here on.
+        let store = store.map(|store| store.held_by(claim.clone()));
+        let measured = state_dir.map(|folder| latency::Store::of(folder, claim.clone()));
         materials.known_keys.remember();
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);
@@ -95,6 +97,14 @@ impl Beginning {
             context.inherit_sticky(sticky);
         }
         (wiring, context)
+    }
+}
+
+/// How long whoever holds `state_dir` may take to let go of it: who wants another's place waits for one that is about to end.
+fn patience(start: Start) -> Duration {
+    match start {
+        Start::Fresh => Duration::ZERO,
+        Start::Upgrade => ENDS_WITHIN,
     }
 }
 

@@ -3,7 +3,6 @@
 mod answers;
 mod before;
 mod beginning;
-mod claim;
 mod handover;
 mod inherited;
 mod kernel;
@@ -19,13 +18,13 @@ mod sampling;
 mod signatures;
 mod signed_before;
 mod source;
+mod succession;
 mod supervisor;
 mod watch;
 mod wiring;
 mod zone_keys;
 
 pub use before::Start;
-pub use claim::ClaimError;
 pub use materials::{Materials, load_materials};
 pub use run::{Addresses, Edge, StartError};
 pub use source::Source;

@@ -1,22 +1,19 @@
 //! Reloads: all or nothing, one after the other, whoever asks for them.
 
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::claim::Claim;
-use super::handover::{Door, Successor};
+use super::handover::Door;
 use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::one_load::{NotLoaded, OneLoad};
 use super::signatures::tell_of_signed;
 use super::source::Source;
+use super::succession::knocked;
 use super::supervisor::{News, tell};
 use super::watch::{Look, Watch};
 use super::wiring::{Wiring, publish_generation};
@@ -25,9 +22,7 @@ use crate::clock;
 use crate::config::plan::{Node, Plan};
 use crate::config::{Loaded, Problem, Problems, diff};
 use crate::control::{ConfigProblem, ConfigStatus, Kind, ReloadOutcome, ReloadRequests, Reloaded};
-
-/// How long a process that takes over may still take once this one has to end.
-const LAST_STEPS: Duration = Duration::from_secs(5);
+use crate::disk::Claim;
 
 /// What is loaded, or what is wrong with it.
 pub(super) type Loading = Result<(Loaded, Materials), Refused>;
@@ -116,75 +111,6 @@ impl Reloading {
                 let _ = reply.send(outcome);
             }
         }
-    }
-
-    /// Lets another process take this one's place, or goes on as before; whether it has. Once this one has to `end`, the
-    /// other has [`LAST_STEPS`] left.
-    async fn hand_over_or_resume(
-        &mut self,
-        successor: Successor,
-        end: impl Future<Output = ()>,
-    ) -> bool {
-        let too_late = async {
-            end.await;
-            tokio::time::sleep(LAST_STEPS).await;
-        };
-        let handed = tokio::select! {
-            handed = self.hand_over(successor) => handed,
-            () = too_late => Err(io::ErrorKind::TimedOut.into()),
-        };
-        match handed {
-            Ok(()) => {
-                self.succeeded.cancel();
-                true
-            }
-            Err(error) => {
-                tracing::warn!(%error, "another process did not take over");
-                self.serving.admin.control.resume().await;
-                false
-            }
-        }
-    }
-
-    /// Waits for what ends this process, and lets another one take its place meanwhile.
-    pub(super) async fn hand_over_beside<T>(&mut self, end: impl Future<Output = T>) -> T {
-        let mut end = std::pin::pin!(end);
-        loop {
-            let successor = tokio::select! {
-                biased;
-                end = &mut end => return end,
-                successor = knocked(&self.door) => successor,
-            };
-            let mut ended = None;
-            let ends = async { ended = Some((&mut end).await) };
-            self.hand_over_or_resume(successor, ends).await;
-            if let Some(ended) = ended {
-                return ended;
-            }
-        }
-    }
-
-    /// Lets another process take this one's place: from then on nothing is accepted here. After an error all is
-    /// as it was, once control resumes.
-    async fn hand_over(&mut self, mut successor: Successor) -> io::Result<()> {
-        tracing::info!("another process asks to take over");
-        let (list, sockets) = self.listeners.duplicates()?;
-        successor.give_sockets(list, sockets).await?;
-        let world = self.serving.admin.control.bequeath().await;
-        let state = json!({
-            "key": self.source.bequeath(),
-            "sticky": self.serving.proxy.bequeath_sticky(),
-            "world": world.map_err(io::Error::other)?,
-        });
-        let hold = self.claim.as_ref().map(Claim::duplicate).transpose()?;
-        successor.give_state(&state, hold).await?;
-        self.listeners.close();
-        // Its path and the folder are the successor's now: should that end, the next one need not wait for this process.
-        self.door = None;
-        self.claim = None;
-        successor.part().await;
-        tracing::info!("another process took over");
-        Ok(())
     }
 
     /// The edge ends: all but the admin closes, because a drain must still be seen, and another process may still come.
@@ -368,13 +294,6 @@ impl Reloading {
 /// One of no place.
 fn problem(message: &str) -> Vec<ConfigProblem> {
     vec![ConfigProblem::elsewhere(message.to_owned())]
-}
-
-async fn knocked(door: &Option<Door>) -> Successor {
-    match door {
-        Some(door) => door.knocked().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn changed(watch: &mut Option<Watch>) {

@@ -12,7 +12,6 @@ use tokio_util::task::TaskTracker;
 
 use super::before::Start;
 use super::beginning::Beginning;
-use super::claim::ClaimError;
 use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::Materials;
 use super::one_load::OneLoad;
@@ -28,7 +27,7 @@ use crate::config::Problems;
 use crate::control::{
     Adoption, Audit, ConfigStatus, Control, Inbox, Memory, ReloadRequests, Reloader, StoreError,
 };
-use crate::disk::Turns;
+use crate::disk::{ClaimError, Turns};
 use crate::dns;
 use crate::latency;
 use crate::proxy::{self, Workers};

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::RoundTrip;
 use super::measurement::{Source, is_round_trip};
 use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
-use crate::disk::replace;
+use crate::disk::{Claim, replace};
 use crate::regular;
 
 /// How the file begins: its form, before the digest.
@@ -23,13 +23,15 @@ const MARK: &str = "meridian-latency 1 ";
 #[derive(Clone, Debug)]
 pub struct Store {
     path: PathBuf,
+    claim: Option<Claim>,
 }
 
 impl Store {
-    /// The file of a folder, which another store has made.
-    pub fn of(folder: &Path) -> Self {
+    /// The file of a folder, which another store has made, and whose that is, where it is known.
+    pub(crate) fn of(folder: &Path, claim: Option<Claim>) -> Self {
         Self {
             path: folder.join("latency"),
+            claim,
         }
     }
 
@@ -60,6 +62,7 @@ impl Store {
 
     /// Writes what is to be remembered, [`encode`]d.
     pub fn save(&self, encoded: &str) -> io::Result<()> {
+        self.claim.as_ref().map_or(Ok(()), Claim::assure)?;
         replace(&self.path, encoded.as_bytes())
     }
 }
@@ -160,7 +163,7 @@ mod tests {
     #[test]
     fn what_is_measured_comes_back_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::of(folder.path());
+        let store = Store::of(folder.path(), None);
         assert!(store.restore().unwrap().is_empty(), "there is no file yet");
         let mut samples = measured();
         store.save(&encode(&samples)).unwrap();
@@ -185,7 +188,7 @@ mod tests {
     fn a_file_that_is_damaged_anywhere_is_set_aside() {
         let whole = encode(&measured());
         let folder = tempfile::tempdir().unwrap();
-        let store = Store::of(folder.path());
+        let store = Store::of(folder.path(), None);
         for at in 0..whole.len() {
             let mut bytes = whole.clone().into_bytes();
             bytes[at] ^= 1;

@@ -1,6 +1,8 @@
 //! Writing whole, so that a crash leaves the old or the new; and beside the runtime: a disk that hangs holds up one thread, and
 //! whoever waits for it no longer than [`PATIENCE`].
 
+mod claim;
+
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -9,6 +11,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
+
+pub(crate) use claim::{Claim, ClaimError, ENDS_WITHIN};
 
 /// How long anybody waits for a disk.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);

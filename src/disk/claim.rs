@@ -5,14 +5,13 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::before::Start;
-
-/// The file in the folder that is locked. It is never removed: who waits for another's lock on a file without a name waits for
-/// nothing.
+/// The file in the folder that is locked. No edge removes it: whoever came next would lock another file of this name. What somebody
+/// else removes, or moves away with the folder, is found by [`Claim::assure`].
 const FILE: &str = "lock";
 
 /// Why a folder is not this edge's.
@@ -36,21 +35,29 @@ pub enum ClaimError {
 }
 
 /// How long an edge that lets nobody take over any more takes to end: its last log lines and the admin's last clients.
-const ENDS_WITHIN: Duration = Duration::from_secs(10);
+pub(crate) const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// Between two looks whether it has.
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// The hold on a folder, for as long as this lives.
+/// The hold on a folder, for as long as one of these lives or until it is let go.
 ///
 /// The lock is that of flock(2): the kernel takes it from a process that dies, and it belongs to the open file, so that an edge
 /// whose place another takes passes it on without a moment in which nobody has it.
-pub(super) struct Claim(File);
+#[derive(Clone, Debug)]
+pub(crate) struct Claim(Arc<Hold>);
+
+#[derive(Debug)]
+struct Hold {
+    folder: PathBuf,
+    /// None: it was let go.
+    file: Mutex<Option<File>>,
+}
 
 impl Claim {
     /// Takes hold of a folder, by what the edge before passed on if that is a hold on the same one. `None` where the file system
     /// knows no locks.
-    pub(super) fn of(folder: &Path, passed: Option<OwnedFd>) -> Result<Option<Self>, ClaimError> {
+    pub(crate) fn of(folder: &Path, passed: Option<OwnedFd>) -> Result<Option<Self>, ClaimError> {
         let refused = |error| ClaimError::Open {
             folder: folder.to_owned(),
             error,
@@ -59,10 +66,10 @@ impl Claim {
         if let Some(passed) = passed.map(File::from)
             && is_same(&passed, &file).map_err(refused)?
         {
-            return Ok(Some(Self(passed)));
+            return Ok(Some(Self::new(folder, passed)));
         }
         match file.try_lock() {
-            Ok(()) => Ok(Some(Self(file))),
+            Ok(()) => Ok(Some(Self::new(folder, file))),
             Err(TryLockError::WouldBlock) => Err(ClaimError::InUse(folder.to_owned())),
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(
@@ -74,12 +81,22 @@ impl Claim {
         }
     }
 
-    /// Takes hold of a folder that nobody passes on. Who wants another's place waits for one that is about to end.
-    pub(super) async fn of_nobody(folder: &Path, start: Start) -> Result<Option<Self>, ClaimError> {
-        let end = Instant::now() + ENDS_WITHIN;
+    fn new(folder: &Path, file: File) -> Self {
+        Self(Arc::new(Hold {
+            folder: folder.to_owned(),
+            file: Mutex::new(Some(file)),
+        }))
+    }
+
+    /// Takes hold of a folder that nobody passes on, once whoever has it ends `within` this time.
+    pub(crate) async fn of_nobody(
+        folder: &Path,
+        within: Duration,
+    ) -> Result<Option<Self>, ClaimError> {
+        let end = Instant::now() + within;
         loop {
             match Self::of(folder, None) {
-                Err(ClaimError::InUse(_)) if start == Start::Upgrade && Instant::now() < end => {
+                Err(ClaimError::InUse(_)) if Instant::now() < end => {
                     tokio::time::sleep(AGAIN).await;
                 }
                 claimed => return claimed,
@@ -88,8 +105,43 @@ impl Claim {
     }
 
     /// What is passed on to the edge that takes this one's place: the same hold, which ends when neither has it.
-    pub(super) fn duplicate(&self) -> io::Result<OwnedFd> {
-        Ok(self.0.try_clone()?.into())
+    pub(crate) fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
+        let file = self.file();
+        let file = file.as_ref().map(File::try_clone).transpose()?;
+        Ok(file.map(OwnedFd::from))
+    }
+
+    /// Lets go: from now on the folder is another's.
+    pub(crate) fn release(&self) {
+        *self.file() = None;
+    }
+
+    /// To be called before a file of the folder is replaced: an error says whose it is instead. Where the locked file is gone, with or
+    /// without the folder, and nobody else has come, the one of its name is locked from now on.
+    pub(crate) fn assure(&self) -> io::Result<()> {
+        let mut held = self.file();
+        let Some(locked) = &*held else {
+            return Err(io::Error::other("another process has taken over"));
+        };
+        let file = open(&self.0.folder.join(FILE))?;
+        if is_same(locked, &file)? {
+            return Ok(());
+        }
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                return Err(io::Error::other(format!(
+                    "another edge uses it: {FILE} was removed or replaced, and this edge writes nothing over what that one has"
+                )));
+            }
+            Ok(()) | Err(TryLockError::Error(_)) => *held = Some(file),
+        }
+        let folder = self.0.folder.display();
+        tracing::warn!("state_dir {folder}: {FILE} was removed or replaced; it is locked again");
+        Ok(())
+    }
+
+    fn file(&self) -> std::sync::MutexGuard<'_, Option<File>> {
+        self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -127,20 +179,17 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn who_wants_the_place_of_one_that_ends_waits_ten_seconds_for_it_and_nobody_else_does() {
+    async fn who_may_wait_for_one_that_ends_waits_ten_seconds_and_nobody_else_does() {
         let folder = tempfile::tempdir().unwrap();
         let ending = Claim::of(folder.path(), None).unwrap();
-        for (start, waited) in [
-            (Start::Fresh, Duration::ZERO),
-            (Start::Upgrade, ENDS_WITHIN),
-        ] {
+        for within in [Duration::ZERO, ENDS_WITHIN] {
             let began = Instant::now();
-            let refused = Claim::of_nobody(folder.path(), start).await;
+            let refused = Claim::of_nobody(folder.path(), within).await;
             assert!(matches!(refused, Err(ClaimError::InUse(_))));
-            assert_eq!(began.elapsed(), waited);
+            assert_eq!(began.elapsed(), within);
         }
         let end = async { drop(ending) };
-        let (claimed, ()) = tokio::join!(Claim::of_nobody(folder.path(), Start::Upgrade), end);
+        let (claimed, ()) = tokio::join!(Claim::of_nobody(folder.path(), ENDS_WITHIN), end);
         assert!(claimed.unwrap().is_some());
     }
 
@@ -148,9 +197,9 @@ mod tests {
     fn a_hold_that_is_passed_on_lasts_until_both_let_go() {
         let folder = tempfile::tempdir().unwrap();
         let first = Claim::of(folder.path(), None).unwrap().unwrap();
-        let passed = Some(first.duplicate().unwrap());
+        let passed = first.duplicate().unwrap();
         let second = Claim::of(folder.path(), passed).unwrap();
-        drop(first);
+        first.release();
         assert!(Claim::of(folder.path(), None).is_err());
         drop(second);
         assert!(Claim::of(folder.path(), None).is_ok());
@@ -171,9 +220,30 @@ mod tests {
         let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let elsewhere = Claim::of(other.path(), None).unwrap().unwrap();
         let holder = Claim::of(folder.path(), None).unwrap();
-        let passed = || Some(elsewhere.duplicate().unwrap());
+        let passed = || elsewhere.duplicate().unwrap();
         assert!(Claim::of(folder.path(), passed()).is_err());
         drop(holder);
         assert!(Claim::of(folder.path(), passed()).is_ok());
+    }
+
+    #[test]
+    fn a_hold_on_a_file_that_was_removed_is_taken_on_the_next_of_its_name_unless_another_has_that()
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let lock = folder.path().join(FILE);
+        let first = Claim::of(folder.path(), None).unwrap().unwrap();
+        first.assure().unwrap();
+        std::fs::remove_file(&lock).unwrap();
+        first.assure().unwrap();
+        assert!(Claim::of(folder.path(), None).is_err());
+        std::fs::remove_file(&lock).unwrap();
+        let second = Claim::of(folder.path(), None).unwrap().unwrap();
+        let refused = first.assure().unwrap_err().to_string();
+        assert!(refused.starts_with("another edge uses it"), "{refused}");
+        second.assure().unwrap();
+        drop(second);
+        first.assure().unwrap();
+        first.release();
+        assert!(first.assure().is_err());
     }
 }
