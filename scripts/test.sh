@@ -3,7 +3,7 @@
 #
 # The tests use real clients: kdig, dig, delv, unbound and DNSViz for DNS, dnssec-keygen for its keys, curl, openssl and
 # HAProxy for HTTP, nghttp2's clients and Python's (h2, websockets, grpcio) too, nginx and HAProxy as judges of what is HTTP,
-# Schemathesis for the admin API, Prometheus for the metrics, PostgreSQL and MariaDB for their examples,
+# Schemathesis for the admin API, Prometheus for the metrics, libfaketime for clocks that are wrong, PostgreSQL and MariaDB for their examples,
 # Chromium for WebSockets and, by Playwright, for the dashboard, with axe-core as judge
 # of who can use it.
 # On Debian and its children they are installed if they are missing (with sudo where that is needed);
@@ -11,7 +11,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [promtool]=prometheus [/usr/sbin/mariadbd]=mariadb-server [python3]=python3)
+declare -A packages=([kdig]=knot-dnsutils [dig]=bind9-dnsutils [/usr/sbin/unbound]=unbound [dnssec-keygen]=bind9-utils [dnsviz]=dnsviz [curl]=curl [faketime]=faketime [openssl]=openssl [/usr/sbin/nginx]=nginx [/usr/sbin/haproxy]=haproxy [chromium]=chromium [h2load]=nghttp2-client [promtool]=prometheus [/usr/sbin/mariadbd]=mariadb-server [python3]=python3)
 
 # Installs packages whose services stay stopped: the tests start nginx, HAProxy and unbound themselves, on ports of their own.
 install() {
