@@ -139,10 +139,13 @@ impl State {
         let is_mute = have.is_none() && *writer == *region;
         // Nothing reported is nothing applied, and 0 is nothing written.
         let have = have.unwrap_or_default();
-        let marks = self.marks.get(writer).filter(|_| !is_mute);
-        let missing = marks.and_then(|marks| marks.first_missing_ms(have));
-        let missing = missing.filter(|at_ms| !self.is_claim(writer, have, *at_ms));
-        missing.map_or(Duration::ZERO, |at_ms| {
+        let Some(marks) = self.marks.get(writer).filter(|_| !is_mute) else {
+            return Duration::ZERO;
+        };
+        let claimed = marks.first_claimed_ms(have);
+        let claimed = claimed.filter(|at_ms| !self.is_claim(writer, have, *at_ms));
+        let missing = marks.first_missing_ms(have).into_iter().chain(claimed);
+        missing.min().map_or(Duration::ZERO, |at_ms| {
             Duration::from_millis(now_ms.saturating_sub(at_ms))
         })
     }

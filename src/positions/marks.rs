@@ -11,9 +11,80 @@ use super::vector::Position;
 /// Marks remembered per region: enough for a tenth of an age from milliseconds to hours.
 const MOST_MARKS: usize = 256;
 
-/// The writes of one region that are remembered, oldest first.
+/// What is remembered of one region's log.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Marks(VecDeque<Mark>);
+pub(super) struct Marks {
+    /// What the region shows of it.
+    shown: Row,
+    /// What it acknowledged and does not show yet. It may never: what is shown below it is marked all the same.
+    claimed: Row,
+}
+
+impl Marks {
+    /// The region shows that its log has reached a position. What it had acknowledged up to there was true, and so was what
+    /// comes before that in the log.
+    pub(super) fn show(&mut self, position: Position, now_ms: u64) {
+        for claim in self.claimed.take_up_to(position) {
+            self.shown.be_no_later_than(claim.at_ms);
+            self.shown.add(claim.position, claim.at_ms);
+        }
+        self.shown.add(position, now_ms);
+    }
+
+    /// The region acknowledged a write at a position.
+    pub(super) fn claim(&mut self, position: Position, now_ms: u64) {
+        if self.shown.newest().is_none_or(|shown| shown < position) {
+            self.claimed.add(position, now_ms);
+        }
+    }
+
+    /// The log has turned out to reach no further than this.
+    pub(super) fn cut(&mut self, position: Position) {
+        self.shown.cut(position);
+        self.claimed.cut(position);
+    }
+
+    /// What has been beyond `shown` since before `since_ms` was a claim: the log has not reached it.
+    pub(super) fn cut_claims(&mut self, shown: Position, since_ms: u64) {
+        let is_open = |mark: &Mark| mark.position <= shown || mark.at_ms >= since_ms;
+        self.claimed.0.retain(is_open);
+    }
+
+    /// How far the log was seen.
+    pub(super) fn newest(&self) -> Option<Position> {
+        self.shown.newest().max(self.claimed.newest())
+    }
+
+    /// When the first was shown of what is missing behind `have`; none: nothing is missing.
+    pub(super) fn first_missing_ms(&self, have: Position) -> Option<u64> {
+        self.shown.first_ms(|mark| mark.position > have)
+    }
+
+    /// The same of what was acknowledged and is not shown.
+    pub(super) fn first_claimed_ms(&self, have: Position) -> Option<u64> {
+        self.claimed.first_ms(|mark| mark.position > have)
+    }
+
+    /// When `position` was written.
+    pub(super) fn written_ms(&self, position: Position) -> Option<u64> {
+        let of = |row: &Row| row.first_ms(|mark| mark.position >= position);
+        let both = of(&self.shown).into_iter().chain(of(&self.claimed));
+        both.min()
+    }
+
+    /// When the newest write was made that whoever had `before` has just come to see with `now`.
+    pub(super) fn crossed_ms(&self, before: Option<Position>, now: Position) -> Option<u64> {
+        let rows = [&self.shown, &self.claimed].into_iter();
+        let newest = rows.filter_map(|row| row.newest_up_to(now));
+        let newest = newest.max_by_key(|mark| mark.position)?;
+        let is_new = before.is_none_or(|had| had < newest.position);
+        is_new.then_some(newest.at_ms)
+    }
+}
+
+/// Marks, oldest first: both positions and times rise.
+#[derive(Clone, Debug, Default)]
+struct Row(VecDeque<Mark>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
@@ -21,9 +92,8 @@ struct Mark {
     at_ms: u64,
 }
 
-impl Marks {
-    /// The log has reached a position.
-    pub(super) fn add(&mut self, position: Position, now_ms: u64) {
+impl Row {
+    fn add(&mut self, position: Position, now_ms: u64) {
         if self.0.back().is_some_and(|last| last.position >= position) {
             return;
         }
@@ -58,40 +128,35 @@ impl Marks {
         }
     }
 
-    /// The log has turned out to reach no further than this.
-    pub(super) fn cut(&mut self, position: Position) {
+    fn take_up_to(&mut self, position: Position) -> impl Iterator<Item = Mark> {
+        let end = self.0.partition_point(|mark| mark.position <= position);
+        self.0.drain(..end)
+    }
+
+    fn be_no_later_than(&mut self, at_ms: u64) {
+        let later = self.0.iter_mut().rev();
+        for mark in later.take_while(|mark| mark.at_ms > at_ms) {
+            mark.at_ms = at_ms;
+        }
+    }
+
+    fn cut(&mut self, position: Position) {
         self.0.retain(|mark| mark.position <= position);
     }
 
-    /// What has been beyond `shown` since before `since_ms` was a claim: the log has not reached it.
-    pub(super) fn cut_claims(&mut self, shown: Position, since_ms: u64) {
-        self.0
-            .retain(|mark| mark.position <= shown || mark.at_ms >= since_ms);
-    }
-
-    /// How far the log was seen.
-    pub(super) fn newest(&self) -> Option<Position> {
+    fn newest(&self) -> Option<Position> {
         self.0.back().map(|mark| mark.position)
     }
 
-    /// When the first of what is missing behind `have` was written; none: nothing is missing.
-    pub(super) fn first_missing_ms(&self, have: Position) -> Option<u64> {
-        let at = self.0.partition_point(|mark| mark.position <= have);
+    /// When the first was made of those from some position on.
+    fn first_ms(&self, is_of: impl Fn(&Mark) -> bool) -> Option<u64> {
+        let at = self.0.partition_point(|mark| !is_of(mark));
         self.0.get(at).map(|mark| mark.at_ms)
     }
 
-    /// When `position` was written.
-    pub(super) fn written_ms(&self, position: Position) -> Option<u64> {
-        let at = self.0.partition_point(|mark| mark.position < position);
-        self.0.get(at).map(|mark| mark.at_ms)
-    }
-
-    /// When the newest write was made that whoever had `before` has just come to see with `now`.
-    pub(super) fn crossed_ms(&self, before: Option<Position>, now: Position) -> Option<u64> {
-        let after = self.0.partition_point(|mark| mark.position <= now);
-        let newest = self.0.get(after.checked_sub(1)?)?;
-        let is_new = before.is_none_or(|had| had < newest.position);
-        is_new.then_some(newest.at_ms)
+    fn newest_up_to(&self, position: Position) -> Option<&Mark> {
+        let after = self.0.partition_point(|mark| mark.position <= position);
+        self.0.get(after.checked_sub(1)?)
     }
 }
 
@@ -109,9 +174,9 @@ mod tests {
     fn ten_minutes_of_a_thousand_writes_a_second_fit_and_none_is_made_younger() {
         let mut marks = Marks::default();
         for ms in 1..=600_000 {
-            marks.add(at(ms), ms);
+            marks.show(at(ms), ms);
         }
-        assert_eq!(marks.0.len(), MOST_MARKS);
+        assert_eq!(marks.shown.0.len(), MOST_MARKS);
         for behind_ms in [10, 1_000, 60_000, 300_000] {
             let have = 600_000 - behind_ms;
             let lag = 600_000 - marks.first_missing_ms(at(have)).unwrap();
@@ -128,7 +193,7 @@ mod tests {
     fn what_was_written_a_thousand_writes_ago_is_still_known() {
         let mut marks = Marks::default();
         for seq in 1..=1_000 {
-            marks.add(at(seq), seq * 10);
+            marks.show(at(seq), seq * 10);
         }
         for seq in 0..1_000 {
             let lag = 10_000 - marks.first_missing_ms(at(seq)).unwrap();
@@ -139,13 +204,34 @@ mod tests {
     }
 
     #[test]
+    fn what_is_shown_below_a_claim_is_marked_and_a_claim_that_comes_true_counts_from_when_it_was_made()
+     {
+        let mut marks = Marks::default();
+        marks.show(at(1), 0);
+        marks.claim(at(4), 10);
+        marks.claim(at(1_000), 20);
+        marks.show(at(2), 30);
+        assert_eq!(marks.first_missing_ms(at(1)), Some(30));
+        marks.show(at(4), 40);
+        assert_eq!(marks.first_missing_ms(at(1)), Some(10));
+        marks.show(at(5), 50);
+        assert_eq!(marks.first_missing_ms(at(4)), Some(50));
+        assert_eq!(marks.first_claimed_ms(at(5)), Some(20));
+        marks.cut_claims(at(5), 21);
+        assert_eq!(
+            (marks.newest(), marks.first_claimed_ms(at(5))),
+            (Some(at(5)), None)
+        );
+    }
+
+    #[test]
     fn what_a_log_has_lost_is_no_longer_missing_anywhere() {
         let mut marks = Marks::default();
-        marks.add(at(5), 10);
-        marks.add(at(9), 20);
+        marks.show(at(5), 10);
+        marks.show(at(9), 20);
         marks.cut(at(5));
         assert_eq!(marks.first_missing_ms(at(5)), None);
-        marks.add(at(6), 30);
+        marks.show(at(6), 30);
         assert_eq!(marks.first_missing_ms(at(5)), Some(30));
     }
 
@@ -158,28 +244,33 @@ mod tests {
             let mut now_ms = 0;
             for (seq, later_ms) in &writes {
                 now_ms += later_ms;
-                marks.add(at(*seq), now_ms);
-                prop_assert!(marks.0.len() <= MOST_MARKS);
+                marks.show(at(*seq), now_ms);
+                prop_assert!(marks.shown.0.len() <= MOST_MARKS);
             }
             let newest = writes.iter().map(|(seq, _)| at(*seq)).max();
             prop_assert_eq!(marks.newest(), newest);
-            let neighbors = || marks.0.iter().zip(marks.0.iter().skip(1));
+            let neighbors = || marks.shown.0.iter().zip(marks.shown.0.iter().skip(1));
             prop_assert!(neighbors().all(|(one, next)| one.position < next.position));
             prop_assert!(neighbors().all(|(one, next)| one.at_ms <= next.at_ms));
         }
 
         #[test]
-        fn lag_is_never_understated(gaps in prop::collection::vec((1u64..5, 0u64..5_000), 1..300), have in 0u64..600) {
+        fn lag_is_never_understated(gaps in prop::collection::vec((1u64..5, 0u64..5_000, any::<bool>()), 1..300), have in 0u64..600) {
             let mut marks = Marks::default();
             let (mut seq, mut now_ms, mut first) = (0, 0, None);
-            for (step, gap) in gaps {
+            for (step, gap, is_shown) in gaps {
                 (seq, now_ms) = (seq + step, now_ms + gap);
-                marks.add(at(seq), now_ms);
+                if is_shown {
+                    marks.show(at(seq), now_ms);
+                } else {
+                    marks.claim(at(seq), now_ms);
+                }
                 if seq > have {
                     first.get_or_insert(now_ms);
                 }
             }
-            match (marks.first_missing_ms(at(have)), first) {
+            let told = [marks.first_missing_ms(at(have)), marks.first_claimed_ms(at(have))];
+            match (told.into_iter().flatten().min(), first) {
                 (Some(told), Some(true_ms)) => prop_assert!(told <= true_ms),
                 (told, true_ms) => prop_assert_eq!(told, true_ms),
             }

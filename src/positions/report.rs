@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::applied::{Applied, Seen, State};
 use super::ended::is_strange;
+use super::marks::Marks;
 use super::vector::{Entry, Position, RegionName, Vector};
 use crate::config::plan::MOST_VECTOR_ENTRIES;
 
@@ -148,7 +149,9 @@ impl Applied {
 
     /// Notes that `region` has written up to `position`, which it acknowledged just now.
     pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
-        self.change().mark(region, position, now_ms);
+        if let Some(marks) = self.change().marks_of(region, position) {
+            marks.claim(position, now_ms);
+        }
     }
 
     /// Notes that an origin acknowledged a write at this position of its own region's log just now. One that has
@@ -231,7 +234,9 @@ impl State {
     pub(super) fn mark_own(&mut self, region: &RegionName, applied: &Vector, now_ms: u64) {
         if let Some(own) = applied.get(region) {
             self.cut_claims(region, own, now_ms);
-            self.mark(region, own, now_ms);
+            if let Some(marks) = self.marks_of(region, own) {
+                marks.show(own, now_ms);
+            }
         }
     }
 
@@ -258,18 +263,12 @@ impl State {
         }
     }
 
-    /// Remembers when a writer was first seen at a position.
-    fn mark(&mut self, writer: &RegionName, position: Position, now_ms: u64) {
-        // 0 is nothing written: a region that takes no writes is nobody's lag.
-        if position == Position::default() {
-            return;
-        }
-        if let Some(marks) = self.marks.get_mut(writer) {
-            marks.add(position, now_ms);
-        } else if self.marks.len() < MOST_VECTOR_ENTRIES {
-            let marks = self.marks.entry(writer.clone()).or_default();
-            marks.add(position, now_ms);
-        }
+    /// What is remembered of a writer's log, where there is room. 0 is nothing written: a region that takes no writes is nobody's
+    /// lag.
+    fn marks_of(&mut self, writer: &RegionName, position: Position) -> Option<&mut Marks> {
+        let has_room = self.marks.len() < MOST_VECTOR_ENTRIES || self.marks.contains_key(writer);
+        let is_written = position != Position::default();
+        (has_room && is_written).then(|| self.marks.entry(writer.clone()).or_default())
     }
 }
 

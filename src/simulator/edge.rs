@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::floor::Floor;
 use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
+use super::shown::Shown;
 use crate::config::load_text;
 use crate::config::plan::{Access, Key, Plan, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{StoreNow, World, remember, restore};
@@ -149,6 +150,9 @@ pub(super) struct Edge {
     settings: u64,
     repeats: Repeats,
     floor: Floor,
+    shown: Shown,
+    /// Whether what it knows began before its process.
+    is_restored: bool,
     origins: Vec<(At, Arc<str>)>,
     /// When it was last told anything.
     heard_ms: u64,
@@ -197,6 +201,8 @@ impl Edge {
             settings: 0,
             repeats: Repeats::default(),
             floor: Floor::default(),
+            shown: Shown::default(),
+            is_restored: false,
             origins: Vec::new(),
             heard_ms: 0,
         };
@@ -219,6 +225,7 @@ impl Edge {
             let now = self.store_now(now_ms);
             restore(&mut self.world, &file, now);
             self.moments = moments;
+            self.is_restored = true;
         }
     }
 
@@ -340,10 +347,13 @@ impl Edge {
         } else {
             self.hear_words(report)
         };
+        let believed = self.applied().origin(NAMES[region], &origin);
         if reported.is_some() {
             self.note_floor(now_ms);
+            self.shown
+                .hear((region, replica), &believed, heard.asked_at_ms, now_ms);
         }
-        let is_believed = self.applied().origin(NAMES[region], &origin) == heard.said;
+        let is_believed = believed == heard.said;
         let moments = self.moments.entry((region, replica)).or_default();
         if is_push {
             moments.hear(heard.said_at_ms);
@@ -366,6 +376,25 @@ impl Edge {
     /// Whether this edge must know that an origin lacks what all once had, so that nobody should read from it.
     pub(super) fn is_below_floor(&self, at: At) -> bool {
         self.floor.is_known_below(at, self.heard_ms)
+    }
+
+    /// The same of what others show and it has lacked for longer than a token lives.
+    pub(super) fn is_late(&self, at: At) -> bool {
+        let ttl_ms = u64::from(self.terms.ttl_secs) * 1000;
+        self.shown.is_late(at, ttl_ms, self.heard_ms)
+    }
+
+    /// Either.
+    pub(super) fn is_unfit(&self, at: At) -> bool {
+        self.is_below_floor(at) || self.is_late(at)
+    }
+
+    /// Who must be read from, because it shows all that anybody does.
+    pub(super) fn who_has_all(&self, now_ms: u64) -> Vec<At> {
+        if self.is_restored {
+            return Vec::new();
+        }
+        self.shown.who_has_all(now_ms)
     }
 
     /// What an origin was asked for, as it writes that.

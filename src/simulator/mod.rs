@@ -4,7 +4,8 @@
 //! wait, tokens, session memory, judging, minting, and what a state file holds. Stores, networks and clients are
 //! played, and everything that happens follows from a seed. After each step it is checked that no read that is marked `fresh`, `waited` or `routed` misses a write that was
 //! acknowledged to its client, that tokens lose entries only by expiry, retirement or loss, that `lost` is said
-//! only of what was left behind at a fork, that no write is made twice, and that waiting ends.
+//! only of what was left behind at a fork, that no write is made twice, that waiting ends, that nobody reads from who has lacked
+//! for longer than a token lives what others show, and that whoever shows all is read from.
 //!
 //! `MERIDIAN_SIMULATOR_SEED=N` plays one run again and prints it; `MERIDIAN_SIMULATOR_RUNS=N` plays so many, from
 //! seed `MERIDIAN_SIMULATOR_FROM` on. `broken.rs` shows that each check can fail.
@@ -19,6 +20,7 @@ mod pusher;
 mod random;
 mod repeat;
 mod run;
+mod shown;
 mod store;
 
 use std::env;

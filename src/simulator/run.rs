@@ -127,6 +127,10 @@ pub(super) struct Run {
     /// Regions that an edge does not reach.
     pub(super) unreached: BTreeSet<(usize, usize)>,
     pub(super) lag_ms: u64,
+    /// A replica that takes over nothing from then on.
+    stuck: Option<(At, u64)>,
+    /// A region that from then on says once of a write that it is far beyond its log.
+    claims: Option<(usize, u64)>,
     requests: BTreeMap<u64, Request>,
     events: BTreeMap<(u64, u64), Event>,
     count: u64,
@@ -225,6 +229,15 @@ impl Run {
                 client.overtakes();
             }
         }
+        if run.rare.chance(15) {
+            let region = run.rare.below(run.store.regions.len());
+            let last = run.store.regions[region].replicas.len() - 1;
+            run.stuck = Some(((region, last), run.rare.between(0, 2_000)));
+        }
+        if run.rare.chance(10) {
+            let region = run.rare.below(run.store.regions.len());
+            run.claims = Some((region, run.rare.between(0, 5_000)));
+        }
         run
     }
 
@@ -251,6 +264,8 @@ impl Run {
             cut: BTreeSet::new(),
             unreached: BTreeSet::new(),
             lag_ms: random.pick(&[5, 50, 400, 3000]),
+            stuck: None,
+            claims: None,
             requests: BTreeMap::new(),
             events: BTreeMap::new(),
             count: 0,

@@ -5,7 +5,7 @@ use http::Method;
 use super::{Answer, Event, LONGEST_WAY_MS, Request, Run, Stage};
 use crate::config::plan::Access;
 use crate::ids::{Id, RegionId};
-use crate::positions::{Leg, Next, Outcome, Said, Vector};
+use crate::positions::{Leg, Next, Outcome, Position, Said, Vector};
 use crate::proxy::onward::{Onward, Try, covers};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::{At, Heard, NAMES};
@@ -118,11 +118,11 @@ impl Run {
             (!is_fit, !has, !may_answer)
         };
         let chosen = order.min_by_key(worth).unwrap_or(first);
-        let is_below = |replica| edge.is_below_floor((region, replica));
+        let is_unfit = |replica| edge.is_unfit((region, replica));
         let has_better = (0..count).any(|replica| !worth(&replica).0);
         assert!(
-            !(is_below(chosen) && has_better),
-            "{name}.{chosen} lacks what all had, and another is read from\n{self:?}"
+            !(is_unfit(chosen) && has_better),
+            "{name}.{chosen} lacks what it should have, and another is read from\n{self:?}"
         );
         chosen
     }
@@ -246,14 +246,12 @@ impl Run {
         if self.random.chance(3) {
             return None;
         }
+        let told = self.told(at.0, position);
         let region = &self.store.regions[at.0];
         let (replica, applied) = (region.leader().clone(), region.applied(region.leader));
         Some(Answer {
             said: Said {
-                committed: region
-                    .speech
-                    .commits
-                    .then(|| (region.name.clone(), position)),
+                committed: region.speech.commits.then(|| (region.name.clone(), told)),
                 applied: region.speech.answers.then(|| applied.into()),
             },
             outcome: Outcome::Accepted,
@@ -261,6 +259,18 @@ impl Run {
             said_at_ms: self.now_ms,
             replica,
         })
+    }
+
+    /// Where a region says that a write is: seldom far beyond its log.
+    fn told(&mut self, region: usize, position: Position) -> Position {
+        let is_due = |(of, from_ms): &mut (usize, u64)| *of == region && self.now_ms >= *from_ms;
+        if self.claims.take_if(is_due).is_none() {
+            return position;
+        }
+        Position {
+            seq: position.seq + 1_000_000,
+            ..position
+        }
     }
 
     pub(super) fn take_read(&self, at: At, required: Option<&Vector>) -> Answer {

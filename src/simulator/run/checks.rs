@@ -112,13 +112,14 @@ impl Run {
         answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
     }
 
-    /// No region is read from that lacks what all once had, unless no other is left; a drained one is none.
+    /// No region is read from that lacks what all once had, or for too long what others show, unless no other is left; a drained
+    /// one is none.
     pub(super) fn check_fit(&mut self, edge: usize, decision: &Decision) {
         let known = &self.edges[edge];
         let regions = decision.ranked.iter().map(|choice| choice.region.index());
         let (below, others): (Vec<_>, Vec<_>) = regions.partition(|region| {
             let mut replicas = 0..self.store.regions[*region].replicas.len();
-            replicas.all(|replica| known.is_below_floor((*region, replica)))
+            replicas.all(|replica| known.is_unfit((*region, replica)))
         });
         let now_ms = known.steady(self.now_ms);
         let is_fit = |region: &usize| {
@@ -132,8 +133,22 @@ impl Run {
         self.seen.unfit += u64::from(!below.is_empty());
         assert!(
             below.is_empty() || !others.iter().any(is_fit),
-            "edge {edge} reads from {below:?}, which lack what all had\n{self:?}"
+            "edge {edge} reads from {below:?}, which lack what they should have\n{self:?}"
         );
+    }
+
+    /// Whoever shows all that anybody ever showed may be read from.
+    pub(super) fn check_those_who_have_all(&self, edge: usize) {
+        let known = &self.edges[edge];
+        let now_ms = known.steady(self.now_ms);
+        for (region, replica) in known.who_has_all(self.now_ms) {
+            let origin = known.origin(region, replica);
+            let name = NAMES[region];
+            assert!(
+                known.applied().origin_is_fit(name, &origin, now_ms),
+                "edge {edge} does not read from {name}.{replica}, which shows all\n{self:?}"
+            );
+        }
     }
 
     /// Who waits takes a place, and nobody else does.

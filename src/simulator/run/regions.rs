@@ -15,7 +15,10 @@ impl Run {
         let is_cut = self.cut.contains(&(to.0.min(from), to.0.max(from)));
         let (here, there) = (&self.store.regions[to.0], &self.store.regions[from]);
         let is_itself = to.0 == from && to.1 == there.leader;
-        if is_cut || is_itself || !here.is_up || !there.is_up {
+        let is_stuck = self
+            .stuck
+            .is_some_and(|(at, from_ms)| at == to && self.now_ms >= from_ms);
+        if is_cut || is_itself || is_stuck || !here.is_up || !there.is_up {
             return;
         }
         let region = there.name.clone();
