@@ -1,4 +1,5 @@
-//! The wall clock of a real process is wrong and is set right while it runs: Debian's libfaketime stands between them.
+//! The wall clock of a real process is wrong, and is set while it runs and between two runs: Debian's libfaketime stands between
+//! them.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,25 +10,12 @@
 
 mod support;
 
-use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use support::{Edge, Process, meridian, wait_until};
+use support::{Answer, Origin, Process, admin, listening, meridian, wait_until};
 
-/// Two regions of one origin.
-fn yaml(origin: SocketAddr) -> String {
-    format!(
-        "
-listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-node: {{ region: near, state_dir: state }}
-regions:
-  near: {{ origins: ['http://{origin}'], addresses: ['192.0.2.1'] }}
-  far: {{ origins: ['http://{origin}'], addresses: ['192.0.2.2'] }}
-services:
-  www: {{ hosts: [www.example.com], ramp: 5s, health: {{ protocol: tcp }} }}
-"
-    )
-}
+/// Seconds of an hour.
+const HOUR: i32 = 3_600;
 
 /// The library, wherever this machine's kind has it.
 fn library() -> PathBuf {
@@ -39,55 +27,162 @@ fn library() -> PathBuf {
         .expect("libfaketime, of the Debian package faketime")
 }
 
-/// A clock that is this many seconds ahead of the right one.
-fn set(clock: &Path, ahead: i32) {
-    let new = clock.with_extension("new");
-    std::fs::write(&new, format!("{ahead:+}")).unwrap();
-    std::fs::rename(new, clock).unwrap();
+/// An edge with a wall clock of its own, and a client whom it has given to `near`; the steady clock is the machine's.
+struct Ground {
+    folder: tempfile::TempDir,
+    _origins: [Origin; 2],
+    process: Option<Process>,
+    cookie: String,
 }
 
-/// An edge that goes by a clock of its own; the steady one is the machine's.
-fn start_by(clock: &Path, yaml: &str) -> Edge {
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("edge.yaml"), yaml).unwrap();
-    let mut command = meridian();
-    command.args(["serve", "--config"]).arg(folder.path());
-    command
-        .env("LD_PRELOAD", library())
-        .env("FAKETIME_TIMESTAMP_FILE", clock)
-        .env("FAKETIME_NO_CACHE", "1")
-        .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
-    let mut process = Process::start(&mut command);
-    process.wait_for(" ready");
-    Edge { process, folder }
-}
+impl Ground {
+    /// So many seconds ahead of the right time.
+    fn new(ahead: i32) -> Self {
+        let origins = ["near", "far"].map(Origin::start);
+        let yaml = format!(
+            "node: {{ state_dir: state }}
+listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions:
+  near: {{ location: [50, 8], origins: ['{}'] }}
+  far: {{ location: [39, -77], origins: ['{}'] }}
+services:
+  www:
+    hosts: [www.example.com]
+    steering: {{ policy: priority }}
+    affinity: {{ by: cookie, ttl: 30d, drain: 10m }}
+    ramp: 60s
+",
+            origins[0].url(),
+            origins[1].url()
+        );
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("config")).unwrap();
+        std::fs::write(folder.path().join("config/edge.yaml"), yaml).unwrap();
+        let mut ground = Self {
+            folder,
+            _origins: origins,
+            process: None,
+            cookie: String::new(),
+        };
+        ground.set(ahead);
+        ground.start();
+        let answer = ground.ask(&[]);
+        assert_eq!(answer.body, "near");
+        let cookie = answer.headers("set-cookie").remove(0);
+        cookie
+            .split(';')
+            .next()
+            .unwrap()
+            .clone_into(&mut ground.cookie);
+        ground
+    }
 
-/// The share of its clients that `near` has, in percent.
-fn share(edge: &Edge) -> f64 {
-    let status = edge.admin("GET", "/api/v1/status", "").1;
-    let regions = status["regions"].as_array().unwrap();
-    let near = regions.iter().find(|region| region["name"] == "near");
-    near.unwrap()["services"][0]["share"].as_f64().unwrap()
+    fn set(&self, ahead: i32) {
+        let new = self.folder.path().join("clock.new");
+        std::fs::write(&new, format!("{ahead:+}")).unwrap();
+        std::fs::rename(new, self.folder.path().join("clock")).unwrap();
+    }
+
+    /// The same while it runs; returns once it has seen that.
+    fn set_running(&self, ahead: i32) {
+        let seen = || self.said().matches("the wall clock has been set").count();
+        let before = seen();
+        self.set(ahead);
+        assert!(wait_until(|| seen() > before));
+    }
+
+    fn start(&mut self) {
+        let mut command = meridian();
+        let config = self.folder.path().join("config");
+        command.args(["serve", "--config"]).arg(config);
+        command
+            .env("LD_PRELOAD", library())
+            .env("FAKETIME_TIMESTAMP_FILE", self.folder.path().join("clock"))
+            .env("FAKETIME_NO_CACHE", "1")
+            .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        let mut process = Process::start(&mut command);
+        process.wait_for(" ready");
+        self.process = Some(process);
+    }
+
+    fn kill(&mut self) {
+        let mut process = self.process.take().unwrap();
+        process.signal("KILL");
+        process.wait();
+    }
+
+    fn said(&self) -> String {
+        self.process.as_ref().unwrap().said()
+    }
+
+    fn ask(&self, words: &[&str]) -> Answer {
+        let https = listening(&self.said(), "https");
+        Answer::from(https, "www.example.com", "/", words)
+    }
+
+    fn admin(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
+        let (status, answer) = admin(listening(&self.said(), "admin"), method, path, body);
+        assert_eq!(status, 200, "{answer}");
+        answer
+    }
+
+    /// The share of its clients that `near` has, in percent.
+    fn share(&self) -> f64 {
+        let status = self.admin("GET", "/api/v1/status", "");
+        let regions = status["regions"].as_array().unwrap();
+        let near = regions.iter().find(|region| region["name"] == "near");
+        near.unwrap()["services"][0]["share"].as_f64().unwrap()
+    }
+
+    /// Drains `near` little by little, until that has begun.
+    fn drain(&self) {
+        self.admin("PUT", "/api/v1/drains/near", r#"{"over": "200s"}"#);
+        assert!(wait_until(|| self.share() < 99.0));
+    }
+
+    /// Whether, since that was its share, nothing has happened but that a few seconds have passed.
+    #[track_caller]
+    fn check_goes_on(&self, before: f64, when: &str) {
+        let now = self.share();
+        assert!((now - before).abs() < 8.0, "{when}: {before} % and {now} %");
+        let session = self.ask(&["-b", &self.cookie]);
+        assert_eq!(session.body, "near", "{when}");
+    }
 }
 
 #[test]
-fn what_goes_on_little_by_little_goes_on_when_the_clock_is_set_back() {
-    let folder = tempfile::tempdir().unwrap();
-    let clock = folder.path().join("clock");
-    let origin = TcpListener::bind("127.0.0.1:0").unwrap();
-    set(&clock, 7_200);
-    let edge = start_by(&clock, &yaml(origin.local_addr().unwrap()));
-    let asked = edge.admin("PUT", "/api/v1/drains/near", r#"{"over": "5s"}"#);
-    assert_eq!(asked.0, 200, "{}", asked.1);
-    assert!(share(&edge) > 0.0);
-    set(&clock, 3_600);
-    assert!(wait_until(|| share(&edge) == 0.0), "the drain stands still");
-    let asked = edge.admin("DELETE", "/api/v1/drains/near", "");
-    assert_eq!(asked.0, 200, "{}", asked.1);
-    assert!(share(&edge) < 100.0);
-    set(&clock, 0);
-    assert!(
-        wait_until(|| share(&edge) == 100.0),
-        "the ramp stands still"
-    );
+fn whichever_way_the_clock_is_set_drains_ramps_and_sessions_go_on_from_where_they_are() {
+    let ground = Ground::new(2 * HOUR);
+    ground.drain();
+    for ahead in [0, 24 * HOUR, 24 * HOUR - 70, 0] {
+        let before = ground.share();
+        ground.set_running(ahead);
+        ground.check_goes_on(before, &format!("drained, {ahead} s ahead"));
+    }
+    ground.admin("PUT", "/api/v1/drains/near", r#"{"over": "1s"}"#);
+    assert!(wait_until(|| ground.share() == 0.0));
+    ground.set_running(HOUR);
+    ground.check_goes_on(0.0, "drained");
+    ground.admin("DELETE", "/api/v1/drains/near", "");
+    let ramped = ground.share();
+    assert!(ramped < 92.0, "{ramped}");
+    ground.set_running(10 * HOUR);
+    ground.check_goes_on(ramped, "ramped");
+}
+
+#[test]
+fn an_edge_that_is_killed_and_starts_with_a_clock_that_is_behind_goes_on_from_where_it_was() {
+    let mut ground = Ground::new(0);
+    ground.drain();
+    // One that was ahead is right, then one that is behind is set right, as on a machine that keeps no time while it is off.
+    for (start, then) in [(-2 * HOUR, -2 * HOUR + 90), (-24 * HOUR, 0)] {
+        let before = ground.share();
+        ground.kill();
+        ground.set(start);
+        ground.start();
+        ground.check_goes_on(before, &format!("begun {start} s ahead"));
+        ground.set_running(then);
+        ground.check_goes_on(before, &format!("set from {start} to {then} s ahead"));
+    }
 }

@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::store::{Now, remember, restore};
+use super::store::{remember, restore};
 use super::world::World;
+use crate::clock::Now;
 
 /// What there is to hand on.
 pub(super) fn bequeath(world: &World, now: Now) -> Value {

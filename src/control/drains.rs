@@ -97,19 +97,12 @@ impl Drain {
         }
     }
 
-    /// Has it begin so much earlier, with all its steps. Its end stays: which clock was right nobody knows, and a drain that
-    /// lasts too long hurts nobody.
-    fn begin_earlier(&mut self, by_ms: u64) {
+    /// Has it begin so much later, or earlier, with all its steps. Its end stays as it was told.
+    fn shift(&mut self, by_ms: i64) {
         let paces = self.paces.iter_mut().map(|pace| &mut pace.until_ms);
         for at_ms in paces.chain([&mut self.since_ms]) {
-            *at_ms = at_ms.saturating_sub(by_ms);
+            *at_ms = at_ms.saturating_add_signed(by_ms);
         }
-    }
-
-    /// Has it begun by now, if by a clock that was ahead it begins later: until then it would stand still.
-    pub(super) fn begun_by(mut self, now_ms: u64) -> Self {
-        self.begin_earlier(self.since_ms.saturating_sub(now_ms));
-        self
     }
 
     fn is_of(&self, region: &str, service: Option<&str>) -> bool {
@@ -294,12 +287,9 @@ impl Drains {
         Some(self.drains.remove(at))
     }
 
-    /// The clock has been set back: what began by the old one has come as far by the new one.
-    pub(super) fn set_back(&mut self, by_ms: u64, now_ms: u64) {
-        let drains = self.drains.iter_mut();
-        for drain in drains.filter(|drain| drain.since_ms > now_ms) {
-            drain.begin_earlier(by_ms);
-        }
+    /// The clock has been set by so much: what began by the old one has come as far by the new one.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        self.drains.iter_mut().for_each(|drain| drain.shift(by_ms));
     }
 
     /// Ends the drains whose time is over, and returns them.

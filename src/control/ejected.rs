@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::store::Now;
 use super::world::World;
+use crate::clock::Now;
 use crate::health::{Cause, Inherited, Word};
 
 /// The ejections in force: at most one a target.

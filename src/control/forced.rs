@@ -56,6 +56,13 @@ impl ForcedStates {
         Some(self.0.remove(at))
     }
 
+    /// The clock has been set by so much. Ends stay as they were told.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        for forced in &mut self.0 {
+            forced.since_ms = forced.since_ms.saturating_add_signed(by_ms);
+        }
+    }
+
     /// Ends those whose time is over, and returns them.
     pub(super) fn expire(&mut self, now_ms: u64) -> Vec<ForcedState> {
         self.0

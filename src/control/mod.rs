@@ -16,7 +16,6 @@ mod ranking;
 mod reload;
 mod retired;
 mod sealed;
-mod set_back;
 mod slope;
 mod store;
 mod task;
@@ -31,9 +30,9 @@ pub use events::{Event, EventLog, Kind};
 pub use forced::ForcedState;
 pub use reload::{ConfigProblem, ConfigStatus, ReloadOutcome, ReloadRequests, Reloaded, Reloader};
 pub use retired::Replaced;
-#[cfg(test)]
-pub(crate) use store::{Now as StoreNow, remember, restore};
 pub use store::{Store, StoreError};
+#[cfg(test)]
+pub(crate) use store::{remember, restore};
 pub use task::{Adoption, Changed, Closed, Control, Inbox, Memory, Probers, Publish};
 pub use trouble::{Trouble, Troubles};
 pub use world::{

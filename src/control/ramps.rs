@@ -41,11 +41,10 @@ impl Ramps {
         self.0.insert(key, Slope { from_ms, length_ms });
     }
 
-    /// The clock has been set back: what began by the old one has come as far by the new one.
-    pub(super) fn set_back(&mut self, by_ms: u64, now_ms: u64) {
-        let all = self.0.values_mut();
-        for slope in all.filter(|slope| slope.from_ms > now_ms) {
-            slope.from_ms = slope.from_ms.saturating_sub(by_ms);
+    /// The clock has been set by so much: what began by the old one has come as far by the new one.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        for slope in self.0.values_mut() {
+            slope.from_ms = slope.from_ms.saturating_add_signed(by_ms);
         }
     }
 

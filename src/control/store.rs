@@ -17,6 +17,7 @@ use super::forced::ForcedState;
 use super::sealed::{Unsealed, seal, unseal};
 use super::slope::Slope;
 use super::world::World;
+use crate::clock::Now;
 use crate::config::plan::VersionForm;
 use crate::disk::{Claim, replace};
 use crate::health::Verdict;
@@ -60,15 +61,6 @@ impl fmt::Display for SetAside {
             Err(error) => write!(f, "it cannot be set aside: {error}"),
         }
     }
-}
-
-/// One moment by both clocks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Now {
-    /// Milliseconds since 1970.
-    pub(crate) unix_ms: u64,
-    /// Milliseconds of the steady clock, which begins anew with every process.
-    pub(crate) steady_ms: u64,
 }
 
 /// The state file of one `state_dir`.
@@ -178,7 +170,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
             })
         })
         .collect();
-    json!({ "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
+    json!({ "saved_at_ms": now.unix_ms, "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
         "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
         "pushes": remember_pushes(world, now) })
 }
@@ -250,18 +242,13 @@ fn remember_pushes(world: &World, now: Now) -> Vec<Value> {
         .collect()
 }
 
+/// What a clock said that is behind now is not to come once more: what had begun by then has come as far as it had.
 pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
-    for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
-        let verdict = match verdict.as_str() {
-            Some("healthy") => Verdict::Healthy,
-            Some("unhealthy") => Verdict::Unhealthy,
-            Some(_) | None => continue,
-        };
-        world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
-    }
+    let saved_at_ms = state["saved_at_ms"].as_u64().unwrap_or(0);
+    let ahead_ms = saved_at_ms.saturating_sub(now.unix_ms);
     for drain in state["drains"].as_array().into_iter().flatten() {
         if let Some(drain) = drain_from(drain) {
-            world.remember_drain(drain.begun_by(now.unix_ms));
+            world.remember_drain(drain);
         }
     }
     for forced in state["forced"].as_array().into_iter().flatten() {
@@ -270,10 +257,23 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
         }
     }
     for ramp in state["ramps"].as_array().into_iter().flatten() {
-        restore_ramp(world, ramp, now.unix_ms);
+        restore_ramp(world, ramp);
     }
+    let as_of = Now {
+        unix_ms: now.unix_ms.max(saved_at_ms),
+        ..now
+    };
     for ejection in state["ejections"].as_array().into_iter().flatten() {
-        let _ = ejected::restore(world, ejection, now);
+        let _ = ejected::restore(world, ejection, as_of);
+    }
+    world.shift(-i64::try_from(ahead_ms).unwrap_or(i64::MAX));
+    for (key, verdict) in state["verdicts"].as_object().into_iter().flatten() {
+        let verdict = match verdict.as_str() {
+            Some("healthy") => Verdict::Healthy,
+            Some("unhealthy") => Verdict::Unhealthy,
+            Some(_) | None => continue,
+        };
+        world.remember_verdict(&key.as_str().into(), verdict, now.unix_ms);
     }
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
@@ -310,9 +310,9 @@ fn pace_from(pace: &Value) -> Option<Pace> {
     })
 }
 
-fn restore_ramp(world: &mut World, ramp: &Value, now_ms: u64) -> Option<()> {
+fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
     let slope = Slope {
-        from_ms: ramp["from_ms"].as_u64()?.min(now_ms),
+        from_ms: ramp["from_ms"].as_u64()?,
         length_ms: ramp["length_ms"].as_u64()?,
     };
     world.remember_ramp(ramp["service"].as_str()?, ramp["region"].as_str()?, slope);

@@ -17,6 +17,8 @@ use tokio_util::sync::CancellationToken;
 use super::kernel;
 use super::materials::Materials;
 use super::measured::{Measured, above, enough};
+use crate::chance;
+use crate::clock::{self, Steps};
 use crate::config::plan::Plan;
 use crate::control::{Control, Kind, Trouble};
 use crate::disk::Turns;
@@ -27,7 +29,6 @@ use crate::latency::{
     Estimate, Inbox, Network, Report, Row, Sample, Samples, Source, Store, Taken, Whereabouts,
     all_plausible, encode,
 };
-use crate::{chance, clock};
 
 /// How often connections are looked at and figures settled.
 const SWEEP: Duration = Duration::from_secs(5);
@@ -72,6 +73,7 @@ pub(super) struct Sampling {
 impl Sampling {
     /// Samples until `stop`. `succeeded`: another process has the file now.
     pub(super) async fn run(self, stop: CancellationToken, succeeded: CancellationToken) {
+        let mut steps = Steps::since(clock::now());
         let mut samples = self.remembered().await;
         let key = (chance::draw(), chance::draw());
         let mut tick = tokio::time::interval(SWEEP);
@@ -87,6 +89,9 @@ impl Sampling {
                 continue;
             }
             sweeps = sweeps.wrapping_add(1);
+            if let Some(by_ms) = steps.look(clock::now()) {
+                samples.shift(by_ms);
+            }
             let reported = self.inbox.take();
             count(Source::Beacon, "too_often", reported.repeated);
             let connected = self.connections(&ground).await;
@@ -128,7 +133,7 @@ impl Sampling {
         let Some(store) = &self.store else {
             return Samples::default();
         };
-        match store.restore() {
+        match store.restore(clock::unix_ms()) {
             Ok(samples) => samples,
             Err(why) => {
                 let message = format!("starting without measured latency: {why}");

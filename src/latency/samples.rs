@@ -86,11 +86,9 @@ impl Cell {
         self.heard.len().max(self.heard_before)
     }
 
-    fn not_ahead_of(&mut self, now_ms: u64) {
+    fn times(&mut self) -> impl Iterator<Item = &mut u64> {
         let heard = self.heard.iter_mut().map(|(_, last)| last);
-        for at_ms in heard.chain([&mut self.at_ms]) {
-            *at_ms = (*at_ms).min(now_ms);
-        }
+        heard.chain([&mut self.at_ms])
     }
 
     /// Whether this source may count now; if so, it is noted.
@@ -166,6 +164,15 @@ impl Samples {
         has_room
     }
 
+    /// The clock has been set by so many ms: what is known is as old as it was.
+    pub fn shift(&mut self, by_ms: i64) {
+        let cells = self.networks.values_mut().flat_map(BTreeMap::values_mut);
+        let settled = self.settled.values_mut().filter_map(Settled::since);
+        for at_ms in cells.flat_map(Cell::times).chain(settled) {
+            *at_ms = at_ms.saturating_add_signed(by_ms);
+        }
+    }
+
     /// Takes in a plausible sample. `hash` stands for its client's address.
     pub fn take(&mut self, sample: &Sample, hash: u64, now_ms: u64) -> Taken {
         let network = Network::around(sample.client);
@@ -225,7 +232,7 @@ impl Samples {
     fn forget(&mut self, now_ms: u64) {
         self.networks.retain(|_, cells| {
             for cell in cells.values_mut() {
-                cell.not_ahead_of(now_ms);
+                cell.times().for_each(|at_ms| *at_ms = (*at_ms).min(now_ms));
             }
             cells.retain(|_, cell| trust(now_ms.saturating_sub(cell.at_ms)) > 0.0);
             !cells.is_empty()

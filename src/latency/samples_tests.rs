@@ -54,6 +54,27 @@ fn rows(samples: &mut Samples, now_ms: u64) -> Vec<(String, f64)> {
 }
 
 #[test]
+fn whichever_way_the_clock_is_set_what_is_known_is_as_old_as_it_was_and_gives_way_no_sooner() {
+    const DAY: i64 = 24 * 60 * 60_000;
+    for by_ms in [-DAY, 3 * 60_000, 2 * DAY] {
+        let mut samples = Samples::default();
+        let began_ms: u64 = 100 * 24 * 60 * MINUTE;
+        feed(&mut samples, "192.0.2", 3, 10, 20.0, began_ms);
+        let mut now_ms = began_ms + 10 * MINUTE;
+        rows(&mut samples, now_ms);
+        feed(&mut samples, "192.0.2", 3, 20, 90.0, now_ms);
+        now_ms += 20 * MINUTE;
+        let in_force = [("192.0.2.0/24".to_owned(), 20.0)];
+        assert_eq!(rows(&mut samples, now_ms), in_force);
+        samples.shift(by_ms);
+        now_ms = now_ms.saturating_add_signed(by_ms);
+        assert_eq!(rows(&mut samples, now_ms), in_force, "{by_ms}");
+        let later = rows(&mut samples, now_ms + LASTING_MS);
+        assert!(later[0].1 > 80.0, "{later:?}");
+    }
+}
+
+#[test]
 fn samples_of_a_clock_that_was_ahead_age_from_when_that_is_seen() {
     const YEAR: u64 = 365 * 24 * 60 * MINUTE;
     let mut samples = Samples::default();

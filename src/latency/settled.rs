@@ -39,6 +39,11 @@ impl Settled {
         self.ms
     }
 
+    /// Since when another figure is measured.
+    pub(super) fn since(&mut self) -> Option<&mut u64> {
+        self.differs_since.as_mut()
+    }
+
     /// Takes in what is measured at present; whether the figure in force has changed.
     pub(super) fn observe(&mut self, measured_ms: f64, now_ms: u64) -> bool {
         if !differs(self.ms, measured_ms) {

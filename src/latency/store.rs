@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use aws_lc_rs::digest::{SHA256, digest};
 use serde_json::{Value, json};
@@ -40,11 +41,16 @@ impl Store {
         &self.path
     }
 
-    /// What the file remembers; nothing, if there is none. An error says why the file was set aside.
-    pub fn restore(&self) -> Result<Samples, String> {
+    /// What the file remembers; nothing, if there is none. An error says why the file was set aside. `now_ms` may be behind what the
+    /// clock said when it was written: then all is as old as it was.
+    pub fn restore(&self, now_ms: u64) -> Result<Samples, String> {
         let why = match regular::read(&self.path) {
             Ok(bytes) => match decode(&String::from_utf8_lossy(&bytes)) {
-                Ok(samples) => return Ok(samples),
+                Ok(mut samples) => {
+                    let ahead_ms = self.written_ms().saturating_sub(now_ms);
+                    samples.shift(-i64::try_from(ahead_ms).unwrap_or(i64::MAX));
+                    return Ok(samples);
+                }
                 Err(why) => why.to_owned(),
             },
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -58,6 +64,17 @@ impl Store {
             Err(error) => format!("it cannot be set aside: {error}"),
         };
         Err(format!("{}: {why}; {became}", file.display()))
+    }
+
+    /// When it was written; 0 where the file system does not say.
+    fn written_ms(&self) -> u64 {
+        let written = std::fs::metadata(&self.path).and_then(|file| file.modified());
+        let since = written
+            .ok()
+            .and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+        since.map_or(0, |since| {
+            u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+        })
     }
 
     /// Writes what is to be remembered, [`encode`]d.
@@ -146,6 +163,9 @@ mod tests {
         sources: 3,
     };
 
+    /// Later than any file is written.
+    const NOW_MS: u64 = u64::MAX;
+
     fn measured() -> Samples {
         let mut samples = Samples::default();
         for host in 1..4_u64 {
@@ -164,10 +184,13 @@ mod tests {
     fn what_is_measured_comes_back_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::of(folder.path(), None);
-        assert!(store.restore().unwrap().is_empty(), "there is no file yet");
+        assert!(
+            store.restore(NOW_MS).unwrap().is_empty(),
+            "there is no file yet"
+        );
         let mut samples = measured();
         store.save(&encode(&samples)).unwrap();
-        let mut restored = store.restore().unwrap();
+        let mut restored = store.restore(NOW_MS).unwrap();
         let figures = |samples: &mut Samples| {
             samples
                 .settle(ENOUGH, 2_000, |_| (None, None), |_| None)
@@ -176,6 +199,29 @@ mod tests {
         let rows = figures(&mut restored);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows, figures(&mut samples));
+    }
+
+    #[test]
+    fn what_is_measured_is_as_old_as_it_was_where_the_clock_is_behind_what_it_said_at_saving() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::of(folder.path(), None);
+        let (hour_ms, written_ms) = (3_600_000, 100 * 3_600_000);
+        let mut samples = measured();
+        samples.shift(written_ms - 2 * 3_600_000);
+        store.save(&encode(&samples)).unwrap();
+        let file = std::fs::File::open(folder.path().join("latency")).unwrap();
+        let written_ms = u64::try_from(written_ms).unwrap();
+        let at = UNIX_EPOCH + std::time::Duration::from_millis(written_ms);
+        file.set_modified(at).unwrap();
+        let mut restored = store.restore(50 * hour_ms).unwrap();
+        let row = |samples: &mut Samples, now_ms| {
+            let figures = samples.settle(ENOUGH, now_ms, |_| (None, None), |_| None);
+            figures.rows[0].measurement
+        };
+        let of_then = row(&mut samples, written_ms);
+        let of_now = row(&mut restored, 50 * hour_ms);
+        assert_eq!(of_now.trust, of_then.trust);
+        assert_eq!(written_ms - of_then.at_ms, 50 * hour_ms - of_now.at_ms);
     }
 
     #[test]
@@ -199,7 +245,7 @@ mod tests {
             assert!(decode(&whole[..at]).is_err(), "cut at {at}");
         }
         std::fs::write(folder.path().join("latency"), &whole[..whole.len() - 1]).unwrap();
-        let why = store.restore().err().unwrap();
+        let why = store.restore(NOW_MS).err().unwrap();
         assert!(why.contains("its digest is not that"), "{why}");
         assert!(folder.path().join("latency.unreadable").exists());
         assert!(!folder.path().join("latency").exists());

@@ -10,9 +10,10 @@ use super::floor::Floor;
 use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
 use super::shown::Shown;
+use crate::clock;
 use crate::config::load_text;
 use crate::config::plan::{Access, Key, Plan, Service, VersionForm, WhenUnsatisfiable};
-use crate::control::{StoreNow, World, remember, restore};
+use crate::control::{World, remember, restore};
 use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
@@ -240,8 +241,8 @@ impl Edge {
         self.file = (state, self.moments.clone());
     }
 
-    fn store_now(&self, now_ms: u64) -> StoreNow {
-        StoreNow {
+    fn store_now(&self, now_ms: u64) -> clock::Now {
+        clock::Now {
             unix_ms: u64::from(EPOCH_SECS) * 1000 + now_ms,
             steady_ms: self.steady(now_ms),
         }

@@ -53,7 +53,12 @@ impl Floor {
             let now = least.get(writer);
             now.is_some_and(|now| (now.epoch, now.seq) >= (had.epoch, had.seq))
         });
-        for (writer, now) in least.iter() {
+        // Of two epochs the earlier position is less, and who has the later one may never have had it.
+        let have_all = |(writer, now): &(&RegionName, Position)| {
+            said.values().all(|said| self.has(said, writer, *now))
+        };
+        let had_now: Vec<_> = least.iter().filter(have_all).collect();
+        for (writer, now) in had_now {
             let (had, since_ms) = self
                 .had_by_all
                 .entry(writer.clone())

@@ -348,7 +348,7 @@ pub struct Answer {
 impl Answer {
     /// Runs curl against an https listener as if it were `host`.
     #[track_caller]
-    fn from(address: SocketAddr, host: &str, path: &str, arguments: &[&str]) -> Self {
+    pub fn from(address: SocketAddr, host: &str, path: &str, arguments: &[&str]) -> Self {
         Self::of(&run(&mut Self::command(address, host, path, arguments)))
     }
 

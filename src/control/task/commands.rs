@@ -4,7 +4,7 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 
 use super::handle::{Change, Changed, Command};
-use super::{Adoption, Writer, look_every, now};
+use super::{Adoption, Writer, look_every};
 use crate::clock;
 use crate::control::bequest::bequeath;
 use crate::control::drains::DrainRefused;
@@ -34,7 +34,8 @@ impl Writer {
                 let _ = reply.send(self.world.probes(&region, service.as_deref()));
             }
             Command::Suspect(region, message) => {
-                let event = self.world.suspect(&region, message, clock::unix_ms());
+                let now_ms = self.unix_ms();
+                let event = self.world.suspect(&region, message, now_ms);
                 self.record([event]);
                 self.publish();
             }
@@ -65,7 +66,8 @@ impl Writer {
     /// Hands on what is known; what somebody waits for to be saved, the other process saves.
     pub(super) fn bequeath_to(&mut self, heir: oneshot::Sender<Value>) {
         self.saving.answer_all();
-        let _ = heir.send(bequeath(&self.world, now()));
+        let now = self.now();
+        let _ = heir.send(bequeath(&self.world, now));
     }
 
     fn adopt(&mut self, adoption: Adoption) -> u64 {
@@ -90,7 +92,8 @@ impl Writer {
         if self.is_bequeathed {
             return Err(DrainRefused::HandedOver);
         }
-        let (world, now_ms) = (&mut self.world, clock::unix_ms());
+        let now_ms = self.unix_ms();
+        let world = &mut self.world;
         let (region, adds) = change.of();
         // Who was refused, and why, is told by the audit.
         let event = match change {

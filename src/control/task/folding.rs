@@ -34,7 +34,8 @@ impl Writer {
         );
         self.count(&report);
         let key = report.key.clone();
-        let folded = self.world.report(report, clock::unix_ms(), steady_ms);
+        let now_ms = self.unix_ms();
+        let folded = self.world.report(report, now_ms, steady_ms);
         if folded.forgiven {
             self.traffic.forgive(&key);
         }
@@ -62,7 +63,7 @@ impl Writer {
     pub(super) fn witness(&mut self) {
         let witnessed = Witnessed {
             seen: &self.traffic.look(),
-            now_ms: clock::unix_ms(),
+            now_ms: self.unix_ms(),
             steady_ms: clock::steady_ms(),
         };
         let judged = self.world.witness(&witnessed, &mut chance::uniform);
@@ -85,7 +86,8 @@ impl Writer {
     pub(super) fn look_at_lags(&mut self) {
         let lags = self.world.lags(clock::steady_ms());
         publish_lags(&lags);
-        let events = self.world.note_lags(&lags, clock::unix_ms());
+        let now_ms = self.unix_ms();
+        let events = self.world.note_lags(&lags, now_ms);
         self.record(events);
     }
 }

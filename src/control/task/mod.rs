@@ -26,11 +26,10 @@ use super::bequest::inherit;
 use super::events::EventLog;
 use super::follow::Follows;
 use super::retired::{Replaced, Retired};
-use super::set_back::SetBack;
-use super::store::{Now, Store};
+use super::store::Store;
 use super::trouble::Troubles;
 use super::world::World;
-use crate::clock;
+use crate::clock::{self, Now, Steps};
 use crate::config::plan::Plan;
 use crate::geo::ClientMap;
 use crate::health::{Prober, Report, TargetKey, Traffic};
@@ -101,9 +100,9 @@ impl Control {
         let mut set_aside = None;
         match (&bequest, &store) {
             (Some(bequest), _) => {
-                inherit(&mut world, bequest, now());
+                inherit(&mut world, bequest, clock::now());
             }
-            (None, Some(store)) => set_aside = store.restore(&mut world, now()).err(),
+            (None, Some(store)) => set_aside = store.restore(&mut world, clock::now()).err(),
             (None, None) => {}
         }
         let mut writer = Writer {
@@ -122,7 +121,7 @@ impl Control {
             slots: Arc::new(Semaphore::new(PROBES_AT_ONCE)),
             tasks: tasks.clone(),
             stop,
-            clock: SetBack::since(now()),
+            clock: Steps::since(clock::now()),
             unsaved: bequest.is_some(),
             positions_saved: (0, Instant::now()),
             save_from: Instant::now(),
@@ -148,7 +147,7 @@ struct Writer {
     traffic: Arc<Traffic>,
     /// How often it is looked at.
     look_every: Duration,
-    clock: SetBack,
+    clock: Steps,
     reports: mpsc::Sender<Report>,
     checks: HashMap<TargetKey, RunningCheck>,
     follows: Follows,
@@ -187,7 +186,6 @@ impl Writer {
                 }
                 _ = tick.tick() => {
                     self.retired.tick();
-                    self.mind_the_clock();
                     self.look_at_lags();
                     self.look_at_positions();
                     self.publish(); // Round trips move without stirring anything.
@@ -202,7 +200,8 @@ impl Writer {
                     self.witness();
                 }
                 () = tokio::time::sleep_until(changes_at) => {
-                    let events = self.world.expire(clock::unix_ms());
+                    let now_ms = self.unix_ms();
+                    let events = self.world.expire(now_ms);
                     // A ramp may begin with what is over.
                     self.unsaved |= !events.is_empty();
                     self.record(events);
@@ -213,29 +212,31 @@ impl Writer {
         self.save_at_the_end().await;
     }
 
-    fn mind_the_clock(&mut self) {
-        let now = now();
+    /// This moment by both clocks. If the wall clock has been set since this was last asked, what is under way goes on from where it
+    /// is.
+    fn now(&mut self) -> Now {
+        let now = clock::now();
         if let Some(by_ms) = self.clock.look(now) {
-            self.world.set_back(by_ms, now.unix_ms);
+            tracing::info!("the wall clock has been set by {by_ms} ms");
+            self.world.shift(by_ms);
+            self.unsaved = true;
         }
+        now
+    }
+
+    /// The same in milliseconds since 1970.
+    fn unix_ms(&mut self) -> u64 {
+        self.now().unix_ms
     }
 
     /// When time alone changes something next; an hour from now if nothing does.
-    fn next_change(&self) -> Instant {
-        let now_ms = clock::unix_ms();
+    fn next_change(&mut self) -> Instant {
+        let now_ms = self.unix_ms();
         let in_ms = self
             .world
             .next_change_ms()
             .map_or(3_600_000, |at| at.saturating_sub(now_ms).min(3_600_000));
         Instant::now() + Duration::from_millis(in_ms)
-    }
-}
-
-/// This moment by both clocks.
-fn now() -> Now {
-    Now {
-        unix_ms: clock::unix_ms(),
-        steady_ms: clock::steady_ms(),
     }
 }
 

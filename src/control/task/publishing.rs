@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::{Writer, now};
+use super::Writer;
 use crate::clock;
 use crate::control::events::{Event, Kind};
 use crate::control::store::{SetAside, StoreError, remember};
@@ -28,7 +28,8 @@ impl Writer {
 
     /// Publishes a snapshot if it says anything new.
     pub(super) fn publish(&mut self) {
-        let (snapshot, events) = self.world.snapshot(clock::unix_ms());
+        let now_ms = self.unix_ms();
+        let (snapshot, events) = self.world.snapshot(now_ms);
         self.record(events);
         if self
             .published
@@ -43,13 +44,14 @@ impl Writer {
     }
 
     pub(super) fn save(&mut self) {
-        if self.is_bequeathed || !self.saving.is_ready() || !std::mem::take(&mut self.unsaved) {
+        if self.is_bequeathed || !self.saving.is_ready() || !self.unsaved {
             return;
         }
-        // Taken first, so that what changes meanwhile is saved the next time.
         let due = Instant::now() + POSITIONS_EVERY;
         self.positions_saved = (self.world.position_changes(), due);
-        self.saving.begin(remember(&self.world, now()));
+        let now = self.now();
+        self.saving.begin(remember(&self.world, now));
+        self.unsaved = false;
     }
 
     /// What comes of news of the save under way.

@@ -4,9 +4,10 @@ use super::scene::{
     EU, US_A, US_B, YAML, answers, at, check_states, drain, failed, failures, fold, member, passed,
     reload, see, told, world,
 };
+use crate::clock::Now;
 use crate::control::World;
 use crate::control::bequest::{bequeath, inherit};
-use crate::control::store::{Now, remember, restore};
+use crate::control::store::{remember, restore};
 use crate::health::{Seen, Verdict, Word};
 use std::time::Duration;
 

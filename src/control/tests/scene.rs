@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::clock::Now;
 use crate::config::load_text;
 use crate::config::plan::Plan;
-use crate::control::store::Now;
 use crate::control::{DrainRequest, Event, Folded, Judged, Witnessed, World};
 use crate::geo::ClientMap;
 use crate::health::{Failure, Phases, ProbeResult, Report, Seen, Verdict};

@@ -136,19 +136,21 @@ fn a_restart_knows_which_pushes_are_late() {
 }
 
 #[test]
-fn what_a_clock_that_was_ahead_began_begins_when_it_is_restored_and_ends_when_it_was_told_to() {
+fn what_a_clock_that_was_ahead_began_goes_on_after_a_restart_from_where_it_was_and_ends_when_it_was_told_to()
+ {
     let state = json!({
+        "saved_at_ms": 600_500,
         "drains": [{ "region": "us", "since_ms": 600_000, "until_ms": 605_000, "over_ms": 1_000,
-            "paces": [{ "over_ms": 9_000, "until_ms": 600_500 }] }],
-        "ramps": [{ "service": "shop", "region": "eu", "from_ms": 600_000, "length_ms": 3_000 }],
+            "paces": [{ "over_ms": 9_000, "until_ms": 600_400 }] }],
+        "ramps": [{ "service": "shop", "region": "eu", "from_ms": 599_500, "length_ms": 3_000 }],
     });
-    let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 9);
+    let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 100_000);
     let drain = after.drains().iter().next().unwrap();
-    assert_eq!((drain.since_ms, drain.until_ms), (9, Some(605_000)));
-    assert_eq!(drain.paces[0].until_ms, 509);
-    assert_eq!(remember(&after)["ramps"][0]["from_ms"], 9);
+    assert_eq!((drain.since_ms, drain.until_ms), (99_500, Some(605_000)));
+    assert_eq!(drain.paces[0].until_ms, 99_900);
+    assert_eq!(remember(&after)["ramps"][0]["from_ms"], 99_000);
     let expected = "us=unknown+drained eu=unknown+returning33";
-    check_states(&mut after, "shop", 1_009, expected);
+    check_states(&mut after, "shop", 100_500, expected);
 }
 
 #[test]
@@ -165,18 +167,38 @@ fn a_clock_that_is_behind_at_the_start_and_right_later_ends_nothing_early() {
 }
 
 #[test]
-fn where_a_running_clock_is_set_back_drains_and_ramps_go_on_from_where_they_are() {
+fn whichever_way_a_running_clock_is_set_drains_and_ramps_go_on_from_where_they_are() {
     let hour_ms = 3_600_000;
     let state = json!({
         "drains": [{ "region": "us", "since_ms": hour_ms, "over_ms": 100_000 }],
         "ramps": [{ "service": "shop", "region": "eu", "from_ms": hour_ms, "length_ms": 100_000 }],
     });
-    let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), hour_ms);
     let half = "us=unknown+leaving50/50 eu=unknown+returning50";
-    check_states(&mut world, "shop", hour_ms + 50_000, half);
-    world.set_back(hour_ms, 50_000);
-    check_states(&mut world, "shop", 50_000, half);
-    check_states(&mut world, "shop", 100_000, "us=unknown+drained eu=unknown");
+    for by_ms in [-3_600_000_i64, -70_000, 70_000, 86_400_000] {
+        let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), hour_ms);
+        check_states(&mut world, "shop", hour_ms + 50_000, half);
+        assert_eq!(world.expire(hour_ms + 50_000), []);
+        world.shift(by_ms);
+        let now_ms = (hour_ms + 50_000).saturating_add_signed(by_ms);
+        check_states(&mut world, "shop", now_ms, half);
+        assert_eq!(world.next_change_ms(), Some(now_ms + 1_000), "{by_ms}");
+        let through = "us=unknown+drained eu=unknown";
+        check_states(&mut world, "shop", now_ms + 50_000, through);
+    }
+}
+
+#[test]
+fn a_clock_that_is_behind_at_the_start_and_set_right_later_hurries_nothing() {
+    let state = json!({
+        "saved_at_ms": 3_650_000,
+        "drains": [{ "region": "us", "since_ms": 3_600_000, "over_ms": 100_000 }],
+        "ramps": [{ "service": "shop", "region": "eu", "from_ms": 3_600_000, "length_ms": 100_000 }],
+    });
+    let (mut world, _folder) = restored(YAML, seal(&state).as_bytes(), 1_000_000);
+    let half = "us=unknown+leaving50/50 eu=unknown+returning50";
+    check_states(&mut world, "shop", 1_000_000, half);
+    world.shift(2_700_000);
+    check_states(&mut world, "shop", 3_700_000, half);
 }
 
 #[test]

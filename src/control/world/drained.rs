@@ -96,18 +96,6 @@ impl World {
         Ok(self.drain_over(&drain, now_ms, "undone"))
     }
 
-    /// The clock has been set back: drains and ramps that began by the old one go on from where they are. Ends stay as they
-    /// were told.
-    pub fn set_back(&mut self, by_ms: u64, now_ms: u64) {
-        self.drains.set_back(by_ms, now_ms);
-        self.ramps.set_back(by_ms, now_ms);
-        for until_ms in self.suspects.values_mut() {
-            *until_ms = until_ms.saturating_sub(by_ms);
-        }
-        self.settled_ms = now_ms;
-        self.shown.stale = Stale::All;
-    }
-
     /// Ends the drains whose time is over.
     pub fn expire(&mut self, now_ms: u64) -> Vec<Event> {
         self.settled_ms = now_ms;

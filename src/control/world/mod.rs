@@ -10,6 +10,7 @@ mod inherited;
 mod lagging;
 mod ramped;
 mod reported;
+mod shifted;
 mod shown;
 mod snapshotted;
 mod watched;

@@ -4,10 +4,31 @@
     reason = "this is the file that the rule leaves"
 )]
 
+mod steps;
+
 use std::sync::LazyLock;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+pub(crate) use steps::Steps;
+
 static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// One moment by both clocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Now {
+    /// Milliseconds since 1970.
+    pub(crate) unix_ms: u64,
+    /// Milliseconds of the steady clock, which begins anew with every process.
+    pub(crate) steady_ms: u64,
+}
+
+/// This moment.
+pub(crate) fn now() -> Now {
+    Now {
+        unix_ms: unix_ms(),
+        steady_ms: steady_ms(),
+    }
+}
 
 /// Milliseconds of a clock that never jumps, since the process began.
 pub fn steady_ms() -> u64 {
