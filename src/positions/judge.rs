@@ -105,6 +105,44 @@ mod tests {
     }
 
     #[test]
+    fn an_acknowledgement_far_beyond_the_log_is_held_against_it_until_one_of_later_shows_that_it_was_false()
+     {
+        let applied = Applied::default();
+        let eu = "eu".into();
+        let writes = |seq, now_ms| {
+            applied.acknowledged(&eu, "a", Position { epoch: 0, seq }, now_ms);
+        };
+        let says = |text: &str, asked_at_ms| {
+            applied.report(Report {
+                region: &eu,
+                origin: "a",
+                applied: &vector(text),
+                asked_at_ms,
+                now_ms: asked_at_ms + 1,
+            });
+        };
+        let denied = |now_ms| applied.lags(now_ms)[0].denied.map(|denied| denied.ago);
+        says("eu=4", 0);
+        writes(999_999, 10);
+        for second in 1..5 {
+            writes(4 + second, second * 1_000);
+            says(&format!("eu={}", 4 + second), second * 1_000 + 1);
+            let ago = std::time::Duration::from_millis(second * 1_000);
+            assert_eq!(denied(second * 1_000 + 10), Some(ago));
+        }
+        writes(10, 5_010);
+        says("eu=9", 5_011);
+        assert!(
+            !applied.origin_has("eu", "a", &vector("eu=10")),
+            "it is behind by one"
+        );
+        says("eu=10", 6_000);
+        assert_eq!(denied(6_001), None);
+        writes(11, 6_500);
+        assert!(applied.origin_has("eu", "a", &vector("eu=11")));
+    }
+
+    #[test]
     fn what_an_origin_tells_while_it_answers_says_nothing_of_that_answer() {
         let applied = Applied::default();
         let before = Asked {

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::applied::{Applied, State};
+use super::applied::{Applied, Seen, State};
 use super::vector::{Position, RegionName, Vector};
 
 /// The share of a new lag sample in the moving average.
@@ -159,11 +159,23 @@ impl State {
             && all.all(|seen| seen.applied.get(writer).is_none_or(|shown| shown <= have))
     }
 
-    /// Since when every origin of a writer that speaks of its log has been asked for it; none: none speaks of it.
+    /// Since when every origin of a writer that speaks of its log has been asked for it, or where nobody ever does every one of
+    /// its origins; none: others speak of it, and it leaves to them what it has.
     pub(super) fn log_asked_for_ms(&self, writer: &str) -> Option<u64> {
-        let own = self.regions.get(writer)?.values();
-        let speaking = own.filter(|seen| seen.applied.get(writer).is_some());
-        speaking.map(|seen| seen.asked_at_ms).min()
+        let speaks = |seen: &&Seen| seen.applied.get(writer).is_some();
+        let own = || {
+            self.regions
+                .get(writer)
+                .into_iter()
+                .flat_map(BTreeMap::values)
+        };
+        let asked = |seen: &Seen| seen.asked_at_ms;
+        if let Some(asked_at_ms) = own().filter(speaks).map(asked).min() {
+            return Some(asked_at_ms);
+        }
+        let mut all = self.regions.values().flat_map(BTreeMap::values);
+        let is_there = all.any(|seen| speaks(&seen));
+        own().map(asked).min().filter(|_| !is_there)
     }
 
     /// Samples the lag of the newest write that `region` has just come to see.
@@ -295,6 +307,43 @@ mod tests {
         assert_eq!(applied.lag("eu", 60_000), Some(Duration::ZERO));
         report(&applied, "us", "us=2", 60_000);
         assert_eq!(applied.lag("eu", 60_050), Some(Duration::from_millis(50)));
+    }
+
+    #[test]
+    fn a_claim_on_a_log_that_nobody_speaks_of_is_nobody_s_lag() {
+        // One log for all, named after its first writer: `us` and `eu` say nothing of logs of their own.
+        let applied = Applied::default();
+        let all_say = |now_ms| {
+            for region in ["us", "eu"] {
+                report(&applied, region, "p=4", now_ms);
+            }
+        };
+        all_say(0);
+        applied.committed(&"eu".into(), Position { epoch: 0, seq: 17 }, 10);
+        all_say(1_000);
+        assert_eq!(applied.lag("us", 60_000), Some(Duration::ZERO));
+        all_say(60_000);
+        assert_eq!(shown(&applied, 60_000), [""; 0], "it is forgotten");
+    }
+
+    #[test]
+    fn the_lag_behind_a_writer_that_leaves_its_own_log_to_others_is_known() {
+        let applied = Applied::default();
+        report(&applied, "eu", "us=7", 0);
+        report(&applied, "us", "eu=1", 0);
+        applied.committed(&"us".into(), Position { epoch: 0, seq: 8 }, 10);
+        report(&applied, "us", "eu=1", 20_000);
+        report(&applied, "eu", "us=7", 20_000);
+        assert_eq!(applied.lag("eu", 20_010), Some(Duration::from_secs(20)));
+    }
+
+    #[test]
+    fn nobody_lags_behind_what_a_writer_had_that_has_nothing_any_more() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=8", 0);
+        report(&applied, "eu", "us=7", 0);
+        report(&applied, "us", "", 1_000);
+        assert_eq!(applied.lag("eu", 60_000), Some(Duration::ZERO));
     }
 
     #[test]

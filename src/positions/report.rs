@@ -155,17 +155,20 @@ impl Applied {
     }
 
     /// Notes that an origin acknowledged a write at this position of its own region's log just now. One that has
-    /// never said what it has cannot deny it.
+    /// never said what it has cannot deny it. A log does not go back: what is far behind an acknowledgement of long before shows that
+    /// this one was false.
     pub fn acknowledged(&self, region: &RegionName, origin: &str, position: Position, now_ms: u64) {
         let mut state = self.change();
         let origins = state.regions.get_mut(region);
         let Some(seen) = origins.and_then(|origins| origins.get_mut(origin)) else {
             return;
         };
-        let newest = seen
-            .acknowledged
-            .map_or(position, |(known, _)| known.max(position));
-        seen.acknowledged = Some((newest, now_ms));
+        let stands = |(known, at_ms): &(Position, u64)| {
+            *known > position && now_ms < at_ms.saturating_add(CLAIMED_FOR_MS)
+        };
+        if !seen.acknowledged.as_ref().is_some_and(stands) {
+            seen.acknowledged = Some((position, now_ms));
+        }
     }
 }
 
@@ -232,11 +235,10 @@ impl State {
 
     /// Remembers how far a region has applied its own log.
     pub(super) fn mark_own(&mut self, region: &RegionName, applied: &Vector, now_ms: u64) {
-        if let Some(own) = applied.get(region) {
-            self.cut_claims(region, own, now_ms);
-            if let Some(marks) = self.marks_of(region, own) {
-                marks.show(own, now_ms);
-            }
+        let own = applied.get(region).unwrap_or_default();
+        self.cut_claims(region, own, now_ms);
+        if let Some(marks) = self.marks_of(region, own) {
+            marks.show(own, now_ms);
         }
     }
 
@@ -250,6 +252,9 @@ impl State {
             let shown = shown.unwrap_or(own).max(own);
             let since_ms = now_ms.saturating_sub(CLAIMED_FOR_MS).min(asked_at_ms);
             marks.cut_claims(shown, since_ms);
+            if marks.newest().is_none() {
+                self.marks.remove(writer);
+            }
         }
     }
 
@@ -258,8 +263,9 @@ impl State {
         let origins = self.regions.get(region).into_iter();
         let seen = origins.flat_map(BTreeMap::values);
         let left = seen.filter_map(|seen| seen.applied.get(region)).max();
-        if let (Some(marks), Some(left)) = (self.marks.get_mut(region), left) {
-            marks.cut(left);
+        if let Some(marks) = self.marks.get_mut(region) {
+            // One that says nothing of its log any more has nothing of it.
+            marks.cut(left.unwrap_or_default());
         }
     }
 

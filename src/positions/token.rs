@@ -136,12 +136,12 @@ impl Token {
         }
     }
 
-    /// The newer pin is the one that ends later, also when both were set within one second.
+    /// The newer pin is the one that ends later, also when both were set within one second. To the same region it ends no sooner:
+    /// it may have superseded another, which an edge remembers that has not heard of this.
     pub(super) fn supersede_pin(&mut self, before: Option<&Pin>) {
-        if let (Some(pin), Some(before)) = (&mut self.pin, before)
-            && pin.region != before.region
-        {
-            pin.until = pin.until.max(before.until.saturating_add(1));
+        if let (Some(pin), Some(before)) = (&mut self.pin, before) {
+            let later = u32::from(pin.region != before.region);
+            pin.until = pin.until.max(before.until.saturating_add(later));
         }
     }
 

@@ -303,6 +303,25 @@ fn of_two_pins_of_one_second_that_of_another_edge_decides_after_a_lost_answer() 
 }
 
 #[test]
+fn the_newest_of_several_pins_of_one_second_decides_at_every_edge() {
+    let mut here = Scene::new();
+    let mut there = Scene::new();
+    (here.now, there.now) = (Now::default(), Now::default());
+    let pinned = |scene: &mut Scene, carried: &Token, region: &str| {
+        let now = scene.now;
+        let written = scene.write(carried, Minted::Pin(region.into()));
+        scene.now = now;
+        written
+    };
+    let first = pinned(&mut here, &token(""), "us");
+    let second = pinned(&mut here, &first, "eu");
+    let third = pinned(&mut there, &second, "us");
+    let fourth = pinned(&mut there, &third, "us");
+    let read = here.begin_read(&fourth);
+    assert_eq!(read.token().pin.as_ref().unwrap().region, "us".into());
+}
+
+#[test]
 fn a_read_must_see_the_very_token_that_is_carried_until_something_is_added_or_dropped() {
     let mut scene = Scene::new();
     let carried = token("us=5");
