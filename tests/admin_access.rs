@@ -339,6 +339,63 @@ fn an_encrypted_admin_is_reached_with_its_certificate_and_not_in_clear() {
     );
 }
 
+/// A certificate as operators make them by hand.
+fn made_by_openssl(folder: &std::path::Path, more: &[&str]) {
+    let made = support::run(
+        std::process::Command::new("openssl")
+            .args([
+                "req",
+                "-x509",
+                "-newkey",
+                "ec",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+            ])
+            .args(["-nodes", "-days", "365", "-subj", "/CN=localhost"])
+            .args(["-addext", "subjectAltName=DNS:localhost"])
+            .args(more)
+            .args(["-keyout", "admin.key", "-out", "admin.pem"])
+            .current_dir(folder),
+    );
+    assert!(made.status.success());
+}
+
+#[test]
+fn a_certificate_made_by_hand_is_believed_and_one_of_a_ca_is_told_apart_from_no_edge() {
+    let told = |more: &[&str]| {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin::start("o");
+        made_by_openssl(folder.path(), more);
+        let admin = "{ tls: { cert: admin.pem, key: admin.key } }";
+        let file = folder.path().join("edge.yaml");
+        std::fs::write(&file, yaml(&origin.url(), admin)).unwrap();
+        let mut process = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+        process.wait_for(" ready");
+        let port = listening(&process.said(), "admin").port();
+        let url = format!("https://localhost:{port}");
+        let mut command = meridian();
+        command.args(["status", "--admin", &url, "--admin-ca"]);
+        let output = command
+            .arg(folder.path().join("admin.pem"))
+            .output()
+            .unwrap();
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    assert_eq!(
+        told(&["-addext", "basicConstraints=critical,CA:FALSE"]).0,
+        Some(0)
+    );
+    let (code, said) = told(&[]);
+    assert_eq!(code, Some(1));
+    assert!(
+        said.contains("is not trusted") && said.contains("CA:FALSE"),
+        "{said}"
+    );
+}
+
 #[test]
 fn the_admin_can_show_the_certificates_of_the_edge() {
     let folder = tempfile::tempdir().unwrap();

@@ -23,6 +23,16 @@ const FORBIDS: &str = "default-src 'none'; script-src https://www.example.com";
 const PAGE: &str = "<!doctype html><title>shop</title>\
      <script src=\"https://www.example.com/.well-known/meridian/beacon.js\" async></script>";
 
+/// What tag managers do: the script comes once all else is there.
+const LATE_PAGE: &str =
+    "<!doctype html><title>shop</title><script src=\"https://www.example.com/tag.js\"></script>";
+
+const TAG: &str = "addEventListener('load', () => setTimeout(() => {
+    const script = document.createElement('script');
+    script.src = 'https://www.example.com/.well-known/meridian/beacon.js';
+    document.head.append(script);
+}));";
+
 /// Serves the page, and the probes as any server would: it knows nothing of the beacon.
 fn shop() -> Origin {
     let origin = Origin::start("shop");
@@ -31,11 +41,16 @@ fn shop() -> Origin {
             "/forbidden" => FORBIDS,
             _ => ALLOWS,
         };
+        let page = match seen.uri.as_str() {
+            "/late" => LATE_PAGE,
+            "/tag.js" => TAG,
+            _ => PAGE,
+        };
         Response::builder()
             .header("content-type", "text/html")
             .header("content-security-policy", policy)
             .header("set-cookie", "session=1; Secure; SameSite=None")
-            .body(PAGE.into())
+            .body(page.into())
             .unwrap()
     });
     origin
@@ -72,16 +87,16 @@ fn a_browser_measures_two_regions_on_pages_of_any_origin_that_allow_it_and_expla
             .unwrap()
             .contains("all is well")
     );
-    // Two pages asked two regions twice; the one whose policy forbids it reached nobody.
+    // Three pages asked two regions twice; the one whose policy forbids it reached nobody.
     let probes = origin.seen().into_iter().filter(|seen| seen.uri == "/ping");
-    assert_eq!(probes.count(), 8);
+    assert_eq!(probes.count(), 12);
     let counted = |result: &str| {
         let labels = ["source=\"beacon\"", result];
         edge.counted("meridian_latency_samples_total", &labels)
     };
     assert!(wait_until(|| counted("result=\"counted\"") == 2));
-    // The second page was the same browser's, within a minute.
-    assert!(wait_until(|| counted("result=\"too_often\"") == 2));
+    // The others were the same browser's, within a minute.
+    assert!(wait_until(|| counted("result=\"too_often\"") == 4));
     let explain = "/api/v1/explain?name=www.example.com&client=127.0.0.1&type=A";
     let is_shown = |region: &str| {
         let (_, told) = edge.admin("GET", explain, "");

@@ -76,10 +76,18 @@ pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
     let cause = cause(error);
     let help = if cause.contains("UnknownIssuer") {
         "give its roots with --admin-ca"
+    } else if cause.contains("CaUsedAsEndEntity") {
+        "it is the certificate of a CA, which no server's may be: make one with basicConstraints=CA:FALSE"
+    } else if cause.contains("invalid peer certificate") {
+        "it must be valid, be of the name in --admin, and lead to a root of --admin-ca"
     } else {
-        "say where it is with --admin or MERIDIAN_ADMIN"
+        return Failed(format!(
+            "error: no edge answers{at}: {cause} (say where it is with --admin or MERIDIAN_ADMIN)"
+        ));
     };
-    Failed(format!("error: no edge answers{at}: {cause} ({help})"))
+    Failed(format!(
+        "error: the edge{at} is not trusted: {cause} ({help})"
+    ))
 }
 
 /// An answer that has begun and does not come to its end.

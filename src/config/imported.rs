@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io::Read;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
@@ -17,6 +18,7 @@ use crate::geo::is_country;
 use crate::latency::{
     LONGEST_MS, Measurement, Network, Row, Source, Whereabouts, all_plausible, is_round_trip,
 };
+use crate::prefix::Prefix;
 use crate::regular;
 
 /// The longest file, bytes.
@@ -115,7 +117,8 @@ impl Reading {
             !text.is_empty() && !text.starts_with('#')
         });
         let Some((number, head)) = lines.next() else {
-            return;
+            let message = "the first line names the columns, and there is none: network,region,ms is expected; a file without rows has that line alone";
+            return self.problem(self.at(1, 1), message.to_owned());
         };
         let Some(places) = self.head(number, head) else {
             return;
@@ -155,6 +158,14 @@ impl Reading {
                     .position(|known| name.eq_ignore_ascii_case(known))
             })
             .collect();
+        let twice = (0..COLUMNS.len()).find(|column| {
+            let named = places.iter().filter(|place| **place == Some(*column));
+            named.count() > 1
+        });
+        if let Some(name) = twice.and_then(|twice| COLUMNS.get(twice)) {
+            self.problem(self.at(number, 1), format!("two columns are `{name}`"));
+            return None;
+        }
         let missing = (0..COLUMNS.len() - 1).find(|column| !places.contains(&Some(*column)));
         let Some(missing) = missing else {
             return Some(places);
@@ -385,7 +396,17 @@ fn read_network(text: &str) -> Result<Network, String> {
         Ok(Network::Country(country)) if !is_country(country) => {
             Err(format!("`{text}` is no country's ISO 3166 code"))
         }
+        Ok(Network::Prefix(prefix)) if is_mapped(prefix) => Err(format!(
+            "`{text}` is IPv4 written as IPv6 (RFC 4291 §2.5.5.2): write the IPv4 prefix"
+        )),
         parsed => parsed.map_err(|error: crate::latency::NotANetwork| error.to_string()),
+    }
+}
+
+fn is_mapped(prefix: Prefix) -> bool {
+    match prefix.address() {
+        IpAddr::V6(address) => address.to_ipv4_mapped().is_some() && prefix.length() >= 96,
+        IpAddr::V4(_) => false,
     }
 }
 

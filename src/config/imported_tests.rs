@@ -109,7 +109,9 @@ fn csv_and_json_say_the_same() {
     .into();
     assert_eq!(import(csv), (Ok(expected.clone()), vec![]));
     assert_eq!(import(json), (Ok(expected), vec![]));
-    assert_eq!(import(""), (Ok(vec![]), vec![]));
+    for empty in ["[]", "network,region,ms\n"] {
+        assert_eq!(import(empty), (Ok(vec![]), vec![]));
+    }
 }
 
 #[track_caller]
@@ -123,6 +125,18 @@ fn refused(text: &str, expected: &[&str]) {
 
 #[test]
 fn what_is_wrong_is_told_with_its_line_and_column() {
+    // As whoever empties a file first to write it anew leaves it for a moment.
+    for emptied in ["", "\n# measured today\n"] {
+        refused(
+            emptied,
+            &["1:1: the first line names the columns, and there is none"],
+        );
+    }
+    refused("network,region,ms,MS\n", &["1:1: two columns are `ms`"]);
+    refused(
+        "network,region,ms\n::ffff:203.0.113.0/120,eu-west-1,20\n",
+        &["2:1: `::ffff:203.0.113.0/120` is IPv4 written as IPv6"],
+    );
     refused(
         "region,ms\n",
         &["1:1: the first line names the columns, and there is no `network`"],

@@ -63,7 +63,7 @@ impl Beginning {
         // The folder is this process's from here on.
         let store = store.map(|store| store.held_by(claim.clone()));
         let measured = state_dir.map(|folder| latency::Store::of(folder, claim.clone()));
-        materials.known_keys.remember();
+        materials.known_keys.remember(claim.as_ref());
         if let Some(bequest) = &bequest {
             source.inherit(bequest, &mut loaded.plan);
         }

@@ -193,7 +193,8 @@ impl Reloading {
         self.materials = materials;
         let known_keys = self.materials.known_keys.clone();
         // A disk that hangs holds up nobody, and nobody waits for it.
-        tokio::task::spawn_blocking(move || known_keys.remember());
+        let claim = self.claim.clone();
+        tokio::task::spawn_blocking(move || known_keys.remember(claim.as_ref()));
         Ok(Reloaded {
             generation,
             changes,

@@ -12,6 +12,7 @@ use super::signed_before::{SignedBefore, Tags};
 use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
+use crate::disk::Claim;
 use crate::dns::{Key, KeyFileError, Times, ZoneKeys, create_keys, load_keys, too_many_rankings};
 
 /// Names that a warning names.
@@ -87,7 +88,7 @@ impl KnownKeys {
     }
 
     /// Has processes to come know it, unless they could not read it beside what is there.
-    pub(super) fn remember(&self) {
+    pub(super) fn remember(&self, claim: Option<&Claim>) {
         let Some(file) = self.file.as_ref() else {
             return;
         };
@@ -96,8 +97,9 @@ impl KnownKeys {
         zones.extend(seen.map(|(zone, keys)| (zone.to_ascii(), tags(keys))));
         let written = match &self.unread {
             Some(why) => Err(why.clone()),
-            None => file
-                .write(&zones)
+            None => claim
+                .map_or(Ok(()), Claim::assure)
+                .and_then(|()| file.write(&zones))
                 .map_err(|error| format!("{file}: {error}")),
         };
         if let Err(why) = written {

@@ -38,8 +38,13 @@
     });
   }
 
-  // The page comes first.
-  window.addEventListener("load", function () {
+  // The page comes first; it may have loaded before this script came.
+  function soon() {
     setTimeout(measure, 1000);
-  });
+  }
+  if (document.readyState === "complete") {
+    soon();
+  } else {
+    window.addEventListener("load", soon);
+  }
 })();

@@ -374,6 +374,11 @@ impl Edge {
         self.heard_ms = now_ms;
     }
 
+    /// When it was last told anything.
+    pub(super) fn heard_ms(&self) -> u64 {
+        self.heard_ms
+    }
+
     /// Whether this edge must know that an origin lacks what all once had, so that nobody should read from it.
     pub(super) fn is_below_floor(&self, at: At) -> bool {
         self.floor.is_known_below(at, self.heard_ms)

@@ -65,6 +65,7 @@ def main(https):
         )
         reports(chromium, "https://www.example.com/")
         reports(chromium, "https://shop.example.net/")
+        reports(chromium, "https://www.example.com/late")
         is_forbidden(chromium, "https://www.example.com/forbidden")
         chromium.close()
     print("all is well")

@@ -77,7 +77,9 @@ impl Run {
         let (name, origin) = (NAMES[region], edge.origin(region, at.1));
         request.had_all = edge.applied().origin_has(name, &origin, required);
         let said = edge.applied().origin(name, &origin);
-        let said_all = edge.applied().shows(&said, required);
+        // Of what it was told this very moment, nobody knows whether it was before it asked.
+        let is_settled = edge.heard_ms() < self.now_ms;
+        let said_all = is_settled && edge.applied().shows(&said, required);
         request.said_all = said_all.then(|| edge.moments(at).changes());
         request.attempt += 1;
         if let Some(waiting) = &mut request.waiting {
