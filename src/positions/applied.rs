@@ -67,6 +67,8 @@ pub(super) struct State {
     pub(super) lag_ms: BTreeMap<(RegionName, RegionName), f64>,
     /// Region → the reads that wait for it.
     pub(super) waiting: BTreeMap<RegionName, Waiting>,
+    /// Origins that are new, and of which nothing is known.
+    pub(super) newcomers: BTreeSet<(RegionName, Arc<str>)>,
     /// What every region has had at some time.
     pub(super) floor: Vector,
     /// Region that writes → the newest epoch whose losses were told.
@@ -255,8 +257,11 @@ impl Applied {
         state
             .lag_ms
             .retain(|(region, writer), _| is_region(region) && is_region(writer));
-        state.members = members;
         state.configure(regions);
+        state.admit(members);
+        if !state.newcomers.is_empty() {
+            self.has_unfit.store(true, Ordering::Relaxed);
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 //! A token lives for `ttl`, and its entries are dropped once every region has them. Both are safe only if
 //! afterwards nobody reads from a region that has fallen further behind: one that lacks a write older than
 //! `ttl`, one that has not said for so long what it has, or one that has lost what all had. Such a region is
-//! unfit. One that has never said anything of positions is none of this rule's: pins protect its writers.
+//! unfit. One that has never said anything of positions is none of this rule's: pins protect its writers. What a reload adds is
+//! unfit until it has been heard of (`newcomers`).
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
@@ -50,7 +51,9 @@ impl Applied {
         let state = self.state();
         let origins = state.regions.get(region);
         let seen = origins.and_then(|origins| origins.get(origin));
-        seen.is_none_or(|seen| state.origin_is_fit(region, seen, now_ms))
+        seen.map_or(!state.is_newcomer(region, origin), |seen| {
+            state.origin_is_fit(region, seen, now_ms)
+        })
     }
 }
 
@@ -67,7 +70,7 @@ impl State {
             seen.map(move |seen| (region, seen))
         });
         let mut fit = origins.map(|(region, seen)| self.origin_is_fit(region, seen, now_ms));
-        Some(!fit.all(|fit| fit))
+        Some(!self.newcomers.is_empty() || !fit.all(|fit| fit))
     }
 
     /// Takes in what all have, and goes back to the fork where all have lost what was past it.
@@ -102,7 +105,10 @@ impl State {
 
     fn is_fit(&self, region: &str, now_ms: u64) -> bool {
         let Some(origins) = self.regions.get(region) else {
-            return true;
+            let members = self.members.regions.get(region);
+            let mut origins = members.into_iter().flatten().peekable();
+            return origins.peek().is_none()
+                || !origins.all(|origin| self.is_newcomer(region, origin));
         };
         let mut seen = origins.values();
         seen.any(|seen| self.origin_is_fit(region, seen, now_ms))

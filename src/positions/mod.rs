@@ -18,6 +18,7 @@ mod judge;
 mod lag;
 mod marks;
 mod mint;
+mod newcomers;
 mod push;
 mod rejected;
 mod report;

@@ -195,6 +195,10 @@ impl State {
         // Most are known, and their names need not be copied.
         if !origins.contains_key(report.origin) {
             origins.insert(report.origin.into(), Seen::default());
+            self.newcomers
+                .retain(|(of, new)| of != region || **new != *report.origin);
+            // Whether it may be read from is not to wait for the next look.
+            self.reviewed_ms = 0;
         }
         let Some(seen) = origins.get_mut(report.origin) else {
             return Reported::Known;

@@ -34,6 +34,9 @@ impl World {
                 .events
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
+        if report.result.outcome.is_ok() {
+            self.has_answered(&target, &region);
+        }
         if let Some(event) = self.take_probe(&report, now_ms, steady_ms) {
             folded.events.push(event);
             folded.forgiven = true;
@@ -86,6 +89,18 @@ impl World {
             event(Kind::Health, now_ms, Some(region), Some(service), message)
                 .warning_if(report.verdict == Verdict::Unhealthy)
         })
+    }
+
+    fn has_answered(&self, target: &Target, region: &Arc<str>) {
+        let consistency = self.plan.services.of(target.service).consistency.as_ref();
+        let (Some(consistency), Some(origin)) = (consistency, target.origin) else {
+            return;
+        };
+        let domain = &self.plan.domains.of(consistency.domain).name;
+        if let Some(applied) = self.positions.get(domain) {
+            let origin = self.plan.origins.of(origin).url.to_string();
+            applied.has_answered(region, &origin);
+        }
     }
 
     fn take_applied(

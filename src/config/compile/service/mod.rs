@@ -2,6 +2,7 @@
 
 mod bounds;
 mod consistency;
+mod doubts;
 mod health;
 mod steering;
 mod writes;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use super::traffic::retries;
 use super::{Compiling, check_name, duration};
 use crate::config::kinds::parse_host;
-use crate::config::plan::{HostPattern, MOST_VECTOR_ENTRIES, Member, Service, SourceAt, Writes};
+use crate::config::plan::{HostPattern, Member, Service, SourceAt};
 use crate::config::tree::{Entry, Node};
 use crate::ids::{MOST_ENTRIES, RegionId, ServiceId, Table};
 use bounds::{dns, limits, timeouts};
@@ -43,26 +44,10 @@ pub(super) fn services(
             compiling.problem(&entry.at, message);
         }
         let service = service(entry, compiling, &mut domains, &mut hosts);
-        warn_of_many_logs(entry, &service, compiling);
+        doubts::warn(entry, &service, compiling);
         let _: ServiceId = services.push(service);
     }
     (services, domains)
-}
-
-/// Where every region may take writes each has a log, and a vector has no entry for more than some.
-fn warn_of_many_logs(entry: &Entry, service: &Service, compiling: &mut Compiling<'_>) {
-    let logs = service.regions.len();
-    let is_one = matches!(service.writes, Writes::Primary { .. });
-    let node = entry.node.get("consistency");
-    if let Some(node) =
-        node.filter(|_| service.consistency.is_some() && !is_one && logs > MOST_VECTOR_ENTRIES)
-    {
-        let message = format!(
-            "writes of `{}` may go to {logs} regions, and a position has {MOST_VECTOR_ENTRIES} entries at most: what origins have of more logs than these is refused, and reads with tokens are stale",
-            entry.key
-        );
-        compiling.warning(&node.at, message);
-    }
 }
 
 fn service(
@@ -196,27 +181,4 @@ fn own_regions(node: &Node, ids: &[RegionId], compiling: &mut Compiling<'_>) -> 
         }
     }
     regions.into_iter().map(|(region, _)| region).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use crate::config::load_text;
-
-    #[test]
-    fn more_regions_that_take_writes_than_a_position_has_entries_are_warned_of() {
-        let warned = |count: usize, writes: &str| {
-            let regions: String = (0..count)
-                .map(|i| format!("  r{i}: {{ origins: ['http://192.0.2.1'] }}\n"))
-                .collect();
-            let yaml = format!(
-                "regions:\n{regions}services: {{ www: {{ hosts: [www.example.com], {writes} consistency: {{ read_your_writes: true }} }} }}"
-            );
-            let loaded = load_text("test", &yaml, &|_| None).unwrap();
-            let said = loaded.problems(loaded.warnings.clone()).as_warnings();
-            said.contains("may go to 17 regions, and a position has 16 entries at most")
-        };
-        assert!(warned(17, ""));
-        assert!(!warned(16, ""));
-        assert!(!warned(17, "writes: { to: { primary: r0 } },"));
-    }
 }
