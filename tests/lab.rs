@@ -167,16 +167,19 @@ fn failed_probes(lab: &Lab, region: &str) -> u32 {
 fn explain_gives_every_region_its_reason() {
     let lab = Lab::start();
     let url = format!("http://{}", lab.address("admin"));
-    let live = support::run(support::meridian().args([
-        "explain",
-        "www.lab.example",
-        "--client",
-        "203.178.141.1",
-        "--json",
-        "--admin",
-        &url,
-    ]));
-    let live: serde_json::Value = serde_json::from_slice(&live.stdout).unwrap();
+    let explain = |more: &[&str]| -> serde_json::Value {
+        let words = [
+            "explain",
+            "www.lab.example",
+            "--client",
+            "203.178.141.1",
+            "--json",
+        ];
+        let mut command = support::meridian();
+        command.args(words).args(["--admin", &url]).args(more);
+        serde_json::from_slice(&support::run(&mut command).stdout).unwrap()
+    };
+    let live = explain(&[]);
     let decision: Vec<&str> = live["decision"]
         .as_array()
         .unwrap()
@@ -194,6 +197,15 @@ fn explain_gives_every_region_its_reason() {
                 .all(|step| step["kept"] == true && step["reason"].is_string())
         );
     }
+    let http = explain(&["--method", "GET"]);
+    let mut steps = http["steps"].as_array().unwrap().iter();
+    let probed = steps.find(|step| step["round_trip"]["source"] == "probes");
+    let probed = probed.expect("the edge's own round trips decide over HTTP");
+    assert!(probed["round_trip"]["age_seconds"].is_u64(), "{probed}");
+    assert!(
+        probed["reason"].as_str().unwrap().ends_with(" s ago"),
+        "{probed}"
+    );
 }
 
 #[test]

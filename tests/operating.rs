@@ -538,6 +538,15 @@ fn the_audit_log_tells_who_did_what_and_who_was_refused() {
     let edge = ground.start(LISTED, &admin);
     let with = |words: &[&str]| edge.command(&[words, &["--admin-token", TOKEN]].concat()).0;
     assert_eq!(with(&["drain", "near", "--reason", "new disks"]), Some(0));
+    assert_eq!(
+        edge.call("GET", "/api/v1/status", "").1["drains"][0]["by"],
+        "alice"
+    );
+    let status = edge.command(&["status"]).1;
+    assert!(
+        status.contains("region near is drained by alice since "),
+        "{status}"
+    );
     assert_eq!(with(&["drain", "far"]), Some(1));
     assert_eq!(edge.call("DELETE", "/api/v1/drains/near", "").0, 401);
     assert_eq!(with(&["reload"]), Some(0));

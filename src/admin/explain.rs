@@ -371,6 +371,23 @@ fn verdict(decision: &Decision) -> String {
 }
 
 impl Explanation {
+    /// The regions whose round trip from this edge is told, as its probes measured it.
+    pub(super) fn probed(&self) -> Vec<String> {
+        let wants_age = |step: &&ExplainedStep| step.figure.as_ref().is_some_and(Figure::wants_age);
+        let probed = self.steps.iter().filter(wants_age);
+        probed.map(|step| step.region.clone()).collect()
+    }
+
+    /// A region's last probe was so long ago.
+    pub(super) fn date(&mut self, region: &str, ago_secs: u64) {
+        for step in self.steps.iter_mut().filter(|step| step.region == region) {
+            if let Some(figure) = step.figure.as_mut().filter(|figure| figure.wants_age()) {
+                figure.date(ago_secs);
+                step.reason.clone_from(&figure.reason);
+            }
+        }
+    }
+
     /// As the API has it.
     pub fn to_json(&self) -> Value {
         let steps: Vec<Value> = self

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde_json::json;
 
+use super::caller::Caller;
 use super::parameters::{InPath, Parameters};
 use super::state::AdminState;
 use super::writes::{Asked, Refused, bad, concluded, shutting_down, text};
@@ -19,11 +21,12 @@ use crate::steering::Forced;
 pub(super) async fn put(
     State(state): State<Arc<AdminState>>,
     InPath(region): InPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
     Parameters::of(&uri, &[])?;
-    let asked = Asked::read(&body, "state")?;
+    let asked = Asked::read(&caller, &body, "state")?;
     let forced = ForcedState {
         region: region.into(),
         service: asked.service,
@@ -34,6 +37,7 @@ pub(super) async fn put(
         },
         since_ms: asked.since_ms,
         until_ms: asked.until_ms,
+        by: asked.by,
         reason: asked.reason,
     };
     let answer = json!({
@@ -41,6 +45,7 @@ pub(super) async fn put(
         "service": forced.service.as_deref(),
         "state": forced.state.as_str(),
         "until": forced.until_ms.map(clock::rfc3339),
+        "by": forced.by.as_deref(),
         "reason": forced.reason,
     });
     let outcome = state.control.force(forced, asked.force).await;

@@ -311,6 +311,7 @@ services: { www: { hosts: [www.example.com] } }
                 since_ms: 0,
                 until_ms: None,
                 over_ms: Some(over_ms),
+                by: None,
                 reason: None,
             };
             world.drain(drain, true).unwrap();

@@ -38,19 +38,29 @@ pub(super) fn plain(status: &Value) -> String {
 /// What is wrong, the worst first, as HTML shows it.
 fn alarms(status: &Value) -> impl Iterator<Item = String> {
     let trouble = items(status, "trouble").map(|line| escaped(line.as_str().unwrap_or_default()));
-    let outages = items(status, "services").filter_map(outage);
+    let outages = items(status, "services").filter_map(|service| outage(status, service));
     let error = status.pointer("/config/error");
     let refused = error.filter(|error| !error.is_null()).map(refused);
     trouble.chain(outages).chain(refused)
 }
 
-fn outage(service: &Value) -> Option<String> {
+fn outage(status: &Value, service: &Value) -> Option<String> {
     let what = match service.get("none_able")?.as_str()? {
         "fails_open" => "clients are sent to regions that are unhealthy or drained all the same",
         _ => "its clients get no answer",
     };
     let name = text(service, "name");
-    Some(format!("No region is able for {name}: {what}."))
+    let is_drained = |region: &&Value| {
+        let mut services = items(region, "services");
+        services.any(|of| of.get("name") == service.get("name") && text(of, "state") == "draining")
+    };
+    let drained = items(status, "regions").filter(is_drained);
+    let drained: Vec<String> = drained.map(|region| text(region, "name")).collect();
+    let help = match &*drained {
+        [] => String::new(),
+        drained => format!(" {}: healthy and drained.", drained.join(", ")),
+    };
+    Some(format!("No region is able for {name}: {what}.{help}"))
 }
 
 fn refused(error: &Value) -> String {
@@ -90,9 +100,15 @@ fn regions(status: &Value) -> String {
 
 fn check(origin: &Value) -> String {
     let last = origin.get("last_check").unwrap_or(&Value::Null);
-    let detail = match last.get("detail") {
-        Some(_) => text(last, "detail"),
-        None => "not checked yet".to_owned(),
+    let ejected = origin.get("ejected").filter(|ejected| !ejected.is_null());
+    let detail = match (ejected, last.get("detail")) {
+        (Some(ejected), _) => format!(
+            "ejected until {}: {}",
+            text(ejected, "until"),
+            text(ejected, "detail")
+        ),
+        (None, Some(_)) => text(last, "detail"),
+        (None, None) => "not checked yet".to_owned(),
     };
     // Without the scheme: nothing here shall look as if it were to be fetched from elsewhere.
     let url = text(origin, "url");
@@ -102,7 +118,7 @@ fn check(origin: &Value) -> String {
 
 /// Drains, then forced states.
 fn said(status: &Value) -> String {
-    let drains = items(status, "drains").map(|drain| row(drain, "drained".to_owned()));
+    let drains = items(status, "drains").map(|drain| row(drain, drained(status, drain)));
     let forced = items(status, "forced")
         .map(|forced| row(forced, format!("forced {}", text(forced, "state"))));
     let rows: String = drains.chain(forced).collect();
@@ -111,6 +127,35 @@ fn said(status: &Value) -> String {
     } else {
         rows
     }
+}
+
+/// With what a region still takes, while it leaves little by little.
+fn drained(status: &Value, drain: &Value) -> String {
+    let is_of = |of: &&Value| match drain.get("service").and_then(Value::as_str) {
+        Some(service) => text(of, "name") == escaped(service),
+        None => true,
+    };
+    let regions = items(status, "regions");
+    let mut here = regions.filter(|region| region.get("name") == drain.get("region"));
+    let services = here
+        .next()
+        .into_iter()
+        .flat_map(|region| items(region, "services"));
+    let shares = services
+        .filter(is_of)
+        .filter_map(|of| of.get("share")?.as_u64());
+    match shares.max() {
+        None | Some(0) => "drained".to_owned(),
+        Some(share) => format!("leaving little by little: takes {share} % of new clients"),
+    }
+}
+
+/// With who said so.
+fn why(said: &Value) -> String {
+    let told = |key| said.get(key).and_then(Value::as_str).map(escaped);
+    let by = told("by").map(|by| format!("({by})"));
+    let parts: Vec<String> = told("reason").into_iter().chain(by).collect();
+    parts.join(" ")
 }
 
 fn row(said: &Value, what: String) -> String {
@@ -124,7 +169,7 @@ fn row(said: &Value, what: String) -> String {
         or("service", "all"),
         text(said, "since"),
         or("until", "undone by hand"),
-        or("reason", ""),
+        why(said),
     )
 }
 
@@ -177,6 +222,32 @@ mod tests {
             ),
             "{page}"
         );
+    }
+
+    #[test]
+    fn why_a_region_is_out_is_told_with_how_far_it_has_left_and_by_whom() {
+        let ejected = json!({ "until": "U", "detail": "7 of 10 failed" });
+        let origin =
+            json!({ "url": "http://a", "last_check": { "detail": "ok" }, "ejected": ejected });
+        assert_eq!(check(&origin), "a: ejected until U: 7 of 10 failed");
+        let service = |name, share| json!({ "name": name, "state": "draining", "share": share });
+        let drain = |service: Value| json!({ "region": "eu", "service": service, "since": "S", "until": null, "by": "alice", "reason": "disks" });
+        let status = json!({
+            "services": [{ "name": "www", "none_able": "fails_open" }],
+            "regions": [{ "name": "eu", "services": [service("www", 0), service("api", 40)] }],
+            "drains": [drain(json!("api")), drain(json!("www"))],
+        });
+        let rows = said(&status);
+        assert!(
+            rows.contains("<td>leaving little by little: takes 40 % of new clients</td>"),
+            "{rows}"
+        );
+        assert!(
+            rows.contains("<td>drained</td>") && rows.contains("<td>disks (alice)</td>"),
+            "{rows}"
+        );
+        let alarm = alarms(&status).next().unwrap();
+        assert!(alarm.ends_with(" eu: healthy and drained."), "{alarm}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::geo::ClientEstimate;
 use crate::ids::RegionId;
-use crate::latency::{Measurement, Network, Networks};
+use crate::latency::{Estimate, Measurement, Network, Networks};
 use crate::steering::{Reason, Step};
 
 /// A figure in words and as data.
@@ -12,17 +12,38 @@ use crate::steering::{Reason, Step};
 pub struct Figure {
     /// Why the region has its place.
     pub(super) reason: String,
-    estimate: ClientEstimate,
-    age_secs: u64,
+    of: Of,
+}
+
+/// Whose round trip.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Of {
+    Client {
+        estimate: ClientEstimate,
+        age_secs: u64,
+    },
+    Edge {
+        estimate: Estimate,
+        /// None: not known, or not measured.
+        age_secs: Option<u64>,
+    },
 }
 
 impl Figure {
-    /// The figure behind a step, if it is one of round trips from the client.
+    /// The figure behind a step, if it is one of round trips.
     pub(super) fn of<'e>(
         step: &Step,
         mut estimates: impl Iterator<Item = &'e (RegionId, ClientEstimate)>,
         now_ms: u64,
     ) -> Option<Self> {
+        if let Reason::RoundTrip { estimate } = step.reason {
+            let of = Of::Edge {
+                estimate,
+                age_secs: None,
+            };
+            let reason = step.reason.to_string();
+            return Some(Self { reason, of });
+        }
         let Reason::ClientRoundTrip { place } = step.reason else {
             return None;
         };
@@ -44,30 +65,62 @@ impl Figure {
         };
         Some(Self {
             reason: format!("number {place} by round trip from the client{how}"),
-            estimate,
-            age_secs,
+            of: Of::Client { estimate, age_secs },
         })
+    }
+
+    /// Whether it is of the edge's own probes, and nobody has said of when.
+    pub(super) fn wants_age(&self) -> bool {
+        let estimate = match self.of {
+            Of::Edge {
+                estimate,
+                age_secs: None,
+            } => estimate,
+            Of::Edge { .. } | Of::Client { .. } => return false,
+        };
+        matches!(estimate, Estimate::Measured(_))
+    }
+
+    /// The last probe was so long ago.
+    pub(super) fn date(&mut self, ago_secs: u64) {
+        if let Of::Edge { age_secs, .. } = &mut self.of {
+            *age_secs = Some(ago_secs);
+            self.reason += &format!(", last {} ago", age(ago_secs));
+        }
     }
 
     /// As the API has it.
     pub(super) fn to_json(&self) -> Value {
-        match self.estimate {
-            ClientEstimate::Measured {
-                ms,
-                network,
-                measurement,
-            } => json!({
+        match self.of {
+            Of::Client { estimate, age_secs } => client_json(estimate, age_secs),
+            Of::Edge { estimate, age_secs } => match estimate {
+                Estimate::Measured(ms) => json!({
+                    "ms": ms, "measured_ms": ms, "source": "probes", "age_seconds": age_secs,
+                }),
+                Estimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
+                Estimate::Unknown => Value::Null,
+            },
+        }
+    }
+}
+
+fn client_json(estimate: ClientEstimate, age_secs: u64) -> Value {
+    match estimate {
+        ClientEstimate::Measured {
+            ms,
+            network,
+            measurement,
+        } => json!({
                 "ms": ms,
                 "measured_ms": measurement.ms,
                 "source": measurement.source.as_str(),
                 "network": network.to_string(),
                 "samples": measurement.samples,
                 "networks": measurement.networks.map(Networks::count),
-                "age_seconds": self.age_secs,
-            }),
-            ClientEstimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
-            ClientEstimate::Unknown => Value::Null,
-        }
+            "age_seconds": age_secs,
+        }),
+        ClientEstimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
+        ClientEstimate::Unknown => Value::Null,
     }
 }
 

@@ -24,7 +24,7 @@ use super::body;
 use super::countries::countries;
 use super::desk::Desk;
 use super::door::{Door, MOST_CONNECTIONS, MOST_OF_ONE};
-use super::explain::{Field, NotAField, Question, QuestionError, explain};
+use super::explain::{Explanation, Field, NotAField, Question, QuestionError, explain};
 use super::explained_token::TokenReader;
 use super::files;
 use super::follow::events;
@@ -216,7 +216,10 @@ async fn explain_json(
         &question,
         now,
     ) {
-        Ok(explanation) => Ok(Json(explanation.to_json())),
+        Ok(mut explanation) => {
+            date_probes(&state, &mut explanation).await;
+            Ok(Json(explanation.to_json()))
+        }
         Err(problem @ QuestionError::UnknownName(_)) => {
             Err(error(StatusCode::NOT_FOUND, problem.to_string()))
         }
@@ -227,6 +230,20 @@ async fn explain_json(
             | QuestionError::Fields
             | QuestionError::Token(_)),
         ) => Err(bad(problem.to_string())),
+    }
+}
+
+/// Says how old the figures of the edge's own probes are.
+async fn date_probes(state: &AdminState, explanation: &mut Explanation) {
+    for region in explanation.probed() {
+        // An edge that ends tells no ages any more.
+        let targets = state.control.probes(region.clone(), None).await;
+        let probes = targets.iter().flatten().flat_map(|target| &target.probes);
+        let answered = probes.filter(|probe| probe.outcome.is_ok());
+        if let Some(at_ms) = answered.map(|probe| probe.at_ms).max() {
+            let ago_ms = clock::unix_ms().saturating_sub(at_ms);
+            explanation.date(&region, ago_ms / 1_000);
+        }
     }
 }
 

@@ -56,6 +56,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
             "since": clock::rfc3339(drain.since_ms),
             "until": drain.until_ms.map(clock::rfc3339),
             "over_ms": drain.over_ms,
+            "by": drain.by.as_deref(),
             "reason": drain.reason,
         })).collect::<Vec<_>>(),
         "forced": world.forced.iter().map(|forced| json!({
@@ -64,6 +65,7 @@ pub(super) fn status(state: &AdminState, world: &WorldStatus) -> Value {
             "state": forced.state.as_str(),
             "since": clock::rfc3339(forced.since_ms),
             "until": forced.until_ms.map(clock::rfc3339),
+            "by": forced.by.as_deref(),
             "reason": forced.reason,
         })).collect::<Vec<_>>(),
         "services": snapshot.plan.services.iter().map(|(id, service)| view.service(id, service)).collect::<Vec<_>>(),

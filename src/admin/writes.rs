@@ -2,14 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use super::caller::Caller;
 use super::foresee::foresee;
 use super::object::object;
 use super::parameters::{InPath, Parameters, refuse_body};
@@ -91,6 +92,7 @@ pub(super) struct Asked {
     pub(super) service: Option<Arc<str>>,
     pub(super) since_ms: u64,
     pub(super) until_ms: Option<u64>,
+    pub(super) by: Option<Arc<str>>,
     pub(super) reason: Option<String>,
     /// Whether guards are to be passed over.
     pub(super) force: bool,
@@ -98,13 +100,14 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Reads a body, which may have one key more.
-    pub(super) fn read(body: &Bytes, own: &str) -> Result<Self, Refused> {
+    pub(super) fn read(caller: &Caller, body: &Bytes, own: &str) -> Result<Self, Refused> {
         let body = object(body, &["service", "for", own, "reason", "force"])?;
         let since_ms = clock::unix_ms();
         Ok(Self {
             service: text(&body, "service")?.map(Into::into),
             since_ms,
             until_ms: lasts_ms(&body)?.map(|lasts_ms| since_ms.saturating_add(lasts_ms)),
+            by: Some(caller.who.to_string().into()),
             reason: reason(&body)?,
             force: force(&body)?,
             body,
@@ -125,16 +128,18 @@ fn force(asked: &Value) -> Result<bool, Refused> {
 pub(super) async fn drain(
     State(state): State<Arc<AdminState>>,
     InPath(region): InPath,
+    Extension(caller): Extension<Caller>,
     uri: Uri,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let asked = Asked::read(&body, "over")?;
+    let asked = Asked::read(&caller, &body, "over")?;
     let drain = DrainRequest {
         over_ms: length(&asked.body, "over")?,
         region: region.into(),
         service: asked.service,
         since_ms: asked.since_ms,
         until_ms: asked.until_ms,
+        by: asked.by,
         reason: asked.reason,
     };
     let parameters = Parameters::of(&uri, &["dry_run"])?;
@@ -160,6 +165,7 @@ pub(super) async fn drain(
                 "service": drain.service.as_deref(),
                 "until": drain.until_ms.map(clock::rfc3339),
                 "over_ms": drain.over_ms,
+                "by": drain.by.as_deref(),
                 "reason": drain.reason,
             })
         })

@@ -177,6 +177,7 @@ fn when_and_why(said: &Value) -> String {
         value.map_or(String::new(), |value| format!("{before}{value}"))
     };
     [
+        part("by", " by "),
         part("since", " since "),
         part("until", " until "),
         part("reason", ": "),
@@ -199,8 +200,8 @@ mod tests {
     use super::*;
 
     fn status() -> Value {
-        let drain = json!({ "region": "a", "service": null, "since": "S", "until": "U", "over_ms": 600_000, "reason": "new disks" });
-        let forced = json!({ "region": "b", "service": "www", "state": "up", "since": "S", "until": null, "reason": null });
+        let drain = json!({ "region": "a", "service": null, "since": "S", "until": "U", "over_ms": 600_000, "by": "alice", "reason": "new disks" });
+        let forced = json!({ "region": "b", "service": "www", "state": "up", "since": "S", "until": null, "by": null, "reason": null });
         let origin = json!({ "url": "http://c", "state": "unhealthy", "ejected": null, "last_check": { "detail": "refused" } });
         let service = json!({ "name": "www", "since": "S", "origins": [origin] });
         json!({ "drains": [drain], "forced": [forced], "regions": [{ "name": "c", "services": [service] }] })
@@ -210,7 +211,7 @@ mod tests {
     fn what_operators_said_is_told_with_its_end_and_its_reason() {
         assert_eq!(
             by_operators(&status()),
-            "region a is drained over 10m since S until U: new disks\nregion b is forced up for service www since S\n"
+            "region a is drained over 10m by alice since S until U: new disks\nregion b is forced up for service www since S\n"
         );
     }
 
@@ -268,7 +269,7 @@ mod tests {
     #[test]
     fn why_a_region_is_out_is_what_was_said_of_it_or_what_its_checks_say() {
         let why = |rule, region, service| why(&status(), rule, region, service);
-        let drained = "region a is drained over 10m since S until U: new disks";
+        let drained = "region a is drained over 10m by alice since S until U: new disks";
         assert_eq!(why("drain", "a", "api").as_deref(), Some(drained));
         assert_eq!(why("forced", "b", "api"), None, "said of another service");
         let refused = "region c is unhealthy since S: http://c: refused";

@@ -28,6 +28,8 @@ pub struct Drain {
     pub over_ms: u64,
     /// How slow it was before it was hurried, the first first. Sessions go by the pace of their time.
     pub paces: Vec<Pace>,
+    /// Who asked for it, as the audit log calls them; none: that is not known.
+    pub by: Option<Arc<str>>,
     /// Why.
     pub reason: Option<String>,
 }
@@ -54,6 +56,8 @@ pub struct DrainRequest {
     pub until_ms: Option<u64>,
     /// How long it is to take from its beginning; 0: at once; none: as long as the one that goes on, else at once.
     pub over_ms: Option<u64>,
+    /// Who asked for it, as the audit log calls them; none: that is not known.
+    pub by: Option<Arc<str>>,
     /// Why.
     pub reason: Option<String>,
 }
@@ -69,6 +73,7 @@ impl Drain {
             until_ms: request.until_ms,
             over_ms: request.over_ms.unwrap_or(0),
             paces: Vec::new(),
+            by: request.by,
             reason: request.reason,
         };
         let Some(old) = old else {

@@ -8,6 +8,7 @@ fn drain(region: &str, service: Option<&str>, since_ms: u64, until_ms: Option<u6
         until_ms,
         over_ms: 0,
         paces: Vec::new(),
+        by: None,
         reason: None,
     }
 }
@@ -20,6 +21,7 @@ fn ask(drains: &mut Drains, since_ms: u64, until_ms: Option<u64>, over_ms: Optio
         since_ms,
         until_ms,
         over_ms,
+        by: None,
         reason: None,
     };
     drains.put(drains.asked(drain).unwrap());

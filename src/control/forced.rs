@@ -17,6 +17,8 @@ pub struct ForcedState {
     pub since_ms: u64,
     /// Until when; none: until it is undone.
     pub until_ms: Option<u64>,
+    /// Who asked for it, as the audit log calls them; none: that is not known.
+    pub by: Option<Arc<str>>,
     /// Why.
     pub reason: Option<String>,
 }
@@ -97,6 +99,7 @@ mod tests {
             state,
             since_ms: 0,
             until_ms,
+            by: None,
             reason: None,
         }
     }

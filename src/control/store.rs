@@ -166,6 +166,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
                 "until_ms": drain.until_ms,
                 "over_ms": drain.over_ms,
                 "paces": drain.paces.iter().map(|pace| json!({ "over_ms": pace.over_ms, "until_ms": pace.until_ms })).collect::<Vec<_>>(),
+                "by": drain.by.as_deref(),
                 "reason": drain.reason,
             })
         })
@@ -193,7 +194,7 @@ fn remember_forks(world: &World) -> Vec<Value> {
 fn remember_forced(world: &World) -> Vec<Value> {
     let all = world.forced().map(|forced| {
         json!({ "region": &*forced.region, "service": forced.service.as_deref(), "state": forced.state.as_str(),
-            "since_ms": forced.since_ms, "until_ms": forced.until_ms, "reason": forced.reason })
+            "since_ms": forced.since_ms, "until_ms": forced.until_ms, "by": forced.by.as_deref(), "reason": forced.reason })
     });
     all.collect()
 }
@@ -299,6 +300,7 @@ fn drain_from(drain: &Value) -> Option<Drain> {
             .flatten()
             .filter_map(pace_from)
             .collect(),
+        by: drain["by"].as_str().map(Into::into),
         reason: drain["reason"].as_str().map(str::to_owned),
     })
 }
@@ -343,6 +345,7 @@ fn forced_from(forced: &Value) -> Option<ForcedState> {
         },
         since_ms: forced["since_ms"].as_u64()?,
         until_ms: forced["until_ms"].as_u64(),
+        by: forced["by"].as_str().map(Into::into),
         reason: forced["reason"].as_str().map(str::to_owned),
     })
 }

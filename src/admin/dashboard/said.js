@@ -29,11 +29,12 @@ function drained({ region, service, over_ms }, status) {
 const empty = () => make("tr", {}, make("td", { colspan: "7", class: "faint" }, "None."));
 
 function row(said) {
-  const { region, service, what, reason, until } = said;
+  const { region, service, what, by, until } = said;
+  const reason = [said.reason, by && `(${by})`].filter((part) => part).join(" ");
   const of = service ? `${region} for ${service}` : region;
   const undo = make("button", { type: "button", onclick: () => remove(said), "aria-label": `Undo the ${said.kind} of ${of}` }, "Undo");
   return make("tr", {}, make("th", { scope: "row" }, region), make("td", {}, service ?? "all"), make("td", {}, what),
-    make("td", {}, since(said.since)), make("td", {}, until ? since(until) : "undone by hand"), make("td", {}, reason ?? ""), make("td", {}, undo));
+    make("td", {}, since(said.since)), make("td", {}, until ? since(until) : "undone by hand"), make("td", {}, reason), make("td", {}, undo));
 }
 
 async function remove({ kind, region, service }) {

@@ -21,6 +21,7 @@ fn a_drain_is_told_with_its_scope_and_reason() {
     assert_eq!(event.at_ms, 7);
     assert_eq!(told(&[event]), ["drain eu -: region eu is drained"]);
     let with_reason = DrainRequest {
+        by: None,
         reason: Some("new disks".into()),
         ..drain("us", Some("api"), 8)
     };
@@ -448,6 +449,7 @@ fn a_drain_that_was_through_goes_on_with_its_sessions_as_it_was_when_it_is_hurri
 #[test]
 fn an_end_and_a_reason_given_later_leave_the_pace_as_it_is() {
     let again = DrainRequest {
+        by: None,
         reason: Some("until noon".into()),
         ..until(2_000_000, drain("us", None, 0))
     };

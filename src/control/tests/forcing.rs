@@ -11,6 +11,7 @@ fn forced(region: &str, state: Forced, until_ms: Option<u64>) -> ForcedState {
         state,
         since_ms: 5,
         until_ms,
+        by: None,
         reason: Some("the probe lies".into()),
     }
 }

@@ -143,6 +143,7 @@ pub(super) fn drain(region: &str, service: Option<&str>, since_ms: u64) -> Drain
         since_ms,
         until_ms: None,
         over_ms: None,
+        by: None,
         reason: None,
     }
 }

@@ -213,6 +213,7 @@ fn take(world: &mut World, step: &Step, now_ms: u64) -> Vec<Event> {
                 until_ms: None,
                 over_ms: 0,
                 paces: Vec::new(),
+                by: None,
                 reason: None,
             });
             Vec::new()

@@ -30,6 +30,7 @@ fn lived() -> World {
     let full = DrainRequest {
         until_ms: Some(9_000),
         over_ms: Some(60_000),
+        by: Some("alice".into()),
         reason: Some("new \"disks\"\n".into()),
         ..drain("eu", Some("api"), 20)
     };
@@ -46,6 +47,7 @@ fn lived() -> World {
         state: Forced::Up,
         since_ms: 40,
         until_ms: None,
+        by: Some("alice".into()),
         reason: Some("its probe lies".into()),
     };
     world.force(forced, false).unwrap();
