@@ -339,6 +339,28 @@ fn an_encrypted_admin_is_reached_with_its_certificate_and_not_in_clear() {
     );
 }
 
+#[test]
+fn who_is_refused_before_its_body_was_read_is_told_that_the_connection_ends() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start("o");
+    let admin = "{ tokens: [{ name: alice, token: alice-0123456789abcdef, role: operate }] }";
+    let file = folder.path().join("edge.yaml");
+    std::fs::write(&file, yaml(&origin.url(), admin)).unwrap();
+    let mut process = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    process.wait_for(" ready");
+    let address = listening(&process.said(), "admin");
+    let refused = |request: &str| {
+        let mut client = support::connect(address);
+        support::say(&mut client, request);
+        let head = support::read_head(&mut client).to_ascii_lowercase();
+        assert!(head.starts_with("http/1.1 401 "), "{head}");
+        head.contains("\r\nconnection: close\r\n")
+    };
+    let put = "PUT /api/v1/drains/near HTTP/1.1\r\nHost: localhost\r\n";
+    assert!(refused(&format!("{put}Content-Length: 2\r\n\r\n{{}}")));
+    assert!(!refused(&format!("{put}\r\n")), "there is nothing to leave");
+}
+
 /// A certificate as operators make them by hand.
 fn made_by_openssl(folder: &std::path::Path, more: &[&str]) {
     let made = support::run(

@@ -7,10 +7,11 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
+use axum::body::HttpBody as _;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, Method, StatusCode, Version, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use rustls::ServerConfig;
 
 use super::attempts::Attempts;
@@ -144,6 +145,7 @@ pub(super) async fn guard(
         from,
         listens_on,
     };
+    let leaves_a_body = leaves_a_body(&request);
     let now_ms = clock::steady_ms();
     let who = {
         let snapshot = state.snapshot();
@@ -159,7 +161,7 @@ pub(super) async fn guard(
             let call = named(&request);
             audit::tell_of_refusal(&state, (who, from), call, &denied).await;
         }
-        return denied.into_response();
+        return denied.answer(leaves_a_body);
     }
     let may_see = asked.need != Need::Nothing || asked.is_open(&state.snapshot().plan.admin);
     let who = if asked.need == Need::Operate && is_paced {
@@ -176,9 +178,14 @@ pub(super) async fn guard(
         Err(denied) => {
             let (who, call) = (denied.who(), named(&request));
             audit::tell_of_refusal(&state, (who, from), call, &denied).await;
-            denied.into_response()
+            denied.answer(leaves_a_body)
         }
     }
+}
+
+/// Whether an answer to a request would come before its body was read, on a connection that ends by that.
+fn leaves_a_body(request: &Request) -> bool {
+    request.version() < Version::HTTP_2 && !request.body().is_end_stream()
 }
 
 /// What a request is known as, without its query: that may hold a client's token.

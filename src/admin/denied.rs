@@ -34,6 +34,19 @@ pub(super) const fn denied(status: StatusCode, why: &'static str) -> Denied {
     }
 }
 
+impl Denied {
+    /// The answer, to a request that may leave a body unread.
+    pub(super) fn answer(self, leaves_a_body: bool) -> Response {
+        let mut answer = self.into_response();
+        if leaves_a_body {
+            // RFC 9112 §9.6: who is not told would send the next request into a connection that has ended.
+            let close = HeaderValue::from_static("close");
+            answer.headers_mut().insert(header::CONNECTION, close);
+        }
+        answer
+    }
+}
+
 impl IntoResponse for Denied {
     fn into_response(self) -> Response {
         let mut response = error(self.status, self.why).into_response();

@@ -11,6 +11,9 @@ const KEPT: usize = 1_024;
 /// How many of them tell of refused calls: a flood of those must not push out what happened.
 const KEPT_REFUSALS: usize = 128;
 
+/// How many tell of what operators did: a program that drains and undoes without end must not push out what happened.
+const KEPT_ACTS: usize = 512;
+
 /// How many events a slow follower may fall behind before it misses some.
 const FOLLOWER_QUEUE: usize = 256;
 
@@ -111,6 +114,10 @@ impl Event {
         Self { gravity, ..self }
     }
 
+    fn is_act(&self) -> bool {
+        matches!(self.kind, Kind::Audit | Kind::Drain | Kind::Forced) && !self.is_refusal
+    }
+
     /// Writes it to the process's log.
     fn log(&self) {
         macro_rules! log {
@@ -154,7 +161,7 @@ impl EventLog {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         event.id = kept.back().map_or(self.first, |last| last.id + 1);
         event.log();
-        make_room(&mut kept, event.is_refusal);
+        make_room(&mut kept, &event);
         kept.push_back(event.clone());
         // Sent under the lock, so that a follower sees each event once: kept or sent, never both.
         // An error only says that nobody follows.
@@ -176,16 +183,19 @@ impl EventLog {
     }
 }
 
-/// Makes room for one more event, which is a refusal or not.
-fn make_room(kept: &mut VecDeque<Event>, is_refusal: bool) {
-    let mut refusals = kept
-        .iter()
-        .enumerate()
-        .filter(|(_, event)| event.is_refusal);
-    let oldest_refusal = refusals.next().map(|(at, _)| at);
-    if is_refusal
-        && refusals.count() + 1 == KEPT_REFUSALS
-        && let Some(at) = oldest_refusal
+/// Makes room for one more event: among those of its sort, if these have their share, else by the oldest.
+fn make_room(kept: &mut VecDeque<Event>, event: &Event) {
+    let (is_alike, most): (fn(&Event) -> bool, usize) = if event.is_refusal {
+        (|event| event.is_refusal, KEPT_REFUSALS)
+    } else if event.is_act() {
+        (Event::is_act, KEPT_ACTS)
+    } else {
+        (|_| true, KEPT)
+    };
+    let mut alike = kept.iter().enumerate().filter(|(_, event)| is_alike(event));
+    let oldest = alike.next().map(|(at, _)| at);
+    if alike.count() + 1 >= most
+        && let Some(at) = oldest
     {
         kept.remove(at);
     } else if kept.len() == KEPT {
@@ -252,6 +262,20 @@ mod tests {
         (0..KEPT - 20).for_each(|_| log.record(event("done")));
         log.record(refused());
         assert_eq!(kept(), (KEPT - 20, 20), "the oldest go, whatever they are");
+    }
+
+    #[test]
+    fn a_flood_of_acts_pushes_out_acts_alone() {
+        let log = EventLog::new(1);
+        (0..10).for_each(|_| log.record(event("happened")));
+        for kind in [Kind::Drain, Kind::Audit].repeat(KEPT) {
+            log.record(Event::new(kind, 0, "done".to_owned()));
+        }
+        (0..KEPT).for_each(|_| log.record(event("refused").refusal()));
+        let (past, _) = log.follow(0);
+        let kept = |message: &str| past.iter().filter(|event| event.message == message).count();
+        let all = (kept("happened"), kept("done"), kept("refused"));
+        assert_eq!(all, (10, KEPT_ACTS, KEPT_REFUSALS));
     }
 
     #[test]
