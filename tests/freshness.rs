@@ -91,6 +91,30 @@ fn outcome(answer: &Answer) -> (&str, &str) {
     (&answer.body, answer.header("meridian-consistency"))
 }
 
+#[test]
+fn a_drained_region_answers_what_only_it_has_though_nobody_has_noticed_yet_that_the_writer_is_dead()
+{
+    for has_it in [true, false] {
+        let mut store = store("wait: 5s, when_unsatisfiable: fail", ONCE);
+        let drained = store.edge.admin("PUT", "/api/v1/drains/near", "");
+        assert_eq!(drained.0, 200, "{}", drained.1);
+        let token = store.write_and_lose_far();
+        if has_it {
+            store.near.apply(1);
+        }
+        let asked = store.near.probes();
+        let answer = std::thread::scope(|scope| {
+            let reading = scope.spawn(|| store.read(&token));
+            if !has_it {
+                assert!(wait_until(|| store.near.probes() > asked));
+                store.near.apply(1);
+            }
+            reading.join().unwrap()
+        });
+        assert_eq!(outcome(&answer), ("near", "waited"), "{has_it}");
+    }
+}
+
 /// Reads that wait together until `near` has caught up; how each was served.
 fn read_together(store: &Store, token: &str, readers: usize) -> Vec<String> {
     let before = store.near.reads();

@@ -61,6 +61,10 @@ pub struct Course {
     legs: Vec<Leg>,
     /// Those that have not come up yet.
     left: VecDeque<Leg>,
+    /// Those that come up when all others have come to nothing; no longer among these once they were found.
+    reserve: VecDeque<Leg>,
+    /// Which they are.
+    reserved: Vec<RegionId>,
     /// Those that may show all but what the pin stands for, the soonest first. They come up when nobody can show that; each is
     /// asked before any is waited for, since the client gets no better than `stale` in the end.
     but_for_the_pin: VecDeque<Leg>,
@@ -87,6 +91,8 @@ impl Course {
         hopeless.sort_by_key(|leg| (expected(leg.standing), leg.rank));
         Self {
             left: left.into(),
+            reserve: VecDeque::new(),
+            reserved: Vec::new(),
             but_for_the_pin: hopeless.into(),
             goes_without_the_pin: false,
             legs,
@@ -97,6 +103,15 @@ impl Course {
             missed: Vec::new(),
             when_unsatisfiable,
         }
+    }
+
+    /// With these in reserve, which nobody else is sent to: they are asked when no other has all, and waited for when no other is left.
+    #[must_use]
+    pub fn with_reserve(mut self, reserve: impl Iterator<Item = Leg>) -> Self {
+        self.reserve = reserve.filter(|leg| !leg.is_hopeless).collect();
+        self.reserved = self.reserve.iter().map(|leg| leg.region).collect();
+        self.legs.extend(&self.reserve);
+        self
     }
 
     /// What is next. `is_over`: all waiting together has taken as long as it may. `can_be_sent`: the request is there to
@@ -156,7 +171,7 @@ impl Course {
         {
             return Some(leg);
         }
-        self.left.pop_front()
+        self.left.pop_front().or_else(|| self.reserve.pop_front())
     }
 
     /// It waits for a region that has not got all, or holds it.
@@ -195,6 +210,7 @@ impl Course {
     pub fn is_found(&mut self, region: RegionId, from: Leg) {
         self.left.retain(|leg| leg.region != region);
         self.behind_after_all.retain(|leg| leg.region != region);
+        self.reserve.retain(|leg| leg.region != region);
         let found = self.legs.iter().find(|leg| leg.region == region);
         let standing = Standing::Dominates;
         self.found = found.map(|leg| Leg { standing, ..*leg });
@@ -227,7 +243,9 @@ impl Course {
 
     /// The region that stood first before freshness was asked for.
     pub fn best(&self) -> Option<RegionId> {
-        let best = self.legs.iter().min_by_key(|leg| leg.rank);
+        let ranked = self.legs.iter();
+        let ranked = ranked.filter(|leg| !self.reserved.contains(&leg.region));
+        let best = ranked.min_by_key(|leg| leg.rank);
         best.map(|leg| leg.region)
     }
 
@@ -236,6 +254,7 @@ impl Course {
     /// region is gone, or a pin to it, does not hide the client's other writes.
     pub fn for_want_of_better(&self, lacks: impl Fn(RegionId) -> usize) -> Vec<Leg> {
         let mut legs = self.legs.clone();
+        legs.retain(|leg| !self.reserved.contains(&leg.region));
         let is_missed = |leg: &Leg| self.missed.contains(&leg.region);
         legs.sort_by_cached_key(|leg| (is_missed(leg), lacks(leg.region), leg.rank));
         legs

@@ -213,6 +213,70 @@ fn a_read_that_waits_goes_on_to_whom_it_may_and_only_once_to_each() {
     assert_eq!(course.elsewhere(again), []);
 }
 
+/// A course through an able region that is taken to have all, one of which nobody knows, and a drained one.
+fn before_a_drained_one(drained: Standing) -> Course {
+    let legs = vec![
+        leg(0, 0, Standing::Dominates, false),
+        leg(1, 1, BEHIND, false),
+    ];
+    let reserve = [leg(2, 2, drained, false)];
+    Course::new(legs, WhenUnsatisfiable::Fail).with_reserve(reserve.into_iter())
+}
+
+#[test]
+fn a_region_in_reserve_is_asked_when_all_others_have_come_to_nothing() {
+    let mut course = before_a_drained_one(Standing::Dominates);
+    let asked = |next| match next {
+        Next::Ask(leg) | Next::Wait(leg) => Some(leg.region.index()),
+        Next::Any | Next::Kept | Next::Nothing => None,
+    };
+    assert_eq!(asked(course.next(false, true)), Some(0));
+    course.is_missed(RegionId::at(0));
+    let waiting = course.next(false, true);
+    assert_eq!(asked(waiting), Some(1));
+    let Next::Wait(waited) = waiting else {
+        panic!("{waiting:?}");
+    };
+    assert_eq!(
+        course.elsewhere(waited),
+        [RegionId::at(2)],
+        "while another is waited for, at once"
+    );
+    let mut at_the_end = course.clone();
+    assert_eq!(
+        asked(at_the_end.next(true, true)),
+        Some(2),
+        "and when the time is over"
+    );
+    assert_eq!(at_the_end.next(true, true), Next::Nothing);
+    course.is_found(RegionId::at(2), waited);
+    let found = course.next(false, true);
+    assert_eq!(asked(found), Some(2));
+    let Next::Ask(found) = found else {
+        panic!("{found:?}");
+    };
+    assert_eq!(course.mark(found), Mark::Routed);
+    course.is_missed(RegionId::at(2));
+    assert_eq!(asked(course.next(false, true)), Some(1));
+    assert_eq!(
+        course.next(false, true),
+        Next::Nothing,
+        "none is asked twice"
+    );
+}
+
+#[test]
+fn a_region_in_reserve_is_waited_for_last_and_answers_nobody_for_want_of_better() {
+    let mut course = before_a_drained_one(BEHIND);
+    let order: Vec<Next> = (0..4).map(|_| course.next(false, true)).collect();
+    let waits = |region, rank| Next::Wait(leg(region, rank, BEHIND, false));
+    let first = Next::Ask(leg(0, 0, Standing::Dominates, false));
+    assert_eq!(order, [first, waits(1, 1), waits(2, 2), Next::Nothing]);
+    let any = course.for_want_of_better(|_| 0);
+    let any: Vec<usize> = any.iter().map(|leg| leg.region.index()).collect();
+    assert_eq!((any, course.best()), (vec![0, 1], Some(RegionId::at(0))));
+}
+
 #[test]
 fn when_the_time_is_over_only_who_has_all_but_what_the_pin_stands_for_is_asked_for_it() {
     let (behind, has_all) = (

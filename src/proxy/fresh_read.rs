@@ -117,7 +117,9 @@ impl Outbound<'_> {
         let began = self.began.unwrap_or_else(Instant::now);
         let deadline = began + store.consistency.wait;
         let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
-        let mut course = Course::new(legs, store.consistency.when_unsatisfiable);
+        let reserve = self.decision.reserve.iter().map(|choice| self.leg(*choice));
+        let course = Course::new(legs, store.consistency.when_unsatisfiable);
+        let mut course = course.with_reserve(reserve);
         if has_begun && let Next::Ask(leg) = course.next(false, true) {
             match asked {
                 Some(_) => course.is_behind_after_all(leg),

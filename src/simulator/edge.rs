@@ -482,7 +482,7 @@ impl Edge {
     }
 
     /// Regions as steering ranked them, for a course through them.
-    pub(super) fn legs(&self, visit: &Visit, decision: &Decision, now_ms: u64) -> Vec<Leg> {
+    pub(super) fn legs(&self, visit: &Visit, choices: &[Choice], now_ms: u64) -> Vec<Leg> {
         let token = visit.token();
         let leg = |choice: &Choice| {
             let name = NAMES[choice.region.index()];
@@ -499,7 +499,7 @@ impl Edge {
                 is_hopeless,
             }
         };
-        decision.ranked.iter().map(leg).collect()
+        choices.iter().map(leg).collect()
     }
 
     /// Whether a region's health paths said nothing of positions a moment ago.

@@ -17,6 +17,8 @@ use crate::positions::Standing;
 pub struct Decision {
     /// Regions in the order to try them; empty only when the verdict is a refusal.
     pub ranked: SmallVec<[Choice; 8]>,
+    /// Regions that no new client is sent to, drained ones mostly: for a read that none of the others can answer after all.
+    pub reserve: SmallVec<[Choice; 1]>,
     /// Whether this is a choice among the able.
     pub verdict: Verdict,
     /// What each rule did, in order.

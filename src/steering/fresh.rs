@@ -18,6 +18,9 @@ const LEAST_LAG: Duration = Duration::from_millis(20);
 /// Regions that were left out.
 pub(super) type LeftOut = SmallVec<[RegionId; 8]>;
 
+/// Regions that are asked when all others come to nothing.
+pub(super) type Reserve = SmallVec<[Choice; 1]>;
+
 /// Leaves out regions that nobody may read from, unless that would leave none: an edge that has lost sight of
 /// positions must not be an outage. Costs a branch while all are fit.
 pub(super) fn leave_out_unfit(
@@ -61,36 +64,23 @@ fn is_fit(ranking: &Ranking<'_>, applied: &Applied, region: RegionId) -> bool {
 /// no real gain are ties, and go by rank.
 ///
 /// A drained region joins only when no able one has what the client must see, and so does one that was left out for
-/// nothing but an epoch that it has begun; residency has left both without foreign regions already.
+/// nothing but an epoch that it has begun; residency has left both without foreign regions already. Until then they are in reserve: who
+/// is taken to have all may have died with it, or an answer may show that it has not.
 pub(super) fn by_freshness(
     ranking: &Ranking<'_>,
     ranked: &mut SmallVec<[Choice; 8]>,
     drained: &Candidates,
     left_out: &LeftOut,
     steps: &mut Steps,
-) {
+) -> Reserve {
     for candidate in ranked.iter_mut() {
         candidate.standing = standing(ranking, candidate.region);
     }
-    if ranked
-        .iter()
-        .all(|candidate| candidate.standing != Standing::Dominates)
-    {
-        let after = u8::try_from(ranked.len()).unwrap_or(u8::MAX);
-        let fit = drained.iter().map(|member| member.region).filter(|region| {
-            applied(ranking).is_none_or(|applied| is_fit(ranking, applied, *region))
-        });
-        let is_in_new_epoch = |region: &RegionId| {
-            applied(ranking).is_some_and(|applied| {
-                let name = &ranking.snapshot.plan.regions.of(*region).name;
-                applied.is_in_new_epoch(name, ranking.ask.require.now_ms)
-            })
-        };
-        let in_new_epoch = left_out.iter().copied().filter(is_in_new_epoch);
-        let rescuers = fit
-            .chain(in_new_epoch)
-            .filter(|region| standing(ranking, *region) == Standing::Dominates);
-        ranked.extend(rescuers.map(|region| choice(region, after)));
+    let has_all = |choice: &Choice| choice.standing == Standing::Dominates;
+    let mut reserve = reserve(ranking, ranked.len(), drained, left_out);
+    if !ranked.iter().any(has_all) {
+        ranked.extend(reserve.iter().filter(|choice| has_all(choice)).copied());
+        reserve.retain(|choice| !has_all(choice));
     }
     let farthest_ms = farthest_ms(ranking);
     latency::rank(ranked, |candidate| {
@@ -101,6 +91,36 @@ pub(super) fn by_freshness(
             .iter()
             .map(|candidate| keep_for(candidate.region, reason(ranking, candidate))),
     );
+    reserve
+}
+
+/// Those that are drained, and those that are unfit for nothing but an epoch that they have begun.
+fn reserve(
+    ranking: &Ranking<'_>,
+    others: usize,
+    drained: &Candidates,
+    left_out: &LeftOut,
+) -> Reserve {
+    let Some(applied) = applied(ranking).filter(|_| !drained.is_empty() || !left_out.is_empty())
+    else {
+        return Reserve::new();
+    };
+    let name = |region: RegionId| &ranking.snapshot.plan.regions.of(region).name;
+    let now_ms = ranking.ask.require.now_ms;
+    let fit = drained.iter().map(|member| member.region);
+    let fit = fit.filter(|region| is_fit(ranking, applied, *region));
+    let in_new_epoch = left_out.iter().copied();
+    let in_new_epoch = in_new_epoch.filter(|region| applied.is_in_new_epoch(name(*region), now_ms));
+    let after = u8::try_from(others).unwrap_or(u8::MAX);
+    let all = fit.chain(in_new_epoch).map(|region| Choice {
+        standing: match standing(ranking, region) {
+            Standing::Dominates => Standing::Dominates,
+            // They come last, however soon they may have it; so the decision lasts.
+            Standing::Behind { .. } => Standing::Behind { expected: None },
+        },
+        ..choice(region, after)
+    });
+    all.collect()
 }
 
 fn standing(ranking: &Ranking<'_>, region: RegionId) -> Standing {

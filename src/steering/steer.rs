@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::ask::{Ask, Vantage};
 use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict};
 use super::draw::Draw;
-use super::fresh::{LeftOut, by_freshness, leave_out_unfit};
+use super::fresh::{LeftOut, Reserve, by_freshness, leave_out_unfit};
 use super::rank::{Ranking, rank};
 use super::share::Percent;
 use super::snapshot::{Admin, Forced, MemberState, Snapshot};
@@ -66,11 +66,14 @@ pub fn steer_among(
     } else {
         LeftOut::new()
     };
-    if asks_for_freshness(service, ask) {
-        by_freshness(&ranking, &mut ranked, &drained_able, &left_out, &mut steps);
-    }
+    let reserve = if asks_for_freshness(service, ask) {
+        by_freshness(&ranking, &mut ranked, &drained_able, &left_out, &mut steps)
+    } else {
+        Reserve::new()
+    };
     Decision {
         ranked,
+        reserve,
         verdict,
         steps,
     }
@@ -79,6 +82,7 @@ pub fn steer_among(
 fn refused(refusal: Refusal, steps: Steps) -> Decision {
     Decision {
         ranked: SmallVec::new(),
+        reserve: Reserve::new(),
         verdict: Verdict::Refused(refusal),
         steps,
     }

@@ -59,12 +59,15 @@ impl Run {
         }
         let known = &self.edges[edge];
         let when_unsatisfiable = known.when_unsatisfiable();
-        let left_out = decision.ranked.iter().map(|choice| choice.region);
+        let asked = decision.ranked.iter().chain(&decision.reserve);
+        let left_out = asked.map(|choice| choice.region);
         let left_out = left_out
             .filter(|region| decision.was_left_out(*region))
             .map(Id::index)
             .collect();
-        let course = Course::new(known.legs(&visit, &decision, now_ms), when_unsatisfiable);
+        let legs = |choices| known.legs(&visit, choices, now_ms);
+        let course = Course::new(legs(&decision.ranked), when_unsatisfiable);
+        let course = course.with_reserve(legs(&decision.reserve).into_iter());
         let must_see = !is_write && visit.valid && !visit.token().is_empty();
         let retries_left = known.service().retries.attempts;
         let write = is_write.then(|| {
