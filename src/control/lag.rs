@@ -2,19 +2,21 @@
 //!
 //! Pure but for the gauges. Behind is a lag over the shortest `max_lag` of the domain's services.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::world::DomainLag;
 use crate::config::plan::Domain;
-use crate::positions::Denied;
+use crate::positions::{Denied, RegionName};
 
 /// The regions that are behind, and those that deny what they acknowledged, by domain.
 #[derive(Debug, Default)]
 pub(super) struct Laggards {
     behind: HashSet<(Arc<str>, Arc<str>)>,
     denying: HashSet<(Arc<str>, Arc<str>)>,
+    /// Domain → the logs of no region that were told of.
+    strange: HashMap<Arc<str>, BTreeSet<RegionName>>,
 }
 
 impl Laggards {
@@ -66,11 +68,33 @@ impl Laggards {
         })
     }
 
+    /// Takes in of which logs of no region a domain's origins speak; what there is to tell of those that are new.
+    pub(super) fn note_strange(
+        &mut self,
+        domain: &Arc<str>,
+        logs: &BTreeSet<RegionName>,
+    ) -> impl Iterator<Item = String> + use<> {
+        let told = self.strange.entry(domain.clone()).or_default();
+        let before = std::mem::replace(told, logs.clone());
+        let new: Vec<RegionName> = logs.difference(&before).cloned().collect();
+        let domain = domain.clone();
+        new.into_iter().map(move |log| {
+            format!(
+                "origins of domain {domain} speak of the log of {log}, which is no region of the configuration: what they say of it counts for nothing, and writes in it are only pinned"
+            )
+        })
+    }
+
     /// Forgets domains and regions that a reload has taken away.
-    pub(super) fn retain(&mut self, keep: impl Fn(&str, &str) -> bool) {
+    pub(super) fn retain(
+        &mut self,
+        domains: impl Fn(&str) -> bool,
+        regions: impl Fn(&str) -> bool,
+    ) {
         for told in [&mut self.behind, &mut self.denying] {
-            told.retain(|(domain, region)| keep(domain, region));
+            told.retain(|(domain, region)| domains(domain) && regions(region));
         }
+        self.strange.retain(|domain, _| domains(domain));
     }
 }
 
@@ -106,6 +130,25 @@ fn publish_lag([domain, region, writer]: [&Arc<str>; 3], seconds: f64, positions
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_of_no_region_is_told_of_once_while_it_is_spoken_of() {
+        let mut laggards = Laggards::default();
+        let domain = "orders".into();
+        let mut told = |logs: &[&str]| {
+            let logs = logs.iter().map(|log| RegionName::from(*log)).collect();
+            laggards.note_strange(&domain, &logs).collect::<Vec<_>>()
+        };
+        assert_eq!(told(&[]), [""; 0]);
+        let said = told(&["p"]);
+        assert!(
+            said[0]
+                .starts_with("origins of domain orders speak of the log of p, which is no region")
+        );
+        assert_eq!(told(&["p"]), [""; 0]);
+        assert_eq!(told(&["p", "q"]).len(), 1);
+    }
+
     use crate::config::plan::VersionForm;
     use crate::positions::Position;
 

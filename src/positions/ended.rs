@@ -6,12 +6,25 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::applied::{Seen, State};
-use super::vector::{RegionName, Vector};
+use super::applied::{Applied, Seen, State};
+use super::vector::{Position, RegionName, Vector};
 
 /// Whether a log is of no region that there is; before anything is said of that, none is.
 pub(super) fn is_strange(configured: Option<&BTreeSet<RegionName>>, writer: &RegionName) -> bool {
     configured.is_some_and(|regions| !regions.contains(writer))
+}
+
+impl Applied {
+    /// The logs that origins speak of and that are of no region there is: what is said of them counts for nothing.
+    pub fn strange_logs(&self) -> BTreeSet<RegionName> {
+        let state = self.state();
+        let seen = state.regions.values().flat_map(BTreeMap::values);
+        let written = seen.flat_map(|seen| seen.applied.iter());
+        let written = written.filter(|(_, position)| *position != Position::default());
+        let logs = written.map(|(writer, _)| writer);
+        let strange = logs.filter(|writer| is_strange(state.configured.as_ref(), writer));
+        strange.cloned().collect()
+    }
 }
 
 impl State {
@@ -148,6 +161,17 @@ mod tests {
         adopt(&applied, true);
         assert_eq!(applied.region("eu"), vector("eu=3"));
         check(&applied, "eu=3,us=0", 4, Reported::Advanced);
+    }
+
+    #[test]
+    fn logs_of_no_region_are_known_while_anybody_speaks_of_them() {
+        let applied = Applied::default();
+        adopt(&applied, false);
+        check(&applied, "ap=0,eu=3,us=5", 1, Reported::Advanced);
+        let strange = || applied.strange_logs().into_iter().collect::<Vec<_>>();
+        assert_eq!(strange(), ["us".into()]);
+        check(&applied, "eu=3", 2, Reported::Advanced);
+        assert_eq!(strange(), []);
     }
 
     #[test]

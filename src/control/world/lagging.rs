@@ -2,13 +2,14 @@
 //!
 //! Looked at once a second, so that it counts whichever way positions are heard, and when nothing is.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{World, event};
 use crate::config::plan::{Domain, Plan};
 use crate::control::events::{Event, Kind};
 use crate::ids::DomainId;
-use crate::positions::RegionLag;
+use crate::positions::{RegionLag, RegionName};
 
 /// The lag of one domain's regions.
 #[derive(Clone, Debug)]
@@ -17,6 +18,8 @@ pub(in crate::control) struct DomainLag {
     /// The shortest `max_lag` of its services.
     max_lag: Duration,
     pub(in crate::control) regions: Vec<RegionLag>,
+    /// Logs of no region, of which its origins speak.
+    strange_logs: BTreeSet<RegionName>,
 }
 
 impl World {
@@ -29,10 +32,12 @@ impl World {
     }
 
     fn domain_lag(&self, id: DomainId, domain: &Domain, steady_ms: u64) -> Option<DomainLag> {
+        let applied = self.positions.get(&domain.name)?;
         Some(DomainLag {
             domain: domain.clone(),
             max_lag: max_lag(&self.plan, id)?,
-            regions: self.positions.get(&domain.name)?.lags(steady_ms),
+            regions: applied.lags(steady_ms),
+            strange_logs: applied.strange_logs(),
         })
     }
 
@@ -40,6 +45,10 @@ impl World {
     pub(in crate::control) fn note_lags(&mut self, lags: &[DomainLag], now_ms: u64) -> Vec<Event> {
         let mut events = Vec::new();
         for of_domain in lags {
+            let name = &of_domain.domain.name;
+            let strange = self.laggards.note_strange(name, &of_domain.strange_logs);
+            events
+                .extend(strange.map(|message| event(Kind::Position, now_ms, None, None, message)));
             for row in &of_domain.regions {
                 let lag = row.behind.iter().map(|lag| lag.time).max();
                 let (domain, region, most) = (&of_domain.domain, &row.region, of_domain.max_lag);

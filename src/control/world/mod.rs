@@ -177,9 +177,10 @@ impl World {
             let regions = plan.regions.values().map(|region| region.name.clone());
             applied.adopt(membership(&plan, id), Some(regions.collect()));
         }
-        self.laggards.retain(|domain, region| {
-            self.positions.contains_key(domain) && plan.region(region).is_some()
-        });
+        self.laggards.retain(
+            |domain| self.positions.contains_key(domain),
+            |region| plan.region(region).is_some(),
+        );
         let affinities = plan.services.values().filter_map(|s| s.affinity.as_ref());
         self.session_times = affinities.map(|affinity| affinity.drain).collect();
         self.plan = plan;
