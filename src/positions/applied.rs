@@ -334,7 +334,7 @@ impl State {
 
     /// Whether origins of a region may differ in what they have of its own log: there are several, and they speak
     /// of it.
-    fn has_replicas(&self, region: &str) -> bool {
+    pub(super) fn has_replicas(&self, region: &str) -> bool {
         let Some(known) = self.regions.get(region) else {
             return false;
         };

@@ -130,6 +130,11 @@ impl State {
             Waiting::wake(here.waiters.freed(applied, lacks));
             let lacks = |required: &Vector| self.region_lacks(region, required);
             Waiting::wake(here.onlookers.freed(applied, lacks));
+            if !self.has_replicas(region) && !self.denies(region) {
+                // Of its own log it counts as having all, whatever it said before.
+                Waiting::wake(here.waiters.freed_of(region, lacks));
+                Waiting::wake(here.onlookers.freed_of(region, lacks));
+            }
         }
         for (region, there) in &mut waiting {
             let lacks = |required: &Vector| -> Option<Need> { self.region_lacks(region, required) };
@@ -192,6 +197,29 @@ mod tests {
         let ((), ()) = tokio::join!(async { drop(freed.await) }, async {
             tokio::task::yield_now().await;
             report(&applied, "us=5", 0, 1);
+        });
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_a_false_acknowledgement_is_woken_once_that_is_known() {
+        let applied = Arc::new(Applied::default());
+        let eu = "eu".into();
+        let acknowledges = |seq, now_ms| {
+            let position = crate::positions::Position { epoch: 0, seq };
+            applied.acknowledged(&eu, "a", position, now_ms);
+        };
+        report(&applied, "eu=4", 0, 1);
+        acknowledges(1_000, 10);
+        report(&applied, "eu=4", 11, 12);
+        let required = vector("eu=1000");
+        let wait = applied.wait(&eu, &required).unwrap();
+        assert!(!is_freed(&wait, "eu=1000").await);
+        let began = tokio::time::Instant::now();
+        let ((), ()) = tokio::join!(wait.freed(&required), async {
+            tokio::task::yield_now().await;
+            acknowledges(5, 6_000);
+            report(&applied, "eu=5", 6_001, 6_002);
         });
         assert_eq!(began.elapsed(), Duration::ZERO);
     }

@@ -112,6 +112,19 @@ impl<W: Clone> Waiters<W> {
         self.weigh_all(self.needing_up_to(writer, last), lacks)
     }
 
+    /// Those who need something of a writer's log, at whatever position, and do not lack it any more.
+    pub(super) fn freed_of(
+        &mut self,
+        writer: &RegionName,
+        lacks: impl Fn(&Vector) -> Option<Need>,
+    ) -> Vec<W> {
+        let last = Position {
+            epoch: u64::MAX,
+            seq: u64::MAX,
+        };
+        self.weigh_all(self.needing_up_to(writer, last), lacks)
+    }
+
     fn weigh_all(&mut self, ids: Vec<u64>, lacks: impl Fn(&Vector) -> Option<Need>) -> Vec<W> {
         let weighed = ids.into_iter().filter_map(|id| self.weigh(id, &lacks));
         weighed.collect()
