@@ -342,8 +342,24 @@ mod tests {
         let applied = Applied::default();
         report(&applied, "us", "us=8", 0);
         report(&applied, "eu", "us=7", 0);
-        report(&applied, "us", "", 1_000);
+        for (now_ms, said) in [(1_000, ""), (4_000, "us=8"), (5_000, ""), (9_999, "")] {
+            report(&applied, "us", said, now_ms);
+        }
+        let lag = Some(Duration::from_secs(60));
+        assert_eq!(applied.lag("eu", 60_000), lag, "it may have been left out");
+        report(&applied, "us", "", 10_000);
         assert_eq!(applied.lag("eu", 60_000), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn what_a_writer_loses_of_others_takes_nothing_from_the_lag_behind_its_own_log() {
+        let applied = Applied::default();
+        report(&applied, "us", "eu=1", 0);
+        report(&applied, "eu", "eu=1,us=7", 0);
+        applied.committed(&"us".into(), Position { epoch: 0, seq: 8 }, 10);
+        report(&applied, "us", "eu=0", 1_000);
+        report(&applied, "us", "eu=1", 2_000);
+        assert_eq!(applied.lag("eu", 60_010), Some(Duration::from_secs(60)));
     }
 
     #[test]

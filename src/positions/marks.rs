@@ -16,6 +16,8 @@ const MOST_MARKS: usize = 256;
 pub(super) struct Marks {
     /// What the region shows of it.
     shown: Row,
+    /// Since when it says nothing of it any more.
+    silent_since_ms: Option<u64>,
     /// What it acknowledged and does not show yet. It may never: what is shown below it is marked all the same.
     claimed: Row,
 }
@@ -36,6 +38,21 @@ impl Marks {
         if self.shown.newest().is_none_or(|shown| shown < position) {
             self.claimed.add(position, now_ms);
         }
+    }
+
+    /// For how long the region has said nothing of the log that it has shown; 0 if it does.
+    pub(super) fn is_silent_for(&mut self, is_silent: bool, now_ms: u64) -> u64 {
+        if !is_silent || self.shown.newest().is_none() {
+            self.silent_since_ms = None;
+            return 0;
+        }
+        let since_ms = *self.silent_since_ms.get_or_insert(now_ms);
+        now_ms.saturating_sub(since_ms)
+    }
+
+    /// Whether it is about to be taken for wiped.
+    pub(super) fn has_fallen_silent(&self) -> bool {
+        self.silent_since_ms.is_some()
     }
 
     /// The log has turned out to reach no further than this.

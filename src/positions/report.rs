@@ -244,6 +244,27 @@ impl State {
         if let Some(marks) = self.marks_of(region, own) {
             marks.show(own, now_ms);
         }
+        self.note_silence_on_its_own_log(region, now_ms);
+    }
+
+    /// A region that has shown its log and says nothing of it any more, by none of its origins and for so long, has nothing of it:
+    /// it was wiped. One answer without it shows nothing.
+    fn note_silence_on_its_own_log(&mut self, region: &RegionName, now_ms: u64) {
+        let mut origins = self
+            .regions
+            .get(region)
+            .into_iter()
+            .flat_map(BTreeMap::values);
+        let is_shown = origins.any(|seen| seen.applied.get(region).is_some());
+        let Some(marks) = self.marks.get_mut(region) else {
+            return;
+        };
+        if marks.is_silent_for(!is_shown, now_ms) >= CLAIMED_FOR_MS {
+            marks.cut(Position::default());
+        }
+        if marks.newest().is_none() {
+            self.marks.remove(region);
+        }
     }
 
     /// What was said to be committed, is shown by nobody for so long, and not by its writer either, which was asked since, does
@@ -267,9 +288,8 @@ impl State {
         let origins = self.regions.get(region).into_iter();
         let seen = origins.flat_map(BTreeMap::values);
         let left = seen.filter_map(|seen| seen.applied.get(region)).max();
-        if let Some(marks) = self.marks.get_mut(region) {
-            // One that says nothing of its log any more has nothing of it.
-            marks.cut(left.unwrap_or_default());
+        if let (Some(marks), Some(left)) = (self.marks.get_mut(region), left) {
+            marks.cut(left);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::applied::{Applied, Seen, State};
+use super::marks::Marks;
 use super::report::{Report, Reported, Trust};
 use super::vector::{RegionName, Vector};
 use crate::config::plan::VersionForm;
@@ -61,7 +62,9 @@ impl Applied {
                 }
                 // Marks go back only with a change; the end of a claim can wait for one.
                 let changes = Some(self.changes());
-                if std::mem::replace(&mut seen.marked_at, changes) != changes {
+                let has_changed = std::mem::replace(&mut seen.marked_at, changes) != changes;
+                let marks = state.marks.get(words.region);
+                if has_changed || marks.is_some_and(Marks::has_fallen_silent) {
                     state.mark_own(words.region, &applied, words.now_ms);
                 }
             }
