@@ -12,7 +12,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Answer, Edge, Mode, Replica, wait_until};
+use support::{Answer, Edge, Mode, Process, Replica, wait_until};
 
 /// Two regions: `far` takes the writes, `near` is a replica that a test moves.
 struct Store {
@@ -113,6 +113,30 @@ fn a_drained_region_answers_what_only_it_has_though_nobody_has_noticed_yet_that_
         });
         assert_eq!(outcome(&answer), ("near", "waited"), "{has_it}");
     }
+}
+
+#[test]
+fn a_client_whose_last_answer_was_lost_sees_its_write_through_an_upgrade() {
+    let (near, far) = (Replica::start("near"), Replica::start("far"));
+    let yaml = yaml(&near, &far, "wait: 0s", "interval: 200ms");
+    let mut edge = Edge::start(&format!("node: {{ state_dir: state }}\n{yaml}"));
+    let ask = |edge: &Edge, token: &str, more: &[&str]| {
+        let token = format!("Meridian-Token: {token}");
+        edge.curl("api.example.com", "/", &[&["-H", &token], more].concat())
+    };
+    let first = ask(&edge, "", &["-d", "x"]);
+    let token = first.header("meridian-token").to_owned();
+    near.apply(1);
+    assert!(wait_until(
+        || outcome(&ask(&edge, &token, &[])) == ("near", "fresh")
+    ));
+    // Of the second write's answer the client keeps nothing.
+    assert_eq!(ask(&edge, &token, &["-d", "x"]).body, "far");
+    assert_eq!(ask(&edge, &token, &[]).body, "far");
+    let mut successor = Process::serving(edge.folder.path(), &["--upgrade"]);
+    successor.wait_for(" ready");
+    edge.process = successor;
+    assert_eq!(outcome(&ask(&edge, &token, &[])), ("far", "routed"));
 }
 
 /// Reads that wait together until `near` has caught up; how each was served.

@@ -36,6 +36,8 @@ pub(super) struct Beginning {
     pub(super) memory: Memory,
     /// Clients' regions, as the edge before knew them.
     sticky: Option<Value>,
+    /// What clients' sessions were issued.
+    sessions: Option<Value>,
 }
 
 impl Beginning {
@@ -74,6 +76,7 @@ impl Beginning {
         Ok(Self {
             plan: Arc::new(loaded.plan.clone()),
             sticky: of_bequest("sticky"),
+            sessions: of_bequest("sessions"),
             memory: Memory {
                 store,
                 bequest: of_bequest("world"),
@@ -95,6 +98,9 @@ impl Beginning {
         let context = wiring.context(plan, materials, control.clone(), tasks.clone());
         if let Some(sticky) = &self.sticky {
             context.inherit_sticky(sticky);
+        }
+        if let Some(sessions) = &self.sessions {
+            context.inherit_sessions(sessions);
         }
         (wiring, context)
     }

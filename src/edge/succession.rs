@@ -69,6 +69,7 @@ impl Reloading {
         let state = json!({
             "key": self.source.bequeath(),
             "sticky": self.serving.proxy.bequeath_sticky(),
+            "sessions": self.serving.proxy.bequeath_sessions(),
             "world": world.map_err(io::Error::other)?,
         });
         let hold = self.claim.as_ref().map(Claim::duplicate).transpose()?;

@@ -14,6 +14,7 @@ mod fit;
 #[cfg(test)]
 mod fixtures;
 mod fork;
+mod handed;
 mod judge;
 mod lag;
 mod marks;

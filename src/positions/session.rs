@@ -166,6 +166,22 @@ impl Sessions {
         }
     }
 
+    /// All that is remembered: sessions with how long ago they last wrote, what they were issued, and what they were told.
+    pub(super) fn all(&self, now_ms: u64) -> Vec<(u64, u64, Arc<Token>, Arc<Vector>)> {
+        let mut all = Vec::new();
+        for shard in &self.shards {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            let known = shard.sessions.iter();
+            let known = known.filter(|(_, known)| !known.is_over(now_ms));
+            all.extend(known.filter_map(|(session, known)| {
+                let ago_ms = now_ms.saturating_sub(known.at_ms);
+                let told = known.told.clone().unwrap_or_default();
+                Some((*session, ago_ms, known.issued.clone()?, told))
+            }));
+        }
+        all
+    }
+
     /// Whether a token may be shrunk in an answer to a request that looked at `glance`: no write of the session
     /// was under way then or is now, and none has ended in between.
     pub fn may_shrink(&self, session: u64, glance: Glance) -> bool {

@@ -79,6 +79,16 @@ impl Context {
         self.sticky.bequeath()
     }
 
+    /// What sessions were issued lately, for the process that takes this one's place.
+    pub fn bequeath_sessions(&self) -> Value {
+        self.sessions.bequeath(crate::clock::steady_ms())
+    }
+
+    /// Remembers what [`bequeath_sessions`](Self::bequeath_sessions) told.
+    pub fn inherit_sessions(&self, bequest: &Value) {
+        self.sessions.inherit(bequest, crate::clock::steady_ms());
+    }
+
     /// Knows what [`bequeath_sticky`](Self::bequeath_sticky) told.
     pub fn inherit_sticky(&self, bequest: &Value) {
         self.sticky.inherit(bequest);
