@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use support::{Edge, GET, Process, connect, wait_until};
+use support::{Edge, GET, Process, connect};
 
 /// An edge on a folder's `state`, on ports of its own, in front of origins that are never heard of.
 fn yaml(state: &Path, origin: SocketAddr) -> String {
@@ -80,20 +80,25 @@ fn an_edge_whose_lock_was_removed_writes_nothing_over_what_the_next_one_on_its_f
     let state = folder.path().join("state");
     let (_origin, origin) = silent();
     let yaml = yaml(&state, origin);
-    let first = Edge::start(&yaml);
+    let mut first = Edge::start(&yaml);
+    // Else it would find out at its next save, and lock the file anew.
+    first.process.signal("STOP");
     std::fs::remove_file(state.join("lock")).unwrap();
     let second = Edge::start(&yaml);
+    first.process.signal("CONT");
     assert_eq!(second.admin("PUT", "/api/v1/drains/here", "").0, 200);
     let drained = first.admin("PUT", "/api/v1/drains/there", "");
     assert_eq!(drained.0, 200, "{}", drained.1);
-    let told = "another edge uses it: lock was removed or replaced";
+    let told = "another edge uses it: `lock` was removed or replaced";
     assert!(troubles(&first).contains(told), "{}", troubles(&first));
     let saved = || std::fs::read_to_string(state.join("state.json")).unwrap();
     assert!(saved().contains(r#""region":"here""#), "{}", saved());
     assert!(!saved().contains(r#""region":"there""#), "{}", saved());
     drop(second);
-    wait_until(|| troubles(&first) == "[]");
-    assert!(saved().contains(r#""region":"there""#), "{}", saved());
+    first.process.signal("TERM");
+    assert_eq!(first.process.wait(), 0);
+    assert!(saved().contains(r#""region":"here""#), "{}", saved());
+    assert!(is_drained(&Edge::start(&yaml)));
 }
 
 #[test]

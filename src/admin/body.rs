@@ -42,7 +42,8 @@ pub(super) async fn await_whole(request: Request, next: Next) -> Response {
                 .is_some_and(|why| why.is::<LengthLimitError>()) =>
         {
             let message = format!("a body of at most {most} bytes is expected");
-            error(StatusCode::PAYLOAD_TOO_LARGE, message).into_response()
+            let told = error(StatusCode::PAYLOAD_TOO_LARGE, message);
+            ([(CONNECTION, "close")], told).into_response()
         }
         Ok(Err(wrong)) => bad(format!("the body is broken: {wrong}")).into_response(),
         Err(_) => {
@@ -81,7 +82,9 @@ mod tests {
         ] {
             let of = |length| answer_to(path, Body::from(vec![b' '; length]));
             assert_eq!(of(most).await.status(), StatusCode::OK);
-            assert_eq!(of(most + 1).await.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            let refused = of(most + 1).await;
+            assert_eq!(refused.status(), StatusCode::PAYLOAD_TOO_LARGE);
+            assert_eq!(refused.headers()[CONNECTION], "close");
         }
     }
 

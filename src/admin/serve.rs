@@ -235,14 +235,16 @@ async fn explain_json(
 
 /// Says how old the figures of the edge's own probes are.
 async fn date_probes(state: &AdminState, explanation: &mut Explanation) {
-    for region in explanation.probed() {
-        // An edge that ends tells no ages any more.
-        let targets = state.control.probes(region.clone(), None).await;
-        let probes = targets.iter().flatten().flat_map(|target| &target.probes);
-        let answered = probes.filter(|probe| probe.outcome.is_ok());
-        if let Some(at_ms) = answered.map(|probe| probe.at_ms).max() {
-            let ago_ms = clock::unix_ms().saturating_sub(at_ms);
-            explanation.date(&region, ago_ms / 1_000);
+    let probed = explanation.probed();
+    if probed.is_empty() {
+        return;
+    }
+    // An edge that ends tells no ages any more.
+    let answered = state.control.answered_ms().await.unwrap_or_default();
+    let now_ms = clock::unix_ms();
+    for region in probed {
+        if let Some(at_ms) = answered.get(&*region) {
+            explanation.date(&region, now_ms.saturating_sub(*at_ms) / 1_000);
         }
     }
 }

@@ -304,6 +304,15 @@ impl Drains {
             .collect()
     }
 
+    /// When after `since_ms` a drain is more than before for new clients or for sessions.
+    pub fn next_turn_ms(&self, session_times: &BTreeSet<Duration>, since_ms: u64) -> Option<u64> {
+        let turns = self
+            .drains
+            .iter()
+            .flat_map(|drain| drain.turns(session_times));
+        turns.filter(|at| *at > since_ms).min()
+    }
+
     /// When after `since_ms` a member of a service stands differently next, if ever: a drain ends, or
     /// sessions do. A drain that is over is due until [`Drains::expire`] clears it away.
     /// `session_times` are those of services' affinity.

@@ -172,7 +172,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
         })
         .collect();
     json!({ "saved_at_ms": now.unix_ms, "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
-        "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world),
+        "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world), "floors": remember_floors(world),
         "pushes": remember_pushes(world, now) })
 }
 
@@ -220,6 +220,19 @@ fn remember_positions(world: &World) -> Vec<Value> {
         .collect()
 }
 
+/// What all origins once had: it was taken out of tokens.
+fn remember_floors(world: &World) -> Vec<Value> {
+    let domains = world.plan().domains.values();
+    let applied = domains.filter_map(|domain| Some((domain, world.applied(&domain.name)?)));
+    let floors = applied.map(|(domain, applied)| (domain, applied.floor()));
+    let floors = floors.filter(|(_, floor)| !floor.is_empty());
+    floors
+        .map(|(domain, floor)| {
+            json!({ "domain": &*domain.name, "had": floor.show(VersionForm::Integer) })
+        })
+        .collect()
+}
+
 /// Without the logs of regions that are configured no more: one that comes back may have another.
 fn of_regions(world: &World, mut applied: Vector) -> Vector {
     applied.retain(|writer, _| world.plan().region(writer).is_some());
@@ -245,7 +258,8 @@ fn remember_pushes(world: &World, now: Now) -> Vec<Value> {
 
 /// What a clock said that is behind now is not to come once more: what had begun by then has come as far as it had.
 pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
-    let saved_at_ms = state["saved_at_ms"].as_u64().unwrap_or(0);
+    let saved_at_ms = state["saved_at_ms"].as_u64();
+    let saved_at_ms = saved_at_ms.unwrap_or_else(|| latest_beginning_ms(state));
     let ahead_ms = saved_at_ms.saturating_sub(now.unix_ms);
     for drain in state["drains"].as_array().into_iter().flatten() {
         if let Some(drain) = drain_from(drain) {
@@ -279,12 +293,25 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
     for position in state["positions"].as_array().into_iter().flatten() {
         restore_position(world, position);
     }
+    for floor in state["floors"].as_array().into_iter().flatten() {
+        restore_floor(world, floor);
+    }
     for push in state["pushes"].as_array().into_iter().flatten() {
         restore_push(world, push);
     }
     for fork in state["forks"].as_array().into_iter().flatten() {
         restore_fork(world, fork);
     }
+}
+
+/// When a state of an earlier version was saved, at the earliest: such a one does not say.
+fn latest_beginning_ms(state: &Value) -> u64 {
+    let beginnings = [("drains", "since_ms"), ("ramps", "from_ms")].into_iter();
+    let all = beginnings.flat_map(|(of, key)| {
+        let entries = state[of].as_array().into_iter().flatten();
+        entries.filter_map(move |entry| entry[key].as_u64())
+    });
+    all.max().unwrap_or(0)
 }
 
 fn drain_from(drain: &Value) -> Option<Drain> {
@@ -355,6 +382,13 @@ fn restore_push(world: &World, push: &Value) -> Option<()> {
     let sequence = field("sequence")?.parse().ok()?;
     let applied = world.applied(field("domain")?)?;
     applied.remember_sequence(field("region")?, field("origin")?, sequence);
+    Some(())
+}
+
+fn restore_floor(world: &World, floor: &Value) -> Option<()> {
+    let had = parse_vector(floor["had"].as_str()?, VersionForm::Integer).ok()?;
+    let applied = world.applied(floor["domain"].as_str()?)?;
+    applied.remember_floor(&had);
     Some(())
 }
 

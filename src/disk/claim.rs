@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// The file in the folder that is locked. No edge removes it: whoever came next would lock another file of this name. What somebody
 /// else removes, or moves away with the folder, is found by [`Claim::assure`].
 const FILE: &str = "lock";
+
+/// Why nothing is written any more.
+const LOST: &str = "another edge uses it: `lock` was removed or replaced, and this edge writes nothing over what that one has; restart this one once the other has ended";
 
 /// Why a folder is not this edge's.
 #[derive(Debug, thiserror::Error)]
@@ -50,8 +53,17 @@ pub(crate) struct Claim(Arc<Hold>);
 #[derive(Debug)]
 struct Hold {
     folder: PathBuf,
-    /// None: it was let go.
-    file: Mutex<Option<File>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// By the lock on this file.
+    By(File),
+    /// It was let go, for the process that takes this one's place.
+    Passed,
+    /// Another edge came while the lock was gone: what there is is its own, also when it has ended.
+    Lost,
 }
 
 impl Claim {
@@ -84,7 +96,7 @@ impl Claim {
     fn new(folder: &Path, file: File) -> Self {
         Self(Arc::new(Hold {
             folder: folder.to_owned(),
-            file: Mutex::new(Some(file)),
+            held: Mutex::new(Held::By(file)),
         }))
     }
 
@@ -106,22 +118,25 @@ impl Claim {
 
     /// What is passed on to the edge that takes this one's place: the same hold, which ends when neither has it.
     pub(crate) fn duplicate(&self) -> io::Result<Option<OwnedFd>> {
-        let file = self.file();
-        let file = file.as_ref().map(File::try_clone).transpose()?;
-        Ok(file.map(OwnedFd::from))
+        match &*self.held() {
+            Held::By(file) => Ok(Some(file.try_clone()?.into())),
+            Held::Passed | Held::Lost => Ok(None),
+        }
     }
 
     /// Lets go: from now on the folder is another's.
     pub(crate) fn release(&self) {
-        *self.file() = None;
+        *self.held() = Held::Passed;
     }
 
     /// To be called before a file of the folder is replaced: an error says whose it is instead. Where the locked file is gone, with or
     /// without the folder, and nobody else has come, the one of its name is locked from now on.
     pub(crate) fn assure(&self) -> io::Result<()> {
-        let mut held = self.file();
-        let Some(locked) = &*held else {
-            return Err(io::Error::other("another process has taken over"));
+        let mut held = self.held();
+        let locked = match &*held {
+            Held::By(locked) => locked,
+            Held::Passed => return Err(io::Error::other("another process has taken over")),
+            Held::Lost => return Err(io::Error::other(LOST)),
         };
         let file = open(&self.0.folder.join(FILE))?;
         if is_same(locked, &file)? {
@@ -129,19 +144,21 @@ impl Claim {
         }
         match file.try_lock() {
             Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::other(format!(
-                    "another edge uses it: {FILE} was removed or replaced, and this edge writes nothing over what that one has"
-                )));
+                *held = Held::Lost;
+                return Err(io::Error::other(LOST));
             }
-            Ok(()) | Err(TryLockError::Error(_)) => *held = Some(file),
+            Ok(()) | Err(TryLockError::Error(_)) => *held = Held::By(file),
         }
         let folder = self.0.folder.display();
-        tracing::warn!("state_dir {folder}: {FILE} was removed or replaced; it is locked again");
+        tracing::warn!(
+            "state_dir {folder}: {FILE} was removed or replaced; it is locked again. If upgrade.sock went with it, no other process can take over: \
+             restart this one"
+        );
         Ok(())
     }
 
-    fn file(&self) -> std::sync::MutexGuard<'_, Option<File>> {
-        self.0.file.lock().unwrap_or_else(PoisonError::into_inner)
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -242,8 +259,12 @@ mod tests {
         assert!(refused.starts_with("another edge uses it"), "{refused}");
         second.assure().unwrap();
         drop(second);
-        first.assure().unwrap();
-        first.release();
-        assert!(first.assure().is_err());
+        assert!(
+            first.assure().is_err(),
+            "what the second has left is its own"
+        );
+        let third = Claim::of(folder.path(), None).unwrap().unwrap();
+        third.release();
+        assert!(third.assure().is_err());
     }
 }

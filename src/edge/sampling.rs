@@ -89,7 +89,8 @@ impl Sampling {
                 continue;
             }
             sweeps = sweeps.wrapping_add(1);
-            if let Some(by_ms) = steps.look(clock::now()) {
+            let set_by = steps.look(clock::now());
+            if let Some(by_ms) = set_by {
                 samples.shift(by_ms);
             }
             let reported = self.inbox.take();
@@ -100,7 +101,7 @@ impl Sampling {
             }
             // Beside the runtime, which probes and answers meanwhile.
             let settling = ground.clone();
-            let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS);
+            let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS) || set_by.is_some();
             let is_saved = is_due && self.store.is_some() && !succeeded.is_cancelled();
             let settling = tokio::task::spawn_blocking(move || {
                 let figures = settle(&mut samples, &settling);

@@ -4,9 +4,10 @@
 //! it has, or has answered a probe and said nothing: then it is one of those that never speak of positions.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::applied::{Applied, Membership, State};
-use super::vector::RegionName;
+use super::vector::{RegionName, Vector};
 
 impl Applied {
     /// Notes that an origin has answered a probe, whatever it said of positions.
@@ -20,6 +21,25 @@ impl Applied {
             .retain(|(of, new)| of != region || **new != *origin);
         self.note_change();
         state.reviewed_ms = 0;
+    }
+}
+
+impl Applied {
+    /// What all once had, for the process after.
+    pub fn floor(&self) -> Vector {
+        self.state().floor.clone()
+    }
+
+    /// Restores what all once had, after what is known of each: origins of which nothing is known are new.
+    pub fn remember_floor(&self, floor: &Vector) {
+        let mut state = self.change();
+        let floor = state.of_regions(floor.clone());
+        state.floor.merge(&floor);
+        let members = std::mem::take(&mut state.members);
+        state.admit(members);
+        if !state.newcomers.is_empty() {
+            self.has_unfit.store(true, Ordering::Relaxed);
+        }
     }
 }
 
@@ -120,6 +140,22 @@ mod tests {
         assert!(applied.origin_is_fit("eu", "b", 3_000));
         says(&applied, ("us", "a"), "us=5", 3_100);
         assert!(!applied.has_unfit());
+    }
+
+    #[test]
+    fn a_region_that_is_new_after_a_restart_is_as_new_as_one_of_a_reload() {
+        let floor = domain().floor();
+        assert_eq!(floor, vector("us=5"));
+        let applied = Applied::default();
+        adopt(&applied, &[("ap", &["a"]), ("eu", &["a"]), ("us", &["a"])]);
+        for region in ["eu", "us"] {
+            says(&applied, (region, "a"), "us=5", 0);
+        }
+        applied.remember_floor(&floor);
+        assert!(applied.has_unfit());
+        assert!(!applied.is_fit("ap", 100) && applied.is_fit("eu", 100));
+        says(&applied, ("ap", "a"), "us=5", 200);
+        assert!(applied.is_fit("ap", 200));
     }
 
     #[test]

@@ -30,6 +30,9 @@ impl Writer {
             Command::Status(reply) => {
                 let _ = reply.send(self.world.status());
             }
+            Command::Answered(reply) => {
+                let _ = reply.send(self.world.answered_ms());
+            }
             Command::Probes(region, service, reply) => {
                 let _ = reply.send(self.world.probes(&region, service.as_deref()));
             }

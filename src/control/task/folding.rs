@@ -80,7 +80,9 @@ impl Writer {
     /// Answers and pushes tell of positions past the writer, and with every write.
     pub(super) fn look_at_positions(&mut self) {
         let (saved, due) = self.positions_saved;
-        self.unsaved |= Instant::now() >= due && self.world.position_changes() != saved;
+        let has_changed = self.world.position_changes() != saved;
+        // What is under way goes by how long ago it began, when the clock is not to be trusted after a crash.
+        self.unsaved |= Instant::now() >= due && (has_changed || self.world.is_under_way());
     }
 
     pub(super) fn look_at_lags(&mut self) {

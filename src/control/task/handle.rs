@@ -1,5 +1,6 @@
 //! How everybody else speaks to the writer: each call is a command, and waits for its answer.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -128,6 +129,11 @@ impl Control {
         self.ask(Command::Status).await
     }
 
+    /// When each region last answered a probe, in milliseconds since 1970.
+    pub async fn answered_ms(&self) -> Result<HashMap<Arc<str>, u64>, Closed> {
+        self.ask(Command::Answered).await
+    }
+
     /// The last probes of a region's targets, of one service or of all.
     pub async fn probes(
         &self,
@@ -204,6 +210,7 @@ pub(super) enum Command {
     Adopt(Box<Adoption>, oneshot::Sender<u64>),
     Change(Change, Reply),
     Status(oneshot::Sender<WorldStatus>),
+    Answered(oneshot::Sender<HashMap<Arc<str>, u64>>),
     Probes(String, Option<String>, oneshot::Sender<Vec<TargetProbes>>),
     Suspect(Arc<str>, String),
     Republish,

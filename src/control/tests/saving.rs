@@ -35,6 +35,33 @@ async fn what_changed_is_saved_once_a_second() {
     running.end().await;
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_under_way_is_saved_every_ten_seconds_and_what_is_over_is_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("state.json");
+    let running = Running::start(&unprobed_plan(), Some(folder.path()));
+    let slow = |over_ms| DrainRequest {
+        over_ms: Some(over_ms),
+        ..now_drain("up")
+    };
+    let saved_within = async |most: Duration| {
+        std::fs::remove_file(&file).unwrap();
+        let is_there = async {
+            while !file.exists() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        timeout(most, is_there).await.is_ok()
+    };
+    let drained = running.control.drain(slow(3_600_000), true).await;
+    assert_eq!(drained.unwrap().unwrap().unsaved, None);
+    assert!(saved_within(Duration::from_secs(12)).await);
+    let hurried = running.control.drain(slow(0), true).await;
+    assert_eq!(hurried.unwrap().unwrap().unsaved, None);
+    assert!(!saved_within(Duration::from_secs(60)).await);
+    running.end().await;
+}
+
 #[tokio::test]
 async fn a_drain_ends_by_itself_and_says_so_and_a_crash_does_not_bring_it_back() {
     let (ground, folder) = (Ground::new(), tempfile::tempdir().unwrap());

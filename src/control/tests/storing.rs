@@ -156,6 +156,19 @@ fn what_a_clock_that_was_ahead_began_goes_on_after_a_restart_from_where_it_was_a
 }
 
 #[test]
+fn a_state_that_does_not_say_when_it_was_saved_was_saved_after_what_it_tells_of() {
+    let state = json!({
+        "drains": [{ "region": "us", "since_ms": 600_000, "over_ms": 100_000 }],
+        "ramps": [{ "service": "shop", "region": "eu", "from_ms": 590_000, "length_ms": 20_000 }],
+    });
+    let (mut after, _folder) = restored(YAML, seal(&state).as_bytes(), 100_000);
+    let begun = "us=unknown+leaving100/100 eu=unknown+returning50";
+    check_states(&mut after, "shop", 100_000, begun);
+    let expected = "us=unknown+leaving50/50 eu=unknown";
+    check_states(&mut after, "shop", 150_000, expected);
+}
+
+#[test]
 fn a_clock_that_is_behind_at_the_start_and_right_later_ends_nothing_early() {
     let (hour_ms, until_ms) = (3_600_000, 8 * 3_600_000);
     let state = json!({

@@ -1,6 +1,6 @@
 //! The last probes of a target, for whoever asks what led to its state. Pure.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::{LastProbe, World};
@@ -19,6 +19,18 @@ impl History {
         }
         self.0.push_back(probe);
     }
+
+    /// The clock has been set by so much: they are as long ago as they were.
+    pub(super) fn shift(&mut self, by_ms: i64) {
+        for probe in &mut self.0 {
+            probe.at_ms = probe.at_ms.saturating_add_signed(by_ms);
+        }
+    }
+
+    fn last_answered_ms(&self) -> Option<u64> {
+        let mut answered = self.0.iter().rev().filter(|probe| probe.outcome.is_ok());
+        answered.next().map(|probe| probe.at_ms)
+    }
 }
 
 /// The last probes of one target.
@@ -33,6 +45,19 @@ pub struct TargetProbes {
 }
 
 impl World {
+    /// When each region last answered a probe as it should, in milliseconds since 1970.
+    pub fn answered_ms(&self) -> HashMap<Arc<str>, u64> {
+        let mut all = HashMap::new();
+        for watched in self.targets.iter() {
+            if let Some(at_ms) = watched.history.last_answered_ms() {
+                let region = &self.plan.regions.of(watched.target.region).name;
+                let last_ms: &mut u64 = all.entry(region.clone()).or_default();
+                *last_ms = at_ms.max(*last_ms);
+            }
+        }
+        all
+    }
+
     /// The last probes of a region's targets, of one service or of all.
     pub fn probes(&self, region: &str, service: Option<&str>) -> Vec<TargetProbes> {
         let plan = &self.plan;

@@ -8,7 +8,7 @@ use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
-use crate::health::{Report, Target, Verdict};
+use crate::health::{Failure, Report, Target, Verdict};
 use crate::positions::{self, Reason, Reported, Source, parse_vector, reject};
 
 impl World {
@@ -34,7 +34,8 @@ impl World {
                 .events
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
-        if report.result.outcome.is_ok() {
+        let outcome = &report.result.outcome;
+        if matches!(outcome, Ok(_) | Err(Failure::Status(_) | Failure::Body)) {
             self.has_answered(&target, &region);
         }
         if let Some(event) = self.take_probe(&report, now_ms, steady_ms) {

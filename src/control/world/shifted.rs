@@ -4,6 +4,14 @@ use super::World;
 use super::shown::Stale;
 
 impl World {
+    /// Whether drains, their sessions or ramps are on their way.
+    pub fn is_under_way(&self) -> bool {
+        let turns = self
+            .drains
+            .next_turn_ms(&self.session_times, self.settled_ms);
+        turns.is_some() || !self.ramps.all().is_empty()
+    }
+
     /// The clock has been set by so many ms; what began by the old one has come as far by the new one. Ends of drains and of forced
     /// states stay as they were told.
     pub fn shift(&mut self, by_ms: i64) {
@@ -12,6 +20,7 @@ impl World {
         self.forced.shift(by_ms);
         let watched = self.targets.iter_mut();
         let watched = watched.flat_map(|watched| {
+            watched.history.shift(by_ms);
             let states = watched.state.iter_mut();
             states
                 .map(|state| &mut state.since_ms)

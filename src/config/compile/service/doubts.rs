@@ -38,10 +38,10 @@ fn of_tries_that_do_not_wait(entry: &Entry, service: &Service, compiling: &mut C
         ("retries.per_try", service.retries.per_try),
         ("timeouts.first_byte", service.timeouts.first_byte),
     ];
-    let is_short = |(_, bound): &(&str, Duration)| !bound.is_zero() && *bound < consistency.wait;
+    let is_short = |(_, bound): &(&str, Duration)| !bound.is_zero() && *bound <= consistency.wait;
     for (name, _) in bounds.into_iter().filter(is_short) {
         let message = format!(
-            "{name} of `{}` is shorter than `wait`: a region that holds a read until it has caught up is given up before that; it should answer 409 meanwhile, or {name} be longer",
+            "{name} of `{}` is no longer than `wait`: a region that holds a read until it has caught up is given up before that; where none does, as they answer 409 meanwhile, this is nothing",
             entry.key
         );
         compiling.warning(&node.at, message);
@@ -79,12 +79,12 @@ services: {{ www: {{ hosts: [www.example.com], {bounds} consistency: {{ read_you
             );
             let loaded = load_text("test", &yaml, &|_| None).unwrap();
             let said = loaded.problems(loaded.warnings.clone()).as_warnings();
-            said.matches("is shorter than `wait`").count()
+            said.matches("is no longer than `wait`").count()
         };
         assert_eq!(warned(""), 0);
-        assert_eq!(warned("retries: { per_try: 800ms },"), 0);
+        assert_eq!(warned("retries: { per_try: 801ms },"), 0);
         assert_eq!(
-            warned("retries: { per_try: 799ms }, timeouts: { first_byte: 100ms },"),
+            warned("retries: { per_try: 800ms }, timeouts: { first_byte: 100ms },"),
             2
         );
     }
