@@ -76,7 +76,9 @@ impl State {
     /// Takes in what all have, and goes back to the fork where all have lost what was past it.
     fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
-        if let Some(least) = self.least_of_all() {
+        if let Some(mut least) = self.least_of_all() {
+            // Of two epochs the earlier position is less, and who is in the later one may never have had it.
+            least.retain(|writer, position| self.is_everywhere(writer, position));
             floor.merge(&self.of_regions(least));
         }
         for (writer, position) in floor.clone().iter() {
@@ -146,6 +148,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::config::plan::VersionForm;
+    use crate::positions::fixtures::vector;
     use crate::positions::{Membership, Position, Report, Words, parse_vector};
 
     /// Regions `eu` and `us` with an origin each; tokens live for 10 s.
@@ -340,6 +343,22 @@ mod tests {
         says(&applied, "us", "us=1:1@0:3", 4_000);
         says(&applied, "eu", "us=3", 5_000);
         assert!(applied.is_fit("us", 5_000) && applied.is_fit("eu", 5_000));
+    }
+
+    #[test]
+    fn what_an_origin_in_a_new_epoch_never_had_is_no_part_of_what_all_had() {
+        let applied = domain();
+        for now_ms in [1_000, 2_500] {
+            says(&applied, "eu", "eu=18", now_ms);
+            says(&applied, "us", "eu=23", now_ms);
+        }
+        says(&applied, "us", "eu=31", 4_000);
+        // The other goes on in an epoch whose beginning it does not tell, and the first one follows and comes back.
+        says(&applied, "eu", "eu=1:1", 4_100);
+        says(&applied, "us", "eu=31", 5_500);
+        says(&applied, "us", "eu=23", 7_000);
+        assert_eq!(applied.floor(), vector("eu=18"));
+        assert!(!applied.is_fit("eu", 7_000) && applied.is_fit("us", 7_000));
     }
 
     #[test]
