@@ -73,8 +73,8 @@ pub(super) struct State {
     pub(super) floor: Vector,
     /// Region that writes → the newest epoch whose losses were told.
     pub(super) told_losses: BTreeMap<RegionName, u64>,
-    /// When it was last looked whether regions may be read from.
-    pub(super) reviewed_ms: u64,
+    /// When it was last looked whether regions may be read from; none: that is due.
+    pub(super) reviewed_ms: Option<u64>,
     /// The regions that there are, in all domains; stores may speak of logs of others. None: nothing was said of that.
     pub(super) configured: Option<BTreeSet<RegionName>>,
 }

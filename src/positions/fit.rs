@@ -60,10 +60,11 @@ impl Applied {
 impl State {
     /// Looks at every region, if it is time; whether any is unfit.
     pub(super) fn review(&mut self, now_ms: u64) -> Option<bool> {
-        if now_ms.saturating_sub(self.reviewed_ms) < REVIEW_EVERY_MS {
+        let is_due = |last_ms| now_ms.saturating_sub(last_ms) >= REVIEW_EVERY_MS;
+        if !self.reviewed_ms.is_none_or(is_due) {
             return None;
         }
-        self.reviewed_ms = now_ms;
+        self.reviewed_ms = Some(now_ms);
         self.raise_floor();
         let origins = self.regions.iter().flat_map(|(region, origins)| {
             let seen = origins.values();

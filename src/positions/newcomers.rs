@@ -20,7 +20,7 @@ impl Applied {
             .newcomers
             .retain(|(of, new)| of != region || **new != *origin);
         self.note_change();
-        state.reviewed_ms = 0;
+        state.reviewed_ms = None;
     }
 }
 
@@ -154,8 +154,10 @@ mod tests {
         applied.remember_floor(&floor);
         assert!(applied.has_unfit());
         assert!(!applied.is_fit("ap", 100) && applied.is_fit("eu", 100));
-        says(&applied, ("ap", "a"), "us=5", 200);
-        assert!(applied.is_fit("ap", 200));
+        says(&applied, ("ap", "a"), "us=4", 200);
+        assert!(applied.has_unfit() && !applied.is_fit("ap", 200));
+        says(&applied, ("ap", "a"), "us=5", 300);
+        assert!(applied.is_fit("ap", 300));
     }
 
     #[test]

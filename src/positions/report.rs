@@ -198,7 +198,7 @@ impl State {
             self.newcomers
                 .retain(|(of, new)| of != region || **new != *report.origin);
             // Whether it may be read from is not to wait for the next look.
-            self.reviewed_ms = 0;
+            self.reviewed_ms = None;
         }
         let Some(seen) = origins.get_mut(report.origin) else {
             return Reported::Known;
