@@ -42,12 +42,14 @@ impl Run {
             asked.is_some_and(|asked| is_up_to(asked, position))
         };
         let is_left_behind = self.store.is_past_a_fork(write);
-        let asked = visit.token().vector.get(NAMES[region]);
         let takes_over =
             |epoch| epoch > position.epoch && self.store.began_with(region, epoch, write);
-        let is_in_it = asked.is_some_and(|asked| takes_over(asked.epoch));
-        let is_told = is_left_behind && (visit.token().lost || covers(&visit.lost()));
-        covers(&visit.token().vector) || is_in_it || is_told
+        let has = |vector: &Vector| {
+            let asked = vector.get(NAMES[region]);
+            covers(vector) || asked.is_some_and(|asked| takes_over(asked.epoch))
+        };
+        let is_told = is_left_behind && (visit.token().lost || has(&visit.lost()));
+        has(&visit.token().vector) || is_told
     }
 
     /// What does not fit becomes a pin; what is left is as it was.
