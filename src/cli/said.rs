@@ -176,10 +176,12 @@ fn when_and_why(said: &Value) -> String {
         let value = said[key].as_str();
         value.map_or(String::new(), |value| format!("{before}{value}"))
     };
+    // Who has just done it knows by whom; its answer has no `since`.
+    let by = said["since"].is_string().then(|| part("by", " by "));
     [
-        part("by", " by "),
         part("since", " since "),
         part("until", " until "),
+        by.unwrap_or_default(),
         part("reason", ": "),
     ]
     .concat()
@@ -211,7 +213,7 @@ mod tests {
     fn what_operators_said_is_told_with_its_end_and_its_reason() {
         assert_eq!(
             by_operators(&status()),
-            "region a is drained over 10m by alice since S until U: new disks\nregion b is forced up for service www since S\n"
+            "region a is drained over 10m since S until U by alice: new disks\nregion b is forced up for service www since S\n"
         );
     }
 
@@ -269,7 +271,7 @@ mod tests {
     #[test]
     fn why_a_region_is_out_is_what_was_said_of_it_or_what_its_checks_say() {
         let why = |rule, region, service| why(&status(), rule, region, service);
-        let drained = "region a is drained over 10m by alice since S until U: new disks";
+        let drained = "region a is drained over 10m since S until U by alice: new disks";
         assert_eq!(why("drain", "a", "api").as_deref(), Some(drained));
         assert_eq!(why("forced", "b", "api"), None, "said of another service");
         let refused = "region c is unhealthy since S: http://c: refused";

@@ -22,9 +22,7 @@ impl Applied {
         self.note_change();
         state.reviewed_ms = None;
     }
-}
 
-impl Applied {
     /// What all once had, for the process after.
     pub fn floor(&self) -> Vector {
         self.state().floor.clone()
