@@ -18,7 +18,10 @@ LONG = "r" * 63
 
 
 def press(page, region, word):
-    """Opens one of the two dialogs of a region's card, and gives it."""
+    """
+    Opens one of the two dialogs of a region's card, and gives it. Buttons are pressed by keyboard in these scenes: what
+    comes on screen above one while the mouse is down moves it away, and nothing is clicked.
+    """
     card(page, region).get_by_role("button", name=word).press("Enter")
     dialog = page.locator(f"#{word.lower()}-dialog")
     expect(dialog).to_be_visible()
@@ -28,7 +31,7 @@ def press(page, region, word):
 def show_token(page, token):
     dialog = page.locator("#token-dialog")
     dialog.get_by_label("Token").fill(token)
-    dialog.get_by_role("button", name="Use it").click()
+    dialog.get_by_role("button", name="Use it").press("Enter")
 
 
 def enter_never_cancels(page):
@@ -39,7 +42,7 @@ def enter_never_cancels(page):
     show_token(page, "wrong")
     expect(dialog).to_be_visible()
     expect(dialog.get_by_role("status")).to_contain_text("the bearer token is not the right one")
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     expect(dialog).to_be_hidden()
 
 
@@ -50,17 +53,17 @@ def token(admin, right):
         for word in ["Drain", "Force"]:
             dialog = press(page, "near", word)
             accessible(page, word)
-            dialog.get_by_role("button", name=word).click()
+            dialog.get_by_role("button", name=word).press("Enter")
             show_token(page, "wrong")
             expect(dialog.get_by_role("status")).to_contain_text("token")
-            dialog.get_by_role("button", name="Cancel").click()
+            dialog.get_by_role("button", name="Cancel").press("Enter")
         enter_never_cancels(page)
         assert said() == [[], []], said()
-        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        press(page, "near", "Drain").get_by_role("button", name="Drain").press("Enter")
         show_token(page, right)
         expect_state(page, "near", "draining")
         # Once is enough.
-        page.get_by_role("button", name="Undo the drain of near").click()
+        page.get_by_role("button", name="Undo the drain of near").press("Enter")
         expect_state(page, "near", "healthy")
         assert page.evaluate("JSON.stringify([localStorage, document.cookie])").find(right) < 0
         assert right in page.evaluate("JSON.stringify(sessionStorage)")
@@ -91,10 +94,10 @@ def forces(page):
     dialog = press(page, "far", "Force")
     dialog.get_by_label("To count as").select_option("up")
     dialog.get_by_label("Service").select_option("www")
-    dialog.get_by_role("button", name="Force").click()
+    dialog.get_by_role("button", name="Force").press("Enter")
     expect_state(page, "far", "healthy", SOON_MS)
     expect(card(page, "far")).to_contain_text("forced up")
-    page.get_by_role("button", name="Undo the forced state of far for www").click()
+    page.get_by_role("button", name="Undo the forced state of far for www").press("Enter")
     expect_state(page, "far", "unhealthy", SOON_MS)
     tells_an_outage(page)
 
@@ -102,11 +105,11 @@ def forces(page):
 def tells_an_outage(page):
     outage = page.locator("#outage")
     expect(outage).to_be_hidden()
-    press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+    press(page, "near", "Drain").get_by_role("button", name="Drain").press("Enter")
     expect(outage).to_contain_text("No region is able for www: clients are sent to regions that are unhealthy all the same")
     expect(outage).to_contain_text("near: healthy and drained; undo the drain")
     accessible(page, "an outage")
-    page.get_by_role("button", name="Undo the drain of near").click()
+    page.get_by_role("button", name="Undo the drain of near").press("Enter")
     expect(outage).to_be_hidden()
 
 
@@ -114,12 +117,12 @@ def unsaved(admin):
     with browser() as chromium, opened(chromium, admin) as page:
         expect_state(page, "near", "healthy")
         lost = "It would not outlive a restart of the edge: state_dir"
-        press(page, "near", "Drain").get_by_role("button", name="Drain").click()
+        press(page, "near", "Drain").get_by_role("button", name="Drain").press("Enter")
         expect(page.locator("#drain-message")).to_contain_text(f"near is drained. {lost}")
         accessible(page, "a drain that is not saved")
-        press(page, "near", "Force").get_by_role("button", name="Force").click()
+        press(page, "near", "Force").get_by_role("button", name="Force").press("Enter")
         expect(page.locator("#drain-message")).to_contain_text(f"near is forced down. {lost}")
-        page.get_by_role("button", name="Undo the drain of near").click()
+        page.get_by_role("button", name="Undo the drain of near").press("Enter")
         expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
 
 
@@ -161,7 +164,7 @@ def looks_ahead(page, admin, folder):
     # What was told is of other fields now, and of another region later.
     dialog.get_by_label("Over, such").fill("5m")
     expect(dialog.get_by_role("status")).to_be_empty()
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     assert get(f"{admin}/api/v1/status")["drains"] == []
     forgets_an_answer_that_comes_late(page)
 
@@ -171,48 +174,52 @@ def forgets_an_answer_that_comes_late(page):
     page.route("**/api/v1/drains/near?dry_run=true", lambda route: held.append(route))
     dialog = press(page, "near", "Drain")
     with page.expect_request("**/api/v1/drains/near?dry_run=true"):
-        dialog.get_by_role("button", name="What would happen?").click()
-    dialog.get_by_role("button", name="Cancel").click()
+        dialog.get_by_role("button", name="What would happen?").press("Enter")
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     press(page, "far", "Drain")
     with page.expect_response("**/api/v1/drains/near?dry_run=true") as answered:
         held[0].continue_()
     answered.value.finished()
     page.evaluate("new Promise(requestAnimationFrame)")
     expect(dialog.get_by_role("status")).to_be_empty()
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     page.unroute("**/api/v1/drains/near?dry_run=true")
 
 
 def leaves_and_comes_back_little_by_little(page):
     dialog = press(page, "near", "Drain")
     dialog.get_by_label("Over, such").fill("1m")
-    dialog.get_by_role("button", name="Drain").click()
+    dialog.get_by_role("button", name="Drain").press("Enter")
     expect_state(page, "near", "draining", SOON_MS)
     share = card(page, "near").locator(".share")
     expect(share).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d % of new clients"))
     expect(page.locator("#drains tr", has_text="near")).to_contain_text(re.compile(r"leaving little by little: takes [1-9]\d %"))
     accessible(page, "a gradual drain")
+    undo = page.get_by_role("button", name="Undo the drain of near")
+    undo.focus()
     progress = share.locator("progress")
     first = progress.get_attribute("value")
     expect(progress).not_to_have_attribute("value", first)
     assert int(progress.get_attribute("value")) < int(first), first
-    page.get_by_role("button", name="Undo the drain of near").click()
+    # Whoever was about to press it still is.
+    expect(undo).to_be_focused()
+    page.keyboard.press("Enter")
     expect_state(page, "near", "healthy", SOON_MS)
     expect(share).to_contain_text(re.compile(r"coming back little by little: takes [1-9]\d % of new clients"))
 
 
 def looks_ahead_at_a_guard(page, admin):
-    press(page, "far", "Drain").get_by_role("button", name="Drain").click()
+    press(page, "far", "Drain").get_by_role("button", name="Drain").press("Enter")
     expect_state(page, "far", "draining", SOON_MS)
     dialog = press(page, "near", "Drain")
-    dialog.get_by_role("button", name="What would happen?").click()
+    dialog.get_by_role("button", name="What would happen?").press("Enter")
     expect(dialog.locator(".alarm")).to_have_text("A guard would refuse the drain of near.")
     expect(dialog.get_by_role("status")).to_contain_text("left with no region: too few for its guards.min_regions, 1. "
         "Whoever moves goes to regions that are unhealthy, drained or leaving.")
     expect(dialog.get_by_role("status")).to_contain_text(re.compile(r"[\d.]+ % of IPv4 and [\d.]+ % of IPv6 stay: no other region"))
-    dialog.get_by_role("button", name="Drain").click()
+    dialog.get_by_role("button", name="Drain").press("Enter")
     expect(dialog.locator(".alarm")).to_contain_text("this would leave service `www` with 0 healthy region(s)")
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     assert [drain["region"] for drain in get(f"{admin}/api/v1/status")["drains"]] == ["far"]
     who_has_left_does_not_leave_little_by_little(page)
     shows_the_explanation_that_was_asked_for_last(page)
@@ -222,9 +229,9 @@ def who_has_left_does_not_leave_little_by_little(page):
     dialog = press(page, "far", "Drain")
     dialog.get_by_label("For, such").fill("1.5h")
     dialog.get_by_label("Over, such").fill("0.5h")
-    dialog.get_by_role("button", name="What would happen?").click()
+    dialog.get_by_role("button", name="What would happen?").press("Enter")
     expect(dialog.get_by_role("status")).to_contain_text("The drain of far would be done. Nothing is changed yet.")
-    dialog.get_by_role("button", name="Drain").click()
+    dialog.get_by_role("button", name="Drain").press("Enter")
     expect(page.locator("#drain-message")).to_contain_text("far is drained. It would not")
 
 
@@ -235,7 +242,7 @@ def shows_the_explanation_that_was_asked_for_last(page):
     form, explanation = page.locator("#explain"), page.locator("#explanation")
     for client in ["203.178.141.1", "193.0.6.1"]:
         form.get_by_label("Client address").fill(client)
-        form.get_by_role("button", name="Explain").click()
+        form.get_by_role("button", name="Explain").press("Enter")
     expect(explanation).to_contain_text("193.0.6.1 asks for")
     assert len(held) == 2, held
     for route in held:
@@ -264,7 +271,7 @@ def reload(admin, file):
         expect(error.locator("pre")).to_contain_text("edge.yaml:")
         expect(error.locator("pre")).to_contain_text("steering: { policy: prioritty }")
         accessible(page, "a refused reload")
-        page.get_by_role("button", name="Reload").click()
+        page.get_by_role("button", name="Reload").press("Enter")
         message = page.locator("#reload-message")
         expect(message.locator("pre")).to_contain_text("steering: { policy: prioritty }")
         plain = text_without_scripts(chromium, admin)
@@ -340,13 +347,13 @@ def readers(admin, file, reader, operator):
 
 def sees_and_changes_nothing(page, admin, reader):
     dialog = press(page, "near", "Drain")
-    dialog.get_by_role("button", name="Drain").click()
+    dialog.get_by_role("button", name="Drain").press("Enter")
     expect(dialog.locator(".alarm")).to_contain_text("this token may see and not change: its role is read")
-    dialog.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Reload").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
+    page.get_by_role("button", name="Reload").press("Enter")
     message = page.locator("#reload-message")
     expect(message).to_contain_text("this token may see and not change")
-    page.get_by_role("button", name="Token …").click()
+    page.get_by_role("button", name="Token …").press("Enter")
     show_token(page, reader)
     expect(message).to_be_empty()
     status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {reader}"})
@@ -358,7 +365,7 @@ def stops_with_a_token_that_is_taken_away(page, admin, operator):
     expect(dialog).to_be_visible(timeout=15_000)
     expect(dialog.get_by_role("alert")).to_contain_text("the bearer token is not the right one")
     expect(page.locator("#link")).to_contain_text("not live")
-    dialog.get_by_role("button", name="Cancel").click()
+    dialog.get_by_role("button", name="Cancel").press("Enter")
     expect(page.locator("#summary")).to_contain_text("Nothing is asked of the edge until it is given a token")
     assert page.evaluate("sessionStorage.length") == 0, "it would be shown again by a reload"
     asked = []
@@ -369,7 +376,7 @@ def stops_with_a_token_that_is_taken_away(page, admin, operator):
     assert not asked, asked
     status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {operator}"})
     assert get(status)["ready"]
-    page.get_by_role("button", name="Token …").click()
+    page.get_by_role("button", name="Token …").press("Enter")
 
 
 def many(admin):
@@ -389,7 +396,7 @@ def many(admin):
         assert len(set(swatches)) == 24, swatches
         dialog = press(page, "r29", "Drain")
         expect(dialog.get_by_label("Service").locator("option", has_text="small")).to_have_count(0)
-        dialog.get_by_role("button", name="Cancel").click()
+        dialog.get_by_role("button", name="Cancel").press("Enter")
         page.set_viewport_size({"width": 320, "height": 640})
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 320, f"scrolls sideways: {wide}"

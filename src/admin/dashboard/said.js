@@ -2,7 +2,7 @@
 
 import { change } from "./api.js";
 import { tell } from "./dialog.js";
-import { $, make, show, since } from "./page.js";
+import { $, make, show, showEach, since } from "./page.js";
 
 let changed = () => {};
 
@@ -14,8 +14,10 @@ export function showStatus(status) {
   const drains = status.drains.map((drain) => ({ ...drain, kind: "drain", what: drained(drain, status) }));
   const forced = status.forced.map((forced) => ({ ...forced, kind: "forced state", what: `forced ${forced.state}` }));
   const all = [...drains, ...forced];
-  show($("drains"), all, () => (all.length ? all.map(row) : empty()));
+  showEach($("drains"), all.length ? all : [null], keyOf, (said) => (said ? row(said) : empty()));
 }
+
+const keyOf = (said) => said && JSON.stringify([said.kind, said.region, said.service]);
 
 /** With what it still takes, while it leaves little by little. */
 function drained({ region, service, over_ms }, status) {
@@ -26,16 +28,26 @@ function drained({ region, service, over_ms }, status) {
   return most ? `leaving little by little: takes ${most} % of new clients` : "drained: takes no new client";
 }
 
-const empty = () => make("tr", {}, make("td", { colspan: "7", class: "faint" }, "None."));
+const empty = () => ({ root: make("tr", {}, make("td", { colspan: "7", class: "faint" }, "None.")), update: () => {} });
 
+/** The button stays as it is while what is told beside it changes: somebody may be about to press it. */
 function row(said) {
-  const { region, service, what, by, until } = said;
-  const reason = [said.reason, by && `(${by})`].filter((part) => part).join(" ");
+  const { kind, region, service } = said;
   const of = service ? `${region} for ${service}` : region;
-  const undo = make("button", { type: "button", onclick: () => remove(said), "aria-label": `Undo the ${said.kind} of ${of}` }, "Undo");
-  return make("tr", {}, make("th", { scope: "row" }, region), make("td", {}, service ?? "all"), make("td", {}, what),
-    make("td", {}, since(said.since)), make("td", {}, until ? since(until) : "undone by hand"), make("td", {}, reason), make("td", {}, undo));
+  const undo = make("button", { type: "button", onclick: () => remove(said), "aria-label": `Undo the ${kind} of ${of}` }, "Undo");
+  const told = ["what", "since", "until", "reason"].map((name) => [name, make("td")]);
+  const update = (news) => {
+    const texts = textsOf(news);
+    for (const [name, cell] of told) show(cell, texts[name], (text) => text);
+  };
+  const root = make("tr", {}, make("th", { scope: "row" }, region), make("td", {}, service ?? "all"), ...told.map(([, cell]) => cell), make("td", {}, undo));
+  return { root, update };
 }
+
+const textsOf = ({ what, by, reason, since: from, until }) => ({
+  what, since: since(from), until: until ? since(until) : "undone by hand",
+  reason: [reason, by && `(${by})`].filter((part) => part).join(" "),
+});
 
 async function remove({ kind, region, service }) {
   const query = service ? `?${new URLSearchParams({ service })}` : "";
