@@ -62,8 +62,8 @@ def token(admin, right):
         press(page, "near", "Drain").get_by_role("button", name="Drain").press("Enter")
         show_token(page, right)
         expect_state(page, "near", "draining")
+        moves_nothing_from_under_the_mouse(page, right)
         # Once is enough.
-        page.get_by_role("button", name="Undo the drain of near").press("Enter")
         expect_state(page, "near", "healthy")
         assert page.evaluate("JSON.stringify([localStorage, document.cookie])").find(right) < 0
         assert right in page.evaluate("JSON.stringify(sessionStorage)")
@@ -75,6 +75,31 @@ def token(admin, right):
         expect(events).to_contain_text("admin from 127.0.0.1: PUT /api/v1/forced/near done")
         expect(events).to_contain_text("admin from 127.0.0.1: DELETE /api/v1/drains/near done")
         expect(events).not_to_contain_text("near is unhealthy")
+
+
+def moves_nothing_from_under_the_mouse(page, token):
+    """Whoever presses a button undoes what stands there, though other rows come above it meanwhile."""
+    undo = page.get_by_role("button", name="Undo the drain of near")
+    status = "**/api/v1/status"
+    held = []
+    page.route(status, lambda route: held.append(route), times=1)
+    change(page, "PUT", "drains/far", token=token)
+    if not held:
+        page.wait_for_event("request", lambda request: request.url.endswith("/status"))
+        page.evaluate("0")
+    undo.hover()
+    page.mouse.down()
+    with page.expect_response(status) as answered:
+        held[0].continue_()
+    assert len(answered.value.json()["drains"]) == 2
+    page.evaluate("new Promise(requestAnimationFrame)")
+    assert page.locator("#drains tr").count() == 1
+    page.mouse.up()
+    other = page.get_by_role("button", name="Undo the drain of far")
+    expect(other).to_be_visible()
+    expect(undo).to_have_count(0)
+    other.press("Enter")
+    expect(other).to_have_count(0)
 
 
 def forces(page):

@@ -82,9 +82,10 @@ def get(url):
         return json.load(response)
 
 
-def change(page, method, what, body=None):
+def change(page, method, what, body=None, token=None):
     """Done by somebody else."""
-    answer = page.request.fetch(f"{page.evaluate('location.origin')}/api/v1/{what}", method=method, data=body)
+    headers = {"Authorization": f"Bearer {token}"} if token else None
+    answer = page.request.fetch(f"{page.evaluate('location.origin')}/api/v1/{what}", method=method, data=body, headers=headers)
     assert answer.ok, answer.text()
 
 

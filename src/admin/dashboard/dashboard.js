@@ -12,7 +12,7 @@ import * as lab from "./dashboard/lab.js";
 import * as lag from "./dashboard/lag.js";
 import * as map from "./dashboard/map.js";
 import * as outage from "./dashboard/outage.js";
-import { $ } from "./dashboard/page.js";
+import { $, letGo } from "./dashboard/page.js";
 import * as regions from "./dashboard/regions.js";
 import * as said from "./dashboard/said.js";
 import { follow } from "./dashboard/stream.js";
@@ -76,6 +76,7 @@ async function refreshOnce() {
     const answer = await watch("api/v1/status");
     bytes = Number(answer.headers.get("content-length"));
     const status = await answer.json();
+    await letGo();
     showStatus(status);
     // What may change where clients are sent.
     const services = ({ services }) => services.map(({ state, forced, share }) => [state, forced, share]);
@@ -134,7 +135,7 @@ async function start() {
   follow("api/v1/events?with=traffic", {
     opened: () => { setText("link", "live"); catchUp(); },
     lost: (why) => setText("link", `not live: ${why}; trying again`),
-    heard,
+    heard: (kind, news) => letGo().then(() => heard(kind, news)),
   });
   setTimeout(keepFresh, REFRESH_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) catchUp(); });

@@ -21,6 +21,22 @@ function fill(element, attributes, children) {
   return element;
 }
 
+let down = null;
+
+document.addEventListener("pointerdown", () => {
+  if (down) return;
+  down = {};
+  down.over = new Promise((resolve) => { down.end = resolve; });
+});
+
+for (const end of ["pointerup", "pointercancel", "blur"]) {
+  // What that clicks comes first.
+  window.addEventListener(end, () => setTimeout(() => { down?.end(); down = null; }));
+}
+
+/** Settles as soon as nothing is pressed: what moves from under the pointer meanwhile is not clicked, or another is. */
+export const letGo = () => down?.over ?? Promise.resolve();
+
 const shown = new WeakMap();
 
 /** Fills an element anew if what it shows has changed: whoever reads or stands in it is not disturbed otherwise. */
