@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::applied::{Applied, Seen, State};
-use super::vector::Vector;
+use super::vector::{Position, RegionName, Vector};
 
 /// How often it is looked; a region stays fit this much longer than it should.
 const REVIEW_EVERY_MS: u64 = 1_000;
@@ -84,10 +84,20 @@ impl State {
         }
         for (writer, position) in floor.clone().iter() {
             if self.is_lost(writer, position) {
-                floor.set(writer, self.rest(writer, position));
+                let kept = self.most_kept(writer, position.epoch);
+                let rest = || self.rest(writer, position);
+                floor.set(writer, kept.unwrap_or_else(rest));
             }
         }
         self.floor = floor;
+    }
+
+    /// The most that any origin still has of an epoch of a writer. Of what all had and nobody has any more, all had that too.
+    fn most_kept(&self, writer: &RegionName, epoch: u64) -> Option<Position> {
+        let seen = self.regions.values().flat_map(BTreeMap::values);
+        let have = seen.filter_map(|seen| seen.applied.entry(writer));
+        let kept = have.map(|have| self.forks.earliest(writer, have, epoch));
+        kept.filter(|kept| kept.epoch == epoch).max()
     }
 
     /// What every origin of every region has; none: some have never spoken.
@@ -291,6 +301,22 @@ mod tests {
         assert!(applied.is_fit("us", 4_000));
         says(&applied, "eu", "us=5,eu=1:0@0:5", 5_000);
         assert!(applied.is_fit("eu", 5_000) && !applied.has_unfit());
+    }
+
+    #[test]
+    fn what_only_some_of_what_all_had_is_left_of_still_counts_where_nobody_tells_how_an_epoch_began()
+     {
+        let applied = domain();
+        says(&applied, "us", "us=5,eu=8", 1_000);
+        says(&applied, "eu", "us=5,eu=8", 2_000);
+        says(&applied, "eu", "us=5,eu=1:0", 3_000);
+        says(&applied, "us", "us=1:0@0:5,eu=3", 4_000);
+        says(&applied, "eu", "us=5,eu=1:1", 5_000);
+        assert!(applied.is_fit("us", 5_000), "it alone still has eu=3");
+        assert!(!applied.is_fit("eu", 5_000));
+        says(&applied, "us", "us=1:0@0:5,eu=1:1", 6_000);
+        says(&applied, "eu", "us=1:0@0:5,eu=1:1", 7_000);
+        assert!(applied.is_fit("us", 7_000) && applied.is_fit("eu", 7_000));
     }
 
     #[test]

@@ -63,7 +63,7 @@ impl Forks {
 
     /// The last position that is included in `have` of `epoch`, or of the nearest epoch to it that is known:
     /// a later one if nobody says where that began, an earlier one if `epoch` is not on the way.
-    fn earliest(&self, writer: &str, have: Entry, epoch: u64) -> Position {
+    pub(super) fn earliest(&self, writer: &str, have: Entry, epoch: u64) -> Position {
         let Entry {
             mut position,
             mut began,

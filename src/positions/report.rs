@@ -168,6 +168,7 @@ impl Applied {
         };
         if !seen.acknowledged.as_ref().is_some_and(stands) {
             seen.acknowledged = Some((position, now_ms));
+            state.wake_by_acknowledgement(region, position);
         }
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 use tokio::time::Instant;
 
 use super::applied::{Applied, State};
-use super::vector::{RegionName, Vector};
+use super::vector::{Position, RegionName, Vector};
 use super::waiters::{Need, Waiters};
 
 /// Those who wait for one region, and whose turn it is to ask it.
@@ -117,6 +117,22 @@ impl Waiting {
 }
 
 impl State {
+    /// Wakes those who need no more of a region than a write that it has acknowledged shows.
+    pub(super) fn wake_by_acknowledgement(&mut self, region: &RegionName, position: Position) {
+        if self.waiting.get(region).is_none_or(Waiting::is_idle) {
+            return;
+        }
+        let mut acknowledged = Vector::default();
+        acknowledged.set(region, position);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        if let Some(here) = waiting.get_mut(region) {
+            let lacks = |required: &Vector| self.region_lacks(region, required);
+            Waiting::wake(here.waiters.freed(&acknowledged, lacks));
+            Waiting::wake(here.onlookers.freed(&acknowledged, lacks));
+        }
+        self.waiting = waiting;
+    }
+
     /// Wakes those whom a report of `region` frees: those who wait for it, and those who wait anywhere for
     /// something of an epoch that its writer has left, since any report may tell what became of that.
     pub(super) fn wake(&mut self, region: &RegionName, applied: &Vector) {
@@ -206,7 +222,7 @@ mod tests {
         let applied = Arc::new(Applied::default());
         let eu = "eu".into();
         let acknowledges = |seq, now_ms| {
-            let position = crate::positions::Position { epoch: 0, seq };
+            let position = Position { epoch: 0, seq };
             applied.acknowledged(&eu, "a", position, now_ms);
         };
         report(&applied, "eu=4", 0, 1);
@@ -222,6 +238,31 @@ mod tests {
             report(&applied, "eu=5", 6_001, 6_002);
         });
         assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_in_doubt_whether_a_silent_region_lost_its_writes_is_woken_by_a_later_acknowledgement()
+     {
+        let applied = domain();
+        report(&applied, "eu=21", 0, 1);
+        assert!(applied.answers_for("eu", "a", &vector("eu=21"), 2));
+        let required = vector("eu=30");
+        let wait = applied.wait(&"eu".into(), &required).unwrap();
+        let elsewhere = applied.look_elsewhere(["eu".into()], &required);
+        assert!(!is_freed(&wait, "eu=30").await);
+        let acknowledge = async {
+            tokio::task::yield_now().await;
+            applied.acknowledged(&"eu".into(), "a", Position { epoch: 0, seq: 32 }, 3);
+        };
+        let woken = async {
+            tokio::join!(
+                wait.freed(&required),
+                elsewhere.found(&required),
+                acknowledge
+            )
+        };
+        let woken = tokio::time::timeout(Duration::from_millis(1), woken).await;
+        assert_eq!(&**woken.unwrap().1, "eu");
     }
 
     #[tokio::test(start_paused = true)]

@@ -144,8 +144,6 @@ pub(super) struct Run {
     changes: bool,
     /// Reads that were woken.
     rung: Rung,
-    /// Whether any edge has heard anything in this step.
-    hears: bool,
     /// What the edges do wrong on purpose.
     pub(super) broken: Option<Broken>,
     pub(super) pushers: Pushers,
@@ -275,7 +273,6 @@ impl Run {
             rare: Random::new(seed.rotate_left(32) ^ seed),
             changes: false,
             rung: Rung::default(),
-            hears: false,
             broken: None,
             pushers: Pushers::new(seed),
             trace: Vec::new(),

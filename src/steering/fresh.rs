@@ -107,8 +107,10 @@ fn reserve(
     };
     let name = |region: RegionId| &ranking.snapshot.plan.regions.of(region).name;
     let now_ms = ranking.ask.require.now_ms;
+    // As the others are looked at, so that a decision lasts until it is known that some region is unfit.
+    let is_unfit = |region: RegionId| applied.has_unfit() && !is_fit(ranking, applied, region);
     let fit = drained.iter().map(|member| member.region);
-    let fit = fit.filter(|region| is_fit(ranking, applied, *region));
+    let fit = fit.filter(|region| !is_unfit(*region));
     let in_new_epoch = left_out.iter().copied();
     let in_new_epoch = in_new_epoch.filter(|region| applied.is_in_new_epoch(name(*region), now_ms));
     let after = u8::try_from(others).unwrap_or(u8::MAX);

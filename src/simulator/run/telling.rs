@@ -29,7 +29,6 @@ impl Run {
         }
         known.hear(at, heard, self.now_ms);
         self.check_those_who_have_all(edge);
-        self.hears = true;
         self.tell(|| {
             let (said, said_at_ms) = (&heard.said, heard.said_at_ms);
             let number = heard.sequence.map(|sequence| sequence.to_string());

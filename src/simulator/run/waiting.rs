@@ -266,9 +266,7 @@ impl Run {
             }
             rung.into_iter().for_each(|id| self.stir(id));
         }
-        if std::mem::take(&mut self.hears) {
-            self.check_waits();
-        }
+        self.check_waits();
     }
 
     /// A read that waits for a region, or that it holds, goes on to the next.
