@@ -37,6 +37,22 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All there are.
+    pub(in crate::control) const ALL: [Self; 7] = [
+        Self::Health,
+        Self::Reload,
+        Self::Drain,
+        Self::Forced,
+        Self::Audit,
+        Self::Position,
+        Self::State,
+    ];
+
+    /// The one that the API calls so.
+    pub(in crate::control) fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// As the API calls it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -138,7 +154,7 @@ impl Event {
     }
 }
 
-/// The events of this process.
+/// The events of this process, and of those before as far as they are remembered.
 #[derive(Debug)]
 pub struct EventLog {
     first: u64,
@@ -159,13 +175,37 @@ impl EventLog {
     /// Records an event and tells the followers; numbers it.
     pub fn record(&self, mut event: Event) {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        event.id = kept.back().map_or(self.first, |last| last.id + 1);
+        event.id = self.next_id(&kept);
         event.log();
         make_room(&mut kept, &event);
         kept.push_back(event.clone());
         // Sent under the lock, so that a follower sees each event once: kept or sent, never both.
         // An error only says that nobody follows.
         let _ = self.followers.send(event);
+    }
+
+    fn next_id(&self, kept: &VecDeque<Event>) -> u64 {
+        let last = kept.back().map(|last| last.id.saturating_add(1));
+        last.map_or(self.first, |next| next.max(self.first))
+    }
+
+    /// Goes on behind what earlier processes told, before anybody follows.
+    pub(in crate::control) fn resume(&self, told: Vec<Event>) {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let began = std::mem::take(&mut *kept);
+        kept.extend(told);
+        for mut event in began {
+            event.id = self.next_id(&kept);
+            kept.push_back(event);
+        }
+        let too_many = kept.len().saturating_sub(KEPT);
+        kept.drain(..too_many);
+    }
+
+    /// The number of the last event; 0: none.
+    pub(in crate::control) fn last_id(&self) -> u64 {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.back().map_or(0, |last| last.id)
     }
 
     /// The events after `since` that are still kept, and those to come.

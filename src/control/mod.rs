@@ -21,6 +21,7 @@ mod store;
 mod task;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trouble;
 mod world;
 

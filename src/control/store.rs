@@ -1,4 +1,4 @@
-//! What survives a restart: verdicts, ejections, drains, ramps and positions, in one file of `state_dir` (`control::sealed` has its form).
+//! What survives a restart: verdicts, ejections, drains, ramps, positions and events, in one file of `state_dir` (`control::sealed` has its form).
 //!
 //! Written whole to a new file that then takes the old one's name, so a crash leaves one or the
 //! other. A file that cannot be read is set aside, never a reason not to start. What is to be remembered
@@ -99,11 +99,11 @@ impl Store {
         Self { claim, ..self }
     }
 
-    /// Restores what the file remembers; nothing, if there is none, or if it is set aside.
-    pub(super) fn restore(&self, world: &mut World, now: Now) -> Result<(), SetAside> {
+    /// Restores what the file remembers of a world, and gives all of it; nothing, if there is none, or if it is set aside.
+    pub(super) fn restore(&self, world: &mut World, now: Now) -> Result<Value, SetAside> {
         let file = match regular::read(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Value::Null),
             Err(error) => return Err(self.set_aside(error.to_string())),
         };
         match unseal(&file) {
@@ -112,7 +112,7 @@ impl Store {
                     tracing::info!(file = %self.path.display(), "state file of an earlier version taken over");
                 }
                 restore(world, &state, now);
-                Ok(())
+                Ok(state)
             }
             Err(why) => Err(self.set_aside(why.to_string())),
         }

@@ -9,6 +9,7 @@ use crate::clock;
 use crate::control::bequest::bequeath;
 use crate::control::drains::DrainRefused;
 use crate::control::events::{Event, Kind};
+use crate::control::told;
 
 impl Writer {
     pub(super) fn obey(&mut self, command: Command) {
@@ -70,7 +71,9 @@ impl Writer {
     pub(super) fn bequeath_to(&mut self, heir: oneshot::Sender<Value>) {
         self.saving.answer_all();
         let now = self.now();
-        let _ = heir.send(bequeath(&self.world, now));
+        let mut state = bequeath(&self.world, now);
+        told::remember(&mut state, &self.events);
+        let _ = heir.send(state);
     }
 
     fn adopt(&mut self, adoption: Adoption) -> u64 {

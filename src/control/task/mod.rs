@@ -26,7 +26,8 @@ use super::bequest::inherit;
 use super::events::EventLog;
 use super::follow::Follows;
 use super::retired::{Replaced, Retired};
-use super::store::Store;
+use super::store::{SetAside, Store};
+use super::told;
 use super::trouble::Troubles;
 use super::world::World;
 use crate::clock::{self, Now, Steps};
@@ -83,6 +84,25 @@ pub struct Memory {
     pub bequest: Option<Value>,
 }
 
+impl Memory {
+    /// Restores what there is of a world, and of what was told.
+    fn recall(&self, world: &mut World, events: &EventLog) -> Result<(), SetAside> {
+        let now = clock::now();
+        match (&self.bequest, &self.store) {
+            (Some(bequest), _) => {
+                inherit(world, bequest, now);
+                told::restore(events, bequest);
+            }
+            (None, Some(store)) => {
+                let state = store.restore(world, now)?;
+                told::restore(events, &state);
+            }
+            (None, None) => {}
+        }
+        Ok(())
+    }
+}
+
 impl Control {
     /// Starts the writer with its first Plan, whose first snapshot is published before this returns.
     pub fn start(
@@ -96,15 +116,8 @@ impl Control {
         let (reports, report_inbox) = mpsc::channel(QUEUE);
         let look_every = look_every(&first.plan);
         let mut world = World::new(first.plan, first.clients);
+        let set_aside = memory.recall(&mut world, self.events()).err();
         let Memory { store, bequest } = memory;
-        let mut set_aside = None;
-        match (&bequest, &store) {
-            (Some(bequest), _) => {
-                inherit(&mut world, bequest, clock::now());
-            }
-            (None, Some(store)) => set_aside = store.restore(&mut world, clock::now()).err(),
-            (None, None) => {}
-        }
         let mut writer = Writer {
             world,
             saving: Saving::to(store),
@@ -123,6 +136,7 @@ impl Control {
             stop,
             clock: Steps::since(clock::now()),
             unsaved: bequest.is_some(),
+            told: self.events().last_id(),
             positions_saved: (0, Instant::now()),
             save_from: Instant::now(),
             is_bequeathed: false,
@@ -155,6 +169,8 @@ struct Writer {
     tasks: TaskTracker,
     stop: CancellationToken,
     unsaved: bool,
+    /// The last event that was saved.
+    told: u64,
     /// How often positions had changed when what is known was last saved, and from when on that is reason to save again.
     positions_saved: (u64, Instant),
     /// When a change that is no operator's may be saved.
@@ -190,6 +206,7 @@ impl Writer {
                     self.look_at_positions();
                     self.publish(); // Round trips move without stirring anything.
                     if Instant::now() >= self.save_from {
+                        self.note_told();
                         self.save();
                     }
                 }

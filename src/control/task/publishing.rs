@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use tokio::time::Instant;
 
 use super::Writer;
 use crate::clock;
 use crate::control::events::{Event, Kind};
 use crate::control::store::{SetAside, StoreError, remember};
+use crate::control::told;
 use crate::control::trouble::Trouble;
 use crate::steering::{Edge, Snapshot};
 
@@ -43,15 +45,28 @@ impl Writer {
         self.retired.keep((self.publish)(snapshot));
     }
 
+    /// Has what was told since the last save saved with the next.
+    pub(super) fn note_told(&mut self) {
+        self.unsaved |= self.saving.is_possible() && self.events.last_id() != self.told;
+    }
+
     pub(super) fn save(&mut self) {
         if self.is_bequeathed || !self.saving.is_ready() || !self.unsaved {
             return;
         }
         let due = Instant::now() + POSITIONS_EVERY;
         self.positions_saved = (self.world.position_changes(), due);
-        let now = self.now();
-        self.saving.begin(remember(&self.world, now));
+        let state = self.remember();
+        self.saving.begin(state);
         self.unsaved = false;
+    }
+
+    fn remember(&mut self) -> Value {
+        let now = self.now();
+        let mut state = remember(&self.world, now);
+        self.told = self.events.last_id();
+        told::remember(&mut state, &self.events);
+        state
     }
 
     /// What comes of news of the save under way.

@@ -94,14 +94,18 @@ pub(super) fn publisher() -> (Publish, watch::Receiver<Option<Arc<Snapshot>>>) {
 
 impl Running {
     pub(super) fn start(plan: &Arc<Plan>, state_dir: Option<&Path>) -> Self {
-        let (control, inbox) = Control::new();
-        let (publish, published) = publisher();
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let store = state_dir.map(|folder| Store::open(folder).unwrap());
         let memory = Memory {
             store,
             bequest: None,
         };
+        Self::start_with(plan, memory)
+    }
+
+    pub(super) fn start_with(plan: &Arc<Plan>, memory: Memory) -> Self {
+        let (control, inbox) = Control::new();
+        let (publish, published) = publisher();
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         control.start(inbox, adoption(plan, publish), memory, &tasks, stop.clone());
         Self {
             control,

@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::running::{Ground, PATIENCE, Running, adoption, now_drain, publisher, unprobed_plan};
 use super::scene::{member, told};
 use crate::clock;
-use crate::control::{DrainRequest, Kind};
+use crate::control::{DrainRequest, Event, Kind, Memory};
 use crate::health::Health;
 use crate::steering::Admin;
 
@@ -181,6 +181,55 @@ async fn a_disk_that_hangs_delays_who_drains_by_2_s_and_nobody_else() {
     let after = Running::start(&unprobed_plan(), Some(folder.path()));
     assert_eq!(member(&after.snapshot(), "api", "up").admin, Admin::Enabled);
     after.end().await;
+}
+
+#[tokio::test]
+async fn what_happened_is_told_after_a_restart_and_by_a_successor() {
+    let folder = tempfile::tempdir().unwrap();
+    let before = Running::start(&unprobed_plan(), Some(folder.path()));
+    let drained = before.control.drain(now_drain("up"), true).await;
+    drained.unwrap().unwrap();
+    let of_before = told(&before.events(Kind::Drain));
+    assert_eq!(of_before.len(), 1);
+    let bequest = before.control.bequeath().await.unwrap();
+    let heir = Running::start_with(
+        &unprobed_plan(),
+        Memory {
+            store: None,
+            bequest: Some(bequest),
+        },
+    );
+    assert_eq!(told(&heir.events(Kind::Drain)), of_before);
+    heir.end().await;
+    before.control.resume().await;
+    before.end().await;
+    let after = Running::start(&unprobed_plan(), Some(folder.path()));
+    assert_eq!(told(&after.events(Kind::Drain)), of_before);
+    after.end().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_only_told_is_saved_within_a_second_and_nothing_while_nothing_happens() {
+    let folder = tempfile::tempdir().unwrap();
+    let running = Running::start(&unprobed_plan(), Some(folder.path()));
+    let file = folder.path().join("state.json");
+    let saved = || std::fs::read_to_string(&file).unwrap_or_default();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(saved(), "", "nothing has happened yet");
+    running
+        .control
+        .events()
+        .record(Event::new(Kind::Audit, 7, "somebody asked".to_owned()));
+    let is_saved = async {
+        while !saved().contains("somebody asked") {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    timeout(PATIENCE, is_saved).await.unwrap();
+    std::fs::remove_file(&file).unwrap();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(saved(), "", "nothing more has happened");
+    running.end().await;
 }
 
 #[tokio::test]
