@@ -58,8 +58,8 @@ impl Connection {
         self.ends.source.ip().to_canonical()
     }
 
-    /// Connections to origins that are this client's alone.
-    pub(super) fn pool(&self) -> &Arc<Pool> {
-        self.pool.get_or_init(Arc::default)
+    /// Connections to origins that are this client's alone; `shared` are its worker's.
+    pub(super) fn pool(&self, shared: &Pool) -> &Arc<Pool> {
+        self.pool.get_or_init(|| Arc::new(shared.of_client()))
     }
 }

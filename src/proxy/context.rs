@@ -101,7 +101,6 @@ impl Context {
 }
 
 /// What one worker has to itself.
-#[derive(Default)]
 pub(super) struct Worker {
     pub(super) pool: Arc<Pool>,
     pub(super) strain: Strain,
@@ -119,6 +118,16 @@ impl Drop for Counted<'_> {
 }
 
 impl Worker {
+    /// One of so many.
+    pub(super) fn one_of(workers: usize) -> Self {
+        Self {
+            pool: Arc::new(Pool::of_one_of(workers)),
+            strain: Strain::default(),
+            in_flight: AtomicU32::default(),
+            retrying: AtomicU32::default(),
+        }
+    }
+
     /// Counts a request in flight.
     pub(super) fn request(&self) -> Counted<'_> {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
@@ -141,7 +150,7 @@ mod tests {
 
     #[test]
     fn retries_are_a_share_of_the_requests_under_way_and_ten_always() {
-        let worker = Worker::default();
+        let worker = Worker::one_of(1);
         let requests: Vec<_> = (0..60).map(|_| worker.request()).collect();
         let retries: Vec<_> = (0..12).map(|_| worker.retry(0.2)).collect();
         assert!(retries.iter().all(Option::is_some));

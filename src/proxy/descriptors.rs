@@ -2,7 +2,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-/// Kept for listeners, DNS, probes, logs, files that are read again, and connections kept to origins.
+/// Kept for listeners, DNS, probes, logs, and files that are read again.
 const RESERVED: u64 = 256;
 
 /// Where the system has set less than makes sense, so many are tried all the same.
@@ -25,6 +25,12 @@ pub fn raise_descriptors() {
 pub(super) fn for_clients() -> u32 {
     let files = getrlimit(Resource::RLIMIT_NOFILE).map_or(USUAL, |(soft, _)| soft);
     half_of(files)
+}
+
+/// Connections that one of so many workers may keep to origins for later: half of what is for origins.
+pub(super) fn for_kept(workers: usize) -> usize {
+    let all = usize::try_from(for_clients() / 2).unwrap_or(usize::MAX);
+    (all / workers.max(1)).max(1)
 }
 
 fn half_of(files: u64) -> u32 {

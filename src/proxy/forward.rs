@@ -373,7 +373,7 @@ impl<'a> Outbound<'a> {
         let header = plan.regions.of(origin.region).proxy_protocol;
         let header = header.map(|version| version.announce(self.connection.ends));
         let pool = if header.is_some() {
-            self.connection.pool()
+            self.connection.pool(&self.worker.pool)
         } else {
             &self.worker.pool
         };

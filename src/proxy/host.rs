@@ -15,6 +15,10 @@ use super::problem::Problem;
 const MOST_HOSTS: usize = 64;
 const LONGEST_REMEMBERED: usize = 256;
 
+/// The longest name of DNS as text, without the final dot, and the longest label of one.
+const LONGEST_NAME: usize = 253;
+const LONGEST_LABEL: usize = 63;
+
 thread_local! {
     /// Of the names whose hashes lead to a place, the last one.
     static LATELY: RefCell<[Option<Arc<Host>>; MOST_HOSTS]> =
@@ -54,9 +58,13 @@ impl Host {
     }
 
     fn read(given: &str) -> Result<Self, Problem> {
-        let is_none = || Problem::Malformed(format!("`{given}` is no host"));
+        let is_none = || {
+            let shown: String = given.chars().take(LONGEST_NAME).collect();
+            Problem::Malformed(format!("`{shown}` is no host"))
+        };
+        let name = without_port(given).filter(|name| is_in_bounds(name));
         Ok(Self {
-            name: without_port(given).ok_or_else(is_none)?,
+            name: name.ok_or_else(is_none)?,
             told: HeaderValue::from_str(given).map_err(|_| is_none())?,
             authority: given.parse().map_err(|_| is_none())?,
         })
@@ -87,6 +95,13 @@ fn without_port(authority: &str) -> Option<Box<str>> {
         return Some(host.into());
     }
     parsed_without_port(authority)
+}
+
+/// Whether a name is no longer than one of DNS can be, nor any of its labels (RFC 1035 §2.3.4): what is kept for hosts is
+/// bounded by that where a wildcard takes whatever clients name.
+fn is_in_bounds(name: &str) -> bool {
+    let is_label = |label: &str| (1..=LONGEST_LABEL).contains(&label.len());
+    name.len() <= LONGEST_NAME && name.split('.').all(is_label)
 }
 
 /// None, or a port.
@@ -158,6 +173,21 @@ mod tests {
         check(absolute, &["other.example"], "api.example.com");
     }
 
+    /// A name that is so long.
+    fn of_length(length: usize) -> String {
+        let name = format!("{}.", "a".repeat(49)).repeat(6);
+        let mut name = name[..length].to_owned();
+        name.replace_range(length - 1.., "b");
+        name
+    }
+
+    #[test]
+    fn a_name_may_be_as_long_as_dns_has_them() {
+        check("/", &[&of_length(253)], &of_length(253));
+        let longest_label = format!("{}.example.com", "a".repeat(63));
+        check("/", &[&format!("{longest_label}.:443")], &longest_label);
+    }
+
     #[test]
     fn a_request_without_one_good_host_is_malformed() {
         for hosts in [
@@ -171,6 +201,9 @@ mod tests {
             &["."],
             &["api.example.com.."],
             &["api.example.com..:443"],
+            &["api..example.com"],
+            &[&of_length(254)],
+            &[&format!("{}.example.com", "a".repeat(64))],
         ] {
             for _ in 0..2 {
                 let read = Host::of(&parts("/", hosts));
@@ -197,7 +230,8 @@ mod tests {
     #[test]
     fn a_host_is_remembered_up_to_its_length() {
         let is_remembered = |length: usize| {
-            let parts = parts("/", &["a".repeat(length).as_str()]);
+            let given = format!("{}:65535", of_length(length - ":65535".len()));
+            let parts = parts("/", &[&given]);
             Arc::ptr_eq(&Host::of(&parts).unwrap(), &Host::of(&parts).unwrap())
         };
         assert!(is_remembered(LONGEST_REMEMBERED));

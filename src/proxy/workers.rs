@@ -22,9 +22,10 @@ impl Workers {
     pub fn start(count: usize) -> std::io::Result<Self> {
         let stop = CancellationToken::new();
         let (mut workers, mut threads) = (Vec::new(), Vec::new());
-        for index in 0..count.max(1) {
+        let count = count.max(1);
+        for index in 0..count {
             let runtime = Builder::new_current_thread().enable_all().build()?;
-            workers.push((runtime.handle().clone(), Arc::new(Worker::default())));
+            workers.push((runtime.handle().clone(), Arc::new(Worker::one_of(count))));
             let stop = stop.clone();
             let thread = std::thread::Builder::new()
                 .name(format!("http-{index}"))

@@ -92,7 +92,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.held,
         all.found,
     ];
-    assert!(happened.iter().all(|times| *times > runs / 10), "{all:?}");
+    assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }
 
 #[test]

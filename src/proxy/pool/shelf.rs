@@ -1,176 +1,98 @@
-//! Connections kept for the next request: one pool a worker, last in first out.
+//! Kept connections that may serve for each other, last in first out.
 
-use std::hash::BuildHasher;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
 use tokio::time::Instant;
 
-use super::access_log::Tried;
-use super::activity::Activity;
-use super::body::{BodyError, Held};
-use super::connect::{Sender, Wanted, connect};
-use super::context::Worker;
-use super::http1::Http1;
-use super::http2::{Http2, Place};
-use super::origin_tls::OriginTls;
-use super::problem::Problem;
-use super::witness::Testimony;
+use super::stock::Stock;
+use super::{Endpoint, Lease, lock};
 use crate::config::plan::OriginUrl;
+use crate::proxy::connect::{Sender, Wanted, connect};
+use crate::proxy::http1::Http1;
+use crate::proxy::http2::{Http2, Place};
+use crate::proxy::problem::Problem;
 
-/// Idle HTTP/1.1 connections kept per origin and worker.
+/// Idle HTTP/1.1 connections kept on a shelf.
 const MOST_IDLE: usize = 1024;
 
 /// An idle connection older than this is not used again: most servers close theirs after 60 s or more, and those that do
 /// earlier mostly say so.
 const IDLE_FOR: Duration = Duration::from_secs(55);
 
-/// How often kept connections are looked after.
-const SWEEP_EVERY: Duration = Duration::from_secs(1);
+/// How long the first connection of HTTP/2 is kept ready that nobody uses, and its origin asked whether it is there.
+const READY_FOR: Duration = Duration::from_secs(300);
 
-/// The connections of one worker.
-#[derive(Default)]
-pub(super) struct Pool {
-    shelves: Mutex<HashTable<Arc<Shelf>>>,
-    hasher: RandomState,
-}
-
-/// Kept connections that may serve for each other: to one origin, whose certificate was asked for one host
-/// under one trust.
-struct Shelf {
-    url: OriginUrl,
-    host: Box<str>,
-    trust: u64,
+/// Kept connections to one origin, whose certificate was asked for one name under one trust.
+pub(super) struct Shelf {
+    pub(super) url: OriginUrl,
+    /// Empty where no certificate is asked for the host of a request.
+    pub(super) host: Box<str>,
+    pub(super) trust: u64,
     kept: Mutex<Kept>,
+    stock: Arc<Stock>,
 }
 
 #[derive(Default)]
 struct Kept {
     /// The most recently used last, with when each is not used any more.
     http1: Vec<(Http1, Instant)>,
-    /// Those on which all requests are that their origin takes, and one more.
+    /// Those on which all requests are that their origin takes, and one more; with when each was last used.
     http2: Vec<(Http2, Instant)>,
 }
 
-/// A connection in use, which the exchange itself has.
-pub(super) struct Lease {
-    /// Whether it was used before: then it may have been closed unnoticed.
-    pub(super) reused: bool,
-    /// What the answer says of its origin, as long as it lasts.
-    pub(super) testimony: Option<Testimony>,
-    shelf: Arc<Shelf>,
-}
-
-/// Where to connect, and how.
-#[derive(Clone, Copy)]
-pub(super) struct Endpoint<'a> {
-    pub(super) url: &'a OriginUrl,
-    pub(super) host: &'a str,
-    pub(super) tls: &'a OriginTls,
-    pub(super) connect_timeout: Duration,
-    /// What a new connection begins with.
-    pub(super) proxy_header: Option<&'a [u8]>,
-    /// Is told how long connecting took.
-    pub(super) tried: Option<&'a Tried>,
-}
-
-impl Pool {
-    /// A kept connection, or a new one.
-    pub(super) async fn lease(
-        &self,
-        endpoint: &Endpoint<'_>,
-        wanted: Wanted,
-    ) -> Result<(Sender, Lease), Problem> {
-        let shelf = self.shelf(endpoint);
-        if wanted == Wanted::Any
-            && let Some(sender) = shelf.take()
-        {
-            endpoint.tried.inspect(|tried| tried.leased(true));
-            return Ok((sender, Lease::of(shelf, true)));
-        }
-        // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
-        Box::pin(shelf.fresh(endpoint, wanted)).await
-    }
-
-    /// A new connection.
-    pub(super) async fn fresh(
-        &self,
-        endpoint: &Endpoint<'_>,
-        wanted: Wanted,
-    ) -> Result<(Sender, Lease), Problem> {
-        self.shelf(endpoint).fresh(endpoint, wanted).await
-    }
-
-    fn shelf(&self, endpoint: &Endpoint<'_>) -> Arc<Shelf> {
-        let hash = |shelf: &Arc<Shelf>| self.hash(&shelf.url, &shelf.host, shelf.trust);
-        let wanted = self.hash(endpoint.url, endpoint.host, endpoint.tls.number);
-        let mut shelves = lock(&self.shelves);
-        if let Some(shelf) = shelves.find(wanted, |shelf| shelf.is_of(endpoint)) {
-            return shelf.clone();
-        }
-        let shelf = Arc::new(Shelf {
+impl Shelf {
+    pub(super) fn new(endpoint: &Endpoint<'_>, stock: Arc<Stock>) -> Self {
+        Self {
             url: endpoint.url.clone(),
-            host: endpoint.host.into(),
+            host: endpoint.certified_host().into(),
             trust: endpoint.tls.number,
             kept: Mutex::default(),
-        });
-        shelves.insert_unique(wanted, shelf.clone(), hash);
-        shelf
+            stock,
+        }
     }
 
-    /// Closes kept connections that will not be used again: nobody else looks at them meanwhile.
-    pub(super) fn sweep(&self) {
-        lock(&self.shelves).iter().for_each(|shelf| shelf.sweep());
+    #[cfg(test)]
+    pub(super) fn of(url: OriginUrl, stock: Arc<Stock>) -> Self {
+        Self {
+            url,
+            host: "".into(),
+            trust: 0,
+            kept: Mutex::default(),
+            stock,
+        }
     }
 
-    fn hash(&self, url: &OriginUrl, host: &str, trust: u64) -> u64 {
-        self.hasher.hash_one((url, host, trust))
-    }
-}
-
-/// Looks after a worker's kept connections, for as long as its runtime runs.
-pub(super) async fn keep_swept(worker: Arc<Worker>) {
-    loop {
-        tokio::time::sleep(SWEEP_EVERY).await;
-        worker.pool.sweep();
-    }
-}
-
-/// Each critical section leaves what is behind the lock whole, even if it were to panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Shelf {
-    fn is_of(&self, endpoint: &Endpoint<'_>) -> bool {
+    pub(super) fn is_of(&self, endpoint: &Endpoint<'_>) -> bool {
         self.trust == endpoint.tls.number
-            && *self.host == *endpoint.host
+            && *self.host == *endpoint.certified_host()
             && self.url == *endpoint.url
     }
 
-    async fn fresh(
+    pub(super) async fn fresh(
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
     ) -> Result<(Sender, Lease), Problem> {
+        self.stock.make_room();
         let sender = connect(endpoint, wanted).await?;
         endpoint.tried.inspect(|tried| tried.leased(false));
         if let Sender::Http2(place) = &sender {
             let http2 = place.connection().clone();
             lock(&self.kept).http2.push((http2, Instant::now()));
+            self.stock.add(1);
         }
         Ok((sender, Lease::of(self, false)))
     }
 
-    fn take(&self) -> Option<Sender> {
+    pub(super) fn take(&self) -> Option<Sender> {
         let mut kept = lock(&self.kept);
         let now = Instant::now();
         if let Some(place) = kept.place(now) {
             return Some(Sender::Http2(place));
         }
         while let Some((mut sender, until)) = kept.http1.pop() {
+            self.stock.remove(1);
             if now <= until && sender.is_quiet() {
                 return Some(Sender::Http1(sender));
             }
@@ -178,24 +100,64 @@ impl Shelf {
         None
     }
 
-    fn put_back(&self, sender: Http1) {
+    pub(super) fn put_back(&self, sender: Http1) {
         let mut kept = lock(&self.kept);
-        if kept.http1.len() < MOST_IDLE {
+        if kept.http1.len() < MOST_IDLE && !self.stock.is_full() {
             let lasts = sender.kept_for().unwrap_or(IDLE_FOR).min(IDLE_FOR);
             kept.http1.push((sender, Instant::now() + lasts));
+            self.stock.add(1);
         }
     }
 
+    pub(super) fn is_empty(&self) -> bool {
+        lock(&self.kept).len() == 0
+    }
+
     /// Closes what is too old, and what its origin has closed.
-    fn sweep(&self) {
-        let (now, mut kept) = (Instant::now(), lock(&self.kept));
-        kept.http1
-            .retain_mut(|(sender, until)| now <= *until && sender.is_quiet());
-        kept.sweep_http2(now);
+    pub(super) fn sweep(&self, now: Instant) {
+        self.let_go(|kept| {
+            kept.http1
+                .retain_mut(|(sender, until)| now <= *until && sender.is_quiet());
+            kept.sweep_http2(now);
+        });
+    }
+
+    /// Adds when each idle connection would be given up.
+    pub(super) fn ends(&self, ends: &mut Vec<Instant>) {
+        let kept = lock(&self.kept);
+        ends.extend(kept.http1.iter().map(|(_, until)| *until));
+        let idle = kept.http2.iter().filter(|(http2, _)| http2.is_idle());
+        ends.extend(idle.map(|(_, used)| *used + IDLE_FOR));
+    }
+
+    /// Closes the idle ones that would be given up by then.
+    pub(super) fn let_go_until(&self, end: Instant) {
+        self.let_go(|kept| {
+            kept.http1.retain(|(_, until)| *until > end);
+            kept.http2
+                .retain(|(http2, used)| !http2.is_idle() || *used + IDLE_FOR > end);
+        });
+    }
+
+    fn let_go(&self, act: impl FnOnce(&mut Kept)) {
+        let mut kept = lock(&self.kept);
+        let before = kept.len();
+        act(&mut kept);
+        self.stock.remove(before - kept.len());
+    }
+}
+
+impl Drop for Shelf {
+    fn drop(&mut self) {
+        self.let_go(|kept| *kept = Kept::default());
     }
 }
 
 impl Kept {
+    fn len(&self) -> usize {
+        self.http1.len() + self.http2.len()
+    }
+
     /// Room for a request over HTTP/2.
     fn place(&mut self, now: Instant) -> Option<Place> {
         self.http2.iter_mut().find_map(|(http2, used)| {
@@ -205,12 +167,12 @@ impl Kept {
         })
     }
 
-    /// Lets go of what is closed or was not needed for long; the first connection of HTTP/2 is kept, and asked whether its
-    /// origin is there.
+    /// Lets go of what is closed or was not needed for long.
     fn sweep_http2(&mut self, now: Instant) {
         let mut is_first = true;
         self.http2.retain(|(http2, used)| {
-            let is_wanted = is_first || !http2.is_idle() || now.duration_since(*used) <= IDLE_FOR;
+            let lasts = if is_first { READY_FOR } else { IDLE_FOR };
+            let is_wanted = !http2.is_idle() || now.duration_since(*used) <= lasts;
             let is_kept = is_wanted && !http2.is_closed();
             is_first &= !is_kept;
             is_kept
@@ -218,74 +180,23 @@ impl Kept {
     }
 }
 
-impl Lease {
-    fn of(shelf: Arc<Shelf>, reused: bool) -> Self {
-        Self {
-            reused,
-            testimony: None,
-            shelf,
-        }
-    }
-
-    /// What to hold while the response body streams: when it has ended well, the connection is kept.
-    pub(super) fn until_body_ends(
-        self,
-        activity: Arc<Activity>,
-        also: Box<dyn Send + Sync>,
-    ) -> Box<dyn Held> {
-        Box::new(Exchange {
-            lease: self,
-            activity,
-            _also: also,
-        })
-    }
-}
-
-struct Exchange {
-    lease: Lease,
-    activity: Arc<Activity>,
-    /// Counts that end with the exchange.
-    _also: Box<dyn Send + Sync>,
-}
-
-impl Held for Exchange {
-    fn ended(self: Box<Self>, connection: Option<Http1>) {
-        if let Some(connection) = connection {
-            self.lease.shelf.put_back(connection);
-        }
-    }
-
-    fn broke_off(mut self: Box<Self>, why: &BodyError) {
-        // Whose request broke off gets no whole answer either, and that is not the origin's doing.
-        let is_of_origin = matches!(why, BodyError::Broken(_)) && !self.activity.is_broken();
-        if let Some(testimony) = self.lease.testimony.take()
-            && is_of_origin
-        {
-            testimony.refute();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
-    use super::super::body::Body;
-    use super::super::http1::RequestHead;
     use super::*;
+
     use crate::config::plan::OriginScheme;
+    use crate::proxy::body::Body;
+    use crate::proxy::http1::RequestHead;
 
     fn shelf() -> Shelf {
-        Shelf {
-            url: OriginUrl {
-                scheme: OriginScheme::Http,
-                host: "origin.example".into(),
-                port: 80,
-            },
-            host: "www.example.com".into(),
-            trust: 0,
-            kept: Mutex::default(),
-        }
+        let url = OriginUrl {
+            scheme: OriginScheme::Http,
+            host: "origin.example".into(),
+            port: 80,
+        };
+        Shelf::of(url, Arc::new(Stock::of(usize::MAX)))
     }
 
     /// Keeps so many connections; their origins' ends, in order.
@@ -378,10 +289,10 @@ mod tests {
         tokio::time::advance(IDLE_FOR).await;
         drop(keep(&shelf, 1));
         let _new = keep(&shelf, 1);
-        shelf.sweep();
+        shelf.sweep(Instant::now());
         assert_eq!(kept(&shelf), 2);
         tokio::time::advance(Duration::from_millis(1)).await;
-        shelf.sweep();
+        shelf.sweep(Instant::now());
         assert_eq!(kept(&shelf), 1);
     }
 
@@ -410,7 +321,10 @@ mod tests {
         assert_eq!(open.len(), 2, "one on each, and no third");
         drop(open);
         tokio::time::advance(IDLE_FOR + Duration::from_secs(1)).await;
-        shelf.sweep();
+        shelf.sweep(Instant::now());
         assert_eq!(lock(&shelf.kept).http2.len(), 1, "one is kept ready");
+        tokio::time::advance(READY_FOR).await;
+        shelf.sweep(Instant::now());
+        assert!(shelf.is_empty(), "nobody uses it");
     }
 }
