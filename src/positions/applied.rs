@@ -94,6 +94,8 @@ pub(super) struct Seen {
     pub(super) asked_at_ms: u64,
     /// When that arrived.
     pub(super) at_ms: u64,
+    /// When it first said anything in this process; 0: it is known from before.
+    pub(super) since_ms: u64,
     /// Whether it tells by itself as soon as it has applied more: a long poll is out.
     followed: bool,
     /// When an answer last showed that it ran backwards.
@@ -113,6 +115,15 @@ pub(super) struct Seen {
     pub(super) pushed_back: Option<(Vector, u64)>,
     /// Where its pushes stand.
     pub(super) turns: Turns,
+}
+
+impl Seen {
+    pub(super) fn since(now_ms: u64) -> Self {
+        Self {
+            since_ms: now_ms,
+            ..Self::default()
+        }
+    }
 }
 
 impl Applied {

@@ -24,7 +24,11 @@ impl Applied {
         let state = self.state();
         let is_doubtful = state.seen(region, origin).is_some_and(|seen| {
             let lacks = |(least, _): &(Vector, u64)| !state.has_at(region, least, required);
-            seen.was_reborn_since(asked_at_ms) || seen.pushed_back.as_ref().is_some_and(lacks)
+            // Asked when it was not known to be one of several, it seemed to have all that its region writes.
+            let was_unknown = seen.since_ms > asked_at_ms && state.has_replicas(region);
+            was_unknown
+                || seen.was_reborn_since(asked_at_ms)
+                || seen.pushed_back.as_ref().is_some_and(lacks)
         });
         !is_doubtful && state.origin_has(region, origin, required)
     }

@@ -161,6 +161,35 @@ mod tests {
         assert_eq!(judged(asked("a")), Judged::Shows);
     }
 
+    #[test]
+    fn a_replica_that_was_asked_before_it_said_what_it_has_did_not_have_it_for_its_region_s_sake() {
+        let applied = Applied::default();
+        let regions = [("eu".into(), vec!["a".into(), "b".into()])];
+        let members = crate::positions::Membership {
+            regions: regions.into(),
+            ttl: std::time::Duration::from_secs(300),
+        };
+        applied.adopt(members, None);
+        let required = vector("eu=5");
+        let judged_when_asked_at = |asked_at_ms| {
+            let asked = Asked {
+                asked_at_ms,
+                had_all: applied.origin_has("eu", "b", &required),
+                ..asked("b")
+            };
+            applied.report(Report {
+                region: &"eu".into(),
+                origin: "b",
+                applied: &required,
+                asked_at_ms: 1_001,
+                now_ms: 1_002,
+            });
+            judge(&applied, asked, &Said::default(), &required, false)
+        };
+        assert_eq!(judged_when_asked_at(1_000), Judged::Behind);
+        assert_eq!(judged_when_asked_at(1_002), Judged::Shows);
+    }
+
     #[track_caller]
     fn check(says: Option<&str>, required: &str, is_conflict: bool, expected: Judged) {
         let applied = Applied::default();

@@ -195,7 +195,7 @@ impl State {
         let origins = self.regions.entry(region.clone()).or_default();
         // Most are known, and their names need not be copied.
         if !origins.contains_key(report.origin) {
-            origins.insert(report.origin.into(), Seen::default());
+            origins.insert(report.origin.into(), Seen::since(now_ms));
             self.newcomers
                 .retain(|(of, new)| of != region || **new != *report.origin);
             // Whether it may be read from is not to wait for the next look.

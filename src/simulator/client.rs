@@ -96,16 +96,20 @@ impl Client {
     }
 
     /// Its token had no room for all: what was written where the pin leads is pinned, and of the rest nothing is
-    /// promised any more.
+    /// promised any more, nor where a pin leads to one of several replicas.
     pub(super) fn is_left_with(&mut self, left: &Token, store: &Store) {
         let pin = left.pin.as_ref();
         self.acknowledged.retain_mut(|known| {
-            let place = store.place(known.write).map(|(region, _)| NAMES[region]);
+            let at = store.place(known.write).map(|(region, _)| region);
+            let place = at.map(|region| NAMES[region]);
             let is_left = place.is_some_and(|region| left.vector.get(region).is_some());
-            if is_left || known.given == Given::Pin {
-                return true;
-            }
             let pin = pin.filter(|pin| Some(&*pin.region) == place);
+            if is_left || known.given == Given::Pin {
+                // A pin that leads elsewhere stands for a later write, and is the newest.
+                return is_left || pin.is_some();
+            }
+            let has_replicas = at.is_some_and(|region| store.regions[region].replicas.len() > 1);
+            let pin = pin.filter(|_| !has_replicas);
             if let Some(pin) = pin {
                 known.given = Given::Pin;
                 known.until_ms = known.until_ms.min(ends_ms(pin));

@@ -101,13 +101,14 @@ impl Shown {
         if self.has_turned || !self.said.keys().all(is_news) {
             return Vec::new();
         }
-        let newest = || {
-            self.first
-                .iter()
-                .filter_map(|(writer, first)| Some((writer, first.last()?.0)))
-        };
+        let shown = self.first.iter();
+        let shown = shown.filter_map(|(writer, first)| Some((writer, first.last()?.0)));
+        // A region that has lost some of its own log since may say less of it than others.
+        let said = self.said.values().flat_map(Vector::iter);
+        let all: Vec<_> = shown.chain(said).collect();
         let has_all = |said: &Vector| {
-            newest().all(|(writer, newest)| said.get(writer).unwrap_or_default() >= newest)
+            let mut all = all.iter();
+            all.all(|(writer, position)| said.get(writer).unwrap_or_default() >= *position)
         };
         let all = self.said.iter().filter(|(_, said)| has_all(said));
         all.map(|(at, _)| *at).collect()
