@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
 use support::frames::{
-    ACK, DATA, END_HEADERS, END_STREAM, Fate, FrameClient, HEADERS, PING, SETTINGS, block, edge,
-    frame, open, read_frame, request,
+    ACK, DATA, END_HEADERS, END_STREAM, Fate, FrameClient, HEADERS, PING, RST_STREAM, SETTINGS,
+    block, edge, frame, open, read_frame, request,
 };
 use support::{Edge, raw_origin};
 
@@ -128,15 +128,18 @@ fn a_malformed_answer_of_an_http2_origin_is_a_502_or_is_cut_off() {
         let fate = client.fate(1);
         let got = match fate {
             Fate::Answered(200) if client.ends(1) => Expected::Passes,
-            // It depends on how much has come at once whether the head was passed on before.
-            Fate::Answered(200) | Fate::Reset => Expected::Cut,
-            Fate::Answered(_) | Fate::Gone => Expected::BadGateway,
+            Fate::Answered(200) => Expected::Cut,
+            Fate::Answered(_) | Fate::Reset | Fate::Gone => Expected::BadGateway,
         };
-        if got != case.expected || fate == Fate::Gone {
+        let is_unanswered = matches!(fate, Fate::Reset | Fate::Gone);
+        if got != case.expected || is_unanswered {
             fault(format!("{}: {fate:?}, {got:?}", case.name));
         }
+        let said = curl(&edge);
+        if case.expected == Expected::Cut && !said.starts_with("HTTP/1.1 200 ") {
+            fault(format!("{}: the head is lost: {said}", case.name));
+        }
         if case.expected == Expected::BadGateway {
-            let said = curl(&edge);
             let is_told = said.starts_with("HTTP/1.1 502 ")
                 && said.contains("proxy-status: \"fra-1\"; error=");
             if !is_told {
@@ -146,6 +149,38 @@ fn a_malformed_answer_of_an_http2_origin_is_a_502_or_is_cut_off() {
     }
     let faults = faults.into_inner().unwrap();
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_head_of_an_answer_is_passed_on_whatever_comes_right_behind_it() {
+    const HEAD: &[(&str, &[u8])] = &[(":status", b"200"), ("set-cookie", b"a=b")];
+    for is_reset in [true, false] {
+        let origin = raw_origin(move |mut stream, _| {
+            stream.read_exact(&mut [0; 6]).unwrap();
+            let _ = stream.get_mut().write_all(&frame(SETTINGS, 0, 0, &[]));
+            while let Some(read) = read_frame(&mut stream) {
+                if read.kind != HEADERS {
+                    continue;
+                }
+                let head = answer(read.stream, 0, HEAD);
+                let reset = frame(RST_STREAM, 0, read.stream, &2_u32.to_be_bytes());
+                let reset: &[u8] = if is_reset { &reset } else { &[] };
+                let _ = stream.get_mut().write_all(&[&head, reset].concat());
+                if !is_reset {
+                    return; // The connection ends.
+                }
+            }
+        });
+        let edge = edge(&format!("h2c://{origin}"));
+        let mut client = FrameClient::connect(edge.address("https"));
+        let post = open(1, &request("POST", "/"), END_STREAM);
+        client.send(&post).unwrap();
+        assert_eq!(client.fate(1), Fate::Answered(200), "{is_reset}");
+        assert!(!client.ends(1), "a body that was cut off ended well");
+        let said = curl(&edge);
+        assert!(said.starts_with("HTTP/1.1 200 "), "{is_reset}: {said}");
+        assert!(said.contains("set-cookie: a=b"), "{said}");
+    }
 }
 
 fn curl(edge: &Edge) -> String {

@@ -21,6 +21,8 @@ pub(in crate::proxy) struct Receiving {
     /// Bytes that are still to come, if that was told. The h2 crate holds the sender to it.
     left: Option<u64>,
     has_data: bool,
+    /// Why it broke off, which is told a turn later.
+    broken: Option<BodyError>,
     /// What an answer belongs to, until it is over.
     exchange: Option<Exchange>,
     /// Asks its client for it, who waits for that (RFC 9110 §10.1.1).
@@ -35,6 +37,7 @@ impl Receiving {
         Self {
             left: told_length(headers),
             has_data: true,
+            broken: None,
             exchange: None,
             ask: None,
             back: None,
@@ -83,6 +86,19 @@ impl Receiving {
         Poll::Ready(data)
     }
 
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, h2::Error>> {
+        if self.has_data {
+            match ready!(self.poll_data(cx)) {
+                Some(Ok(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
+                Some(Err(_)) if self.is_whole() => return Poll::Ready(Ok(None)),
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => self.has_data = false,
+            }
+        }
+        let trailers = self.stream.poll_trailers(cx);
+        trailers.map_ok(|trailers| trailers.map(Frame::trailers))
+    }
+
     /// An answer of which all that was told has come is whole, however its stream or connection ends.
     fn is_whole(&self) -> bool {
         self.is_end_stream() || self.exchange.is_some() && self.left == Some(0)
@@ -106,24 +122,25 @@ impl HttpBody for Receiving {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        if let Some(error) = self.broken.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         if let Some(ask) = self.ask.take() {
             ask.ask_for_body();
         }
-        if self.has_data {
-            match ready!(self.poll_data(cx)) {
-                Some(Ok(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
-                Some(Err(_)) if self.is_whole() => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(BodyError::broken(error)))),
-                None => self.has_data = false,
+        match ready!(self.poll_part(cx)) {
+            Ok(part) => Poll::Ready(part.map(Ok)),
+            Err(error) => {
+                // What a server has not written when a body fails is lost, the head before all; it writes when it has to wait.
+                self.broken = Some(BodyError::broken(error));
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
-        let trailers = ready!(self.stream.poll_trailers(cx)).transpose();
-        let frame = trailers.map(|trailers| trailers.map(Frame::trailers));
-        Poll::Ready(frame.map(|frame| frame.map_err(BodyError::broken)))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.stream.is_end_stream()
+        self.stream.is_end_stream() && self.broken.is_none()
     }
 
     fn size_hint(&self) -> SizeHint {

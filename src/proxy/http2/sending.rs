@@ -51,6 +51,8 @@ where
         let frame = match frame.transpose() {
             Ok(frame) => frame.map(Frame::into_data),
             Err(error) => {
+                // What of the message has not been written yet would be lost.
+                tokio::task::yield_now().await;
                 stream.send_reset(reset);
                 return Err(SendError::Body(error));
             }
