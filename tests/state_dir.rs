@@ -12,7 +12,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 
-use support::{Edge, GET, Process, connect};
+use support::{Edge, GET, Process, connect, wait_until};
 
 /// An edge on a folder's `state`, on ports of its own, in front of origins that are never heard of.
 fn yaml(state: &Path, origin: SocketAddr) -> String {
@@ -70,6 +70,16 @@ fn a_second_edge_on_a_state_dir_is_refused_and_takes_it_once_the_first_is_killed
 }
 
 /// Its troubles: all that it holds against its own state.
+/// The regions of the drains that are saved.
+fn drained_in(state: &Path) -> Vec<String> {
+    let saved = std::fs::read(state.join("state.json")).unwrap();
+    let saved: serde_json::Value = serde_json::from_slice(&saved).unwrap();
+    let drains = saved["state"]["drains"].as_array().unwrap().iter();
+    drains
+        .map(|drain| drain["region"].as_str().unwrap().to_owned())
+        .collect()
+}
+
 fn troubles(edge: &Edge) -> String {
     edge.admin("GET", "/api/v1/status", "").1["trouble"].to_string()
 }
@@ -91,14 +101,31 @@ fn an_edge_whose_lock_was_removed_writes_nothing_over_what_the_next_one_on_its_f
     assert_eq!(drained.0, 200, "{}", drained.1);
     let told = "another edge uses it: `lock` was removed or replaced";
     assert!(troubles(&first).contains(told), "{}", troubles(&first));
-    let saved = || std::fs::read_to_string(state.join("state.json")).unwrap();
-    assert!(saved().contains(r#""region":"here""#), "{}", saved());
-    assert!(!saved().contains(r#""region":"there""#), "{}", saved());
+    assert_eq!(drained_in(&state), ["here"]);
     drop(second);
     first.process.signal("TERM");
     assert_eq!(first.process.wait(), 0);
-    assert!(saved().contains(r#""region":"here""#), "{}", saved());
+    assert_eq!(drained_in(&state), ["here"]);
     assert!(is_drained(&Edge::start(&yaml)));
+}
+
+#[test]
+fn whoever_empties_the_state_dir_loses_no_drain_and_keeps_nobody_from_taking_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let (_origin, origin) = silent();
+    let mut edge = Edge::start(&yaml(&state, origin));
+    assert_eq!(edge.admin("PUT", "/api/v1/drains/here", "").0, 200);
+    for file in std::fs::read_dir(&state).unwrap() {
+        std::fs::remove_file(file.unwrap().path()).unwrap();
+    }
+    assert!(wait_until(|| state.join("upgrade.sock").exists()));
+    let mut successor = Process::serving(edge.folder.path(), &["--upgrade"]);
+    successor.wait_for("took over");
+    drop(std::mem::replace(&mut edge.process, successor));
+    assert!(is_drained(&edge));
+    assert!(wait_until(|| state.join("state.json").exists()));
+    assert_eq!(drained_in(&state), ["here"]);
 }
 
 #[test]

@@ -150,10 +150,7 @@ impl Claim {
             Ok(()) | Err(TryLockError::Error(_)) => *held = Held::By(file),
         }
         let folder = self.0.folder.display();
-        tracing::warn!(
-            "state_dir {folder}: {FILE} was removed or replaced; it is locked again. If upgrade.sock went with it, no other process can take over: \
-             restart this one"
-        );
+        tracing::warn!("state_dir {folder}: {FILE} was removed or replaced; it is locked again");
         Ok(())
     }
 

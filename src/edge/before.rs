@@ -4,11 +4,13 @@ use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 
-use super::handover::{Door, Predecessor};
+use super::door::Door;
+use super::handover::Predecessor;
 use super::inherited::Inherited;
 use super::listeners::{Bound, Listeners};
 use super::run::StartError;
 use crate::config::plan::Plan;
+use crate::disk::Claim;
 
 /// Whose place an edge takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +82,11 @@ impl Before {
     }
 
     /// Ends the one before, now that this one serves, and opens the door for the next.
-    pub(super) async fn relieve(self, plan: &Plan) -> Result<Option<Door>, StartError> {
+    pub(super) async fn relieve(
+        self,
+        plan: &Plan,
+        claim: Option<Claim>,
+    ) -> Result<Option<Door>, StartError> {
         // The one before accepts what waits in a socket that this one has no use for.
         drop(self.inherited);
         if let Some(predecessor) = self.predecessor {
@@ -90,7 +96,7 @@ impl Before {
         let Some(path) = &plan.node.upgrade_socket else {
             return Ok(None);
         };
-        let opened = Door::open(path);
+        let opened = Door::open(path, claim);
         Ok(opened
             .inspect_err(|error| {
                 tracing::warn!(socket = %path.display(), %error, "no other process can take over");

@@ -16,17 +16,14 @@
 //! Until it is told `Serving`, the running one serves on as if nothing had happened when the other fails. No socket
 //! is ever closed by both, so no queue is lost.
 
-use std::fs::Permissions;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
-use nix::unistd::{Uid, geteuid};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{UnixListener, UnixStream};
+use tokio::net::UnixStream;
 
 use super::inherited::Inherited;
 use super::passing::{receive, send};
@@ -73,58 +70,8 @@ async fn in_time<T>(step: impl Future<Output = io::Result<T>>) -> io::Result<T> 
     done.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// The place where a new process asks to take over.
-pub(super) struct Door {
-    listener: UnixListener,
-    path: PathBuf,
-}
-
-impl Door {
-    /// Opens it, in the place of whoever had it before; for this user and root alone.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut new = path.to_owned().into_os_string();
-        new.push(".new");
-        match std::fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            Ok(()) | Err(_) => {}
-        }
-        let listener = UnixListener::bind(&new)?;
-        std::fs::set_permissions(&new, Permissions::from_mode(0o600))?;
-        std::fs::rename(&new, path)?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-        })
-    }
-
-    /// Waits for a process of this user that asks to take over.
-    pub(super) async fn knocked(&self) -> Successor {
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, _)) if is_trusted(&stream) => return Successor(stream),
-                Ok(_) => tracing::warn!("another user's process asked to take over"),
-                Err(error) => {
-                    tracing::warn!(%error, "nobody can take over for now");
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
-    }
-
-    /// Takes the path away; not to be called once a successor has put its own there.
-    pub(super) fn close(self) {
-        // Somebody else may have done so: nothing is lost.
-        let _ = std::fs::remove_file(self.path);
-    }
-}
-
-fn is_trusted(stream: &UnixStream) -> bool {
-    let peer = stream.peer_cred().map(|peer| Uid::from_raw(peer.uid()));
-    peer.is_ok_and(|peer| peer.is_root() || peer == geteuid())
-}
-
 /// A process that asks to take this one's place.
-pub(super) struct Successor(UnixStream);
+pub(super) struct Successor(pub(super) UnixStream);
 
 impl Successor {
     /// Gives it the sockets and waits until it asks for what is known.

@@ -3,6 +3,7 @@
 mod answers;
 mod before;
 mod beginning;
+mod door;
 mod handover;
 mod inherited;
 mod kernel;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
-use super::handover::Door;
+use super::door::Door;
 use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
@@ -92,7 +92,7 @@ impl Reloading {
                     }
                     None
                 }
-                successor = knocked(&self.door) => {
+                successor = knocked(&mut self.door) => {
                     // The end waits for it a little: whoever takes over would be left with nothing.
                     if self.hand_over_or_resume(successor, stop.cancelled()).await {
                         stop.cancelled().await;

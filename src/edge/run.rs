@@ -172,7 +172,10 @@ impl Edge {
         let (source, loaded) = (beginning.source, beginning.loaded);
         let watch = || Watch::new(loaded.watched(), admin.control.clone());
         let watch = source.is_watched().then(watch);
-        let door = beginning.before.relieve(&plan).await?;
+        let door = beginning
+            .before
+            .relieve(&plan, beginning.claim.clone())
+            .await?;
         let sampling = sampling(&wiring, &admin, beginning.measured, &addresses);
         running.keep_house(&admin, &wiring, sampling);
         let reloading = Reloading {

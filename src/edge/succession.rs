@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::handover::{Door, Successor};
+use super::door::Door;
+use super::handover::Successor;
 use super::reload::Reloading;
 use crate::disk::Claim;
 
@@ -48,7 +49,7 @@ impl Reloading {
             let successor = tokio::select! {
                 biased;
                 end = &mut end => return end,
-                successor = knocked(&self.door) => successor,
+                successor = knocked(&mut self.door) => successor,
             };
             let mut ended = None;
             let ends = async { ended = Some((&mut end).await) };
@@ -84,7 +85,7 @@ impl Reloading {
     }
 }
 
-pub(super) async fn knocked(door: &Option<Door>) -> Successor {
+pub(super) async fn knocked(door: &mut Option<Door>) -> Successor {
     match door {
         Some(door) => door.knocked().await,
         None => std::future::pending().await,
