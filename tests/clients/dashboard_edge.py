@@ -100,6 +100,18 @@ def moves_nothing_from_under_the_mouse(page, token):
     expect(undo).to_have_count(0)
     other.press("Enter")
     expect(other).to_have_count(0)
+    stands_still_for_no_press_without_an_end(page, token)
+
+
+def stands_still_for_no_press_without_an_end(page, token):
+    """A menu that a press opens, or another window, takes its end."""
+    page.evaluate("document.dispatchEvent(new PointerEvent('pointerdown', { button: 2 }))")
+    change(page, "PUT", "drains/near", token=token)
+    again = page.get_by_role("button", name="Undo the drain of near")
+    expect(again).to_be_visible()
+    page.evaluate("document.dispatchEvent(new PointerEvent('pointerdown', { button: 0 }))")
+    change(page, "DELETE", "drains/near", token=token)
+    expect(again).to_have_count(0, timeout=15_000)
 
 
 def forces(page):

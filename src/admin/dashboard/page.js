@@ -21,17 +21,28 @@ function fill(element, attributes, children) {
   return element;
 }
 
+/** A press that lasts longer is no click; nor may the page stand still for one whose end goes elsewhere, as to a menu. */
+const LONGEST_CLICK_MS = 5000;
+
 let down = null;
 
-document.addEventListener("pointerdown", () => {
-  if (down) return;
+document.addEventListener("pointerdown", (event) => {
+  if (down || event.button !== 0) return;
   down = {};
   down.over = new Promise((resolve) => { down.end = resolve; });
+  down.timer = setTimeout(release, LONGEST_CLICK_MS);
 });
 
 for (const end of ["pointerup", "pointercancel", "blur"]) {
   // What that clicks comes first.
-  window.addEventListener(end, () => setTimeout(() => { down?.end(); down = null; }));
+  window.addEventListener(end, () => setTimeout(release));
+}
+
+function release() {
+  if (!down) return;
+  clearTimeout(down.timer);
+  down.end();
+  down = null;
 }
 
 /** Settles as soon as nothing is pressed: what moves from under the pointer meanwhile is not clicked, or another is. */

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::stock::Stock;
+use super::stock::{Stock, Version};
 use super::{Endpoint, Lease, lock};
 use crate::config::plan::OriginUrl;
 use crate::proxy::connect::{Sender, Wanted, connect};
@@ -80,7 +80,7 @@ impl Shelf {
         if let Sender::Http2(place) = &sender {
             let http2 = place.connection().clone();
             lock(&self.kept).http2.push((http2, Instant::now()));
-            self.stock.add(1);
+            self.stock.add(Version::Http2);
         }
         Ok((sender, Lease::of(self, false)))
     }
@@ -92,7 +92,7 @@ impl Shelf {
             return Some(Sender::Http2(place));
         }
         while let Some((mut sender, until)) = kept.http1.pop() {
-            self.stock.remove(1);
+            self.stock.remove(Version::Http1, 1);
             if now <= until && sender.is_quiet() {
                 return Some(Sender::Http1(sender));
             }
@@ -102,15 +102,16 @@ impl Shelf {
 
     pub(super) fn put_back(&self, sender: Http1) {
         let mut kept = lock(&self.kept);
-        if kept.http1.len() < MOST_IDLE && !self.stock.is_full() {
+        if kept.http1.len() < MOST_IDLE && !self.stock.is_full(Version::Http1) {
             let lasts = sender.kept_for().unwrap_or(IDLE_FOR).min(IDLE_FOR);
             kept.http1.push((sender, Instant::now() + lasts));
-            self.stock.add(1);
+            self.stock.add(Version::Http1);
         }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.kept).len() == 0
+        let kept = lock(&self.kept);
+        kept.http1.is_empty() && kept.http2.is_empty()
     }
 
     /// Closes what is too old, and what its origin has closed.
@@ -123,27 +124,33 @@ impl Shelf {
     }
 
     /// Adds when each idle connection would be given up.
-    pub(super) fn ends(&self, ends: &mut Vec<Instant>) {
+    pub(super) fn ends(&self, version: Version, ends: &mut Vec<Instant>) {
         let kept = lock(&self.kept);
-        ends.extend(kept.http1.iter().map(|(_, until)| *until));
-        let idle = kept.http2.iter().filter(|(http2, _)| http2.is_idle());
-        ends.extend(idle.map(|(_, used)| *used + IDLE_FOR));
+        match version {
+            Version::Http1 => ends.extend(kept.http1.iter().map(|(_, until)| *until)),
+            Version::Http2 => {
+                let idle = kept.http2.iter().filter(|(http2, _)| http2.is_idle());
+                ends.extend(idle.map(|(_, used)| *used + IDLE_FOR));
+            }
+        }
     }
 
     /// Closes the idle ones that would be given up by then.
-    pub(super) fn let_go_until(&self, end: Instant) {
-        self.let_go(|kept| {
-            kept.http1.retain(|(_, until)| *until > end);
-            kept.http2
-                .retain(|(http2, used)| !http2.is_idle() || *used + IDLE_FOR > end);
+    pub(super) fn let_go_until(&self, version: Version, end: Instant) {
+        self.let_go(|kept| match version {
+            Version::Http1 => kept.http1.retain(|(_, until)| *until > end),
+            Version::Http2 => kept
+                .http2
+                .retain(|(http2, used)| !http2.is_idle() || *used + IDLE_FOR > end),
         });
     }
 
     fn let_go(&self, act: impl FnOnce(&mut Kept)) {
         let mut kept = lock(&self.kept);
-        let before = kept.len();
+        let (http1, http2) = (kept.http1.len(), kept.http2.len());
         act(&mut kept);
-        self.stock.remove(before - kept.len());
+        self.stock.remove(Version::Http1, http1 - kept.http1.len());
+        self.stock.remove(Version::Http2, http2 - kept.http2.len());
     }
 }
 
@@ -154,10 +161,6 @@ impl Drop for Shelf {
 }
 
 impl Kept {
-    fn len(&self) -> usize {
-        self.http1.len() + self.http2.len()
-    }
-
     /// Room for a request over HTTP/2.
     fn place(&mut self, now: Instant) -> Option<Place> {
         self.http2.iter_mut().find_map(|(http2, used)| {

@@ -16,9 +16,17 @@ const MOST_KEPT: usize = 4_096;
 /// The shelves of one pool.
 pub(super) type Shelves = Mutex<HashTable<Arc<Shelf>>>;
 
+/// What is kept is counted apart, so that many busy connections of HTTP/2 keep none of HTTP/1.1 from being used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Http1,
+    Http2,
+}
+
 /// What all pools of a worker keep.
 pub(super) struct Stock {
-    kept: AtomicUsize,
+    http1: AtomicUsize,
+    http2: AtomicUsize,
     most: usize,
     pools: Mutex<Vec<Weak<Shelves>>>,
 }
@@ -31,7 +39,8 @@ impl Stock {
 
     pub(super) fn of(most: usize) -> Self {
         Self {
-            kept: AtomicUsize::new(0),
+            http1: AtomicUsize::new(0),
+            http2: AtomicUsize::new(0),
             most,
             pools: Mutex::default(),
         }
@@ -44,16 +53,23 @@ impl Stock {
         shelves
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.kept.load(Ordering::Relaxed) >= self.most
+    fn kept(&self, version: Version) -> &AtomicUsize {
+        match version {
+            Version::Http1 => &self.http1,
+            Version::Http2 => &self.http2,
+        }
     }
 
-    pub(super) fn add(&self, count: usize) {
-        self.kept.fetch_add(count, Ordering::Relaxed);
+    pub(super) fn is_full(&self, version: Version) -> bool {
+        self.kept(version).load(Ordering::Relaxed) >= self.most
     }
 
-    pub(super) fn remove(&self, count: usize) {
-        self.kept.fetch_sub(count, Ordering::Relaxed);
+    pub(super) fn add(&self, version: Version) {
+        self.kept(version).fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn remove(&self, version: Version, count: usize) {
+        self.kept(version).fetch_sub(count, Ordering::Relaxed);
     }
 
     /// Closes what will not be used again, and forgets what nothing is kept of: nobody else looks at it meanwhile.
@@ -64,20 +80,24 @@ impl Stock {
         });
     }
 
-    /// Lets go of a quarter of what is idle if it is full: of what would be given up next.
+    /// Where it is full, lets go of a quarter of what is idle: of what would be given up next.
     pub(super) fn make_room(&self) {
-        if !self.is_full() {
-            return;
-        }
+        let versions = [Version::Http1, Version::Http2].into_iter();
+        versions
+            .filter(|version| self.is_full(*version))
+            .for_each(|version| self.make_room_for(version));
+    }
+
+    fn make_room_for(&self, version: Version) {
         let mut ends = Vec::new();
         self.retain(|shelf| {
-            shelf.ends(&mut ends);
+            shelf.ends(version, &mut ends);
             true
         });
         ends.sort_unstable();
         if let Some(end) = ends.get(ends.len() / 4) {
             self.retain(|shelf| {
-                shelf.let_go_until(*end);
+                shelf.let_go_until(version, *end);
                 !shelf.is_empty()
             });
         }
@@ -127,7 +147,7 @@ mod tests {
     }
 
     fn kept(stock: &Stock) -> usize {
-        stock.kept.load(Ordering::Relaxed)
+        stock.http1.load(Ordering::Relaxed)
     }
 
     #[tokio::test(start_paused = true)]
@@ -145,6 +165,16 @@ mod tests {
         origins.push(keep(&first).await);
         while first.take().is_some() || second.take().is_some() {}
         assert_eq!(kept(&stock), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn busy_connections_of_http2_keep_none_of_http1_from_being_used_again() {
+        let stock = Arc::new(Stock::of(8));
+        let shelf = shelf(&stock, &stock.shelves());
+        (0..8).for_each(|_| stock.add(Version::Http2));
+        let _origin = keep(&shelf).await;
+        stock.make_room();
+        assert!(shelf.take().is_some());
     }
 
     #[tokio::test(start_paused = true)]
