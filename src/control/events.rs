@@ -1,6 +1,7 @@
 //! What happened, in order: kept for a while, and told to whoever follows.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::broadcast;
@@ -16,6 +17,10 @@ const KEPT_ACTS: usize = 512;
 
 /// How many events a slow follower may fall behind before it misses some.
 const FOLLOWER_QUEUE: usize = 256;
+
+/// How many numbers are left out behind those of an earlier process: it may have told more than it has saved, and who has heard that
+/// must not take what comes now for it.
+const UNSAVED: u64 = 1 << 20;
 
 /// What an event is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -157,7 +162,8 @@ impl Event {
 /// The events of this process, and of those before as far as they are remembered.
 #[derive(Debug)]
 pub struct EventLog {
-    first: u64,
+    /// The least number that the next one may have.
+    first: AtomicU64,
     kept: Mutex<VecDeque<Event>>,
     followers: broadcast::Sender<Event>,
 }
@@ -166,7 +172,7 @@ impl EventLog {
     /// Of a process that begins now, in milliseconds since 1970: what its events are numbered from.
     pub fn new(now_ms: u64) -> Self {
         Self {
-            first: now_ms,
+            first: AtomicU64::new(now_ms),
             kept: Mutex::default(),
             followers: broadcast::Sender::new(FOLLOWER_QUEUE),
         }
@@ -185,8 +191,9 @@ impl EventLog {
     }
 
     fn next_id(&self, kept: &VecDeque<Event>) -> u64 {
-        let last = kept.back().map(|last| last.id.saturating_add(1));
-        last.map_or(self.first, |next| next.max(self.first))
+        let first = self.first.load(Ordering::Relaxed);
+        let next = kept.back().map(|last| last.id.saturating_add(1));
+        next.map_or(first, |next| next.max(first))
     }
 
     /// Goes on behind what earlier processes told, before anybody follows.
@@ -194,6 +201,8 @@ impl EventLog {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let began = std::mem::take(&mut *kept);
         kept.extend(told);
+        let behind = kept.back().map(|last| last.id.saturating_add(UNSAVED));
+        self.first.fetch_max(behind.unwrap_or(0), Ordering::Relaxed);
         for mut event in began {
             event.id = self.next_id(&kept);
             kept.push_back(event);
