@@ -49,10 +49,10 @@ impl Floor {
             least = Some(least.map_or_else(|| said.clone(), |least| least.least(said)));
         }
         let least = least.unwrap_or_default();
-        self.had_by_all.retain(|writer, (had, _)| {
-            let now = least.get(writer);
-            now.is_some_and(|now| (now.epoch, now.seq) >= (had.epoch, had.seq))
-        });
+        let mut had_by_all = std::mem::take(&mut self.had_by_all);
+        had_by_all
+            .retain(|writer, (had, _)| said.values().all(|said| self.has(said, writer, *had)));
+        self.had_by_all = had_by_all;
         // Of two epochs the earlier position is less, and who has the later one may never have had it.
         let have_all = |(writer, now): &(&RegionName, Position)| {
             said.values().all(|said| self.has(said, writer, *now))
