@@ -136,11 +136,13 @@ impl Run {
             let _ = write.map(|write| self.take_write(write, at));
             return;
         };
+        // Another leads by now: this one could only say what that one has, as if it were its own.
+        let is_deposed = write.is_some() && self.store.regions[at.0].leader != at.1;
         let (edge, is_whole) = (request.edge, request.is_whole);
         let way = self.way();
         let tried = if !self.reaches(edge, at.0) {
             Some(Try::Unsent)
-        } else if is_whole && self.random.chance(2) {
+        } else if is_deposed || is_whole && self.random.chance(2) {
             Some(Try::Refused)
         } else {
             None
