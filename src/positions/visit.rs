@@ -13,7 +13,7 @@ use super::applied::Applied;
 use super::mint::Minted;
 use super::session::{Glance, Sessions};
 use super::token::{Pin, Token};
-use super::vector::Vector;
+use super::vector::{Position, RegionName, Vector};
 
 /// The time, by both clocks.
 #[derive(Clone, Copy, Debug, Default)]
@@ -250,10 +250,20 @@ impl Visit {
     }
 
     fn note_lost(&mut self, lost: &Vector) {
-        if let Some(brought) = &mut self.brought
-            && !lost.is_empty()
-        {
-            brought.lost.get_or_insert_default().merge(lost);
+        let Some(brought) = self.brought.as_mut().filter(|_| !lost.is_empty()) else {
+            return;
+        };
+        let untold = brought.lost.get_or_insert_default();
+        let is_earlier = |(writer, now): (&RegionName, Position)| {
+            untold
+                .get(writer)
+                .is_some_and(|before| before.epoch < now.epoch)
+        };
+        // What a region has left behind in two epochs has one entry, which does not stand for the earlier loss.
+        let gives_way = lost.iter().any(is_earlier);
+        untold.merge(lost);
+        if gives_way {
+            self.token_mut().lost = true;
         }
     }
 

@@ -239,6 +239,24 @@ fn a_stale_read_tells_of_no_loss_and_a_write_drops_none() {
 }
 
 #[test]
+fn a_loss_that_a_stale_read_could_not_tell_is_told_though_its_region_has_begun_one_more_epoch() {
+    let mut scene = Scene::new();
+    scene.says("us", "us=1:0");
+    scene.says("eu", "us=20");
+    let mut read = scene.begin_read(&token("us=22"));
+    assert_eq!(read.lost(), vector("us=22"));
+    scene.says("us", "us=2:0");
+    scene.says("eu", "us=20");
+    read.sift(&scene.applied);
+    let (mark, reissue) = scene.end_read(&mut read, Mark::Stale);
+    let Reissue::Token(next) = reissue else {
+        panic!("the loss is forgotten: {reissue:?}")
+    };
+    assert_eq!((mark, next.lost), (Mark::Stale, true));
+    assert_eq!(scene.read(&next, Mark::Fresh).0, Mark::Lost);
+}
+
+#[test]
 fn a_write_in_a_new_epoch_does_not_hide_that_an_earlier_one_is_lost() {
     let mut scene = restored();
     let written = scene.write(&token("us=3:980"), at("us=4:2"));

@@ -1,6 +1,6 @@
 // What happened, newest first, as much of it as is asked for.
 
-import { $, make, show, since } from "./page.js";
+import { $, letGo, make, show, since } from "./page.js";
 
 const MOST = 500;
 /** Of events that every edge has; others are added as they come. */
@@ -48,7 +48,7 @@ let due = null;
 
 /** Once for many events that come together, as a replay's do. */
 function listSoon() {
-  due ??= setTimeout(() => { due = null; list(); }, 50);
+  due ??= setTimeout(() => { due = null; letGo().then(list); }, 50);
 }
 
 /** What was last told of a region of a service. */

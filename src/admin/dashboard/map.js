@@ -2,7 +2,7 @@
 
 import { get, watched } from "./api.js";
 import { about } from "./explain.js";
-import { $, colorOf, draw, hostOf, make, number, show, showEach } from "./page.js";
+import { $, colorOf, draw, hostOf, letGo, make, number, show, showEach } from "./page.js";
 
 /** The unit of the shapes: fifths of a degree. */
 const SCALE = 5;
@@ -46,6 +46,7 @@ export function showTraffic(news) {
 export async function refresh() {
   if (!chosenName()) return;
   ({ countries } = await watched("api/v1/countries", { name: chosenName() }));
+  await letGo();
   showLand();
   showFlows();
   showLegend();

@@ -43,21 +43,15 @@ struct Kept {
 
 impl Shelf {
     pub(super) fn new(endpoint: &Endpoint<'_>, stock: Arc<Stock>) -> Self {
-        Self {
-            url: endpoint.url.clone(),
-            host: endpoint.certified_host().into(),
-            trust: endpoint.tls.number,
-            kept: Mutex::default(),
-            stock,
-        }
+        let url = endpoint.url.clone();
+        Self::of(url, endpoint.certified_host(), endpoint.tls.number, stock)
     }
 
-    #[cfg(test)]
-    pub(super) fn of(url: OriginUrl, stock: Arc<Stock>) -> Self {
+    pub(super) fn of(url: OriginUrl, host: &str, trust: u64, stock: Arc<Stock>) -> Self {
         Self {
             url,
-            host: "".into(),
-            trust: 0,
+            host: host.into(),
+            trust,
             kept: Mutex::default(),
             stock,
         }
@@ -199,7 +193,7 @@ mod tests {
             host: "origin.example".into(),
             port: 80,
         };
-        Shelf::of(url, Arc::new(Stock::of(usize::MAX)))
+        Shelf::of(url, "", 0, Arc::new(Stock::of(usize::MAX)))
     }
 
     /// Keeps so many connections; their origins' ends, in order.

@@ -141,7 +141,7 @@ mod tests {
             host: "origin.example".into(),
             port: 80,
         };
-        let shelf = Arc::new(Shelf::of(url, stock.clone()));
+        let shelf = Arc::new(Shelf::of(url, "", 0, stock.clone()));
         lock(shelves).insert_unique(0, shelf.clone(), |_| 0);
         shelf
     }
