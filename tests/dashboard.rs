@@ -140,19 +140,26 @@ fn a_refused_reload_is_shown_with_its_line_and_the_next_with_what_it_changed() {
     play(&["reload", &admin, file.to_str().unwrap()]);
 }
 
+const READER: &str = "a-token-to-read-with";
+const OPERATOR: &str = "a-token-to-operate-with";
+
+/// An edge that shows itself to bearers of these two alone.
+fn edge_for_bearers(near: &Origin) -> Edge {
+    edge(
+        near,
+        &format!(
+            "admin: {{ tokens: [{{ name: reader, token: {READER}, role: read }}, {{ name: operator, token: {OPERATOR}, role: operate }}] }}"
+        ),
+    )
+}
+
 #[test]
 fn a_page_whose_token_is_taken_away_asks_for_another_and_for_nothing_else() {
     let near = Origin::start("near");
-    let (reader, operator) = ("a-token-to-read-with", "a-token-to-operate-with");
-    let edge = edge(
-        &near,
-        &format!(
-            "admin: {{ tokens: [{{ name: reader, token: {reader}, role: read }}, {{ name: operator, token: {operator}, role: operate }}] }}"
-        ),
-    );
+    let edge = edge_for_bearers(&near);
     let admin = format!("http://{}", edge.address("admin"));
     let file = edge.folder.path().join("edge.yaml");
-    play(&["readers", &admin, file.to_str().unwrap(), reader, operator]);
+    play(&["readers", &admin, file.to_str().unwrap(), READER, OPERATOR]);
 }
 
 #[test]
@@ -195,4 +202,12 @@ fn more_tabs_than_a_browser_has_connections_do_not_lock_each_other_out() {
     let near = Origin::start("near");
     let edge = edge(&near, "");
     play(&["tabs", &format!("http://{}", edge.address("admin"))]);
+}
+
+#[test]
+fn windows_side_by_side_follow_over_one_stream_however_many_they_are() {
+    let near = Origin::start("near");
+    let edge = edge_for_bearers(&near);
+    let admin = format!("http://{}", edge.address("admin"));
+    play(&["windows", &admin, READER, OPERATOR]);
 }

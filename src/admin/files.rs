@@ -60,6 +60,7 @@ const FILES: &[File] = &[
     module!("foreseen.js"),
     module!("lab.js"),
     module!("lag.js"),
+    module!("line.js"),
     module!("map.js"),
     module!("outage.js"),
     module!("page.js"),

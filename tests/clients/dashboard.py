@@ -9,12 +9,13 @@
     dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
     dashboard.py hang ADMIN PID   of an edge that may be stopped
     dashboard.py tabs ADMIN   of an edge with several pages in one browser
+    dashboard.py windows ADMIN READER OPERATOR   of an edge with several windows side by side
 """
 
 import pathlib
 import sys
 
-from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved
+from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved, windows
 from dashboard_lab import lab
 
 match sys.argv[1:]:
@@ -36,6 +37,8 @@ match sys.argv[1:]:
         hang(admin, int(pid))
     case ["tabs", admin]:
         tabs(admin)
+    case ["windows", admin, reader, operator]:
+        windows(admin, reader, operator)
     case _:
         sys.exit(__doc__)
 print("all is well")

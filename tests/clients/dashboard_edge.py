@@ -483,3 +483,45 @@ def tabs(admin):
         expect(pages[0].locator("#events")).to_contain_text("while nobody looked")
         expect_state(pages[0], "near", "draining", SOON_MS)
         context.close()
+
+
+# The name of the lock that the windows share, and who holds it.
+HELD = "navigator.locks.query().then(({ held }) => held.map(({ name }) => name))"
+TAKE = "(name) => { navigator.locks.request(name, { steal: true }, () => new Promise(() => {})); }"
+
+
+def windows(admin, reader, operator):
+    """More windows at once than a browser has connections to an edge: one follows for all who show the same token."""
+    with browser() as chromium:
+        context = chromium.new_context()
+        pages = [live_window(context, admin, reader) for _ in range(8)]
+        of_operator = live_window(context, admin, operator)
+        hears_of(pages + [of_operator], admin, operator, "one reads to all")
+        assert len(of_operator.evaluate(HELD)) == 2, "one for each token"
+        pages.pop(0).close()
+        hears_of(pages, admin, operator, "another goes on")
+        for page in pages:
+            expect(page.locator("#link")).to_have_text("live")
+        of_operator.close()
+        silent = context.new_page()
+        silent.goto(f"{admin}/dashboard/icon.svg")
+        name, = silent.evaluate(HELD)
+        silent.evaluate(TAKE, name)
+        hears_of(pages, admin, operator, "who says nothing is not waited for")
+        context.close()
+
+
+def live_window(context, admin, token):
+    page = context.new_page()
+    page.goto(f"{admin}/")
+    show_token(page, token)
+    expect(page.locator("#link")).to_have_text("live")
+    return page
+
+
+def hears_of(pages, admin, operator, reason):
+    drain = urllib.request.Request(f"{admin}/api/v1/drains/near", json.dumps({"reason": reason}).encode(), method="PUT", headers={
+        "Authorization": f"Bearer {operator}", "Content-Type": "application/json"})
+    get(drain)
+    for page in pages:
+        expect(page.locator("#events")).to_contain_text(reason, timeout=30_000)

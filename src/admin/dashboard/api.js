@@ -12,6 +12,9 @@ export class Refused extends Error {
   }
 }
 
+/** Whose eyes this tab sees with. */
+export const bearer = () => sessionStorage.getItem(KEY);
+
 /** How long the edge may say nothing before and within an answer: to what the page asks by itself, and to what somebody asks. */
 const WATCHED_MS = 5000;
 const ASKED_MS = 180_000;
@@ -41,11 +44,11 @@ async function fetchWithin(silenceMs, path, { signal, ...options }) {
 
 /** As `fetch`, with the token; an answer that is none throws. A token that is refused is forgotten. */
 async function ask(path, { silenceMs = ASKED_MS, ...options } = {}) {
-  const token = sessionStorage.getItem(KEY);
+  const token = bearer();
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const response = await fetchWithin(silenceMs, path, { ...options, headers });
   if (response.ok) return response;
-  if (response.status === 401 && token && sessionStorage.getItem(KEY) === token) sessionStorage.removeItem(KEY);
+  if (response.status === 401 && token && bearer() === token) sessionStorage.removeItem(KEY);
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
@@ -70,14 +73,14 @@ let whilePaused = new AbortController();
 export async function watch(path, options = {}) {
   for (;;) {
     await pause?.over;
-    const token = sessionStorage.getItem(KEY);
+    const token = bearer();
     try {
       const signals = [whilePaused.signal, options.signal].filter((signal) => signal);
       return await ask(path, { ...options, signal: AbortSignal.any(signals), silenceMs: WATCHED_MS });
     } catch (error) {
       if (error.status !== 401) throw error;
       // Meanwhile another may have been given.
-      if (sessionStorage.getItem(KEY) === null || sessionStorage.getItem(KEY) === token) stop(error.message);
+      if ([null, token].includes(bearer())) stop(error.message);
     }
   }
 }

@@ -15,7 +15,7 @@ import * as outage from "./dashboard/outage.js";
 import { $, letGo } from "./dashboard/page.js";
 import * as regions from "./dashboard/regions.js";
 import * as said from "./dashboard/said.js";
-import { follow } from "./dashboard/stream.js";
+import { asAnother, follow } from "./dashboard/stream.js";
 import * as theme from "./dashboard/theme.js";
 import * as trouble from "./dashboard/trouble.js";
 
@@ -122,7 +122,7 @@ async function catchUp() {
 async function start() {
   theme.start();
   for (const element of document.querySelectorAll("[data-scripted]")) element.hidden = false;
-  startApi(config.tokenGiven);
+  startApi(() => { config.tokenGiven(); asAnother(); });
   $("token-button").addEventListener("click", () => askForToken().then((given) => given && catchUp()));
   explain.start();
   events.start();
