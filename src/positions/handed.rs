@@ -19,7 +19,7 @@ impl Sessions {
         let mut bytes = 0;
         let told = known.into_iter().map(|(session, ago_ms, issued, told)| {
             let pin = issued.pin.as_ref();
-            let pin = pin.map(|pin| json!([&*pin.region, pin.until]));
+            let pin = pin.map(|pin| json!([&*pin.region, pin.until, pin.turn]));
             let (vector, told) = (issued.vector.to_string(), told.to_string());
             json!([
                 session,
@@ -63,6 +63,10 @@ fn read(session: &Value) -> Option<(u64, Token, Vector)> {
         Some(Pin {
             region: pin[0].as_str()?.into(),
             until: seconds(&pin[1])?,
+            // An edge before this one told none.
+            turn: pin[2]
+                .as_u64()
+                .map_or(Some(0), |turn| u8::try_from(turn).ok())?,
         })
     };
     let token = Token {
@@ -96,6 +100,7 @@ mod tests {
         let pin = Pin {
             region: "eu".into(),
             until: 77,
+            turn: 3,
         };
         let tokens = [
             token(7, "eu=4:12@3:977,us=5", None),

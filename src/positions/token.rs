@@ -19,6 +19,23 @@ pub struct Pin {
     pub region: RegionName,
     /// Unix seconds.
     pub until: u32,
+    /// Which it is of its client's pins that end in that second.
+    pub turn: u8,
+}
+
+impl Pin {
+    /// The newer one ends later, or comes later in its second.
+    pub(super) fn age(&self) -> (u32, u8) {
+        (self.until, self.turn)
+    }
+
+    /// Ends as late as another, and comes after it.
+    fn put_after(&mut self, before: &Self) {
+        (self.until, self.turn) = match before.turn.checked_add(1) {
+            Some(turn) => (before.until, turn),
+            None => (before.until.saturating_add(1), 0),
+        };
+    }
 }
 
 /// What a client must see.
@@ -84,7 +101,7 @@ impl Token {
     }
 
     fn is_older_than(&self, pin: &Pin) -> bool {
-        let order = |pin: &Pin| (pin.until, pin.region.clone());
+        let order = |pin: &Pin| (pin.age(), pin.region.clone());
         self.pin.as_ref().is_none_or(|own| order(own) < order(pin))
     }
 
@@ -136,12 +153,19 @@ impl Token {
         }
     }
 
-    /// The newer pin is the one that ends later, also when both were set within one second. To the same region it ends no sooner:
-    /// it may have superseded another, which an edge remembers that has not heard of this.
+    /// Has a pin that was just set count as newer than the one before, also when both were set within one second. To the same
+    /// region it ends no sooner: it may have superseded another, which an edge remembers that has not heard of this.
     pub(super) fn supersede_pin(&mut self, before: Option<&Pin>) {
-        if let (Some(pin), Some(before)) = (&mut self.pin, before) {
-            let later = u32::from(pin.region != before.region);
-            pin.until = pin.until.max(before.until.saturating_add(later));
+        let (Some(pin), Some(before)) = (&mut self.pin, before) else {
+            return;
+        };
+        if pin.age() > before.age() {
+            return;
+        }
+        if pin.region == before.region {
+            pin.clone_from(before);
+        } else {
+            pin.put_after(before);
         }
     }
 

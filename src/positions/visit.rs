@@ -192,14 +192,14 @@ impl Visit {
         own.lost |= is_left;
     }
 
-    /// Takes in what this edge remembers. Here a newer pin always ends later than an older one, so of two that end
-    /// together the one that is carried was set elsewhere, after an answer of here was lost.
+    /// Takes in what this edge remembers. Here a newer pin always comes later than an older one, so of two of one age
+    /// the one that is carried was set elsewhere, after an answer of here was lost.
     fn take_issued(&mut self, issued: &Token, applied: &Applied) {
         let carried = self.token().pin.clone();
         self.take(issued, applied);
-        let until = |pin: &Option<Pin>| pin.as_ref().map(|pin| pin.until);
+        let age = |pin: &Option<Pin>| pin.as_ref().map(Pin::age);
         let merged = &self.token().pin;
-        if *merged != carried && until(&carried) == until(merged) {
+        if *merged != carried && age(&carried) == age(merged) {
             self.token_mut().pin = carried;
         }
     }
@@ -433,6 +433,7 @@ impl Lifetimes {
         Pin {
             region,
             until: now.unix_secs.saturating_add(self.pin).saturating_add(1),
+            turn: 0,
         }
     }
 }

@@ -313,7 +313,7 @@ fn of_two_pins_of_one_second_that_of_another_edge_decides_after_a_lost_answer() 
         .issued
         .unwrap();
     if let (Some(newest), Some(here)) = (&mut newest.pin, &here.pin) {
-        newest.until = here.until;
+        (newest.until, newest.turn) = here.age();
     }
     let mut read = scene.begin_read(&newest);
     assert_eq!(read.token().pin.as_ref().unwrap().region, "eu".into());
@@ -337,6 +337,28 @@ fn the_newest_of_several_pins_of_one_second_decides_at_every_edge() {
     let fourth = pinned(&mut there, &third, "us");
     let read = here.begin_read(&fourth);
     assert_eq!(read.token().pin.as_ref().unwrap().region, "us".into());
+}
+
+#[test]
+fn pins_of_writes_that_go_to_and_fro_hardly_end_later_than_one_alone() {
+    let mut scene = Scene::new();
+    scene.now = Now::default();
+    let mut carried = token("");
+    for at in 0..600 {
+        let now = scene.now;
+        let region = if at % 2 == 0 { "us" } else { "eu" };
+        carried = scene.write(&carried, Minted::Pin(region.into()));
+        scene.now = now;
+        assert_eq!(carried.pin.as_ref().unwrap().region, region.into());
+    }
+    let mut other = Scene::new();
+    other.now = Now::default();
+    let alone = other
+        .write(&token(""), Minted::Pin("us".into()))
+        .pin
+        .unwrap();
+    // Of one second 256 have an order, the next ends a second later.
+    assert_eq!(carried.pin.unwrap().until, alone.until + 2);
 }
 
 #[test]
@@ -365,6 +387,7 @@ fn a_pin_that_is_over_is_dropped_from_what_is_carried() {
         pin: Some(Pin {
             region: "us".into(),
             until: 3,
+            turn: 0,
         }),
         ..token("us=5")
     };

@@ -33,6 +33,7 @@ fn a_token_opens_for_its_own_domain_until_it_expires() {
     token.pin = Some(Pin {
         region: "eu-west-1".into(),
         until: 1_005,
+        turn: 255,
     });
     let text = token.seal(&ring, "orders").unwrap();
     assert_eq!(Token::open(&text, &ring, "orders", 1_999), Ok(token));
@@ -54,6 +55,7 @@ fn a_flipped_bit_anywhere_makes_a_token_absent() {
     let pin = Some(Pin {
         region: "eu-west-1".into(),
         until: 1_000,
+        turn: 1,
     });
     let pinned = Token {
         pin,
@@ -112,6 +114,7 @@ fn pinned(region: &str, until: u32) -> Option<Pin> {
     Some(Pin {
         region: region.into(),
         until,
+        turn: 0,
     })
 }
 

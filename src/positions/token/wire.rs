@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 1 version   1 key id   4 expiry, Unix seconds   8 session
-//! 1 flags (1: a pin follows, 2: a loss is to be told)   [4 pin expiry  1 length  name]
+//! 1 flags (1: a pin follows, 2: a loss is to be told, 4: the pin has a turn)   [4 pin expiry  1 length  name  [1 turn]]
 //! 1 entries   each: 1 length  name  varint epoch  varint seq
 //! 16 HMAC-SHA-256 over "token", the domain's name and all of the above, cut to 16 bytes
 //! ```
@@ -23,6 +23,7 @@ pub(super) const MOST_TOKEN_BYTES: usize = 512;
 const VERSION: u8 = 1;
 const FLAG_PIN: u8 = 1;
 const FLAG_LOST: u8 = 2;
+const FLAG_TURN: u8 = 4;
 
 /// What a token is signed for.
 const PURPOSE: &[u8] = b"token";
@@ -120,11 +121,11 @@ impl Token {
         let mut body = vec![VERSION, keyring.sign(&[])?.0];
         body.extend(self.expires.to_be_bytes());
         body.extend(self.session.to_be_bytes());
-        let flags = self.pin.as_ref().map_or(0, |_| FLAG_PIN);
-        body.push(flags | if self.lost { FLAG_LOST } else { 0 });
+        body.push(self.flags());
         if let Some(pin) = &self.pin {
             body.extend(pin.until.to_be_bytes());
             put_name(&mut body, &pin.region)?;
+            body.extend((pin.turn > 0).then_some(pin.turn));
         }
         body.push(u8::try_from(self.vector.len()).ok()?);
         for (region, position) in self.vector.iter() {
@@ -136,6 +137,18 @@ impl Token {
         body.extend(tag);
         let text = URL_SAFE_NO_PAD.encode(body);
         (text.len() <= MOST_TOKEN_BYTES).then_some(text)
+    }
+
+    fn flags(&self) -> u8 {
+        let turn = self.pin.as_ref().map(|pin| pin.turn);
+        [
+            (FLAG_PIN, turn.is_some()),
+            (FLAG_LOST, self.lost),
+            (FLAG_TURN, turn > Some(0)),
+        ]
+        .into_iter()
+        .filter_map(|(flag, is_set)| is_set.then_some(flag))
+        .sum()
     }
 
     /// Reads a token of this domain. `now` is in Unix seconds.
@@ -174,16 +187,13 @@ impl Reader<'_> {
         let expires = u32::from_be_bytes(self.array()?);
         let session = u64::from_be_bytes(self.array()?);
         let flags = self.byte()?;
-        if flags > FLAG_PIN | FLAG_LOST {
+        if flags > FLAG_PIN | FLAG_LOST | FLAG_TURN {
             return None;
         }
         let pin = if flags & FLAG_PIN == 0 {
             None
         } else {
-            Some(Pin {
-                until: u32::from_be_bytes(self.array()?),
-                region: self.name()?,
-            })
+            Some(self.pin(flags & FLAG_TURN != 0)?)
         };
         let entries = usize::from(self.byte()?);
         if entries > MOST_VECTOR_ENTRIES {
@@ -201,6 +211,14 @@ impl Reader<'_> {
             vector,
             pin,
             lost: flags & FLAG_LOST != 0,
+        })
+    }
+
+    fn pin(&mut self, has_turn: bool) -> Option<Pin> {
+        Some(Pin {
+            until: u32::from_be_bytes(self.array()?),
+            region: self.name()?,
+            turn: if has_turn { self.byte()? } else { 0 },
         })
     }
 
