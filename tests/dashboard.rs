@@ -179,12 +179,16 @@ fn of_many_services_only_those_are_built_that_somebody_looks_at() {
             format!("  s{number}: {{ hosts: [s{number}.{long}.example], steering: {{ policy: priority }}, health: {{ interval: 60s }} }}\n")
         })
         .collect();
+    let small: String = (0..8)
+        .map(|number| {
+            format!("  small{number}: {{ hosts: [small{number}.example], regions: [r1, r2], steering: {{ policy: priority }}, health: {{ interval: 60s }} }}\n")
+        })
+        .collect();
     let edge = Edge::start(&format!(
         "listen: {{ dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 regions:
 {regions}services:
-{services}  small: {{ hosts: [small.example], regions: [r1, r2], steering: {{ policy: priority }}, health: {{ interval: 60s }} }}
-"
+{services}{small}"
     ));
     play(&["many", &format!("http://{}", edge.address("admin"))]);
 }

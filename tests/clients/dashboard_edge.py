@@ -431,6 +431,11 @@ def many(admin):
         assert elements < 10_000, elements
         swatches = page.locator(".card h3 .swatch").evaluate_all("all => all.map((swatch) => getComputedStyle(swatch).backgroundColor)")
         assert len(set(swatches)) == 24, swatches
+        names = [f"s{number}" for number in range(4)] + [f"small{number}" for number in range(8)]
+        for name in names:
+            change(page, "PUT", "drains/r2", {"service": name})
+        named = ", ".join(f"{name} draining" for name in names[:10])
+        expect(card(page, "r2").locator("summary")).to_have_text(f"12 services: {named} and 2 more")
         dialog = press(page, "r29", "Drain")
         expect(dialog.get_by_label("Service").locator("option", has_text="small")).to_have_count(0)
         dialog.get_by_role("button", name="Cancel").press("Enter")
