@@ -4,7 +4,8 @@
 //! round trips that light rules out, are warned of and left out; so is a row whose network and region another has. What light
 //! rules out from where a geography database has the network is warned of. Bounded in size and in rows.
 
-use std::collections::{HashMap, HashSet};
+mod judged;
+
 use std::io::Read;
 use std::net::IpAddr;
 use std::path::Path;
@@ -12,12 +13,10 @@ use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
 use super::plan::{FileRef, Plan, SourceAt};
-use super::problem::{Problem, nearest};
+use super::problem::{Few, Problem};
 use super::tree::{Node, Value, parse};
 use crate::geo::is_country;
-use crate::latency::{
-    LONGEST_MS, Measurement, Network, Row, Source, Whereabouts, all_plausible, is_round_trip,
-};
+use crate::latency::{LONGEST_MS, Measurement, Network, Row, Source, Whereabouts, is_round_trip};
 use crate::prefix::Prefix;
 use crate::regular;
 
@@ -26,9 +25,6 @@ const MOST_BYTES: u64 = 64 << 20;
 
 /// The most rows of one file.
 const MOST_ROWS: usize = 1_000_000;
-
-/// The problems of a file that are told.
-const MOST_TOLD: usize = 100;
 
 /// The columns, in the order in which the documentation has them; the last may be missing.
 const COLUMNS: [&str; 4] = ["network", "region", "ms", "samples"];
@@ -54,7 +50,7 @@ pub fn read_import(
         file: file.path.as_path().into(),
         at_ms: modified_ms,
         rows: Vec::new(),
-        problems: Vec::new(),
+        problems: Few::default(),
     };
     // Spreadsheets mark UTF-8 so (RFC 3629 §6).
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
@@ -63,12 +59,11 @@ pub fn read_import(
     } else {
         reading.csv(text);
     }
-    if !reading.problems.is_empty() {
-        return Err(reading.problems);
+    let problems = reading.problems.all();
+    if !problems.is_empty() {
+        return Err(problems);
     }
-    let known = once(reading.known(plan, warnings), warnings);
-    let placed = in_reach(known, plan, whereabouts, warnings);
-    Ok(plausible(placed, plan, warnings))
+    Ok(judged::believed(reading.rows, plan, whereabouts, warnings))
 }
 
 /// The text of a file, and when it was written, in milliseconds since 1970.
@@ -92,7 +87,7 @@ struct Reading {
     file: Arc<Path>,
     at_ms: u64,
     rows: Vec<(Row, SourceAt)>,
-    problems: Vec<Problem>,
+    problems: Few,
 }
 
 impl Reading {
@@ -105,9 +100,7 @@ impl Reading {
     }
 
     fn problem(&mut self, at: SourceAt, message: String) {
-        if self.problems.len() < MOST_TOLD {
-            self.problems.push(Problem::new(Some(at), message));
-        }
+        self.problems.tell(&at, || message);
     }
 
     fn csv(&mut self, text: &str) {
@@ -180,11 +173,10 @@ impl Reading {
 
     fn json(&mut self, text: &str) {
         let file = self.file.clone();
-        let found = match parse(&file, text, &|_| None, &mut self.problems) {
-            Some(found) => found,
-            None => return,
-        };
-        for item in found.items() {
+        let mut problems = Vec::new();
+        let found = parse(&file, text, &|_| None, &mut problems);
+        self.problems.add(problems);
+        for item in found.iter().flat_map(Node::items) {
             self.item(item);
         }
     }
@@ -247,124 +239,6 @@ impl Reading {
         };
         self.rows.push((row, self.at(line.line, region.1)));
     }
-
-    /// The rows of regions that there are.
-    fn known(&mut self, plan: &Plan, warnings: &mut Vec<Problem>) -> Vec<(Row, SourceAt)> {
-        let mut told: HashSet<Arc<str>> = HashSet::new();
-        let regions: HashSet<&str> = plan.regions.values().map(|region| &*region.name).collect();
-        let mut rows = std::mem::take(&mut self.rows);
-        rows.retain(|(row, at)| {
-            let name = &row.region;
-            let is_known = regions.contains(&**name);
-            if !is_known && told.len() < MOST_TOLD && told.insert(name.clone()) {
-                let hint = nearest(name, regions.iter().copied());
-                let hint =
-                    hint.map_or_else(String::new, |known| format!(": did you mean `{known}`?"));
-                let message = format!("there is no region `{name}`, its rows are left out{hint}");
-                warnings.push(Problem::new(Some(at.clone()), message));
-            }
-            is_known
-        });
-        rows
-    }
-}
-
-/// The first row of each network and region, which is the one that counts.
-fn once(mut rows: Vec<(Row, SourceAt)>, warnings: &mut Vec<Problem>) -> Vec<(Row, SourceAt)> {
-    let mut lines: HashMap<(Network, Arc<str>), u32> = HashMap::with_capacity(rows.len());
-    let mut told = 0;
-    rows.retain(|(row, at)| {
-        let first = *lines
-            .entry((row.network, row.region.clone()))
-            .or_insert(at.line);
-        if first == at.line {
-            return true;
-        }
-        if told < MOST_TOLD {
-            told += 1;
-            let message = format!(
-                "line {first} has {} to {} already: this one is left out",
-                row.network, row.region
-            );
-            warnings.push(Problem::new(Some(at.clone()), message));
-        }
-        false
-    });
-    rows
-}
-
-/// Warns of round trips that are quicker than light from where the network is. A country is where it is, and its row is
-/// left out; a database may have an address wrong, and whoever has measured it knows better.
-fn in_reach(
-    mut rows: Vec<(Row, SourceAt)>,
-    plan: &Plan,
-    whereabouts: &dyn Fn(Network) -> Option<Whereabouts>,
-    warnings: &mut Vec<Problem>,
-) -> Vec<(Row, SourceAt)> {
-    let mut told = 0;
-    rows.retain(|(row, at)| {
-        let region = plan.region(&row.region);
-        let there = region.and_then(|region| plan.regions.of(region).location);
-        let (Some(here), Some(there)) = (whereabouts(row.network), there) else {
-            return true;
-        };
-        if here.reaches(there, row.measurement.ms) {
-            return true;
-        }
-        let is_country = matches!(row.network, Network::Country(_));
-        let what = match is_country {
-            true => "the row is left out",
-            false => "it counts all the same, but is it in `ms`, and of this network?",
-        };
-        if told < MOST_TOLD {
-            told += 1;
-            let message = format!(
-                "{} ms from {} to {} is quicker than light from where the geography database has the network: {what}",
-                row.measurement.ms, row.network, row.region
-            );
-            warnings.push(Problem::new(Some(at.clone()), message));
-        }
-        !is_country
-    });
-    rows
-}
-
-/// Leaves out networks whose round trips cannot all be true.
-fn plausible(rows: Vec<(Row, SourceAt)>, plan: &Plan, warnings: &mut Vec<Problem>) -> Vec<Row> {
-    let location = |name: &str| plan.regions.of(plan.region(name)?).location;
-    let places: HashMap<Arc<str>, _> = plan
-        .regions
-        .values()
-        .map(|region| (region.name.clone(), location(&region.name)))
-        .collect();
-    // The least to each region speaks for all: what goes together with that goes together with more.
-    let mut networks: HashMap<Network, (HashMap<&str, f64>, &SourceAt)> = HashMap::new();
-    for (row, at) in &rows {
-        let (least, _) = networks
-            .entry(row.network)
-            .or_insert_with(|| (HashMap::new(), at));
-        let ms = row.measurement.ms;
-        let known = least.entry(&row.region).or_insert(ms);
-        *known = known.min(ms);
-    }
-    let is_impossible = |least: &HashMap<&str, f64>| {
-        let placed = |(region, ms): (&&str, &f64)| (places.get(*region).copied().flatten(), *ms);
-        !all_plausible(None, &least.iter().map(placed).collect::<Vec<_>>())
-    };
-    let impossible: HashMap<Network, SourceAt> = networks
-        .into_iter()
-        .filter(|(_, (least, _))| is_impossible(least))
-        .map(|(network, (_, at))| (network, at.clone()))
-        .collect();
-    for (network, at) in impossible.iter().take(MOST_TOLD) {
-        let message = format!(
-            "{network} cannot be so near to all these regions: light takes longer from one to another; its rows are left out"
-        );
-        warnings.push(Problem::new(Some(at.clone()), message));
-    }
-    let rows = rows.into_iter().map(|(row, _)| row);
-    rows.filter(|row| !impossible.contains_key(&row.network))
-        .collect()
 }
 
 /// The cells of a line with the character that each begins at.

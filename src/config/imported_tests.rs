@@ -56,14 +56,14 @@ fn what_is_quicker_than_light_from_where_the_network_is_is_warned_of() {
     ];
     assert_eq!(rows.unwrap(), counted);
     let begins = [
-        "2:18: 1 ms from 203.178.141.0/24 to us-east-1 is quicker than light from where",
         "3:4: 5 ms from JP to us-east-1 is quicker than light from where",
+        "2:18: 1 ms from 203.178.141.0/24 to us-east-1 is quicker than light from where",
     ];
     assert_eq!(warnings.len(), 2, "{warnings:?}");
     for (warning, begins) in warnings.iter().zip(begins) {
         assert!(warning.starts_with(begins), "{warning}");
     }
-    assert!(warnings[0].contains("it counts all the same") && warnings[1].ends_with("left out"));
+    assert!(warnings[0].ends_with("left out") && warnings[1].contains("it counts all the same"));
 }
 
 #[test]
@@ -210,5 +210,43 @@ fn what_light_rules_out_is_warned_of_and_left_out() {
     assert!(
         warnings[0].starts_with("2:5: AS1 cannot be so near to all"),
         "{warnings:?}"
+    );
+}
+
+#[test]
+fn what_is_left_out_is_not_said_to_count() {
+    let (rows, warnings) = import(
+        "network,region,ms\n203.178.141.0/24,us-east-1,1\n203.178.141.0/24,ap-northeast-1,1\n",
+    );
+    assert_eq!(rows.unwrap(), Vec::<String>::new());
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(
+        warnings[0].ends_with("its rows are left out"),
+        "{warnings:?}"
+    );
+}
+
+#[test]
+fn of_what_every_line_has_the_first_hundred_are_told_in_order_and_how_many_more_there_are() {
+    let lines = |row: &str| {
+        (0..150)
+            .map(|n| row.replace('#', &n.to_string()))
+            .collect::<String>()
+    };
+    let told = |rows: &str, is_refused: bool, last: &str| {
+        let (read, warnings) = import(&format!("network,region,ms\n{rows}"));
+        assert_eq!(read.is_err(), is_refused);
+        let told = read.err().unwrap_or(warnings);
+        assert_eq!(told.len(), 100);
+        assert!(told[0].starts_with("2:"), "{}", told[0]);
+        let is_last = told[99].starts_with(last) && told[99].ends_with(" (and 50 more)");
+        assert!(is_last, "{}", told[99]);
+    };
+    told(&lines("192.0.2.#/32,eu-west-1,nothing\n"), true, "101:");
+    told(&lines("NL,no-#,5\n"), false, "101:");
+    told(
+        &lines("192.0.2.#/32,us-east-1,5\n192.0.2.#/32,ap-northeast-1,5\n"),
+        false,
+        "200:",
     );
 }

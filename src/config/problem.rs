@@ -154,6 +154,47 @@ impl fmt::Display for Problems {
     }
 }
 
+/// Of problems of one kind that a file may have in every line, the first.
+#[derive(Default)]
+pub(super) struct Few {
+    told: Vec<Problem>,
+    untold: usize,
+}
+
+impl Few {
+    const MOST: usize = 100;
+
+    pub(super) fn tell(&mut self, at: &SourceAt, message: impl FnOnce() -> String) {
+        self.push_with(|| Problem::new(Some(at.clone()), message()));
+    }
+
+    pub(super) fn add(&mut self, problems: Vec<Problem>) {
+        for problem in problems {
+            self.push_with(|| problem);
+        }
+    }
+
+    fn push_with(&mut self, problem: impl FnOnce() -> Problem) {
+        if self.told.len() < Self::MOST {
+            self.told.push(problem());
+        } else {
+            self.untold += 1;
+        }
+    }
+
+    /// The last says how many more there are.
+    pub(super) fn all(mut self) -> Vec<Problem> {
+        and_more(&mut self.told, self.untold);
+        self.told
+    }
+}
+
+fn and_more(told: &mut [Problem], untold: usize) {
+    if let Some(last) = told.last_mut().filter(|_| untold > 0) {
+        last.message.push_str(&format!(" (and {untold} more)"));
+    }
+}
+
 /// The first of what is wrong with a zone: a file of another kind has something in every line.
 pub(super) fn bounded(mut told: Vec<Problem>) -> Vec<Problem> {
     let place = |problem: &Problem| {
@@ -163,9 +204,7 @@ pub(super) fn bounded(mut told: Vec<Problem>) -> Vec<Problem> {
     told.sort_by_key(place);
     let untold = told.len().saturating_sub(MOST_TOLD);
     told.truncate(MOST_TOLD);
-    if let Some(last) = told.last_mut().filter(|_| untold > 0) {
-        last.message.push_str(&format!(" (and {untold} more)"));
-    }
+    and_more(&mut told, untold);
     told
 }
 
