@@ -458,6 +458,13 @@ fn a_forced_state_counts_for_dns_and_http_until_it_is_undone() {
         (&json!("forced"), &json!(false)),
         "{told}"
     );
+    let down = "an operator says that it is down, whatever its probes say";
+    assert_eq!(step["reason"], down);
+    assert_eq!(edge.command(&["drain", "near"]).0, Some(0));
+    let told = edge.call("GET", explain, "").1;
+    let both = format!("{down}; drained too");
+    assert_eq!(told["steps"][0]["reason"], *both);
+    assert_eq!(edge.command(&["undrain", "near"]).0, Some(0));
     let said = edge.command(&["status"]).1;
     assert!(said.contains("forced down"), "{said}");
     let said = edge.command(&["events"]).1;

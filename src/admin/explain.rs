@@ -19,8 +19,8 @@ use crate::positions::{Flaw, Now, Token};
 use crate::prefix::Prefix;
 use crate::proxy::{MOST_FIELDS, TokenCarrier, access, residency, tokens_in, write_key};
 use crate::steering::{
-    Ask, Decision, Draw, Reason, Require, Rule, Snapshot, Spread, Step, Vantage, Verdict,
-    stable_hash, steer,
+    Admin, Ask, Decision, Draw, MemberState, Reason, Require, Rule, Snapshot, Spread, Step,
+    Vantage, Verdict, stable_hash, steer,
 };
 
 /// What is asked.
@@ -159,7 +159,11 @@ pub fn explain(
     let now_unix_ms = u64::from(now_secs) * 1_000;
     let explain_step = |step: Step| {
         let figure = Figure::of(&step, estimates.iter().flatten(), now_unix_ms);
-        explained(plan, &step, figure)
+        let mut explained = explained(plan, &step, figure);
+        if is_drained_too(snapshot.member(service_id, step.region), step.reason) {
+            explained.reason.push_str("; drained too");
+        }
+        explained
     };
     let steps = not_of_service(plan, service_id);
     Ok(Explanation {
@@ -352,6 +356,15 @@ fn explained(plan: &Plan, step: &Step, figure: Option<Figure>) -> ExplainedStep 
         reason,
         figure,
     }
+}
+
+/// A region that is out for its health may be out for a drain as well: mending one alone does not bring it back.
+fn is_drained_too(member: Option<&MemberState>, reason: Reason) -> bool {
+    let is_drained = member.is_some_and(|member| match member.admin {
+        Admin::Leaving { .. } | Admin::Draining | Admin::Drained => true,
+        Admin::Enabled | Admin::Returning(_) => false,
+    });
+    is_drained && [Reason::ForcedDown, Reason::Unhealthy, Reason::Ejected].contains(&reason)
 }
 
 fn names(plan: &Plan, regions: impl Iterator<Item = RegionId>) -> Vec<String> {
