@@ -10,18 +10,20 @@ mod support;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use support::{Edge, Load, Origin, Process, connect, get, meridian, wait_until};
+use support::{
+    Edge, Http2Client, Load, Origin, Process, connect, connect_tls, get, meridian, wait_until,
+};
 
 /// Rounds of a region's death and return with a reload in each.
 const ROUNDS: usize = 4;
 
 /// Requests of each client between two disturbances.
-const REQUESTS: u32 = 300;
+const REQUESTS: u32 = 100;
 
 fn yaml(near: &Origin, far: &Origin, ttl: usize) -> String {
     format!(
         "node: {{ state_dir: state }}
-listen: {{ http: ['127.0.0.1:0'], http_mode: serve, dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+listen: {{ https: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, dns: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 regions:
   near: {{ addresses: [192.0.2.1], origins: ['{}'] }}
   far: {{ addresses: [192.0.2.2], origins: ['{}'] }}
@@ -57,8 +59,12 @@ fn disturb(edge: &Edge, near: &mut Origin, far: &Origin, loads: &[&Load], ttl: u
 fn load_with_dying_regions_reloads_and_an_upgrade_fails_no_get_and_leaks_nothing() {
     let (mut near, far) = (Origin::start("near"), Origin::start("far"));
     let mut edge = Edge::start(&yaml(&near, &far, 30));
-    let http = edge.address("http");
-    let (new, kept, over) = (Load::of("new"), Load::of("kept"), AtomicBool::new(false));
+    let (http, https, over) = (
+        edge.address("http"),
+        edge.address("https"),
+        AtomicBool::new(false),
+    );
+    let [new, kept, tls, http2] = ["new", "kept", "TLS", "HTTP/2"].map(Load::of);
     let idle = edge.process.descriptors();
     std::thread::scope(|scope| {
         scope.spawn(|| new.run(&over, || get(&mut connect(http)).map(|_| ())));
@@ -71,7 +77,12 @@ fn load_with_dying_regions_reloads_and_an_upgrade_fails_no_get_and_leaks_nothing
                 Ok(())
             });
         });
-        let loads = [&new, &kept];
+        scope.spawn(|| tls.run(&over, || get(&mut connect_tls(https)).map(|_| ())));
+        scope.spawn(|| {
+            let mut client = Http2Client::of(https);
+            http2.run(&over, || client.get());
+        });
+        let loads = [&new, &kept, &tls, &http2];
         let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             disturb(&edge, &mut near, &far, &loads, 29);
             let mut successor = Process::start(

@@ -41,7 +41,7 @@ pub use chat::{chat, echo, exchange_line, hears_the_end};
 pub use dns::{DnsClient, Reply, query, subnet};
 pub use haproxy::Haproxy;
 pub use lab::Lab;
-pub use load::{GET, Load, connect, get, say};
+pub use load::{GET, Http2Client, Load, connect, connect_tls, get, say};
 pub use origin::{Origin, Seen};
 pub use raw::{raw_origin, read_head, wire};
 pub use replica::{Mode, Replica};
