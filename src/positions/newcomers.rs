@@ -10,7 +10,7 @@ use super::applied::{Applied, Membership, State};
 use super::vector::{RegionName, Vector};
 
 impl Applied {
-    /// Notes that an origin has answered a probe, whatever it said of positions.
+    /// Notes that an origin has answered its probes, whatever it said of positions.
     pub fn has_answered(&self, region: &RegionName, origin: &str) {
         let mut state = self.state();
         if state.newcomers.is_empty() {
@@ -21,6 +21,11 @@ impl Applied {
             .retain(|(of, new)| of != region || **new != *origin);
         self.note_change();
         state.reviewed_ms = None;
+    }
+
+    /// Whether nothing is known of an origin yet that came later than others.
+    pub fn is_new(&self, region: &str, origin: &str) -> bool {
+        self.state().is_newcomer(region, origin)
     }
 
     /// What all once had, for the process after.

@@ -378,8 +378,8 @@ impl fmt::Display for Reason {
             }
             Self::Pinned => f.write_str("the client's newest write went there"),
             Self::Unfit => f.write_str(
-                "behind or silent for longer than tokens live, or without what all had: \
-                 not read from",
+                "behind or silent for longer than tokens live, without what all had, or new and \
+                 not heard of yet: not read from",
             ),
             Self::NoSuchAddress => f.write_str("has no address of this type"),
         }

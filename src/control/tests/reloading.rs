@@ -4,6 +4,7 @@ use super::scene::{
     AP, EU, US_A, US_B, YAML, applied, check_states, drain, failed, fold, passed, reload, since,
     told, world,
 };
+use crate::control::World;
 use crate::health::Verdict;
 
 const EU_ORIGIN: &str = "http://10.2.0.1:80";
@@ -157,4 +158,40 @@ fn positions_of_a_domain_that_nobody_has_any_more_are_forgotten() {
     assert!(world.applied("carts").unwrap().region("eu").is_empty());
     reload(&mut world, YAML);
     assert!(world.applied("orders").unwrap().region("eu").is_empty());
+}
+
+#[test]
+fn an_origin_that_a_reload_adds_is_new_until_each_check_of_it_in_its_domain_has_had_a_result() {
+    let yaml = YAML
+        .replace(
+            "domain: orders }",
+            "domain: orders }\n    regions: [us, eu]",
+        )
+        .replace(
+            "  shop:",
+            "  chat:
+    hosts: [chat.example.com]
+    regions: [us, eu]
+    consistency: { read_your_writes: true, domain: orders }
+    health: { protocol: tcp }
+  shop:",
+        );
+    let mut world = world(&yaml);
+    for now_ms in [1_000, 2_500] {
+        for target in [US_A, US_B, EU] {
+            fold(&mut world, applied(target, "us=5"), now_ms);
+        }
+    }
+    let two = format!("'{EU_ORIGIN}', 'http://10.2.0.2:80'");
+    reload(&mut world, &yaml.replace(&format!("'{EU_ORIGIN}'"), &two));
+    let new = "http://10.2.0.2:80";
+    let is_new = |world: &World| world.applied("orders").unwrap().is_new("eu", new);
+    assert!(is_new(&world));
+    let target = format!("eu/{new}");
+    fold(&mut world, passed("chat", &target), 3_000);
+    assert!(is_new(&world), "connections say nothing of positions");
+    fold(&mut world, passed("shop", &target), 3_100);
+    assert!(is_new(&world), "nor do checks of another domain");
+    fold(&mut world, passed("api", &target), 3_200);
+    assert!(!is_new(&world));
 }

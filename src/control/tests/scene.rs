@@ -46,7 +46,6 @@ pub(super) fn plan(yaml: &str) -> Arc<Plan> {
     }
 }
 
-/// A new world of a configuration. Where clients are does not matter to it.
 /// A moment at which the steady clock begins.
 pub(super) fn at(unix_ms: u64) -> Now {
     Now {
@@ -55,6 +54,7 @@ pub(super) fn at(unix_ms: u64) -> Now {
     }
 }
 
+/// A new world of a configuration. Where clients are does not matter to it.
 pub(super) fn world(yaml: &str) -> World {
     World::new(plan(yaml), Arc::new(ClientMap::default()))
 }

@@ -50,6 +50,16 @@ pub struct LastProbe {
     pub outcome: Result<Phases, Failure>,
 }
 
+impl LastProbe {
+    /// Whether the target answered, as it should or not.
+    fn is_answered(&self) -> bool {
+        matches!(
+            self.outcome,
+            Ok(_) | Err(Failure::Status(_) | Failure::Body)
+        )
+    }
+}
+
 /// All that changes while the edge runs.
 #[derive(Debug)]
 pub struct World {

@@ -8,7 +8,7 @@ use super::watched::TargetState;
 use super::{Folded, LastProbe, SUSPECT_MS, World, event};
 use crate::config::plan::Consistency;
 use crate::control::events::{Event, Kind};
-use crate::health::{Failure, Report, Target, Verdict};
+use crate::health::{Report, Target, Verdict};
 use crate::positions::{self, Reason, Reported, Source, parse_vector, reject};
 
 impl World {
@@ -34,10 +34,6 @@ impl World {
                 .events
                 .extend(self.take_applied(&target, &region, applied, now_ms, steady_ms));
         }
-        let outcome = &report.result.outcome;
-        if matches!(outcome, Ok(_) | Err(Failure::Status(_) | Failure::Body)) {
-            self.has_answered(&target, &region);
-        }
         if let Some(event) = self.take_probe(&report, now_ms, steady_ms) {
             folded.events.push(event);
             folded.forgiven = true;
@@ -49,6 +45,7 @@ impl World {
         folded
             .events
             .extend(self.take_verdict(&target, &region, report, now_ms));
+        self.meet(&target, &region);
         folded
     }
 
@@ -92,15 +89,34 @@ impl World {
         })
     }
 
-    fn has_answered(&self, target: &Target, region: &Arc<str>) {
-        let consistency = self.plan.services.of(target.service).consistency.as_ref();
-        let (Some(consistency), Some(origin)) = (consistency, target.origin) else {
+    /// An origin is not new to its domain any more once each of its checks there has had a result, and one an answer: the
+    /// first may be of a check that would say nothing of positions whatever the origin has.
+    fn meet(&self, target: &Target, region: &Arc<str>) {
+        let domain_of = |target: &Target| {
+            let consistency = self.plan.services.of(target.service).consistency.as_ref();
+            consistency.map(|consistency| consistency.domain)
+        };
+        let (Some(domain), Some(origin)) = (domain_of(target), target.origin) else {
             return;
         };
-        let domain = &self.plan.domains.of(consistency.domain).name;
-        if let Some(applied) = self.positions.get(domain) {
-            let origin = self.plan.origins.of(origin).url.to_string();
-            applied.has_answered(region, &origin);
+        let url = self.plan.origins.of(origin).url.to_string();
+        let applied = self.positions.get(&self.plan.domains.of(domain).name);
+        let Some(applied) = applied.filter(|applied| applied.is_new(region, &url)) else {
+            return;
+        };
+        let is_of_origin = |other: &Target| {
+            (other.region, other.origin) == (target.region, target.origin)
+                && domain_of(other) == Some(domain)
+        };
+        let results: Vec<Option<&LastProbe>> = self
+            .targets
+            .iter()
+            .filter(|watched| is_of_origin(&watched.target))
+            .map(|watched| watched.state.as_ref()?.last.as_ref())
+            .collect();
+        let has_answered = results.iter().flatten().any(|probe| probe.is_answered());
+        if has_answered && results.iter().all(Option::is_some) {
+            applied.has_answered(region, &url);
         }
     }
 
