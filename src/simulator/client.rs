@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use super::edge::{NAMES, ends_ms};
+use super::edge::ends_ms;
 use super::store::{Store, Write};
+use super::terms::NAMES;
 use crate::positions::Token;
 
 /// What a client's writes gave it.

@@ -1,25 +1,22 @@
 //! An edge: the real steering, the real knowledge of positions, the real tokens. Only the carrying of bytes is
 //! played.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::floor::Floor;
 use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
 use super::shown::Shown;
+use super::terms::{NAMES, Terms};
 use crate::clock;
-use crate::config::load_text;
-use crate::config::plan::{Access, Key, Plan, Service, VersionForm, WhenUnsatisfiable};
+use crate::config::plan::{Access, Key, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{World, remember, restore};
-use crate::geo::{ClientMap, Database};
 use crate::health::Health;
 use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
-    Applied, Keyring, Leg, Lifetimes, Now, Pin, Pushed, RegionName, Report, Reported, Sequence,
-    Sessions, Token, Vector, Visit, Words,
+    Applied, Keyring, Leg, Now, Pin, Pushed, RegionName, Report, Reported, Sequence, Sessions,
+    Token, Vector, Visit, Words,
 };
 use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
@@ -29,94 +26,6 @@ const SILENT_FOR_MS: u64 = 1_000;
 
 /// Unix time when a run begins.
 const EPOCH_SECS: u32 = 1_800_000_000;
-
-/// What a run's clients and edges agree on.
-#[derive(Clone, Debug)]
-pub(super) struct Terms {
-    /// Replicas of each region.
-    pub(super) replicas: Vec<usize>,
-    pub(super) wait_ms: u64,
-    pub(super) ttl_secs: u32,
-    pub(super) pin_secs: u32,
-    pub(super) fails: bool,
-    /// How many bytes a token may have.
-    pub(super) room: usize,
-}
-
-/// Where regions lie: Virginia, Frankfurt, Tokyo, São Paulo.
-const PLACES: [&str; 4] = [
-    "[38.95, -77.45]",
-    "[50.11, 8.68]",
-    "[35.62, 139.78]",
-    "[-23.53, -46.63]",
-];
-
-/// Their names.
-pub(super) const NAMES: [&str; 4] = ["us", "eu", "ap", "sa"];
-
-impl Terms {
-    fn yaml(&self) -> String {
-        let mut yaml = String::from("node: { location: [50.03, 8.57] }\nregions:\n");
-        for (at, replicas) in self.replicas.iter().enumerate() {
-            let origins: Vec<_> = (0..*replicas)
-                .map(|replica| format!("'http://127.0.0.1:1{at}{replica}'"))
-                .collect();
-            let (name, place) = (NAMES[at], PLACES[at]);
-            let origins = origins.join(", ");
-            writeln!(
-                yaml,
-                "  {name}: {{ location: {place}, origins: [{origins}] }}"
-            )
-            .unwrap();
-        }
-        let when = if self.fails { "fail" } else { "stale" };
-        let (wait, ttl, pin) = (self.wait_ms, self.ttl_secs, self.pin_secs);
-        writeln!(
-            yaml,
-            "services: {{ api: {{ hosts: [api.example.com], consistency: {{ read_your_writes: true, \
-             wait: {wait}ms, ttl: {ttl}s, pin: {pin}s, when_unsatisfiable: {when} }} }} }}"
-        )
-        .unwrap();
-        yaml
-    }
-
-    fn plan(&self) -> (Arc<Plan>, Arc<ClientMap>) {
-        type Compiled = HashMap<String, (Arc<Plan>, Arc<ClientMap>)>;
-        thread_local! {
-            static COMPILED: RefCell<Compiled> = RefCell::default();
-        }
-        let yaml = self.yaml();
-        let compile = || {
-            let loaded = load_text("meridian.yaml", &yaml, &|_| None);
-            let plan = Arc::new(loaded.unwrap_or_else(|why| panic!("{why}\n{yaml}")).plan);
-            let clients = client_map(&plan, self.replicas.len());
-            (plan, clients)
-        };
-        COMPILED.with_borrow_mut(|compiled| {
-            let known = compiled.entry(yaml.clone());
-            known.or_insert_with(compile).clone()
-        })
-    }
-
-    pub(super) fn lifetimes(&self) -> Lifetimes {
-        Lifetimes {
-            ttl: self.ttl_secs,
-            pin: self.pin_secs,
-        }
-    }
-}
-
-/// Where clients are; slow to compile, and the same for all plans of so many regions.
-fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
-    thread_local! {
-        static COMPILED: RefCell<HashMap<usize, Arc<ClientMap>>> = RefCell::default();
-    }
-    let compile = || Arc::new(ClientMap::compile(plan, &Database::built_in()));
-    COMPILED.with_borrow_mut(|compiled| {
-        let known = compiled.entry(regions);
-        known.or_insert_with(compile).clone()
-    })
-}
 
 /// A replica of a region.
 pub(super) type At = (usize, usize);
@@ -141,6 +50,8 @@ pub(super) struct Edge {
     keyring: Keyring,
     /// When its process began: its steady clock counts from then.
     began_ms: u64,
+    /// When a process of its last began without a state file.
+    forgot_ms: u64,
     /// What its state file holds, and of when its knowledge was then.
     file: (serde_json::Value, BTreeMap<At, Moments>),
     /// When each origin said what is known of it.
@@ -196,6 +107,7 @@ impl Edge {
             sessions: Sessions::default(),
             keyring: keyring(1),
             began_ms: 0,
+            forgot_ms: 0,
             file: Default::default(),
             moments: BTreeMap::new(),
             silent_until_ms: BTreeMap::new(),
@@ -210,9 +122,7 @@ impl Edge {
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
         }
-        let replicas = terms.replicas.iter().enumerate();
-        let ats = replicas.flat_map(|(region, of)| (0..*of).map(move |replica| (region, replica)));
-        edge.origins = ats.map(|at| (at, edge.origin(at.0, at.1))).collect();
+        edge.origins = edge.all_origins();
         edge
     }
 
@@ -220,8 +130,9 @@ impl Edge {
     /// for what the state file holds.
     pub(super) fn restart(&mut self, keeps_file: bool, now_ms: u64) {
         let (file, moments) = std::mem::take(&mut self.file);
+        let forgot_ms = if keeps_file { self.forgot_ms } else { now_ms };
         *self = Self::new(&self.terms);
-        self.began_ms = now_ms;
+        (self.began_ms, self.forgot_ms) = (now_ms, forgot_ms);
         if keeps_file {
             let now = self.store_now(now_ms);
             restore(&mut self.world, &file, now);
@@ -257,6 +168,11 @@ impl Edge {
         self.began_ms
     }
 
+    /// When a process of its last began without what was known before.
+    pub(super) fn forgot_ms(&self) -> u64 {
+        self.forgot_ms
+    }
+
     /// Whether this process asked for something then, and not one before it.
     pub(super) fn asked(&self, asked_at_ms: u64) -> bool {
         asked_at_ms > self.began_ms
@@ -267,6 +183,25 @@ impl Edge {
         let (plan, clients) = self.terms.plan();
         self.world.adopt(plan, clients);
         self.keyring = keyring(signing);
+    }
+
+    /// A reload that adds an origin to a region.
+    pub(super) fn grow(&mut self, region: usize) {
+        self.terms.replicas[region] += 1;
+        let (plan, clients) = self.terms.plan();
+        self.world.adopt(plan, clients);
+        let service = ServiceId::at(0);
+        let before = self.snapshot.services.of(service).clone();
+        (self.snapshot, _) = self.world.snapshot(0);
+        *self.snapshot.services.of_mut(service) = before;
+        self.settings += 1;
+        self.origins = self.all_origins();
+    }
+
+    fn all_origins(&self) -> Vec<(At, Arc<str>)> {
+        let replicas = self.terms.replicas.iter().enumerate();
+        let ats = replicas.flat_map(|(region, of)| (0..*of).map(move |replica| (region, replica)));
+        ats.map(|at| (at, self.origin(at.0, at.1))).collect()
     }
 
     pub(super) fn applied(&self) -> &Arc<Applied> {

@@ -22,6 +22,7 @@ mod repeat;
 mod run;
 mod shown;
 mod store;
+mod terms;
 
 use std::env;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -91,6 +92,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.waived,
         all.held,
         all.found,
+        all.grown,
     ];
     assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }

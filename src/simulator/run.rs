@@ -6,6 +6,7 @@ mod clients;
 mod crashes;
 mod ending;
 mod event;
+mod growing;
 mod regions;
 mod telling;
 mod waiting;
@@ -15,11 +16,12 @@ use std::{fmt, vec};
 
 use super::broken::Broken;
 use super::client::{Acknowledged, Client};
-use super::edge::{At, Edge, NAMES, Sealed, Terms};
+use super::edge::{At, Edge, Sealed};
 use super::fault::Fault;
 use super::pusher::Pushers;
 use super::random::Random;
 use super::store::{Region, Replica, Speech, Store, Write};
+use super::terms::{NAMES, Terms};
 use crate::ids::Id;
 use crate::positions::{Course, Leg, Outcome, Said, Visit};
 use event::Event;
@@ -140,6 +142,8 @@ pub(super) struct Run {
     polls: Vec<Poll>,
     /// Chance apart, for what only some runs have.
     rare: Random,
+    /// Chance apart, for whether a region grows: a run in which none does is the run that it was without.
+    growth: Random,
     /// Whether what regions have, or who polls them, may have changed in this step.
     changes: bool,
     /// Reads that were woken.
@@ -174,6 +178,7 @@ pub(super) struct Seen {
     pub(super) held: u64,
     pub(super) unfit: u64,
     pub(super) found: u64,
+    pub(super) grown: u64,
 }
 
 impl Seen {
@@ -197,6 +202,7 @@ impl Seen {
             (&mut self.held, other.held),
             (&mut self.unfit, other.unfit),
             (&mut self.found, other.found),
+            (&mut self.grown, other.grown),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -236,6 +242,7 @@ impl Run {
             let region = run.rare.below(run.store.regions.len());
             run.claims = Some((region, run.rare.between(0, 5_000)));
         }
+        run.plan_growth();
         run
     }
 
@@ -271,6 +278,7 @@ impl Run {
             applications: BTreeMap::new(),
             polls: Vec::new(),
             rare: Random::new(seed.rotate_left(32) ^ seed),
+            growth: Random::new(!seed.rotate_left(32)),
             changes: false,
             rung: Rung::default(),
             broken: None,
@@ -325,20 +333,26 @@ impl Run {
             }
         }
         for at in self.ats() {
-            for edge in 0..self.edges.len() {
-                self.after(1, Event::Probe { edge, at });
-                self.after(1, Event::Push { edge, at });
-                self.after(1, Event::Polls { edge, at, life: 0 });
-            }
-            for from in 0..self.store.regions.len() {
-                self.after(1, Event::Replicate { to: at, from });
-            }
+            self.begin_replica(at, 1);
         }
         for edge in 0..self.edges.len() {
             self.after(1_000, Event::Saves { edge });
         }
         let first = self.random.between(500, 5_000);
         self.after(first, Event::Fault);
+    }
+
+    /// After so many ms edges begin to hear of a replica, and it to hear of other regions.
+    fn begin_replica(&mut self, at: At, after_ms: u64) {
+        for edge in 0..self.edges.len() {
+            let life = self.edges[edge].began_ms();
+            self.after(after_ms, Event::Probe { edge, at });
+            self.after(after_ms, Event::Push { edge, at });
+            self.after(after_ms, Event::Polls { edge, at, life });
+        }
+        for from in 0..self.store.regions.len() {
+            self.after(after_ms, Event::Replicate { to: at, from });
+        }
     }
 
     fn after(&mut self, ms: u64, event: Event) {
@@ -426,6 +440,7 @@ impl Run {
             Event::Copies { to, region, log } => {
                 self.store.regions[to.0].replicas[to.1].take(&region, &log, self.now_ms);
             }
+            Event::Grows { region } => self.grow(region),
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),
         }

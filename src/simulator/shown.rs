@@ -3,7 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::edge::{At, NAMES};
+use super::edge::At;
+use super::terms::NAMES;
 use crate::positions::{Position, RegionName, Vector};
 
 /// How often an edge looks who may be read from, ms.

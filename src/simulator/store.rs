@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::edge::At;
 use super::random::Random;
 use crate::positions::{Entry, Position, RegionName, Vector};
 
@@ -299,6 +300,10 @@ pub(super) struct Store {
     left_behind: BTreeSet<Write>,
     /// Which writes a region's epoch began with.
     beginnings: BTreeMap<(usize, u64), BTreeSet<Write>>,
+    /// One that was added later, and so need not have what all others have.
+    newcomer: Option<At>,
+    /// The same for good, and when it was added.
+    grown: Option<(At, u64)>,
 }
 
 impl Store {
@@ -322,9 +327,38 @@ impl Store {
         position
     }
 
+    /// All replicas but the newcomer.
+    fn settled(&self) -> impl Iterator<Item = &Replica> {
+        let regions = self.regions.iter().enumerate();
+        let all = regions.flat_map(|(at, region)| {
+            let replicas = region.replicas.iter().enumerate();
+            replicas.map(move |(number, replica)| ((at, number), replica))
+        });
+        let settled = all.filter(|(at, _)| Some(*at) != self.newcomer);
+        settled.map(|(_, replica)| replica)
+    }
+
+    /// A region has one more replica, which begins with what its last backup has.
+    pub(super) fn grow(&mut self, at: usize, now_ms: u64) -> At {
+        let region = &mut self.regions[at];
+        let place = (at, region.replicas.len());
+        region
+            .replicas
+            .push(region.backup.clone().unwrap_or_default());
+        self.newcomer = Some(place);
+        self.grown = Some((place, now_ms));
+        place
+    }
+
+    /// When a replica was added; none: it was there from the start.
+    pub(super) fn grown_ms(&self, at: At) -> Option<u64> {
+        let (_, grown_ms) = self.grown.filter(|(grown, _)| *grown == at)?;
+        Some(grown_ms)
+    }
+
     /// Remembers which writes everybody has.
     fn note_everywhere(&mut self) {
-        let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
+        let mut replicas = self.settled();
         let Some(first) = replicas.next() else { return };
         let of_first = first.logs.values().flat_map(|log| &log.entries);
         let others: Vec<&Replica> = replicas.collect();
@@ -337,15 +371,14 @@ impl Store {
     }
 
     fn note_what_is_gone(&mut self) {
-        let replicas = || self.regions.iter().flat_map(|region| &region.replicas);
-        let is_gone = |write: &&Write| !replicas().all(|replica| replica.sees(**write));
-        self.had_by_all
-            .extend(self.everywhere.iter().filter(is_gone));
+        let is_gone = |write: &&Write| !self.settled().all(|replica| replica.sees(**write));
+        let gone: Vec<Write> = self.everywhere.iter().filter(is_gone).copied().collect();
+        self.had_by_all.extend(gone);
     }
 
     /// Whether every replica has had it, and some has lost it: an edge that has not heard of that may retire it.
     pub(super) fn all_have_had(&self, write: Write) -> bool {
-        let replicas = || self.regions.iter().flat_map(|region| &region.replicas);
+        let replicas = || self.settled();
         let has_lost = |replica: &Replica| replica.lost_at_ms(write).is_some();
         replicas().any(has_lost) && replicas().all(|of| has_lost(of) || of.sees(write))
     }
@@ -355,9 +388,9 @@ impl Store {
         self.places.get(&write).copied()
     }
 
-    /// Whether every replica has it.
+    /// Whether every replica has it that was there from the start.
     pub(super) fn is_everywhere(&self, write: Write) -> bool {
-        let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);
+        let mut replicas = self.settled();
         replicas.all(|replica| replica.sees(write))
     }
 
@@ -419,6 +452,8 @@ impl Store {
     pub(super) fn promote(&mut self, at: usize, replica: usize, epoch: u64) {
         self.note_everywhere();
         self.regions[at].leader = replica;
+        // Of what it lacks, its region has lost what all had.
+        self.newcomer.take_if(|newcomer| *newcomer == (at, replica));
         self.fork(at, Some(epoch));
     }
 

@@ -8,8 +8,9 @@ use crate::ids::{Id, RegionId};
 use crate::positions::{Leg, Next, Outcome, Position, Said, Vector};
 use crate::proxy::onward::{Onward, Try, covers};
 use crate::simulator::broken::Broken;
-use crate::simulator::edge::{At, Heard, NAMES};
+use crate::simulator::edge::{At, Heard};
 use crate::simulator::store::Write;
+use crate::simulator::terms::NAMES;
 
 /// How often a region looks whether it can answer a read that it holds, ms.
 pub(super) const LOOKED_AFTER_EVERY_MS: u64 = 20;

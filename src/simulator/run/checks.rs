@@ -5,8 +5,9 @@ use super::{Answer, LONGEST_WAY_MS, Request, Run};
 use crate::ids::{Id, RegionId};
 use crate::positions::{Judged, Mark, Position, RegionName, Standing, Token, Vector, Visit};
 use crate::simulator::client::{Acknowledged, Given};
-use crate::simulator::edge::{At, NAMES};
+use crate::simulator::edge::At;
 use crate::simulator::store::{Region, Write};
+use crate::simulator::terms::NAMES;
 use crate::steering::Decision;
 
 impl Run {
@@ -112,6 +113,13 @@ impl Run {
         };
         let is_unheard = |lost_at_ms| is_hidden(lost_at_ms) || lost_at_ms <= began_ms;
         answer.said.applied.is_none() && (is_unknown || lost_at_ms.is_some_and(is_unheard))
+    }
+
+    /// Whether a replica was added before an edge forgot what all had: it may lack that, as far as that edge can know.
+    fn is_new_to_who_forgot(&self, edge: usize, at: At) -> bool {
+        let grown_ms = self.store.grown_ms(at);
+        let forgot_ms = self.edges[edge].forgot_ms();
+        grown_ms.is_some_and(|grown_ms| forgot_ms >= grown_ms)
     }
 
     /// No region is read from that lacks what all once had, or for too long what others show, unless no other is left; a drained
@@ -226,7 +234,8 @@ impl Run {
         for right in &request.rights {
             let write = right.write;
             let is_due = client.holds(right, &self.store, self.now_ms)
-                && !self.is_lost_unheard(request.edge, at, answer, right);
+                && !self.is_lost_unheard(request.edge, at, answer, right)
+                && !self.is_new_to_who_forgot(request.edge, at);
             assert!(
                 answer.replica.sees(write) || !is_due,
                 "#{id} is {mark:?} without w{write}\n{self:?}"

@@ -7,8 +7,9 @@ use crate::positions::{
 };
 use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
-use crate::simulator::edge::{At, NAMES, Sealed};
+use crate::simulator::edge::{At, Sealed};
 use crate::simulator::store::Write;
+use crate::simulator::terms::NAMES;
 
 impl Run {
     pub(super) fn written(

@@ -106,6 +106,10 @@ pub(super) enum Event {
         region: RegionName,
         log: Rc<Log>,
     },
+    /// A reload adds a replica to a region.
+    Grows {
+        region: usize,
+    },
     Fault,
     Mends(Fault),
 }

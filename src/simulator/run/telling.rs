@@ -2,7 +2,8 @@
 
 use super::{Event, Run};
 use crate::positions::Vector;
-use crate::simulator::edge::{At, Heard, NAMES};
+use crate::simulator::edge::{At, Heard};
+use crate::simulator::terms::NAMES;
 
 /// How long a region holds a long poll, ms.
 const HELD_FOR_MS: u64 = 2_000;

@@ -12,7 +12,7 @@ use super::{Event, Request, Run};
 use crate::ids::{Id, RegionId};
 use crate::positions::{ASK_EVERY, Asking, Course, Leg, Old, Probed, Wait, pause_when_woken};
 use crate::simulator::broken::Broken;
-use crate::simulator::edge::NAMES;
+use crate::simulator::terms::NAMES;
 
 /// Those who were woken since it was last looked.
 pub(super) type Rung = Arc<Mutex<Vec<u64>>>;

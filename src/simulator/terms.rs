@@ -1,0 +1,99 @@
+//! What a run's clients and edges agree on, and the configuration that says so.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use crate::config::load_text;
+use crate::config::plan::Plan;
+use crate::geo::{ClientMap, Database};
+use crate::positions::Lifetimes;
+
+/// What a run's clients and edges agree on.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    /// Replicas of each region.
+    pub(super) replicas: Vec<usize>,
+    pub(super) wait_ms: u64,
+    pub(super) ttl_secs: u32,
+    pub(super) pin_secs: u32,
+    pub(super) fails: bool,
+    /// How many bytes a token may have.
+    pub(super) room: usize,
+}
+
+/// Where regions lie: Virginia, Frankfurt, Tokyo, São Paulo.
+const PLACES: [&str; 4] = [
+    "[38.95, -77.45]",
+    "[50.11, 8.68]",
+    "[35.62, 139.78]",
+    "[-23.53, -46.63]",
+];
+
+/// Their names.
+pub(super) const NAMES: [&str; 4] = ["us", "eu", "ap", "sa"];
+
+impl Terms {
+    fn yaml(&self) -> String {
+        let mut yaml = String::from("node: { location: [50.03, 8.57] }\nregions:\n");
+        for (at, replicas) in self.replicas.iter().enumerate() {
+            let origins: Vec<_> = (0..*replicas)
+                .map(|replica| format!("'http://127.0.0.1:1{at}{replica}'"))
+                .collect();
+            let (name, place) = (NAMES[at], PLACES[at]);
+            let origins = origins.join(", ");
+            writeln!(
+                yaml,
+                "  {name}: {{ location: {place}, origins: [{origins}] }}"
+            )
+            .unwrap();
+        }
+        let when = if self.fails { "fail" } else { "stale" };
+        let (wait, ttl, pin) = (self.wait_ms, self.ttl_secs, self.pin_secs);
+        writeln!(
+            yaml,
+            "services: {{ api: {{ hosts: [api.example.com], consistency: {{ read_your_writes: true, \
+             wait: {wait}ms, ttl: {ttl}s, pin: {pin}s, when_unsatisfiable: {when} }} }} }}"
+        )
+        .unwrap();
+        yaml
+    }
+
+    pub(super) fn plan(&self) -> (Arc<Plan>, Arc<ClientMap>) {
+        type Compiled = HashMap<String, (Arc<Plan>, Arc<ClientMap>)>;
+        thread_local! {
+            static COMPILED: RefCell<Compiled> = RefCell::default();
+        }
+        let yaml = self.yaml();
+        let compile = || {
+            let loaded = load_text("meridian.yaml", &yaml, &|_| None);
+            let plan = Arc::new(loaded.unwrap_or_else(|why| panic!("{why}\n{yaml}")).plan);
+            let clients = client_map(&plan, self.replicas.len());
+            (plan, clients)
+        };
+        COMPILED.with_borrow_mut(|compiled| {
+            let known = compiled.entry(yaml.clone());
+            known.or_insert_with(compile).clone()
+        })
+    }
+
+    pub(super) fn lifetimes(&self) -> Lifetimes {
+        Lifetimes {
+            ttl: self.ttl_secs,
+            pin: self.pin_secs,
+        }
+    }
+}
+
+/// Where clients are; slow to compile, and the same for all plans of so many regions.
+fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
+    thread_local! {
+        static COMPILED: RefCell<HashMap<usize, Arc<ClientMap>>> = RefCell::default();
+    }
+    let compile = || Arc::new(ClientMap::compile(plan, &Database::built_in()));
+    COMPILED.with_borrow_mut(|compiled| {
+        let known = compiled.entry(regions);
+        known.or_insert_with(compile).clone()
+    })
+}
