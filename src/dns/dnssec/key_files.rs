@@ -1,6 +1,7 @@
 //! Keys in a folder, in BIND's format: `Kexample.com.+013+12345.key` has the DNSKEY record, the
 //! `.private` beside it the private half and the times, as dnssec-keygen and dnssec-settime write them.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
@@ -56,8 +57,7 @@ impl KeyFileError {
 
 /// Reads every key of a zone. A folder that is not there has none.
 pub fn load_keys(folder: &Path, zone: &Name) -> Result<ZoneKeys, Vec<KeyFileError>> {
-    let mut files = key_files(folder, zone).map_err(|error| vec![error])?;
-    files.sort();
+    let files = key_files(folder, zone).map_err(|error| vec![error])?;
     let mut keys = Vec::new();
     let mut errors = Vec::new();
     for file in files {
@@ -141,21 +141,25 @@ fn file_text(zone: &Name) -> String {
     labels.collect()
 }
 
-/// The `.key` files of a zone.
-fn key_files(folder: &Path, zone: &Name) -> Result<Vec<PathBuf>, KeyFileError> {
+/// The `.key` files of a zone, also one whose other half alone is there.
+fn key_files(folder: &Path, zone: &Name) -> Result<BTreeSet<PathBuf>, KeyFileError> {
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
         entries => entries.map_err(KeyFileError::io(folder))?,
     };
     let zone = file_text(zone);
-    let mut files = Vec::new();
+    let mut files = BTreeSet::new();
     for entry in entries {
         let path = entry.map_err(KeyFileError::io(folder))?.path();
         let name = path.file_name().and_then(|name| name.to_str());
-        let rest = name.and_then(|name| name.strip_prefix('K')?.strip_suffix(".key"));
+        let rest = name.and_then(|name| name.strip_prefix('K'));
+        let rest = rest.and_then(|rest| {
+            rest.strip_suffix(".key")
+                .or_else(|| rest.strip_suffix(".private"))
+        });
         let owner = rest.and_then(|rest| rest.rsplitn(3, '+').nth(2));
         if owner.is_some_and(|owner| owner.eq_ignore_ascii_case(&zone)) {
-            files.push(path);
+            files.insert(path.with_extension("key"));
         }
     }
     Ok(files)
@@ -163,17 +167,10 @@ fn key_files(folder: &Path, zone: &Name) -> Result<Vec<PathBuf>, KeyFileError> {
 
 /// Reads both halves.
 fn load_key(path: &Path, zone: &Name) -> Result<Key, KeyFileError> {
-    let (flags, algorithm, public) = read_public(path, zone)?;
+    let public = read_half(path, "the public half of the key is missing")?;
+    let (flags, algorithm, public) = read_public(path, &public, zone)?;
     let private_path = path.with_extension("private");
-    let text = match read(&private_path) {
-        Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(KeyFileError::malformed(
-                &private_path,
-                "the private half of the key is missing",
-            ));
-        }
-        text => text?,
-    };
+    let text = read_half(&private_path, "the private half of the key is missing")?;
     let malformed = |why: String| KeyFileError::malformed(&private_path, why);
     let field = |name: &str| private_field(&text, name);
     if field("Algorithm").and_then(|value| value.split(' ').next()?.parse().ok())
@@ -225,6 +222,16 @@ fn read(path: &Path) -> Result<String, KeyFileError> {
     Ok(text)
 }
 
+/// One of the two files of a key.
+fn read_half(path: &Path, missing: &str) -> Result<String, KeyFileError> {
+    match read(path) {
+        Err(KeyFileError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
+            Err(KeyFileError::malformed(path, missing))
+        }
+        text => text,
+    }
+}
+
 /// The value of `Name: value`.
 fn private_field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
     text.lines()
@@ -234,8 +241,11 @@ fn private_field<'t>(text: &'t str, name: &str) -> Option<&'t str> {
 }
 
 /// The fields of the DNSKEY record: `OWNER [TTL] [IN] DNSKEY FLAGS 3 ALGORITHM BASE64`.
-fn read_public(path: &Path, zone: &Name) -> Result<(u16, SigningAlgorithm, Vec<u8>), KeyFileError> {
-    let text = read(path)?;
+fn read_public(
+    path: &Path,
+    text: &str,
+    zone: &Name,
+) -> Result<(u16, SigningAlgorithm, Vec<u8>), KeyFileError> {
     let record = text
         .lines()
         .map(|line| line.split(';').next().unwrap_or_default())

@@ -314,6 +314,9 @@ fn the_keys_of_a_zone_of_rfc_2317_have_names_that_files_can_have() {
     assert_eq!(load_keys(folder.path(), &zone).unwrap().keys.len(), 1);
 }
 
+/// For the text of a file that is not there.
+const ABSENT: &str = "absent";
+
 #[track_caller]
 fn check_refused(public: &str, private: &str, says: &str) {
     let folder = tempfile::tempdir().unwrap();
@@ -322,9 +325,10 @@ fn check_refused(public: &str, private: &str, says: &str) {
             .path()
             .join(format!("Kexample.com.+015+03613.{extension}"))
     };
-    std::fs::write(file("key"), public).unwrap();
-    if !private.is_empty() {
-        std::fs::write(file("private"), private).unwrap();
+    for (extension, text) in [("key", public), ("private", private)] {
+        if text != ABSENT {
+            std::fs::write(file(extension), text).unwrap();
+        }
     }
     let errors = load_keys(folder.path(), &zone("example.com.")).unwrap_err();
     let told: String = errors.iter().map(ToString::to_string).collect();
@@ -352,7 +356,9 @@ fn a_key_file_that_is_wrong_is_named_and_says_what_would_be_right() {
         private,
         "`DNSKEY FLAGS 3 ALGORITHM BASE64`",
     );
-    check_refused(public, "", "the private half of the key is missing");
+    check_refused(public, ABSENT, "the private half of the key is missing");
+    // Whether it ever signed the zone nobody can tell, so none is made in its place.
+    check_refused(ABSENT, private, "the public half of the key is missing");
     check_refused(public, "Algorithm: 13\n", "`Algorithm: 15` is expected");
     check_refused(public, "Algorithm: 15\n", "`PrivateKey:` with base64");
     check_refused(
