@@ -252,6 +252,8 @@ impl Applied {
             regions.is_none_or(|regions| regions.contains(name))
         };
         let mut state = self.change();
+        // Tokens have forgotten what all have by now, also what was not looked at since.
+        state.raise_floor();
         state.regions.retain(|region, origins| {
             let still = members.regions.get(region);
             origins.retain(|origin, _| still.is_some_and(|still| still.contains(origin)));

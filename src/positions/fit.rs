@@ -75,7 +75,7 @@ impl State {
     }
 
     /// Takes in what all have, and goes back to the fork where all have lost what was past it.
-    fn raise_floor(&mut self) {
+    pub(super) fn raise_floor(&mut self) {
         let mut floor = std::mem::take(&mut self.floor);
         if let Some(mut least) = self.least_of_all() {
             // Of two epochs the earlier position is less, and who is in the later one may never have had it.

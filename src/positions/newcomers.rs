@@ -30,7 +30,9 @@ impl Applied {
 
     /// What all once had, for the process after.
     pub fn floor(&self) -> Vector {
-        self.state().floor.clone()
+        let mut state = self.state();
+        state.raise_floor();
+        state.floor.clone()
     }
 
     /// Restores what all once had, after what is known of each: origins of which nothing is known are new.
@@ -143,6 +145,23 @@ mod tests {
         assert!(applied.origin_is_fit("eu", "b", 3_000));
         says(&applied, ("us", "a"), "us=5", 3_100);
         assert!(!applied.has_unfit());
+    }
+
+    #[test]
+    fn a_reload_that_comes_at_once_after_all_had_a_write_makes_what_it_adds_as_new_as_any_other() {
+        let applied = Applied::default();
+        adopt(&applied, &[("eu", &["a"]), ("us", &["a"])]);
+        for region in ["eu", "us"] {
+            says(&applied, (region, "a"), "us=5", 1_000);
+        }
+        let written = vector("us=5");
+        assert_eq!(applied.sift(&written).retired, written);
+        adopt(&applied, &[("eu", &["a", "b"]), ("us", &["a"])]);
+        assert!(!applied.origin_is_fit("eu", "b", 1_100));
+        says(&applied, ("eu", "b"), "us=4", 1_200);
+        assert!(!applied.origin_is_fit("eu", "b", 1_200));
+        says(&applied, ("eu", "b"), "us=5", 1_300);
+        assert!(applied.origin_is_fit("eu", "b", 1_300));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub(super) enum Broken {
     NeverTimesOut,
     /// Who leaves keeps a place among those who wait.
     KeepsPlaces,
+    /// What a reload adds is read from before it has said anything.
+    TrustsNewcomers,
 }
 
 impl Broken {
@@ -81,6 +83,11 @@ fn an_edge_that_does_not_wake_who_waits_is_found() {
 #[test]
 fn an_edge_that_waits_for_one_region_while_another_has_it_is_found() {
     Broken::StaysBehind.check();
+}
+
+#[test]
+fn an_edge_that_reads_from_what_a_reload_has_just_added_is_found() {
+    Broken::TrustsNewcomers.check();
 }
 
 #[test]

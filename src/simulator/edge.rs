@@ -185,16 +185,20 @@ impl Edge {
         self.keyring = keyring(signing);
     }
 
-    /// A reload that adds an origin to a region.
-    pub(super) fn grow(&mut self, region: usize) {
-        self.terms.replicas[region] += 1;
+    /// A reload that adds an origin, or a region.
+    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms)) {
+        change(&mut self.terms);
         let (plan, clients) = self.terms.plan();
         self.world.adopt(plan, clients);
         let service = ServiceId::at(0);
         let before = self.snapshot.services.of(service).clone();
         (self.snapshot, _) = self.world.snapshot(0);
-        *self.snapshot.services.of_mut(service) = before;
-        self.settings += 1;
+        for region in 0..self.terms.replicas.len() {
+            match before.members.get(region) {
+                Some(known) => *self.member(region) = *known,
+                None => self.set_health(region, true),
+            }
+        }
         self.origins = self.all_origins();
     }
 

@@ -16,6 +16,7 @@ mod edge;
 mod fault;
 mod floor;
 mod moments;
+mod newcomers;
 mod pusher;
 mod random;
 mod repeat;
@@ -93,6 +94,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.held,
         all.found,
         all.grown,
+        all.opened,
     ];
     assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }

@@ -179,6 +179,7 @@ pub(super) struct Seen {
     pub(super) unfit: u64,
     pub(super) found: u64,
     pub(super) grown: u64,
+    pub(super) opened: u64,
 }
 
 impl Seen {
@@ -203,6 +204,7 @@ impl Seen {
             (&mut self.unfit, other.unfit),
             (&mut self.found, other.found),
             (&mut self.grown, other.grown),
+            (&mut self.opened, other.opened),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -441,6 +443,7 @@ impl Run {
                 self.store.regions[to.0].replicas[to.1].take(&region, &log, self.now_ms);
             }
             Event::Grows { region } => self.grow(region),
+            Event::Opens => self.open(),
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),
         }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::edge::At;
+use super::newcomers::Newcomers;
 use super::random::Random;
 use crate::positions::{Entry, Position, RegionName, Vector};
 
@@ -300,10 +301,7 @@ pub(super) struct Store {
     left_behind: BTreeSet<Write>,
     /// Which writes a region's epoch began with.
     beginnings: BTreeMap<(usize, u64), BTreeSet<Write>>,
-    /// One that was added later, and so need not have what all others have.
-    newcomer: Option<At>,
-    /// The same for good, and when it was added.
-    grown: Option<(At, u64)>,
+    pub(super) newcomers: Newcomers,
 }
 
 impl Store {
@@ -327,14 +325,14 @@ impl Store {
         position
     }
 
-    /// All replicas but the newcomer.
+    /// All replicas but newcomers.
     fn settled(&self) -> impl Iterator<Item = &Replica> {
         let regions = self.regions.iter().enumerate();
         let all = regions.flat_map(|(at, region)| {
             let replicas = region.replicas.iter().enumerate();
             replicas.map(move |(number, replica)| ((at, number), replica))
         });
-        let settled = all.filter(|(at, _)| Some(*at) != self.newcomer);
+        let settled = all.filter(|(at, _)| !self.newcomers.has(*at));
         settled.map(|(_, replica)| replica)
     }
 
@@ -345,15 +343,16 @@ impl Store {
         region
             .replicas
             .push(region.backup.clone().unwrap_or_default());
-        self.newcomer = Some(place);
-        self.grown = Some((place, now_ms));
+        self.newcomers.add(place, now_ms);
         place
     }
 
-    /// When a replica was added; none: it was there from the start.
-    pub(super) fn grown_ms(&self, at: At) -> Option<u64> {
-        let (_, grown_ms) = self.grown.filter(|(grown, _)| *grown == at)?;
-        Some(grown_ms)
+    /// There is one more region, of which nobody has anything.
+    pub(super) fn add(&mut self, region: Region, now_ms: u64) {
+        for replica in 0..region.replicas.len() {
+            self.newcomers.add((self.regions.len(), replica), now_ms);
+        }
+        self.regions.push(region);
     }
 
     /// Remembers which writes everybody has.
@@ -452,8 +451,7 @@ impl Store {
     pub(super) fn promote(&mut self, at: usize, replica: usize, epoch: u64) {
         self.note_everywhere();
         self.regions[at].leader = replica;
-        // Of what it lacks, its region has lost what all had.
-        self.newcomer.take_if(|newcomer| *newcomer == (at, replica));
+        self.newcomers.leads((at, replica));
         self.fork(at, Some(epoch));
     }
 

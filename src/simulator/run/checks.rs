@@ -77,7 +77,7 @@ impl Run {
 
     /// Waiting ends: each region may be asked until `wait` is over, and once more, and hold what it is asked.
     pub(super) fn check_time(&self, id: u64, request: &Request) {
-        let regions = u64::try_from(self.terms.replicas.len()).unwrap();
+        let regions = u64::try_from(self.store.regions.len()).unwrap();
         let late_ms = |of: &Region| of.holds_ms + 2 * of.dawdles_ms;
         let held_ms: u64 = self.store.regions.iter().map(late_ms).sum();
         let ways_ms = (regions * 2 + 2) * (2 * LONGEST_WAY_MS + 20);
@@ -117,9 +117,9 @@ impl Run {
 
     /// Whether a replica was added before an edge forgot what all had: it may lack that, as far as that edge can know.
     fn is_new_to_who_forgot(&self, edge: usize, at: At) -> bool {
-        let grown_ms = self.store.grown_ms(at);
+        let added_ms = self.store.newcomers.added_ms(at);
         let forgot_ms = self.edges[edge].forgot_ms();
-        grown_ms.is_some_and(|grown_ms| forgot_ms >= grown_ms)
+        added_ms.is_some_and(|added_ms| forgot_ms >= added_ms)
     }
 
     /// No region is read from that lacks what all once had, or for too long what others show, unless no other is left; a drained

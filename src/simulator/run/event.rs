@@ -110,6 +110,8 @@ pub(super) enum Event {
     Grows {
         region: usize,
     },
+    /// A reload adds a region.
+    Opens,
     Fault,
     Mends(Fault),
 }

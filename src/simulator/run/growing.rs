@@ -1,9 +1,14 @@
-//! A reload adds a replica to a region: what all others have was taken out of tokens, and the new one may lack it.
+//! A reload adds a replica or a region: what all others have was taken out of tokens, and the new one may lack it.
 
 use super::{Event, LASTS_MS, Run};
+use crate::simulator::broken::Broken;
+use crate::simulator::edge::At;
+use crate::simulator::store::{Region, Speech};
+use crate::simulator::terms::NAMES;
 
-/// Runs in which a region grows, of a hundred.
+/// Runs in which a region grows, of a hundred, and in which one opens.
 const GROWS_PERCENT: u64 = 25;
+const OPENS_PERCENT: u64 = 20;
 
 impl Run {
     pub(super) fn plan_growth(&mut self) {
@@ -15,17 +20,64 @@ impl Run {
         if self.growth.chance(GROWS_PERCENT) && !has_pins {
             self.after(after, Event::Grows { region });
         }
+        if self.growth.chance(OPENS_PERCENT) && self.store.regions.len() < NAMES.len() {
+            let after = self.growth.between(1_000, LASTS_MS * 3 / 4);
+            self.after(after, Event::Opens);
+        }
     }
 
     /// The new replica has what the last backup has, or nothing. All edges reload at this moment.
     pub(super) fn grow(&mut self, region: usize) {
         let at = self.store.grow(region, self.now_ms);
         for edge in &mut self.edges {
-            edge.grow(region);
+            edge.reload_with(|terms| terms.replicas[region] += 1);
         }
         self.seen.grown += 1;
         self.tell(|| format!("region {region} has replica {} from now on", at.1));
-        let after_ms = self.growth.pick(&[1, 400, 2_000, 5_000]);
+        let after_ms = self.delay_ms();
+        self.meet(at, after_ms);
+    }
+
+    /// The new region has nothing, and says with health checks what it has.
+    pub(super) fn open(&mut self) {
+        let opened = self.store.regions.len();
+        let speech = Speech {
+            commits: self.growth.chance(70),
+            answers: true,
+            probes: true,
+            ..Speech::default()
+        };
+        let replicas = self.growth.pick(&[1, 1, 2]);
+        let region = Region::new(NAMES[opened].into(), replicas, speech, &mut self.growth);
+        let others = self.ats();
+        self.store.add(region, self.now_ms);
+        for edge in &mut self.edges {
+            edge.reload_with(|terms| terms.replicas.push(replicas));
+        }
+        self.seen.opened += 1;
+        self.tell(|| format!("region {opened} opens with {replicas} replicas"));
+        let after_ms = self.delay_ms();
+        for replica in 0..replicas {
+            self.meet((opened, replica), after_ms);
+        }
+        for to in others {
+            let from = opened;
+            self.after(after_ms, Event::Replicate { to, from });
+        }
+    }
+
+    fn meet(&mut self, at: At, after_ms: u64) {
+        if self.broken == Some(Broken::TrustsNewcomers) {
+            for edge in &self.edges {
+                let origin = edge.origin(at.0, at.1);
+                edge.applied().has_answered(&NAMES[at.0].into(), &origin);
+            }
+        }
         self.begin_replica(at, after_ms);
+    }
+
+    /// How long edges and regions take to get in touch with what is new.
+    fn delay_ms(&mut self) -> u64 {
+        self.growth.pick(&[1, 400, 2_000, 5_000])
     }
 }
