@@ -9,10 +9,9 @@
 
 mod support;
 
-use std::path::Path;
 use std::process::Command;
 
-use support::{Edge, Unbound, ask, meridian, run, wait_until};
+use support::{Edge, Unbound, ask, delegation, meridian, run, wait_until};
 
 /// A signed zone with one of everything that is proven in a way of its own. Whatever the health of
 /// its regions, `api` has addresses of both kinds and `four` has none of IPv6.
@@ -50,16 +49,6 @@ zones:
     )
 }
 
-fn ds(folder: &Path) -> String {
-    let config = folder.join("edge.yaml");
-    let output = run(meridian()
-        .arg("check")
-        .arg("--ds")
-        .arg("--config")
-        .arg(config));
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// The folder that an edge was started in.
 struct Signed {
     edge: Edge,
@@ -69,7 +58,7 @@ struct Signed {
 impl Signed {
     fn start(algorithm: &str) -> Self {
         let edge = Edge::start(&yaml(algorithm));
-        let ds = ds(edge.folder.path());
+        let ds = delegation(edge.folder.path());
         Self { edge, ds }
     }
 

@@ -11,7 +11,7 @@ mod support;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use support::{Edge, Process, meridian, run, wait_until};
+use support::{Edge, Process, delegation, meridian, run, wait_until};
 
 fn yaml(algorithm: &str) -> String {
     format!(
@@ -28,12 +28,6 @@ zones:
     )
 }
 
-fn ds(folder: &Path) -> String {
-    let config = folder.join("edge.yaml");
-    let check = run(meridian().args(["check", "--ds", "--config"]).arg(config));
-    String::from_utf8(check.stdout).unwrap()
-}
-
 /// A signed zone, and the tag of its key.
 struct Signed {
     edge: Edge,
@@ -43,7 +37,7 @@ struct Signed {
 impl Signed {
     fn start(algorithm: &str) -> Self {
         let edge = Edge::start(&yaml(algorithm));
-        let ds = ds(edge.folder.path());
+        let ds = delegation(edge.folder.path());
         Self { edge, ds }
     }
 
@@ -82,7 +76,7 @@ fn keys_are_made_once_and_checking_makes_none() {
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
     let (status, _) = signed.edge.admin("POST", "/api/v1/reload", "");
     assert_eq!(status, 200);
-    assert_eq!(ds(signed.edge.folder.path()), signed.ds);
+    assert_eq!(delegation(signed.edge.folder.path()), signed.ds);
     assert_eq!(std::fs::read_dir(&keys).unwrap().count(), 2);
 }
 
@@ -193,7 +187,7 @@ fn an_edge_that_starts_without_the_keys_of_a_zone_that_it_has_signed_says_so_and
     std::fs::rename(&away, &keys).unwrap();
     let mut restart = Process::serving(&folder, &[]);
     restart.wait_for(" ready");
-    assert_eq!(ds(&folder), signed.ds);
+    assert_eq!(delegation(&folder), signed.ds);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use support::{DnsClient, Edge, Unbound, ask, meridian, query, run, wait_until};
+use support::{DnsClient, Edge, Unbound, ask, delegation, query, run, wait_until};
 
 /// What is asked all the while: a record, a steered name, a wildcard's, one that is not there.
 const QUESTIONS: [(&str, u16); 4] = [
@@ -271,11 +271,8 @@ impl Drop for Validator {
 /// Rolls while validators ask; asks on for a while when it is over.
 #[track_caller]
 fn check(rollover: &Rollover, roll: impl FnOnce()) {
-    let mut check = meridian();
-    check.args(["check", "--ds", "--config"]);
-    let output = run(check.arg(rollover.edge.folder.path())).stdout;
-    let output = String::from_utf8(output).unwrap();
-    let ds = output.lines().find(|line| line.starts_with("example.com."));
+    let told = delegation(rollover.edge.folder.path());
+    let ds = told.lines().find(|line| line.starts_with("example.com."));
     let ds = ds.unwrap();
     let validators = [
         Validator::unbound(&rollover.edge, ds),

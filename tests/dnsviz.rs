@@ -12,7 +12,7 @@ mod support;
 use std::process::Command;
 
 use serde_json::Value;
-use support::{Edge, meridian, run, wait_until};
+use support::{Edge, delegation, run, wait_until};
 
 /// Everything that is proven in a way of its own; two delegations, of which one is signed.
 const NAMES: [&str; 14] = [
@@ -66,10 +66,7 @@ zones:
 
 /// The DS of `sub.example.com`, as its edge prints it.
 fn ds(edge: &Edge) -> String {
-    let mut check = meridian();
-    check.args(["check", "--ds", "--config"]);
-    let output = run(check.arg(edge.folder.path().join("edge.yaml")));
-    let text = String::from_utf8(output.stdout).unwrap();
+    let text = delegation(edge.folder.path());
     text.lines()
         .find_map(|line| line.strip_prefix("sub.example.com. IN DS "))
         .unwrap_or_else(|| panic!("no DS of sub.example.com in\n{text}"))

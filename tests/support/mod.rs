@@ -485,6 +485,14 @@ pub fn wait_until(mut condition: impl FnMut() -> bool) -> bool {
     false
 }
 
+/// The DS records that the parents of an edge's signed zones are to have.
+#[track_caller]
+pub fn delegation(folder: &Path) -> String {
+    let config = folder.join("edge.yaml");
+    let check = run(meridian().args(["check", "--ds", "--config"]).arg(config));
+    String::from_utf8(check.stdout).unwrap()
+}
+
 /// A self-signed certificate of a name in PEM, written into a folder.
 pub fn certificate(folder: &Path, file: &str, name: &str) -> (PathBuf, PathBuf) {
     let made = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();

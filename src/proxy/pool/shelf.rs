@@ -7,6 +7,8 @@ use tokio::time::Instant;
 
 use super::stock::{Stock, Version};
 use super::{Endpoint, Lease, lock};
+#[cfg(test)]
+use crate::config::plan::OriginScheme;
 use crate::config::plan::OriginUrl;
 use crate::proxy::connect::{Sender, Wanted, connect};
 use crate::proxy::http1::Http1;
@@ -55,6 +57,17 @@ impl Shelf {
             kept: Mutex::default(),
             stock,
         }
+    }
+
+    /// Of an origin that nobody connects to.
+    #[cfg(test)]
+    pub(super) fn of_nobody(stock: Arc<Stock>) -> Self {
+        let url = OriginUrl {
+            scheme: OriginScheme::Http,
+            host: "origin.example".into(),
+            port: 80,
+        };
+        Self::of(url, "", 0, stock)
     }
 
     pub(super) fn is_of(&self, endpoint: &Endpoint<'_>) -> bool {
@@ -183,17 +196,11 @@ mod tests {
 
     use super::*;
 
-    use crate::config::plan::OriginScheme;
     use crate::proxy::body::Body;
     use crate::proxy::http1::RequestHead;
 
     fn shelf() -> Shelf {
-        let url = OriginUrl {
-            scheme: OriginScheme::Http,
-            host: "origin.example".into(),
-            port: 80,
-        };
-        Shelf::of(url, "", 0, Arc::new(Stock::of(usize::MAX)))
+        Shelf::of_nobody(Arc::new(Stock::of(usize::MAX)))
     }
 
     /// Keeps so many connections; their origins' ends, in order.

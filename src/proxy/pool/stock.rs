@@ -123,7 +123,6 @@ mod tests {
 
     use super::*;
 
-    use crate::config::plan::{OriginScheme, OriginUrl};
     use crate::proxy::http1::Http1;
 
     /// Puts a connection on a shelf, and gives its origin's end.
@@ -136,12 +135,7 @@ mod tests {
 
     /// A shelf of one more pool.
     fn shelf(stock: &Arc<Stock>, shelves: &Shelves) -> Arc<Shelf> {
-        let url = OriginUrl {
-            scheme: OriginScheme::Http,
-            host: "origin.example".into(),
-            port: 80,
-        };
-        let shelf = Arc::new(Shelf::of(url, "", 0, stock.clone()));
+        let shelf = Arc::new(Shelf::of_nobody(stock.clone()));
         lock(shelves).insert_unique(0, shelf.clone(), |_| 0);
         shelf
     }
