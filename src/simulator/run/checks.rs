@@ -122,6 +122,15 @@ impl Run {
         added_ms.is_some_and(|added_ms| forgot_ms >= added_ms)
     }
 
+    /// Whether a replica was added, and is read from although its edge knows that it should not be: nobody else is left, as
+    /// `check_fit` sees to.
+    fn is_new_and_the_last(&self, edge: usize, at: At) -> bool {
+        let known = &self.edges[edge];
+        let now_ms = known.steady(self.now_ms);
+        let is_new = self.store.newcomers.added_ms(at).is_some();
+        is_new && !known.applied().is_fit(NAMES[at.0], now_ms)
+    }
+
     /// No region is read from that lacks what all once had, or for too long what others show, unless no other is left; a drained
     /// one is none.
     pub(super) fn check_fit(&mut self, edge: usize, decision: &Decision) {
@@ -235,7 +244,8 @@ impl Run {
             let write = right.write;
             let is_due = client.holds(right, &self.store, self.now_ms)
                 && !self.is_lost_unheard(request.edge, at, answer, right)
-                && !self.is_new_to_who_forgot(request.edge, at);
+                && !self.is_new_to_who_forgot(request.edge, at)
+                && !self.is_new_and_the_last(request.edge, at);
             assert!(
                 answer.replica.sees(write) || !is_due,
                 "#{id} is {mark:?} without w{write}\n{self:?}"
