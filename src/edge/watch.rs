@@ -6,6 +6,8 @@
 //!
 //! Whatever asks the file system does so on a thread that may wait, because one that hangs does not answer.
 
+mod folders;
+
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{Hash, Hasher};
@@ -23,6 +25,7 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::control::{Control, Kind, Trouble};
 use crate::regular;
+use folders::folders_of;
 
 /// Editors write in several steps; the last one counts.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -250,24 +253,6 @@ impl Watch {
             }
         }
     }
-}
-
-/// The folder of a path, and of what it links to: a swapped link shows in the first, a rewritten
-/// file in the second.
-fn folders_of(path: &Path) -> Vec<PathBuf> {
-    if path.is_dir() {
-        return vec![path.to_owned()];
-    }
-    let parent = |path: &Path| match path.parent() {
-        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
-        Some(parent) => parent.to_owned(),
-        None => PathBuf::from("."),
-    };
-    let mut folders = vec![parent(path)];
-    if let Ok(real) = path.canonicalize() {
-        folders.push(parent(&real));
-    }
-    folders
 }
 
 /// A hash of name and content; a folder stands for the YAML files and the keys in it.

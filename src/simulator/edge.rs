@@ -186,7 +186,12 @@ impl Edge {
     }
 
     /// A reload that adds an origin, or a region.
-    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms)) {
+    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms), now_ms: u64) {
+        let mut origins = self.origins.iter();
+        if self.forgot_ms > 0 && !origins.all(|(at, _)| self.moments(*at).is_known()) {
+            // Whoever has not heard of all since it forgot knows no better by now.
+            self.forgot_ms = now_ms;
+        }
         change(&mut self.terms);
         let (plan, clients) = self.terms.plan();
         self.world.adopt(plan, clients);

@@ -30,7 +30,7 @@ impl Run {
     pub(super) fn grow(&mut self, region: usize) {
         let at = self.store.grow(region, self.now_ms);
         for edge in &mut self.edges {
-            edge.reload_with(|terms| terms.replicas[region] += 1);
+            edge.reload_with(|terms| terms.replicas[region] += 1, self.now_ms);
         }
         self.seen.grown += 1;
         self.tell(|| format!("region {region} has replica {} from now on", at.1));
@@ -52,7 +52,7 @@ impl Run {
         let others = self.ats();
         self.store.add(region, self.now_ms);
         for edge in &mut self.edges {
-            edge.reload_with(|terms| terms.replicas.push(replicas));
+            edge.reload_with(|terms| terms.replicas.push(replicas), self.now_ms);
         }
         self.seen.opened += 1;
         self.tell(|| format!("region {opened} opens with {replicas} replicas"));
