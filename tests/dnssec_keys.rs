@@ -315,3 +315,18 @@ fn what_other_edges_have_signed_is_theirs_and_a_damaged_memory_makes_no_keys() {
     assert!(refused.said().contains(told), "{}", refused.said());
     assert!(!second.join("none").exists());
 }
+
+#[test]
+fn a_reload_that_takes_dnssec_from_a_zone_is_told_and_so_is_one_that_gives_it_back() {
+    let mut edge = Signed::start("ed25519").edge;
+    let yaml = yaml("ed25519");
+    let lines = yaml.lines().filter(|line| !line.contains("dnssec:"));
+    edge.write(&lines.map(|line| format!("{line}\n")).collect::<String>());
+    let process = &mut edge.process;
+    process.wait_for("zone example.com. changed: it is signed no more");
+    process.wait_for("example.com. is signed no more: it has no dnssec any more");
+    edge.write(&yaml);
+    let changes = || edge.admin("GET", "/api/v1/status", "").1["config"]["changes"].clone();
+    let told = serde_json::json!(["zone example.com. changed: it is signed"]);
+    assert!(wait_until(|| changes() == told), "{}", changes());
+}

@@ -81,7 +81,14 @@ pub fn diff(old: &Plan, new: &Plan) -> PlanDiff {
     diff.named("service", &services(old), &services(new), |was, is| {
         changed(&service_keys::keys(old, was), &service_keys::keys(new, is))
     });
-    diff.named("zone", &zones(old), &zones(new), |_, _| String::new());
+    diff.named("zone", &zones(old), &zones(new), |was, is| {
+        let told = match (was.dnssec.is_some(), is.dnssec.is_some()) {
+            (true, false) => ": it is signed no more",
+            (false, true) => ": it is signed",
+            (true, true) | (false, false) => "",
+        };
+        told.to_owned()
+    });
     diff
 }
 
@@ -148,9 +155,11 @@ fn zones(plan: &Plan) -> Vec<Part<'_, Zone>> {
             for record in &zone.records {
                 (&record.owner, record.ttl, &record.data).hash(&mut hasher);
             }
+            let dnssec = zone.dnssec.as_ref();
+            let dnssec = dnssec.map(|dnssec| (&dnssec.keys.path, dnssec.algorithm));
             Part {
                 name: zone.origin.to_string(),
-                content: format!("{:x} {steered:?}", hasher.finish()),
+                content: format!("{:x} {steered:?} {dnssec:?}", hasher.finish()),
                 of: zone,
             }
         })

@@ -287,7 +287,7 @@ impl Reloading {
             .adoption(plan.clone(), lasting, materials, summary);
         let adopted = admin.control.adopt(adoption).await;
         let generation = adopted.map_err(|closed| problem(&closed.to_string()))?;
-        tell_of_signed(&admin.control, &signed_before, &signed).await;
+        tell_of_signed(&admin.control, plan, &signed_before, &signed).await;
         Ok(generation)
     }
 }

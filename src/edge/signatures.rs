@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answers::Renewed;
 use crate::clock;
+use crate::config::plan::Plan;
 use crate::control::{Control, Kind};
 use crate::dns::{Lasting, Live, presign};
 
@@ -53,11 +54,12 @@ impl Renewal {
         };
         match tokio::task::spawn_blocking(signing).await {
             Ok(Some(lasting)) => {
-                let before = self.dns.load().answers.lasting().signed();
+                let live = self.dns.load_full();
+                let before = live.answers.lasting().signed();
                 let now = lasting.signed();
                 self.renewed.store(Some(lasting));
                 self.control.republish().await;
-                tell_of_signed(&self.control, &before, &now).await;
+                tell_of_signed(&self.control, &live.snapshot.plan, &before, &now).await;
             }
             Ok(None) => {}
             Err(error) => tracing::error!(%error, "DNS answers were not signed anew"),
@@ -65,12 +67,20 @@ impl Renewal {
     }
 }
 
-/// Tells of zones whose keys sign no longer, or do now.
+/// Tells of zones of a Plan whose keys sign no longer, or do now.
 pub(super) async fn tell_of_signed(
     control: &Control,
+    plan: &Plan,
     before: &BTreeMap<Name, bool>,
     now: &BTreeMap<Name, bool>,
 ) {
+    let left = plan.zones.iter().map(|zone| &zone.origin);
+    for zone in left.filter(|zone| before.get(zone) == Some(&true) && !now.contains_key(zone)) {
+        let message = format!(
+            "{zone} is signed no more: it has no dnssec any more, and whoever validates refuses it while its parent has a DS"
+        );
+        control.warn(Kind::State, message).await;
+    }
     for (zone, signs) in now {
         match (before.get(zone), signs) {
             (Some(true), false) => {
