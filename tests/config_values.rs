@@ -173,6 +173,18 @@ fn values_that_cannot_be_are_refused() {
 }
 
 #[test]
+fn a_name_of_dots_alone_is_a_way_up_in_a_path_and_refused() {
+    for name in [".", ".."] {
+        check_refused(
+            &format!(
+                "regions: {{ {name}: {{ addresses: [192.0.2.1] }} }}\nservices: {{ www: {{ hosts: [www.example.com] }} }}\n"
+            ),
+            &format!("`{name}` is not a name"),
+        );
+    }
+}
+
+#[test]
 fn a_listener_s_address_is_told_as_it_would_be_right() {
     for (given, right) in [
         (":80", "write 0.0.0.0:80 for every IPv4 address, [::]:80"),

@@ -78,7 +78,8 @@ fn what_the_page_of_operations_tells_to_type_works_as_it_stands() {
     for event in [
         ": new disks",
         "region eu-west-1 is drained over 10m",
-        "region eu-west-1 is forced down: wrong answers, healthy probe",
+        "region eu-west-1 is forced down until ",
+        ": wrong answers, healthy probe",
         "region eu-west-1 is left to its probes again",
     ] {
         assert!(told.contains(event), "{event}\n{told}");

@@ -83,14 +83,19 @@ fn regions(status: &Value) -> String {
     for region in items(status, "regions") {
         for service in items(region, "services") {
             let checks: Vec<String> = items(service, "origins").map(check).collect();
+            let (state, since) = (text(service, "state"), text(service, "since"));
+            let since = match &*state {
+                "draining" => format!("{} since {since}", text(service, "health")),
+                _ => since.to_string(),
+            };
             // Writing to a string does not fail.
             let _ = write!(
                 rows,
                 "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
                 text(region, "name"),
                 text(service, "name"),
-                text(service, "state"),
-                text(service, "since"),
+                state,
+                since,
                 checks.join("<br>"),
             );
         }

@@ -68,10 +68,14 @@ fn of_service(service: &Value, seconds: u64) -> String {
             "  {face:8} {moved} of {all} {what} in {seconds} s would move{to}\n"
         ));
     }
-    let enough = if service["refused"] == true {
-        "too few"
-    } else {
-        "enough"
+    let is_few = service["min_regions"].as_u64() > u64::try_from(left.len()).ok();
+    let (enough, why) = match (service["refused"] == true, is_few) {
+        (true, _) => ("too few", ""),
+        (false, true) => (
+            "too few",
+            ", but it is none of the able ones: no guard forbids it",
+        ),
+        (false, false) => ("enough", ""),
     };
     let left = if left.is_empty() {
         "none".to_owned()
@@ -79,7 +83,7 @@ fn of_service(service: &Value, seconds: u64) -> String {
         left.join(", ")
     };
     out.push_str(&format!(
-        "  left     {left}: {enough} for guards.min_regions {}\n",
+        "  left     {left}: {enough} for guards.min_regions {}{why}\n",
         service["min_regions"]
     ));
     if list(&service["left"]).is_empty() && !list(&clients["to"]).is_empty() {
@@ -100,4 +104,30 @@ fn text(value: &Value) -> &str {
 
 fn list(value: &Value) -> &[Value] {
     value.as_array().map_or(&[], Vec::as_slice)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn too_few_that_are_left_are_not_called_enough_where_no_guard_forbids_it() {
+        let told = |left: &[&str], refused: bool| {
+            let clients = json!({ "ipv4_percent": 0, "ipv6_percent": 0, "of": "all addresses", "stays": {}, "to": [] });
+            let moved = json!({ "answers": 0, "requests": 0, "move": 0, "to": [] });
+            of_service(
+                &json!({ "service": "www", "left": left, "refused": refused, "min_regions": 2, "clients": clients, "dns": moved, "http": moved }),
+                60,
+            )
+        };
+        assert!(
+            told(&["a", "b"], false).contains("left     a, b: enough for guards.min_regions 2")
+        );
+        assert!(told(&["a"], true).contains("left     a: too few for guards.min_regions 2"));
+        assert!(told(&[], false).contains(
+            "left     none: too few for guards.min_regions 2, but it is none of the able ones: no guard forbids it"
+        ));
+    }
 }

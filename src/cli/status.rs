@@ -66,11 +66,15 @@ fn show(status: &Value) -> String {
             text(&region["state"])
         ));
         for service in list(&region["services"]) {
-            let since = text(&service["since"]);
+            let (state, since) = (text(&service["state"]), text(&service["since"]));
+            // Since when is told of the health, which a drain leaves as it is.
+            let health = match &*state {
+                "draining" => format!("{} ", text(&service["health"])),
+                _ => String::new(),
+            };
             out.push_str(&format!(
-                "  {:18} {:10} since {since}{}\n",
+                "  {:18} {state:10} {health}since {since}{}\n",
                 text(&service["name"]),
-                text(&service["state"]),
                 said_by_operators(&service)
             ));
             for origin in list(&service["origins"]) {
@@ -97,7 +101,8 @@ fn trouble(status: &Value) -> String {
 fn said_by_operators(service: &Value) -> String {
     let forced = service["forced"].as_str();
     let forced = forced.map_or(String::new(), |state| format!(", forced {state}"));
-    match service["share"].as_u64() {
+    let takes = service["state"] != "unhealthy";
+    match service["share"].as_u64().filter(|_| takes) {
         Some(share @ 1..100) => format!("{forced}, takes {share} % of clients"),
         Some(_) | None => forced,
     }

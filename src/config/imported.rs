@@ -105,6 +105,10 @@ impl Reading {
 
     fn csv(&mut self, text: &str) {
         let lines = (1..=u32::MAX).zip(text.lines());
+        if let Some((number, _)) = lines.clone().find(|(_, text)| text.contains('\r')) {
+            let message = "a line ends in CR alone: LF or CRLF is expected".to_owned();
+            return self.problem(self.at(number, 1), message);
+        }
         let mut lines = lines.filter(|(_, text)| {
             let text = text.trim();
             !text.is_empty() && !text.starts_with('#')

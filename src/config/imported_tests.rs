@@ -4,12 +4,21 @@ use super::*;
 use crate::config::load_text;
 
 fn plan() -> Plan {
+    plan_with("geo: { asn_database: asn.mmdb }")
+}
+
+fn plan_with(geo: &str) -> Plan {
     let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] }, eu-west-1: { addresses: [192.0.2.2] }, ap-northeast-1: { addresses: [192.0.2.3] } }
 services: { www: { hosts: [www.example.com] } }";
-    load_text("edge.yaml", yaml, &|_| None).unwrap().plan
+    let yaml = format!("{yaml}\n{geo}\n");
+    load_text("edge.yaml", &yaml, &|_| None).unwrap().plan
 }
 
 fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
+    import_by(&plan(), text)
+}
+
+fn import_by(plan: &Plan, text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("measured");
     std::fs::write(&path, text).unwrap();
@@ -26,7 +35,7 @@ fn import(text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<String>) {
         told.collect::<Vec<_>>()
     };
     let mut warnings = Vec::new();
-    let rows = read_import(&FileRef { path, at }, &plan(), &whereabouts, &mut warnings);
+    let rows = read_import(&FileRef { path, at }, plan, &whereabouts, &mut warnings);
     let rows = rows.map(|rows| {
         let shown = rows.into_iter().map(|row| {
             let Measurement { ms, samples, .. } = row.measurement;
@@ -249,4 +258,21 @@ fn of_what_every_line_has_the_first_hundred_are_told_in_order_and_how_many_more_
         false,
         "200:",
     );
+}
+
+#[test]
+fn systems_are_warned_of_where_nobody_knows_whose_addresses_are_whose() {
+    let rows = "network,region,ms\nNL,us-east-1,80\nAS64500,us-east-1,80\nAS64501,us-east-1,80\n";
+    assert_eq!(import(rows).1, Vec::<String>::new());
+    let told = "3:9: AS64500: without `geo.asn_database` nobody knows whose addresses these are, so the row has no effect (and 1 more)";
+    assert_eq!(import_by(&plan_with(""), rows).1, [told]);
+}
+
+#[test]
+fn lines_that_end_in_cr_alone_are_no_head_without_rows() {
+    let told = "1:1: a line ends in CR alone: LF or CRLF is expected";
+    let (rows, _) = import("network,region,ms\rNL,us-east-1,80\r");
+    assert_eq!(rows.unwrap_err(), [told]);
+    let (rows, _) = import("network,region,ms\r\nNL,us-east-1,80\r\n");
+    assert_eq!(rows.unwrap().len(), 1);
 }

@@ -344,7 +344,9 @@ impl fmt::Display for Reason {
             Self::Affinity => f.write_str("the client is used to this region"),
             Self::Override { index } => write!(f, "preferred by override {}", index + 1),
             Self::Listed { place } => write!(f, "number {place} as listed"),
-            Self::Weight { weight } => write!(f, "drawn with weight {weight}"),
+            Self::Weight { weight } => {
+                write!(f, "drawn with weight {weight}: another query draws anew")
+            }
             Self::Distance { place } => write!(f, "number {place} by distance from the client"),
             Self::EdgeDistance { place } => {
                 write!(

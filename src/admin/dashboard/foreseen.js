@@ -23,10 +23,12 @@ function ofService(told, seconds) {
   const head = COLUMNS.map((name) => make("th", { scope: "col" }, name));
   const table = make("table", {}, make("caption", {}, `What would move of ${service}`),
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows, all));
+  const isFew = left.length < min_regions;
   const failsOpen = !left.length && clients.to.some(({ region }) => region !== null);
   return make("section", { "aria-label": `What would happen to ${service}` },
     make("p", { class: refused ? "why" : "" }, `${service} would be left with ${left.join(", ") || "no region"}: ` +
-      `${refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
+      `${isFew || refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
+      (isFew && !refused ? " It is none of the able ones: no guard forbids it." : "") +
       (failsOpen ? " Whoever moves goes to regions that are unhealthy, drained or leaving." : "") + staying(clients.stays)),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `What would move of ${service}` }, table),
     make("p", { class: "faint" }, `Addresses: shares of ${clients.of}. Answers and requests: of the last ${seconds} s; whereto is an estimate.`));

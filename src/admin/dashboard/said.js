@@ -23,7 +23,7 @@ const keyOf = (said) => said && JSON.stringify([said.kind, said.region, said.ser
 function drained({ region, service, over_ms }, status) {
   if (!over_ms) return "drained";
   const found = status.regions.find(({ name }) => name === region)?.services ?? [];
-  const shares = found.filter(({ name }) => name === (service ?? name)).map(({ share }) => share);
+  const shares = found.filter(({ name, state }) => name === (service ?? name) && state !== "unhealthy").map(({ share }) => share);
   const most = Math.max(0, ...shares);
   return most ? `leaving little by little: takes ${most} % of new clients` : "drained: takes no new client";
 }

@@ -8,9 +8,9 @@ export function serviceBlock(region, name) {
   const [line, reason, share, origins] = [make("p"), make("div"), make("div"), make("div")];
   const root = make("section", { "aria-label": `${name} in ${region}` }, line, reason, share, origins);
   const update = ({ service, why }) => {
-    show(line, [service.state, service.forced, service.since], () => [`${name}: `, stateOf(service.state),
+    show(line, [service.state, service.health, service.forced, service.since], () => [`${name}: `, stateOf(service.state),
       service.forced && make("strong", { class: "forced" }, ` forced ${service.forced}`),
-      make("span", { class: "faint" }, ` since ${since(service.since)}`)]);
+      make("span", { class: "faint" }, ` ${healthOf(service)}since ${since(service.since)}`)]);
     show(reason, why, (why) => why && make("p", { class: "why" }, why));
     show(share, [service.state, service.share], () => shareOf(service));
     showEach(origins, service.origins, ({ url }) => url, ({ url }) => originBlock(region, name, url));
@@ -18,9 +18,12 @@ export function serviceBlock(region, name) {
   return { root, update };
 }
 
-/** How much of its clients a region takes while it leaves or comes back little by little. */
+/** Since when is told of the health, which a drain leaves as it is. */
+const healthOf = ({ state, health }) => (state === "draining" ? `${health} ` : "");
+
+/** How much of its clients a region takes while it leaves or comes back little by little; nobody while it is unhealthy. */
 function shareOf({ name, state, share }) {
-  if (share <= 0 || share >= 100) return null;
+  if (share <= 0 || share >= 100 || state === "unhealthy") return null;
   const way = state === "draining" ? "leaving little by little" : "coming back little by little";
   return make("p", { class: "share" }, make("progress", { max: "100", value: share, "aria-label": `${name}: share of new clients` }),
     ` ${way}: takes ${share} % of new clients`);

@@ -216,7 +216,9 @@ fn geo(root: &Node, compiling: &mut Compiling<'_>) -> Geo {
 
 /// Names of regions and services stand in headers, cookies and tokens.
 pub(super) fn check_name(name: &str) -> Result<(), String> {
+    // Of dots alone it would be a way up in a path (RFC 3986 §5.2.4).
     let good = (1..=63).contains(&name.len())
+        && name.bytes().any(|b| b != b'.')
         && name
             .bytes()
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'));
@@ -224,7 +226,7 @@ pub(super) fn check_name(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!(
-            "`{name}` is not a name: 1 to 63 letters, digits, `-`, `_` and `.` are expected"
+            "`{name}` is not a name: 1 to 63 letters, digits, `-`, `_` and `.`, not dots alone, are expected"
         ))
     }
 }

@@ -26,6 +26,9 @@ pub(super) fn believed(
     };
     warnings.extend(leave_out_unknown(&mut rows, plan));
     warnings.extend(leave_out_repeated(&mut rows));
+    if plan.geo.asns.is_none() {
+        warnings.extend(of_no_effect(&rows));
+    }
     warnings.extend(leave_out_countries(&mut rows, is_out_of_reach));
     warnings.extend(leave_out_impossible(&mut rows, plan));
     warnings.extend(doubts(&rows, is_out_of_reach));
@@ -71,6 +74,22 @@ fn leave_out_repeated(rows: &mut Placed) -> Vec<Problem> {
         first == at.line
     });
     few.all()
+}
+
+/// Autonomous systems, where no database says whose addresses are whose.
+fn of_no_effect(rows: &Placed) -> Option<Problem> {
+    let is_system = |(row, _): &&(Row, SourceAt)| matches!(row.network, Network::Asn(_));
+    let mut systems = rows.iter().filter(is_system);
+    let (row, at) = systems.next()?;
+    let more = match systems.count() {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    let message = format!(
+        "{}: without `geo.asn_database` nobody knows whose addresses these are, so the row has no effect{more}",
+        row.network
+    );
+    Some(Problem::new(Some(at.clone()), message))
 }
 
 /// Countries that would be nearer to a region than light allows from their nearest end: a country is where it is.

@@ -25,7 +25,7 @@ fn a_forced_state_counts_before_probes_until_its_time_is_over() {
         .unwrap();
     assert_eq!(
         told(&[event]),
-        ["forced eu -: region eu is forced up: the probe lies"]
+        ["forced eu -: region eu is forced up until 1970-01-01T00:00:00.100Z: the probe lies"]
     );
     check_states(&mut world, "shop", 99, "us=unknown eu=healthy");
     assert_eq!(world.next_change_ms(), Some(100));

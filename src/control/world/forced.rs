@@ -2,6 +2,7 @@
 
 use super::shown::Stale;
 use super::{World, event};
+use crate::clock;
 use crate::control::drains::DrainRefused;
 use crate::control::events::{Event, Kind};
 use crate::control::forced::ForcedState;
@@ -20,11 +21,13 @@ impl World {
             .reason
             .as_ref()
             .map_or(String::new(), |why| format!(": {why}"));
+        let until = forced.until_ms.map(clock::rfc3339);
+        let until = until.map_or(String::new(), |until| format!(" until {until}"));
         let event = forced_event(
             &forced,
             forced.since_ms,
             &format!("is forced {}", forced.state.as_str()),
-            &why,
+            &format!("{until}{why}"),
         );
         self.forced.put(forced);
         self.shown.stale = Stale::All;
