@@ -158,18 +158,13 @@ fn an_origin_s_certificate_is_verified_unless_told_otherwise() {
     let url = format!("https://127.0.0.1:{}", origin.port);
     let status = |trust: &str| {
         let edge = Edge::start(&yaml(&url, &format!("origins: {{ {trust} }}"), ""));
+        let status = || edge.admin("GET", "/api/v1/status", "").1;
+        let state = || status()["regions"][0]["state"].clone();
+        // Before it is known the origin is tried.
+        assert!(wait_until(|| state() == "healthy" || state() == "unhealthy"));
         let answer = edge.curl("www.example.com", "/", &[]);
-        let (_, status) = edge.admin("GET", "/api/v1/status", "");
-        let healthy = || {
-            let (_, status) = edge.admin("GET", "/api/v1/status", "");
-            status["regions"][0]["state"].clone()
-        };
-        let expected = if answer.status == 200 {
-            "healthy"
-        } else {
-            "unhealthy"
-        };
-        assert!(wait_until(|| healthy() == expected), "{trust}: {status}");
+        let is_healthy = state() == "healthy";
+        assert_eq!(is_healthy, answer.status == 200, "{trust}: {}", status());
         answer.status
     };
     let ca = format!("ca: {}", cert.display());
