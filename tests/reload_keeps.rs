@@ -9,9 +9,7 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,7 +17,7 @@ use http::Response;
 use http_body_util::{BodyExt, Full};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use support::{Edge, Origin, Wire, WiredOrigin, certificate, connect, get, wait_until};
+use support::{Edge, Origin, Wire, WiredOrigin, certificate, connect, get, s_client, wait_until};
 
 const HOST: &str = "www.example.com";
 
@@ -103,25 +101,6 @@ fn connections_to_origins_outlive_a_reload_unless_it_changes_whom_the_edge_trust
     );
     let refused = get(&mut client).unwrap_err();
     assert!(refused.starts_with("`http/1.1 502 "), "{refused}");
-}
-
-/// A GET with openssl's client, and what it says of the connection.
-fn s_client(edge: &Edge, arguments: &[&str]) -> String {
-    let mut client = Command::new("openssl")
-        .args(["s_client", "-ign_eof", "-servername", HOST, "-connect"])
-        .arg(edge.address("https").to_string())
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let request = format!("GET / HTTP/1.1\r\nHost: {HOST}\r\nConnection: close\r\n\r\n");
-    let mut say = client.stdin.take().unwrap();
-    say.write_all(request.as_bytes()).unwrap();
-    drop(say);
-    let said = client.wait_with_output().unwrap().stdout;
-    String::from_utf8_lossy(&said).into_owned()
 }
 
 #[test]

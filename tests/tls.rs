@@ -13,7 +13,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use support::{Edge, Origin, TlsOrigin, certificate, wait_until};
+use support::{Edge, Origin, TlsOrigin, certificate, s_client, wait_until};
 
 fn yaml(origin: &str, certificates: &str, more: &str) -> String {
     format!(
@@ -176,23 +176,6 @@ fn an_origin_s_certificate_is_verified_unless_told_otherwise() {
         "nobody vouches for it"
     );
     assert_eq!(status("verify: false"), 200);
-}
-
-/// What openssl's client says of connections with these arguments, with a request on each.
-fn s_client(edge: &Edge, arguments: &[&str]) -> String {
-    let mut client = Command::new("openssl")
-        .args(["s_client", "-ign_eof", "-servername", "www.example.com"])
-        .args(["-connect", &edge.address("https").to_string()])
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n";
-    client.stdin.take().unwrap().write_all(request).unwrap();
-    let said = client.wait_with_output().unwrap().stdout;
-    String::from_utf8_lossy(&said).into_owned()
 }
 
 #[test]

@@ -45,7 +45,7 @@ pub use load::{GET, Http2Client, Load, connect, connect_tls, get, say};
 pub use origin::{Origin, Seen};
 pub use raw::{raw_origin, read_head, wire};
 pub use replica::{Mode, Replica};
-pub use tls::{trusting_anybody, trusting_anybody_with};
+pub use tls::{s_client, trusting_anybody, trusting_anybody_with};
 pub use tls_origin::TlsOrigin;
 pub use two_regions::two_regions;
 pub use unbound::Unbound;

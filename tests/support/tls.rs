@@ -1,5 +1,7 @@
 //! A TLS client for tests that need more than curl.
 
+use std::io::Write;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -7,6 +9,8 @@ use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, DigitallySignedStruct, NamedGroup, SignatureScheme};
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::TlsConnector;
+
+use super::Edge;
 
 /// Takes any certificate: the edge's own is self-signed here.
 pub fn trusting_anybody(alpn: &[&[u8]]) -> TlsConnector {
@@ -74,4 +78,21 @@ impl ServerCertVerifier for Anybody {
             .signature_verification_algorithms
             .supported_schemes()
     }
+}
+
+/// What openssl's client says of a connection to `www.example.com` with these arguments, and a GET on it.
+pub fn s_client(edge: &Edge, arguments: &[&str]) -> String {
+    let mut client = Command::new("openssl")
+        .args(["s_client", "-ign_eof", "-servername", "www.example.com"])
+        .args(["-connect", &edge.address("https").to_string()])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let request = b"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close\r\n\r\n";
+    client.stdin.take().unwrap().write_all(request).unwrap();
+    let said = client.wait_with_output().unwrap().stdout;
+    String::from_utf8_lossy(&said).into_owned()
 }

@@ -48,8 +48,10 @@ export async function follow(path, { opened, lost, heard }) {
   };
   for (;;) {
     await somebodyLooks();
+    // Of before the line is joined: another token may be given meanwhile, and has a line of its own.
+    const { signal: given } = looking;
     const line = await join(path, bearer(), byForce);
-    const signal = AbortSignal.any([looking.signal, line.stolen.signal]);
+    const signal = AbortSignal.any([given, line.stolen.signal]);
     try {
       for (;;) {
         await read(path, { last, line, signal, opened, take });
