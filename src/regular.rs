@@ -4,10 +4,17 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// Opens a file to read it; an error if it is a pipe, a device or a folder.
+/// Opens a file to read it; an error if it is a pipe, a device or a folder. That there is none is said where nothing has the
+/// name: a link to nothing was put there by somebody, and what it should lead to may come back.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     // Before it is opened: that is what a pipe holds up.
-    if std::fs::metadata(path)?.is_file() {
+    let metadata = std::fs::metadata(path).map_err(|error| match std::fs::read_link(path) {
+        Ok(target) if error.kind() == io::ErrorKind::NotFound => {
+            io::Error::other(format!("a link to {}, where nothing is", target.display()))
+        }
+        _ => error,
+    })?;
+    if metadata.is_file() {
         File::open(path)
     } else {
         Err(io::Error::other("not a file"))
@@ -34,6 +41,13 @@ mod tests {
         for path in [&*pipe, folder.path(), Path::new("/dev/zero")] {
             assert_eq!(read(path).unwrap_err().to_string(), "not a file");
         }
+        let (link, loose) = (folder.path().join("link"), folder.path().join("gone"));
+        std::os::unix::fs::symlink(&loose, &link).unwrap();
+        let error = read(&link).unwrap_err();
+        let expected = format!("a link to {}, where nothing is", loose.display());
+        assert_eq!(error.to_string(), expected);
+        assert_ne!(error.kind(), io::ErrorKind::NotFound);
+        assert_eq!(read(&loose).unwrap_err().kind(), io::ErrorKind::NotFound);
         std::fs::write(folder.path().join("file"), "text").unwrap();
         assert_eq!(read(&folder.path().join("file")).unwrap(), b"text");
     }

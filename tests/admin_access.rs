@@ -361,6 +361,31 @@ fn who_is_refused_before_its_body_was_read_is_told_that_the_connection_ends() {
     assert!(!refused(&format!("{put}\r\n")), "there is nothing to leave");
 }
 
+/// RFC 9112 §3.2.
+#[test]
+fn a_request_of_two_hosts_or_of_none_is_refused() {
+    let origin = Origin::start("o");
+    let edge = Edge::start(&yaml(&origin.url(), "{}"));
+    let answered = |version: &str, hosts: &[&str]| {
+        let hosts: String = hosts
+            .iter()
+            .map(|host| format!("Host: {host}\r\n"))
+            .collect();
+        let mut client = support::connect(edge.address("admin"));
+        support::say(
+            &mut client,
+            &format!("GET /api/v1/status {version}\r\n{hosts}\r\n"),
+        );
+        let head = support::read_head(&mut client);
+        head.split(' ').nth(1).unwrap().to_owned()
+    };
+    assert_eq!(answered("HTTP/1.1", &["localhost"]), "200");
+    assert_eq!(answered("HTTP/1.1", &["localhost", "localhost"]), "400");
+    assert_eq!(answered("HTTP/1.1", &["local host"]), "400");
+    assert_eq!(answered("HTTP/1.1", &[]), "400");
+    assert_eq!(answered("HTTP/1.0", &[]), "200");
+}
+
 /// A certificate as operators make them by hand.
 fn made_by_openssl(folder: &std::path::Path, more: &[&str]) {
     let made = support::run(

@@ -104,6 +104,22 @@ fn who_drains_hears_that_it_cannot_be_saved() {
 }
 
 #[test]
+fn regions_that_are_drawn_are_shown_in_their_shares() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let edge = Edge::start(&format!(
+        "listen: {{ admin: '127.0.0.1:0' }}
+regions:
+  near: {{ location: [50, 8], addresses: [192.0.2.1], weight: 300, origins: ['{}'] }}
+  far: {{ location: [39, -77], addresses: [192.0.2.2], origins: ['{}'] }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: weighted }} }} }}
+",
+        near.url(),
+        far.url()
+    ));
+    play(&["weighted", &format!("http://{}", edge.address("admin"))]);
+}
+
+#[test]
 fn a_dry_run_is_told_in_numbers_and_who_leaves_or_comes_back_little_by_little_in_shares() {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
     let edge = Edge::start(&format!(

@@ -89,6 +89,22 @@ fn an_imported_file_decides_and_explain_says_by_which_figure() {
 }
 
 #[test]
+fn explain_says_why_a_region_stands_before_one_of_a_smaller_figure() {
+    let measured = "network,region,ms\n193.0.6.0/24,eu-central-1,27\n193.0.6.0/24,eu-west-1,23\n";
+    let edge = Edge::start_in(
+        folder(measured),
+        &yaml("latency: { import: [measured.csv] }"),
+    );
+    let told = explained(&edge, "193.0.6.139");
+    assert_eq!(told["decision"][0], "eu-central-1");
+    let reason = |region| placed(&told, region)["reason"].to_string();
+    let note =
+        "; eu-west-1's 23.0 ms is not less by more than 5 ms and a tenth, so distance decides";
+    assert!(reason("eu-central-1").contains(note), "{told}");
+    assert!(!reason("eu-west-1").contains("not less"), "{told}");
+}
+
+#[test]
 fn the_command_explains_by_the_same_figure_without_an_edge() {
     let folder = folder(DETOUR);
     let file = folder.path().join("edge.yaml");

@@ -572,7 +572,14 @@ fn the_audit_log_tells_who_did_what_and_who_was_refused() {
         json!(["alice", "POST /api/v1/reload", "done", 200]),
     ];
     assert_eq!(told, expected);
-    assert_eq!(ground.audit()[0]["with"]["reason"], "new disks");
+    let done = &ground.audit()[0];
+    assert_eq!(done["with"]["reason"], "new disks");
+    let events = edge.command(&["events", "--json"]).1;
+    let events = events
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut told_of = events.filter(|event| event["id"] == done["event"]);
+    assert_eq!(told_of.next().unwrap()["kind"], "drain");
     let text = std::fs::read_to_string(ground.folder.path().join("state/audit.jsonl")).unwrap();
     assert!(!text.contains(TOKEN));
     let said = edge.command(&["events"]).1;

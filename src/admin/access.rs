@@ -19,7 +19,7 @@ use super::audit;
 use super::caller::{Caller, Who};
 use super::denied::{Denied, denied};
 use super::pace::Pace;
-use super::pages::{names_this_machine, refuse_other_pages};
+use super::pages::{names_this_machine, refuse_doubtful_host, refuse_other_pages};
 use super::positions;
 use super::refusals::Refusals;
 use super::state::AdminState;
@@ -146,6 +146,9 @@ pub(super) async fn guard(
         listens_on,
     };
     let leaves_a_body = leaves_a_body(&request);
+    if let Err(denied) = refuse_doubtful_host(request.version(), request.headers()) {
+        return denied.answer(leaves_a_body);
+    }
     let now_ms = clock::steady_ms();
     let who = {
         let snapshot = state.snapshot();

@@ -48,19 +48,20 @@ pub(super) async fn tell(
     let request = Request::from_parts(parts, Body::from(body.clone()));
     let (parts, answer) = next.run(request).await.into_parts();
     let answer = whole(answer).await;
-    let told = if parts.status.is_success() {
+    let left_out = if parts.status.is_success() {
         Some(0)
     } else {
         let now_ms = clock::unix_ms();
         state.access.admit_refusal(&caller.who, now_ms)
     };
-    if let Some(left_out) = told {
+    if let Some(left_out) = left_out {
         let act = Act {
             caller: (caller.who, caller.from),
             what: shortened(format!("{method} {uri}")),
             with: told_body(&body, parts.status),
             status: parts.status,
-            why: told_error(&answer),
+            why: told(&answer, "error"),
+            event: told(&answer, "event"),
             left_out,
         };
         act.record(&state).await;
@@ -103,11 +104,11 @@ fn told_body(body: &Bytes, status: StatusCode) -> Value {
     serde_json::from_slice(body).unwrap_or_else(|_| json!(format!("{} bytes, no JSON", body.len())))
 }
 
-/// The error that an answer tells, if it does.
-fn told_error(answer: &Bytes) -> Value {
+/// What an answer tells by a key, if it does.
+fn told(answer: &Bytes, key: &str) -> Value {
     let answer: Option<Value> = serde_json::from_slice(answer).ok();
-    let error = answer.and_then(|answer| answer.get("error").cloned());
-    error.unwrap_or(Value::Null)
+    let told = answer.and_then(|answer| answer.get(key).cloned());
+    told.unwrap_or(Value::Null)
 }
 
 /// Tells of a call that was turned away, unless too many were.
@@ -127,6 +128,7 @@ pub(super) async fn tell_of_refusal(
         with: Value::Null,
         status: denied.status,
         why: json!(denied.why),
+        event: Value::Null,
         left_out,
     };
     act.record(state).await;
@@ -140,6 +142,8 @@ struct Act {
     with: Value,
     status: StatusCode,
     why: Value,
+    /// The id of the event that tells of what it changed: lines of calls that came at once need not be in their order.
+    event: Value,
     /// Refusals of the same caller before it that were not told.
     left_out: u64,
 }
@@ -152,7 +156,7 @@ impl Act {
         let line = json!({
             "at": clock::rfc3339(clock::unix_ms()), "who": who, "from": from, "what": self.what,
             "with": self.with, "outcome": outcome, "status": self.status.as_u16(), "why": self.why,
-            "left_out": self.left_out,
+            "event": self.event, "left_out": self.left_out,
         });
         if let Some(audit) = state.audit.clone() {
             let written = audit.add(line).await;

@@ -11,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::explain::{Question, QuestionError, explain};
+use super::explain::{Explanation, Question, QuestionError, chances_json, explain};
 use super::explained_token::TokenReader;
 use super::parameters::Parameters;
 use super::state::AdminState;
@@ -99,19 +99,20 @@ fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionEr
     let countries = database.country_clients();
     let countries: Result<Vec<Value>, QuestionError> = countries
         .iter()
-        .map(|client| Ok(entry(client, &ask(client)?.decision)))
+        .map(|client| Ok(entry(client, &ask(client)?)))
         .collect();
     Ok(Bytes::from(
         json!({ "name": name, "countries": countries? }).to_string(),
     ))
 }
 
-fn entry(client: &CountryClient, decision: &[String]) -> Value {
+fn entry(client: &CountryClient, explanation: &Explanation) -> Value {
     json!({
         "country": client.country.as_str(),
         "location": client.point.map(|point| [point.lat(), point.lon()]),
         "client": client.address.to_string(),
-        "decision": decision,
+        "decision": explanation.decision,
+        "chances": explanation.chances.as_deref().map(chances_json),
     })
 }
 

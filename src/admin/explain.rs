@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::by_type::{Steering, pass_over_without_address};
 use super::explained_token::{Carrier, Examiner, TokenReader, ToldToken};
-use super::round_trip::Figure;
+use super::round_trip::{self, Figure};
 use crate::config::plan::{Plan, Service};
 use crate::earth::Country;
 use crate::geo::{Database, Location};
@@ -19,8 +19,8 @@ use crate::positions::{Flaw, Now, Token};
 use crate::prefix::Prefix;
 use crate::proxy::{MOST_FIELDS, TokenCarrier, access, residency, tokens_in, write_key};
 use crate::steering::{
-    Admin, Ask, Decision, Draw, MemberState, Reason, Require, Rule, Snapshot, Spread, Step,
-    Vantage, Verdict, stable_hash, steer,
+    Admin, Ask, Chances, Decision, Draw, MemberState, Reason, Require, Rule, Snapshot, Spread,
+    Step, Vantage, Verdict, chances_in, stable_hash, steer,
 };
 
 /// What is asked.
@@ -119,6 +119,9 @@ pub struct Explanation {
     pub verdict: String,
     /// The regions in the order to try them.
     pub decision: Vec<String>,
+    /// How likely each region is to be first, of those that may be; `None`: what the client must see has moved those that
+    /// were drawn.
+    pub chances: Option<Vec<(String, f64)>>,
     /// What each rule did.
     pub steps: Vec<ExplainedStep>,
     /// What the tokens of the request are worth.
@@ -151,7 +154,11 @@ pub fn explain(
     let plan = &*snapshot.plan;
     let service_id = service_asked_for(plan, question)?;
     let now = (now_secs, now_ms);
-    let (decision, tokens) = decide(snapshot, reader, question, service_id, now)?;
+    let Decided {
+        decision,
+        chances,
+        tokens,
+    } = decide(snapshot, reader, question, service_id, now)?;
     let client = question.client.address();
     let location = database.lookup(client);
     let clients = &snapshot.clients;
@@ -165,22 +172,34 @@ pub fn explain(
         }
         explained
     };
-    let steps = not_of_service(plan, service_id);
+    let ranked = decision.ranked.iter().map(|choice| choice.region);
+    let ranked = names(plan, ranked);
+    let verdict = verdict(&decision);
+    let steps = not_of_service(plan, service_id).into_iter();
+    let mut steps: Vec<ExplainedStep> = steps.chain(decision.steps).map(explain_step).collect();
+    if decision.verdict == Verdict::Steered {
+        round_trip::tell_near_equals(&mut steps, &location);
+    }
+    let chance = |(region, chance)| (plan.regions.of(region).name.to_string(), chance);
     Ok(Explanation {
         service: plan.services.of(service_id).name.to_string(),
         location,
         scope: Prefix::around(client, scope(snapshot, service_id, client)),
         ttl_secs: snapshot.services.of(service_id).ttl.secs(),
         face: if question.is_of_http() { "http" } else { "dns" },
-        verdict: verdict(&decision),
-        decision: names(plan, decision.ranked.iter().map(|choice| choice.region)),
-        steps: steps
-            .into_iter()
-            .chain(decision.steps)
-            .map(explain_step)
-            .collect(),
+        verdict,
+        decision: ranked,
+        chances: chances.map(|chances| chances.into_iter().map(chance).collect()),
+        steps,
         tokens,
     })
+}
+
+/// A decision, and what belongs to it.
+struct Decided {
+    decision: Decision,
+    chances: Option<Chances>,
+    tokens: Vec<ToldToken>,
 }
 
 fn decide(
@@ -189,7 +208,7 @@ fn decide(
     question: &Question,
     service_id: ServiceId,
     (now_secs, now_ms): (u32, u64),
-) -> Result<(Decision, Vec<ToldToken>), QuestionError> {
+) -> Result<Decided, QuestionError> {
     let plan = &*snapshot.plan;
     let client = question.client.address();
     let service = plan.services.of(service_id);
@@ -228,19 +247,20 @@ fn decide(
         },
     };
     let draw = Draw(stable_hash(&client.to_string()));
-    let decision = steer(snapshot, &ask, draw);
-    if request.is_some() {
-        return Ok((decision, told));
+    let mut decision = steer(snapshot, &ask, draw);
+    if request.is_none() {
+        let steering = Steering {
+            snapshot,
+            ask: &ask,
+            draw,
+        };
+        decision = pass_over_without_address(steering, decision, question)?;
     }
-    let steering = Steering {
-        snapshot,
-        ask: &ask,
-        draw,
-    };
-    Ok((
-        pass_over_without_address(steering, decision, question)?,
-        told,
-    ))
+    Ok(Decided {
+        chances: chances_in(snapshot, &ask, &decision),
+        decision,
+        tokens: told,
+    })
 }
 
 /// The length of the network around the client that is ranked and shared out alike.
@@ -348,7 +368,7 @@ fn explained(plan: &Plan, step: &Step, figure: Option<Figure>) -> ExplainedStep 
     let rule: Rule = step.reason.rule();
     let reason = figure
         .as_ref()
-        .map_or_else(|| step.reason.to_string(), |figure| figure.reason.clone());
+        .map_or_else(|| step.reason.to_string(), Figure::words);
     ExplainedStep {
         region: plan.regions.of(step.region).name.to_string(),
         kept: step.kept,
@@ -365,6 +385,12 @@ fn is_drained_too(member: Option<&MemberState>, reason: Reason) -> bool {
         Admin::Enabled | Admin::Returning(_) => false,
     });
     is_drained && [Reason::ForcedDown, Reason::Unhealthy, Reason::Ejected].contains(&reason)
+}
+
+/// How likely each region is to be first, as the API has it.
+pub(super) fn chances_json(chances: &[(String, f64)]) -> Value {
+    let chance = |(region, share): &(String, f64)| json!({ "region": region, "share": share });
+    chances.iter().map(chance).collect()
 }
 
 fn names(plan: &Plan, regions: impl Iterator<Item = RegionId>) -> Vec<String> {
@@ -396,7 +422,7 @@ impl Explanation {
         for step in self.steps.iter_mut().filter(|step| step.region == region) {
             if let Some(figure) = step.figure.as_mut().filter(|figure| figure.wants_age()) {
                 figure.date(ago_secs);
-                step.reason.clone_from(&figure.reason);
+                step.reason = figure.words();
             }
         }
     }
@@ -423,59 +449,9 @@ impl Explanation {
             },
             "ttl": self.ttl_secs,
             "decision": self.decision,
+            "chances": self.chances.as_deref().map(chances_json),
             "steps": steps,
             "tokens": self.tokens.iter().map(ToldToken::to_json).collect::<Vec<_>>(),
         })
-    }
-}
-
-impl std::fmt::Display for Explanation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let country = self
-            .location
-            .country
-            .as_ref()
-            .map_or("unknown", Country::as_str);
-        writeln!(f, "service  {}", self.service)?;
-        match self.location.point {
-            Some(point) => writeln!(
-                f,
-                "client   {country} ({point}); everybody in {} is ranked alike",
-                self.scope
-            )?,
-            None => writeln!(
-                f,
-                "client   {country}; everybody in {} is ranked alike",
-                self.scope
-            )?,
-        }
-        writeln!(
-            f,
-            "decision {} ({}, {})",
-            self.decision.join(", "),
-            self.face,
-            self.verdict
-        )?;
-        if self.face == "dns" {
-            writeln!(f, "ttl      {} s", self.ttl_secs)?;
-        }
-        for token in &self.tokens {
-            writeln!(f, "token    {token}")?;
-        }
-        let width = self
-            .steps
-            .iter()
-            .map(|step| step.region.len())
-            .max()
-            .unwrap_or(0);
-        for step in &self.steps {
-            let kept = if step.kept { "kept   " } else { "dropped" };
-            writeln!(
-                f,
-                "  {:width$}  {kept}  {:17}  {}",
-                step.region, step.rule, step.reason
-            )?;
-        }
-        Ok(())
     }
 }

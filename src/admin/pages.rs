@@ -1,21 +1,40 @@
-//! Pages of other sites: what a browser says of where a request comes from and whom it is for.
+//! Whom a request is for, and pages of other sites: what a browser says of where it comes from.
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
 
 use super::denied::{Denied, denied};
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 has one `Host`, and every request at most one, with a valid value. Two readers of a
+/// request with more may take it to be for different hosts.
+pub(super) fn refuse_doubtful_host(version: Version, headers: &HeaderMap) -> Result<(), Denied> {
+    let mut hosts = headers.get_all(header::HOST).iter();
+    let is_right = match (hosts.next(), hosts.next()) {
+        (None, _) => version < Version::HTTP_11,
+        (Some(host), None) => host.is_empty() || authority(host).is_some(),
+        (Some(_), Some(_)) => false,
+    };
+    if is_right {
+        return Ok(());
+    }
+    Err(denied(
+        StatusCode::BAD_REQUEST,
+        "one `Host` is expected, with a name or an address, and a port if any",
+    ))
+}
+
+fn authority(host: &HeaderValue) -> Option<Authority> {
+    host.to_str().ok()?.parse().ok()
+}
 
 /// Whether the host that a request is for is an address, `localhost` or none, and so nobody's to point here.
 pub(super) fn names_this_machine(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(header::HOST) else {
         return true;
     };
-    let authority = host
-        .to_str()
-        .ok()
-        .and_then(|host| host.parse::<axum::http::uri::Authority>().ok());
-    authority.is_some_and(|authority| {
+    authority(host).is_some_and(|authority| {
         let host = authority.host().trim_matches(['[', ']']);
         host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok()
     })

@@ -2,16 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::geo::ClientEstimate;
+use super::explain::ExplainedStep;
+use crate::geo::{ClientEstimate, Location};
 use crate::ids::RegionId;
-use crate::latency::{Estimate, Measurement, Network, Networks};
+use crate::latency::{Estimate, Measurement, Network, Networks, is_real_gain};
 use crate::steering::{Reason, Step};
+
+/// Figures that are nearer to each other look the same.
+const LEAST_TOLD_MS: f64 = 0.05;
 
 /// A figure in words and as data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
     /// Why the region has its place.
-    pub(super) reason: String,
+    reason: String,
+    /// Why it stands before one of a smaller figure.
+    note: Option<String>,
     of: Of,
 }
 
@@ -42,7 +48,8 @@ impl Figure {
                 age_secs: None,
             };
             let reason = step.reason.to_string();
-            return Some(Self { reason, of });
+            let note = None;
+            return Some(Self { reason, note, of });
         }
         let Reason::ClientRoundTrip { place } = step.reason else {
             return None;
@@ -65,8 +72,48 @@ impl Figure {
         };
         Some(Self {
             reason: format!("number {place} by round trip from the client{how}"),
+            note: None,
             of: Of::Client { estimate, age_secs },
         })
+    }
+
+    /// All of it.
+    pub(super) fn words(&self) -> String {
+        let note = self.note.as_deref().unwrap_or_default();
+        format!("{}{note}", self.reason)
+    }
+
+    /// In ms, if anything is known.
+    fn ms(&self) -> Option<f64> {
+        match self.of {
+            Of::Client { estimate, .. } => estimate.ms(),
+            Of::Edge { estimate, .. } => estimate.ms(),
+        }
+    }
+
+    /// Says why its region stands before another, to which it is so many ms. `otherwise`: what decides between near-equals of a
+    /// client.
+    fn stand_before(&mut self, other: &str, ms: f64, otherwise: &str) {
+        let Some(own_ms) = self.ms() else { return };
+        let why = match (is_real_gain(own_ms, ms), self.of) {
+            (false, Of::Client { .. }) => {
+                format!("is not less by more than 5 ms and a tenth, so {otherwise} decides")
+            }
+            (false, Of::Edge { .. }) => {
+                "is not less by more than 5 ms and a tenth, so their order stays as it was"
+                    .to_owned()
+            }
+            (true, Of::Client { .. }) => {
+                format!(
+                    "does not count: there are too many measured networks, and {otherwise} decides for this one"
+                )
+            }
+            (true, Of::Edge { .. }) => {
+                "does not count until a probe of each able region was answered: distance decides"
+                    .to_owned()
+            }
+        };
+        self.note = Some(format!("; {other}'s {ms:.1} ms {why}"));
     }
 
     /// Whether it is of the edge's own probes, and nobody has said of when.
@@ -100,6 +147,30 @@ impl Figure {
                 Estimate::Modelled(ms) => json!({ "ms": ms, "source": "distance" }),
                 Estimate::Unknown => Value::Null,
             },
+        }
+    }
+}
+
+/// Says of each region that stands before one of a smaller figure why that is so. `steps`: of a decision among the able.
+pub(super) fn tell_near_equals(steps: &mut [ExplainedStep], location: &Location) {
+    let otherwise = match location.point {
+        Some(_) => "distance",
+        None => "the order of the service",
+    };
+    let mut quickest: Option<(String, f64)> = None;
+    for step in steps.iter_mut().rev() {
+        let Some(figure) = &mut step.figure else {
+            continue;
+        };
+        let Some(ms) = figure.ms() else { continue };
+        match &quickest {
+            Some((behind, least_ms)) if ms > *least_ms => {
+                if ms - least_ms >= LEAST_TOLD_MS {
+                    figure.stand_before(behind, *least_ms, otherwise);
+                    step.reason = figure.words();
+                }
+            }
+            Some(_) | None => quickest = Some((step.region.clone(), ms)),
         }
     }
 }

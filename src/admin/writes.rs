@@ -185,6 +185,7 @@ pub(super) fn concluded(
         Ok(changed) => {
             let mut answer = answer(&changed);
             if let Some(answer) = answer.as_object_mut() {
+                answer.insert("event".to_owned(), changed.event.into());
                 answer.insert("unsaved".to_owned(), changed.unsaved.into());
             }
             Json(answer).into_response()

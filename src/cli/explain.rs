@@ -1,8 +1,4 @@
 //! `meridian explain`: the decision for a client, with the reason for every region.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "a JSON value indexed by a key it lacks gives null"
-)]
 
 use std::sync::Arc;
 
@@ -11,7 +7,7 @@ use http::Method;
 use serde_json::Value;
 
 use super::client::{AdminUrl, Client, fetch_json};
-use super::{Cli, Config, Credentials, Done, Failed, runtime, said};
+use super::{Cli, Config, Credentials, Done, Failed, explained, runtime, said};
 use crate::admin::{Field, Question, TokenReader, explain};
 use crate::clock;
 use crate::control::World;
@@ -126,10 +122,11 @@ impl Explain {
             &self.question(),
             now,
         )?;
+        let explanation = explanation.to_json();
         if self.json {
-            say!("{:#}", explanation.to_json());
+            say!("{explanation:#}");
         } else {
-            say!("{explanation}");
+            say!("{}", explained::lines(&explanation).trim_end());
         }
         Ok(())
     }
@@ -153,33 +150,7 @@ impl Explain {
             say!("{explanation:#}");
             return Ok(());
         }
-        let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
-        let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
-        let regions: Vec<String> = list(&explanation["decision"]).iter().map(text).collect();
-        say!("service  {}", text(&explanation["service"]));
-        say!(
-            "decision {} ({}, {})",
-            regions.join(", "),
-            text(&explanation["face"]),
-            text(&explanation["verdict"])
-        );
-        for token in list(&explanation["tokens"]) {
-            let (carrier, says) = (text(&token["carrier"]), text(&token["says"]));
-            say!("token    ({carrier}) {says}");
-        }
-        for step in list(&explanation["steps"]) {
-            let kept = if step["kept"] == true {
-                "kept   "
-            } else {
-                "dropped"
-            };
-            let (region, rule, reason) = (
-                text(&step["region"]),
-                text(&step["rule"]),
-                text(&step["reason"]),
-            );
-            say!("  {region:16}  {kept}  {rule:17}  {reason}");
-        }
+        say!("{}", explained::lines(&explanation).trim_end());
         let status = runtime()?.block_on(fetch_json(client.get("/api/v1/status")))?;
         for line in reasons(&explanation, &status) {
             say!("{line}");

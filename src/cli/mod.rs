@@ -11,6 +11,7 @@ mod completions;
 mod drain;
 mod events;
 mod explain;
+mod explained;
 mod fault;
 mod force;
 mod foreseen;

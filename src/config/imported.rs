@@ -59,11 +59,16 @@ pub fn read_import(
     } else {
         reading.csv(text);
     }
-    let problems = reading.problems.all();
+    let mut problems = reading.problems.all();
     if !problems.is_empty() {
+        Problem::quote_all(&mut problems, text);
         return Err(problems);
     }
-    Ok(judged::believed(reading.rows, plan, whereabouts, warnings))
+    let mut doubts = Vec::new();
+    let rows = judged::believed(reading.rows, plan, whereabouts, &mut doubts);
+    Problem::quote_all(&mut doubts, text);
+    warnings.append(&mut doubts);
+    Ok(rows)
 }
 
 /// The text of a file, and when it was written, in milliseconds since 1970.

@@ -276,3 +276,36 @@ fn lines_that_end_in_cr_alone_are_no_head_without_rows() {
     let (rows, _) = import("network,region,ms\r\nNL,us-east-1,80\r\n");
     assert_eq!(rows.unwrap().len(), 1);
 }
+
+#[test]
+fn the_line_that_a_problem_is_about_is_quoted_unless_it_is_long() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("measured.csv");
+    let long = format!("NL,eu-west-1,{}", "x".repeat(160));
+    let text = format!("network,region,ms\nNL,eu-west-1,soon\n{long}\nNL,eu-west-2,9\n");
+    let yaml = "regions: { eu-west-1: {} }\nservices: { www: { hosts: [www.example.com] } }";
+    let loaded = load_text("edge.yaml", yaml, &|_| None).unwrap();
+    let at = SourceAt {
+        file: Path::new("edge.yaml").into(),
+        line: 1,
+        column: 1,
+    };
+    let file = FileRef { path, at };
+    let read = |text: &str| {
+        std::fs::write(&file.path, text).unwrap();
+        let mut warnings = Vec::new();
+        let read = read_import(&file, &loaded.plan, &|_| None, &mut warnings);
+        loaded.problems(read.err().unwrap_or(warnings)).to_string()
+    };
+    let refused = read(&text);
+    assert!(
+        refused.contains("\n 2 | NL,eu-west-1,soon\n   |              ^"),
+        "{refused}"
+    );
+    assert!(!refused.contains("\n 3 | "), "{refused}");
+    let doubted = read("network,region,ms\nNL,eu-west-2,9\n");
+    assert!(
+        doubted.contains("\n 2 | NL,eu-west-2,9\n   |    ^"),
+        "{doubted}"
+    );
+}

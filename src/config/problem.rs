@@ -1,6 +1,7 @@
 //! What is wrong with a configuration, where, and what would be right.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -22,6 +23,8 @@ pub struct Problem {
     pub message: String,
     /// Another place that matters, and why.
     pub related: Option<(SourceAt, String)>,
+    /// The line it is about, where the text is not kept.
+    line: Option<Box<str>>,
     /// Whatever else is said of this place follows from it.
     explains_others: bool,
 }
@@ -33,7 +36,26 @@ impl Problem {
             at,
             message,
             related: None,
+            line: None,
             explains_others: false,
+        }
+    }
+
+    /// Quotes the lines of a text that is not kept.
+    pub(super) fn quote_all(problems: &mut [Self], text: &str) {
+        let wanted = problems
+            .iter()
+            .filter_map(|problem| Some(problem.at.as_ref()?.line));
+        let wanted: BTreeSet<u32> = wanted.collect();
+        let lines = (1..=u32::MAX).zip(text.lines());
+        let lines: HashMap<u32, &str> = lines
+            .filter(|(number, _)| wanted.contains(number))
+            .collect();
+        for problem in problems {
+            let line = problem.at.as_ref().and_then(|at| lines.get(&at.line));
+            problem.line = line
+                .filter(|line| is_short(line))
+                .map(|line| (*line).into());
         }
     }
 
@@ -97,9 +119,13 @@ impl Problems {
 
     /// The line that a problem is about; none where there is none, or it is too long or may hold a secret.
     pub fn line(&self, problem: &Problem) -> Option<String> {
-        let line = self.sources.line(problem.at.as_ref()?)?;
-        let is_short = line.chars().count() <= LONGEST_QUOTE;
-        is_short.then(|| self.sources.blotted(&line))
+        Some(self.sources.blotted(&self.quoted(problem)?))
+    }
+
+    fn quoted<'a>(&'a self, problem: &'a Problem) -> Option<Cow<'a, str>> {
+        let kept = problem.line.as_deref().map(Cow::Borrowed);
+        let line = kept.or_else(|| self.sources.line(problem.at.as_ref()?))?;
+        is_short(&line).then_some(line)
     }
 
     /// As a text of warnings.
@@ -119,8 +145,7 @@ impl Problems {
         };
         let message = self.sources.blotted(&problem.message);
         let mut text = format!("{}: {label}{message}", place(at));
-        let short = |line: &std::borrow::Cow<'_, str>| line.chars().count() <= LONGEST_QUOTE;
-        if let Some(line) = self.sources.line(at).filter(short) {
+        if let Some(line) = self.quoted(problem) {
             let number = at.line.to_string();
             let gutter = " ".repeat(number.len());
             let before: String = line
@@ -137,6 +162,10 @@ impl Problems {
         }
         text
     }
+}
+
+fn is_short(line: &str) -> bool {
+    line.chars().count() <= LONGEST_QUOTE
 }
 
 fn place(at: &SourceAt) -> String {

@@ -179,15 +179,22 @@ impl EventLog {
     }
 
     /// Records an event and tells the followers; numbers it.
-    pub fn record(&self, mut event: Event) {
+    pub fn record(&self, event: Event) {
+        self.number(event);
+    }
+
+    /// The same; its id.
+    pub(in crate::control) fn number(&self, mut event: Event) -> u64 {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        event.id = self.next_id(&kept);
+        let id = self.next_id(&kept);
+        event.id = id;
         event.log();
         make_room(&mut kept, &event);
         kept.push_back(event.clone());
         // Sent under the lock, so that a follower sees each event once: kept or sent, never both.
         // An error only says that nobody follows.
         let _ = self.followers.send(event);
+        id
     }
 
     fn next_id(&self, kept: &VecDeque<Event>) -> u64 {

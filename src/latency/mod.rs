@@ -113,6 +113,11 @@ fn gain_share(ms: f64) -> f64 {
     }
 }
 
+/// Whether who needs so many ms is overtaken by who needs `by_ms`.
+pub fn is_real_gain(ms: f64, by_ms: f64) -> bool {
+    ms - by_ms > LEAST_GAIN_MS.max(gain_share(ms))
+}
+
 /// Orders by time, starting from `order`: whoever is first of those that are left keeps the place unless
 /// the quickest of them is sooner by a real gain. Those of unknown time keep to the end.
 pub fn rank<T>(order: &mut [T], time_ms: impl Fn(&T) -> Option<f64>) {
@@ -123,7 +128,7 @@ pub fn rank<T>(order: &mut [T], time_ms: impl Fn(&T) -> Option<f64>) {
         let times = left.iter().map(&time_ms).enumerate();
         let quickest = times.min_by(|(_, a), (_, b)| a.total_cmp(b));
         if let Some((at, ms)) = quickest
-            && first_ms - ms > LEAST_GAIN_MS.max(gain_share(first_ms))
+            && is_real_gain(first_ms, ms)
             && let Some(passed) = left.get_mut(..=at)
         {
             passed.rotate_right(1);

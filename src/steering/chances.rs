@@ -6,39 +6,52 @@
 use smallvec::SmallVec;
 
 use super::ask::Ask;
-use super::decision::{Decision, Reason, Verdict};
+use super::decision::{Decision, Reason, Rule, Verdict};
 use super::draw::Draw;
 use super::snapshot::Snapshot;
 use super::steer::steer;
 use crate::ids::RegionId;
 
-/// Regions that may be first, with their probabilities, which come to 1; empty if nobody is asked for.
+/// Regions that may be first, with their probabilities, which come to 1, the likeliest first; empty if nobody is asked for.
 pub type Chances = SmallVec<[(RegionId, f64); 8]>;
 
-/// The probabilities of being first for an [`Ask`].
+/// The probabilities of being first for an [`Ask`] that requires nothing of its regions.
 pub fn chances(snapshot: &Snapshot, ask: &Ask<'_>) -> Chances {
-    let decision = steer(snapshot, ask, Draw(0));
+    chances_in(snapshot, ask, &steer(snapshot, ask, Draw(0))).unwrap_or_default()
+}
+
+/// The probabilities of being first, over all draws that could have decided as this one did. `None`: what a client must
+/// see has moved those that were drawn.
+pub fn chances_in(snapshot: &Snapshot, ask: &Ask<'_>, decision: &Decision) -> Option<Chances> {
     let Some(first) = decision.ranked.first().map(|choice| choice.region) else {
-        return Chances::new();
+        return Some(Chances::new());
     };
-    let Some(weight) = drawn(&decision, first) else {
-        return Chances::from_iter([(first, 1.0)]);
+    let did = |is: fn(Reason) -> bool| decision.steps.iter().any(|step| is(step.reason));
+    let is_required = ask.require.vector.is_some() || ask.require.pin.is_some();
+    let was_drawn = did(|reason| matches!(reason, Reason::Weight { .. }));
+    if is_required && was_drawn && did(|reason| reason.rule() == Rule::Fresh) {
+        return None;
+    }
+    let Some(weight) = drawn(decision, first) else {
+        return Some(Chances::from_iter([(first, 1.0)]));
     };
-    let is_with_first = |region| beside(snapshot, ask, &decision, first, region);
+    let is_with_first = |region| beside(snapshot, ask, decision, first, region);
     let racing: SmallVec<[(RegionId, u32); 8]> = decision
         .ranked
         .iter()
         .filter(|choice| is_with_first(choice.region))
-        .filter_map(|choice| Some((choice.region, drawn(&decision, choice.region)?)))
+        .filter_map(|choice| Some((choice.region, drawn(decision, choice.region)?)))
         .filter(|(_, weight)| *weight > 0)
         .collect();
     let all: f64 = racing.iter().map(|(_, weight)| f64::from(*weight)).sum();
     // Those of weight 0 race only if nobody else does, and go as listed.
     if weight == 0 {
-        return Chances::from_iter([(first, 1.0)]);
+        return Some(Chances::from_iter([(first, 1.0)]));
     }
     let share = |(region, weight): (RegionId, u32)| (region, f64::from(weight) / all);
-    racing.into_iter().map(share).collect()
+    let mut chances: Chances = racing.into_iter().map(share).collect();
+    chances.sort_by(|(a, a_share), (b, b_share)| b_share.total_cmp(a_share).then(a.cmp(b)));
+    Some(chances)
 }
 
 /// The weight by which a region was placed, if a draw placed it.

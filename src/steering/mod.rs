@@ -18,7 +18,7 @@ mod steer;
 mod tests;
 
 pub use ask::{Ask, Require, Vantage};
-pub use chances::{Chances, chances};
+pub use chances::{Chances, chances, chances_in};
 pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
 pub use draw::{Draw, stable_hash};
 pub use share::{Percent, Spread};

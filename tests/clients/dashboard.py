@@ -4,6 +4,7 @@
     dashboard.py token ADMIN TOKEN   of an edge whose admin wants a token
     dashboard.py readers ADMIN FILE READER OPERATOR   of an edge that shows itself to bearers of tokens alone
     dashboard.py unsaved ADMIN   of an edge that cannot save its state
+    dashboard.py weighted ADMIN   of an edge that draws regions by weight
     dashboard.py many ADMIN   of an edge with more services than fit a page
     dashboard.py dry-run ADMIN DNS HTTP PICTURES   of an edge whose regions come back little by little
     dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
@@ -15,7 +16,7 @@
 import pathlib
 import sys
 
-from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved, windows
+from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved, weighted, windows
 from dashboard_lab import lab
 
 match sys.argv[1:]:
@@ -27,6 +28,8 @@ match sys.argv[1:]:
         readers(admin, file, reader, operator)
     case ["many", admin]:
         many(admin)
+    case ["weighted", admin]:
+        weighted(admin)
     case ["unsaved", admin]:
         unsaved(admin)
     case ["dry-run", admin, dns, http, folder]:

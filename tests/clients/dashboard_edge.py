@@ -163,6 +163,26 @@ def unsaved(admin):
         expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
 
 
+
+def weighted(admin):
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect_state(page, "near", "healthy")
+        expect_state(page, "far", "healthy")
+        page.locator("#map-details summary").press("Enter")
+        japan = page.locator('#map-rows [data-country="JP"]')
+        expect(japan.locator("td").first).to_have_text("near 75 %, far 25 %")
+        land = page.locator('#map-land [data-country="JP"]')
+        expect(land.locator("title")).to_have_text("Japan: near 75 %, far 25 %")
+        stripes = land.get_attribute("fill").removeprefix("url(").removesuffix(")")
+        widths = page.locator(f"{stripes} rect").evaluate_all("all => all.map((one) => Number(one.getAttribute('width')))")
+        assert widths == [30, 10], widths
+        expect(page.locator("#map-legend")).to_contain_text("Stripes: each query is drawn anew, in these shares.")
+        japan.get_by_role("button", name="Japan").press("Enter")
+        for what in ["query", "request"]:
+            expect(page.locator("#explanation")).to_contain_text(f"Each {what} is drawn anew: near 75 %, far 25 %. This is one draw.")
+        accessible(page, "weighted")
+
+
 def dry_run(admin, dns, http, folder):
     with browser() as chromium, opened(chromium, admin) as page:
         for region in ["near", "far"]:
@@ -401,7 +421,7 @@ def stops_with_a_token_that_is_taken_away(page, admin, operator):
     dialog = page.locator("#token-dialog")
     expect(dialog).to_be_visible(timeout=15_000)
     expect(dialog.get_by_role("alert")).to_contain_text("the bearer token is not the right one")
-    expect(page.locator("#link")).to_contain_text("not live")
+    expect(page.locator("#link")).to_have_text("not live until a token is given")
     dialog.get_by_role("button", name="Cancel").press("Enter")
     expect(page.locator("#summary")).to_contain_text("Nothing is asked of the edge until it is given a token")
     assert page.evaluate("sessionStorage.length") == 0, "it would be shown again by a reload"

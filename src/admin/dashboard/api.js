@@ -62,6 +62,8 @@ async function askOrLogIn(path, options) {
   }
 }
 
+const NOT_ASKED = "not live until a token is given";
+
 /** While the edge wants a token that nobody has given: settles when one is. */
 let pause = null;
 let whilePaused = new AbortController();
@@ -85,6 +87,9 @@ export async function watch(path, options = {}) {
   }
 }
 
+/** What the page says of its link to the edge once that is lost. */
+export const lostLink = (why) => (pause ? NOT_ASKED : `not live: ${why}; trying again`);
+
 function stop(why) {
   if (pause) return;
   pause = {};
@@ -92,6 +97,7 @@ function stop(why) {
   whilePaused.abort(new Error("the edge wants a token"));
   whilePaused = new AbortController();
   $("summary").textContent = `Nothing is asked of the edge until it is given a token: ${why}`;
+  $("link").textContent = NOT_ASKED;
   askForToken(why);
 }
 

@@ -1,7 +1,7 @@
 // The dashboard: asks for the status, follows what happens, and has the panels show both.
 // A panel is a module with `showStatus`; nothing is asked of anybody but the edge that serves this page.
 
-import { askForToken, start as startApi, watch } from "./dashboard/api.js";
+import { askForToken, lostLink, start as startApi, watch } from "./dashboard/api.js";
 import * as config from "./dashboard/config.js";
 import * as dialog from "./dashboard/dialog.js";
 import * as drains from "./dashboard/drains.js";
@@ -134,7 +134,7 @@ async function start() {
   await catchUp();
   follow("api/v1/events?with=traffic", {
     opened: () => { setText("link", "live"); catchUp(); },
-    lost: (why) => setText("link", `not live: ${why}; trying again`),
+    lost: (why) => setText("link", lostLink(why)),
     heard: (kind, news) => letGo().then(() => heard(kind, news)),
   });
   setTimeout(keepFresh, REFRESH_MS);

@@ -1,7 +1,7 @@
 // Why a client is sent where it is: the decision step by step, as DNS makes it and as HTTP does.
 
 import { get } from "./api.js";
-import { $, hostOf, make } from "./page.js";
+import { $, hostOf, make, sharesIn } from "./page.js";
 import { whyOf } from "./regions.js";
 
 const form = () => document.forms.explain;
@@ -66,10 +66,12 @@ function decision(title, { value, reason }) {
   const answer = make("p", { class: "decision" }, make("strong", {}, value.decision[0] ?? "nobody"),
     value.decision.length > 1 ? `, then ${value.decision.slice(1).join(", ")}` : "",
     ` (${value.verdict}${value.face === "dns" ? `, for ${value.ttl} s` : ""})`);
+  const shares = sharesIn(value.chances);
+  const drawn = shares && make("p", {}, `Each ${value.face === "dns" ? "query" : "request"} is drawn anew: ${shares}. This is one draw.`);
   const rows = value.steps.map((step) => make("tr", { class: step.kept ? "kept" : "dropped" },
     make("th", { scope: "row" }, step.region), make("td", {}, step.rule), make("td", {}, step.kept ? "kept" : "dropped"), make("td", {}, reasonOf(step, value.service))));
   const head = ["Region", "Rule", "Result", "Reason"].map((name) => make("th", { scope: "col" }, name));
-  return make("section", {}, heading, answer,
+  return make("section", {}, heading, answer, drawn,
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Steps of ${title}` },
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
 }

@@ -2,10 +2,13 @@
 
 import { get, watched } from "./api.js";
 import { about } from "./explain.js";
-import { $, colorOf, draw, hostOf, letGo, make, number, show, showEach } from "./page.js";
+import { $, colorOf, draw, hostOf, letGo, make, number, sharesIn, show, showEach } from "./page.js";
 
 /** The unit of the shapes: fifths of a degree. */
 const SCALE = 5;
+
+/** How often stripes repeat, in that unit. */
+const STRIPES = 40;
 
 const names = new Intl.DisplayNames(["en"], { type: "region" });
 const nameOf = (country) => names.of(country) ?? country;
@@ -17,6 +20,10 @@ let outlines = {};
 
 const regionNames = () => status.regions.map((region) => region.name);
 const chosenName = () => $("map-name").value;
+const isDrawn = ({ chances }) => chances?.length > 1;
+/** The regions that may be first for a country's client. */
+const firstOf = ({ chances, decision }) => (chances ? chances.map(({ region }) => region) : decision.slice(0, 1));
+const whereto = ({ chances, decision }) => sharesIn(chances) ?? decision[0] ?? "nobody";
 const at = ([latitude, longitude]) => [longitude * SCALE, -latitude * SCALE];
 
 export async function start() {
@@ -54,15 +61,33 @@ export async function refresh() {
 }
 
 function showLand() {
-  const facts = countries.map(({ country, location, decision }) => [country, location, colorOf(regionNames(), decision[0]), decision[0]]);
-  show($("map-land"), facts, () => facts.map(([country, location, color, region]) => {
-    const title = draw("title", {}, `${nameOf(country)}: ${region ?? "nobody"}`);
-    const common = { class: `land ${color}`, "data-country": country };
+  const mixtures = new Map(countries.filter(isDrawn).map(({ chances }) => [sharesIn(chances), chances]));
+  const patterns = [...mixtures.keys()];
+  show($("map-patterns"), [...mixtures.values()], (all) => all.map((chances, at) => stripes(`stripes-${at}`, chances)));
+  const facts = countries.map((entry) => {
+    const { country, location, chances, decision } = entry;
+    const stripes = isDrawn(entry) ? `url(#stripes-${patterns.indexOf(sharesIn(chances))})` : null;
+    return [country, location, colorOf(regionNames(), decision[0]), whereto(entry), stripes];
+  });
+  show($("map-land"), facts, () => facts.map(([country, location, color, told, stripes]) => {
+    const title = draw("title", {}, `${nameOf(country)}: ${told}`);
+    const common = { class: `land ${stripes ? "drawn" : color}`, "data-country": country, fill: stripes };
     if (outlines[country]) return draw("path", { ...common, d: outlines[country] }, title);
     if (!location) return null;
     const [cx, cy] = at(location);
     return draw("circle", { ...common, cx, cy, r: 5 }, title);
   }));
+}
+
+/** Regions in stripes as wide as their shares. */
+function stripes(id, chances) {
+  let x = 0;
+  const stripe = ({ region, share }) => {
+    const width = share * STRIPES;
+    x += width;
+    return draw("rect", { class: `stripe ${colorOf(regionNames(), region)}`, x: x - width, width, height: STRIPES });
+  };
+  return draw("pattern", { id, width: STRIPES, height: STRIPES, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, ...chances.map(stripe));
 }
 
 function showFlows() {
@@ -111,12 +136,13 @@ function edgeMark({ edge, node }) {
 function showLegend() {
   if (!status) return;
   const counts = regionNames().map((name) => ({
-    name, countries: countries.filter(({ decision }) => decision[0] === name).length,
+    name, countries: countries.filter((entry) => firstOf(entry).includes(name)).length,
     share: traffic.regions.find((region) => region.name === name)?.dns_share ?? 0,
   }));
-  show($("map-legend"), counts, () => counts.map(({ name, countries, share }) => make("span", { class: "key" },
+  const drawn = countries.some(isDrawn) ? "Stripes: each query is drawn anew, in these shares." : null;
+  show($("map-legend"), [counts, drawn], () => [...counts.map(({ name, countries, share }) => make("span", { class: "key" },
     make("span", { class: `swatch ${colorOf(regionNames(), name)}`, "aria-hidden": "true" }),
-    `${name}: ${countries} countries, ${Math.round(share * 100)} % of DNS answers lately`)));
+    `${name}: ${countries} countries, ${Math.round(share * 100)} % of DNS answers lately`)), drawn]);
 }
 
 function showTable() {
@@ -134,8 +160,8 @@ function row({ country, name }) {
   const explain = make("button", { type: "button", class: "plain", onclick: () => about(chosenName(), client()) }, name);
   const [first, then, rate] = [make("td"), make("td", { class: "faint" }), make("td")];
   const update = (entry) => {
-    show(first, entry.decision[0] ?? "nobody", (text) => text);
-    show(then, entry.decision.slice(1).join(", "), (text) => text);
+    show(first, whereto(entry), (text) => text);
+    show(then, entry.decision.filter((name) => !firstOf(entry).includes(name)).join(", "), (text) => text);
     show(rate, entry.rate, (value) => (value ? number(value) : ""));
   };
   return { root: make("tr", { "data-country": country }, make("th", { scope: "row" }, explain), first, then, rate), update };

@@ -110,5 +110,9 @@ export const colorOf = (regions, name) => {
 /** A name that a service answers for; a wildcard stands for any name below it. */
 export const hostOf = (service) => service.hosts[0].replace(/^\*/, "www");
 
+/** What a weighted draw comes to over many queries; null where nothing is drawn. */
+export const sharesIn = (chances) =>
+  chances?.length > 1 ? chances.map(({ region, share }) => `${region} ${number(share * 100, " %")}`).join(", ") : null;
+
 export const number = (value, unit = "") =>
   value === null || value === undefined ? "–" : `${value >= 100 ? Math.round(value) : Number(value.toPrecision(3))}${unit}`;

@@ -108,13 +108,14 @@ impl Writer {
             Change::Force(forced, anyway) => world.force(forced, anyway),
             Change::Unforce(region, service) => world.unforce(&region, service.as_deref(), now_ms),
         }?;
-        self.record([event]);
+        let event = self.events.number(event);
         self.publish();
         let drains = self.world.drains().iter();
         let drains = drains.filter(|drain| drain.region == region);
         let forced = self.world.forced();
         let forced = forced.filter(|forced| forced.region == region);
         Ok(Changed {
+            event,
             // Without it nothing of before is there to come back.
             unsaved: (adds && !self.saving.is_possible())
                 .then(|| "node.state_dir is not set".to_owned()),

@@ -28,6 +28,8 @@ pub struct Closed;
 /// A change that is in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Changed {
+    /// The id of the event that tells of it: of two changes the later one has the larger.
+    pub event: u64,
     /// Why it would not outlive a restart.
     pub unsaved: Option<String>,
     /// The drains of the region that are in force now.

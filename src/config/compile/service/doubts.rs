@@ -10,6 +10,21 @@ use crate::config::tree::Entry;
 pub(super) fn warn(entry: &Entry, service: &Service, compiling: &mut Compiling<'_>) {
     of_many_logs(entry, service, compiling);
     of_tries_that_do_not_wait(entry, service, compiling);
+    of_a_guard_that_nothing_passes(entry, service, compiling);
+}
+
+/// A service that is never left as many regions as its guard wants.
+fn of_a_guard_that_nothing_passes(entry: &Entry, service: &Service, compiling: &mut Compiling<'_>) {
+    let guards = entry.node.get("guards");
+    let node = guards.and_then(|guards| guards.get("min_regions"));
+    let (wanted, regions) = (usize::from(service.min_regions), service.regions.len());
+    if let Some(node) = node.filter(|_| wanted > regions) {
+        let message = format!(
+            "`{}` has fewer regions than {wanted}, {regions}: each drain of one that is able is refused unless it is forced",
+            entry.key
+        );
+        compiling.warning(&node.at, message);
+    }
 }
 
 /// Where every region may take writes each has a log, and a vector has no entry for more than some.
@@ -87,5 +102,20 @@ services: {{ www: {{ hosts: [www.example.com], {bounds} consistency: {{ read_you
             warned("retries: { per_try: 800ms }, timeouts: { first_byte: 100ms },"),
             2
         );
+    }
+
+    #[test]
+    fn a_guard_that_wants_more_regions_than_the_service_has_is_warned_of() {
+        let warned = |guards: &str| {
+            let yaml = format!(
+                "regions: {{ a: {{}}, b: {{}} }}\nservices: {{ www: {{ hosts: [www.example.com], {guards} }} }}"
+            );
+            let loaded = load_text("edge.yaml", &yaml, &|_| None).unwrap();
+            let said = loaded.problems(loaded.warnings.clone()).as_warnings();
+            said.contains("`www` has fewer regions than 3, 2: each drain")
+        };
+        assert!(warned("guards: { min_regions: 3 }"));
+        assert!(!warned("guards: { min_regions: 2 }"));
+        assert!(!warned(""));
     }
 }
