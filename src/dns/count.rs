@@ -75,6 +75,8 @@ pub(super) enum End {
     Incomplete,
     /// Its client did not take its answers.
     Unread,
+    /// Its client has asked nothing for longer than all others, and there was no room for one more.
+    Displaced,
     /// A message came that is not answered.
     Message,
     /// The listener ends.
@@ -82,11 +84,12 @@ pub(super) enum End {
 }
 
 impl End {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Client,
         Self::Idle,
         Self::Incomplete,
         Self::Unread,
+        Self::Displaced,
         Self::Message,
         Self::Stopping,
     ];
@@ -97,6 +100,7 @@ impl End {
             Self::Idle => "idle",
             Self::Incomplete => "incomplete",
             Self::Unread => "unread",
+            Self::Displaced => "displaced",
             Self::Message => "message",
             Self::Stopping => "stopping",
         }

@@ -32,7 +32,7 @@ use super::respond::Transport;
 use super::table::Ahead;
 use crate::clock;
 use framing::{LENGTH_BYTES, Output, begun, whole_message};
-use seats::Clients;
+use seats::{Clients, Seat};
 
 /// How long a message may take once its first byte is there.
 const REST_OF_MESSAGE: Duration = Duration::from_secs(5);
@@ -60,8 +60,8 @@ pub async fn serve_tcp(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared::new(Transport::Tcp, live, stop));
-    accept(listener, shared, |shared, stream, peer| async move {
-        shared.converse(stream, peer).await;
+    accept(listener, shared, |shared, stream, peer, seat| async move {
+        shared.converse(stream, peer, seat).await;
     })
     .await
 }
@@ -74,13 +74,14 @@ pub async fn serve_tls(
     stop: CancellationToken,
 ) -> io::Result<()> {
     let shared = Arc::new(Shared::new(Transport::Tls, live, stop));
-    accept(listener, shared, move |shared, stream, peer| {
+    accept(listener, shared, move |shared, stream, peer, seat| {
         let acceptor = TlsAcceptor::from(tls.load_full());
         async move {
             let patience = shared.handshake_timeout();
-            match timeout(patience, acceptor.accept(stream)).await {
-                Ok(Ok(stream)) => shared.converse(stream, peer).await,
-                Ok(Err(_)) | Err(_) => shared.counters.failed_handshake(),
+            let shaking = timeout(patience, acceptor.accept(stream));
+            match seat.unless_taken(shaking).await {
+                Some(Ok(Ok(stream))) => shared.converse(stream, peer, seat).await,
+                Some(Ok(Err(_)) | Err(_)) | None => shared.counters.failed_handshake(),
             }
         }
     })
@@ -101,7 +102,7 @@ struct Shared {
 async fn accept<F>(
     listener: TcpListener,
     shared: Arc<Shared>,
-    serve: impl Fn(Arc<Shared>, TcpStream, IpAddr) -> F,
+    serve: impl Fn(Arc<Shared>, TcpStream, IpAddr, Seat) -> F,
 ) -> io::Result<()>
 where
     F: Future<Output = ()> + Send + 'static,
@@ -116,11 +117,7 @@ where
         };
         // Responses are written whole, so that waiting to fill a segment gains nothing.
         let _ = stream.set_nodelay(true);
-        let conversation = serve(Arc::clone(&shared), stream, peer);
-        connections.spawn(async move {
-            conversation.await;
-            drop(seat);
-        });
+        connections.spawn(serve(Arc::clone(&shared), stream, peer, seat));
     };
     while let Some(accepted) = shared.stop.run_until_cancelled(listener.accept()).await {
         match accepted {
@@ -163,9 +160,16 @@ impl Shared {
     }
 
     /// Answers a connection's messages in their order, until either side has enough.
-    async fn converse(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin, peer: IpAddr) {
+    async fn converse(
+        &self,
+        mut stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: IpAddr,
+        mut seat: Seat,
+    ) {
         let mut input = BytesMut::with_capacity(4096);
-        let end = self.exchange(&mut stream, &mut input, peer).await;
+        let end = self
+            .exchange(&mut stream, &mut input, peer, &mut seat)
+            .await;
         self.counters.ended(end);
         match end {
             End::Unread => self.counters.behind(begun(&input)),
@@ -174,6 +178,10 @@ impl Shared {
                 say_goodbye(stream).await;
             }
             End::Client | End::Idle | End::Incomplete | End::Stopping => say_goodbye(stream).await,
+            // Another has its place already: goodbye is said as far as nobody has to wait for it.
+            End::Displaced => {
+                let _ = timeout(Duration::ZERO, stream.shutdown()).await;
+            }
         }
     }
 
@@ -182,6 +190,7 @@ impl Shared {
         stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
         input: &mut BytesMut,
         peer: IpAddr,
+        seat: &mut Seat,
     ) -> End {
         let mut output = Output::default();
         let mut response = Vec::new();
@@ -195,7 +204,7 @@ impl Shared {
             }
             output.bytes.clear();
             match goes_on {
-                Next::Read => match self.read_message(stream, input).await {
+                Next::Read => match self.read_message(stream, input, seat).await {
                     Ok(()) => {}
                     Err(end) => return end,
                 },
@@ -254,14 +263,18 @@ impl Shared {
         &self,
         stream: &mut (impl AsyncRead + Unpin),
         input: &mut BytesMut,
+        seat: &mut Seat,
     ) -> Result<(), End> {
         if input.is_empty() {
+            seat.rest();
             let first = timeout(IDLE, stream.read_buf(input));
-            match self.ending.run_until_cancelled(first).await {
-                Some(Ok(Ok(count))) if count > 0 => {}
-                Some(Ok(Ok(_) | Err(_))) => return Err(End::Client),
-                Some(Err(_)) => return Err(End::Idle),
-                None => return Err(End::Stopping),
+            let first = seat.unless_taken(self.ending.run_until_cancelled(first));
+            match first.await {
+                Some(Some(Ok(Ok(count)))) if count > 0 => seat.stir(),
+                Some(Some(Ok(Ok(_) | Err(_)))) => return Err(End::Client),
+                Some(Some(Err(_))) => return Err(End::Idle),
+                Some(None) => return Err(End::Stopping),
+                None => return Err(End::Displaced),
             }
         }
         // One deadline for the whole message, however many pieces it comes in.

@@ -50,6 +50,7 @@ fn check_ended(handle: &PrometheusHandle, expected: &str) {
         "idle",
         "incomplete",
         "unread",
+        "displaced",
         "message",
         "stopping",
     ] {
@@ -69,7 +70,8 @@ fn query() -> Vec<u8> {
 fn conversation(shared: &Arc<Shared>) -> (DuplexStream, tokio::task::JoinHandle<()>) {
     let (client, server) = tokio::io::duplex(ROOM);
     let shared = Arc::clone(shared);
-    let serving = tokio::spawn(async move { shared.converse(server, CLIENT).await });
+    let seat = shared.clients.admit(CLIENT).unwrap();
+    let serving = tokio::spawn(async move { shared.converse(server, CLIENT, seat).await });
     (client, serving)
 }
 
@@ -144,6 +146,27 @@ async fn a_connection_that_ends_between_messages_loses_none() {
             assert_eq!(dropped(&handle, reason), 0, "{reason}");
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_asks_nothing_makes_room_for_others_and_who_asks_does_not() {
+    let (shared, handle) = shared();
+    let (mut silent, silence) = conversation(&shared);
+    let (mut asking, asks) = conversation(&shared);
+    asking.write_all(&query()[..9]).await.unwrap();
+    tokio::task::yield_now().await;
+    let others = (1..=1_023_u32).map(|i| IpAddr::V4(Ipv4Addr::from_bits(i)));
+    let seats: Vec<Seat> = others
+        .map(|other| shared.clients.admit(other).unwrap())
+        .collect();
+    silence.await.unwrap();
+    assert_eq!(silent.read(&mut [0]).await.unwrap(), 0);
+    check_ended(&handle, "displaced");
+    asking.write_all(&query()[9..]).await.unwrap();
+    let mut length = [0; LENGTH_BYTES];
+    asking.read_exact(&mut length).await.unwrap();
+    assert!(!asks.is_finished());
+    drop(seats);
 }
 
 #[tokio::test(start_paused = true)]
