@@ -330,3 +330,23 @@ fn a_reload_that_takes_dnssec_from_a_zone_is_told_and_so_is_one_that_gives_it_ba
     let told = serde_json::json!(["zone example.com. changed: it is signed"]);
     assert!(wait_until(|| changes() == told), "{}", changes());
 }
+
+#[test]
+fn who_checks_a_configuration_that_takes_dnssec_from_a_zone_is_warned() {
+    let signed = Signed::start("ed25519");
+    let tag = signed.tag();
+    let file = signed.edge.folder.path().join("edge.yaml");
+    let check = || {
+        let output = run(meridian().args(["check", "--config"]).arg(&file));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let warning = format!(
+        "warning: example.com. has no `dnssec`, and this edge has signed it, with {tag}: as long as"
+    );
+    assert!(!check().contains(&warning), "it is signed still");
+    let yaml = yaml("ed25519");
+    let lines = yaml.lines().filter(|line| !line.contains("dnssec:"));
+    let unsigned: String = lines.map(|line| format!("{line}\n")).collect();
+    std::fs::write(&file, unsigned).unwrap();
+    assert!(check().contains(&warning), "{}", check());
+}

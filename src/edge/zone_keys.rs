@@ -212,10 +212,27 @@ pub(super) fn load_all_keys(
         warnings.extend(warning(zone, dnssec, &keys));
         all.push(Some(Arc::new(keys)));
     }
+    if missing == MissingKeys::Leave {
+        warnings.extend(plan.zones.iter().filter_map(|zone| unsigned(zone, before)));
+    }
     let all: AllKeys = all.into();
     warnings.extend(signs_late(plan, &all, clock::unix_secs()));
     let known = known.and(before);
     Ok(LoadedKeys { all, known })
+}
+
+/// What somebody checks would take the signatures from a zone. A reload tells of that by itself.
+fn unsigned(zone: &Zone, before: &KnownKeys) -> Option<Problem> {
+    let tags = before
+        .remembered
+        .get(&zone.origin.to_ascii())
+        .filter(|_| zone.dnssec.is_none())?;
+    let message = format!(
+        "{} has no `dnssec`, and this edge has signed it, with {}: as long as its parent has a DS, whoever validates refuses what is not signed",
+        zone.origin,
+        listed(tags)
+    );
+    Some(Problem::new(None, message))
 }
 
 /// Not all that services answer in signed zones is signed before anybody asks for it.
