@@ -13,7 +13,7 @@ use super::minute::{ByRegion, Served};
 use crate::config::plan::Access;
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Admin, Ask, Percent, Snapshot, Spread, Vantage, chances};
+use crate::steering::{Admin, Ask, Percent, Require, Snapshot, Spread, Vantage, chances};
 
 /// Who goes from where to where: shares of the clients that count, by IPv4 and by IPv6 addresses.
 #[derive(Debug, Default, PartialEq)]
@@ -28,17 +28,31 @@ struct Moves {
     all: BTreeMap<Option<RegionId>, [f64; 2]>,
 }
 
+/// When it is looked ahead, and what is compared.
+#[derive(Clone, Copy)]
+struct Now<'a> {
+    before: &'a Snapshot,
+    after: &'a Snapshot,
+    /// The edge's steady clock.
+    ms: u64,
+}
+
 /// The answer to a dry run of a drain.
 pub(super) fn foresee(
-    snapshot: &Snapshot,
+    (snapshot, now_ms): (&Snapshot, u64),
     region: RegionId,
     services: &[ServiceId],
     (span_ms, traffic): &(u64, ByRegion),
 ) -> Value {
     let after = without(snapshot, region, services);
+    let now = Now {
+        before: snapshot,
+        after: &after,
+        ms: now_ms,
+    };
     let told: Vec<Value> = services
         .iter()
-        .map(|service| of_service(snapshot, &after, region, *service, traffic))
+        .map(|service| of_service(now, region, *service, traffic))
         .collect();
     let is_refused = told
         .iter()
@@ -72,18 +86,14 @@ fn without(snapshot: &Snapshot, region: RegionId, services: &[ServiceId]) -> Sna
     after
 }
 
-fn of_service(
-    before: &Snapshot,
-    after: &Snapshot,
-    region: RegionId,
-    id: ServiceId,
-    traffic: &ByRegion,
-) -> Value {
+fn of_service(now: Now<'_>, region: RegionId, id: ServiceId, traffic: &ByRegion) -> Value {
+    let Now { before, .. } = now;
     let plan = &before.plan;
     let service = plan.services.of(id);
     let name = |region: RegionId| plan.regions.of(region).name.to_string();
+    let names = |regions: &[RegionId]| -> Value { regions.iter().copied().map(name).collect() };
     let state = before.services.of(id);
-    let left: Vec<String> = state.left_without(region).map(name).collect();
+    let left = state.left_without(region, |region| before.is_read_from(id, region, now.ms));
     let key = (service.name.clone(), plan.regions.of(region).name.clone());
     let served = traffic.get(&key).copied().unwrap_or_default();
     let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
@@ -92,14 +102,15 @@ fn of_service(
         dns_answers: sum.dns_answers + served.dns_answers,
     });
     let (dns, http) = (
-        moves((before, after), region, id, Vantage::Client),
-        moves((before, after), region, id, Vantage::Edge),
+        moves(now, region, id, Vantage::Client),
+        moves(now, region, id, Vantage::Edge),
     );
     json!({
         "service": &*service.name,
-        "refused": state.needs(region, service.min_regions),
+        "refused": left.is_too_few(service.min_regions),
         "min_regions": service.min_regions,
-        "left": left,
+        "left": names(&left.regions),
+        "unread": names(&left.unread),
         "clients": {
             "of": counted(before, id).1,
             "ipv4_percent": percent(dns.moved[0]),
@@ -125,12 +136,8 @@ fn counted(snapshot: &Snapshot, id: ServiceId) -> (Vec<PlaceId>, &'static str) {
     (located, "addresses whose place is known")
 }
 
-fn moves(
-    (before, after): (&Snapshot, &Snapshot),
-    region: RegionId,
-    id: ServiceId,
-    vantage: Vantage,
-) -> Moves {
+fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Moves {
+    let Now { before, after, .. } = now;
     let (places, _) = counted(before, id);
     let shares: Vec<[f64; 2]> = places
         .iter()
@@ -152,6 +159,10 @@ fn moves(
             let ask = Ask {
                 vantage,
                 spread: *spread,
+                require: Require {
+                    now_ms: now.ms,
+                    ..Require::default()
+                },
                 ..Ask::http(id, *place, Access::Read)
             };
             moves.take((before, after), &ask, region, part, *of_clients);
@@ -279,7 +290,12 @@ services:
         let region = plan.region(region).unwrap();
         let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
         let after = without(&before, region, &[service]);
-        let moves = moves((&before, &after), region, service, Vantage::Client);
+        let now = Now {
+            before: &before,
+            after: &after,
+            ms: 0,
+        };
+        let moves = moves(now, region, service, Vantage::Client);
         let name = |to: &Option<RegionId>| plan.regions.of(to.unwrap()).name.to_string();
         let to = moves
             .to
@@ -334,7 +350,7 @@ services: { www: { hosts: [www.example.com], regions: [a] } }
             dns_answers: 5,
         };
         let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-        let told = foresee(&before, region, &[service], &(1_000, traffic));
+        let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
         let told = &told["services"][0];
         let (clients, left) = (&told["clients"], &told["left"]);
         assert_eq!(*left, json!([]));

@@ -226,7 +226,7 @@ async fn dry_run(state: &AdminState, drain: &DrainRequest) -> Result<Response, R
     // Beside the runtime, which probes and answers meanwhile; whoever asked may have gone, and the turn is taken until it ends.
     let foreseeing = move || {
         let _turn = turn;
-        foresee(&snapshot, region, &services, &served)
+        foresee((&snapshot, clock::steady_ms()), region, &services, &served)
     };
     let foreseen = tokio::task::spawn_blocking(foreseeing).await;
     let mut told = foreseen.map_err(shutting_down)?;
@@ -278,10 +278,14 @@ fn drain_refused(refused: &DrainRefused) -> Response {
             service,
             min_regions,
             left,
+            unread,
         } => {
-            let left: Vec<&str> = left.iter().map(|region| &**region).collect();
+            let names = |regions: &[Arc<str>]| -> Value {
+                regions.iter().map(|region| &**region).collect()
+            };
             let answer = json!({
-                "error": refused.to_string(), "service": &**service, "min_regions": min_regions, "left": left,
+                "error": refused.to_string(), "service": &**service, "min_regions": min_regions,
+                "left": names(left), "unread": names(unread),
             });
             (StatusCode::CONFLICT, Json(answer)).into_response()
         }

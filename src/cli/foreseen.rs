@@ -86,6 +86,13 @@ fn of_service(service: &Value, seconds: u64) -> String {
         "  left     {left}: {enough} for guards.min_regions {}{why}\n",
         service["min_regions"]
     ));
+    let unread: Vec<&str> = list(&service["unread"]).iter().map(text).collect();
+    if !unread.is_empty() {
+        out.push_str(&format!(
+            "           not counted: {}, from which nothing is read now\n",
+            unread.join(", ")
+        ));
+    }
     if list(&service["left"]).is_empty() && !list(&clients["to"]).is_empty() {
         out.push_str(
             "           whoever moves goes to regions that are unhealthy, drained or leaving\n",

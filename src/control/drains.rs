@@ -185,8 +185,9 @@ pub enum DrainRefused {
     UnknownService(String),
     /// `guards.min_regions` forbids it.
     #[error(
-        "this would leave service `{service}` with {} healthy region(s), and guards.min_regions is {min_regions}",
-        left.len()
+        "this would leave service `{service}` with {} healthy region(s), and guards.min_regions is {min_regions}{}",
+        left.len(),
+        not_counting(unread)
     )]
     Guard {
         /// The service that would suffer.
@@ -195,6 +196,8 @@ pub enum DrainRefused {
         min_regions: u16,
         /// The healthy regions that would be left.
         left: Vec<Arc<str>>,
+        /// Those that are healthy too, and that no read goes to.
+        unread: Vec<Arc<str>>,
     },
     /// The pace that is in force is slower than it would last.
     #[error(
@@ -220,6 +223,16 @@ pub enum DrainRefused {
         /// For whom it is.
         others: Vec<Option<Arc<str>>>,
     },
+}
+
+fn not_counting(unread: &[Arc<str>]) -> String {
+    match unread {
+        [] => String::new(),
+        some => format!(
+            "; not counted: {}, from which nothing is read now",
+            some.join(", ")
+        ),
+    }
 }
 
 fn for_whom(service: Option<&str>) -> String {

@@ -5,6 +5,7 @@ mod draining;
 mod ejecting;
 mod folding;
 mod forcing;
+mod guarding;
 mod lagging;
 mod measuring;
 mod ramping;

@@ -45,6 +45,14 @@ impl Snapshot {
             .iter()
             .find(|member| member.region == region)
     }
+
+    /// Whether reads may go to a region as far as it is known what it has. `now_ms`: of the edge's steady clock.
+    pub fn is_read_from(&self, service: ServiceId, region: RegionId, now_ms: u64) -> bool {
+        let consistency = self.plan.services.of(service).consistency.as_ref();
+        let applied = consistency.map(|known| self.positions.of(known.domain));
+        let name = &self.plan.regions.of(region).name;
+        applied.is_none_or(|applied| applied.is_fit(name, now_ms))
+    }
 }
 
 /// How far regions are from this edge.
@@ -108,16 +116,22 @@ impl ServiceState {
         self.able().next().is_some()
     }
 
-    /// The able regions that would be left to take traffic without one.
-    pub fn left_without(&self, region: RegionId) -> impl Iterator<Item = RegionId> {
-        self.taking().filter(move |taking| *taking != region)
-    }
-
-    /// Whether so many able regions are to be left, and are not without this one. One that takes no traffic as it is
-    /// takes nothing away.
-    pub fn needs(&self, region: RegionId, least: u16) -> bool {
-        let is_taking = self.taking().any(|taking| taking == region);
-        is_taking && self.left_without(region).count() < usize::from(least)
+    /// What would be left to take traffic without a region. `is_read`: whether reads may go to a region as it is; where they
+    /// may go to none they go to all.
+    pub fn left_without(&self, region: RegionId, is_read: impl Fn(RegionId) -> bool) -> Left {
+        let (mut regions, mut unread): (Vec<_>, Vec<_>) =
+            self.taking().partition(|one| is_read(*one));
+        if regions.is_empty() {
+            std::mem::swap(&mut regions, &mut unread);
+        }
+        let is_missed = regions.contains(&region);
+        regions.retain(|left| *left != region);
+        unread.retain(|left| *left != region);
+        Left {
+            regions,
+            unread,
+            is_missed,
+        }
     }
 
     /// The able regions that take traffic.
@@ -126,6 +140,24 @@ impl ServiceState {
             |member: &&MemberState| member.admin.takes_traffic() && member.health.is_able();
         let members = self.members.iter().filter(is_taking);
         members.map(|member| member.region)
+    }
+}
+
+/// What a service is left without one of its regions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// The able ones that take traffic.
+    pub regions: Vec<RegionId>,
+    /// Those that are able too, and that no read goes to.
+    pub unread: Vec<RegionId>,
+    /// Whether the region is one of the first: one that takes no traffic as it is takes nothing away.
+    is_missed: bool,
+}
+
+impl Left {
+    /// Whether so many regions are to be left, and are not.
+    pub fn is_too_few(&self, least: u16) -> bool {
+        self.is_missed && self.regions.len() < usize::from(least)
     }
 }
 

@@ -13,7 +13,7 @@ export function foreseen({ region, refused, over_ms, measured_over_ms, services 
 }
 
 function ofService(told, seconds) {
-  const { service, refused, min_regions, left, clients } = told;
+  const { service, refused, min_regions, left, unread, clients } = told;
   const rows = destinations(told).map((to) => row(to ?? "nowhere", [
     percent(clientsTo(clients, to)?.ipv4_percent), percent(clientsTo(clients, to)?.ipv6_percent),
     about(told.dns, to), about(told.http, to),
@@ -28,6 +28,7 @@ function ofService(told, seconds) {
   return make("section", { "aria-label": `What would happen to ${service}` },
     make("p", { class: refused ? "why" : "" }, `${service} would be left with ${left.join(", ") || "no region"}: ` +
       `${isFew || refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
+      (unread.length ? ` Not counted: ${unread.join(", ")}, from which nothing is read now.` : "") +
       (isFew && !refused ? " It is none of the able ones: no guard forbids it." : "") +
       (failsOpen ? " Whoever moves goes to regions that are unhealthy, drained or leaving." : "") + staying(clients.stays)),
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `What would move of ${service}` }, table),

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use super::scene::{EU, US_A, US_B, YAML, check_states, drain, failed, fold, told, world};
+use super::scene::{YAML, check_states, drain, told, world};
 use crate::control::{DrainRefused, DrainRequest, World};
 
 pub(super) const TEN_MINUTES_MS: u64 = 600_000;
 
-fn until(until_ms: u64, drain: DrainRequest) -> DrainRequest {
+pub(super) fn until(until_ms: u64, drain: DrainRequest) -> DrainRequest {
     DrainRequest {
         until_ms: Some(until_ms),
         ..drain
@@ -120,101 +120,6 @@ fn what_is_not_there_is_not_drained() {
         }
     }
     assert_eq!(world.drains().iter().count(), 0);
-}
-
-/// Drains `us` of `shop`, which has `us` and `eu`, under a guard.
-#[track_caller]
-fn check_guard(min_regions: u16, before: impl FnOnce(&mut World), left: Option<&[&str]>) {
-    let guard = format!("regions: [us, eu]\n    guards: {{ min_regions: {min_regions} }}");
-    let mut world = world(&YAML.replace("regions: [us, eu]", &guard));
-    before(&mut world);
-    let drains = world.drains().clone();
-    let outcome = world.drain(drain("us", Some("shop"), 5), false);
-    match left {
-        None => assert!(outcome.is_ok(), "{outcome:?}"),
-        Some(left) => {
-            let refused = DrainRefused::Guard {
-                service: "shop".into(),
-                min_regions,
-                left: left.iter().map(|region| (*region).into()).collect(),
-            };
-            assert_eq!(outcome, Err(refused));
-            assert_eq!(*world.drains(), drains, "what is refused changes nothing");
-            assert!(world.drain(drain("us", Some("shop"), 5), true).is_ok());
-        }
-    }
-}
-
-#[test]
-fn a_drain_that_leaves_too_few_healthy_regions_is_refused_unless_forced() {
-    let nothing = |_: &mut World| {};
-    check_guard(0, nothing, None);
-    check_guard(1, nothing, None);
-    check_guard(2, nothing, Some(&["eu"]));
-}
-
-#[test]
-fn regions_that_are_down_or_drained_do_not_count_as_left() {
-    let eu_is_down = |world: &mut World| {
-        fold(world, failed("shop", EU), 0);
-    };
-    check_guard(1, eu_is_down, Some(&[]));
-    check_guard(0, eu_is_down, None);
-    let eu_is_drained = |world: &mut World| {
-        world.drain(drain("eu", None, 0), true).unwrap();
-    };
-    check_guard(1, eu_is_drained, Some(&[]));
-    let eu_of_another = |world: &mut World| {
-        world.drain(drain("eu", Some("api"), 0), true).unwrap();
-    };
-    check_guard(1, eu_of_another, None);
-    let eu_was_drained = |world: &mut World| {
-        world.drain(until(5, drain("eu", None, 0)), true).unwrap();
-    };
-    check_guard(1, eu_was_drained, None);
-}
-
-#[test]
-fn a_drain_that_takes_no_healthy_region_away_is_not_refused() {
-    let us_is_down = |world: &mut World| {
-        fold(world, failed("shop", US_A), 0);
-        fold(world, failed("shop", US_B), 0);
-    };
-    check_guard(2, us_is_down, None);
-    let both_are_down = |world: &mut World| {
-        us_is_down(world);
-        fold(world, failed("shop", EU), 0);
-    };
-    check_guard(1, both_are_down, None);
-    let us_is_drained = |world: &mut World| {
-        world.drain(drain("us", None, 0), true).unwrap();
-    };
-    check_guard(2, us_is_drained, None);
-}
-
-#[test]
-fn a_degraded_region_counts_as_left() {
-    let mut world = world(YAML);
-    fold(&mut world, failed("shop", US_B), 0);
-    check_states(&mut world, "shop", 0, "us=degraded eu=unknown");
-    assert!(world.drain(drain("eu", Some("shop"), 0), false).is_ok());
-}
-
-#[test]
-fn a_drain_for_all_is_refused_if_one_service_suffers() {
-    let mut world = world(YAML);
-    fold(&mut world, failed("shop", US_A), 0);
-    fold(&mut world, failed("shop", US_B), 0);
-    let refused = world.drain(drain("eu", None, 1), false);
-    assert_eq!(
-        refused,
-        Err(DrainRefused::Guard {
-            service: "shop".into(),
-            min_regions: 1,
-            left: Vec::new(),
-        })
-    );
-    assert!(world.drain(drain("eu", Some("api"), 1), false).is_ok());
 }
 
 #[test]

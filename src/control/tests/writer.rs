@@ -9,7 +9,7 @@ use tokio_util::task::TaskTracker;
 
 use super::running::{Ground, PATIENCE, Running, adoption, now_drain, publisher};
 use super::scene::{member, plan, told};
-use crate::control::{Changed, Closed, Control, DrainRefused, Kind, Memory, Replaced};
+use crate::control::{Closed, Control, DrainRefused, Kind, Memory, Replaced};
 use crate::health::Health;
 use crate::steering::Admin;
 
@@ -128,10 +128,14 @@ async fn a_drain_is_in_force_when_its_caller_hears_of_it() {
     let admin = |running: &Running| member(&running.snapshot(), "api", "down").admin;
     assert_eq!(admin(&running), Admin::Drained);
     let undone = running.control.undrain("down".into(), None).await;
-    assert_eq!(undone, Ok(Ok(Changed::default())));
+    let undone = undone.unwrap().unwrap();
+    assert_eq!((&undone.drains, &undone.unsaved), (&Vec::new(), &None));
     assert_eq!(admin(&running), Admin::Enabled);
+    let events = running.events(Kind::Drain);
+    let ids: Vec<u64> = events.iter().map(|event| event.id).collect();
+    assert_eq!(ids, [outcome.event, undone.event]);
     assert_eq!(
-        told(&running.events(Kind::Drain)),
+        told(&events),
         [
             "drain down -: region down is drained",
             "drain down -: the drain of region down is undone",

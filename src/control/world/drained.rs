@@ -60,17 +60,31 @@ impl World {
     ) -> Result<(), DrainRefused> {
         let Service { name, min_regions } = Service::of(&self.plan, service);
         let state = self.state(service, now_ms);
-        if !state.needs(drained, min_regions) {
+        let left = state.left_without(drained, |region| self.is_read_from(service, region));
+        if !left.is_too_few(min_regions) {
             return Ok(());
         }
-        let left = state.left_without(drained);
+        let names = |regions: Vec<RegionId>| {
+            let names = regions
+                .into_iter()
+                .map(|region| &self.plan.regions.of(region).name);
+            names.cloned().collect()
+        };
         Err(DrainRefused::Guard {
             service: name,
             min_regions,
-            left: left
-                .map(|region| self.plan.regions.of(region).name.clone())
-                .collect(),
+            left: names(left.regions),
+            unread: names(left.unread),
         })
+    }
+
+    /// Whether reads may go to a region: what it has was looked at when traffic was.
+    fn is_read_from(&self, service: ServiceId, region: RegionId) -> bool {
+        let consistency = self.plan.services.of(service).consistency.as_ref();
+        let domain = consistency.map(|known| &self.plan.domains.of(known.domain).name);
+        let applied = domain.and_then(|domain| self.positions.get(domain));
+        let name = &self.plan.regions.of(region).name;
+        applied.is_none_or(|applied| applied.is_fit(name, self.witnessed_ms))
     }
 
     /// Ends a drain.
