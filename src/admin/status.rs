@@ -151,7 +151,7 @@ impl View<'_> {
             "state": state_of(member),
             "health": member.health.as_str(),
             "forced": member.forced.map(Forced::as_str),
-            "share": share_of(member.admin).get(),
+            "share": share_of(member).get(),
             "since": since.map(|since| clock::rfc3339(*since)),
             "origins": targets,
             "applied": applied,
@@ -224,9 +224,10 @@ fn target(status: &TargetStatus) -> Value {
     json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
 }
 
-/// The share of clients without affinity to it that a region takes, were it the best for all of them.
-fn share_of(admin: Admin) -> Percent {
-    match admin {
+/// The share of clients without affinity to it that a region takes, were it the best for all of them and others able.
+fn share_of(member: &MemberState) -> Percent {
+    match member.admin {
+        _ if !member.health.is_able() => Percent::NONE,
         Admin::Enabled => Percent::ALL,
         Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
         Admin::Draining | Admin::Drained => Percent::NONE,

@@ -27,67 +27,125 @@ pub(super) fn length(asked: Option<Duration>, per_second: f64) -> Duration {
 /// A service's name with a region's.
 pub(super) type Key = (Arc<str>, Arc<str>);
 
+/// A region on its way back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Ramp {
+    pub(super) slope: Slope,
+    /// Since when it is out again, before it has had all.
+    pub(super) halted_ms: Option<u64>,
+}
+
+impl Ramp {
+    /// How far it had come when the region went out at a time, in milliseconds of a ramp of another length.
+    fn come_ms(self, out_ms: u64, length_ms: u64) -> u64 {
+        let Slope {
+            from_ms,
+            length_ms: own_ms,
+        } = self.slope;
+        let at_ms = self.halted_ms.unwrap_or(out_ms);
+        let come_ms = u128::from(at_ms.saturating_sub(from_ms).min(own_ms));
+        let come_ms = come_ms * u128::from(length_ms) / u128::from(own_ms.max(1));
+        u64::try_from(come_ms).unwrap_or(length_ms)
+    }
+}
+
 /// Those on their way.
 #[derive(Debug, Default)]
-pub(super) struct Ramps(HashMap<Key, Slope>);
+pub(super) struct Ramps(HashMap<Key, Ramp>);
 
 impl Ramps {
-    /// A region comes back. What it has `kept` of its clients, it need not be given again.
-    pub(super) fn begin(&mut self, key: Key, length_ms: u64, kept_ms: u64, now_ms: u64) {
+    /// A region comes back that has been out since a time. It loses its clients as it is given them, so that of a short while
+    /// it has kept a part, and that part of what it had.
+    pub(super) fn begin(&mut self, key: Key, length_ms: u64, out_ms: u64, now_ms: u64) {
+        self.begin_with(key, length_ms, (out_ms, length_ms), now_ms);
+    }
+
+    /// The same, where it has kept no more than so much of the ramp, whatever the time.
+    pub(super) fn begin_with(
+        &mut self,
+        key: Key,
+        length_ms: u64,
+        (out_ms, most_kept_ms): (u64, u64),
+        now_ms: u64,
+    ) {
+        let before = self.0.remove(&key);
         if length_ms == 0 {
             return;
         }
-        let from_ms = now_ms.saturating_sub(kept_ms.min(length_ms));
-        self.0.insert(key, Slope { from_ms, length_ms });
+        let had_ms = before.map_or(length_ms, |ramp| ramp.come_ms(out_ms, length_ms));
+        let kept_ms = had_ms.saturating_sub(now_ms.saturating_sub(out_ms));
+        let from_ms = now_ms.saturating_sub(kept_ms.min(most_kept_ms));
+        let ramp = Ramp {
+            slope: Slope { from_ms, length_ms },
+            halted_ms: None,
+        };
+        self.0.insert(key, ramp);
     }
 
     /// The clock has been set by so much: what began by the old one has come as far by the new one.
     pub(super) fn shift(&mut self, by_ms: i64) {
-        for slope in self.0.values_mut() {
-            slope.from_ms = slope.from_ms.saturating_add_signed(by_ms);
+        for Ramp { slope, halted_ms } in self.0.values_mut() {
+            for at_ms in halted_ms.iter_mut().chain([&mut slope.from_ms]) {
+                *at_ms = at_ms.saturating_add_signed(by_ms);
+            }
         }
     }
 
     /// Those that are on their way, in the order of their names.
-    pub(super) fn all(&self) -> Vec<(&Key, Slope)> {
-        let mut all: Vec<_> = self.0.iter().map(|(key, slope)| (key, *slope)).collect();
+    pub(super) fn all(&self) -> Vec<(&Key, Ramp)> {
+        let mut all: Vec<_> = self.0.iter().map(|(key, ramp)| (key, *ramp)).collect();
         all.sort_by_key(|(key, _)| *key);
         all
     }
 
     /// Takes one over from before.
-    pub(super) fn put(&mut self, key: Key, slope: Slope) {
-        self.0.insert(key, slope);
+    pub(super) fn put(&mut self, key: Key, ramp: Ramp) {
+        self.0.insert(key, ramp);
     }
 
-    /// A region is out again.
-    pub(super) fn end(&mut self, key: &Key) {
-        self.0.remove(key);
+    /// A region is out again: what it has not been given yet, it has not to lose. Whether it was on its way.
+    pub(super) fn halt(&mut self, key: &Key, now_ms: u64) -> bool {
+        let Some(ramp) = self.0.get_mut(key) else {
+            return false;
+        };
+        let was_under_way = ramp.halted_ms.is_none();
+        ramp.halted_ms.get_or_insert(now_ms);
+        was_under_way
     }
 
     /// How much of its clients a region is given; `None`: all.
     pub(super) fn share(&self, key: &Key, now_ms: u64) -> Option<Percent> {
-        let share = self.0.get(key)?.done(now_ms);
+        let ramp = self.0.get(key).filter(|ramp| ramp.halted_ms.is_none());
+        let share = ramp?.slope.done(now_ms);
         // Somebody must try it, or nobody sees how it does.
         (share < Percent::ALL).then(|| share.max(Percent::new(1)))
     }
 
     /// When after `since_ms` a share is another.
     pub(super) fn next_change_ms(&self, since_ms: u64) -> Option<u64> {
-        let next = |slope: &Slope| slope.turns().find(|at| *at > since_ms);
-        self.0.values().filter_map(next).min()
+        let next = |slope: Slope| slope.turns().find(|at| *at > since_ms);
+        self.under_way().filter_map(next).min()
     }
 
     /// Whether a share is another at two moments.
     pub(super) fn turn_between(&self, one_ms: u64, other_ms: u64) -> bool {
-        let turns = |slope: &Slope| slope.done(one_ms) != slope.done(other_ms);
-        self.0.values().any(turns)
+        let turns = |slope: Slope| slope.done(one_ms) != slope.done(other_ms);
+        self.under_way().any(turns)
     }
 
-    /// Forgets those that are over, and those that are no longer wanted.
+    fn under_way(&self) -> impl Iterator<Item = Slope> {
+        let under_way = self.0.values().filter(|ramp| ramp.halted_ms.is_none());
+        under_way.map(|ramp| ramp.slope)
+    }
+
+    /// Forgets those that are over, those of regions that have been out for so long that all is lost, and those that are no
+    /// longer wanted.
     pub(super) fn retain(&mut self, now_ms: u64, is_wanted: impl Fn(&Key) -> bool) {
-        self.0
-            .retain(|key, slope| slope.done(now_ms) < Percent::ALL && is_wanted(key));
+        let is_over = |ramp: &Ramp| match ramp.halted_ms {
+            None => ramp.slope.done(now_ms) == Percent::ALL,
+            Some(halted_ms) => now_ms.saturating_sub(halted_ms) >= ramp.slope.length_ms,
+        };
+        self.0.retain(|key, ramp| !is_over(ramp) && is_wanted(key));
     }
 }
 

@@ -14,13 +14,14 @@ use serde_json::{Value, json};
 use super::drains::{Drain, Pace};
 use super::ejected;
 use super::forced::ForcedState;
+use super::ramps::Ramp;
 use super::sealed::{Unsealed, seal, unseal};
 use super::slope::Slope;
 use super::world::World;
 use crate::clock::Now;
 use crate::config::plan::VersionForm;
 use crate::disk::{Claim, replace};
-use crate::health::Verdict;
+use crate::health::{Health, Verdict};
 use crate::positions::{Entry, Position, RegionName, Vector, parse_position, parse_vector};
 use crate::regular;
 use crate::steering::Forced;
@@ -171,7 +172,7 @@ pub(crate) fn remember(world: &World, now: Now) -> Value {
             })
         })
         .collect();
-    json!({ "saved_at_ms": now.unix_ms, "verdicts": verdicts, "drains": drains, "forced": remember_forced(world),
+    json!({ "saved_at_ms": now.unix_ms, "verdicts": verdicts, "healths": remember_healths(world), "drains": drains, "forced": remember_forced(world),
         "ramps": remember_ramps(world), "ejections": ejected::remember(world, now), "positions": remember_positions(world), "forks": remember_forks(world), "floors": remember_floors(world),
         "pushes": remember_pushes(world, now) })
 }
@@ -199,10 +200,29 @@ fn remember_forced(world: &World) -> Vec<Value> {
     all.collect()
 }
 
+/// Since when regions are as they are: how long one has been out decides how it comes back.
+fn remember_healths(world: &World) -> Vec<Value> {
+    let mut all: Vec<_> = world.healths().collect();
+    all.sort_by_key(|(of, _, _)| *of);
+    let all = all.into_iter().map(|((service, region), health, since_ms)| {
+        json!({ "service": &**service, "region": &**region, "health": health.word(), "since_ms": since_ms })
+    });
+    all.collect()
+}
+
+fn restore_health(world: &mut World, health: &Value) -> Option<()> {
+    let field = |name: &str| health[name].as_str();
+    let of = (field("service")?, field("region")?);
+    let known = Health::of_word(field("health")?)?;
+    world.remember_health(of, known, health["since_ms"].as_u64()?);
+    Some(())
+}
+
 fn remember_ramps(world: &World) -> Vec<Value> {
     let all = world.ramps().into_iter();
-    let all = all.map(|((service, region), slope)| {
-        json!({ "service": &**service, "region": &**region, "from_ms": slope.from_ms, "length_ms": slope.length_ms })
+    let all = all.map(|((service, region), Ramp { slope, halted_ms })| {
+        json!({ "service": &**service, "region": &**region, "from_ms": slope.from_ms, "length_ms": slope.length_ms,
+            "halted_ms": halted_ms })
     });
     all.collect()
 }
@@ -270,6 +290,9 @@ pub(crate) fn restore(world: &mut World, state: &Value, now: Now) {
         if let Some(forced) = forced_from(forced) {
             world.remember_forced(forced);
         }
+    }
+    for health in state["healths"].as_array().into_iter().flatten() {
+        restore_health(world, health);
     }
     for ramp in state["ramps"].as_array().into_iter().flatten() {
         restore_ramp(world, ramp);
@@ -344,7 +367,13 @@ fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
         from_ms: ramp["from_ms"].as_u64()?,
         length_ms: ramp["length_ms"].as_u64()?,
     };
-    world.remember_ramp(ramp["service"].as_str()?, ramp["region"].as_str()?, slope);
+    let halted_ms = ramp["halted_ms"].as_u64();
+    let remembered = Ramp { slope, halted_ms };
+    world.remember_ramp(
+        ramp["service"].as_str()?,
+        ramp["region"].as_str()?,
+        remembered,
+    );
     Some(())
 }
 

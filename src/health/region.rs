@@ -36,6 +36,26 @@ impl Health {
             Self::Unhealthy | Self::Ejected => "unhealthy",
         }
     }
+
+    /// As events tell it and the state file keeps it: who took a region out matters there.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ejected => "ejected",
+            Self::Unknown | Self::Healthy | Self::Degraded | Self::Unhealthy => self.as_str(),
+        }
+    }
+
+    /// What such a word says.
+    pub fn of_word(word: &str) -> Option<Self> {
+        let all = [
+            Self::Unknown,
+            Self::Healthy,
+            Self::Degraded,
+            Self::Unhealthy,
+            Self::Ejected,
+        ];
+        all.into_iter().find(|health| health.word() == word)
+    }
 }
 
 /// A region's health for one service. Targets not probed yet count as healthy, and so does a region

@@ -67,6 +67,66 @@ fn whoever_recovers_is_given_what_it_lost_little_by_little() {
     check_states(&mut world, "shop", 1_081_000, "us=unknown eu=healthy");
 }
 
+/// What a hundredth of the clients shows is no reason to send all.
+#[test]
+fn whoever_fails_again_on_its_way_back_begins_from_where_it_was_and_not_from_where_it_would_be() {
+    let back_at = |mut world: World, now_ms: u64, eu: &str| {
+        fold(&mut world, passed("shop", EU), now_ms);
+        let expected = format!("us=unknown eu=healthy{eu}");
+        check_states(&mut world, "shop", now_ms, &expected);
+        world
+    };
+    let fails_at = |mut world: World, now_ms: u64| {
+        fold(&mut world, failed("shop", EU), now_ms);
+        check_states(&mut world, "shop", now_ms, "us=unknown eu=unhealthy");
+        world
+    };
+    let mut world = ramped();
+    check_states(&mut world, "shop", 1_000_000, "us=unknown eu=unknown");
+    let world = fails_at(world, 1_001_000);
+    let world = back_at(world, 1_201_000, "+returning1");
+    let world = fails_at(world, 1_202_000);
+    let world = back_at(world, 1_203_000, "+returning1");
+    let mut world = fails_at(world, 1_253_000);
+    let state = remember(&world, at(1_253_000));
+    world.expire(1_260_000);
+    let world = back_at(world, 1_263_000, "+returning40");
+    // After so long nothing is left of it.
+    let mut world = fails_at(world, 1_264_000);
+    world.expire(1_364_000);
+    back_at(world, 1_364_000, "+returning1");
+    let mut later = ramped();
+    restore(&mut later, &state, at(1_254_000));
+    check_states(&mut later, "shop", 1_254_000, "us=unknown eu=unhealthy");
+    back_at(later, 1_263_000, "+returning40");
+}
+
+#[test]
+fn whoever_is_drained_on_its_way_back_begins_from_where_it_was() {
+    let mut world = ramped();
+    world.drain(drain("us", None, 0), false).unwrap();
+    world.undrain("us", None, 500_000).unwrap();
+    world.drain(drain("us", None, 510_000), false).unwrap();
+    world.expire(515_000);
+    world.undrain("us", None, 515_000).unwrap();
+    let expected = "us=unknown+returning5 eu=unknown";
+    check_states(&mut world, "shop", 515_000, expected);
+}
+
+#[test]
+fn how_long_a_region_has_been_out_is_known_after_a_restart() {
+    let mut before = ramped();
+    fold(&mut before, failed("shop", EU), 1_000_000);
+    check_states(&mut before, "shop", 1_000_000, "us=unknown eu=unhealthy");
+    let state = remember(&before, at(1_200_000));
+    let mut after = ramped();
+    restore(&mut after, &state, at(1_201_000));
+    check_states(&mut after, "shop", 1_201_000, "us=unknown eu=unhealthy");
+    fold(&mut after, passed("shop", EU), 1_202_000);
+    let expected = "us=unknown eu=healthy+returning1";
+    check_states(&mut after, "shop", 1_202_000, expected);
+}
+
 /// `shop` in a second in which each of so many requests is answered, when eu fails and comes back within it.
 fn recovered_among(requests: u32) -> World {
     recovered_with(YAML, requests)

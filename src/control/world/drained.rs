@@ -18,11 +18,12 @@ impl World {
         let (region, services) = self.drain_scope(&request.region, request.service.as_deref())?;
         let at_ms = request.since_ms;
         if !force {
-            for service in services {
-                self.guard(service, region, at_ms)?;
+            for service in &services {
+                self.guard(*service, region, at_ms)?;
             }
         }
         let drain = self.drains.asked(request)?;
+        self.halt_ramps(&drain.region, &services, at_ms);
         let (message, of) = (is_drained(&drain), drain.service.as_ref());
         let event = event(Kind::Drain, at_ms, Some(&drain.region), of, message);
         self.drains.put(drain);

@@ -226,6 +226,20 @@ impl World {
         }
     }
 
+    /// The health of each region of each service, and since when it has it.
+    pub(crate) fn healths(&self) -> impl Iterator<Item = (&(Arc<str>, Arc<str>), Health, u64)> {
+        let healths = self.health.iter();
+        healths.map(|(of, (health, since_ms))| (of, *health, *since_ms))
+    }
+
+    /// Restores what `state_dir` remembers of a region's health, if it still is one of the service's.
+    pub(crate) fn remember_health(&mut self, of: (&str, &str), health: Health, since_ms: u64) {
+        let of = (of.0.into(), of.1.into());
+        if members(&self.plan).any(|member| member == of) {
+            self.health.insert(of, (health, since_ms));
+        }
+    }
+
     /// Restores what `state_dir` remembers of an origin's positions, if there still is that origin.
     ///
     /// They count until its first word; that word, even if it says less, was asked for later and so

@@ -6,8 +6,7 @@ use std::time::Duration;
 use super::shown::Stale;
 use super::{World, members, whole_ms};
 use crate::control::drains::Drain;
-use crate::control::ramps::{Key, length};
-use crate::control::slope::Slope;
+use crate::control::ramps::{Key, Ramp, length};
 use crate::health::Health;
 use crate::ids::ServiceId;
 use crate::steering::{Admin, Percent, ServiceState};
@@ -29,16 +28,29 @@ impl World {
             let ramp = self.ramp(id);
             let ramp_ms = whole_ms(ramp);
             let (share, _) = drain.leaves(ramp, now_ms);
-            let kept_ms = match share {
-                Percent::NONE => kept_ms(ramp_ms, now_ms.saturating_sub(drain.since_ms)),
-                share => ramp_ms / 100 * u64::from(share.get()),
-            };
             let key = (service.name.clone(), drain.region.clone());
-            self.ramps.begin(key, ramp_ms, kept_ms, now_ms);
+            match share {
+                Percent::NONE => self.ramps.begin(key, ramp_ms, drain.since_ms, now_ms),
+                // Little by little: it has lost those who have left.
+                share => {
+                    let kept_ms = ramp_ms / 100 * u64::from(share.get());
+                    let kept = (now_ms, kept_ms);
+                    self.ramps.begin_with(key, ramp_ms, kept, now_ms);
+                }
+            }
         }
     }
 
-    /// Begins the ramps of regions that a state shows able and that were not; whether there are any.
+    /// A region is out for these services again, as far as it was on its way back.
+    pub(super) fn halt_ramps(&mut self, region: &Arc<str>, services: &[ServiceId], now_ms: u64) {
+        let names = services.iter().map(|id| &self.plan.services.of(*id).name);
+        for name in names {
+            self.ramps.halt(&(name.clone(), region.clone()), now_ms);
+        }
+    }
+
+    /// Begins the ramps of regions that a state shows able and that were not, and halts those of others that are not any more;
+    /// whether there are any.
     pub(super) fn ramp_the_recovered(
         &mut self,
         id: ServiceId,
@@ -46,7 +58,7 @@ impl World {
         now_ms: u64,
     ) -> bool {
         let service = self.plan.services.of(id);
-        let mut began = false;
+        let mut is_another = false;
         for member in &state.members {
             let region = &self.plan.regions.of(member.region).name;
             let key = (service.name.clone(), region.clone());
@@ -56,28 +68,26 @@ impl World {
                     if member.health.is_able() =>
                 {
                     let ramp_ms = whole_ms(self.ramp(id));
-                    let out_ms = now_ms.saturating_sub(*since_ms);
-                    self.ramps
-                        .begin(key, ramp_ms, kept_ms(ramp_ms, out_ms), now_ms);
-                    began |= ramp_ms > 0;
+                    self.ramps.begin(key, ramp_ms, *since_ms, now_ms);
+                    is_another |= ramp_ms > 0;
                 }
-                _ if !member.health.is_able() => self.ramps.end(&key),
+                _ if !member.health.is_able() => is_another |= self.ramps.halt(&key, now_ms),
                 _ => {}
             }
         }
-        began
+        is_another
     }
 
     /// The ramps under way.
-    pub(in crate::control) fn ramps(&self) -> Vec<(&Key, Slope)> {
+    pub(in crate::control) fn ramps(&self) -> Vec<(&Key, Ramp)> {
         self.ramps.all()
     }
 
     /// Takes over a ramp, if the region still is one of the service's.
-    pub(in crate::control) fn remember_ramp(&mut self, service: &str, region: &str, slope: Slope) {
+    pub(in crate::control) fn remember_ramp(&mut self, service: &str, region: &str, ramp: Ramp) {
         let key = (service.into(), region.into());
         if members(&self.plan).any(|member| member == key) {
-            self.ramps.put(key, slope);
+            self.ramps.put(key, ramp);
             self.shown.stale = Stale::All;
         }
     }
@@ -103,9 +113,4 @@ impl World {
             (admin, _) => admin,
         }
     }
-}
-
-/// Whoever was out for less than a ramp has lost only a part of its clients.
-fn kept_ms(ramp_ms: u64, out_ms: u64) -> u64 {
-    ramp_ms - ramp_ms.min(out_ms)
 }

@@ -188,8 +188,8 @@ impl World {
             if before != member.health {
                 let message = format!(
                     "region {region} is {} for service {service}, was {}",
-                    in_words(member.health),
-                    in_words(before)
+                    member.health.word(),
+                    before.word()
                 );
                 let told = event(Kind::Health, now_ms, Some(region), Some(service), message);
                 events.push(told.warning_if(!member.health.is_able()));
@@ -221,13 +221,5 @@ fn keep_the_last(members: &mut [MemberState]) {
         .filter(|member| member.health == Health::Ejected)
     {
         member.health = Health::Degraded;
-    }
-}
-
-/// Health as events tell it: who took a region out matters there.
-fn in_words(health: Health) -> &'static str {
-    match health {
-        Health::Ejected => "ejected",
-        Health::Unknown | Health::Healthy | Health::Degraded | Health::Unhealthy => health.as_str(),
     }
 }
