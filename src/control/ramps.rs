@@ -113,10 +113,16 @@ impl Ramps {
         was_under_way
     }
 
-    /// How much of its clients a region is given; `None`: all.
+    /// How much of its clients a region is given on its way back; `None`: all, or it is out.
     pub(super) fn share(&self, key: &Key, now_ms: u64) -> Option<Percent> {
-        let ramp = self.0.get(key).filter(|ramp| ramp.halted_ms.is_none());
-        let share = ramp?.slope.done(now_ms);
+        let is_under_way = self.0.get(key)?.halted_ms.is_none();
+        self.given(key, now_ms).filter(|_| is_under_way)
+    }
+
+    /// The same, or what it had been given when it went out again; `None`: all.
+    pub(super) fn given(&self, key: &Key, now_ms: u64) -> Option<Percent> {
+        let ramp = self.0.get(key)?;
+        let share = ramp.slope.done(ramp.halted_ms.unwrap_or(now_ms));
         // Somebody must try it, or nobody sees how it does.
         (share < Percent::ALL).then(|| share.max(Percent::new(1)))
     }
@@ -138,14 +144,16 @@ impl Ramps {
         under_way.map(|ramp| ramp.slope)
     }
 
-    /// Forgets those that are over, those of regions that have been out for so long that all is lost, and those that are no
-    /// longer wanted.
+    /// Forgets those that are over, and those that are no longer wanted.
     pub(super) fn retain(&mut self, now_ms: u64, is_wanted: impl Fn(&Key) -> bool) {
-        let is_over = |ramp: &Ramp| match ramp.halted_ms {
-            None => ramp.slope.done(now_ms) == Percent::ALL,
-            Some(halted_ms) => now_ms.saturating_sub(halted_ms) >= ramp.slope.length_ms,
-        };
+        let is_over =
+            |ramp: &Ramp| ramp.slope.done(ramp.halted_ms.unwrap_or(now_ms)) == Percent::ALL;
         self.0.retain(|key, ramp| !is_over(ramp) && is_wanted(key));
+    }
+
+    /// Whether any is under way.
+    pub(super) fn is_any_under_way(&self) -> bool {
+        self.under_way().next().is_some()
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::draining::{TEN_MINUTES_MS, over};
 use super::scene::{
-    EU, US_A, YAML, answers, at, check_states, drain, failed, fold, passed, see, world,
+    EU, US_A, YAML, answers, at, check_states, drain, failed, fold, passed, see, states, world,
 };
 use crate::control::{World, remember, restore};
 
@@ -111,6 +111,27 @@ fn whoever_is_drained_on_its_way_back_begins_from_where_it_was() {
     world.undrain("us", None, 515_000).unwrap();
     let expected = "us=unknown+returning5 eu=unknown";
     check_states(&mut world, "shop", 515_000, expected);
+}
+
+#[test]
+fn whoever_is_drained_little_by_little_on_its_way_back_is_given_no_more_meanwhile() {
+    let mut world = ramped();
+    world.drain(drain("us", None, 0), false).unwrap();
+    world.undrain("us", None, 500_000).unwrap();
+    let slowly = over(TEN_MINUTES_MS, drain("us", None, 510_000));
+    world.drain(slowly, false).unwrap();
+    for (now_ms, us) in [
+        (510_000, "leaving10"),
+        (700_000, "leaving10"),
+        (1_080_000, "leaving5"),
+    ] {
+        world.expire(now_ms);
+        let states = states(&mut world, "shop", now_ms);
+        assert!(states.contains(us), "{now_ms}: {states}");
+    }
+    world.undrain("us", None, 1_080_000).unwrap();
+    let expected = "us=unknown+returning5 eu=unknown";
+    check_states(&mut world, "shop", 1_080_000, expected);
 }
 
 #[test]

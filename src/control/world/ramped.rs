@@ -108,9 +108,18 @@ impl World {
         now_ms: u64,
     ) -> Admin {
         let key = (service.clone(), region.clone());
-        match (admin, self.ramps.share(&key, now_ms)) {
-            (Admin::Enabled, Some(share)) => Admin::Returning(share),
-            (admin, _) => admin,
+        match admin {
+            Admin::Enabled => {
+                let share = self.ramps.share(&key, now_ms);
+                share.map_or(admin, Admin::Returning)
+            }
+            // It is given no more meanwhile than it was on its way back.
+            Admin::Leaving { fresh, sessions } => {
+                let given = self.ramps.given(&key, now_ms);
+                let fresh = given.map_or(fresh, |given| fresh.min(given));
+                Admin::Leaving { fresh, sessions }
+            }
+            Admin::Returning(_) | Admin::Draining | Admin::Drained => admin,
         }
     }
 }

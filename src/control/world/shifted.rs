@@ -9,7 +9,7 @@ impl World {
         let turns = self
             .drains
             .next_turn_ms(&self.session_times, self.settled_ms);
-        turns.is_some() || !self.ramps.all().is_empty()
+        turns.is_some() || self.ramps.is_any_under_way()
     }
 
     /// The clock has been set by so many ms; what began by the old one has come as far by the new one. Ends of drains and of forced
