@@ -7,38 +7,42 @@ use crate::dns::answers_by_name;
 use crate::ids::RegionId;
 use crate::steering::{Ask, Decision, Draw, Reason, Snapshot, Step, Verdict, steer_among};
 
+/// What an address has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Wanted {
+    V4,
+    V6,
+    Any,
+}
+
+impl Wanted {
+    /// By the type of a question; of none: A.
+    fn of(question: &Question) -> Result<Self, QuestionError> {
+        let asked = question.record_type.as_deref().unwrap_or("A");
+        match &*asked.to_ascii_uppercase() {
+            "A" => Ok(Self::V4),
+            "AAAA" => Ok(Self::V6),
+            "HTTPS" => Ok(Self::Any),
+            other => Err(QuestionError::Type(other.to_owned())),
+        }
+    }
+
+    fn is_met_by(self, address: &IpAddr) -> bool {
+        match self {
+            Self::V4 => address.is_ipv4(),
+            Self::V6 => address.is_ipv6(),
+            Self::Any => true,
+        }
+    }
+}
+
 /// DNS passes over a region that has no address of the type.
 pub(super) fn pass_over_without_address(
     steering: Steering<'_>,
     decision: Decision,
     question: &Question,
 ) -> Result<Decision, QuestionError> {
-    let regions = &steering.snapshot.plan.regions;
-    let decision = steering.among(decision, |region| regions.of(region).publishes());
-    let ranked = decision.ranked.iter().map(|choice| choice.region);
-    let by_alias = answers_by_name(&steering.snapshot.plan, ranked);
-    let is_right: fn(&IpAddr) -> bool = match question
-        .record_type
-        .as_deref()
-        .map(str::to_ascii_uppercase)
-        .as_deref()
-    {
-        None | Some("A") => IpAddr::is_ipv4,
-        Some("AAAA") => IpAddr::is_ipv6,
-        Some("HTTPS") => |_| true,
-        Some(other) => return Err(QuestionError::Type(other.to_owned())),
-    };
-    let has = |region: RegionId| {
-        let region = regions.of(region);
-        let by_name = by_alias && region.alias.is_some();
-        by_name || region.addresses.iter().any(is_right)
-    };
-    let mut decision = steering.among(decision, has);
-    let lacking = decision.ranked.iter().map(|choice| choice.region);
-    let lacking = lacking.filter(|region| !has(*region)).map(lacks_address);
-    decision.steps.extend(lacking);
-    decision.ranked.retain(|choice| has(choice.region));
-    Ok(decision)
+    Ok(steering.with_address(decision, Wanted::of(question)?))
 }
 
 /// What DNS decides by.
@@ -50,6 +54,25 @@ pub(super) struct Steering<'a> {
 }
 
 impl Steering<'_> {
+    /// A decision, or where none of its regions has an address of the type, that among those which have.
+    pub(super) fn with_address(self, decision: Decision, wanted: Wanted) -> Decision {
+        let regions = &self.snapshot.plan.regions;
+        let decision = self.among(decision, |region| regions.of(region).publishes());
+        let ranked = decision.ranked.iter().map(|choice| choice.region);
+        let by_alias = answers_by_name(&self.snapshot.plan, ranked);
+        let has = |region: RegionId| {
+            let region = regions.of(region);
+            let by_name = by_alias && region.alias.is_some();
+            by_name || region.addresses.iter().any(|one| wanted.is_met_by(one))
+        };
+        let mut decision = self.among(decision, has);
+        let lacking = decision.ranked.iter().map(|choice| choice.region);
+        let lacking = lacking.filter(|region| !has(*region)).map(lacks_address);
+        decision.steps.extend(lacking);
+        decision.ranked.retain(|choice| has(choice.region));
+        decision
+    }
+
     /// A decision, or where none of its regions has what is asked for, that among those which have, behind the steps of
     /// the first.
     fn among(self, mut decision: Decision, has: impl Fn(RegionId) -> bool) -> Decision {

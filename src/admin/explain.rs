@@ -403,7 +403,14 @@ fn verdict(decision: &Decision) -> String {
     match decision.verdict {
         Verdict::Steered => "steered".to_owned(),
         Verdict::FailOpen(_) => {
-            "failing open: no region is able, so the unhealthy come back, and after them the drained, even healthy ones".to_owned()
+            let lacks = |step: &Step| step.reason == Reason::NoSuchAddress;
+            let of_which = match decision.steps.iter().any(lacks) {
+                true => "region with an address of this type",
+                false => "region",
+            };
+            format!(
+                "failing open: no {of_which} is able, so the unhealthy come back, and after them the drained, even healthy ones"
+            )
         }
         Verdict::Refused(refusal) => format!("refused: {refusal}"),
     }

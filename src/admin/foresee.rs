@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::by_type::{Steering, Wanted};
 use super::minute::{ByRegion, Served};
 use crate::config::plan::Access;
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::steering::{Admin, Ask, Percent, Require, Snapshot, Spread, Vantage, chances};
+use crate::steering::{
+    Admin, Ask, Chances, Draw, Percent, Require, Snapshot, Spread, Vantage, chances, chances_in,
+    steer,
+};
 
 /// Who goes from where to where: shares of the clients that count, by IPv4 and by IPv6 addresses.
 #[derive(Debug, Default, PartialEq)]
@@ -154,7 +158,7 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
             // Nothing is known of addresses: one place stands for all of them.
             _ => 1.0,
         };
-        let part = [part(0), part(1)];
+        let (v4, v6) = (part(0), part(1));
         for (spread, of_clients) in &spreads {
             let ask = Ask {
                 vantage,
@@ -165,10 +169,36 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
                 },
                 ..Ask::http(id, *place, Access::Read)
             };
-            moves.take((before, after), &ask, region, part, *of_clients);
+            let mut take = |part, chances: &dyn Fn(&Snapshot) -> Chances| {
+                let [before, after] = [before, after].map(chances);
+                moves.take(before, after, region, part, *of_clients);
+            };
+            match vantage {
+                Vantage::Edge => take([v4, v6], &|snapshot| chances(snapshot, &ask)),
+                Vantage::Client => {
+                    take([v4, 0.0], &|snapshot| in_dns(snapshot, &ask, Wanted::V4));
+                    take([0.0, v6], &|snapshot| in_dns(snapshot, &ask, Wanted::V6));
+                }
+            }
         }
     }
     moves
+}
+
+/// To whom DNS sends: whoever has an address of the client's family, or where the service publishes nothing, as it would.
+fn in_dns(snapshot: &Snapshot, ask: &Ask<'_>, wanted: Wanted) -> Chances {
+    let mut decision = steer(snapshot, ask, Draw(0));
+    let members = snapshot.services.of(ask.service).members.iter();
+    let mut regions = members.map(|member| snapshot.plan.regions.of(member.region));
+    if regions.any(|region| region.publishes()) {
+        let steering = Steering {
+            snapshot,
+            ask,
+            draw: Draw(0),
+        };
+        decision = steering.with_address(decision, wanted);
+    }
+    chances_in(snapshot, ask, &decision).unwrap_or_default()
 }
 
 /// Who is told apart while regions leave or come back little by little, and the share of clients that each is: those
@@ -207,16 +237,15 @@ impl Moves {
     /// without the region: that a region won a draw says nothing of the order of the others.
     fn take(
         &mut self,
-        (before, after): (&Snapshot, &Snapshot),
-        ask: &Ask<'_>,
+        before: Chances,
+        next: Chances,
         region: RegionId,
         part: [f64; 2],
         of_clients: f64,
     ) {
-        let has = chances(before, ask);
-        let has = has.iter().find(|(first, _)| *first == region);
+        let mut has = before.into_iter();
+        let has = has.find(|(first, _)| *first == region);
         let has = has.map_or(0.0, |(_, chance)| chance * of_clients);
-        let next = chances(after, ask);
         let nowhere = next.is_empty().then_some((None, 1.0));
         let next = next.into_iter().map(|(to, chance)| (Some(to), chance));
         for (to, chance) in next.chain(nowhere) {
@@ -359,6 +388,37 @@ services: { www: { hosts: [www.example.com], regions: [a] } }
         assert_eq!(clients["to"], json!([]));
         assert_eq!(told["dns"], json!({ "answers": 5, "move": 0, "to": [] }));
         assert_eq!(told["http"]["move"], 0);
+    }
+
+    /// `six` has no address of IPv4.
+    #[test]
+    fn who_asks_for_an_address_of_ipv4_moves_to_a_region_that_has_one() {
+        let yaml = "
+regions: { a: { addresses: [192.0.2.1, '2001:db8::1'] }, six: { addresses: ['2001:db8::6'] }, b: { addresses: [192.0.2.2] } }
+services: { www: { hosts: [www.example.com], steering: { policy: priority } }, two: { hosts: [two.example.com], regions: [a, six] } }
+";
+        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+        let region = plan.region("a").unwrap();
+        let services = ["www", "two"].map(|name| plan.service(name).unwrap());
+        let before = World::new(plan, Arc::default()).snapshot(0).0;
+        let told = foresee(
+            (&before, 0),
+            region,
+            &services,
+            &(1_000, ByRegion::default()),
+        );
+        let to = |service: usize| told["services"][service]["clients"]["to"].clone();
+        let to_six =
+            |v4: f64| json!({ "region": "six", "ipv4_percent": v4, "ipv6_percent": 100.0 });
+        let to_b = json!({ "region": "b", "ipv4_percent": 100.0, "ipv6_percent": 0.0 });
+        assert_eq!(to(0), json!([to_six(0.0), to_b]));
+        // Nobody else has one: that fails open.
+        assert_eq!(to(1), json!([to_six(0.0)]));
+        let stays = &told["services"][1]["clients"]["stays"];
+        assert_eq!(
+            *stays,
+            json!({ "ipv4_percent": 100.0, "ipv6_percent": 0.0 })
+        );
     }
 
     #[track_caller]

@@ -164,11 +164,18 @@ fn reasons(explanation: &Value, status: &Value) -> Vec<String> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let service = text(&explanation["service"]);
     let steps = explanation["steps"].as_array().into_iter().flatten();
-    steps
+    let whys = steps
         .filter(|step| step["kept"] == false)
         .filter_map(|step| {
             let (rule, region) = (text(&step["rule"]), text(&step["region"]));
             said::why(status, &rule, &region, &service)
-        })
-        .collect()
+        });
+    // Of a decision among fewer regions, as those that have an address, each rule is told twice.
+    let mut told = Vec::new();
+    for why in whys {
+        if !told.contains(&why) {
+            told.push(why);
+        }
+    }
+    told
 }

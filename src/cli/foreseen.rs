@@ -93,7 +93,10 @@ fn of_service(service: &Value, seconds: u64) -> String {
             unread.join(", ")
         ));
     }
-    if list(&service["left"]).is_empty() && !list(&clients["to"]).is_empty() {
+    let goes_somewhere = list(&clients["to"])
+        .iter()
+        .any(|to| to["region"].is_string());
+    if list(&service["left"]).is_empty() && goes_somewhere {
         out.push_str(
             "           whoever moves goes to regions that are unhealthy, drained or leaving\n",
         );
@@ -122,7 +125,7 @@ mod tests {
     #[test]
     fn too_few_that_are_left_are_not_called_enough_where_no_guard_forbids_it() {
         let told = |left: &[&str], refused: bool| {
-            let clients = json!({ "ipv4_percent": 0, "ipv6_percent": 0, "of": "all addresses", "stays": {}, "to": [] });
+            let clients = json!({ "ipv4_percent": 0, "ipv6_percent": 0, "of": "all addresses", "stays": {}, "to": [{ "region": null }] });
             let moved = json!({ "answers": 0, "requests": 0, "move": 0, "to": [] });
             of_service(
                 &json!({ "service": "www", "left": left, "refused": refused, "min_regions": 2, "clients": clients, "dns": moved, "http": moved }),
@@ -136,5 +139,7 @@ mod tests {
         assert!(told(&[], false).contains(
             "left     none: too few for guards.min_regions 2, but it is none of the able ones: no guard forbids it"
         ));
+        let nowhere = told(&[], true);
+        assert!(!nowhere.contains("whoever moves goes to"), "{nowhere}");
     }
 }
