@@ -21,7 +21,7 @@ regions:
   far: {{ location: [39, -77], addresses: [192.0.2.2, '2001:db8::2'], origins: ['{origin}'] }}
 services:
   www:
-    hosts: [www.example.com]
+    hosts: [www.example.com, www.other.test]
     steering: {{ policy: {policy}, when_none_healthy: none }}
     consistency: {{ read_your_writes: true }}
 zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
@@ -155,6 +155,31 @@ fn told(more: &[&str]) -> String {
     let words = ["explain", "www.example.com", "--client", "203.178.141.1"];
     let output = run(meridian().args(words).args(more));
     String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn of_a_host_that_no_zone_has_it_says_that_dns_refuses_it() {
+    let origin = Origin::start("any");
+    let edge = Edge::start(&yaml("priority", &origin));
+    let why = json!("no zone of this edge has the name: DNS refuses it");
+    assert!(edge.kdig("www.other.test A").contains("status: REFUSED"));
+    let asked = |more: &str| {
+        get(
+            &edge,
+            &format!("name=www.other.test&client=193.0.6.1{more}"),
+        )
+        .1
+    };
+    assert_eq!(asked("")["not_in_dns"], why);
+    assert_eq!(asked("&method=GET")["not_in_dns"], Value::Null);
+    let countries = edge.admin("GET", "/api/v1/countries?name=www.other.test", "");
+    assert_eq!(countries.1["not_in_dns"], why);
+    let url = format!("http://{}", edge.address("admin"));
+    let words = ["explain", "www.other.test", "--client", "193.0.6.1"];
+    let output = run(meridian().args(words).args(["--admin", &url]));
+    let said = String::from_utf8(output.stdout).unwrap();
+    let line = format!("but      {}", why.as_str().unwrap());
+    assert!(said.lines().any(|told| told == line), "{said}");
 }
 
 #[test]

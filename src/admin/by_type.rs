@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::explain::{Question, QuestionError};
+use super::question::{Question, QuestionError};
 use crate::dns::answers_by_name;
 use crate::ids::RegionId;
 use crate::steering::{Ask, Decision, Draw, Reason, Snapshot, Step, Verdict, steer_among};

@@ -3,6 +3,7 @@
 //! What it says is what `explain` says of those clients. It is made once for each name and snapshot, however many look.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -11,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::explain::{Explanation, Question, QuestionError, chances_json, explain};
+use super::explain::{Explanation, chances_json, explain_of, service_asked_for};
 use super::explained_token::TokenReader;
 use super::parameters::Parameters;
+use super::question::{Question, QuestionError};
 use super::state::AdminState;
 use super::writes::{Refused, bad, error};
 use crate::clock;
@@ -80,21 +82,24 @@ pub(super) async fn countries(
 fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionError> {
     let database = state.database.load();
     let now = (clock::unix_secs(), clock::steady_ms());
+    let question = |client: IpAddr| Question {
+        name: name.to_owned(),
+        client: Prefix::host(client),
+        record_type: None,
+        method: None,
+        token: None,
+        path: None,
+        fields: Vec::new(),
+    };
+    // Looks through all zones, and is the same for all.
+    let of = service_asked_for(&live.snapshot.plan, &question(Ipv4Addr::UNSPECIFIED.into()))?;
     let ask = |client: &CountryClient| {
-        let question = Question {
-            name: name.to_owned(),
-            client: Prefix::host(client.address),
-            record_type: None,
-            method: None,
-            token: None,
-            path: None,
-            fields: Vec::new(),
-        };
+        let question = question(client.address);
         let reader = TokenReader {
             keyring: &live.keyring,
             sessions: None,
         };
-        explain(&live.snapshot, &database, reader, &question, now)
+        explain_of(of, &live.snapshot, &database, reader, &question, now)
     };
     let countries = database.country_clients();
     let countries: Result<Vec<Value>, QuestionError> = countries
@@ -102,7 +107,7 @@ fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionEr
         .map(|client| Ok(entry(client, &ask(client)?)))
         .collect();
     Ok(Bytes::from(
-        json!({ "name": name, "countries": countries? }).to_string(),
+        json!({ "name": name, "not_in_dns": of.not_in_dns(), "countries": countries? }).to_string(),
     ))
 }
 

@@ -1,106 +1,25 @@
 //! The decision for a client, region by region, in words: what `explain` prints and the page shows.
 
-use std::fmt;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
 use serde_json::{Value, json};
 
 use super::by_type::{Steering, pass_over_without_address};
 use super::explained_token::{Carrier, Examiner, TokenReader, ToldToken};
+use super::question::{Question, QuestionError};
 use super::round_trip::{self, Figure};
-use crate::config::plan::{Plan, Service};
+use crate::config::plan::{NotSteered, Plan, Service};
 use crate::earth::Country;
 use crate::geo::{Database, Location};
 use crate::ids::{RegionId, ServiceId};
-use crate::positions::{Flaw, Now, Token};
+use crate::positions::{Now, Token};
 use crate::prefix::Prefix;
-use crate::proxy::{MOST_FIELDS, TokenCarrier, access, residency, tokens_in, write_key};
+use crate::proxy::{TokenCarrier, access, residency, tokens_in, write_key};
 use crate::steering::{
     Admin, Ask, Chances, Decision, Draw, MemberState, Reason, Require, Rule, Snapshot, Spread,
     Step, Vantage, Verdict, chances_in, stable_hash, steer,
 };
-
-/// What is asked.
-#[derive(Clone, Debug)]
-pub struct Question {
-    /// A host name.
-    pub name: String,
-    /// The client's address or network.
-    pub client: Prefix,
-    /// The DNS type: A, AAAA or HTTPS. Without it and without a method: A.
-    pub record_type: Option<String>,
-    /// The HTTP method: then the HTTP decision is explained.
-    pub method: Option<String>,
-    /// A token that the client carries: then too.
-    pub token: Option<String>,
-    /// The path and the query of the request: then too.
-    pub path: Option<String>,
-    /// Fields of the request, by which residency and the home of a write may go: then too.
-    pub fields: Vec<Field>,
-}
-
-/// A field of a request, as `NAME: VALUE`.
-#[derive(Clone, Debug)]
-pub struct Field(HeaderName, HeaderValue);
-
-/// A text that is no field.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is no field: `NAME: VALUE` is expected")]
-pub struct NotAField(String);
-
-impl FromStr for Field {
-    type Err = NotAField;
-
-    fn from_str(text: &str) -> Result<Self, NotAField> {
-        let field = text.split_once(':').and_then(|(name, value)| {
-            let name = name.parse().ok()?;
-            let value = value.trim().parse().ok()?;
-            Some(Self(name, value))
-        });
-        field.ok_or_else(|| NotAField(text.to_owned()))
-    }
-}
-
-impl fmt::Display for Field {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(name, value) = self;
-        write!(f, "{name}: {}", String::from_utf8_lossy(value.as_bytes()))
-    }
-}
-
-impl Question {
-    /// Whether the HTTP decision is explained.
-    fn is_of_http(&self) -> bool {
-        let has_more = self.path.is_some() || !self.fields.is_empty();
-        self.method.is_some() || self.token.is_some() || has_more
-    }
-}
-
-/// Why a question has no answer.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum QuestionError {
-    /// Nobody answers for the name.
-    #[error("no service answers for `{0}`: it is in the `hosts` of none")]
-    UnknownName(String),
-    /// Not a type that is steered.
-    #[error("`{0}` is not a steered type: A, AAAA or HTTPS is expected")]
-    Type(String),
-    /// Not a method.
-    #[error("`{0}` is no HTTP method")]
-    Method(String),
-    /// Not a path.
-    #[error("`{0}` is no path: `/PATH` or `/PATH?QUERY` is expected")]
-    Path(String),
-    /// More fields than a request may have.
-    #[error("a request has at most {MOST_FIELDS} fields")]
-    Fields,
-    /// Not a token of this service.
-    #[error("the token counts as absent: {0}")]
-    Token(Flaw),
-}
 
 /// What was decided and why.
 #[derive(Clone, Debug)]
@@ -115,6 +34,8 @@ pub struct Explanation {
     pub ttl_secs: u32,
     /// Whether the decision is DNS's or HTTP's.
     pub face: &'static str,
+    /// Why DNS answers otherwise all the same; none: it does not, or HTTP is asked about.
+    pub not_in_dns: Option<String>,
     /// What kind of decision it is.
     pub verdict: String,
     /// The regions in the order to try them.
@@ -149,10 +70,23 @@ pub fn explain(
     database: &Database,
     reader: TokenReader<'_>,
     question: &Question,
+    now: (u32, u64),
+) -> Result<Explanation, QuestionError> {
+    let of = service_asked_for(&snapshot.plan, question)?;
+    explain_of(of, snapshot, database, reader, question, now)
+}
+
+/// The same, of a service that was found before.
+pub(super) fn explain_of(
+    of: OfService,
+    snapshot: &Snapshot,
+    database: &Database,
+    reader: TokenReader<'_>,
+    question: &Question,
     (now_secs, now_ms): (u32, u64),
 ) -> Result<Explanation, QuestionError> {
     let plan = &*snapshot.plan;
-    let service_id = service_asked_for(plan, question)?;
+    let service_id = of.id;
     let now = (now_secs, now_ms);
     let Decided {
         decision,
@@ -187,6 +121,7 @@ pub fn explain(
         scope: Prefix::around(client, scope(snapshot, service_id, client)),
         ttl_secs: snapshot.services.of(service_id).ttl.secs(),
         face: if question.is_of_http() { "http" } else { "dns" },
+        not_in_dns: of.not_in_dns(),
         verdict,
         decision: ranked,
         chances: chances.map(|chances| chances.into_iter().map(chance).collect()),
@@ -212,7 +147,7 @@ fn decide(
     let plan = &*snapshot.plan;
     let client = question.client.address();
     let service = plan.services.of(service_id);
-    let request = request(question)?;
+    let request = question.request()?;
     let examiner = Examiner {
         snapshot,
         service,
@@ -273,15 +208,39 @@ fn scope(snapshot: &Snapshot, service: ServiceId, client: IpAddr) -> u8 {
     }
 }
 
-/// HTTP goes by hosts alone; DNS steers every name that the zones say.
-fn service_asked_for(plan: &Plan, question: &Question) -> Result<ServiceId, QuestionError> {
-    let for_host = || plan.service_for_host(&question.name);
-    let found = if question.is_of_http() {
-        for_host()
-    } else {
-        plan.service_for_name(&question.name).or_else(for_host)
+/// Of which service a decision is.
+#[derive(Clone, Copy)]
+pub(super) struct OfService {
+    id: ServiceId,
+    not_in_dns: Option<NotSteered>,
+}
+
+impl OfService {
+    /// Why DNS answers otherwise, in words.
+    pub(super) fn not_in_dns(self) -> Option<String> {
+        self.not_in_dns.map(|why| why.to_string())
+    }
+}
+
+/// HTTP goes by hosts alone; DNS steers every name that the zones say. Of a host that DNS does not steer it is told what
+/// DNS would decide, were the name in a zone.
+pub(super) fn service_asked_for(
+    plan: &Plan,
+    question: &Question,
+) -> Result<OfService, QuestionError> {
+    let host = || {
+        let host = plan.service_for_host(&question.name);
+        host.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))
     };
-    found.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))
+    let (id, not_in_dns) = if question.is_of_http() {
+        (host()?, None)
+    } else {
+        match plan.service_for_name(&question.name) {
+            Ok(id) => (id, None),
+            Err(why) => (host()?, Some(why)),
+        }
+    };
+    Ok(OfService { id, not_in_dns })
 }
 
 /// What of a request a decision goes by.
@@ -297,27 +256,6 @@ impl GoesBy {
             write_key: write_key(service, parts),
         }
     }
-}
-
-/// The request whose HTTP decision is explained; a GET of `/` as far as nothing else was said.
-fn request(question: &Question) -> Result<Option<Parts>, QuestionError> {
-    if !question.is_of_http() {
-        return Ok(None);
-    }
-    if question.fields.len() > MOST_FIELDS {
-        return Err(QuestionError::Fields);
-    }
-    let method = question.method.as_deref().unwrap_or("GET");
-    let not_a_method = |_| QuestionError::Method(method.to_owned());
-    let path = question.path.as_deref().unwrap_or("/");
-    let not_a_path = || QuestionError::Path(path.to_owned());
-    let uri = Uri::try_from(path).ok().filter(|_| path.starts_with('/'));
-    let fields = question.fields.iter().cloned();
-    let mut request = Request::new(());
-    *request.method_mut() = method.to_ascii_uppercase().parse().map_err(not_a_method)?;
-    *request.uri_mut() = uri.ok_or_else(not_a_path)?;
-    *request.headers_mut() = HeaderMap::from_iter(fields.map(|Field(name, value)| (name, value)));
-    Ok(Some(request.into_parts().0))
 }
 
 /// What the tokens of a question come to together, and what each is worth. One that is asked about by itself has to
@@ -403,10 +341,13 @@ fn verdict(decision: &Decision) -> String {
     match decision.verdict {
         Verdict::Steered => "steered".to_owned(),
         Verdict::FailOpen(_) => {
-            let lacks = |step: &Step| step.reason == Reason::NoSuchAddress;
-            let of_which = match decision.steps.iter().any(lacks) {
-                true => "region with an address of this type",
-                false => "region",
+            let is_out = |why: Reason| decision.steps.iter().any(|step| step.reason == why);
+            let of_which = if is_out(Reason::NoSuchAddress) {
+                "region with an address of this type"
+            } else if is_out(Reason::OutsideResidency) {
+                "region that residency allows"
+            } else {
+                "region"
             };
             format!(
                 "failing open: no {of_which} is able, so the unhealthy come back, and after them the drained, even healthy ones"
@@ -448,6 +389,7 @@ impl Explanation {
         json!({
             "service": self.service,
             "face": self.face,
+            "not_in_dns": self.not_in_dns,
             "verdict": self.verdict,
             "client": {
                 "country": self.location.country.as_ref().map(Country::as_str),

@@ -83,13 +83,14 @@ pub(super) async fn traffic(State(state): State<Arc<AdminState>>) -> Response {
 
 fn report(recent: &Recent, plan: &Plan) -> Value {
     let flows = recent.flows();
-    let all: f64 = flows.iter().map(|flow| flow.per_second).sum();
+    let all = flows.iter().fold(0.0, |sum, flow| sum + flow.per_second);
     let regions: Vec<Value> = plan
         .regions
         .values()
         .map(|region| {
             let answered = flows.iter().filter(|flow| *flow.region == *region.name);
-            let answered: f64 = answered.map(|flow| flow.per_second).sum();
+            // The sum of nothing is -0.
+            let answered = answered.fold(0.0, |sum, flow| sum + flow.per_second);
             pulse(&region.name, answered, all, recent.pulse(&region.name))
         })
         .collect();

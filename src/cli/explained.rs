@@ -16,6 +16,9 @@ pub(super) fn lines(explanation: &Value) -> String {
     if explanation["face"] == "dns" {
         let _ = writeln!(told, "ttl      {} s", explanation["ttl"]);
     }
+    if let Some(why) = explanation["not_in_dns"].as_str() {
+        let _ = writeln!(told, "but      {why}");
+    }
     if let Some(chances) = chances(explanation) {
         let _ = writeln!(told, "chances  {chances}");
     }

@@ -378,6 +378,43 @@ mod tests {
         );
     }
 
+    /// All of the edge's own 502, 503 and 504.
+    #[test]
+    fn whatever_clients_see_of_the_edge_s_errors_pages_somebody_and_says_what_to_do() {
+        let why = String::new;
+        let errors = [
+            Problem::Unreachable(why()),
+            Problem::BrokenOrigin(why()),
+            Problem::MalformedAnswer(why()),
+            Problem::OriginTimeout(why()),
+            Problem::Isolated(why()),
+            Problem::NoRegion(why()),
+            Problem::Overloaded(Full::Every),
+            Problem::Shedding(Shed::Late),
+            Problem::NotCaughtUp,
+        ];
+        let alerts = include_str!("../../docs/monitoring/alerts.yml");
+        let (_, alert) = alerts.split_once("MeridianClientsSeeErrors").unwrap();
+        let (_, problems) = alert.split_once("problem=~\"").unwrap();
+        let (problems, _) = problems.split_once('"').unwrap();
+        let paged: Vec<&str> = problems.split('|').collect();
+        let operations = include_str!("../../docs/operations.md");
+        let (_, section) = operations
+            .split_once("### MeridianClientsSeeErrors")
+            .unwrap();
+        let (section, _) = section.split_once("\n### ").unwrap();
+        for error in &errors {
+            assert!(error.status().is_server_error(), "{}", error.label());
+            assert!(paged.contains(&error.label()), "{}", error.label());
+            assert!(
+                section.contains(&format!("`{}`", error.label())),
+                "{}",
+                error.label()
+            );
+        }
+        assert_eq!(paged.len(), errors.len());
+    }
+
     #[test]
     fn a_string_cannot_break_out_of_its_quotes() {
         assert_eq!(sf_string("a\"b\\c\r\né"), r#""a\"b\\c???""#);

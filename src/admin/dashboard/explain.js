@@ -71,7 +71,8 @@ function decision(title, { value, reason }) {
   const rows = value.steps.map((step) => make("tr", { class: step.kept ? "kept" : "dropped" },
     make("th", { scope: "row" }, step.region), make("td", {}, step.rule), make("td", {}, step.kept ? "kept" : "dropped"), make("td", {}, reasonOf(step, value.service))));
   const head = ["Region", "Rule", "Result", "Reason"].map((name) => make("th", { scope: "col" }, name));
-  return make("section", {}, heading, answer, drawn,
+  const otherwise = value.not_in_dns && make("p", { class: "alarm" }, `But ${value.not_in_dns}.`);
+  return make("section", {}, heading, answer, otherwise, drawn,
     make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Steps of ${title}` },
       make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
 }

@@ -16,6 +16,8 @@ const nameOf = (country) => names.of(country) ?? country;
 let status = null;
 let traffic = { flows: [], regions: [] };
 let countries = [];
+/** Why DNS does not answer so all the same. */
+let notInDns = null;
 let outlines = {};
 
 const regionNames = () => status.regions.map((region) => region.name);
@@ -52,7 +54,7 @@ export function showTraffic(news) {
 /** Asks anew where countries are sent. */
 export async function refresh() {
   if (!chosenName()) return;
-  ({ countries } = await watched("api/v1/countries", { name: chosenName() }));
+  ({ countries, not_in_dns: notInDns } = await watched("api/v1/countries", { name: chosenName() }));
   await letGo();
   showLand();
   showFlows();
@@ -140,7 +142,8 @@ function showLegend() {
     share: traffic.regions.find((region) => region.name === name)?.dns_share ?? 0,
   }));
   const drawn = countries.some(isDrawn) ? "Stripes: each query is drawn anew, in these shares." : null;
-  show($("map-legend"), [counts, drawn], () => [...counts.map(({ name, countries, share }) => make("span", { class: "key" },
+  const otherwise = notInDns && `But ${notInDns}.`;
+  show($("map-legend"), [counts, drawn, otherwise], () => [otherwise && make("strong", {}, otherwise), ...counts.map(({ name, countries, share }) => make("span", { class: "key" },
     make("span", { class: `swatch ${colorOf(regionNames(), name)}`, "aria-hidden": "true" }),
     `${name}: ${countries} countries, ${Math.round(share * 100)} % of DNS answers lately`)), drawn]);
 }
