@@ -453,6 +453,18 @@ fn what_a_drain_cuts_off_has_not_lost_its_client() {
 }
 
 #[test]
+fn what_reading_a_kept_body_takes_is_told_where_it_fails() {
+    let origin = Origin::start("here");
+    let retries = "    retries: { methods: idempotent }";
+    let log = Logging::start(&[("here", origin.url())], "", retries);
+    let head = "PUT / HTTP/1.1\r\nHost: www.example.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let said = log.say(format!("{head}3\r\nabc\r\nxyz\r\n").as_bytes());
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    let line = &log.lines(1)[0];
+    assert!(line["phases"]["request_body_ms"].is_number(), "{line}");
+}
+
+#[test]
 fn answers_without_a_body_are_completed() {
     let origin = Origin::start("here");
     origin.set_answer(|seen| {

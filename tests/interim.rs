@@ -260,5 +260,8 @@ fn a_body_that_is_kept_for_retries_is_taken_at_once() {
     assert_eq!(read_head(&mut client), "HTTP/1.1 100 Continue\r\n\r\n");
     assert!(began.elapsed() < Duration::from_millis(900));
     say(&mut client, "hello");
-    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+    let head = read_head(&mut client).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200 "), "{head}");
+    // It was asked for, and has come whole.
+    assert!(!head.contains("connection: close"), "{head}");
 }

@@ -103,12 +103,13 @@ impl Session<'_> {
         }
     }
 
-    fn at_home(&self, home: Home, affinity: &Affinity) -> Known {
+    pub(super) fn at_home(&self, home: Home, affinity: &Affinity) -> Known {
         let half = u32::try_from(affinity.ttl.as_secs() / 2).unwrap_or(u32::MAX);
         Known {
             region: home.region,
             draw: Draw(chance::draw()),
-            renew: home.expires.saturating_sub(self.now) < half,
+            // The last second is the rest of that in which it was set.
+            renew: home.expires.saturating_sub(self.now) <= half.saturating_add(1),
             key: None,
         }
     }
@@ -145,7 +146,9 @@ impl Session<'_> {
 
     fn cookie(&self, affinity: &Affinity, region: &str) -> Option<HeaderValue> {
         let ttl = u32::try_from(affinity.ttl.as_secs()).unwrap_or(u32::MAX);
-        let expires = self.now.saturating_add(ttl).to_be_bytes();
+        // Of the second in which it is set something has passed.
+        let expires = self.now.saturating_add(ttl).saturating_add(1);
+        let expires = expires.to_be_bytes();
         let sealed = self
             .keyring
             .seal(&self.context(), &[&expires, region.as_bytes()].concat())?;

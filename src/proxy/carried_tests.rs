@@ -15,7 +15,7 @@ use crate::proxy::sticky::StickyTable;
 
 const HOST: &str = "a.example.com";
 /// When everything that is issued here expires, Unix seconds.
-const ENDS: u32 = 3_600;
+const ENDS: u32 = 3_601;
 
 struct Edge {
     plan: Arc<Plan>,
@@ -31,7 +31,8 @@ impl Edge {
         let yaml = "regions: { us: { addresses: [192.0.2.1] }, eu: { addresses: [192.0.2.2] } }
 services:
   www: { hosts: [a.example.com, b.example.com], affinity: { by: cookie, ttl: 1h }, consistency: { read_your_writes: true } }
-  other: { hosts: [c.example.com], affinity: { by: cookie, ttl: 1h }, consistency: { read_your_writes: true, domain: www } }";
+  other: { hosts: [c.example.com], affinity: { by: cookie, ttl: 1h }, consistency: { read_your_writes: true, domain: www } }
+  brief: { hosts: [d.example.com], affinity: { by: cookie, ttl: 1s }, consistency: { read_your_writes: true, domain: www } }";
         Self {
             plan: Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan),
             keyring: Keyring::new(&[]),
@@ -97,11 +98,32 @@ services:
 
     /// The pair of an affinity cookie.
     fn home(&self, region: &str) -> String {
-        let session = self.reader(HOST, "www", 0).session;
+        self.home_of((HOST, "www"), region, 0)
+    }
+
+    fn home_of(&self, (host, service): (&str, &str), region: &str, now: u32) -> String {
+        let session = self.reader(host, service, now).session;
         let new = session.find(None, &HeaderMap::new(), IpAddr::V4(Ipv4Addr::LOCALHOST));
         let cookie = session.remember(&new, self.region(region)).unwrap();
         let cookie = cookie.to_str().unwrap().to_owned();
         cookie.split_once(';').unwrap().0.to_owned()
+    }
+}
+
+/// Its first second is the one in which it was set, of which only a part is left.
+#[test]
+fn who_goes_on_asking_keeps_its_region_however_short_the_cookie_lasts() {
+    let edge = Edge::new();
+    let us = edge.region("us");
+    for now in 100..110 {
+        let cookie = edge.home_of(("d.example.com", "brief"), "us", now);
+        let value = cookie.split_once('=').unwrap().1;
+        let later = |seconds: u32| edge.reader("d.example.com", "brief", now + seconds).session;
+        assert!(later(1).home(value).is_some());
+        assert!(later(2).home(value).is_none());
+        let affinity = later(1).service.affinity.as_ref().unwrap();
+        let known = later(1).at_home(later(1).home(value).unwrap(), affinity);
+        assert!(!known.is_settled(us), "it is set again");
     }
 }
 

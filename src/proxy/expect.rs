@@ -115,6 +115,10 @@ impl Gate {
         }
     }
 
+    pub(super) fn into_wanted(self) -> Wanted {
+        self.wanted
+    }
+
     /// Ready once something was said, or nothing for a while.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Wish> {
         self.wanted.0.waiting.register(cx.waker());

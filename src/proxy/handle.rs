@@ -174,8 +174,9 @@ impl<'a> Exchange<'a> {
         self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
         let whole = asked.service.timeouts.request;
-        let body = within(whole, self.began, pin!(reading)).await?;
+        let body = within(whole, self.began, pin!(reading)).await;
         self.journal.inspect(|journal| journal.ready());
+        let body = body?;
         let mut outbound = self.outbound(&asked, (parts, body), decision, visit);
         outbound.upgrades = websocket.is_some();
         let forwarded = {
@@ -259,16 +260,19 @@ impl<'a> Exchange<'a> {
         let upload = Box::new(asked.pace.activity.upload());
         let is_asked_again = asked.access == Access::Read && !asked.sessions.is_empty();
         let is_covered = may_be_repeated(&asked.service.retries, method, asked.access);
-        if is_asked_again || is_covered {
-            incoming.want();
-        }
+        let is_kept = is_asked_again || is_covered;
+        let wanted = is_kept.then(|| incoming.want()).flatten();
         let body = Body::streamed(incoming, asked.service.limits.body, pace, Some(upload));
-        if body.is_empty() || !(is_asked_again || is_covered) {
+        if body.is_empty() || !is_kept {
             return Ok(body);
         }
-        body.kept(asked.service.retries.buffer)
-            .await
-            .map_err(|error| Problem::from(&error))
+        let kept = body.kept(asked.service.retries.buffer).await;
+        let kept = kept.map_err(|error| Problem::from(&error))?;
+        // The client was asked for it, and has begun to send it.
+        if let Some(wanted) = wanted {
+            wanted.open();
+        }
+        Ok(kept)
     }
 
     fn note_served(&self, asked: &Asked<'_>, decision: &Decision, forwarded: &Forwarded) {

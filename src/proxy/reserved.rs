@@ -1,6 +1,6 @@
 //! Fields of requests that only the edge says, because origins believe them: who the client is, and how it came here.
 //!
-//! A name counts with `_` for `-` too, of which CGI makes one variable (RFC 3875 §4.1.18). In trailers nobody may say
+//! A name counts with `_` for `-` too, of which CGI makes one variable (RFC 3875 §4.1.18); so do those of the connection's own. In trailers nobody may say
 //! them: whoever puts trailers among the fields of the head would take them for the edge's word.
 
 use http::header::{AUTHORIZATION, COOKIE, TRAILER, VIA};
@@ -23,15 +23,37 @@ const NAMES: [&str; 9] = [
     "x-request-id",
 ];
 
+/// Those of the connection and of the body's framing, as far as they can be spelt otherwise. In their own spelling they have
+/// ended here before.
+const OF_CONNECTIONS: [&str; 7] = [
+    "content-length",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "transfer-encoding",
+];
+
 /// What of a request's head would come too late behind it: who asks, and by which way (RFC 9110 §6.5.1).
 static OF_HEADS: [HeaderName; 5] = [AUTHORIZATION, COOKIE, VIA, TRACEPARENT, TRACESTATE];
 
 /// Whether a name is one of these.
 fn is_reserved(name: &str) -> bool {
     // Most names are told by their first letter.
-    matches!(name.as_bytes().first(), Some(b'c' | b'f' | b'm' | b'x'))
-        && (name.get(..OWN_PREFIX.len()).is_some_and(is_own)
-            || NAMES.iter().any(|reserved| is_spelling(name, reserved)))
+    match name.as_bytes().first() {
+        Some(b'c' | b'f' | b'm' | b'x') => {
+            name.get(..OWN_PREFIX.len()).is_some_and(is_own)
+                || NAMES.iter().any(|reserved| is_spelling(name, reserved))
+                || is_misspelt(name)
+        }
+        Some(b'h' | b'k' | b'p' | b't') => is_misspelt(name),
+        _ => false,
+    }
+}
+
+fn is_misspelt(name: &str) -> bool {
+    name.contains('_') && OF_CONNECTIONS.iter().any(|own| is_spelling(name, own))
 }
 
 fn is_own(start: &str) -> bool {
@@ -105,6 +127,17 @@ mod tests {
     #[test]
     fn what_a_client_says_of_itself_goes_in_every_spelling_and_a_trusted_proxy_has_one() {
         let (mut client, mut proxy) = (said(&["cookie", "via"]), said(&[]));
+        for name in [
+            "transfer_encoding",
+            "keep_alive",
+            "proxy_connection",
+            "http2_settings",
+            "content_length",
+        ] {
+            for headers in [&mut client, &mut proxy] {
+                headers.insert(name, HeaderValue::from_static("forged"));
+            }
+        }
         remove_from_head(&mut client, false);
         assert_eq!(left(&client), ["cookie", "via", "x-tenant", "x_tenant"]);
         remove_from_head(&mut proxy, true);

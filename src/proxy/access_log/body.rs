@@ -25,7 +25,7 @@ impl Drop for Logged {
     /// Nothing more is asked of a body that says that it has ended, and nothing at all of one that must not be sent.
     fn drop(&mut self) {
         if let Some(line) = &self.line
-            && (self.body.is_end_stream() || line.journal().is_head())
+            && (self.body.is_end_stream() || line.journal().sends_no_body())
         {
             line.completed();
         }

@@ -13,6 +13,7 @@ use super::entry::{Decided, End, Entry, MOST_TRIES, Try};
 use super::wanted;
 use crate::config::plan::Access;
 use crate::ids::RegionId;
+use crate::proxy::answer_head::is_bodiless;
 use crate::proxy::exchange::Exchanged;
 use crate::proxy::problem::Problem;
 use crate::steering::{Decision, Verdict};
@@ -245,11 +246,15 @@ impl Journal {
         self.ended("completed", by, None);
     }
 
-    /// Whether an answer has no body, whatever its headers say (RFC 9110 §9.3.2).
-    pub(super) fn is_head(&self) -> bool {
+    /// Whether an answer has no body, whatever its headers say and its origin sends (RFC 9110 §6.4.1, §9.3.2).
+    pub(super) fn sends_no_body(&self) -> bool {
         let entry = self.entry();
+        let status = entry
+            .status
+            .and_then(|status| StatusCode::from_u16(status).ok());
         let head = entry.head.as_ref();
         head.is_some_and(|head| head.method == http::Method::HEAD)
+            || status.is_some_and(is_bodiless)
     }
 }
 
@@ -371,6 +376,17 @@ mod tests {
             (MOST_TRIES + 4).to_string()
         );
         assert_eq!(entry.tries_made, 21);
+    }
+
+    /// What an HTTP/2 origin sends all the same is nothing that a client has closed.
+    #[test]
+    fn an_answer_of_a_status_without_a_body_has_none_whatever_its_origin_sends() {
+        for (status, sends_none) in [(200, false), (204, true), (304, true)] {
+            let journal = journal();
+            let status = StatusCode::from_u16(status).unwrap();
+            journal.clone().answered(status, &HeaderMap::new());
+            assert_eq!(journal.sends_no_body(), sends_none, "{status}");
+        }
     }
 
     #[test]

@@ -54,9 +54,9 @@ impl Arriving {
         self
     }
 
-    /// The body is wanted, whatever the origin says.
-    pub(in crate::proxy) fn want(&mut self) {
-        self.gate = None;
+    /// The body is wanted, whatever the origin says; to be told once it has been asked for, if its client waits for that.
+    pub(in crate::proxy) fn want(&mut self) -> Option<Wanted> {
+        self.gate.take().map(Gate::into_wanted)
     }
 
     /// A response's body.
