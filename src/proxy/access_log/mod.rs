@@ -11,9 +11,11 @@ mod json;
 mod sink;
 mod waiting;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, Request};
 use tokio::time::Instant;
 
@@ -50,7 +52,7 @@ impl AccessLog {
         request: &Request<B>,
         id: &str,
     ) -> Line {
-        let path = request.uri().path_and_query().map(|path| path.as_str());
+        let path = request.uri().path_and_query().map(as_sent);
         let host = match request.uri().authority() {
             Some(authority) => Some(authority.to_string()),
             None => lossy(request.headers(), &http::header::HOST),
@@ -61,7 +63,7 @@ impl AccessLog {
             version: request.version(),
             method: request.method().clone(),
             host,
-            path: self.path(path.unwrap_or("*")),
+            path: self.path(path.as_deref().unwrap_or("*")),
             headers: wanted(&self.wanted.request_headers, request.headers()),
         });
         Line::begin(self.clone(), entry, Instant::now())
@@ -135,6 +137,14 @@ fn lossy(headers: &HeaderMap, name: &HeaderName) -> Option<String> {
     Some(values.fold(first, |all, value| all + ", " + &text(value)))
 }
 
+/// RFC 9112 §3.2.1: an absolute target without a path has one all the same.
+fn as_sent(path: &PathAndQuery) -> Cow<'_, str> {
+    match path.as_str() {
+        query if query.starts_with('?') => Cow::Owned(format!("/{query}")),
+        whole => Cow::Borrowed(whole),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -165,5 +175,16 @@ mod tests {
             None,
         ];
         assert_eq!(values, expected.map(|value| value.map(str::to_owned)));
+    }
+    #[test]
+    fn a_target_without_a_path_is_logged_as_it_is_sent() {
+        for (target, path) in [
+            ("http://a.example?q=1", "/?q=1"),
+            ("/a?q=1", "/a?q=1"),
+            ("*", "*"),
+        ] {
+            let uri: http::Uri = target.parse().unwrap();
+            assert_eq!(as_sent(uri.path_and_query().unwrap()), path);
+        }
     }
 }
