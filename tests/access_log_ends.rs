@@ -1,0 +1,225 @@
+//! The access log: how requests end, who ended them, and what that took.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on should stop loudly"
+)]
+
+mod access_log_support;
+mod support;
+
+use std::io::{Read, Write};
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use access_log_support::{Logging, check, ms};
+use serde_json::Value;
+use support::{Origin, raw_origin, read_head, run, wait_until};
+
+/// Answers a request for a WebSocket, then sends back what comes, in capitals.
+fn shouting() -> SocketAddr {
+    raw_origin(|mut stream, _| {
+        let head = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+        stream.get_mut().write_all(head).unwrap();
+        let mut chunk = [0; 64];
+        while let Ok(length @ 1..) = stream.read(&mut chunk) {
+            let louder = chunk[..length].to_ascii_uppercase();
+            stream.get_mut().write_all(&louder).unwrap();
+        }
+    })
+}
+
+#[test]
+fn a_websocket_is_logged_at_its_end_with_what_passed_through_it() {
+    let log = Logging::start(&[("here", format!("http://{}", shouting()))], "", "");
+    let mut stream = std::io::BufReader::new(log.connect());
+    let head = b"GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    stream.get_mut().write_all(head).unwrap();
+    assert!(read_head(&mut stream).starts_with("HTTP/1.1 101 "));
+    stream.get_mut().write_all(b"hello").unwrap();
+    let mut back = [0; 5];
+    stream.read_exact(&mut back).unwrap();
+    assert_eq!(&back, b"HELLO");
+    assert_eq!(log.text(), "", "it has not ended");
+    drop(stream);
+    check(
+        &log.lines(1)[0],
+        &[
+            ("/status", 101.into()),
+            ("/path", "/chat".into()),
+            ("/request_bytes", 5.into()),
+            ("/response_bytes", 5.into()),
+            ("/termination", "completed".into()),
+            ("/region", "here".into()),
+        ],
+    );
+    assert_eq!(log.lines(1).len(), 1, "one line, not one for each end");
+}
+
+#[test]
+fn a_websocket_that_says_nothing_is_ended_by_the_edge() {
+    let idle = "    timeouts: { idle: 300ms }\n";
+    let log = Logging::start(&[("here", format!("http://{}", shouting()))], "", idle);
+    let head = b"GET /chat HTTP/1.1\r\nHost: www.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n";
+    assert!(log.say(head).starts_with("HTTP/1.1 101 "));
+    let line = &log.lines(1)[0];
+    let end = [
+        ("/termination", "idle-timeout".into()),
+        ("/ended_by", "edge".into()),
+    ];
+    check(line, &end);
+    assert!(ms(line, "/duration_ms") >= 300.0);
+}
+
+/// Begins an answer and never ends it, until the connection is gone.
+fn dripping() -> SocketAddr {
+    raw_origin(|mut stream, head| {
+        let length = if head.starts_with("GET /torn") {
+            "100"
+        } else {
+            "1000000"
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n0123456789");
+        stream.get_mut().write_all(answer.as_bytes()).unwrap();
+        if length == "1000000" {
+            let _ = stream.read(&mut [0; 1]); // Until the edge gives up on it.
+        }
+    })
+}
+
+#[test]
+fn who_broke_off_an_answer_is_told() {
+    let log = Logging::start(&[("here", format!("http://{}", dripping()))], "", "");
+    let said = log.say(b"GET /torn HTTP/1.1\r\nHost: www.example.com\r\n\r\n");
+    assert!(said.ends_with("0123456789"), "{said}");
+    check(
+        &log.lines(1)[0],
+        &[
+            ("/status", 200.into()),
+            ("/termination", "origin-closed".into()),
+            ("/ended_by", "origin".into()),
+            ("/response_bytes", 10.into()),
+        ],
+    );
+    let mut stream = log.connect();
+    stream
+        .write_all(b"GET /left HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+        .unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    drop(stream);
+    let left: [(&str, Value); 3] = [
+        ("/status", 200.into()),
+        ("/termination", "client-closed".into()),
+        ("/ended_by", "client".into()),
+    ];
+    check(&log.lines(2)[1], &left);
+    let https = log.edge.address("https");
+    let url = format!("https://www.example.com:{}/left", https.port());
+    let resolve = format!("www.example.com:{}:127.0.0.1", https.port());
+    let mut curl = Command::new("curl");
+    curl.args([
+        "-sk",
+        "--http2",
+        "--max-time",
+        "1",
+        "--resolve",
+        &resolve,
+        &url,
+    ]);
+    assert!(!curl.output().unwrap().status.success());
+    let line = &log.lines(3)[2];
+    check(line, &left);
+    check(
+        line,
+        &[
+            ("/protocol", "HTTP/2".into()),
+            ("/response_bytes", 10.into()),
+        ],
+    );
+}
+
+#[test]
+fn a_client_that_leaves_before_the_answer_is_logged_without_a_status() {
+    let origin = Origin::start("here");
+    origin.set_pause(Duration::from_secs(60));
+    let log = Logging::of(&origin, "");
+    let mut stream = log.connect();
+    stream
+        .write_all(b"GET /slow HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+        .unwrap();
+    assert!(wait_until(|| origin.is_asked()));
+    drop(stream);
+    check(
+        &log.lines(1)[0],
+        &[
+            ("/status", Value::Null),
+            ("/termination", "client-closed".into()),
+            ("/service", "www".into()),
+            ("/region", Value::Null),
+            ("/attempts/0/result", "given-up".into()),
+        ],
+    );
+}
+
+#[test]
+fn what_a_drain_cuts_off_has_not_lost_its_client() {
+    let mut log = Logging::start(&[("here", format!("http://{}", dripping()))], "", "");
+    let mut stream = log.connect();
+    stream
+        .write_all(b"GET /left HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+        .unwrap();
+    stream.read_exact(&mut [0; 12]).unwrap();
+    log.edge.process.signal("TERM");
+    assert_eq!(log.edge.process.wait(), 0);
+    check(
+        &log.lines(1)[0],
+        &[
+            ("/termination", "drain-timeout".into()),
+            ("/ended_by", "edge".into()),
+        ],
+    );
+}
+
+#[test]
+fn what_reading_a_kept_body_takes_is_told_where_it_fails() {
+    let origin = Origin::start("here");
+    let retries = "    retries: { methods: idempotent }";
+    let log = Logging::start(&[("here", origin.url())], "", retries);
+    let head = "PUT / HTTP/1.1\r\nHost: www.example.com\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let said = log.say(format!("{head}3\r\nabc\r\nxyz\r\n").as_bytes());
+    assert!(said.starts_with("HTTP/1.1 400 "), "{said}");
+    let line = &log.lines(1)[0];
+    assert!(line["phases"]["request_body_ms"].is_number(), "{line}");
+}
+
+#[test]
+fn answers_without_a_body_are_completed() {
+    let origin = Origin::start("here");
+    origin.set_answer(|seen| {
+        let status = if seen.uri == "/none" { 204 } else { 200 };
+        let body = if status == 204 { "" } else { "text" };
+        let response = axum::response::Response::builder().status(status);
+        response.body(body.into()).unwrap()
+    });
+    let log = Logging::of(&origin, "");
+    for version in ["--http1.1", "--http2"] {
+        log.edge.curl("www.example.com", "/", &["-I", version]);
+        log.edge.curl("www.example.com", "/none", &[version]);
+    }
+    let unknown = log.edge.address("http");
+    run(Command::new("curl").args(["-sSI", &format!("http://{unknown}/")]));
+    for line in log.lines(5) {
+        let how = if line["status"] == 421 {
+            "unknown-host"
+        } else {
+            "completed"
+        };
+        check(
+            &line,
+            &[("/termination", how.into()), ("/response_bytes", 0.into())],
+        );
+    }
+}
