@@ -195,5 +195,11 @@ fn a_decision_without_regions_is_nobodys() {
     let decision = "decision nobody (dns, refused: no region is able to answer)";
     assert!(said.contains(decision), "{said}");
     assert!(said.contains("client   JP ("), "{said}");
+    // The one region with an address of IPv6 is out.
+    assert_eq!(edge.admin("DELETE", "/api/v1/forced/near", "").0, 200);
+    let told = get(&edge, "name=www.example.com&client=193.0.6.1&type=AAAA").1;
+    assert_eq!(told["decision"], json!([]));
+    let verdict = "steered, but no region that is able has an address of this type";
+    assert_eq!(told["verdict"], verdict);
     assert!(said.contains("ttl      "), "{said}");
 }

@@ -339,6 +339,9 @@ fn names(plan: &Plan, regions: impl Iterator<Item = RegionId>) -> Vec<String> {
 
 fn verdict(decision: &Decision) -> String {
     match decision.verdict {
+        Verdict::Steered if decision.ranked.is_empty() => {
+            "steered, but no region that is able has an address of this type".to_owned()
+        }
         Verdict::Steered => "steered".to_owned(),
         Verdict::FailOpen(_) => {
             let is_out = |why: Reason| decision.steps.iter().any(|step| step.reason == why);

@@ -33,7 +33,7 @@ fn of_service(service: &Value, seconds: u64) -> String {
     let clients = &service["clients"];
     let left: Vec<&str> = list(&service["left"]).iter().map(text).collect();
     let mut out = format!(
-        "{}\n  clients  {} % of IPv4 and {} % of IPv6 {} would move\n",
+        "{}\n  clients  {} % of IPv4 and {} % of IPv6 would move, of {}\n",
         text(&service["service"]),
         clients["ipv4_percent"],
         clients["ipv6_percent"],

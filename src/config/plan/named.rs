@@ -23,6 +23,11 @@ pub enum NotSteered {
         "its zone says something else of the name, or of names below it: DNS answers with that alone"
     )]
     OtherRecords,
+    /// An alias leads elsewhere.
+    #[error(
+        "the name is an alias of one that is in no zone of this edge: DNS answers with the alias alone"
+    )]
+    LeadsOut,
     /// There is no such name.
     #[error("its zone has no such name: DNS denies it")]
     NoName,
@@ -126,13 +131,21 @@ impl Plan {
         let mut name = Name::from_ascii(name).map_err(|_| NotSteered::NoZone)?;
         name = name.to_lowercase();
         name.set_fqdn(true);
-        for _ in 0..=LONGEST_CHAIN {
-            match self.place_of(&name)? {
+        let mut place = self.place_of(&name);
+        for _ in 0..LONGEST_CHAIN {
+            match place? {
                 Place::Steered(service) => return Ok(service),
                 Place::Alias(target) => name = target.to_lowercase(),
             }
+            place = match self.place_of(&name) {
+                Err(NotSteered::NoZone) => Err(NotSteered::LeadsOut),
+                other => other,
+            };
         }
-        Err(NotSteered::OtherRecords)
+        match place? {
+            Place::Steered(service) => Ok(service),
+            Place::Alias(_) => Err(NotSteered::OtherRecords),
+        }
     }
 
     fn place_of(&self, name: &Name) -> Result<Place, NotSteered> {
@@ -223,7 +236,7 @@ zones:
         }
         for (name, why) in [
             ("www.elsewhere.test", NotSteered::NoZone),
-            ("out.example.com", NotSteered::NoZone),
+            ("out.example.com", NotSteered::LeadsOut),
             ("mail.example.com", NotSteered::OtherRecords),
             ("moved.example.com", NotSteered::OtherRecords),
             ("mail.any.example.com", NotSteered::OtherRecords),
