@@ -366,7 +366,7 @@ fn who_is_refused_before_its_body_was_read_is_told_that_the_connection_ends() {
 fn a_request_of_two_hosts_or_of_none_is_refused() {
     let origin = Origin::start("o");
     let edge = Edge::start(&yaml(&origin.url(), "{}"));
-    let answered = |version: &str, hosts: &[&str]| {
+    let asked = |target: &str, version: &str, hosts: &[&str]| {
         let hosts: String = hosts
             .iter()
             .map(|host| format!("Host: {host}\r\n"))
@@ -374,11 +374,15 @@ fn a_request_of_two_hosts_or_of_none_is_refused() {
         let mut client = support::connect(edge.address("admin"));
         support::say(
             &mut client,
-            &format!("GET /api/v1/status {version}\r\n{hosts}\r\n"),
+            &format!("GET {target} {version}\r\n{hosts}\r\n"),
         );
         let head = support::read_head(&mut client);
         head.split(' ').nth(1).unwrap().to_owned()
     };
+    let answered = |version: &str, hosts: &[&str]| asked("/api/v1/status", version, hosts);
+    let absolute = |target: &str| asked(target, "HTTP/1.1", &["localhost"]);
+    assert_eq!(absolute("http://localhost/api/v1/status"), "200");
+    assert_eq!(absolute("http://evil.example/api/v1/status"), "400");
     assert_eq!(answered("HTTP/1.1", &["localhost"]), "200");
     assert_eq!(answered("HTTP/1.1", &["localhost", "localhost"]), "400");
     assert_eq!(answered("HTTP/1.1", &["local host"]), "400");

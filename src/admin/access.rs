@@ -146,7 +146,7 @@ pub(super) async fn guard(
         listens_on,
     };
     let leaves_a_body = leaves_a_body(&request);
-    if let Err(denied) = refuse_doubtful_host(request.version(), request.headers()) {
+    if let Err(denied) = refuse_doubtful_host(request.version(), request.uri(), request.headers()) {
         return denied.answer(leaves_a_body);
     }
     let now_ms = clock::steady_ms();

@@ -27,7 +27,7 @@ impl Wanted {
         }
     }
 
-    fn is_met_by(self, address: &IpAddr) -> bool {
+    pub(super) fn is_met_by(self, address: &IpAddr) -> bool {
         match self {
             Self::V4 => address.is_ipv4(),
             Self::V6 => address.is_ipv6(),

@@ -165,7 +165,10 @@ fn decide(
         ..Ask::dns(service_id, place)
     };
     let require = Require {
-        vector: token.as_ref().map(|token| &token.vector),
+        vector: token
+            .as_ref()
+            .map(|token| &token.vector)
+            .filter(|vector| !vector.is_empty()),
         pin: pinned(plan, token.as_ref()),
         now_ms,
     };

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::by_type::{Steering, Wanted};
 use super::minute::{ByRegion, Served};
-use crate::config::plan::Access;
+use crate::config::plan::{Access, Region};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{
@@ -185,17 +185,21 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
     moves
 }
 
-/// To whom DNS sends: whoever has an address of the client's family, or where the service publishes nothing, as it would.
+/// To whom DNS sends: regions that have an address of the client's family, if any has; if none has any address, as it would.
 fn in_dns(snapshot: &Snapshot, ask: &Ask<'_>, wanted: Wanted) -> Chances {
     let mut decision = steer(snapshot, ask, Draw(0));
     let members = snapshot.services.of(ask.service).members.iter();
-    let mut regions = members.map(|member| snapshot.plan.regions.of(member.region));
-    if regions.any(|region| region.publishes()) {
+    let regions = members.map(|member| snapshot.plan.regions.of(member.region));
+    let regions: Vec<_> = regions.filter(|region| region.publishes()).collect();
+    let has_it = |region: &&Region| region.addresses.iter().any(|one| wanted.is_met_by(one));
+    if !regions.is_empty() {
         let steering = Steering {
             snapshot,
             ask,
             draw: Draw(0),
         };
+        let is_served = regions.iter().copied().any(|region| has_it(&region));
+        let wanted = if is_served { wanted } else { Wanted::Any };
         decision = steering.with_address(decision, wanted);
     }
     chances_in(snapshot, ask, &decision).unwrap_or_default()

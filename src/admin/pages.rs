@@ -3,17 +3,25 @@
 use std::net::IpAddr;
 
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, Version, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, Version, header};
 
 use super::denied::{Denied, denied};
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 has one `Host`, and every request at most one, with a valid value. Two readers of a
 /// request with more may take it to be for different hosts.
-pub(super) fn refuse_doubtful_host(version: Version, headers: &HeaderMap) -> Result<(), Denied> {
+pub(super) fn refuse_doubtful_host(
+    version: Version,
+    target: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Denied> {
     let mut hosts = headers.get_all(header::HOST).iter();
     let is_right = match (hosts.next(), hosts.next()) {
         (None, _) => version < Version::HTTP_11,
-        (Some(host), None) => host.is_empty() || authority(host).is_some(),
+        (Some(host), None) => match target.authority() {
+            // RFC 9112 §3.2.2: a target that names a host has the same one beside it.
+            Some(named) => authority(host).is_some_and(|host| host == *named),
+            None => host.is_empty() || authority(host).is_some(),
+        },
         (Some(_), Some(_)) => false,
     };
     if is_right {

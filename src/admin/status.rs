@@ -129,6 +129,22 @@ impl View<'_> {
         })
     }
 
+    /// The share of clients without affinity to it that a region takes, were it the best for all of them. The last one that
+    /// takes some takes all.
+    fn share_of(&self, id: ServiceId, member: &MemberState) -> Percent {
+        let mut able = self.snapshot.services.of(id).able();
+        let is_last = able.all(|able| able.region == member.region);
+        match member.admin {
+            _ if !member.health.is_able() => Percent::NONE,
+            Admin::Enabled => Percent::ALL,
+            Admin::Returning(_) | Admin::Leaving { .. } if is_last && member.admin.takes_some() => {
+                Percent::ALL
+            }
+            Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
+            Admin::Draining | Admin::Drained => Percent::NONE,
+        }
+    }
+
     fn member(&self, id: ServiceId, member: &MemberState) -> Value {
         let (service, region) = (
             self.snapshot.plan.services.of(id),
@@ -151,7 +167,7 @@ impl View<'_> {
             "state": state_of(member),
             "health": member.health.as_str(),
             "forced": member.forced.map(Forced::as_str),
-            "share": share_of(member).get(),
+            "share": self.share_of(id, member).get(),
             "since": since.map(|since| clock::rfc3339(*since)),
             "origins": targets,
             "applied": applied,
@@ -222,16 +238,6 @@ fn target(status: &TargetStatus) -> Value {
         json!({ "until": clock::rfc3339(ejected.until_ms), "cause": ejected.cause.as_str(), "detail": ejected.cause.to_string() })
     });
     json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
-}
-
-/// The share of clients without affinity to it that a region takes, were it the best for all of them and others able.
-fn share_of(member: &MemberState) -> Percent {
-    match member.admin {
-        _ if !member.health.is_able() => Percent::NONE,
-        Admin::Enabled => Percent::ALL,
-        Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
-        Admin::Draining | Admin::Drained => Percent::NONE,
-    }
 }
 
 /// A region's state for a service: a drain says more than health, but not more than its failing.

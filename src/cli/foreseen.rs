@@ -96,7 +96,7 @@ fn of_service(service: &Value, seconds: u64) -> String {
     let goes_somewhere = list(&clients["to"])
         .iter()
         .any(|to| to["region"].is_string());
-    if list(&service["left"]).is_empty() && goes_somewhere {
+    if list(&service["left"]).is_empty() && unread.is_empty() && goes_somewhere {
         out.push_str(
             "           whoever moves goes to regions that are unhealthy, drained or leaving\n",
         );

@@ -51,7 +51,11 @@ pub(super) fn place_of(problem: &Value) -> String {
         "" => String::new(),
         file => format!("{file}:{}:{}: ", problem["line"], problem["column"]),
     };
-    format!("{place}{}", text("message"))
+    let line = match text("source") {
+        "" => String::new(),
+        line => format!("\n    {line}"),
+    };
+    format!("{place}{}{line}", text("message"))
 }
 
 fn hint(status: StatusCode, why: &str, answer: &Value) -> &'static str {

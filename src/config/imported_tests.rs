@@ -308,4 +308,11 @@ fn the_line_that_a_problem_is_about_is_quoted_unless_it_is_long() {
         doubted.contains("\n 2 | NL,eu-west-2,9\n   |    ^"),
         "{doubted}"
     );
+    let odd = read("network,region,ms\nNL,eu-west-1,1\u{1b}[31m\n");
+    assert!(
+        !odd.contains('\u{1b}'),
+        "a terminal would act on it: {odd:?}"
+    );
+    assert!(odd.contains("`1\u{fffd}[31m` is no round trip"), "{odd}");
+    assert!(odd.contains("\n 2 | NL,eu-west-1,1\u{fffd}[31m\n"), "{odd}");
 }

@@ -34,7 +34,7 @@ impl Problem {
     pub fn new(at: Option<SourceAt>, message: String) -> Self {
         Self {
             at,
-            message,
+            message: printable(message.into()).into_owned(),
             related: None,
             line: None,
             explains_others: false,
@@ -125,7 +125,7 @@ impl Problems {
     fn quoted<'a>(&'a self, problem: &'a Problem) -> Option<Cow<'a, str>> {
         let kept = problem.line.as_deref().map(Cow::Borrowed);
         let line = kept.or_else(|| self.sources.line(problem.at.as_ref()?))?;
-        is_short(&line).then_some(line)
+        is_short(&line).then(|| printable(line))
     }
 
     /// As a text of warnings.
@@ -160,6 +160,16 @@ impl Problems {
         if let Some((at, why)) = &problem.related {
             text.push_str(&format!("\n{}: {why}", place(at)));
         }
+        text
+    }
+}
+
+/// Without what a terminal would act on: it may be of any file.
+fn printable(text: Cow<'_, str>) -> Cow<'_, str> {
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    if text.contains(is_odd) {
+        Cow::Owned(text.replace(is_odd, "\u{fffd}"))
+    } else {
         text
     }
 }

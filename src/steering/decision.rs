@@ -300,7 +300,7 @@ impl fmt::Display for Reason {
             Self::NotOfService => f.write_str("not one of the service's regions"),
             Self::OutsideResidency => f.write_str("outside the regions that residency allows"),
             Self::Healthy => f.write_str("healthy"),
-            Self::Degraded => f.write_str("degraded: enough of its targets are healthy, not all"),
+            Self::Degraded => f.write_str("degraded, and able: some of its targets or of its traffic fail, or its positions ran backwards"),
             Self::Unchecked => f.write_str("not checked yet, so it counts as healthy"),
             Self::Unhealthy => f.write_str("unhealthy"),
             Self::Ejected => {
@@ -344,6 +344,7 @@ impl fmt::Display for Reason {
             Self::Affinity => f.write_str("the client is used to this region"),
             Self::Override { index } => write!(f, "preferred by override {}", index + 1),
             Self::Listed { place } => write!(f, "number {place} as listed"),
+            Self::Weight { weight: 0 } => f.write_str("of weight 0: as listed, behind all that have some"),
             Self::Weight { weight } => {
                 write!(f, "drawn with weight {weight}: another query draws anew")
             }

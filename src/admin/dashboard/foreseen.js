@@ -24,7 +24,7 @@ function ofService(told, seconds) {
   const table = make("table", {}, make("caption", {}, `What would move of ${service}`),
     make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows, all));
   const isFew = left.length < min_regions;
-  const failsOpen = !left.length && clients.to.some(({ region }) => region !== null);
+  const failsOpen = !left.length && !unread.length && clients.to.some(({ region }) => region !== null);
   return make("section", { "aria-label": `What would happen to ${service}` },
     make("p", { class: refused ? "why" : "" }, `${service} would be left with ${left.join(", ") || "no region"}: ` +
       `${isFew || refused ? "too few" : "enough"} for its guards.min_regions, ${min_regions}.` +
