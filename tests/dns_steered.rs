@@ -175,6 +175,20 @@ fn by_name_or_by_address_is_the_client_s_region_s_affair() {
         )
     };
     let cname = ["mixed.example.com. 30 IN CNAME lb.example.net."];
+    // Nobody is at either, so that it fails open once both have been looked at; before, the other may seem able.
+    let is_unhealthy = |region: &serde_json::Value| {
+        let mut services = region["services"].as_array().unwrap().iter();
+        let mixed = services.find(|service| service["name"] == "mixed");
+        mixed.is_none_or(|mixed| mixed["state"] == "unhealthy")
+    };
+    assert!(wait_until(|| {
+        let status = edge.admin("GET", "/api/v1/status", "").1;
+        status["regions"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(is_unhealthy)
+    }));
     for rtype in ["A", "AAAA", "HTTPS", "TXT"] {
         assert_eq!(ask(rtype, here), cname, "{rtype}");
     }

@@ -83,7 +83,7 @@ impl State {
             floor.merge(&self.of_regions(least));
         }
         for (writer, position) in floor.clone().iter() {
-            if self.is_lost(writer, position) {
+            if self.has_been_left(writer, position) {
                 let kept = self.most_kept(writer, position.epoch);
                 let rest = || self.rest(writer, position);
                 floor.set(writer, kept.unwrap_or_else(rest));

@@ -164,6 +164,24 @@ mod tests {
         assert!(applied.origin_is_fit("eu", "b", 1_300));
     }
 
+    /// Nobody would be left, and the new one be read from, before it has said anything.
+    #[test]
+    fn one_that_is_new_keeps_nobody_out_that_has_followed_an_epoch() {
+        let applied = domain();
+        says(&applied, ("eu", "a"), "us=1:0", 3_000);
+        adopt(&applied, &[("eu", &["a", "b"]), ("us", &["a"])]);
+        assert!(!applied.is_fit("eu", 3_500), "us may not have left it");
+        says(&applied, ("us", "a"), "us=1:0", 4_100);
+        assert!(applied.is_fit("eu", 5_200) && applied.is_fit("us", 5_200));
+        assert!(!applied.origin_is_fit("eu", "b", 5_200));
+        let written = vector("us=5");
+        assert_ne!(
+            applied.sift(&written).lost,
+            written,
+            "the new one may have it"
+        );
+    }
+
     #[test]
     fn a_region_that_is_new_after_a_restart_is_as_new_as_one_of_a_reload() {
         let floor = domain().floor();

@@ -5,6 +5,8 @@
 //! took the write says that it has left the epoch before it, and each says, asked after that, that it has not
 //! got it. Who is down or silent may still have it, so that the entry is late, not lost.
 
+use std::sync::Arc;
+
 use super::applied::{Applied, Seen, State};
 use super::vector::{Position, RegionName, Vector};
 
@@ -108,6 +110,21 @@ impl State {
 
     /// Whether it is past a fork, and no origin of any region can have it.
     pub(super) fn is_lost(&self, writer: &RegionName, position: Position) -> bool {
+        self.is_lost_among(writer, position, |_, _| true)
+    }
+
+    /// Whether it is past a fork, and no origin can have it but those that are new: what all once had, they never had.
+    pub(super) fn has_been_left(&self, writer: &RegionName, position: Position) -> bool {
+        let is_old = |region: &RegionName, origin: &str| !self.is_newcomer(region, origin);
+        self.is_lost_among(writer, position, is_old)
+    }
+
+    fn is_lost_among(
+        &self,
+        writer: &RegionName,
+        position: Position,
+        counts: impl Fn(&RegionName, &str) -> bool,
+    ) -> bool {
         let newest = self.newest.get(writer);
         // It has named every epoch that any origin of its own is in.
         let Some((_, left_at_ms)) = newest.filter(|(epoch, _)| *epoch > position.epoch) else {
@@ -119,7 +136,7 @@ impl State {
         };
         let own_origins = self.regions.get(writer);
         own_origins.is_some_and(|origins| origins.values().any(has_left))
-            && self.all_have_spoken(|_, seen| match seen.applied.entry(writer) {
+            && self.all_of(counts, |_, seen| match seen.applied.entry(writer) {
                 Some(have) if have.position.epoch > position.epoch => {
                     self.forks.is_past(writer, have, position)
                 }
@@ -136,10 +153,20 @@ impl State {
 
     /// Whether every origin of every region has spoken, and `says` so.
     fn all_have_spoken(&self, says: impl Fn(&RegionName, &Seen) -> bool) -> bool {
+        self.all_of(|_, _| true, says)
+    }
+
+    /// The same of those origins that count.
+    fn all_of(
+        &self,
+        counts: impl Fn(&RegionName, &str) -> bool,
+        says: impl Fn(&RegionName, &Seen) -> bool,
+    ) -> bool {
         let mut members = self.members.regions.iter();
-        let says_so = |(region, origins): (&RegionName, &Vec<_>)| {
+        let says_so = |(region, origins): (&RegionName, &Vec<Arc<str>>)| {
             let known = self.regions.get(region);
-            origins.iter().all(|origin| {
+            let mut origins = origins.iter().filter(|origin| counts(region, origin));
+            origins.all(|origin| {
                 let seen = known.and_then(|known| known.get(origin));
                 seen.is_some_and(|seen| says(region, seen))
             })

@@ -96,7 +96,8 @@ impl Seat {
     }
 
     fn rest_among(&mut self, seats: &mut Seats) {
-        if self.idle.is_some() {
+        // Who has lost its place while a message came has none to give once more.
+        if self.idle.is_some() || self.leave.is_cancelled() {
             return;
         }
         seats.rests += 1;
@@ -193,6 +194,10 @@ mod tests {
         };
         assert_eq!(told(&seats), [2, 3, 4]);
         assert_eq!(taken(&clients).0, MOST_CONNECTIONS);
+        // Who had a message on its way is served, and gives no place away for the second time.
+        seats[2].stir();
+        seats[2].rest();
+        assert_eq!(seats[2].idle, None);
         // Those who have left take nobody's place with them.
         seats.drain(2..5);
         assert_eq!(taken(&clients).0, MOST_CONNECTIONS);
