@@ -55,13 +55,15 @@ pub(super) async fn tell(
         state.access.admit_refusal(&caller.who, now_ms)
     };
     if let Some(left_out) = left_out {
+        let mut told: Value = serde_json::from_slice(&answer).unwrap_or_default();
+        let mut take = |key| told.get_mut(key).map_or(Value::Null, Value::take);
         let act = Act {
             caller: (caller.who, caller.from),
             what: shortened(format!("{method} {uri}")),
             with: told_body(&body, parts.status),
             status: parts.status,
-            why: told(&answer, "error"),
-            event: told(&answer, "event"),
+            why: take("error"),
+            event: take("event"),
             left_out,
         };
         act.record(&state).await;
@@ -102,13 +104,6 @@ fn told_body(body: &Bytes, status: StatusCode) -> Value {
         return json!(format!("{} bytes, refused", body.len()));
     }
     serde_json::from_slice(body).unwrap_or_else(|_| json!(format!("{} bytes, no JSON", body.len())))
-}
-
-/// What an answer tells by a key, if it does.
-fn told(answer: &Bytes, key: &str) -> Value {
-    let answer: Option<Value> = serde_json::from_slice(answer).ok();
-    let told = answer.and_then(|answer| answer.get(key).cloned());
-    told.unwrap_or(Value::Null)
 }
 
 /// Tells of a call that was turned away, unless too many were.

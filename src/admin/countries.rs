@@ -3,7 +3,6 @@
 //! What it says is what `explain` says of those clients. It is made once for each name and snapshot, however many look.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -12,7 +11,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::explain::{Explanation, chances_json, explain_of, service_asked_for};
+use super::explain::{Explanation, OfService, chances_json, explain_of};
 use super::explained_token::TokenReader;
 use super::parameters::Parameters;
 use super::question::{Question, QuestionError};
@@ -82,19 +81,18 @@ pub(super) async fn countries(
 fn make(state: &AdminState, live: &Live, name: &str) -> Result<Bytes, QuestionError> {
     let database = state.database.load();
     let now = (clock::unix_secs(), clock::steady_ms());
-    let question = |client: IpAddr| Question {
-        name: name.to_owned(),
-        client: Prefix::host(client),
-        record_type: None,
-        method: None,
-        token: None,
-        path: None,
-        fields: Vec::new(),
-    };
-    // Looks through all zones, and is the same for all.
-    let of = service_asked_for(&live.snapshot.plan, &question(Ipv4Addr::UNSPECIFIED.into()))?;
+    // The same for all.
+    let of = OfService::in_dns(&live.snapshot.plan, name)?;
     let ask = |client: &CountryClient| {
-        let question = question(client.address);
+        let question = Question {
+            name: name.to_owned(),
+            client: Prefix::host(client.address),
+            record_type: None,
+            method: None,
+            token: None,
+            path: None,
+            fields: Vec::new(),
+        };
         let reader = TokenReader {
             keyring: &live.keyring,
             sessions: None,

@@ -72,7 +72,12 @@ pub fn explain(
     question: &Question,
     now: (u32, u64),
 ) -> Result<Explanation, QuestionError> {
-    let of = service_asked_for(&snapshot.plan, question)?;
+    let (plan, name) = (&snapshot.plan, &question.name);
+    let of = if question.is_of_http() {
+        OfService::in_http(plan, name)
+    } else {
+        OfService::in_dns(plan, name)
+    }?;
     explain_of(of, snapshot, database, reader, question, now)
 }
 
@@ -219,31 +224,35 @@ pub(super) struct OfService {
 }
 
 impl OfService {
+    /// HTTP goes by hosts alone.
+    fn in_http(plan: &Plan, name: &str) -> Result<Self, QuestionError> {
+        let id = plan.service_for_host(name);
+        let id = id.ok_or_else(|| QuestionError::UnknownName(name.to_owned()))?;
+        Ok(Self {
+            id,
+            not_in_dns: None,
+        })
+    }
+
+    /// DNS steers every name that the zones say. Of a host that it does not steer it is told what it would decide, were the
+    /// name in a zone. Looks through all zones.
+    pub(super) fn in_dns(plan: &Plan, name: &str) -> Result<Self, QuestionError> {
+        match plan.service_for_name(name) {
+            Ok(id) => Ok(Self {
+                id,
+                not_in_dns: None,
+            }),
+            Err(why) => Ok(Self {
+                not_in_dns: Some(why),
+                ..Self::in_http(plan, name)?
+            }),
+        }
+    }
+
     /// Why DNS answers otherwise, in words.
     pub(super) fn not_in_dns(self) -> Option<String> {
         self.not_in_dns.map(|why| why.to_string())
     }
-}
-
-/// HTTP goes by hosts alone; DNS steers every name that the zones say. Of a host that DNS does not steer it is told what
-/// DNS would decide, were the name in a zone.
-pub(super) fn service_asked_for(
-    plan: &Plan,
-    question: &Question,
-) -> Result<OfService, QuestionError> {
-    let host = || {
-        let host = plan.service_for_host(&question.name);
-        host.ok_or_else(|| QuestionError::UnknownName(question.name.clone()))
-    };
-    let (id, not_in_dns) = if question.is_of_http() {
-        (host()?, None)
-    } else {
-        match plan.service_for_name(&question.name) {
-            Ok(id) => (id, None),
-            Err(why) => (host()?, Some(why)),
-        }
-    };
-    Ok(OfService { id, not_in_dns })
 }
 
 /// What of a request a decision goes by.

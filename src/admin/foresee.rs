@@ -34,11 +34,11 @@ struct Moves {
 
 /// When it is looked ahead, and what is compared.
 #[derive(Clone, Copy)]
-struct Now<'a> {
+struct Outlook<'a> {
     before: &'a Snapshot,
     after: &'a Snapshot,
     /// The edge's steady clock.
-    ms: u64,
+    now_ms: u64,
 }
 
 /// The answer to a dry run of a drain.
@@ -49,14 +49,14 @@ pub(super) fn foresee(
     (span_ms, traffic): &(u64, ByRegion),
 ) -> Value {
     let after = without(snapshot, region, services);
-    let now = Now {
+    let outlook = Outlook {
         before: snapshot,
         after: &after,
-        ms: now_ms,
+        now_ms,
     };
     let told: Vec<Value> = services
         .iter()
-        .map(|service| of_service(now, region, *service, traffic))
+        .map(|service| of_service(outlook, region, *service, traffic))
         .collect();
     let is_refused = told
         .iter()
@@ -90,14 +90,16 @@ fn without(snapshot: &Snapshot, region: RegionId, services: &[ServiceId]) -> Sna
     after
 }
 
-fn of_service(now: Now<'_>, region: RegionId, id: ServiceId, traffic: &ByRegion) -> Value {
-    let Now { before, .. } = now;
+fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &ByRegion) -> Value {
+    let before = outlook.before;
     let plan = &before.plan;
     let service = plan.services.of(id);
     let name = |region: RegionId| plan.regions.of(region).name.to_string();
     let names = |regions: &[RegionId]| -> Value { regions.iter().copied().map(name).collect() };
     let state = before.services.of(id);
-    let left = state.left_without(region, |region| before.is_read_from(id, region, now.ms));
+    let left = state.left_without(region, |region| {
+        before.is_read_from(id, region, outlook.now_ms)
+    });
     let key = (service.name.clone(), plan.regions.of(region).name.clone());
     let served = traffic.get(&key).copied().unwrap_or_default();
     let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
@@ -106,8 +108,8 @@ fn of_service(now: Now<'_>, region: RegionId, id: ServiceId, traffic: &ByRegion)
         dns_answers: sum.dns_answers + served.dns_answers,
     });
     let (dns, http) = (
-        moves(now, region, id, Vantage::Client),
-        moves(now, region, id, Vantage::Edge),
+        moves(outlook, region, id, Vantage::Client),
+        moves(outlook, region, id, Vantage::Edge),
     );
     json!({
         "service": &*service.name,
@@ -140,8 +142,8 @@ fn counted(snapshot: &Snapshot, id: ServiceId) -> (Vec<PlaceId>, &'static str) {
     (located, "addresses whose place is known")
 }
 
-fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Moves {
-    let Now { before, after, .. } = now;
+fn moves(outlook: Outlook<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Moves {
+    let Outlook { before, after, .. } = outlook;
     let (places, _) = counted(before, id);
     let shares: Vec<[f64; 2]> = places
         .iter()
@@ -151,6 +153,10 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
         .iter()
         .fold([0.0; 2], |sum, share| add(sum, *share, 1.0));
     let spreads = spreads(before, id);
+    let asked_for = match vantage {
+        Vantage::Client => asked_for(before, id),
+        Vantage::Edge => None,
+    };
     let mut moves = Moves::default();
     for (place, share) in places.iter().zip(&shares) {
         let part = |family: usize| match (share.get(family), all.get(family)) {
@@ -164,7 +170,7 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
                 vantage,
                 spread: *spread,
                 require: Require {
-                    now_ms: now.ms,
+                    now_ms: outlook.now_ms,
                     ..Require::default()
                 },
                 ..Ask::http(id, *place, Access::Read)
@@ -173,11 +179,11 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
                 let [before, after] = [before, after].map(chances);
                 moves.take(before, after, region, part, *of_clients);
             };
-            match vantage {
-                Vantage::Edge => take([v4, v6], &|snapshot| chances(snapshot, &ask)),
-                Vantage::Client => {
-                    take([v4, 0.0], &|snapshot| in_dns(snapshot, &ask, Wanted::V4));
-                    take([0.0, v6], &|snapshot| in_dns(snapshot, &ask, Wanted::V6));
+            match asked_for {
+                None => take([v4, v6], &|snapshot| chances(snapshot, &ask)),
+                Some([of_v4, of_v6]) => {
+                    take([v4, 0.0], &|snapshot| in_dns(snapshot, &ask, of_v4));
+                    take([0.0, v6], &|snapshot| in_dns(snapshot, &ask, of_v6));
                 }
             }
         }
@@ -185,23 +191,30 @@ fn moves(now: Now<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Mov
     moves
 }
 
-/// To whom DNS sends: regions that have an address of the client's family, if any has; if none has any address, as it would.
-fn in_dns(snapshot: &Snapshot, ask: &Ask<'_>, wanted: Wanted) -> Chances {
-    let mut decision = steer(snapshot, ask, Draw(0));
-    let members = snapshot.services.of(ask.service).members.iter();
+/// What clients of IPv4 and those of IPv6 ask DNS for: an address of their own family, if any region of the service has one.
+/// `None`: none has any address.
+fn asked_for(snapshot: &Snapshot, id: ServiceId) -> Option<[Wanted; 2]> {
+    let members = snapshot.services.of(id).members.iter();
     let regions = members.map(|member| snapshot.plan.regions.of(member.region));
-    let regions: Vec<_> = regions.filter(|region| region.publishes()).collect();
-    let has_it = |region: &&Region| region.addresses.iter().any(|one| wanted.is_met_by(one));
-    if !regions.is_empty() {
-        let steering = Steering {
-            snapshot,
-            ask,
-            draw: Draw(0),
-        };
-        let is_served = regions.iter().copied().any(|region| has_it(&region));
-        let wanted = if is_served { wanted } else { Wanted::Any };
-        decision = steering.with_address(decision, wanted);
-    }
+    let published: Vec<&Region> = regions.filter(|region| region.publishes()).collect();
+    let if_there = |wanted: Wanted| {
+        let mut addresses = published.iter().flat_map(|region| &region.addresses);
+        let is_there = addresses.any(|address| wanted.is_met_by(address));
+        if is_there { wanted } else { Wanted::Any }
+    };
+    (!published.is_empty()).then(|| [Wanted::V4, Wanted::V6].map(if_there))
+}
+
+/// To whom DNS sends who asks for such an address.
+fn in_dns(snapshot: &Snapshot, ask: &Ask<'_>, wanted: Wanted) -> Chances {
+    let draw = Draw(0);
+    let decision = steer(snapshot, ask, draw);
+    let steering = Steering {
+        snapshot,
+        ask,
+        draw,
+    };
+    let decision = steering.with_address(decision, wanted);
     chances_in(snapshot, ask, &decision).unwrap_or_default()
 }
 
@@ -323,12 +336,12 @@ services:
         let region = plan.region(region).unwrap();
         let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
         let after = without(&before, region, &[service]);
-        let now = Now {
+        let outlook = Outlook {
             before: &before,
             after: &after,
-            ms: 0,
+            now_ms: 0,
         };
-        let moves = moves(now, region, service, Vantage::Client);
+        let moves = moves(outlook, region, service, Vantage::Client);
         let name = |to: &Option<RegionId>| plan.regions.of(to.unwrap()).name.to_string();
         let to = moves
             .to

@@ -13,7 +13,7 @@ use crate::control::{LastProbe, TargetStatus, WorldStatus};
 use crate::health::{Health, Verdict};
 use crate::ids::{RegionId, ServiceId};
 use crate::positions::Vector;
-use crate::steering::{Admin, Forced, MemberState, Percent, Snapshot};
+use crate::steering::{Admin, Forced, MemberState, Snapshot};
 
 /// Lines of what the last reload changed.
 const MOST_CHANGES: usize = 100;
@@ -129,22 +129,6 @@ impl View<'_> {
         })
     }
 
-    /// The share of clients without affinity to it that a region takes, were it the best for all of them. The last one that
-    /// takes some takes all.
-    fn share_of(&self, id: ServiceId, member: &MemberState) -> Percent {
-        let mut able = self.snapshot.services.of(id).able();
-        let is_last = able.all(|able| able.region == member.region);
-        match member.admin {
-            _ if !member.health.is_able() => Percent::NONE,
-            Admin::Enabled => Percent::ALL,
-            Admin::Returning(_) | Admin::Leaving { .. } if is_last && member.admin.takes_some() => {
-                Percent::ALL
-            }
-            Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
-            Admin::Draining | Admin::Drained => Percent::NONE,
-        }
-    }
-
     fn member(&self, id: ServiceId, member: &MemberState) -> Value {
         let (service, region) = (
             self.snapshot.plan.services.of(id),
@@ -167,7 +151,7 @@ impl View<'_> {
             "state": state_of(member),
             "health": member.health.as_str(),
             "forced": member.forced.map(Forced::as_str),
-            "share": self.share_of(id, member).get(),
+            "share": self.snapshot.services.of(id).share_of(member).get(),
             "since": since.map(|since| clock::rfc3339(*since)),
             "origins": targets,
             "applied": applied,

@@ -126,7 +126,9 @@ impl Explain {
         if self.json {
             say!("{explanation:#}");
         } else {
-            say!("{}", explained::lines(&explanation).trim_end());
+            for line in explained::lines(&explanation) {
+                say!("{line}");
+            }
         }
         Ok(())
     }
@@ -150,7 +152,9 @@ impl Explain {
             say!("{explanation:#}");
             return Ok(());
         }
-        say!("{}", explained::lines(&explanation).trim_end());
+        for line in explained::lines(&explanation) {
+            say!("{line}");
+        }
         let status = runtime()?.block_on(fetch_json(client.get("/api/v1/status")))?;
         for line in reasons(&explanation, &status) {
             say!("{line}");

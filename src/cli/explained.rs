@@ -1,32 +1,27 @@
 //! An explanation in words, from what the API has of it.
 
-use std::fmt::Write;
-
 use serde_json::Value;
 
 /// The lines that tell it.
-pub(super) fn lines(explanation: &Value) -> String {
-    let mut told = format!(
-        "service  {}\nclient   {}\ndecision {}\n",
-        text(&explanation["service"]),
-        client(&explanation["client"]),
-        decision(explanation)
-    );
-    // Writing to a string does not fail.
+pub(super) fn lines(explanation: &Value) -> Vec<String> {
+    let mut told = vec![
+        format!("service  {}", text(&explanation["service"])),
+        format!("client   {}", client(&explanation["client"])),
+        format!("decision {}", decision(explanation)),
+    ];
     if explanation["face"] == "dns" {
-        let _ = writeln!(told, "ttl      {} s", explanation["ttl"]);
+        told.push(format!("ttl      {} s", explanation["ttl"]));
     }
-    if let Some(why) = explanation["not_in_dns"].as_str() {
-        let _ = writeln!(told, "but      {why}");
-    }
-    if let Some(chances) = chances(explanation) {
-        let _ = writeln!(told, "chances  {chances}");
-    }
-    for token in list(&explanation["tokens"]) {
+    let otherwise = explanation["not_in_dns"].as_str();
+    told.extend(otherwise.map(|why| format!("but      {why}")));
+    told.extend(chances(explanation).map(|chances| format!("chances  {chances}")));
+    let token = |token: &Value| {
         let (carrier, says) = (text(&token["carrier"]), text(&token["says"]));
-        let _ = writeln!(told, "token    ({carrier}) {says}");
-    }
-    told + &steps(list(&explanation["steps"]))
+        format!("token    ({carrier}) {says}")
+    };
+    told.extend(list(&explanation["tokens"]).iter().map(token));
+    told.extend(steps(list(&explanation["steps"])));
+    told
 }
 
 fn client(client: &Value) -> String {
@@ -70,7 +65,7 @@ fn chances(explanation: &Value) -> Option<String> {
     ))
 }
 
-fn steps(steps: &[Value]) -> String {
+fn steps(steps: &[Value]) -> Vec<String> {
     let names = steps.iter().map(|step| text(&step["region"]));
     let width = names.map(str::len).max().unwrap_or(0);
     let line = |step: &Value| {
@@ -79,7 +74,7 @@ fn steps(steps: &[Value]) -> String {
             Some(false) | None => "dropped",
         };
         let [region, rule, reason] = ["region", "rule", "reason"].map(|key| text(&step[key]));
-        format!("  {region:width$}  {kept}  {rule:17}  {reason}\n")
+        format!("  {region:width$}  {kept}  {rule:17}  {reason}")
     };
     steps.iter().map(line).collect()
 }

@@ -31,7 +31,6 @@ pub(super) fn show(answer: &Value) -> String {
 
 fn of_service(service: &Value, seconds: u64) -> String {
     let clients = &service["clients"];
-    let left: Vec<&str> = list(&service["left"]).iter().map(text).collect();
     let mut out = format!(
         "{}\n  clients  {} % of IPv4 and {} % of IPv6 would move, of {}\n",
         text(&service["service"]),
@@ -68,6 +67,13 @@ fn of_service(service: &Value, seconds: u64) -> String {
             "  {face:8} {moved} of {all} {what} in {seconds} s would move{to}\n"
         ));
     }
+    out + &of_left(service)
+}
+
+/// Which regions would be left, and whether they are enough.
+fn of_left(service: &Value) -> String {
+    let names = |key: &str| -> Vec<&str> { list(&service[key]).iter().map(text).collect() };
+    let (left, unread) = (names("left"), names("unread"));
     let is_few = service["min_regions"].as_u64() > u64::try_from(left.len()).ok();
     let (enough, why) = match (service["refused"] == true, is_few) {
         (true, _) => ("too few", ""),
@@ -77,26 +83,23 @@ fn of_service(service: &Value, seconds: u64) -> String {
         ),
         (false, false) => ("enough", ""),
     };
-    let left = if left.is_empty() {
-        "none".to_owned()
-    } else {
-        left.join(", ")
+    let told = match &*left {
+        [] => "none".to_owned(),
+        some => some.join(", "),
     };
-    out.push_str(&format!(
-        "  left     {left}: {enough} for guards.min_regions {}{why}\n",
+    let mut out = format!(
+        "  left     {told}: {enough} for guards.min_regions {}{why}\n",
         service["min_regions"]
-    ));
-    let unread: Vec<&str> = list(&service["unread"]).iter().map(text).collect();
+    );
     if !unread.is_empty() {
         out.push_str(&format!(
             "           not counted: {}, from which nothing is read now\n",
             unread.join(", ")
         ));
     }
-    let goes_somewhere = list(&clients["to"])
-        .iter()
-        .any(|to| to["region"].is_string());
-    if list(&service["left"]).is_empty() && unread.is_empty() && goes_somewhere {
+    let mut to = list(&service["clients"]["to"]).iter();
+    let goes_somewhere = to.any(|to| to["region"].is_string());
+    if left.is_empty() && unread.is_empty() && goes_somewhere {
         out.push_str(
             "           whoever moves goes to regions that are unhealthy, drained or leaving\n",
         );

@@ -116,6 +116,25 @@ impl ServiceState {
         self.able().next().is_some()
     }
 
+    /// The share of clients without affinity to it that a region takes, were it the best for all of them. The last one that
+    /// takes some takes all.
+    pub fn share_of(&self, member: &MemberState) -> Percent {
+        if !member.health.is_able() {
+            return Percent::NONE;
+        }
+        let share = match member.admin {
+            Admin::Enabled => Percent::ALL,
+            Admin::Returning(share) | Admin::Leaving { fresh: share, .. } => share,
+            Admin::Draining | Admin::Drained => Percent::NONE,
+        };
+        let is_last = self.able().all(|able| able.region == member.region);
+        if member.admin.takes_some() && is_last {
+            Percent::ALL
+        } else {
+            share
+        }
+    }
+
     /// What would be left to take traffic without a region. `is_read`: whether reads may go to a region as it is; where they
     /// may go to none they go to all.
     pub fn left_without(&self, region: RegionId, is_read: impl Fn(RegionId) -> bool) -> Left {

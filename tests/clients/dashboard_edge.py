@@ -163,7 +163,6 @@ def unsaved(admin):
         expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
 
 
-
 def weighted(admin):
     with browser() as chromium, opened(chromium, admin) as page:
         expect_state(page, "near", "healthy")
@@ -462,6 +461,9 @@ def many(admin):
         page.set_viewport_size({"width": 320, "height": 640})
         wide = page.evaluate("document.documentElement.scrollWidth")
         assert wide <= 320, f"scrolls sideways: {wide}"
+        undo = page.locator("#drains td:last-child").first
+        stays = undo.evaluate("cell => getComputedStyle(cell).position")
+        assert stays == "static", f"the column hides others: {stays}"
         dialog = press(page, LONG, "Drain")
         inside, outside = dialog.evaluate("node => [node.scrollWidth, node.clientWidth]")
         assert inside <= outside, (inside, outside)

@@ -55,19 +55,16 @@ impl Zone {
         let cut = above
             .filter(is_cut)
             .min_by_key(|record| record.owner.num_labels());
-        match cut {
-            None => Ok(None),
-            Some(cut) => match dname(&cut.data) {
-                None => Err(NotSteered::Delegated),
-                Some(target) => {
-                    let own = usize::from(name.num_labels() - cut.owner.num_labels());
-                    let below = Name::from_labels(name.iter().take(own));
-                    let moved = below.and_then(|below| below.append_name(&target));
-                    let moved = moved.map_err(|_| NotSteered::OtherRecords)?;
-                    Ok(Some(Place::Alias(moved)))
-                }
-            },
-        }
+        let Some(cut) = cut else {
+            return Ok(None);
+        };
+        let target = dname(&cut.data).ok_or(NotSteered::Delegated)?;
+        let own = name.iter().count() - cut.owner.iter().count();
+        let below = Name::from_labels(name.iter().take(own));
+        let moved = below.and_then(|below| below.append_name(&target));
+        moved.map_or(Err(NotSteered::OtherRecords), |moved| {
+            Ok(Some(Place::Alias(moved)))
+        })
     }
 
     /// What stands at an owner name; `None`: nothing.
@@ -230,6 +227,7 @@ zones:
             ("two.example.com", "www"),
             ("x.wild.example.com", "www"),
             ("www.moved.example.com", "www"),
+            ("*.any.moved.example.com", "any"),
             ("x.y.any.example.com", "any"),
         ] {
             check(&plan, name, Ok(service));

@@ -1,6 +1,7 @@
 //! Step 2: health, drains, and what happens when nobody is able.
 
 use super::scene::{READER, Scene, WRITER, check};
+use crate::ids::{Id, ServiceId};
 use crate::steering::{Percent, Reason};
 
 const ALL: &str = "steering: { policy: priority }";
@@ -198,4 +199,23 @@ fn writes_that_must_not_go_to_two_regions_at_once_are_not_shared_out() {
         check(&scene, WRITER.spread(99), "us eu ap");
         check(&scene, READER.spread(99), "eu ap");
     }
+}
+
+/// In the order us, eu, ap; half of the clients have come back to, or stay in, who returns or leaves.
+#[test]
+fn a_region_takes_its_share_and_the_last_one_that_takes_any_takes_all() {
+    let shares = |facts: &str| {
+        let scene = Scene::new(ALL).with(facts);
+        let state = scene.snapshot.services.of(ServiceId::at(0));
+        let shares = state
+            .members
+            .iter()
+            .map(|member| state.share_of(member).get());
+        shares.collect::<Vec<_>>()
+    };
+    assert_eq!(shares("us=returning eu=leaving"), [50, 50, 100]);
+    assert_eq!(shares("us=drained eu=unhealthy"), [0, 0, 100]);
+    assert_eq!(shares("us=returning eu=unhealthy ap=drained"), [100, 0, 0]);
+    assert_eq!(shares("us=leaving eu=returning ap=drained"), [50, 50, 0]);
+    assert_eq!(shares("us=unhealthy eu=unhealthy ap=unhealthy"), [0, 0, 0]);
 }
