@@ -351,6 +351,13 @@ fn a_region_behind_for_longer_than_tokens_live_is_not_read_from() {
         "",
     );
     assert!(told.to_string().contains("not read from"), "{told}");
+    let (_, status) = store.edge.admin("GET", "/api/v1/status", "");
+    let of = |name: &str| {
+        let regions = status["regions"].as_array().unwrap();
+        let region = regions.iter().find(|region| region["name"] == name);
+        region.unwrap()["services"][0]["read_from"].clone()
+    };
+    assert_eq!((of("near"), of("far")), (false.into(), true.into()));
     store.near_word.sees("far=1");
     let caught_up = || {
         store.push("near", "far", "1");

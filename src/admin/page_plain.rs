@@ -88,10 +88,12 @@ fn regions(status: &Value) -> String {
                 "draining" => format!("{} since {since}", text(service, "health")),
                 _ => since.to_string(),
             };
+            let is_left_out = service.get("read_from") == Some(&Value::Bool(false));
+            let reads = if is_left_out { ", not read from" } else { "" };
             // Writing to a string does not fail.
             let _ = write!(
                 rows,
-                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
+                "<tr><th scope=\"row\">{}</th><td>{}</td><td>{}{reads}</td><td>{}</td><td>{}</td></tr>",
                 text(region, "name"),
                 text(service, "name"),
                 state,
@@ -253,6 +255,13 @@ mod tests {
         );
         let alarm = alarms(&status).next().unwrap();
         assert!(alarm.ends_with(" eu: healthy and drained."), "{alarm}");
+    }
+
+    #[test]
+    fn a_region_that_is_not_read_from_is_said_to_be() {
+        let service = json!({ "name": "www", "state": "healthy", "read_from": false });
+        let rows = regions(&json!({ "regions": [{ "name": "eu", "services": [service] }] }));
+        assert!(rows.contains("<td>healthy, not read from</td>"), "{rows}");
     }
 
     #[test]

@@ -156,6 +156,7 @@ impl View<'_> {
             "origins": targets,
             "applied": applied,
             "lag_ms": lag_ms,
+            "read_from": self.snapshot.is_read_from(id, member.region, clock::steady_ms()),
         })
     }
 

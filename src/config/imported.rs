@@ -4,6 +4,7 @@
 //! round trips that light rules out, are warned of and left out; so is a row whose network and region another has. What light
 //! rules out from where a geography database has the network is warned of. Bounded in size and in rows.
 
+mod json;
 mod judged;
 
 use std::io::Read;
@@ -14,7 +15,6 @@ use std::time::UNIX_EPOCH;
 
 use super::plan::{FileRef, Plan, SourceAt};
 use super::problem::{Few, Problem};
-use super::tree::{Node, Value, parse};
 use crate::geo::is_country;
 use crate::latency::{LONGEST_MS, Measurement, Network, Row, Source, Whereabouts, is_round_trip};
 use crate::prefix::Prefix;
@@ -29,11 +29,19 @@ const MOST_ROWS: usize = 1_000_000;
 /// The columns, in the order in which the documentation has them; the last may be missing.
 const COLUMNS: [&str; 4] = ["network", "region", "ms", "samples"];
 
-/// A row with the place of each of its columns.
-struct Line<'t> {
-    cells: [Option<(&'t str, u32)>; COLUMNS.len()],
+/// Where in a file something is, from 1.
+#[derive(Clone, Copy)]
+struct Place {
     line: u32,
+    /// In characters.
+    column: u32,
 }
+
+/// What a column of a row says, and where.
+type Cell<'t> = (&'t str, Place);
+
+/// What each of the columns says; `None`: nothing.
+type Cells<'t> = [Option<Cell<'t>>; COLUMNS.len()];
 
 /// Reads a file that `latency.import` names. `whereabouts`: where networks are, if that is known.
 pub fn read_import(
@@ -54,8 +62,8 @@ pub fn read_import(
     };
     // Spreadsheets mark UTF-8 so (RFC 3629 §6).
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    if text.trim_start().starts_with('[') {
-        reading.json(text);
+    if text.trim_start().starts_with(['[', '{']) {
+        json::read(&mut reading, text);
     } else {
         reading.csv(text);
     }
@@ -96,7 +104,7 @@ struct Reading {
 }
 
 impl Reading {
-    fn at(&self, line: u32, column: u32) -> SourceAt {
+    fn at(&self, Place { line, column }: Place) -> SourceAt {
         SourceAt {
             file: self.file.clone(),
             line,
@@ -104,7 +112,8 @@ impl Reading {
         }
     }
 
-    fn problem(&mut self, at: SourceAt, message: String) {
+    fn problem(&mut self, place: Place, message: String) {
+        let at = self.at(place);
         self.problems.tell(&at, || message);
     }
 
@@ -112,7 +121,7 @@ impl Reading {
         let lines = (1..=u32::MAX).zip(text.lines());
         if let Some((number, _)) = lines.clone().find(|(_, text)| text.contains('\r')) {
             let message = "a line ends in CR alone: LF or CRLF is expected".to_owned();
-            return self.problem(self.at(number, 1), message);
+            return self.problem(begin(number), message);
         }
         let mut lines = lines.filter(|(_, text)| {
             let text = text.trim();
@@ -120,38 +129,35 @@ impl Reading {
         });
         let Some((number, head)) = lines.next() else {
             let message = "the first line names the columns, and there is none: network,region,ms is expected; a file without rows has that line alone";
-            return self.problem(self.at(1, 1), message.to_owned());
+            return self.problem(begin(1), message.to_owned());
         };
         let Some(places) = self.head(number, head) else {
             return;
         };
         for (number, text) in lines {
-            let cells = cells(text);
+            let cells = cells(text, number);
             if cells.len() > places.len() {
                 let message = format!(
                     "{} columns, and the head names {}",
                     cells.len(),
                     places.len()
                 );
-                self.problem(self.at(number, 1), message);
+                self.problem(begin(number), message);
                 continue;
             }
-            let mut line = Line {
-                cells: [None; COLUMNS.len()],
-                line: number,
-            };
+            let mut row: Cells<'_> = [None; COLUMNS.len()];
             for (cell, place) in cells.into_iter().zip(&places) {
-                if let Some(slot) = place.and_then(|place| line.cells.get_mut(place)) {
+                if let Some(slot) = place.and_then(|place| row.get_mut(place)) {
                     *slot = Some(cell).filter(|(text, _)| !text.is_empty());
                 }
             }
-            self.row(&line);
+            self.row(begin(number), row);
         }
     }
 
     /// Which of our columns each column of the file is; a file may have others.
     fn head(&mut self, number: u32, head: &str) -> Option<Vec<Option<usize>>> {
-        let names = cells(head);
+        let names = cells(head, number);
         let places: Vec<Option<usize>> = names
             .iter()
             .map(|(name, _)| {
@@ -165,7 +171,7 @@ impl Reading {
             named.count() > 1
         });
         if let Some(name) = twice.and_then(|twice| COLUMNS.get(twice)) {
-            self.problem(self.at(number, 1), format!("two columns are `{name}`"));
+            self.problem(begin(number), format!("two columns are `{name}`"));
             return None;
         }
         let missing = (0..COLUMNS.len() - 1).find(|column| !places.contains(&Some(*column)));
@@ -176,48 +182,20 @@ impl Reading {
             "the first line names the columns, and there is no `{}`: network,region,ms is expected, and samples if they are known",
             COLUMNS.get(missing)?
         );
-        self.problem(self.at(number, 1), message);
+        self.problem(begin(number), message);
         None
     }
 
-    fn json(&mut self, text: &str) {
-        let file = self.file.clone();
-        let mut problems = Vec::new();
-        let found = parse(&file, text, &|_| None, &mut problems);
-        self.problems.add(problems);
-        for item in found.iter().flat_map(Node::items) {
-            self.item(item);
-        }
-    }
-
-    fn item(&mut self, item: &Node) {
-        if !matches!(item.value, Value::Map(_)) {
-            let message = "an object is expected, such as {\"network\": \"AS64500\", \"region\": \"eu-west-1\", \"ms\": 23.5}";
-            return self.problem(item.at.clone(), message.to_owned());
-        }
-        let cell = |key| {
-            let node = item.get(key)?;
-            Some((node.text()?, node.at.column))
-        };
-        self.row(&Line {
-            cells: COLUMNS.map(cell),
-            line: item.at.line,
-        });
-    }
-
-    fn row(&mut self, line: &Line<'_>) {
-        let [network, region, ms, samples] = line.cells;
+    fn row(&mut self, begins: Place, cells: Cells<'_>) {
+        let [network, region, ms, samples] = cells;
         let (Some(network), Some(region), Some(ms)) = (network, region, ms) else {
-            let missing = COLUMNS
-                .iter()
-                .zip(line.cells)
-                .find(|(_, cell)| cell.is_none());
+            let missing = COLUMNS.iter().zip(cells).find(|(_, cell)| cell.is_none());
             let message = format!("`{}` is missing", missing.map_or("ms", |(name, _)| name));
-            return self.problem(self.at(line.line, 1), message);
+            return self.problem(begins, message);
         };
         if self.rows.len() >= MOST_ROWS {
             let message = format!("a file has at most {MOST_ROWS} rows");
-            return self.problem(self.at(line.line, 1), message);
+            return self.problem(begins, message);
         }
         let network = read(network, read_network);
         let ms = read(ms, read_ms);
@@ -228,8 +206,8 @@ impl Reading {
             (Ok(network), Ok(ms), Ok(samples)) => (network, ms, samples),
             (network, ms, samples) => {
                 let wrong = [network.err(), ms.err(), samples.err()];
-                for (message, column) in wrong.into_iter().flatten() {
-                    self.problem(self.at(line.line, column), message);
+                for (message, place) in wrong.into_iter().flatten() {
+                    self.problem(place, message);
                 }
                 return;
             }
@@ -246,32 +224,39 @@ impl Reading {
                 networks: None,
             },
         };
-        self.rows.push((row, self.at(line.line, region.1)));
+        self.rows.push((row, self.at(region.1)));
     }
 }
 
-/// The cells of a line with the character that each begins at.
-fn cells(line: &str) -> Vec<(&str, u32)> {
+fn begin(line: u32) -> Place {
+    Place { line, column: 1 }
+}
+
+/// The cells of a line of CSV.
+fn cells(text: &str, line: u32) -> Vec<Cell<'_>> {
     let mut column = 1;
-    line.split(',')
+    text.split(',')
         .map(|cell| {
             let begins = cell.chars().take_while(|c| c.is_whitespace()).count();
-            let at = column + u32::try_from(begins).unwrap_or(0);
+            let place = Place {
+                line,
+                column: column + u32::try_from(begins).unwrap_or(0),
+            };
             column += u32::try_from(cell.chars().count() + 1).unwrap_or(0);
             let text = cell.trim();
             let bare = text
                 .strip_prefix('"')
                 .and_then(|text| text.strip_suffix('"'));
-            (bare.unwrap_or(text), at)
+            (bare.unwrap_or(text), place)
         })
         .collect()
 }
 
 fn read<T>(
-    (text, column): (&str, u32),
+    (text, place): Cell<'_>,
     parse: impl Fn(&str) -> Result<T, String>,
-) -> Result<T, (String, u32)> {
-    parse(text).map_err(|message| (message, column))
+) -> Result<T, (String, Place)> {
+    parse(text).map_err(|message| (message, place))
 }
 
 fn read_network(text: &str) -> Result<Network, String> {

@@ -165,7 +165,35 @@ fn what_is_wrong_is_told_with_its_line_and_column() {
         "[\n  { \"network\": \"JP\", \"region\": \"eu-west-1\", \"ms\": -1 },\n  7 ]",
         &["2:51: `-1` is no round trip", "3:3: an object is expected"],
     );
-    refused("[ { \"network\": ", &["1:"]);
+}
+
+#[test]
+fn what_is_wrong_in_json_is_told_where_it_is_and_as_what_it_is() {
+    refused(
+        "[\n  {\n    \"network\": \"JP\",\n    \"region\": \"eu-west-1\",\n    \"ms\": \"soon\"\n  }\n]",
+        &["5:11: `soon` is no round trip"],
+    );
+    refused(
+        "[{\"network\": \"JP\", \"note\": \"é\", \"region\": \"eu-west-1\", \"ms\": null},\n{\"network\": [\"JP\"], \"ms\": 1},\n{\"ms\": 1, \"ms\": 2},\n{\"ms\": 1}]",
+        &[
+            "1:62: `ms` is neither a text nor a number",
+            "2:13: `network` is neither a text nor a number",
+            "3:17: `ms` is there twice",
+            "4:1: `network` is missing",
+        ],
+    );
+    for (text, place) in [
+        ("[ { \"network\": ", "1:15: "),
+        ("[\n{\"network\": \"JP\"}\n", "2:1"),
+        ("{\"network\": \"JP\"}", "1:1: "),
+        ("[] and more", "1:4: "),
+        ("[{\"é\": oops}]", "1:8: "),
+        ("[\n  # measured in March\n]", "2:3: "),
+    ] {
+        let told = import(text).0.unwrap_err().concat();
+        assert!(told.starts_with(place), "{told}");
+        assert!(told.contains("this is no JSON list of objects: "), "{told}");
+    }
 }
 
 #[test]

@@ -204,18 +204,8 @@ impl Few {
     const MOST: usize = 100;
 
     pub(super) fn tell(&mut self, at: &SourceAt, message: impl FnOnce() -> String) {
-        self.push_with(|| Problem::new(Some(at.clone()), message()));
-    }
-
-    pub(super) fn add(&mut self, problems: Vec<Problem>) {
-        for problem in problems {
-            self.push_with(|| problem);
-        }
-    }
-
-    fn push_with(&mut self, problem: impl FnOnce() -> Problem) {
         if self.told.len() < Self::MOST {
-            self.told.push(problem());
+            self.told.push(Problem::new(Some(at.clone()), message()));
         } else {
             self.untold += 1;
         }

@@ -5,18 +5,22 @@ import { probesOf, Strip } from "./strip.js";
 
 /** What `showEach` keeps of a service. */
 export function serviceBlock(region, name) {
-  const [line, reason, share, origins] = [make("p"), make("div"), make("div"), make("div")];
-  const root = make("section", { "aria-label": `${name} in ${region}` }, line, reason, share, origins);
+  const [line, reason, reads, share, origins] = [make("p"), make("div"), make("div"), make("div"), make("div")];
+  const root = make("section", { "aria-label": `${name} in ${region}` }, line, reason, reads, share, origins);
   const update = ({ service, why }) => {
     show(line, [service.state, service.health, service.forced, service.since], () => [`${name}: `, stateOf(service.state),
       service.forced && make("strong", { class: "forced" }, ` forced ${service.forced}`),
       make("span", { class: "faint" }, ` ${healthOf(service)}since ${since(service.since)}`)]);
     show(reason, why, (why) => why && make("p", { class: "why" }, why));
+    show(reads, service.read_from, (isReadFrom) => (isReadFrom ? null : make("p", { class: "why" }, NOT_READ_FROM)));
     show(share, [service.state, service.share], () => shareOf(service));
     showEach(origins, service.origins, ({ url }) => url, ({ url }) => originBlock(region, name, url));
   };
   return { root, update };
 }
+
+const NOT_READ_FROM = "not read from while another region is left: it is behind or silent for longer than tokens live, "
+  + "lacks what all had, or is new and not heard of yet";
 
 /** Since when is told of the health, which a drain leaves as it is. */
 const healthOf = ({ state, health }) => (state === "draining" ? `${health} ` : "");
