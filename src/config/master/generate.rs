@@ -275,21 +275,25 @@ impl Format {
 
     fn write(&self, number: i64, line: &mut Vec<u8>) -> Result<(), String> {
         let sum = number + self.offset;
-        let shifted = u32::try_from(sum).ok().filter(|sum| *sum <= GREATEST);
-        let shifted = shifted.ok_or_else(|| {
+        let shifted = i32::try_from(sum).map_err(|_| {
             format!(
-                "{number} and the offset {} are {sum}: 0 to {GREATEST} is expected",
-                self.offset
+                "{number} and the offset {} are {sum}: {} to {} is expected",
+                self.offset,
+                i32::MIN,
+                i32::MAX
             )
         })?;
         let width = self.width;
+        // Below zero the bits of the complement, as BIND has it; the formats of the language do the same.
         match self.base {
             Base::Decimal => line.extend(format!("{shifted:0width$}").bytes()),
             Base::Octal => line.extend(format!("{shifted:0width$o}").bytes()),
             Base::Hex => line.extend(format!("{shifted:0width$x}").bytes()),
             Base::UpperHex => line.extend(format!("{shifted:0width$X}").bytes()),
-            Base::Nibbles => line.extend(nibbles(shifted, width)),
-            Base::UpperNibbles => line.extend(nibbles(shifted, width).to_ascii_uppercase()),
+            Base::Nibbles => line.extend(nibbles(shifted.cast_unsigned(), width)),
+            Base::UpperNibbles => {
+                line.extend(nibbles(shifted.cast_unsigned(), width).to_ascii_uppercase());
+            }
         }
         Ok(())
     }

@@ -234,6 +234,10 @@ fn generate_writes_numbers_with_offset_width_and_base() {
     check_generated(7, "a$b", "a7b");
     check_generated(7, "a${3}", "a10");
     check_generated(7, "a${-7,3}", "a000");
+    check_generated(1, "a${-3,4,d}", "a-002");
+    check_generated(1, "a${-3,4,o}", "a37777777776");
+    check_generated(1, "a${-3,9,X}", "a0fffffffe");
+    check_generated(1, "a${-3,0,n}", "ae.f.f.f.f.f.f.f");
     check_generated(63, "a${0,4,d}", "a0063");
     check_generated(63, "a${0,0,o}", "a77");
     check_generated(2748, "a${0,6,x}", "a000abc");
@@ -275,7 +279,7 @@ fn generate_leaves_the_owner_alone_and_makes_no_directives() {
 fn a_wrong_generate_says_what_is_expected() {
     check_refused(
         "$TTL 60\n$GENERATE 3-2 a A 192.0.2.1\n$GENERATE 1-2/0 a A 192.0.2.1\n$GENERATE 0-2147483648 a A 192.0.2.1\n\
-         $GENERATE 1-2 a${1 A 192.0.2.1\n$GENERATE 1-2 a${1,2,q} A 192.0.2.1\n$GENERATE 1-2 a${-2} A 192.0.2.1\n\
+         $GENERATE 1-2 a${1 A 192.0.2.1\n$GENERATE 1-2 a${1,2,q} A 192.0.2.1\n$GENERATE 1-2 a${2147483647} A 192.0.2.1\n\
          $GENERATE 254-300 a A 192.0.2.$\n$GENERATE 1-2\n$GENERATE 1-2 a\n$GENERATE 1-2 a${0,128} A 192.0.2.1\n",
         &[
             "zone:2:11 `3-2` is not a range",
@@ -283,7 +287,7 @@ fn a_wrong_generate_says_what_is_expected() {
             "zone:4:11 `0-2147483648` is not a range",
             "zone:5:15 a `${` is not closed by a `}`",
             "zone:6:15 `${1,2,q}`: ${OFFSET}, ${OFFSET,WIDTH} or ${OFFSET,WIDTH,BASE} is expected",
-            "zone:7:1 1 and the offset -2 are -1: 0 to 2147483647 is expected",
+            "zone:7:1 1 and the offset 2147483647 are 2147483648: -2147483648 to 2147483647 is expected",
             "zone:8:1 the line `a A 192.0.2.256`: this is not the RDATA of A",
             "zone:9:11 an owner such as host-$ is missing",
             "zone:10:1 the line `a`: a record type is missing",

@@ -30,11 +30,15 @@ pub(super) fn parameters(words: &mut Words<'_>, wire: &mut Vec<u8>) -> Result<()
     while let Some(word) = words.next() {
         let (key, value) = key_and_value(&word, words);
         let key = String::from_utf8_lossy(key);
-        let number = key_number(&key)?;
+        let (number, form) = key_number(&key)?;
         if parameters.iter().any(|(known, _)| *known == number) {
             return Err(format!("`{key}` appears twice"));
         }
-        let value = read(number, value).map_err(|why| format!("{key}: {why}"))?;
+        let value = match form {
+            Form::Own => read(number, value),
+            Form::Bytes => unescape(value).and_then(|wire| checked(number, wire)),
+        };
+        let value = value.map_err(|why| format!("{key}: {why}"))?;
         parameters.push((number, value));
     }
     parameters.sort_by_key(|(number, _)| *number);
@@ -84,31 +88,84 @@ fn key_and_value<'t>(word: &Word<'t>, words: &mut Words<'t>) -> (&'t [u8], &'t [
     (key, quoted.or(value).unwrap_or_default())
 }
 
-fn key_number(key: &str) -> Result<u16, String> {
+/// How a value is written.
+enum Form {
+    /// As its key says.
+    Own,
+    /// As the bytes that are sent (RFC 9460 §2.1), behind a key that is a number.
+    Bytes,
+}
+
+fn key_number(key: &str) -> Result<(u16, Form), String> {
     let known = KEYS.iter().position(|known| *known == key);
-    let number = known.and_then(|at| u16::try_from(at).ok());
-    let generic = || key.strip_prefix("key")?.parse::<u16>().ok();
+    let named = known.and_then(|at| Some((u16::try_from(at).ok()?, Form::Own)));
+    let numbered = || {
+        let digits = key.strip_prefix("key")?;
+        let number: u16 = digits.parse().ok()?;
+        // RFC 9460 §2.1: without leading zeros; §14.3.2: 65535 is no key.
+        let is_one = number.to_string() == digits && number != u16::MAX;
+        is_one.then_some((number, Form::Bytes))
+    };
     let unknown = || {
         format!(
-            "`{key}` is not a parameter: expected {} or keyN",
+            "`{key}` is not a parameter: expected {} or keyN, with a number up to 65534",
             KEYS.join(", ")
         )
     };
-    number.or_else(generic).ok_or_else(unknown)
+    named.or_else(numbered).ok_or_else(unknown)
+}
+
+/// Bytes in which a value was given, if they can be that of the key (RFC 9460 §7, §8).
+fn checked(key: u16, wire: Vec<u8>) -> Result<Vec<u8>, String> {
+    let length = wire.len();
+    let is_of = |size: usize| length > 0 && length.is_multiple_of(size);
+    let is_possible = match key {
+        0 | 9 => is_of(2),
+        1 => is_alpn(&wire),
+        2 | 8 => wire.is_empty(),
+        3 => length == 2,
+        4 => is_of(4),
+        5 => length > 0,
+        6 => is_of(16),
+        7 | 10.. => true,
+    };
+    let name = KEYS.get(usize::from(key)).unwrap_or(&"it");
+    let why = || format!("these {length} bytes are no value of {name}");
+    is_possible.then_some(wire).ok_or_else(why)
+}
+
+/// Whether bytes are texts behind their lengths, none of them empty.
+fn is_alpn(mut wire: &[u8]) -> bool {
+    let is_empty = wire.is_empty();
+    while let Some((length, rest)) = wire.split_first() {
+        match rest.split_at_checked(usize::from(*length)) {
+            Some((text, rest)) if !text.is_empty() => wire = rest,
+            Some(_) | None => return false,
+        }
+    }
+    !is_empty
 }
 
 fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
     let mut wire = Vec::new();
     let text = String::from_utf8_lossy(value);
-    let items = || text.split(',').filter(|item| !item.is_empty());
+    // RFC 9460 A.1: a list has at least one item, and no item is empty.
+    let items = || text.split(',');
+    if text.is_empty() && !matches!(key, 2 | 7 | 8 | 10..) {
+        return Err("a value is expected".to_owned());
+    }
     match key {
         0 => {
-            let mut keys = items().map(key_number).collect::<Result<Vec<_>, _>>()?;
+            let keys = items().map(|key| key_number(key).map(|(number, _)| number));
+            let mut keys = keys.collect::<Result<Vec<_>, _>>()?;
             keys.sort_unstable();
             wire.extend(keys.into_iter().flat_map(u16::to_be_bytes));
         }
         1 => {
             for item in list(&unescape(value)?) {
+                if item.is_empty() {
+                    return Err("an item of the list is empty".to_owned());
+                }
                 put_text(&item, &mut wire)?;
             }
         }
@@ -136,9 +193,6 @@ fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
         }
         7 | 10.. => return unescape(value),
     }
-    if wire.is_empty() {
-        return Err("a value is expected".to_owned());
-    }
     Ok(wire)
 }
 
@@ -159,6 +213,5 @@ fn list(value: &[u8]) -> Vec<Vec<u8>> {
             item.push(byte);
         }
     }
-    items.retain(|item| !item.is_empty());
     items
 }

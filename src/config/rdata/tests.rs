@@ -185,6 +185,38 @@ fn service_parameters_are_sorted_and_typed() {
         "0001 00 0009 0004 001d0017",
     );
     check_refused("HTTPS", "1 . ohttp=x", "it has no value");
+    check_refused("HTTPS", "1 . alpn=", "a value is expected");
+    check_refused("HTTPS", "1 . alpn=h2,,h3", "an item of the list is empty");
+    check_refused("HTTPS", "1 . ipv4hint=192.0.2.1,", "address");
+}
+
+#[test]
+fn behind_a_key_that_is_a_number_come_the_bytes_that_are_sent() {
+    // RFC 9460 §2.1.
+    check("HTTPS", r"1 . key1=\002h2", "0001 00 0001 0003 02 6832");
+    check("HTTPS", r#"1 . key3="\032\251""#, "0001 00 0003 0002 20fb");
+    check("HTTPS", r"1 . key3=\000P", "0001 00 0003 0002 0050");
+    check(
+        "HTTPS",
+        r"1 . alpn=h2 key0=\000\001",
+        "0001 00 0000 0002 0001 0001 0003 02 6832",
+    );
+    check("HTTPS", "1 . key65534=a", "0001 00 fffe 0001 61");
+    for (wrong, why) in [
+        ("key1=h2", "key1: these 2 bytes are no value of alpn"),
+        (r"key1=\000", "key1: these 1 bytes are no value of alpn"),
+        ("key3=8080", "key3: these 4 bytes are no value of port"),
+        (
+            "key4=192.0.2.1",
+            "key4: these 9 bytes are no value of ipv4hint",
+        ),
+        ("key2=x", "key2: these 1 bytes"),
+        ("key065=a", "`key065` is not a parameter"),
+        ("key65535=a", "`key65535` is not a parameter"),
+        (r"alpn=h2 key1=\002h2", "twice"),
+    ] {
+        check_refused("HTTPS", &format!("1 . {wrong}"), why);
+    }
 }
 
 #[test]
