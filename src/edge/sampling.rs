@@ -26,8 +26,8 @@ use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
-    Estimate, Inbox, Network, Report, Row, Sample, Samples, Source, Store, Taken, Whereabouts,
-    all_plausible, encode,
+    Estimate, Inbox, NEAR_MS, Network, Report, Row, Sample, Samples, Source, Store, Taken,
+    Whereabouts, all_plausible, encode,
 };
 
 /// How often connections are looked at and figures settled.
@@ -35,9 +35,6 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often the file is written, and how old the numbers beside a figure that has not changed may grow.
 const SAVE_EVERY_SWEEPS: u32 = 12;
-
-/// Clients this near to the edge go on from here as the edge does, ms.
-const NEAR_MS: f64 = 15.0;
 
 /// What figures are compiled for.
 pub(super) struct Ground {
@@ -95,7 +92,14 @@ impl Sampling {
             }
             let reported = self.inbox.take();
             count(Source::Beacon, "too_often", reported.repeated);
-            let connected = self.connections(&ground).await;
+            let ways = self.ways(&ground).await;
+            for (client, ms) in &ways {
+                samples.hear(*client, hashed(*client, key), *ms, clock::unix_ms());
+            }
+            let own = self.own_round_trips(&ground);
+            let connected = ways.into_iter();
+            let connected =
+                connected.flat_map(|(client, ms)| reports(&ground.plan, &own, client, ms));
             for report in reported.reports().chain(connected) {
                 take(&mut samples, &ground, &report, key);
             }
@@ -170,8 +174,8 @@ impl Sampling {
         }
     }
 
-    /// What the kernel says of the clients that are connected.
-    async fn connections(&self, ground: &Ground) -> Vec<Report> {
+    /// How far clients that are connected are from this edge, as the kernel says, ms.
+    async fn ways(&self, ground: &Ground) -> Vec<(IpAddr, f64)> {
         if !ground.plan.latency.connections {
             return Vec::new();
         }
@@ -192,14 +196,11 @@ impl Sampling {
             }
             Err(_) => return Vec::new(),
         };
-        let own = self.own_round_trips(ground);
         // A proxy's connections say how far the proxy is.
         let is_client =
             |client: &IpAddr| !listen.trusted_proxies.iter().any(|p| p.contains(*client));
         let clients = found.into_iter().filter(|(client, _)| is_client(client));
-        clients
-            .flat_map(|(client, ms)| reports(&ground.plan, &own, client, ms))
-            .collect()
+        clients.collect()
     }
 
     /// How far regions are from here, where that is measured.
@@ -280,9 +281,7 @@ fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)
     if !all_plausible(here, &round_trips) {
         return count(report.source, "implausible", 1);
     }
-    let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
-    Network::source(report.client).hash(&mut hasher);
-    let (hash, now_ms) = (hasher.finish(), clock::unix_ms());
+    let (hash, now_ms) = (hashed(report.client, key), clock::unix_ms());
     for (region, ms) in &report.round_trips {
         let sample = Sample {
             client: report.client,
@@ -297,6 +296,13 @@ fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)
         };
         count(report.source, result, 1);
     }
+}
+
+/// What stands for a client's source.
+fn hashed(client: IpAddr, key: (u64, u64)) -> u64 {
+    let mut hasher = SipHasher13::new_with_keys(key.0, key.1);
+    Network::source(client).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Where a region is.

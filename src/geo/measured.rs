@@ -1,7 +1,7 @@
 //! Measured round trips by client: the most specific network that has a figure for a region decides.
 //!
 //! Pure. A prefix comes before its AS, that before the country, and where nobody has measured, the model
-//! stands in; for clients of no known place, what wide blocks around them show does. Measured and modelled times are compared on one footing: what a network's own line adds
+//! stands in, as far as light allows it beside what is measured; for clients of no known place, what wide blocks around them show does. Measured and modelled times are compared on one footing: what a network's own line adds
 //! shows in every region that was measured, so it is added to what is modelled beside them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -13,8 +13,10 @@ use super::database::Location;
 use super::ranges::Ranges;
 use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
-use crate::ids::RegionId;
-use crate::latency::{MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, modelled_ms};
+use crate::ids::{RegionId, Table};
+use crate::latency::{
+    MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, least_beside, modelled_ms,
+};
 use crate::prefix::{IpVersion, Prefix};
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
@@ -97,7 +99,11 @@ pub(super) struct Measured {
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
     figures: Vec<Figures>,
+    /// What light takes from a region to another and back, ms; none: one of them has no place.
+    apart: Apart,
 }
+
+type Apart = Table<RegionId, Table<RegionId, Option<f64>>>;
 
 impl Measured {
     /// Sorts rows by network; those of regions that the Plan has not are left out. None: no row is left.
@@ -142,6 +148,7 @@ impl Measured {
             countries: sorted.countries,
             points: country_points(),
             figures,
+            apart: apart(plan),
         })
     }
 
@@ -182,17 +189,28 @@ impl Measured {
         });
         let shared = excess.min_by(f64::total_cmp).unwrap_or(0.0);
         let shared = shared.clamp(-MODEL_BASE_MS, MOST_SHARED_MS);
-        let estimates = known.into_iter().map(|(measured, model)| {
-            let model = model.map(|ms| (ms + shared).max(0.0));
-            match (measured, model) {
-                (Some((network, measurement)), model) => ClientEstimate::Measured {
-                    ms: weighed(measurement, model),
-                    network,
-                    measurement,
-                },
-                (None, Some(ms)) => ClientEstimate::Modelled(ms),
-                (None, None) => ClientEstimate::Unknown,
-            }
+        let known = || {
+            let known = known.iter().zip(regions);
+            known.map(|((measured, model), region)| {
+                (*region, *measured, model.map(|ms| (ms + shared).max(0.0)))
+            })
+        };
+        // What is measured to one region says how far the client is from the others at least, wherever a database has it.
+        let least_ms = |there: RegionId| {
+            let beside = known().filter_map(|(region, measured, model)| {
+                let apart_ms = (*self.apart.of(region).of(there))?;
+                Some(apart_ms - weighed(measured?.1, model))
+            });
+            beside.fold(0.0, f64::max)
+        };
+        let estimates = known().map(|(region, measured, model)| match (measured, model) {
+            (Some((network, measurement)), model) => ClientEstimate::Measured {
+                ms: weighed(measurement, model),
+                network,
+                measurement,
+            },
+            (None, Some(ms)) => ClientEstimate::Modelled(ms.max(least_ms(region))),
+            (None, None) => ClientEstimate::Unknown,
         });
         estimates.collect()
     }
@@ -232,6 +250,15 @@ pub(super) fn modelled(
         ms.map_or(ClientEstimate::Unknown, ClientEstimate::Modelled)
     });
     modelled.collect()
+}
+
+fn apart(plan: &Plan) -> Apart {
+    let place = |region| plan.regions.of(region).location;
+    Table::like(&plan.regions, |a| {
+        Table::like(&plan.regions, |b| {
+            Some(least_beside((place(a)?, 0.0), place(b)?))
+        })
+    })
 }
 
 fn model(plan: &Plan, region: RegionId, here: Option<GeoPoint>) -> Option<f64> {

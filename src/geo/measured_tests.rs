@@ -102,6 +102,22 @@ fn a_quick_line_is_not_a_near_region() {
 }
 
 #[test]
+fn whoever_is_near_one_region_is_not_near_another_wherever_the_database_has_it() {
+    // Of a network that the database has in the United States, and that is in Europe.
+    let american = "17.0.0.1";
+    check(
+        american,
+        &[],
+        &["us-east-1", "eu-west-1", "eu-central-1", "ap-northeast-1"],
+    );
+    check(
+        american,
+        &[row("17.0.0.0/24", "eu-central-1", 25.0)],
+        &["eu-central-1", "us-east-1", "eu-west-1", "ap-northeast-1"],
+    );
+}
+
+#[test]
 fn what_no_line_explains_is_a_detour() {
     check(
         DUTCH,

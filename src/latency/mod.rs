@@ -4,11 +4,12 @@
 //! swap with every sample. Knows nothing of health.
 //!
 //! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
-//! show · `together` what that says of those around them · `alike` of regions that they have not measured · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
+//! show · `nearness` whether they still are near this edge · `together` what that says of those around them · `alike` of regions that they have not measured · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
 mod alike;
 mod inbox;
 mod measurement;
+mod nearness;
 mod plausible;
 mod samples;
 mod settled;
@@ -20,7 +21,8 @@ pub use inbox::{Inbox, Report};
 pub use measurement::{
     LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
 };
-pub use plausible::{Whereabouts, all_plausible, go_together};
+pub use nearness::NEAR_MS;
+pub use plausible::{Whereabouts, all_plausible, go_together, least_beside};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, encode};
 pub use together::{Above, Enough, is_wide, together};

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use super::RoundTrip;
 use super::measurement::{Measurement, Network, Row, Source};
+use super::nearness::Nearness;
 use super::plausible::go_together;
 use super::settled::{Settled, trust};
 use super::together::{Above, COVERING, Enough, Key, Vote, Voter, Votes};
@@ -86,6 +87,11 @@ impl Cell {
         self.heard.len().max(self.heard_before)
     }
 
+    /// Whether it was measured last on the way by this edge.
+    fn is_of_edge(&self) -> bool {
+        self.source == Source::Edge
+    }
+
     fn times(&mut self) -> impl Iterator<Item = &mut u64> {
         let heard = self.heard.iter_mut().map(|(_, last)| last);
         heard.chain([&mut self.at_ms])
@@ -122,6 +128,8 @@ pub struct Samples {
     pub(super) networks: HashMap<Prefix, Cells>,
     /// How many of them are in each block.
     of_block: HashMap<Voter, usize>,
+    /// Of networks with figures that are true while their clients are near this edge.
+    nearness: HashMap<Prefix, Nearness>,
     settled: HashMap<Key, Settled>,
 }
 
@@ -168,8 +176,19 @@ impl Samples {
     pub fn shift(&mut self, by_ms: i64) {
         let cells = self.networks.values_mut().flat_map(BTreeMap::values_mut);
         let settled = self.settled.values_mut().filter_map(Settled::since);
-        for at_ms in cells.flat_map(Cell::times).chain(settled) {
+        let nearness = self.nearness.values_mut().flat_map(Nearness::times);
+        for at_ms in cells.flat_map(Cell::times).chain(settled).chain(nearness) {
             *at_ms = at_ms.saturating_add_signed(by_ms);
+        }
+    }
+
+    /// Takes in how long a client's way to this edge is. `hash` stands for its address.
+    pub fn hear(&mut self, client: IpAddr, hash: u64, ms: f64, now_ms: u64) {
+        let network = Network::around(client);
+        let goes_by_it = |cells: &Cells| cells.values().any(Cell::is_of_edge);
+        if self.networks.get(&network).is_some_and(goes_by_it) {
+            let nearness = self.nearness.entry(network).or_default();
+            nearness.hear(hash, ms, now_ms);
         }
     }
 
@@ -202,6 +221,7 @@ impl Samples {
         above: impl Fn(IpAddr) -> Above,
         place: impl Fn(&str) -> Option<GeoPoint>,
     ) -> Figures {
+        self.forget_who_moved_away(enough.sources, now_ms);
         self.forget(now_ms);
         let measured = self.measured(enough, now_ms, above, place);
         let before = std::mem::take(&mut self.settled);
@@ -225,6 +245,18 @@ impl Samples {
             self.settled.insert(key, settled);
         }
         Figures { rows, changed }
+    }
+
+    /// Drops what was true of networks that were near this edge and are not any more.
+    fn forget_who_moved_away(&mut self, quorum: usize, now_ms: u64) {
+        let networks = &mut self.networks;
+        self.nearness.retain(|network, nearness| {
+            let has_moved = nearness.has_moved_away(quorum, now_ms);
+            if let Some(cells) = networks.get_mut(network).filter(|_| has_moved) {
+                cells.retain(|_, cell| !cell.is_of_edge());
+            }
+            !has_moved && !nearness.is_silent()
+        });
     }
 
     /// Drops what counts for nothing any more, and the oldest of a table that is full. What a clock that was ahead

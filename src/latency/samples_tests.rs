@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::super::nearness::NEAR_MS;
 use super::super::settled::LASTING_MS;
 use super::*;
 
@@ -102,6 +103,41 @@ fn a_network_counts_once_samples_and_sources_are_enough() {
     feed(&mut samples, "192.0.2", 3, 1, 20.0, MINUTE);
     let expected = [("192.0.2.0/24".to_owned(), 20.0)];
     assert_eq!(rows(&mut samples, MINUTE), expected);
+}
+
+#[test]
+fn what_is_measured_by_way_of_this_edge_goes_when_its_clients_have_moved_away_and_the_rest_stays() {
+    let mut samples = Samples::default();
+    let mut now_ms = 0;
+    let mut round = |samples: &mut Samples, way_ms: f64| {
+        now_ms += MINUTE;
+        for host in 0..3 {
+            let client: IpAddr = format!("192.0.2.{host}").parse().unwrap();
+            samples.hear(client, host, way_ms, now_ms);
+            let mut take = |region: &str, ms, source| {
+                let sample = sample(&client.to_string(), region, ms);
+                samples.take(&Sample { source, ..sample }, host, now_ms);
+            };
+            take("here", way_ms, Source::Connections);
+            if way_ms <= NEAR_MS {
+                take("there", way_ms + 90.0, Source::Edge);
+            }
+        }
+        let figures = samples.settle(ENOUGH, now_ms, |_| (None, None), nowhere);
+        let rows = figures.rows.into_iter();
+        rows.map(|row| row.region.to_string()).collect::<Vec<_>>()
+    };
+    for _ in 0..2 {
+        round(&mut samples, 3.0);
+    }
+    assert_eq!(round(&mut samples, 3.0), ["here", "there"]);
+    let after: Vec<_> = (0..5).map(|_| round(&mut samples, 220.0)).collect();
+    assert_eq!(after.first().unwrap().len(), 2, "for a moment nothing goes");
+    assert_eq!(after.last().unwrap(), &["here"]);
+    for _ in 0..2 {
+        round(&mut samples, 3.0);
+    }
+    assert_eq!(round(&mut samples, 3.0), ["here", "there"], "they are back");
 }
 
 #[test]

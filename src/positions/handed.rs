@@ -43,6 +43,7 @@ impl Sessions {
 
     /// Remembers what the process before did.
     pub fn inherit(&self, bequest: &Value, now_ms: u64) {
+        self.begin_blind(now_ms);
         for session in bequest.as_array().into_iter().flatten() {
             let Some((ago_ms, token, told)) = read(session) else {
                 continue;
@@ -121,7 +122,12 @@ mod tests {
             assert!(after.recall(session, from_ms + 1).issued.is_none());
         }
         assert!(after.recall(9, 200_000).issued.is_none(), "it was over");
-        assert!(after.may_shrink(7, after.recall(7, 200_000).glance));
+        let may_shrink = |now_ms| after.may_shrink(7, after.recall(7, now_ms).glance, now_ms);
+        assert!(
+            !may_shrink(209_999),
+            "its token may have been taken back before"
+        );
+        assert!(may_shrink(210_000));
     }
 
     #[test]

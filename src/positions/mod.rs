@@ -27,6 +27,7 @@ mod seal;
 mod sequence;
 mod session;
 mod sift;
+mod taken_back;
 mod token;
 mod vector;
 mod visit;

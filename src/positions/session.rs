@@ -10,6 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::taken_back::TakenBack;
 use super::token::Token;
 use super::vector::Vector;
 
@@ -49,6 +50,7 @@ struct Shard {
     stamps: u64,
     /// The last write of any session that has been forgotten.
     forgotten_ms: u64,
+    taken_back: TakenBack,
 }
 
 #[derive(Debug, Default)]
@@ -182,16 +184,41 @@ impl Sessions {
         all
     }
 
+    /// A session's token is taken back.
+    pub fn take_back(&self, session: u64, now_ms: u64) {
+        self.shard(session).taken_back.note(session, now_ms);
+    }
+
+    /// Takes all that come from now on for such as may have been sent before their client heard that its token was taken back: by
+    /// a process before this one.
+    pub(super) fn begin_blind(&self, now_ms: u64) {
+        for shard in &self.shards {
+            let mut shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            shard.taken_back.begin_blind(now_ms);
+        }
+    }
+
     /// Whether a token may be shrunk in an answer to a request that looked at `glance`: no write of the session
-    /// was under way then or is now, and none has ended in between.
-    pub fn may_shrink(&self, session: u64, glance: Glance) -> bool {
+    /// was under way then or is now, none has ended in between, and the token was not taken back around that.
+    pub fn may_shrink(&self, session: u64, glance: Glance, now_ms: u64) -> bool {
         let shard = self.shard(session);
         let is_quiet = match shard.sessions.get(&session) {
             Some(known) => known.under_way == 0 && known.stamp == glance.stamp,
             None => true,
         };
+        let taken_back = &shard.taken_back;
         // Who has been forgotten since may have written.
-        !glance.is_writing && is_quiet && shard.forgotten_ms < glance.at_ms
+        !glance.is_writing
+            && is_quiet
+            && shard.forgotten_ms < glance.at_ms
+            && !taken_back.is_around(session, glance.at_ms, now_ms)
+    }
+}
+
+impl Glance {
+    /// When somebody looked.
+    pub(super) fn at_ms(self) -> u64 {
+        self.at_ms
     }
 }
 
@@ -316,14 +343,14 @@ mod tests {
         let sessions = Sessions::default();
         let glance = |now_ms| sessions.recall(7, now_ms).glance;
         let before = glance(10);
-        assert!(sessions.may_shrink(7, before));
+        assert!(sessions.may_shrink(7, before, 10));
         sessions.begin_write(7, 20);
-        assert!(!sessions.may_shrink(7, before), "one has begun");
+        assert!(!sessions.may_shrink(7, before, 20), "one has begun");
         let during = glance(30);
         sessions.end_write(7, 40);
-        assert!(!sessions.may_shrink(7, before), "one has come and gone");
-        assert!(!sessions.may_shrink(7, during), "one has ended");
-        assert!(sessions.may_shrink(7, glance(50)));
+        assert!(!sessions.may_shrink(7, before, 40), "one has come and gone");
+        assert!(!sessions.may_shrink(7, during, 40), "one has ended");
+        assert!(sessions.may_shrink(7, glance(50), 50));
     }
 
     #[test]
@@ -335,8 +362,8 @@ mod tests {
         // Another session of the same shard, much later: it makes the first one be forgotten.
         sessions.issue(0, &token(0, "us=1"), 100_000);
         assert!(!sessions.shard(64).sessions.contains_key(&64));
-        assert!(!sessions.may_shrink(64, before));
-        assert!(sessions.may_shrink(64, sessions.recall(64, 100_001).glance));
+        assert!(!sessions.may_shrink(64, before, 30));
+        assert!(sessions.may_shrink(64, sessions.recall(64, 100_001).glance, 100_001));
     }
 
     #[test]
@@ -344,9 +371,9 @@ mod tests {
         let sessions = Sessions::default();
         sessions.begin_write(64, 0);
         sessions.issue(0, &token(0, "us=1"), 200_000);
-        assert!(!sessions.may_shrink(64, sessions.recall(64, 200_000).glance));
+        assert!(!sessions.may_shrink(64, sessions.recall(64, 200_000).glance, 200_000));
         sessions.end_write(64, 200_001);
-        assert!(sessions.may_shrink(64, sessions.recall(64, 200_002).glance));
+        assert!(sessions.may_shrink(64, sessions.recall(64, 200_002).glance, 200_002));
     }
 
     #[test]
@@ -367,7 +394,7 @@ mod tests {
         sessions.tell_lost(64, &lost, &Vector::default(), 0);
         let glance = sessions.recall(64, 50_000).glance;
         sessions.keep(64, 50_000);
-        assert!(sessions.may_shrink(64, glance), "nobody wrote");
+        assert!(sessions.may_shrink(64, glance, 50_000), "nobody wrote");
         sessions.issue(0, &token(0, "us=1"), 61_000);
         assert!(sessions.recall(64, 110_000).told.is_some());
         assert!(sessions.recall(64, 110_001).told.is_none());
@@ -437,7 +464,7 @@ mod tests {
         let sessions = Sessions::default();
         for session in 0..100_000 {
             let glance = sessions.recall(session, 1).glance;
-            assert!(sessions.may_shrink(session, glance));
+            assert!(sessions.may_shrink(session, glance, 1));
         }
         let is_empty = |shard: &Mutex<Shard>| shard.lock().unwrap().sessions.capacity() == 0;
         assert!(sessions.shards.iter().all(is_empty));

@@ -103,6 +103,20 @@ struct Brought {
     glances: SmallVec<[(u64, Glance); 1]>,
 }
 
+impl Brought {
+    /// Whether an answer may take something away from what its client carries.
+    fn may_shrink(&self, sessions: &Sessions, now: Now) -> bool {
+        let mut glances = self.glances.iter();
+        glances.all(|(session, glance)| {
+            let took_secs = now.steady_ms.saturating_sub(glance.at_ms()).div_ceil(1_000);
+            let took_secs = u32::try_from(took_secs).unwrap_or(u32::MAX);
+            // A token that has run out meanwhile is gone by itself, and its client may have another since.
+            let is_over = self.carried.expires <= now.unix_secs.saturating_add(took_secs);
+            !is_over && sessions.may_shrink(*session, *glance, now.steady_ms)
+        })
+    }
+}
+
 impl Visit {
     /// The turn of a request that carries these valid tokens.
     pub fn begin(
@@ -308,8 +322,7 @@ impl Visit {
             };
             return (served, reissue);
         }
-        let mut glances = brought.glances.iter();
-        let may_shrink = glances.all(|(session, glance)| sessions.may_shrink(*session, *glance));
+        let may_shrink = brought.may_shrink(sessions, now);
         let tells = served != Mark::Stale && (own.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
         let mut next = own.clone();
@@ -327,7 +340,12 @@ impl Visit {
         };
         let reissue = match (same(carried), next.is_empty()) {
             (true, false) => Reissue::Keep,
-            (_, true) => Reissue::TakeBack,
+            (_, true) => {
+                for session in self.sessions() {
+                    sessions.take_back(session, now.steady_ms);
+                }
+                Reissue::TakeBack
+            }
             (false, false) => Reissue::Token(Box::new(next)),
         };
         (mark, reissue)

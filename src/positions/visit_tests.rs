@@ -18,6 +18,7 @@ struct Scene {
 fn token(text: &str) -> Token {
     Token {
         session: 7,
+        expires: 1_000_000,
         vector: vector(text),
         ..Token::default()
     }
@@ -170,8 +171,47 @@ fn a_token_of_which_all_is_everywhere_is_taken_back_by_a_read() {
         scene.read(&carried, Mark::Fresh),
         (Mark::Fresh, Reissue::TakeBack)
     );
+    scene.now.steady_ms += 10_000;
     let more = scene.read(&token("us=5,eu=1"), Mark::Fresh).1;
     assert_eq!(reissued(more), "eu=1");
+}
+
+#[test]
+fn what_was_under_way_when_a_token_was_taken_back_takes_back_nothing_more() {
+    let mut scene = Scene::new();
+    let carried = token("us=5");
+    scene.says("us", "us=5");
+    let (mut slow, mut other) = (scene.begin_read(&carried), scene.begin_read(&carried));
+    scene.says("eu", "us=5");
+    assert_eq!(scene.read(&carried, Mark::Fresh).1, Reissue::TakeBack);
+    // Its client may have written since, as a new session, and holds that one's token.
+    assert_eq!(scene.end_read(&mut slow, Mark::Fresh).1, Reissue::Keep);
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh).1,
+        Reissue::Keep,
+        "it may have been on the way"
+    );
+    scene.now.steady_ms += 10_000;
+    assert_eq!(scene.end_read(&mut other, Mark::Fresh).1, Reissue::Keep);
+    assert_eq!(
+        scene.read(&carried, Mark::Fresh).1,
+        Reissue::TakeBack,
+        "its client has not heard of it"
+    );
+}
+
+#[test]
+fn a_token_that_has_run_out_while_its_read_was_under_way_is_not_taken_back() {
+    let mut scene = Scene::new();
+    let carried = Token {
+        expires: 60,
+        ..token("us=5")
+    };
+    scene.says("us", "us=5");
+    scene.says("eu", "us=5");
+    let mut read = scene.begin_read(&carried);
+    scene.now.steady_ms += 57_000;
+    assert_eq!(scene.end_read(&mut read, Mark::Fresh).1, Reissue::Keep);
 }
 
 #[test]

@@ -20,6 +20,8 @@ pub(super) enum Broken {
     ForgetsTokens,
     /// Every read takes the token back.
     TakesTokensBack,
+    /// Every read of a token that was taken back takes it back again.
+    TakesBackAgain,
     /// Who is woken sleeps on.
     SleepsOn,
     /// Who waits goes to nobody else.
@@ -73,6 +75,11 @@ fn an_edge_that_forgets_what_a_token_had_is_found() {
 #[test]
 fn an_edge_that_takes_tokens_back_too_soon_is_found() {
     Broken::TakesTokensBack.check();
+}
+
+#[test]
+fn an_edge_that_takes_back_what_it_has_taken_back_already_is_found() {
+    Broken::TakesBackAgain.check();
 }
 
 #[test]

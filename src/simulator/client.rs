@@ -39,6 +39,8 @@ pub(super) struct Client {
     told_lost: BTreeSet<Write>,
     /// Tabs that wait for an answer.
     pub(super) busy: BTreeSet<usize>,
+    /// Of these, the ones that write.
+    pub(super) writing: BTreeSet<usize>,
     /// Whether its answers come in any order, for each tab has a connection of its own.
     overtakes: bool,
     /// When answers were given to it, and when they come.

@@ -14,12 +14,16 @@ impl Run {
         let next = self.random.between(20, 1_500);
         self.after(next, Event::Act { client, tab });
         let known = &mut self.clients[client];
-        let takes_turns = known.jar.is_none() && !known.busy.is_empty();
+        // Of writes that race where one carries no token nothing is promised.
+        let takes_turns = known.jar.is_none() && !known.writing.is_empty();
         if known.busy.contains(&tab) || takes_turns {
             return;
         }
         known.busy.insert(tab);
         let request = self.request(client, tab);
+        if request.write.is_some() {
+            self.clients[client].writing.insert(tab);
+        }
         self.count += 1;
         let id = self.count;
         self.tell(|| format!("#{id} {request}"));
@@ -111,6 +115,7 @@ impl Run {
     pub(super) fn received(&mut self, client: usize, tab: usize, received: Received) {
         let known = &mut self.clients[client];
         known.busy.remove(&tab);
+        known.writing.remove(&tab);
         if let Some(acknowledged) = received.acknowledged {
             known.acknowledge(acknowledged, self.now_ms);
         }
@@ -133,7 +138,9 @@ impl Run {
             std::mem::forget(request.waiting.take());
         }
         self.end_write(&request);
-        self.clients[request.client].busy.remove(&request.tab);
+        let known = &mut self.clients[request.client];
+        known.busy.remove(&request.tab);
+        known.writing.remove(&request.tab);
     }
 
     /// An answer is on its way to a client.

@@ -177,6 +177,12 @@ impl Run {
         let region: RegionName = NAMES[at.0].into();
         let jar = match told.map(|(_, reissue)| reissue) {
             Some(_) if self.broken == Some(Broken::TakesTokensBack) => Some(None),
+            Some(Reissue::Keep)
+                if self.broken == Some(Broken::TakesBackAgain)
+                    && request.visit.token().is_empty() =>
+            {
+                Some(None)
+            }
             None | Some(Reissue::Keep) => None,
             Some(Reissue::TakeBack) => {
                 self.seen.taken_back += 1;
