@@ -43,13 +43,38 @@ type Cell<'t> = (&'t str, Place);
 /// What each of the columns says; `None`: nothing.
 type Cells<'t> = [Option<Cell<'t>>; COLUMNS.len()];
 
-/// Reads a file that `latency.import` names. `whereabouts`: where networks are, if that is known.
-pub fn read_import(
-    file: &FileRef,
+/// Reads the files that `latency.import` names, of which an earlier one counts before a later one. `whereabouts`: where networks
+/// are, if that is known.
+pub fn read_imports(
+    files: &[FileRef],
     plan: &Plan,
     whereabouts: &dyn Fn(Network) -> Option<Whereabouts>,
     warnings: &mut Vec<Problem>,
 ) -> Result<Vec<Row>, Vec<Problem>> {
+    let (mut rows, mut texts, mut problems) = (Vec::new(), Vec::new(), Vec::new());
+    for file in files {
+        match read_file(file) {
+            Ok((read, text)) => {
+                rows.extend(read);
+                texts.push((&file.path, text));
+            }
+            Err(wrong) => problems.extend(wrong),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let mut doubts = Vec::new();
+    let rows = judged::believed(rows, plan, whereabouts, &mut doubts);
+    for (file, text) in texts {
+        Problem::quote_all(&mut doubts, file, &text);
+    }
+    warnings.append(&mut doubts);
+    Ok(rows)
+}
+
+/// The rows of a file with their places, and its text.
+fn read_file(file: &FileRef) -> Result<(Placed, String), Vec<Problem>> {
     let (text, modified_ms) = open(&file.path).map_err(|why| {
         let message = format!("{}: {why}", file.path.display());
         vec![Problem::new(Some(file.at.clone()), message)]
@@ -61,22 +86,18 @@ pub fn read_import(
         problems: Few::default(),
     };
     // Spreadsheets mark UTF-8 so (RFC 3629 §6).
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    if text.trim_start().starts_with(['[', '{']) {
-        json::read(&mut reading, text);
+    let bare = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    if bare.trim_start().starts_with(['[', '{']) {
+        json::read(&mut reading, bare);
     } else {
-        reading.csv(text);
+        reading.csv(bare);
     }
     let mut problems = reading.problems.all();
-    if !problems.is_empty() {
-        Problem::quote_all(&mut problems, text);
-        return Err(problems);
+    if problems.is_empty() {
+        return Ok((reading.rows, text));
     }
-    let mut doubts = Vec::new();
-    let rows = judged::believed(reading.rows, plan, whereabouts, &mut doubts);
-    Problem::quote_all(&mut doubts, text);
-    warnings.append(&mut doubts);
-    Ok(rows)
+    Problem::quote_all(&mut problems, &file.path, bare);
+    Err(problems)
 }
 
 /// The text of a file, and when it was written, in milliseconds since 1970.
@@ -96,10 +117,13 @@ fn open(path: &Path) -> Result<(String, u64), String> {
     Ok((text, ms.unwrap_or(0)))
 }
 
+/// Rows with where they are.
+type Placed = Vec<(Row, SourceAt)>;
+
 struct Reading {
     file: Arc<Path>,
     at_ms: u64,
-    rows: Vec<(Row, SourceAt)>,
+    rows: Placed,
     problems: Few,
 }
 

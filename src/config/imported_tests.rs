@@ -35,7 +35,7 @@ fn import_by(plan: &Plan, text: &str) -> (Result<Vec<String>, Vec<String>>, Vec<
         told.collect::<Vec<_>>()
     };
     let mut warnings = Vec::new();
-    let rows = read_import(&FileRef { path, at }, plan, &whereabouts, &mut warnings);
+    let rows = read_imports(&[FileRef { path, at }], plan, &whereabouts, &mut warnings);
     let rows = rows.map(|rows| {
         let shown = rows.into_iter().map(|row| {
             let Measurement { ms, samples, .. } = row.measurement;
@@ -99,6 +99,55 @@ fn of_rows_of_one_network_and_region_the_first_counts_and_the_others_are_warned_
         warnings,
         ["4:4: line 2 has NL to eu-west-1 already: this one is left out"]
     );
+}
+
+#[test]
+fn rows_of_several_files_are_judged_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = "regions: { a: { location: [38.95, -77.45] }, b: { location: [35.62, 139.78] } }
+services: { www: { hosts: [www.example.com] } }";
+    let loaded = load_text("edge.yaml", yaml, &|_| None).unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        let file = Path::new("edge.yaml").into();
+        let at = SourceAt {
+            file,
+            line: 1,
+            column: 1,
+        };
+        FileRef { path, at }
+    };
+    let files = [
+        file(
+            "to-a.csv",
+            "network,region,ms\n192.0.2.0/24,a,5\nJP,a,200\n",
+        ),
+        file(
+            "to-b.csv",
+            "network,region,ms\n192.0.2.0/24,b,5\n\nJP,a,90\nJP,b,20\n",
+        ),
+    ];
+    let mut warnings = Vec::new();
+    let rows = read_imports(&files, &loaded.plan, &|_| None, &mut warnings).unwrap();
+    let kept: Vec<_> = rows
+        .iter()
+        .map(|row| (row.network.to_string(), &*row.region, row.measurement.ms))
+        .collect();
+    assert_eq!(
+        kept,
+        [("JP".to_owned(), "a", 200.0), ("JP".to_owned(), "b", 20.0)]
+    );
+    let told = loaded.problems(warnings).to_string();
+    let first = folder.path().join("to-a.csv");
+    let twice = format!("line 3 of {} has JP to a already", first.display());
+    assert!(told.contains(&twice), "{told}");
+    assert!(told.contains("\n 4 | JP,a,90\n"), "{told}");
+    assert!(
+        told.contains("192.0.2.0/24 cannot be so near to all these regions"),
+        "{told}"
+    );
+    assert!(told.contains("\n 2 | 192.0.2.0/24,a,5\n"), "{told}");
 }
 
 #[test]
@@ -322,7 +371,12 @@ fn the_line_that_a_problem_is_about_is_quoted_unless_it_is_long() {
     let read = |text: &str| {
         std::fs::write(&file.path, text).unwrap();
         let mut warnings = Vec::new();
-        let read = read_import(&file, &loaded.plan, &|_| None, &mut warnings);
+        let read = read_imports(
+            std::slice::from_ref(&file),
+            &loaded.plan,
+            &|_| None,
+            &mut warnings,
+        );
         loaded.problems(read.err().unwrap_or(warnings)).to_string()
     };
     let refused = read(&text);

@@ -21,7 +21,7 @@ mod tree;
 mod zone_files;
 
 pub use diff::{PlanDiff, diff};
-pub use imported::read_import;
+pub use imported::read_imports;
 pub use load::{Loaded, load, load_text};
 pub use master::read_master;
 pub use problem::{Problem, Problems, Sources};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::plan::SourceAt;
 pub use super::sources::Sources;
@@ -41,21 +41,21 @@ impl Problem {
         }
     }
 
-    /// Quotes the lines of a text that is not kept.
-    pub(super) fn quote_all(problems: &mut [Self], text: &str) {
-        let wanted = problems
-            .iter()
-            .filter_map(|problem| Some(problem.at.as_ref()?.line));
-        let wanted: BTreeSet<u32> = wanted.collect();
+    /// Quotes the lines of a file whose text is not kept.
+    pub(super) fn quote_all(problems: &mut [Self], file: &Path, text: &str) {
+        let is_of_it = |at: &&SourceAt| *at.file == *file;
+        let wanted = problems.iter();
+        let wanted = wanted.filter_map(|problem| problem.at.as_ref().filter(is_of_it));
+        let wanted: BTreeSet<u32> = wanted.map(|at| at.line).collect();
         let lines = (1..=u32::MAX).zip(text.lines());
         let lines: HashMap<u32, &str> = lines
             .filter(|(number, _)| wanted.contains(number))
             .collect();
         for problem in problems {
-            let line = problem.at.as_ref().and_then(|at| lines.get(&at.line));
-            problem.line = line
-                .filter(|line| is_short(line))
-                .map(|line| (*line).into());
+            if let Some(at) = problem.at.as_ref().filter(is_of_it) {
+                let line = lines.get(&at.line).filter(|line| is_short(line));
+                problem.line = line.map(|line| (*line).into());
+            }
         }
     }
 

@@ -33,6 +33,8 @@ pub(super) struct Beginning {
     pub(super) bound: Bound,
     /// Where what is measured is kept.
     pub(super) measured: Option<latency::Store>,
+    /// What the process before had sampled.
+    pub(super) sampled: Option<String>,
     pub(super) memory: Memory,
     /// Clients' regions, as the edge before knew them.
     sticky: Option<Value>,
@@ -77,6 +79,7 @@ impl Beginning {
             plan: Arc::new(loaded.plan.clone()),
             sticky: of_bequest("sticky"),
             sessions: of_bequest("sessions"),
+            sampled: of_bequest("latency").and_then(|told| Some(told.as_str()?.to_owned())),
             memory: Memory {
                 store,
                 bequest: of_bequest("world"),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::config::plan::Plan;
-use crate::config::{Problem, read_import};
+use crate::config::{Problem, read_imports};
 use crate::geo::{AsnDatabase, ClientMap, Database, country_point};
 use crate::latency::{Above, Enough, Network, Row, Whereabouts, alike, together};
 
@@ -31,14 +31,12 @@ impl Measured {
         warnings: &mut Vec<Problem>,
     ) -> Result<Self, Vec<Problem>> {
         let mut problems = Vec::new();
-        let mut imported = Vec::new();
-        for file in &plan.latency.imports {
-            let whereabouts = |network| whereabouts(database?, network);
-            match read_import(file, plan, &whereabouts, warnings) {
-                Ok(rows) => imported.extend(rows),
-                Err(wrong) => problems.extend(wrong),
-            }
-        }
+        let whereabouts = |network| whereabouts(database?, network);
+        let imported = read_imports(&plan.latency.imports, plan, &whereabouts, warnings);
+        let imported = imported.unwrap_or_else(|wrong| {
+            problems.extend(wrong);
+            Vec::new()
+        });
         let asns = plan.geo.asns.as_ref().map(|file| {
             AsnDatabase::open(&file.path)
                 .map(Arc::new)

@@ -11,6 +11,7 @@ use super::inherited::Inherited;
 use super::listeners::{Listeners, Serving};
 use super::materials::{Materials, load_materials};
 use super::one_load::{NotLoaded, OneLoad};
+use super::sampling::Sampled;
 use super::signatures::tell_of_signed;
 use super::source::Source;
 use super::succession::knocked;
@@ -67,6 +68,7 @@ pub(super) struct Reloading {
     /// The hold on `state_dir`.
     pub(super) claim: Option<Claim>,
     /// To be cancelled when one has.
+    pub(super) sampled: Sampled,
     pub(super) succeeded: CancellationToken,
 }
 

@@ -16,7 +16,7 @@ use super::listeners::{Listeners, Protocol, Serving};
 use super::materials::Materials;
 use super::one_load::OneLoad;
 use super::reload::Reloading;
-use super::sampling::Sampling;
+use super::sampling::{Sampled, Sampling};
 use super::signatures::{Renewal, make_ahead};
 use super::source::Source;
 use super::watch::Watch;
@@ -176,7 +176,8 @@ impl Edge {
             .before
             .relieve(&plan, beginning.claim.clone())
             .await?;
-        let sampling = sampling(&wiring, &admin, beginning.measured, &addresses);
+        let memory = (beginning.measured, beginning.sampled);
+        let (sampling, sampled) = sampling(&wiring, &admin, memory, &addresses);
         running.keep_house(&admin, &wiring, sampling);
         let reloading = Reloading {
             source,
@@ -187,6 +188,7 @@ impl Edge {
             listeners,
             threads,
             loads: OneLoad::default(),
+            sampled,
             door,
             claim: beginning.claim,
             succeeded: running.succeeded.clone(),
@@ -332,11 +334,12 @@ impl Serving {
 fn sampling(
     wiring: &Wiring,
     admin: &AdminState,
-    store: Option<latency::Store>,
+    (store, bequest): (Option<latency::Store>, Option<String>),
     addresses: &Addresses,
-) -> Sampling {
+) -> (Sampling, Sampled) {
     let http = addresses.https.into_iter().chain(addresses.http);
-    Sampling {
+    let (sampled, heirs) = Sampled::new();
+    let sampling = Sampling {
         ground: wiring.ground.clone(),
         dns: wiring.dns.clone(),
         control: admin.control.clone(),
@@ -344,7 +347,10 @@ fn sampling(
         turns: Turns::default(),
         inbox: admin.proxy.measured.clone(),
         started_at: http.collect(),
-    }
+        bequest,
+        heirs,
+    };
+    (sampling, sampled)
 }
 
 fn addresses(listeners: &Listeners) -> Addresses {

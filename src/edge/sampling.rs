@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
+use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::kernel;
@@ -27,7 +28,7 @@ use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
     Estimate, Inbox, NEAR_MS, Network, Report, Row, Sample, Samples, Source, Store, Taken,
-    Whereabouts, all_plausible, encode,
+    Whereabouts, all_plausible, decode, encode,
 };
 
 /// How often connections are looked at and figures settled.
@@ -35,6 +36,12 @@ const SWEEP: Duration = Duration::from_secs(5);
 
 /// How often the file is written, and how old the numbers beside a figure that has not changed may grow.
 const SAVE_EVERY_SWEEPS: u32 = 12;
+
+/// How long it may take to tell what is to be handed on.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+
+/// The most bytes that are handed on; of more the next process has what was saved last.
+const MOST_HANDED_ON: usize = 16 << 20;
 
 /// What figures are compiled for.
 pub(super) struct Ground {
@@ -65,11 +72,38 @@ pub(super) struct Sampling {
     pub(super) inbox: Arc<Inbox>,
     /// Where the edge listened when it started; ports that the system has picked stand nowhere else.
     pub(super) started_at: Vec<SocketAddr>,
+    /// What the process before had sampled, if this one has taken its place.
+    pub(super) bequest: Option<String>,
+    /// Who asks for what is to be handed on.
+    pub(super) heirs: mpsc::Receiver<oneshot::Sender<String>>,
+}
+
+/// Asks for what is sampled, to hand it on.
+#[derive(Clone)]
+pub(super) struct Sampled(mpsc::Sender<oneshot::Sender<String>>);
+
+impl Sampled {
+    /// One who asks, and where that is heard.
+    pub(super) fn new() -> (Self, mpsc::Receiver<oneshot::Sender<String>>) {
+        let (asker, heirs) = mpsc::channel(1);
+        (Self(asker), heirs)
+    }
+
+    /// What the next process goes on with; `None`: nothing, or it is too much to hand on, or too slow.
+    pub(super) async fn bequeath(&self) -> Option<String> {
+        let asked = async {
+            let (heir, told) = oneshot::channel();
+            self.0.send(heir).await.ok()?;
+            told.await.ok()
+        };
+        let told = tokio::time::timeout(TOLD_WITHIN, asked).await;
+        told.ok()?.filter(|text| text.len() <= MOST_HANDED_ON)
+    }
 }
 
 impl Sampling {
     /// Samples until `stop`. `succeeded`: another process has the file now.
-    pub(super) async fn run(self, stop: CancellationToken, succeeded: CancellationToken) {
+    pub(super) async fn run(mut self, stop: CancellationToken, succeeded: CancellationToken) {
         let mut steps = Steps::since(clock::now());
         let mut samples = self.remembered().await;
         let key = (chance::draw(), chance::draw());
@@ -77,9 +111,20 @@ impl Sampling {
         let mut compiled_for: Option<Arc<Ground>> = None;
         let mut sweeps = 0_u32;
         loop {
-            tokio::select! {
+            let heir = tokio::select! {
                 () = stop.cancelled() => break,
-                _ = tick.tick() => {}
+                Some(heir) = self.heirs.recv() => Some(heir),
+                _ = tick.tick() => None,
+            };
+            if let Some(heir) = heir {
+                let encoding = tokio::task::spawn_blocking(move || (encode(&samples), samples));
+                let Ok((encoded, kept)) = encoding.await else {
+                    return;
+                };
+                samples = kept;
+                // Whoever does not wait for it any more has what was saved.
+                let _ = heir.send(encoded);
+                continue;
             }
             let ground = self.ground.load_full();
             if !ground.plan.latency.is_sampled() {
@@ -135,6 +180,10 @@ impl Sampling {
 
     /// What was measured before the edge began again.
     async fn remembered(&self) -> Samples {
+        let handed_on = self.bequest.as_deref().map(decode);
+        if let Some(Ok(samples)) = handed_on {
+            return samples;
+        }
         let Some(store) = &self.store else {
             return Samples::default();
         };

@@ -71,6 +71,7 @@ impl Reloading {
             "key": self.source.bequeath(),
             "sticky": self.serving.proxy.bequeath_sticky(),
             "sessions": self.serving.proxy.bequeath_sessions(),
+            "latency": self.sampled.bequeath().await,
             "world": world.map_err(io::Error::other)?,
         });
         let hold = self.claim.as_ref().map(Claim::duplicate).transpose()?;

@@ -24,7 +24,7 @@ pub use measurement::{
 pub use nearness::NEAR_MS;
 pub use plausible::{Whereabouts, all_plausible, go_together, least_beside};
 pub use samples::{Figures, Sample, Samples, Taken};
-pub use store::{Store, encode};
+pub use store::{Store, decode, encode};
 pub use together::{Above, Enough, is_wide, together};
 
 /// Round trip at no distance, ms; with `MS_PER_KM` the least-squares line through the 2,350 pairs

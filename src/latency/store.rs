@@ -117,7 +117,8 @@ fn encode_cell(cell: &Cell) -> Value {
     })
 }
 
-fn decode(text: &str) -> Result<Samples, &'static str> {
+/// What was [`encode`]d.
+pub fn decode(text: &str) -> Result<Samples, &'static str> {
     let rest = text
         .strip_prefix(MARK)
         .ok_or("it is no file of measured latency, or of another version")?;

@@ -15,10 +15,13 @@ use crate::ids::MemberName;
 use crate::per_core::{Count, PerCore};
 
 /// What is under this is not told apart.
-const LEAST_US: u128 = 64;
+const LEAST_US: usize = 64;
 
-/// Four an octave, from `LEAST_US` to nine minutes.
-pub const TIME_BUCKETS: usize = 1 + 4 * 23;
+/// Buckets of an octave.
+const STEPS: usize = 16;
+
+/// From `LEAST_US` to nine minutes.
+pub const TIME_BUCKETS: usize = 1 + STEPS * 23;
 
 /// Totals since the process began; all wrap around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct ServedTotals {
 impl ServedTotals {
     /// Answers that took less than [`bucket_upper_us`] of this octave.
     pub fn within_octave(&self, octave: u32) -> u64 {
-        let buckets = usize::try_from(octave).map_or(TIME_BUCKETS, |octave| 1 + 4 * octave);
+        let buckets = usize::try_from(octave).map_or(TIME_BUCKETS, |octave| 1 + STEPS * octave);
         self.times.iter().take(buckets).sum()
     }
 }
@@ -192,15 +195,15 @@ impl ServedCounters {
     }
 }
 
-/// Quarters of octaves of [`LEAST_US`].
+/// Sixteenths of octaves of [`LEAST_US`].
 fn bucket(time: Duration) -> usize {
-    let units = time.as_micros() / LEAST_US;
-    let Some(octave) = units.checked_ilog2() else {
+    let us = usize::try_from(time.as_micros()).unwrap_or(usize::MAX);
+    let Some(octave) = (us / LEAST_US).checked_ilog2() else {
         return 0;
     };
-    let quarter = ((units << 2) >> octave) & 3;
-    let at = 1 + 4 * u128::from(octave) + quarter;
-    usize::try_from(at).map_or(TIME_BUCKETS - 1, |at| at.min(TIME_BUCKETS - 1))
+    let step = (us >> octave) / (LEAST_US / STEPS) % STEPS;
+    let octaves = usize::try_from(octave).unwrap_or(TIME_BUCKETS);
+    (1 + STEPS * octaves + step).min(TIME_BUCKETS - 1)
 }
 
 /// The middle of a bucket in ms.
@@ -210,7 +213,10 @@ pub fn bucket_ms(at: usize) -> f64 {
     let unit_ms = 0.064;
     match at.checked_sub(1) {
         None => unit_ms / 2.0,
-        Some(at) => (number(at / 4)).exp2() * (1.125 + number(at % 4) / 4.0) * unit_ms,
+        Some(at) => {
+            let step = (number(at % STEPS) + 0.5) / number(STEPS);
+            number(at / STEPS).exp2() * (1.0 + step) * unit_ms
+        }
     }
 }
 
@@ -221,10 +227,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_time_is_told_within_an_eighth(us in 64_u64..500_000_000) {
+        fn a_time_is_told_within_a_32nd(us in 64_u64..500_000_000) {
             let told = bucket_ms(bucket(Duration::from_micros(us)));
             let ms = us as f64 / 1000.0;
-            prop_assert!((told - ms).abs() <= ms / 8.0 + 0.064, "{ms} as {told}");
+            prop_assert!((told - ms).abs() <= ms / 32.0 + 1e-9, "{ms} as {told}");
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! An edge: the real steering, the real knowledge of positions, the real tokens. Only the carrying of bytes is
 //! played.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::floor::Floor;
@@ -50,8 +50,10 @@ pub(super) struct Edge {
     keyring: Keyring,
     /// When its process began: its steady clock counts from then.
     began_ms: u64,
-    /// When a process of its last began without a state file.
+    /// When its process began again, if it had to: what all had since the state file was written is forgotten then.
     forgot_ms: u64,
+    /// Origins that its process has heard of itself.
+    heard_of: BTreeSet<At>,
     /// What its state file holds, and of when its knowledge was then.
     file: (serde_json::Value, BTreeMap<At, Moments>),
     /// When each origin said what is known of it.
@@ -108,6 +110,7 @@ impl Edge {
             keyring: keyring(1),
             began_ms: 0,
             forgot_ms: 0,
+            heard_of: BTreeSet::new(),
             file: Default::default(),
             moments: BTreeMap::new(),
             silent_until_ms: BTreeMap::new(),
@@ -130,9 +133,8 @@ impl Edge {
     /// for what the state file holds.
     pub(super) fn restart(&mut self, keeps_file: bool, now_ms: u64) {
         let (file, moments) = std::mem::take(&mut self.file);
-        let forgot_ms = if keeps_file { self.forgot_ms } else { now_ms };
         *self = Self::new(&self.terms);
-        (self.began_ms, self.forgot_ms) = (now_ms, forgot_ms);
+        (self.began_ms, self.forgot_ms) = (now_ms, now_ms);
         if keeps_file {
             let now = self.store_now(now_ms);
             restore(&mut self.world, &file, now);
@@ -168,7 +170,7 @@ impl Edge {
         self.began_ms
     }
 
-    /// When a process of its last began without what was known before.
+    /// When a process of its last began without all that was known before.
     pub(super) fn forgot_ms(&self) -> u64 {
         self.forgot_ms
     }
@@ -188,7 +190,7 @@ impl Edge {
     /// A reload that adds an origin, or a region.
     pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms), now_ms: u64) {
         let mut origins = self.origins.iter();
-        if self.forgot_ms > 0 && !origins.all(|(at, _)| self.moments(*at).is_known()) {
+        if self.forgot_ms > 0 && !origins.all(|(at, _)| self.heard_of.contains(at)) {
             // Whoever has not heard of all since it forgot knows no better by now.
             self.forgot_ms = now_ms;
         }
@@ -294,6 +296,7 @@ impl Edge {
         };
         let believed = self.applied().origin(NAMES[region], &origin);
         if reported.is_some() {
+            self.heard_of.insert((region, replica));
             self.note_floor(now_ms);
             self.shown
                 .hear((region, replica), &believed, heard.asked_at_ms, now_ms);

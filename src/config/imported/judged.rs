@@ -8,7 +8,7 @@ use crate::config::plan::{Plan, SourceAt};
 use crate::config::problem::{Few, Problem, nearest};
 use crate::latency::{Network, Row, Whereabouts, all_plausible};
 
-type Placed = Vec<(Row, SourceAt)>;
+use super::Placed;
 
 /// Leaves out what does not count, and warns of what is doubtful.
 pub(super) fn believed(
@@ -57,21 +57,24 @@ fn leave_out_unknown(rows: &mut Placed, plan: &Plan) -> Vec<Problem> {
 
 /// All but the first row of each network and region.
 fn leave_out_repeated(rows: &mut Placed) -> Vec<Problem> {
-    let mut lines: HashMap<(Network, Arc<str>), u32> = HashMap::with_capacity(rows.len());
+    let mut places: HashMap<(Network, Arc<str>), SourceAt> = HashMap::with_capacity(rows.len());
     let mut few = Few::default();
     rows.retain(|(row, at)| {
-        let first = *lines
-            .entry((row.network, row.region.clone()))
-            .or_insert(at.line);
-        if first != at.line {
+        let first = places.entry((row.network, row.region.clone()));
+        let first = first.or_insert_with(|| at.clone());
+        if first != at {
             few.tell(at, || {
+                let of_file = match first.file == at.file {
+                    true => String::new(),
+                    false => format!(" of {}", first.file.display()),
+                };
                 format!(
-                    "line {first} has {} to {} already: this one is left out",
-                    row.network, row.region
+                    "line {}{of_file} has {} to {} already: this one is left out",
+                    first.line, row.network, row.region
                 )
             });
         }
-        first == at.line
+        first == at
     });
     few.all()
 }
