@@ -309,6 +309,28 @@ fn a_browser_s_report_counts_once_three_addresses_agree_and_outlives_a_restart()
 }
 
 #[test]
+fn what_browsers_reported_outlives_an_upgrade_though_nothing_is_saved() {
+    let origin = Origin::start("it");
+    let more = format!(
+        "node: {{ upgrade_socket: door.sock }}\nlatency: {{ min_samples: 3, beacon: {BEACON} }}"
+    );
+    let mut edge = sampling(&more, &origin, tempfile::tempdir().unwrap());
+    let report = "/.well-known/meridian/beacon?us-east-1=95.5&eu-west-1=20.5";
+    for client in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+        assert_eq!(post(&edge, client, report), "204");
+    }
+    assert!(wait_until(|| steered(&edge, "127.0.0.0/24") == IRELAND));
+    let mut successor = support::Process::serving(edge.folder.path(), &["--upgrade"]);
+    successor.wait_for("took over");
+    let mut old = std::mem::replace(&mut edge.process, successor);
+    assert_eq!(old.wait(), 0);
+    assert!(wait_until(|| {
+        reason(&edge, "eu-west-1").contains("for 127.0.0.0/24 (beacon, 3 samples, ")
+    }));
+    assert_eq!(steered(&edge, "127.0.0.0/24"), IRELAND);
+}
+
+#[test]
 fn the_beacon_is_served_only_where_it_is_configured() {
     let origin = Origin::start("it");
     let script = "/.well-known/meridian/beacon.js";

@@ -17,6 +17,7 @@ use super::http1::Http1;
 use super::http2::{Http2, Place};
 use super::pool::Endpoint;
 use super::problem::Problem;
+use super::sockets::prepare;
 use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// What a request is sent on.
@@ -96,8 +97,7 @@ async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Pr
     let mut tcp = TcpStream::connect((&*url.host, url.port))
         .await
         .map_err(|error| not_connected(url, &error))?;
-    // Small writes must not wait for acknowledgements; failing to say so costs only time.
-    let _ = tcp.set_nodelay(true);
+    prepare(&tcp);
     if let Some(tried) = endpoint.tried {
         tried.connected(began.elapsed(), Duration::ZERO);
     }

@@ -22,6 +22,7 @@ use super::pool::{Endpoint, Lease, Pool};
 use super::problem::Problem;
 use super::websocket::{as_connect, as_switch, is_asked_for};
 use crate::config::plan::OriginScheme;
+use crate::units::show_duration;
 
 /// Kept connections that may turn out closed, or end, before a new one is opened.
 pub(super) const MOST_STALE: usize = 3;
@@ -72,6 +73,15 @@ pub(super) struct Patience<'a> {
     pub(super) interim: Option<&'a Interim>,
 }
 
+/// What has taken too long.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+enum Late {
+    #[error("no answer within {}", show_duration(*.0))]
+    Unanswered(Duration),
+    #[error("it took no more of the request for {}", show_duration(*.0))]
+    Untaken(Duration),
+}
+
 /// A client's pause is found out by its body; only after this much more is the origin to blame, which
 /// takes no more of it.
 const CLIENT_FIRST: Duration = Duration::from_secs(1);
@@ -80,17 +90,20 @@ const CLIENT_FIRST: Duration = Duration::from_secs(1);
 const SETTINGS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Patience<'_> {
-    /// Waits for an answer; what was too long otherwise.
-    async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Duration> {
+    /// Waits for an answer; why no longer, otherwise.
+    async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Late> {
         let quiet = pin!(self.activity.unless_quieter(|| self.limit(), sending));
         let answered = match self.per_try {
             None => quiet.await,
             Some((per_try, until)) => match tokio::time::timeout_at(until, quiet).await {
                 Ok(answered) => answered,
-                Err(_) => return Err(per_try),
+                Err(_) => return Err(Late::Unanswered(per_try)),
             },
         };
-        answered.ok_or(self.first_byte)
+        answered.ok_or_else(|| match self.activity.is_uploading() {
+            true => Late::Untaken(self.limit()),
+            false => Late::Unanswered(self.first_byte),
+        })
     }
 
     /// How long nothing may happen at this moment.
@@ -208,7 +221,7 @@ async fn send_http1(
     match patience.wait(asking).await {
         Ok(Ok(response)) => Ok(Exchanged::Answered(response.map(Source::Http1), lease)),
         Ok(Err(unanswered)) => unanswered_by(endpoint, unanswered),
-        Err(limit) => Ok(out_of_patience(endpoint, limit)),
+        Err(late) => Ok(out_of_patience(endpoint, late)),
     }
 }
 
@@ -235,12 +248,8 @@ fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Result<Exchanged, 
     })
 }
 
-fn out_of_patience(endpoint: &Endpoint<'_>, limit: Duration) -> Exchanged {
-    Exchanged::Lost(Problem::OriginTimeout(format!(
-        "{}: no answer within {}",
-        endpoint.url,
-        crate::units::show_duration(limit)
-    )))
+fn out_of_patience(endpoint: &Endpoint<'_>, late: Late) -> Exchanged {
+    Exchanged::Lost(Problem::OriginTimeout(format!("{}: {late}", endpoint.url)))
 }
 
 async fn send_http2(
@@ -277,7 +286,7 @@ async fn send_http2(
             Exchanged::Left(Problem::Unreachable(format!("{}: {error}", endpoint.url))),
         ),
         Ok(Err(why)) => failed(endpoint, why),
-        Err(limit) => Ok(out_of_patience(endpoint, limit)),
+        Err(late) => Ok(out_of_patience(endpoint, late)),
     }
 }
 

@@ -65,6 +65,7 @@ mod served;
 mod settle;
 mod shared_cache;
 mod silence;
+mod sockets;
 mod sticky;
 mod strain;
 mod talk;

@@ -22,6 +22,7 @@ use super::interim::Interim;
 use super::outcome::count_problem;
 use super::preread::preread;
 use super::problem::{Problem, Shed};
+use super::sockets::prepare;
 use super::tunnel::Io;
 use super::unread::Moving;
 use super::{http1, http2};
@@ -46,8 +47,7 @@ impl Accepting {
 
     /// Opens a connection; what is then spoken on it.
     async fn open(self, stream: TcpStream, peer: SocketAddr) -> Option<Talk> {
-        // Small writes must not wait for acknowledgements; failing to say so costs only time.
-        let _ = stream.set_nodelay(true);
+        prepare(&stream);
         let own = Ends {
             source: peer,
             destination: stream.local_addr().ok()?, // The peer may have gone already.

@@ -8,6 +8,9 @@ const MIDDLE: i64 = 1 << 31;
 /// Meters below sea level from which altitude counts.
 const BASE_CM: i64 = 10_000_000;
 
+/// The largest size and the least precision: 9 with the power 9 (RFC 1876 §2).
+const MOST_CM: i64 = 9_000_000_000;
+
 /// Size, horizontal and vertical precision where none is written: 1 m, 10 km, 10 m (RFC 1876 §3).
 const DEFAULTS: [(&str, u8); 3] = [("size", 0x12), ("precision", 0x16), ("precision", 0x13)];
 
@@ -72,6 +75,9 @@ fn centimeters(word: &str) -> Result<i64, String> {
 /// RFC 1876 §2: a digit and the power of ten of centimeters that it counts.
 fn exponent(what: &str, word: &str) -> Result<u8, String> {
     let mut rest = centimeters(word)?;
+    if rest > MOST_CM {
+        return Err(format!("the {what} `{word}` is out of range"));
+    }
     let mut power = 0_u8;
     while rest > 9 {
         rest /= 10;

@@ -126,6 +126,7 @@ fn the_rarer_types_have_their_wire_format() {
     check_refused("LOC", "91 N 0 E 0", "degrees from 0 to 90");
     check_refused("LOC", "90 0 1 N 0 E 0", "more than 90");
     check_refused("LOC", "1 2 3", "a hemisphere is missing");
+    check_refused("LOC", "1 N 2 E 10 90000001m", "`90000001m` is out of range");
     check_refused("NID", "10 1:2:3", "four groups");
     check_refused("DNSKEY", "257 3 ROT13 AAEC", "`ROT13` is not a number");
     check_refused("CSYNC", "1 0 BOGUS", "`BOGUS` is not a record type");

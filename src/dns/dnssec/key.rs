@@ -250,7 +250,12 @@ impl Key {
             Some(from) => from <= now,
             None => self.is_in_use(now),
         };
-        is_due && is_within(now, None, self.times.sync_delete) && self.is_key_signing()
+        let is_over = |until: Option<u32>| until.is_some_and(|until| until <= now);
+        // Of a key that is deleted the parent has nothing to keep.
+        is_due
+            && !is_over(self.times.sync_delete)
+            && !is_over(self.times.delete)
+            && self.is_key_signing()
     }
 }
 

@@ -130,6 +130,15 @@ fn a_combined_key_is_replaced_after_its_ds() {
         sync_publish: Some(100),
         ..Times::default()
     };
+    let once_new = Times {
+        sync_publish: Some(0),
+        ..old
+    };
+    let second = ZoneKeys {
+        keys: vec![key(257, once_new), key(257, new)],
+    };
+    check(&second, 200, [&[0, 1], &[1], &[1], &[0, 1]]);
+    check(&second, 300, [&[1], &[1], &[1], &[1]]);
     let keys = ZoneKeys {
         keys: vec![key(257, old), key(257, new)],
     };

@@ -19,6 +19,14 @@ impl Logged {
     pub(in crate::proxy) fn new(body: Body, line: Option<Line>) -> Self {
         Self { body, line }
     }
+
+    /// Its client has read nothing for so long that it is given up.
+    pub(in crate::proxy) fn goes_unread(&self) {
+        if let Some(line) = &self.line {
+            let why = "the client reads nothing".to_owned();
+            line.journal().ended("idle-timeout", "edge", Some(why));
+        }
+    }
 }
 
 impl Drop for Logged {

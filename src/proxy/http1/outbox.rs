@@ -103,6 +103,11 @@ impl<B: HttpBody<Data = Bytes, Error = BodyError> + Unpin> Outbox<B> {
         }
     }
 
+    /// What has not been sent whole.
+    pub(super) fn body(&self) -> Option<&B> {
+        self.body.as_ref()
+    }
+
     /// Whether some of it was sent.
     pub(super) fn has_begun(&self) -> bool {
         self.has_begun

@@ -25,6 +25,18 @@ pub(super) enum SendError {
     Unread,
 }
 
+impl SendError {
+    /// Whether the other side takes nothing, of the stream or of the connection.
+    pub(super) fn is_unread(&self) -> bool {
+        let is_late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
+        match self {
+            Self::Body(_) => false,
+            Self::Stream(error) => error.get_io().is_some_and(is_late),
+            Self::Unread => true,
+        }
+    }
+}
+
 impl From<h2::Error> for SendError {
     fn from(error: h2::Error) -> Self {
         Self::Stream(error)

@@ -145,7 +145,7 @@ async fn say(
     is_head: bool,
     limit: Duration,
 ) -> Result<(), String> {
-    let (mut head, body) = answer.into_parts();
+    let (mut head, mut body) = answer.into_parts();
     let is_unsent = is_head || is_bodiless(head.status);
     let length = if is_unsent {
         length_unsent(head.status, &head.headers, &body, is_head)
@@ -161,8 +161,13 @@ async fn say(
     if is_all {
         return Ok(());
     }
-    let sent = send_body(body, &mut stream, Reason::INTERNAL_ERROR, limit).await;
-    sent.map_err(|error| error.to_string())
+    let sent = send_body(&mut body, &mut stream, Reason::INTERNAL_ERROR, limit).await;
+    sent.map_err(|error| {
+        if error.is_unread() {
+            body.goes_unread();
+        }
+        error.to_string()
+    })
 }
 
 /// Sends the head of an answer.

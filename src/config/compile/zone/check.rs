@@ -220,7 +220,7 @@ impl<'a, 'd> Zone<'a, 'd> {
                     format!("{origin} has a DS: it stands in the zone above (RFC 4035 §2.4)")
                 }
                 () if is_of_keys && self.draft.is_signed() && !told.contains(&rtype) => format!(
-                    "{origin} has this {rtype} beside those of its own keys, and all are published: take it out, unless another signer has the zone as well, or the DS is to be deleted (RFC 8078 §4)"
+                    "{origin} has this {rtype}, and its own keys have theirs: both are published, or this one alone if it asks for the DS to be deleted (RFC 8078 §4); take it out unless that is wanted, or another signer has the zone as well"
                 ),
                 () => continue,
             };

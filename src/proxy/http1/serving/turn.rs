@@ -1,6 +1,7 @@
 //! One request of a client and its answer.
 
 use std::future::poll_fn;
+use std::io;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -115,7 +116,12 @@ async fn say(line: &mut Line, asked: &Asked, answer: Response<Logged>, may_keep:
         Some(Ok(())) if keeps => After::Next,
         Some(Ok(())) => After::Last,
         Some(Err(SendError::Body(error))) => broken(&error),
-        Some(Err(SendError::Io(error))) => broken(&error),
+        Some(Err(SendError::Io(error))) => {
+            if error.kind() == io::ErrorKind::TimedOut {
+                outbox.body().into_iter().for_each(Logged::goes_unread);
+            }
+            broken(&error)
+        }
         None => broken("the client has gone"),
     }
 }
