@@ -38,4 +38,5 @@ mod regular;
 #[cfg(test)]
 mod simulator;
 pub mod steering;
+mod terminal;
 pub mod units;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use access_log_support::{Logging, check, ms};
 use serde_json::Value;
-use support::{Origin, raw_origin, read_head, run, wait_until};
+use support::{Edge, Origin, raw_origin, read_head, run, wait_until};
 
 /// Answers a request for a WebSocket, then sends back what comes, in capitals.
 fn shouting() -> SocketAddr {
@@ -162,6 +162,38 @@ fn a_client_that_leaves_before_the_answer_is_logged_without_a_status() {
             ("/attempts/0/result", "given-up".into()),
         ],
     );
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_ended_by_the_edge() {
+    let endless = raw_origin(|mut stream, _| {
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n";
+        let mut written = stream.get_mut().write_all(head);
+        while written.is_ok() {
+            written = stream.get_mut().write_all(&[b'x'; 64 << 10]);
+        }
+    });
+    let origins = [("here", format!("http://{endless}"))];
+    let yaml = access_log_support::yaml(&origins, "", "");
+    let patient = "timeouts: { headers: 1s }";
+    assert!(yaml.contains(patient));
+    let log = Logging {
+        edge: Edge::start(&yaml.replace(patient, "timeouts: { idle: 300ms }")),
+    };
+    let mut stream = log.connect();
+    stream
+        .write_all(b"GET /all HTTP/1.1\r\nHost: www.example.com\r\n\r\n")
+        .unwrap();
+    check(
+        &log.lines(1)[0],
+        &[
+            ("/status", 200.into()),
+            ("/termination", "idle-timeout".into()),
+            ("/ended_by", "edge".into()),
+            ("/detail", "the client reads nothing".into()),
+        ],
+    );
+    drop(stream);
 }
 
 #[test]

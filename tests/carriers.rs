@@ -97,6 +97,28 @@ fn the_cookie_has_the_attributes_of_the_contract_over_tls_and_over_plain_http() 
 }
 
 #[test]
+fn an_origin_sets_no_cookie_of_the_token_s_names() {
+    let origin = Origin::start("here");
+    origin.set_answer(|_| {
+        let answer = Response::builder()
+            .header(
+                "Set-Cookie",
+                "__Host-meridian_seen=; Path=/; Max-Age=0; Secure",
+            )
+            .header("Set-Cookie", "cart=7; Path=/")
+            .header("Set-Cookie", "meridian_seen=forged; Path=/")
+            .header("Set-Cookie", "meridian_seen_before=1");
+        answer.body(Body::from("here")).unwrap()
+    });
+    let edge = edge(&origin, SECRET);
+    let read = edge.curl(HOST, "/", &[]);
+    assert_eq!(
+        read.headers("set-cookie"),
+        ["cart=7; Path=/", "meridian_seen_before=1"]
+    );
+}
+
+#[test]
 fn scripts_of_other_sites_may_read_the_token_wherever_it_is_sent_and_what_the_origin_lets_them() {
     let origin = origin();
     let edge = edge(&origin, SECRET);

@@ -18,6 +18,7 @@ use super::state::AdminState;
 use crate::clock;
 use crate::control::{Changed, DrainRefused, DrainRequest, Drains};
 use crate::ids::ServiceId;
+use crate::terminal;
 use crate::units::parse_duration;
 
 /// An error as JSON.
@@ -71,22 +72,12 @@ fn reason(object: &Value) -> Result<Option<String>, Refused> {
     let Some(given) = given else {
         return Ok(None);
     };
-    if given.chars().count() > LONGEST_REASON || given.chars().any(is_unfit) {
+    if given.chars().count() > LONGEST_REASON || given.chars().any(terminal::acts_on) {
         return Err(bad(format!(
             "`reason` must be a line of at most {LONGEST_REASON} characters without control characters or changes of direction"
         )));
     }
     Ok(Some(given.to_owned()))
-}
-
-/// What a terminal or a page would act on instead of showing it; the second are the marks, embeddings, overrides and isolates of
-/// Unicode's bidirectional algorithm (UAX #9 §2), by which a line reads otherwise than it is, and what ends a line.
-fn is_unfit(character: char) -> bool {
-    character.is_control()
-        || matches!(
-            character,
-            '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
-        )
 }
 
 /// What the calls that drain or force a region have in common.
@@ -317,17 +308,5 @@ pub(super) async fn reload(
                 json!({ "error": "the configuration was not loaded", "problems": problems });
             Ok((StatusCode::UNPROCESSABLE_ENTITY, Json(answer)).into_response())
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_turns_or_ends_a_line_is_no_part_of_a_reason() {
-        let unfit = "\u{7}\u{85}\u{061C}\u{200E}\u{200F}\u{2028}\u{2029}\u{202E}\u{2066}\u{2069}";
-        assert!(unfit.chars().all(is_unfit));
-        assert!(!"neue Platten, שלום, 日本語 👩‍🔧".chars().any(is_unfit));
     }
 }

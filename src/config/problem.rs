@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::SourceAt;
 pub use super::sources::Sources;
+use crate::terminal;
 
 /// Problems, and warnings, of a zone that are told.
 const MOST_TOLD: usize = 1_000;
@@ -166,7 +167,7 @@ impl Problems {
 
 /// Without what a terminal would act on: it may be of any file.
 fn printable(text: Cow<'_, str>) -> Cow<'_, str> {
-    let is_odd = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    let is_odd = |c: char| terminal::acts_on(c) && !matches!(c, '\n' | '\t');
     if text.contains(is_odd) {
         Cow::Owned(text.replace(is_odd, "\u{fffd}"))
     } else {

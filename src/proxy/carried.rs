@@ -6,7 +6,7 @@
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
-use http::header::COOKIE;
+use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
 
@@ -200,6 +200,24 @@ fn name_and_value(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
     let at = memchr::memchr(b'=', pair);
     let split = at.and_then(|at| pair.split_at_checked(at));
     split.map_or((pair, None), |(name, value)| (name, value.get(1..)))
+}
+
+/// Removes an origin's cookies of the token's names from its answer: they would take the place of the client's token.
+pub(super) fn remove_set_tokens(headers: &mut HeaderMap) {
+    let is_token = |line: &HeaderValue| {
+        let (name, _) = name_and_value(line.as_bytes());
+        let name = name.trim_ascii();
+        name.strip_prefix(b"__Host-").unwrap_or(name) == COOKIE_NAME
+    };
+    if !headers.get_all(SET_COOKIE).iter().any(is_token) {
+        return;
+    }
+    let lines = headers.get_all(SET_COOKIE).iter();
+    let others: Vec<HeaderValue> = lines.filter(|line| !is_token(line)).cloned().collect();
+    headers.remove(SET_COOKIE);
+    for line in others {
+        headers.append(SET_COOKIE, line);
+    }
 }
 
 fn is_own(name: &[u8]) -> bool {

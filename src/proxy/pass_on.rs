@@ -9,6 +9,7 @@ use http::{HeaderMap, Response, StatusCode};
 use super::access_log::Journal;
 use super::asked::Asked;
 use super::body::{Body, Held, Source};
+use super::carried::remove_set_tokens;
 use super::consistency::{self, is_write};
 use super::expect::UntilOver;
 use super::forward::Forwarded;
@@ -56,6 +57,9 @@ impl Exchange<'_> {
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);
+        if asked.store.is_some() {
+            remove_set_tokens(headers);
+        }
         let told = self.live.routes.region_name(region).clone();
         headers.insert(MERIDIAN_REGION, told);
         if let Some(details) = tried_elsewhere {
