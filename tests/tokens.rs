@@ -358,6 +358,10 @@ fn a_region_behind_for_longer_than_tokens_live_is_not_read_from() {
         region.unwrap()["services"][0]["read_from"].clone()
     };
     assert_eq!((of("near"), of("far")), (false.into(), true.into()));
+    let admin = format!("http://{}", store.edge.address("admin"));
+    let said = support::run(support::meridian().args(["status", "--admin", &admin]));
+    let said = String::from_utf8(said.stdout).unwrap();
+    assert_eq!(said.matches(", not read from").count(), 1, "{said}");
     store.near_word.sees("far=1");
     let caught_up = || {
         store.push("near", "far", "1");

@@ -402,7 +402,7 @@ fn keys_beside_the_zone_s_own_are_warned_of() {
     let text = format!("{HEAD}{records}");
     let told = Folder::of("file: z, dnssec: { keys: keys }", &[("z", &text)]).warnings();
     for rtype in ["CDS", "CDNSKEY", "DNSKEY"] {
-        let says = format!("has this {rtype} beside those of its own keys");
+        let says = format!("has this {rtype}, and its own keys have theirs");
         assert!(told.contains(&says), "{told}");
     }
     let told = Folder::of("file: z", &[("z", &text)]).warnings();

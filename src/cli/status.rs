@@ -72,8 +72,10 @@ fn show(status: &Value) -> String {
                 "draining" => format!("{} ", text(&service["health"])),
                 _ => String::new(),
             };
+            let is_left_out = service["read_from"] == Value::Bool(false);
+            let reads = if is_left_out { ", not read from" } else { "" };
             out.push_str(&format!(
-                "  {:18} {state:10} {health}since {since}{}\n",
+                "  {:18} {state:10} {health}since {since}{}{reads}\n",
                 text(&service["name"]),
                 said_by_operators(&service)
             ));

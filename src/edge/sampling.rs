@@ -142,9 +142,11 @@ impl Sampling {
                 samples.hear(*client, hashed(*client, key), *ms, clock::unix_ms());
             }
             let own = self.own_round_trips(&ground);
-            let connected = ways.into_iter();
-            let connected =
-                connected.flat_map(|(client, ms)| reports(&ground.plan, &own, client, ms));
+            let connected = ways.into_iter().flat_map(|(client, ms)| {
+                let goes_on_here = ms <= NEAR_MS || samples.goes_by_edge(client);
+                reports(&ground.plan, &own, (client, ms), goes_on_here)
+            });
+            let connected: Vec<Report> = connected.collect();
             for report in reported.reports().chain(connected) {
                 take(&mut samples, &ground, &report, key);
             }
@@ -291,8 +293,13 @@ impl Sampling {
 }
 
 /// What a connection says of its client: how far the region is that this edge stands in, and of a client
-/// that is near, how far the others are.
-fn reports(plan: &Plan, own: &[(Arc<str>, f64)], client: IpAddr, ms: f64) -> Vec<Report> {
+/// that goes on from here as the edge does, how far the others are.
+fn reports(
+    plan: &Plan,
+    own: &[(Arc<str>, f64)],
+    (client, ms): (IpAddr, f64),
+    goes_on_here: bool,
+) -> Vec<Report> {
     let here = plan.node.region.as_ref();
     let mut reports = Vec::new();
     if let Some(here) = here {
@@ -304,7 +311,7 @@ fn reports(plan: &Plan, own: &[(Arc<str>, f64)], client: IpAddr, ms: f64) -> Vec
     }
     let others: Vec<_> = own
         .iter()
-        .filter(|(region, _)| ms <= NEAR_MS && here != Some(region))
+        .filter(|(region, _)| goes_on_here && here != Some(region))
         .map(|(region, from_here)| (region.clone(), from_here + ms))
         .collect();
     if !others.is_empty() {
@@ -342,6 +349,7 @@ fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)
             Taken::Counted => "counted",
             Taken::TooOften => "too_often",
             Taken::Full => "full",
+            Taken::Apart => "apart",
         };
         count(report.source, result, 1);
     }
@@ -385,21 +393,21 @@ mod tests {
     use crate::config::load_text;
 
     #[test]
-    fn clients_within_15_ms_go_on_from_here_as_the_edge_does_and_no_others() {
+    fn whoever_goes_on_from_here_as_the_edge_does_is_as_far_as_both_ways_together() {
         let yaml = "regions: { us-east-1: { addresses: [192.0.2.1] }, eu-west-1: { addresses: [192.0.2.2] } }
 node: { region: eu-west-1 }
 services: { www: { hosts: [www.example.com] } }";
         let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
         let own = [("us-east-1".into(), 70.0), ("eu-west-1".into(), 1.0)];
         let client = "192.0.2.9".parse().unwrap();
-        let told = |ms| {
-            let reports = reports(&plan, &own, client, ms).into_iter();
+        let told = |ms, goes_on_here| {
+            let reports = reports(&plan, &own, (client, ms), goes_on_here).into_iter();
             let of = |report: Report| (report.source, report.round_trips);
             reports.map(of).collect::<Vec<_>>()
         };
         let here = |ms| (Source::Connections, vec![("eu-west-1".into(), ms)]);
         let there = |ms| (Source::Edge, vec![("us-east-1".into(), ms)]);
-        assert_eq!(told(15.0), [here(15.0), there(85.0)]);
-        assert_eq!(told(15.1), [here(15.1)]);
+        assert_eq!(told(15.0, true), [here(15.0), there(85.0)]);
+        assert_eq!(told(40.0, false), [here(40.0)]);
     }
 }

@@ -1,7 +1,7 @@
 //! Measured round trips by client: the most specific network that has a figure for a region decides.
 //!
 //! Pure. A prefix comes before its AS, that before the country, and where nobody has measured, the model
-//! stands in, as far as light allows it beside what is measured; for clients of no known place, what wide blocks around them show does. Measured and modelled times are compared on one footing: what a network's own line adds
+//! stands in, no nearer than regions are to each other allows; for clients of no known place, what wide blocks around them show does. Measured and modelled times are compared on one footing: what a network's own line adds
 //! shows in every region that was measured, so it is added to what is modelled beside them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,9 +14,7 @@ use super::ranges::Ranges;
 use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{RegionId, Table};
-use crate::latency::{
-    MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, least_beside, modelled_ms,
-};
+use crate::latency::{MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, modelled_ms};
 use crate::prefix::{IpVersion, Prefix};
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
@@ -99,7 +97,7 @@ pub(super) struct Measured {
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
     figures: Vec<Figures>,
-    /// What light takes from a region to another and back, ms; none: one of them has no place.
+    /// What the way from a region to another adds by the model, ms; none: one of them has no place.
     apart: Apart,
 }
 
@@ -256,7 +254,7 @@ fn apart(plan: &Plan) -> Apart {
     let place = |region| plan.regions.of(region).location;
     Table::like(&plan.regions, |a| {
         Table::like(&plan.regions, |b| {
-            Some(least_beside((place(a)?, 0.0), place(b)?))
+            Some(modelled_ms(place(a)?.distance_km(place(b)?)) - MODEL_BASE_MS)
         })
     })
 }

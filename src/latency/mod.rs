@@ -22,7 +22,7 @@ pub use measurement::{
     LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
 };
 pub use nearness::NEAR_MS;
-pub use plausible::{Whereabouts, all_plausible, go_together, least_beside};
+pub use plausible::{Whereabouts, all_plausible, go_together};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, decode, encode};
 pub use together::{Above, Enough, is_wide, together};

@@ -25,6 +25,8 @@ pub(super) struct Nearness {
     words: Vec<Word>,
     /// Since when it is far by what they say.
     far_since: Option<u64>,
+    /// Whether it has moved away, and has not come back.
+    is_away: bool,
 }
 
 /// What one source has said last.
@@ -58,7 +60,7 @@ impl Nearness {
         });
     }
 
-    /// Whether it has moved away, by what at least so many sources say on and on.
+    /// Looks whether it has moved away, by what at least so many sources say on and on.
     pub(super) fn has_moved_away(&mut self, quorum: usize, now_ms: u64) -> bool {
         // The clock may have been set back since.
         self.times().for_each(|at_ms| *at_ms = (*at_ms).min(now_ms));
@@ -68,9 +70,16 @@ impl Nearness {
         let far = self.words.len() - near;
         if far < quorum.max(1) || far <= near {
             self.far_since = None;
+            self.is_away = false;
             return false;
         }
-        now_ms - *self.far_since.get_or_insert(now_ms) >= LASTING_MS
+        self.is_away |= now_ms - *self.far_since.get_or_insert(now_ms) >= LASTING_MS;
+        self.is_away
+    }
+
+    /// Whether most are far at present, as was last looked: what those few show that are near is not true of the network.
+    pub(super) fn is_far(&self) -> bool {
+        self.far_since.is_some()
     }
 
     /// Whether nobody has said anything lately.

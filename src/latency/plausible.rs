@@ -46,12 +46,7 @@ impl Whereabouts {
 
 /// Whether round trips from one client to two places can both be true.
 pub fn go_together(a: (GeoPoint, f64), b: (GeoPoint, f64)) -> bool {
-    b.1 >= least_beside(a, b.0)
-}
-
-/// How far the client of a round trip to one place is from another at least, ms; below 0: it may be there.
-pub fn least_beside(a: (GeoPoint, f64), there: GeoPoint) -> f64 {
-    a.0.distance_km(there) / KM_PER_ROUND_TRIP_MS - a.1
+    (a.1 + b.1) * KM_PER_ROUND_TRIP_MS >= a.0.distance_km(b.0)
 }
 
 /// Whether a client's round trips, to places where they are known, can all be true.

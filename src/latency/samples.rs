@@ -58,6 +58,8 @@ pub enum Taken {
     TooOften,
     /// There is no room.
     Full,
+    /// It is true of those few in its network that are near this edge.
+    Apart,
 }
 
 /// What is known of a region from a network.
@@ -186,15 +188,28 @@ impl Samples {
     pub fn hear(&mut self, client: IpAddr, hash: u64, ms: f64, now_ms: u64) {
         let network = Network::around(client);
         let goes_by_it = |cells: &Cells| cells.values().any(Cell::is_of_edge);
-        if self.networks.get(&network).is_some_and(goes_by_it) {
+        let is_known = self.nearness.contains_key(&network);
+        if is_known || self.networks.get(&network).is_some_and(goes_by_it) {
             let nearness = self.nearness.entry(network).or_default();
             nearness.hear(hash, ms, now_ms);
         }
     }
 
+    /// Whether what is measured of a client's network is by way of this edge, so that its far ones count with the near.
+    pub fn goes_by_edge(&self, client: IpAddr) -> bool {
+        let network = Network::around(client);
+        let cells = self.networks.get(&network);
+        let is_far = self.nearness.get(&network).is_some_and(Nearness::is_far);
+        !is_far && cells.is_some_and(|cells| cells.values().any(Cell::is_of_edge))
+    }
+
     /// Takes in a plausible sample. `hash` stands for its client's address.
     pub fn take(&mut self, sample: &Sample, hash: u64, now_ms: u64) -> Taken {
         let network = Network::around(sample.client);
+        let is_far = self.nearness.get(&network).is_some_and(Nearness::is_far);
+        if is_far && sample.source == Source::Edge {
+            return Taken::Apart;
+        }
         if !self.has_place(network) {
             return Taken::Full;
         }
@@ -255,7 +270,7 @@ impl Samples {
             if let Some(cells) = networks.get_mut(network).filter(|_| has_moved) {
                 cells.retain(|_, cell| !cell.is_of_edge());
             }
-            !has_moved && !nearness.is_silent()
+            !nearness.is_silent()
         });
     }
 
@@ -302,7 +317,14 @@ impl Samples {
         let mut votes = Votes::default();
         for (prefix, cells) in &self.networks {
             let above = above(prefix.address());
+            let version = IpVersion::of(prefix.address());
+            let is_far = self.nearness.get(prefix).is_some_and(Nearness::is_far);
             for (region, cell, measurement) in believable(cells, now_ms, &place) {
+                let key = (Network::Prefix(*prefix), version, region.clone());
+                // What is in force gives way once that has lasted.
+                if is_far && cell.is_of_edge() && !self.settled.contains_key(&key) {
+                    continue;
+                }
                 votes.add(
                     region,
                     Vote {
@@ -314,8 +336,6 @@ impl Samples {
                 );
                 let samples = cell.average.samples();
                 if samples >= enough.samples && cell.sources() >= enough.sources {
-                    let version = IpVersion::of(prefix.address());
-                    let key = (Network::Prefix(*prefix), version, region.clone());
                     measured.insert(key, measurement);
                 }
             }

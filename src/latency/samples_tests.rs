@@ -141,6 +141,61 @@ fn what_is_measured_by_way_of_this_edge_goes_when_its_clients_have_moved_away_an
 }
 
 #[test]
+fn the_far_ones_of_a_network_near_this_edge_count_for_every_region_or_for_none() {
+    let mut samples = Samples::default();
+    let mut rows = Vec::new();
+    for minute in 1..20 {
+        let now_ms = minute * MINUTE;
+        for host in 0..14 {
+            let client: IpAddr = format!("192.0.2.{host}").parse().unwrap();
+            let way_ms = if host < 8 { 12.0 } else { 500.0 };
+            samples.hear(client, host, way_ms, now_ms);
+            let goes_on_here = way_ms <= NEAR_MS || samples.goes_by_edge(client);
+            let mut take = |region: &str, ms, source| {
+                let sample = sample(&client.to_string(), region, ms);
+                samples.take(&Sample { source, ..sample }, host, now_ms);
+            };
+            take("here", way_ms, Source::Connections);
+            if goes_on_here {
+                take("there", way_ms + 90.0, Source::Edge);
+            }
+        }
+        let figures = samples.settle(ENOUGH, now_ms, |_| (None, None), nowhere);
+        rows = figures
+            .rows
+            .into_iter()
+            .map(|row| row.measurement.ms)
+            .collect();
+    }
+    let [here, there] = rows[..] else {
+        panic!("{rows:?}");
+    };
+    assert!((there - here - 90.0).abs() < 1.0, "{here} {there}");
+}
+
+#[test]
+fn a_few_near_ones_of_a_network_that_is_far_give_it_no_figure_again_and_again() {
+    let mut samples = Samples::default();
+    let mut figures = 0;
+    for minute in 1..60 {
+        let now_ms = minute * MINUTE;
+        for host in 0..14 {
+            let client: IpAddr = format!("192.0.2.{host}").parse().unwrap();
+            let way_ms = if host < 5 { 4.0 } else { 150.0 };
+            samples.hear(client, host, way_ms, now_ms);
+            let there = sample(&client.to_string(), "there", 98.0);
+            let source = Source::Edge;
+            if way_ms <= NEAR_MS {
+                samples.take(&Sample { source, ..there }, host, now_ms);
+            }
+        }
+        let settled = samples.settle(ENOUGH, now_ms, |_| (None, None), nowhere);
+        figures += settled.rows.len();
+    }
+    assert_eq!(figures, 0);
+}
+
+#[test]
 fn a_source_counts_once_a_minute() {
     let mut samples = Samples::default();
     let taken: Vec<Taken> = [0, 1, MINUTE - 1, MINUTE]

@@ -83,6 +83,7 @@ fn read(session: &Value) -> Option<(u64, Token, Vector)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::positions::Carriers;
     use crate::positions::fixtures::vector;
 
     fn token(session: u64, text: &str, pin: Option<Pin>) -> Token {
@@ -122,12 +123,20 @@ mod tests {
             assert!(after.recall(session, from_ms + 1).issued.is_none());
         }
         assert!(after.recall(9, 200_000).issued.is_none(), "it was over");
-        let may_shrink = |now_ms| after.may_shrink(7, after.recall(7, now_ms).glance, now_ms);
+        let from = Carriers {
+            cookie: true,
+            header: false,
+        };
+        let may_shrink = |now_ms| {
+            let glance = after.recall(7, now_ms).glance;
+            assert!(after.may_shrink(7, glance));
+            !after.is_around_take_back(7, from, glance, now_ms)
+        };
         assert!(
-            !may_shrink(209_999),
+            !may_shrink(201_999),
             "its token may have been taken back before"
         );
-        assert!(may_shrink(210_000));
+        assert!(may_shrink(202_000));
     }
 
     #[test]

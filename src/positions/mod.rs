@@ -50,6 +50,7 @@ pub use seal::{Keyring, SealError, random_key};
 pub use sequence::{NotASequence, Sequence};
 pub use session::{Glance, Recalled, Sessions};
 pub use sift::Sifted;
+pub use taken_back::Carriers;
 pub use token::{Flaw, Pin, Token, TokenError};
 pub use vector::{
     Entry, NotAPosition, Position, RegionName, Vector, parse_entry, parse_position, parse_vector,

@@ -10,7 +10,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::taken_back::TakenBack;
+use super::taken_back::{Carriers, TakenBack};
 use super::token::Token;
 use super::vector::Vector;
 
@@ -184,9 +184,22 @@ impl Sessions {
         all
     }
 
-    /// A session's token is taken back.
-    pub fn take_back(&self, session: u64, now_ms: u64) {
-        self.shard(session).taken_back.note(session, now_ms);
+    /// A session's token is taken back from these carriers.
+    pub fn take_back(&self, session: u64, from: Carriers, now_ms: u64) {
+        self.shard(session).taken_back.note(session, from, now_ms);
+    }
+
+    /// Whether a request that looked at `glance` may be from before its client knew that its token was taken back.
+    pub fn is_around_take_back(
+        &self,
+        session: u64,
+        from: Carriers,
+        glance: Glance,
+        now_ms: u64,
+    ) -> bool {
+        let shard = self.shard(session);
+        let of = (session, from);
+        shard.taken_back.is_around(of, glance.at_ms, now_ms)
     }
 
     /// Takes all that come from now on for such as may have been sent before their client heard that its token was taken back: by
@@ -199,19 +212,15 @@ impl Sessions {
     }
 
     /// Whether a token may be shrunk in an answer to a request that looked at `glance`: no write of the session
-    /// was under way then or is now, none has ended in between, and the token was not taken back around that.
-    pub fn may_shrink(&self, session: u64, glance: Glance, now_ms: u64) -> bool {
+    /// was under way then or is now, and none has ended in between.
+    pub fn may_shrink(&self, session: u64, glance: Glance) -> bool {
         let shard = self.shard(session);
         let is_quiet = match shard.sessions.get(&session) {
             Some(known) => known.under_way == 0 && known.stamp == glance.stamp,
             None => true,
         };
-        let taken_back = &shard.taken_back;
         // Who has been forgotten since may have written.
-        !glance.is_writing
-            && is_quiet
-            && shard.forgotten_ms < glance.at_ms
-            && !taken_back.is_around(session, glance.at_ms, now_ms)
+        !glance.is_writing && is_quiet && shard.forgotten_ms < glance.at_ms
     }
 }
 
@@ -343,14 +352,14 @@ mod tests {
         let sessions = Sessions::default();
         let glance = |now_ms| sessions.recall(7, now_ms).glance;
         let before = glance(10);
-        assert!(sessions.may_shrink(7, before, 10));
+        assert!(sessions.may_shrink(7, before));
         sessions.begin_write(7, 20);
-        assert!(!sessions.may_shrink(7, before, 20), "one has begun");
+        assert!(!sessions.may_shrink(7, before), "one has begun");
         let during = glance(30);
         sessions.end_write(7, 40);
-        assert!(!sessions.may_shrink(7, before, 40), "one has come and gone");
-        assert!(!sessions.may_shrink(7, during, 40), "one has ended");
-        assert!(sessions.may_shrink(7, glance(50), 50));
+        assert!(!sessions.may_shrink(7, before), "one has come and gone");
+        assert!(!sessions.may_shrink(7, during), "one has ended");
+        assert!(sessions.may_shrink(7, glance(50)));
     }
 
     #[test]
@@ -362,8 +371,8 @@ mod tests {
         // Another session of the same shard, much later: it makes the first one be forgotten.
         sessions.issue(0, &token(0, "us=1"), 100_000);
         assert!(!sessions.shard(64).sessions.contains_key(&64));
-        assert!(!sessions.may_shrink(64, before, 30));
-        assert!(sessions.may_shrink(64, sessions.recall(64, 100_001).glance, 100_001));
+        assert!(!sessions.may_shrink(64, before));
+        assert!(sessions.may_shrink(64, sessions.recall(64, 100_001).glance));
     }
 
     #[test]
@@ -371,9 +380,9 @@ mod tests {
         let sessions = Sessions::default();
         sessions.begin_write(64, 0);
         sessions.issue(0, &token(0, "us=1"), 200_000);
-        assert!(!sessions.may_shrink(64, sessions.recall(64, 200_000).glance, 200_000));
+        assert!(!sessions.may_shrink(64, sessions.recall(64, 200_000).glance));
         sessions.end_write(64, 200_001);
-        assert!(sessions.may_shrink(64, sessions.recall(64, 200_002).glance, 200_002));
+        assert!(sessions.may_shrink(64, sessions.recall(64, 200_002).glance));
     }
 
     #[test]
@@ -394,7 +403,7 @@ mod tests {
         sessions.tell_lost(64, &lost, &Vector::default(), 0);
         let glance = sessions.recall(64, 50_000).glance;
         sessions.keep(64, 50_000);
-        assert!(sessions.may_shrink(64, glance, 50_000), "nobody wrote");
+        assert!(sessions.may_shrink(64, glance), "nobody wrote");
         sessions.issue(0, &token(0, "us=1"), 61_000);
         assert!(sessions.recall(64, 110_000).told.is_some());
         assert!(sessions.recall(64, 110_001).told.is_none());
@@ -464,7 +473,7 @@ mod tests {
         let sessions = Sessions::default();
         for session in 0..100_000 {
             let glance = sessions.recall(session, 1).glance;
-            assert!(sessions.may_shrink(session, glance, 1));
+            assert!(sessions.may_shrink(session, glance));
         }
         let is_empty = |shard: &Mutex<Shard>| shard.lock().unwrap().sessions.capacity() == 0;
         assert!(sessions.shards.iter().all(is_empty));

@@ -12,6 +12,7 @@ use smallvec::{SmallVec, smallvec};
 use super::applied::Applied;
 use super::mint::Minted;
 use super::session::{Glance, Sessions};
+use super::taken_back::Carriers;
 use super::token::{Pin, Token};
 use super::vector::{Position, RegionName, Vector};
 
@@ -105,14 +106,16 @@ struct Brought {
 
 impl Brought {
     /// Whether an answer may take something away from what its client carries.
-    fn may_shrink(&self, sessions: &Sessions, now: Now) -> bool {
+    fn may_shrink(&self, sessions: &Sessions, from: Carriers, now: Now) -> bool {
         let mut glances = self.glances.iter();
         glances.all(|(session, glance)| {
             let took_secs = now.steady_ms.saturating_sub(glance.at_ms()).div_ceil(1_000);
             let took_secs = u32::try_from(took_secs).unwrap_or(u32::MAX);
             // A token that has run out meanwhile is gone by itself, and its client may have another since.
             let is_over = self.carried.expires <= now.unix_secs.saturating_add(took_secs);
-            !is_over && sessions.may_shrink(*session, *glance, now.steady_ms)
+            !is_over
+                && sessions.may_shrink(*session, *glance)
+                && !sessions.is_around_take_back(*session, from, *glance, now.steady_ms)
         })
     }
 }
@@ -290,12 +293,12 @@ impl Visit {
         lost.cloned().unwrap_or_default()
     }
 
-    /// The end of a read that was served so: how it is marked, and what becomes of the token.
+    /// The end of a read that was served so: how it is marked, and what becomes of the token, which came in these carriers.
     pub fn served(
         &mut self,
         served: Mark,
-        sessions: &Sessions,
-        applied: &Applied,
+        carriers: Carriers,
+        (sessions, applied): (&Sessions, &Applied),
         now: Now,
     ) -> (Mark, Reissue) {
         let left = self
@@ -322,7 +325,7 @@ impl Visit {
             };
             return (served, reissue);
         }
-        let may_shrink = brought.may_shrink(sessions, now);
+        let may_shrink = brought.may_shrink(sessions, carriers, now);
         let tells = served != Mark::Stale && (own.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
         let mut next = own.clone();
@@ -342,7 +345,7 @@ impl Visit {
             (true, false) => Reissue::Keep,
             (_, true) => {
                 for session in self.sessions() {
-                    sessions.take_back(session, now.steady_ms);
+                    sessions.take_back(session, carriers, now.steady_ms);
                 }
                 Reissue::TakeBack
             }

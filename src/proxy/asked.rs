@@ -7,7 +7,7 @@ use http::request::Parts;
 
 use super::activity::Activity;
 use super::affinity::{Known, Session};
-use super::carried::{Carried, Carriers, Reader};
+use super::carried::{Carried, Reader};
 use super::consistency::Store;
 use super::context::Live;
 use super::handle::Exchange;
@@ -21,7 +21,7 @@ use super::{http2, inbound};
 use crate::clock;
 use crate::config::plan::{Access, Service};
 use crate::ids::ServiceId;
-use crate::positions::{Now, SessionIds, Visit};
+use crate::positions::{Carriers, Now, SessionIds, Visit};
 
 /// What the head of a request says, and what is known of who sent it.
 pub(super) struct Asked<'a> {

@@ -16,7 +16,7 @@ use super::inbound::cookie_pairs;
 use super::repeat::Repeat;
 use crate::config::plan::Plan;
 use crate::ids::ServiceId;
-use crate::positions::{Token, Visit};
+use crate::positions::{Carriers, Token, Visit};
 
 /// The most tokens that are merged from one request; more are ignored.
 const MOST_TOKENS: usize = 8;
@@ -27,13 +27,6 @@ const MOST_REMEMBERED: usize = 4_096;
 
 /// The cookie that carries a token, without the prefix that it has over TLS (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
 const COOKIE_NAME: &[u8] = b"meridian_seen";
-
-/// Where a request carries tokens.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Carriers {
-    pub(super) cookie: bool,
-    pub(super) header: bool,
-}
 
 /// What a request carries.
 #[derive(Default)]

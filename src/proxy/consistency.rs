@@ -8,7 +8,6 @@ use http::header::{CACHE_CONTROL, EXPIRES, SET_COOKIE};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use metrics::counter;
 
-use super::carried::Carriers;
 use super::context::Live;
 use super::shared_cache::is_targeted;
 use crate::chance;
@@ -17,9 +16,9 @@ use crate::config::plan::{Consistency, Domain, Plan, VersionForm};
 use crate::control::Control;
 use crate::ids::ServiceId;
 use crate::positions::{
-    Applied, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, Reason, RegionName, Reissue,
-    Report, Reported, Said, Sessions, Source, Token, Vector, Visit, Words, mint, parse_position,
-    parse_vector, reject,
+    Applied, Carriers, Keyring, Lifetimes, Mark, Minted, Now, Outcome, Position, Reason,
+    RegionName, Reissue, Report, Reported, Said, Sessions, Source, Token, Vector, Visit, Words,
+    mint, parse_position, parse_vector, reject,
 };
 use crate::registered::Registered;
 
@@ -242,8 +241,15 @@ impl Store<'_> {
     }
 
     /// The end of a read that came with a token, and whose answer came `now`.
-    pub(super) fn served(&self, visit: &mut Visit, served: Mark, now: Now) -> (Mark, Reissue) {
-        let (mark, reissue) = visit.served(served, self.sessions, self.applied, now);
+    pub(super) fn served(
+        &self,
+        visit: &mut Visit,
+        served: Mark,
+        carriers: Carriers,
+        now: Now,
+    ) -> (Mark, Reissue) {
+        let memory = (self.sessions, &**self.applied);
+        let (mark, reissue) = visit.served(served, carriers, memory, now);
         if mark == Mark::Lost {
             self.tell_losses(&visit.lost());
         }

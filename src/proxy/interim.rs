@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use http::{HeaderMap, Response, StatusCode};
 
+use super::carried::remove_set_tokens;
 use super::headers::{remove_what_ends_here, write_field};
 
 /// The most bytes that wait to be sent: a client that reads nothing gets no more hints.
@@ -60,6 +61,7 @@ impl Interim {
             return;
         }
         remove_what_ends_here(&mut headers);
+        remove_set_tokens(&mut headers);
         let fields = headers
             .iter()
             .map(|(name, value)| name.as_str().len() + value.len());
@@ -108,6 +110,10 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("link", "</a.css>; rel=preload".parse().unwrap());
         headers.insert("connection", "close".parse().unwrap());
+        headers.insert(
+            "set-cookie",
+            "meridian_seen=forged; Path=/".parse().unwrap(),
+        );
         interim.say(StatusCode::from_u16(103).unwrap(), &headers);
     }
 
@@ -118,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hint_is_written_once_without_what_concerns_the_origin_s_connection() {
+    fn a_hint_is_written_once_without_what_is_the_edge_s_own_to_say() {
         let interim = Interim::default();
         hint(&interim);
         assert_eq!(

@@ -115,7 +115,7 @@ impl<'a> Exchange<'a> {
                 steady_ms: forwarded.answered_at_ms,
                 ..asked.now
             };
-            let (mark, reissue) = store.served(visit, served, now);
+            let (mark, reissue) = store.served(visit, served, asked.carriers(), now);
             (forwarded.mark, forwarded.reissue) = (Some(mark), reissue);
         }
     }

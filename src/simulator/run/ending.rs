@@ -2,8 +2,8 @@
 
 use super::{Answer, Received, Request, Run, Stage};
 use crate::positions::{
-    Asked, Judged, Mark, Minted, Old, Outcome, RegionName, Reissue, Token, Visit, ask_any_mark,
-    mint,
+    Asked, Carriers, Judged, Mark, Minted, Old, Outcome, RegionName, Reissue, Token, Visit,
+    ask_any_mark, mint,
 };
 use crate::simulator::broken::Broken;
 use crate::simulator::client::{Acknowledged, Given};
@@ -167,7 +167,11 @@ impl Run {
         let now = edge.now(self.now_ms);
         let told = served.map(|served| {
             let (sessions, applied) = (&edge.sessions, &**edge.applied());
-            request.visit.served(served, sessions, applied, now)
+            let jar = Carriers {
+                cookie: true,
+                header: false,
+            };
+            request.visit.served(served, jar, (sessions, applied), now)
         });
         let mark = told.as_ref().map(|(mark, _)| *mark);
         self.tell(|| format!("#{id} is read: {mark:?}"));
