@@ -13,6 +13,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use siphasher::sip::SipHasher13;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinError;
 use tokio_util::sync::CancellationToken;
 
 use super::kernel;
@@ -117,13 +118,10 @@ impl Sampling {
                 _ = tick.tick() => None,
             };
             if let Some(heir) = heir {
-                let encoding = tokio::task::spawn_blocking(move || (encode(&samples), samples));
-                let Ok((encoded, kept)) = encoding.await else {
+                let Ok(kept) = tell(heir, samples).await else {
                     return;
                 };
                 samples = kept;
-                // Whoever does not wait for it any more has what was saved.
-                let _ = heir.send(encoded);
                 continue;
             }
             let ground = self.ground.load_full();
@@ -135,21 +133,7 @@ impl Sampling {
             if let Some(by_ms) = set_by {
                 samples.shift(by_ms);
             }
-            let reported = self.inbox.take();
-            count(Source::Beacon, "too_often", reported.repeated);
-            let ways = self.ways(&ground).await;
-            for (client, ms) in &ways {
-                samples.hear(*client, hashed(*client, key), *ms, clock::unix_ms());
-            }
-            let own = self.own_round_trips(&ground);
-            let connected = ways.into_iter().flat_map(|(client, ms)| {
-                let goes_on_here = ms <= NEAR_MS || samples.goes_by_edge(client);
-                reports(&ground.plan, &own, (client, ms), goes_on_here)
-            });
-            let connected: Vec<Report> = connected.collect();
-            for report in reported.reports().chain(connected) {
-                take(&mut samples, &ground, &report, key);
-            }
+            self.gather(&mut samples, &ground, key).await;
             // Beside the runtime, which probes and answers meanwhile.
             let settling = ground.clone();
             let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS) || set_by.is_some();
@@ -177,6 +161,25 @@ impl Sampling {
         }
         if self.store.is_some() && !succeeded.is_cancelled() {
             self.save(encode(&samples)).await;
+        }
+    }
+
+    /// Takes in what browsers have reported, and what connections say at present.
+    async fn gather(&self, samples: &mut Samples, ground: &Ground, key: (u64, u64)) {
+        let reported = self.inbox.take();
+        count(Source::Beacon, "too_often", reported.repeated);
+        let ways = self.ways(ground).await;
+        for (client, ms) in &ways {
+            samples.hear(*client, hashed(*client, key), *ms, clock::unix_ms());
+        }
+        let own = self.own_round_trips(ground);
+        let connected = ways.into_iter().flat_map(|(client, ms)| {
+            let goes_on_here = ms <= NEAR_MS || samples.goes_by_edge(client);
+            reports(&ground.plan, &own, (client, ms), goes_on_here)
+        });
+        let connected: Vec<Report> = connected.collect();
+        for report in reported.reports().chain(connected) {
+            take(samples, ground, &report, key);
         }
     }
 
@@ -290,6 +293,15 @@ impl Sampling {
         let relocated = self.control.relocate(ground.plan.clone(), clients).await;
         relocated.unwrap_or(false)
     }
+}
+
+/// Tells an heir what is sampled; that comes back, unless it has panicked.
+async fn tell(heir: oneshot::Sender<String>, samples: Samples) -> Result<Samples, JoinError> {
+    let encoding = tokio::task::spawn_blocking(move || (encode(&samples), samples));
+    let (encoded, samples) = encoding.await?;
+    // Whoever does not wait for it any more has what was saved.
+    let _ = heir.send(encoded);
+    Ok(samples)
 }
 
 /// What a connection says of its client: how far the region is that this edge stands in, and of a client
