@@ -118,7 +118,7 @@ impl Sampling {
                 _ = tick.tick() => None,
             };
             if let Some(heir) = heir {
-                let Ok(kept) = tell(heir, samples).await else {
+                let Ok(kept) = hand_on(samples, heir).await else {
                     return;
                 };
                 samples = kept;
@@ -296,7 +296,7 @@ impl Sampling {
 }
 
 /// Tells an heir what is sampled; that comes back, unless it has panicked.
-async fn tell(heir: oneshot::Sender<String>, samples: Samples) -> Result<Samples, JoinError> {
+async fn hand_on(samples: Samples, heir: oneshot::Sender<String>) -> Result<Samples, JoinError> {
     let encoding = tokio::task::spawn_blocking(move || (encode(&samples), samples));
     let (encoded, samples) = encoding.await?;
     // Whoever does not wait for it any more has what was saved.

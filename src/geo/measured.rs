@@ -187,30 +187,38 @@ impl Measured {
         });
         let shared = excess.min_by(f64::total_cmp).unwrap_or(0.0);
         let shared = shared.clamp(-MODEL_BASE_MS, MOST_SHARED_MS);
-        let known = || {
-            let known = known.iter().zip(regions);
-            known.map(|((measured, model), region)| {
-                (*region, *measured, model.map(|ms| (ms + shared).max(0.0)))
-            })
-        };
-        // What is measured to one region says how far the client is from the others at least, wherever a database has it.
-        let least_ms = |there: RegionId| {
-            let beside = known().filter_map(|(region, measured, model)| {
-                let apart_ms = (*self.apart.of(region).of(there))?;
-                Some(apart_ms - weighed(measured?.1, model))
-            });
-            beside.fold(0.0, f64::max)
-        };
-        let estimates = known().map(|(region, measured, model)| match (measured, model) {
-            (Some((network, measurement)), model) => ClientEstimate::Measured {
-                ms: weighed(measurement, model),
-                network,
-                measurement,
-            },
-            (None, Some(ms)) => ClientEstimate::Modelled(ms.max(least_ms(region))),
-            (None, None) => ClientEstimate::Unknown,
+        let estimates = known.into_iter().map(|(measured, model)| {
+            let model = model.map(|ms| (ms + shared).max(0.0));
+            match (measured, model) {
+                (Some((network, measurement)), model) => ClientEstimate::Measured {
+                    ms: weighed(measurement, model),
+                    network,
+                    measurement,
+                },
+                (None, Some(ms)) => ClientEstimate::Modelled(ms),
+                (None, None) => ClientEstimate::Unknown,
+            }
         });
-        estimates.collect()
+        let mut estimates: Vec<ClientEstimate> = estimates.collect();
+        self.keep_apart(regions, &mut estimates);
+        estimates
+    }
+
+    /// What is measured to one region says how far the client is from the others at least, wherever a database has it.
+    fn keep_apart(&self, regions: &[RegionId], estimates: &mut [ClientEstimate]) {
+        let measured = regions.iter().zip(&*estimates);
+        let measured: Vec<(RegionId, f64)> = measured
+            .filter(|(_, estimate)| estimate.is_measured())
+            .filter_map(|(region, estimate)| Some((*region, estimate.ms()?)))
+            .collect();
+        for (there, estimate) in regions.iter().zip(estimates) {
+            if let ClientEstimate::Modelled(ms) = estimate {
+                let least = measured.iter().filter_map(|(region, measured_ms)| {
+                    Some((*self.apart.of(*region).of(*there))? - measured_ms)
+                });
+                *ms = least.fold(*ms, f64::max);
+            }
+        }
     }
 
     fn measured(&self, region: RegionId, location: &Location, found: Found) -> Option<Known> {

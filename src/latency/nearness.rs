@@ -25,8 +25,6 @@ pub(super) struct Nearness {
     words: Vec<Word>,
     /// Since when it is far by what they say.
     far_since: Option<u64>,
-    /// Whether it has moved away, and has not come back.
-    is_away: bool,
 }
 
 /// What one source has said last.
@@ -70,11 +68,9 @@ impl Nearness {
         let far = self.words.len() - near;
         if far < quorum.max(1) || far <= near {
             self.far_since = None;
-            self.is_away = false;
             return false;
         }
-        self.is_away |= now_ms - *self.far_since.get_or_insert(now_ms) >= LASTING_MS;
-        self.is_away
+        now_ms - *self.far_since.get_or_insert(now_ms) >= LASTING_MS
     }
 
     /// Whether most are far at present, as was last looked: what those few show that are near is not true of the network.

@@ -187,9 +187,7 @@ impl Samples {
     /// Takes in how long a client's way to this edge is. `hash` stands for its address.
     pub fn hear(&mut self, client: IpAddr, hash: u64, ms: f64, now_ms: u64) {
         let network = Network::around(client);
-        let goes_by_it = |cells: &Cells| cells.values().any(Cell::is_of_edge);
-        let is_known = self.nearness.contains_key(&network);
-        if is_known || self.networks.get(&network).is_some_and(goes_by_it) {
+        if self.nearness.contains_key(&network) || self.has_figures_of_edge(network) {
             let nearness = self.nearness.entry(network).or_default();
             nearness.hear(hash, ms, now_ms);
         }
@@ -198,16 +196,23 @@ impl Samples {
     /// Whether what is measured of a client's network is by way of this edge, so that its far ones count with the near.
     pub fn goes_by_edge(&self, client: IpAddr) -> bool {
         let network = Network::around(client);
+        !self.is_far(network) && self.has_figures_of_edge(network)
+    }
+
+    fn has_figures_of_edge(&self, network: Prefix) -> bool {
         let cells = self.networks.get(&network);
-        let is_far = self.nearness.get(&network).is_some_and(Nearness::is_far);
-        !is_far && cells.is_some_and(|cells| cells.values().any(Cell::is_of_edge))
+        cells.is_some_and(|cells| cells.values().any(Cell::is_of_edge))
+    }
+
+    /// Whether most of a network is far from this edge.
+    fn is_far(&self, network: Prefix) -> bool {
+        self.nearness.get(&network).is_some_and(Nearness::is_far)
     }
 
     /// Takes in a plausible sample. `hash` stands for its client's address.
     pub fn take(&mut self, sample: &Sample, hash: u64, now_ms: u64) -> Taken {
         let network = Network::around(sample.client);
-        let is_far = self.nearness.get(&network).is_some_and(Nearness::is_far);
-        if is_far && sample.source == Source::Edge {
+        if self.is_far(network) && sample.source == Source::Edge {
             return Taken::Apart;
         }
         if !self.has_place(network) {
@@ -318,7 +323,7 @@ impl Samples {
         for (prefix, cells) in &self.networks {
             let above = above(prefix.address());
             let version = IpVersion::of(prefix.address());
-            let is_far = self.nearness.get(prefix).is_some_and(Nearness::is_far);
+            let is_far = self.is_far(*prefix);
             for (region, cell, measurement) in believable(cells, now_ms, &place) {
                 let key = (Network::Prefix(*prefix), version, region.clone());
                 // What is in force gives way once that has lasted.

@@ -13,7 +13,7 @@ const ON_THE_WAY_MS: u64 = 2_000;
 /// A request that takes longer to be answered takes nothing back.
 const LONGEST_MS: u64 = 60_000;
 
-/// Of a shard, of which there are 64: about 10 MiB in all.
+/// Of a shard, of which there are 64: 262,144 in all, with some 100 bytes each in the map and the queue, which grow by doubling.
 const MOST: usize = 4_096;
 
 /// In what a request carries its tokens, and is given them.

@@ -171,8 +171,7 @@ pub(crate) fn tokens_in(headers: &HeaderMap) -> Vec<(TokenCarrier, &str)> {
     let pairs = lines.flat_map(|line| cookie_pairs(line.as_bytes()));
     let seen = pairs.filter_map(|pair| {
         let (name, value) = name_and_value(pair);
-        let name = name.strip_prefix(b"__Host-").unwrap_or(name);
-        let value = value.filter(|_| name == COOKIE_NAME)?;
+        let value = value.filter(|_| is_token(name))?;
         Some((TokenCarrier::Cookie, std::str::from_utf8(value).ok()?))
     });
     let in_header = header_tokens(headers).map(|text| (TokenCarrier::Header, text));
@@ -197,16 +196,15 @@ fn name_and_value(pair: &[u8]) -> (&[u8], Option<&[u8]>) {
 
 /// Removes an origin's cookies of the token's names from its answer: they would take the place of the client's token.
 pub(super) fn remove_set_tokens(headers: &mut HeaderMap) {
-    let is_token = |line: &HeaderValue| {
+    let sets_token = |line: &HeaderValue| {
         let (name, _) = name_and_value(line.as_bytes());
-        let name = name.trim_ascii();
-        name.strip_prefix(b"__Host-").unwrap_or(name) == COOKIE_NAME
+        is_token(name.trim_ascii())
     };
-    if !headers.get_all(SET_COOKIE).iter().any(is_token) {
+    if !headers.get_all(SET_COOKIE).iter().any(sets_token) {
         return;
     }
     let lines = headers.get_all(SET_COOKIE).iter();
-    let others: Vec<HeaderValue> = lines.filter(|line| !is_token(line)).cloned().collect();
+    let others: Vec<HeaderValue> = lines.filter(|line| !sets_token(line)).cloned().collect();
     headers.remove(SET_COOKIE);
     for line in others {
         headers.append(SET_COOKIE, line);
@@ -214,8 +212,16 @@ pub(super) fn remove_set_tokens(headers: &mut HeaderMap) {
 }
 
 fn is_own(name: &[u8]) -> bool {
-    let name = name.strip_prefix(b"__Host-").unwrap_or(name);
-    name.starts_with(b"meridian_region_") || name == COOKIE_NAME
+    bare(name).starts_with(b"meridian_region_") || is_token(name)
+}
+
+fn is_token(name: &[u8]) -> bool {
+    bare(name) == COOKIE_NAME
+}
+
+/// A cookie's name without what it promises of its attributes.
+fn bare(name: &[u8]) -> &[u8] {
+    name.strip_prefix(b"__Host-").unwrap_or(name)
 }
 
 /// What the last request of a connection carried that was genuine.
