@@ -85,18 +85,16 @@ fn read_file(file: &FileRef) -> Result<(Placed, String), Vec<Problem>> {
         rows: Vec::new(),
         problems: Few::default(),
     };
-    // Spreadsheets mark UTF-8 so (RFC 3629 §6).
-    let bare = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    if bare.trim_start().starts_with(['[', '{']) {
-        json::read(&mut reading, bare);
+    if text.trim_start().starts_with(['[', '{']) {
+        json::read(&mut reading, &text);
     } else {
-        reading.csv(bare);
+        reading.csv(&text);
     }
     let mut problems = reading.problems.all();
     if problems.is_empty() {
         return Ok((reading.rows, text));
     }
-    Problem::quote_all(&mut problems, &file.path, bare);
+    Problem::quote_all(&mut problems, &file.path, &text);
     Err(problems)
 }
 
@@ -110,6 +108,10 @@ fn open(path: &Path) -> Result<(String, u64), String> {
         .map_err(|error| error.to_string())?;
     if u64::try_from(text.len()).unwrap_or(u64::MAX) > MOST_BYTES {
         return Err(format!("it has more than {} MiB", MOST_BYTES >> 20));
+    }
+    // Spreadsheets mark UTF-8 so (RFC 3629 §6).
+    if text.starts_with('\u{feff}') {
+        text.remove(0);
     }
     let modified = metadata.modified().ok();
     let since_1970 = modified.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
