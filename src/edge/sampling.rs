@@ -28,8 +28,8 @@ use crate::dns;
 use crate::earth::GeoPoint;
 use crate::geo::Database;
 use crate::latency::{
-    Estimate, Inbox, NEAR_MS, Network, Report, Row, Sample, Samples, Source, Store, Taken,
-    Whereabouts, all_plausible, decode, encode,
+    Estimate, Inbox, Network, Report, Row, Sample, Samples, Source, Store, Taken, Whereabouts,
+    all_plausible, decode, encode, mostly_near,
 };
 
 /// How often connections are looked at and figures settled.
@@ -173,8 +173,10 @@ impl Sampling {
             samples.hear(*client, hashed(*client, key), *ms, clock::unix_ms());
         }
         let own = self.own_round_trips(ground);
+        let near = mostly_near(&ways);
         let connected = ways.into_iter().flat_map(|(client, ms)| {
-            let goes_on_here = ms <= NEAR_MS || samples.goes_by_edge(client);
+            let goes_on_here =
+                near.contains(&Network::around(client)) || samples.goes_by_edge(client);
             reports(&ground.plan, &own, (client, ms), goes_on_here)
         });
         let connected: Vec<Report> = connected.collect();

@@ -21,7 +21,7 @@ pub use inbox::{Inbox, Report};
 pub use measurement::{
     LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
 };
-pub use nearness::NEAR_MS;
+pub use nearness::mostly_near;
 pub use plausible::{Whereabouts, all_plausible, go_together};
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, decode, encode};

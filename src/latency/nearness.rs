@@ -4,11 +4,15 @@
 //! client's way is. A network has moved away once enough sources say that it is far, and more than say that it is near, for as long as a
 //! figure takes to give way.
 
-use super::LEAST_GAIN_MS;
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
 use super::settled::LASTING_MS;
+use super::{LEAST_GAIN_MS, Network};
+use crate::prefix::Prefix;
 
 /// Clients this near to the edge go on from here as the edge does, ms.
-pub const NEAR_MS: f64 = 15.0;
+pub(super) const NEAR_MS: f64 = 15.0;
 
 /// Clients that need more than this are far, ms. Those between say neither.
 const FAR_MS: f64 = NEAR_MS + LEAST_GAIN_MS;
@@ -90,6 +94,23 @@ impl Nearness {
     }
 }
 
+/// Networks of which more clients are near this edge than are not. All of theirs go on from here, and none of the others:
+/// what a few alone showed would be weighed against what all show.
+pub fn mostly_near(ways: &[(IpAddr, f64)]) -> HashSet<Prefix> {
+    let mut least: HashMap<IpAddr, f64> = HashMap::new();
+    for (client, ms) in ways {
+        let of_client = least.entry(*client).or_insert(*ms);
+        *of_client = of_client.min(*ms);
+    }
+    let mut balance: HashMap<Prefix, i64> = HashMap::new();
+    for (client, ms) in least {
+        let balance = balance.entry(Network::around(client)).or_default();
+        *balance += if ms <= NEAR_MS { 1 } else { -1 };
+    }
+    let near = balance.into_iter().filter(|(_, balance)| *balance > 0);
+    near.map(|(network, _)| network).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +160,22 @@ mod tests {
         assert!(!say(220.0, LASTING_MS));
         assert!(!say(220.0, 2 * LASTING_MS - 1));
         assert!(say(220.0, 2 * LASTING_MS));
+    }
+
+    #[test]
+    fn a_network_is_mostly_near_if_more_of_its_clients_are_near_than_are_not() {
+        let way = |client: &str, ms| (client.parse().unwrap(), ms);
+        let ways = [
+            way("192.0.2.1", 4.0),
+            way("192.0.2.2", 500.0),
+            way("192.0.2.2", 501.0),
+            way("192.0.2.2", 500.0),
+            way("192.0.2.3", 15.0),
+            way("198.51.100.1", 4.0),
+            way("198.51.100.2", 16.0),
+        ];
+        let near: Vec<String> = mostly_near(&ways).iter().map(Prefix::to_string).collect();
+        assert_eq!(near, ["192.0.2.0/24"]);
     }
 
     #[test]
