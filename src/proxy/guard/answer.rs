@@ -393,6 +393,9 @@ mod tests {
         assert!(!keeps("HTTP/1.1 200 OK|Connection: close"));
         assert!(!keeps("HTTP/1.1 200 OK|Connection: x, Close"));
         assert!(!keeps("HTTP/1.1 200 OK|Connection: x|Connection: close"));
+        assert!(!keeps(
+            "HTTP/1.0 200 OK|Connection: keep-alive|Connection: close"
+        ));
         assert!(!keeps("HTTP/1.0 200 OK"));
         assert!(keeps("HTTP/1.0 200 OK|Connection: Keep-Alive"));
     }

@@ -107,11 +107,7 @@ pub(in crate::proxy) fn keeps_connection(version: http::Version, headers: &Heade
         let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
         options.any(|named| named.trim_ascii().eq_ignore_ascii_case(option))
     };
-    if version == http::Version::HTTP_11 {
-        !says(b"close")
-    } else {
-        says(b"keep-alive")
-    }
+    !says(b"close") && (version == http::Version::HTTP_11 || says(b"keep-alive"))
 }
 
 /// A field's name and value, neither of which is judged yet; blanks around the value are no part of it.

@@ -247,6 +247,22 @@ async fn a_client_of_http_1_0_is_spoken_to_as_such() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_of_http_1_0_that_says_both_that_it_closes_and_that_it_does_not_is_not_kept() {
+    for options in [
+        "close, keep-alive",
+        "keep-alive, close",
+        "keep-alive\r\nConnection: close",
+    ] {
+        let mut client = Client::new();
+        client
+            .say(&format!("GET /a HTTP/1.0\r\nConnection: {options}\r\n\r\n"))
+            .await;
+        let ended = "HTTP/1.0 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n/a";
+        assert_eq!(client.hear_all().await, ended, "{options}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn trailers_reach_a_client_that_takes_them() {
     for (takes, end) in [
         ("TE: trailers\r\n", "0\r\nsum: 7\r\n\r\n"),
