@@ -384,6 +384,25 @@ fn a_diff_tells_which_keys_of_a_service_changed_and_nothing_that_may_be_secret()
         "health: { path: '/health?key=an0ther', interval: 5s }",
         "health.path, health.interval 10s → 5s",
     );
+    check(
+        "residency: { by: { header: X-Home }, allow: { DE: [near] } }, retries: { budget: 7% }",
+        "residency: { by: client_country, allow: { DE: [near] } }, retries: { budget: 99.9% }",
+        "residency.by header x-home → client_country, retries.budget 7% → 99.9%",
+    );
+}
+
+#[test]
+fn a_diff_tells_where_a_region_was_and_is() {
+    let plan = |keys: &str| {
+        let yaml = format!(
+            "regions: {{ near: {{ addresses: [192.0.2.1], {keys} }} }}\nservices: {{ www: {{ hosts: [www.example.com] }} }}"
+        );
+        load(&yaml).unwrap().plan
+    };
+    let before = plan("location: [38.95, -77.45]");
+    let after = plan("location: [38.951, -77.45], proxy_protocol: v2");
+    let told = "region near changed: location [38.95, -77.45] → [38.951, -77.45], proxy_protocol absent → v2";
+    assert_eq!(config::diff(&before, &after).lines(), [told]);
 }
 
 #[test]

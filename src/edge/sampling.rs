@@ -136,9 +136,15 @@ impl Sampling {
             self.gather(&mut samples, &ground, key).await;
             // Beside the runtime, which probes and answers meanwhile.
             let settling = ground.clone();
+            let is_new = compiled_for
+                .as_ref()
+                .is_none_or(|last| !Arc::ptr_eq(last, &ground));
             let is_due = sweeps.is_multiple_of(SAVE_EVERY_SWEEPS) || set_by.is_some();
             let is_saved = is_due && self.store.is_some() && !succeeded.is_cancelled();
             let settling = tokio::task::spawn_blocking(move || {
+                if is_new {
+                    forget_implausible(&mut samples, &settling);
+                }
                 let figures = settle(&mut samples, &settling);
                 let encoded = is_saved.then(|| encode(&samples));
                 (samples, figures, encoded)
@@ -148,9 +154,6 @@ impl Sampling {
                 return;
             };
             samples = settled;
-            let is_new = compiled_for
-                .as_ref()
-                .is_none_or(|last| !Arc::ptr_eq(last, &ground));
             let stale = is_new || is_due;
             if (figures.changed || stale) && self.put_in_force(&ground, figures.rows).await {
                 compiled_for = Some(ground);
@@ -345,10 +348,7 @@ fn take(samples: &mut Samples, ground: &Ground, report: &Report, key: (u64, u64)
         .iter()
         .map(|(name, ms)| (place(&ground.plan, name), *ms))
         .collect();
-    let location = ground.database.lookup(report.client);
-    let here = location.point;
-    let here = here.map(|point| Whereabouts::new(point, location.country));
-    if !all_plausible(here, &round_trips) {
+    if !all_plausible(whereabouts(ground, report.client), &round_trips) {
         return count(report.source, "implausible", 1);
     }
     let (hash, now_ms) = (hashed(report.client, key), clock::unix_ms());
@@ -386,6 +386,20 @@ fn count(source: Source, result: &'static str, round_trips: u64) {
         metrics::counter!("meridian_latency_samples_total", "source" => source.as_str(), "result" => result)
             .increment(round_trips);
     }
+}
+
+/// Where the database has a client.
+fn whereabouts(ground: &Ground, client: IpAddr) -> Option<Whereabouts> {
+    let location = ground.database.lookup(client);
+    let point = location.point?;
+    Some(Whereabouts::new(point, location.country))
+}
+
+fn forget_implausible(samples: &mut Samples, ground: &Ground) {
+    samples.forget_implausible(
+        |address| whereabouts(ground, address),
+        |region| place(&ground.plan, region),
+    );
 }
 
 fn settle(samples: &mut Samples, ground: &Ground) -> crate::latency::Figures {

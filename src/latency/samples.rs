@@ -12,7 +12,7 @@ use std::sync::Arc;
 use super::RoundTrip;
 use super::measurement::{Measurement, Network, Row, Source};
 use super::nearness::Nearness;
-use super::plausible::go_together;
+use super::plausible::{Whereabouts, go_together};
 use super::settled::{Settled, trust};
 use super::together::{Above, COVERING, Enough, Key, Vote, Voter, Votes};
 use crate::earth::GeoPoint;
@@ -265,6 +265,23 @@ impl Samples {
             self.settled.insert(key, settled);
         }
         Figures { rows, changed }
+    }
+
+    /// Drops what cannot be true as places are known now: a region has moved, or a network in the database.
+    pub fn forget_implausible(
+        &mut self,
+        here: impl Fn(IpAddr) -> Option<Whereabouts>,
+        place: impl Fn(&str) -> Option<GeoPoint>,
+    ) {
+        for (network, cells) in &mut self.networks {
+            let Some(here) = here(network.address()) else {
+                continue;
+            };
+            cells.retain(|region, cell| {
+                let known = place(region).zip(cell.average.ms());
+                known.is_none_or(|(there, ms)| here.reaches(there, ms))
+            });
+        }
     }
 
     /// Drops what was true of networks that were near this edge and are not any more.

@@ -196,6 +196,21 @@ fn a_few_near_ones_of_a_network_that_is_far_give_it_no_figure_again_and_again() 
 }
 
 #[test]
+fn what_light_forbids_once_a_region_has_moved_is_forgotten() {
+    let amsterdam = GeoPoint::new(52.37, 4.9).unwrap();
+    let settled_with = |region: (f64, f64)| {
+        let mut samples = Samples::default();
+        feed(&mut samples, "192.0.2", 3, 3, 60.0, MINUTE);
+        let here = |_| Some(Whereabouts::new(amsterdam, "NL".parse().ok()));
+        samples.forget_implausible(here, |_| GeoPoint::new(region.0, region.1).ok());
+        rows(&mut samples, 4 * MINUTE)
+    };
+    let (virginia, buenos_aires) = ((38.95, -77.45), (-34.6, -58.38));
+    assert_eq!(settled_with(virginia), [("192.0.2.0/24".to_owned(), 60.0)]);
+    assert_eq!(settled_with(buenos_aires), [], "11,400 km away");
+}
+
+#[test]
 fn a_source_counts_once_a_minute() {
     let mut samples = Samples::default();
     let taken: Vec<Taken> = [0, 1, MINUTE - 1, MINUTE]

@@ -42,6 +42,11 @@ impl Key {
     }
 }
 
+/// An enum's variant as it stands in YAML.
+pub(super) fn word(variant: impl Debug) -> String {
+    format!("{variant:?}").to_lowercase()
+}
+
 /// The keys whose values differ, as `: KEY OLD → NEW, KEY`; empty if none do.
 pub(super) fn changed(old: &[Key], new: &[Key]) -> String {
     let gone = old.iter().filter(|key| Key::of(new, key.name).is_none());

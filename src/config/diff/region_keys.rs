@@ -1,6 +1,6 @@
 //! What a region says, key by key in the operator's words.
 
-use super::keys::Key;
+use super::keys::{Key, word};
 use crate::config::plan::{Plan, Region};
 
 /// All keys of a region of this Plan.
@@ -14,9 +14,11 @@ pub(super) fn keys(plan: &Plan, region: &Region) -> Vec<Key> {
         Key::list("addresses", addresses),
         Key::list("origins", origins),
         Key::shown("weight", region.weight),
-        Key::hidden("location", &region.location),
-        Key::hidden("proxy_protocol", &region.proxy_protocol),
     ];
+    let place = region.location.iter();
+    keys.extend(place.map(|at| Key::shown("location", format!("[{}, {}]", at.lat(), at.lon()))));
+    let spoken = region.proxy_protocol.iter();
+    keys.extend(spoken.map(|version| Key::shown("proxy_protocol", word(version))));
     let jurisdiction = region.jurisdiction.iter();
     keys.extend(jurisdiction.map(|given| Key::shown("jurisdiction", given)));
     keys.extend(region.alias.iter().map(|alias| Key::shown("alias", alias)));

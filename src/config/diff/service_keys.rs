@@ -3,16 +3,15 @@
 //! Only words, numbers, times and names that are no secrets have a value here; of the others, which may hold what came from
 //! the environment, it is told that they changed.
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use super::keys::Key;
+use super::keys::{Key, word};
 use crate::config::plan::{
     Affinity, AffinityBy, Consistency, HealthCheck, Limits, OriginTimeouts, PassiveHealth, Plan,
-    Retries, Service, Writes,
+    ResidencyBy, Retries, Service, VersionForm, Writes,
 };
 use crate::ids::RegionId;
-use crate::units::show_duration;
+use crate::units::{Share, show_duration};
 
 /// All keys of a service of this Plan.
 pub(super) fn keys(plan: &Plan, service: &Service) -> Vec<Key> {
@@ -67,7 +66,7 @@ fn of_itself(plan: &Plan, service: &Service) -> Vec<Key> {
             .map(|(label, regions)| (label, names(plan, regions)))
             .collect();
         [
-            Key::hidden("residency.by", &residency.by),
+            Key::shown("residency.by", residency_by(&residency.by)),
             Key::hidden("residency.allow", &lists),
         ]
     }));
@@ -101,7 +100,7 @@ fn passive(passive: &PassiveHealth) -> Vec<Key> {
     vec![
         Key::time("health.passive.window", passive.window),
         Key::shown("health.passive.min_requests", passive.min_requests),
-        Key::hidden("health.passive.success_rate", &passive.success_rate),
+        Key::share("health.passive.success_rate", passive.success_rate),
         Key::shown(
             "health.passive.consecutive_failures",
             passive.consecutive_failures,
@@ -128,7 +127,7 @@ fn consistency_keys(plan: &Plan, consistency: &Consistency) -> Vec<Key> {
     let domain = plan.domains.of(consistency.domain);
     vec![
         Key::shown("consistency.domain", &domain.name),
-        Key::hidden("consistency.version", &domain.version),
+        Key::shown("consistency.version", version_form(domain.version)),
         Key::time("consistency.wait", consistency.wait),
         Key::shown(
             "consistency.when_unsatisfiable",
@@ -140,6 +139,20 @@ fn consistency_keys(plan: &Plan, consistency: &Consistency) -> Vec<Key> {
         Key::hidden("consistency.follow", &consistency.follow),
         Key::hidden("consistency.intents", &consistency.intents),
     ]
+}
+
+fn version_form(form: VersionForm) -> &'static str {
+    match form {
+        VersionForm::Integer => "integer",
+        VersionForm::PgLsn => "pg_lsn",
+    }
+}
+
+fn residency_by(by: &ResidencyBy) -> String {
+    match by {
+        ResidencyBy::Header(name) => format!("header {name}"),
+        ResidencyBy::ClientCountry => "client_country".to_owned(),
+    }
 }
 
 fn writes(plan: &Plan, writes: &Writes) -> Vec<Key> {
@@ -176,7 +189,7 @@ fn timeouts(timeouts: OriginTimeouts) -> [Key; 4] {
 fn retries(retries: &Retries) -> [Key; 8] {
     [
         Key::shown("retries.attempts", retries.attempts),
-        Key::hidden("retries.budget", &retries.budget),
+        Key::share("retries.budget", retries.budget),
         Key::shown("retries.methods", word(retries.methods)),
         Key::hidden("retries.on_status", &retries.on_status),
         Key::time("retries.per_try", retries.per_try),
@@ -200,12 +213,13 @@ fn names<'a>(plan: &'a Plan, regions: &[RegionId]) -> Vec<&'a str> {
     names.collect()
 }
 
-/// An enum's variant as it stands in YAML.
-fn word(variant: impl Debug) -> String {
-    format!("{variant:?}").to_lowercase()
-}
-
 impl Key {
+    /// A share in per cent.
+    fn share(name: &'static str, share: Share) -> Self {
+        let percent = (share.ratio() * 1e8).round() / 1e6;
+        Self::shown(name, format!("{percent}%"))
+    }
+
     /// A time in the form that the configuration takes.
     fn time(name: &'static str, duration: Duration) -> Self {
         Self::shown(name, show_duration(duration))
