@@ -280,7 +280,7 @@ fn no_cookie_is_set_on_what_a_shared_cache_may_keep() {
     assert_eq!(answer("", &[]), (true, "private".to_owned()));
     assert_eq!(
         answer("no-cache", &[]),
-        (true, "no-cache, private".to_owned())
+        (true, "private, no-cache".to_owned())
     );
     assert_eq!(answer("", &["-d", "x"]), (true, String::new()));
     let with_credentials = ["-H", "Authorization: Bearer x"];

@@ -149,7 +149,7 @@ fn an_answer_with_a_write_in_it_is_kept_by_no_shared_cache_whatever_its_origin_s
     let edge = edge(&origin, SECRET);
     let read = edge.curl(HOST, "/", &[]);
     assert_eq!(read.headers("meridian-token").len(), 1, "{}", read.head);
-    assert_eq!(read.header("cache-control"), "max-age=60, private");
+    assert_eq!(read.header("cache-control"), "private, max-age=60");
     assert!(
         read.headers("cdn-cache-control").is_empty(),
         "{}",

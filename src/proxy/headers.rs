@@ -175,7 +175,6 @@ fn forward_for(headers: &mut HeaderMap, hop: &Hop<'_>) {
     let given: Vec<&[u8]> = headers
         .get_all(X_FORWARDED_FOR)
         .iter()
-        .filter(|value| value.to_str().is_ok())
         .map(HeaderValue::as_bytes)
         .chain([hop.peer.as_bytes()])
         .collect();
@@ -326,10 +325,14 @@ mod tests {
     }
 
     fn forwarded(trusted: bool) -> HeaderMap {
-        let mut headers = map(&[
+        let headers = map(&[
             ("x-forwarded-for", "1.2.3.4"),
             ("x-forwarded-proto", "http"),
         ]);
+        forwarded_on(headers, trusted)
+    }
+
+    fn forwarded_on(mut headers: HeaderMap, trusted: bool) -> HeaderMap {
         let hop = Hop {
             peer: &HeaderValue::from_static("203.0.113.9"),
             trusted,
@@ -350,5 +353,17 @@ mod tests {
         assert_eq!(forwarded(false)["x-forwarded-for"], "203.0.113.9");
         assert_eq!(forwarded(false)["x-forwarded-proto"], "https");
         assert_eq!(forwarded(false)["via"], "2 fra-1");
+    }
+
+    #[test]
+    fn of_what_a_trusted_proxy_has_told_no_byte_is_left_out() {
+        let mut headers = HeaderMap::new();
+        let told = HeaderValue::from_bytes(b"\xff, 192.0.2.7").unwrap();
+        headers.insert("x-forwarded-for", told);
+        let sent = forwarded_on(headers, true);
+        assert_eq!(
+            sent["x-forwarded-for"].as_bytes(),
+            b"\xff, 192.0.2.7, 203.0.113.9"
+        );
     }
 }

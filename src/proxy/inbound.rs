@@ -60,11 +60,10 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> I
     }
     let mut client = peer;
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
-    let hops = lines
-        .filter_map(|line| line.to_str().ok())
-        .flat_map(|line| line.rsplit(','));
+    let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
     for hop in hops {
-        let Some(address) = hop_address(hop.trim()) else {
+        let hop = std::str::from_utf8(hop.trim_ascii());
+        let Some(address) = hop.ok().and_then(hop_address) else {
             break;
         };
         client = address;
@@ -307,6 +306,17 @@ mod tests {
         assert_eq!(told("[2001:db8::7]"), "2001:db8::7");
         assert_eq!(told("203.0.113.7, ::ffff:10.0.0.9"), "203.0.113.7");
         assert_eq!(told("203.0.113.7, unknown"), "10.0.0.1");
+    }
+
+    #[test]
+    fn what_a_client_adds_in_no_ascii_hides_no_hop_that_a_trusted_proxy_has_told() {
+        let trusted: Vec<Prefix> = vec!["10.0.0.0/8".parse().unwrap()];
+        let mut forwarded = HeaderMap::new();
+        for line in [&b"198.51.100.6"[..], b"\xff, 203.0.113.7", b"10.0.0.9"] {
+            forwarded.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line).unwrap());
+        }
+        let told = client(&forwarded, "10.0.0.1".parse().unwrap(), &trusted);
+        assert_eq!(told.to_string(), "203.0.113.7");
     }
 
     #[test]
