@@ -190,6 +190,12 @@ impl Applied {
         self.state().origin_has(region, origin, required)
     }
 
+    /// Whether a reload has removed an origin that is still being asked. Nothing is known of it any more, and it may lack what all
+    /// others have.
+    pub(super) fn is_removed(&self, region: &str, origin: &str) -> bool {
+        self.state().is_removed(region, origin)
+    }
+
     /// What an origin has applied. Empty if it never said.
     pub fn origin(&self, region: &str, origin: &str) -> Vector {
         let state = self.state();
@@ -290,6 +296,12 @@ impl Applied {
 impl State {
     pub(super) fn seen(&self, region: &str, origin: &str) -> Option<&Seen> {
         self.regions.get(region)?.get(origin)
+    }
+
+    pub(super) fn is_removed(&self, region: &str, origin: &str) -> bool {
+        let members = &self.members.regions;
+        let is_member = |origins: &Vec<Arc<str>>| origins.iter().any(|known| **known == *origin);
+        !members.is_empty() && !members.get(region).is_some_and(is_member)
     }
 
     pub(super) fn seen_mut(&mut self, region: &str, origin: &str) -> Option<&mut Seen> {

@@ -300,8 +300,11 @@ impl Visit {
         said: &Said,
         is_conflict: bool,
     ) -> Judged {
-        if let Some(seen) = &said.applied {
-            self.ask_for_retired(applied, seen);
+        let is_removed = applied.is_removed(asked.region, asked.origin);
+        match &said.applied {
+            Some(seen) => self.ask_for_retired(|retired| applied.shows(seen, retired)),
+            None if is_removed => self.ask_for_retired(|_| false),
+            None => {}
         }
         let judged = |visit: &Self| judge(applied, asked, said, &visit.token().vector, is_conflict);
         let first = judged(self);
@@ -313,7 +316,9 @@ impl Visit {
             }
             // It said so to the whole vector: what is left of that is for it to be asked again.
             Judged::NotYet => {
-                self.sift(applied);
+                if !is_removed {
+                    self.sift(applied);
+                }
                 first
             }
             Judged::Behind => {

@@ -83,7 +83,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::positions::fixtures::vector;
-    use crate::positions::{Applied, Membership, Report, Reported, Words};
+    use crate::positions::{Applied, Membership, Position, Report, Reported, Words};
 
     /// Regions `eu` and, if it is configured, `us`, with an origin each.
     fn adopt(applied: &Applied, has_us: bool) {
@@ -128,6 +128,35 @@ mod tests {
         check(&applied, "eu=3,us=0", 3, Reported::Advanced);
         check(&applied, "eu=3,us=1", 4, Reported::Advanced);
         check(&applied, "eu=3,us=0", 5, Reported::Regressed);
+    }
+
+    #[test]
+    fn what_was_under_way_to_a_region_that_is_removed_leaves_nothing_behind() {
+        let applied = Applied::default();
+        adopt(&applied, true);
+        check(&applied, "eu=3,us=5", 1, Reported::Advanced);
+        adopt(&applied, false);
+        let us = "us".into();
+        applied.committed(&us, Position { epoch: 0, seq: 6 }, 2);
+        let report = Report {
+            region: &us,
+            origin: "a",
+            applied: &vector("eu=3,us=6"),
+            asked_at_ms: 1,
+            now_ms: 2,
+        };
+        assert_eq!(applied.report(report), Reported::Known);
+        let regions: Vec<_> = applied
+            .all()
+            .into_iter()
+            .map(|(region, ..)| region)
+            .collect();
+        assert_eq!(regions, ["eu".into()]);
+        check(&applied, "eu=3,us=5", 400_000, Reported::Known);
+        assert!(
+            applied.is_fit("eu", 400_000),
+            "it lacks no log that there is"
+        );
     }
 
     #[test]

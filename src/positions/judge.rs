@@ -47,7 +47,10 @@ pub(super) fn judge(
         had_all,
         was_left_out: _,
     } = asked;
-    let has_all = || applied.answers_for(region, origin, required, asked_at_ms) && had_all;
+    let has_all = || {
+        let is_known = required.is_empty() || !applied.is_removed(region, origin);
+        applied.answers_for(region, origin, required, asked_at_ms) && had_all && is_known
+    };
     let shows = match &said.applied {
         Some(seen) => {
             applied.note_word(region, origin);

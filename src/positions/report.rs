@@ -129,6 +129,10 @@ impl Applied {
     }
 
     pub(super) fn hear(&self, state: &mut State, report: Report<'_>, trust: Trust) -> Reported {
+        if state.is_removed(report.region, report.origin) {
+            self.heed(state, report);
+            return Reported::Known;
+        }
         if let Some(own) = report.applied.entry(report.region) {
             state.learn_epoch(report.region, own, report.now_ms);
         }
@@ -147,9 +151,14 @@ impl Applied {
         }
     }
 
-    /// Notes that `region` has written up to `position`, which it acknowledged just now.
+    /// Notes that `region` has written up to `position`, which it acknowledged just now. One that a reload has removed meanwhile
+    /// has no log any more that anybody could lack.
     pub fn committed(&self, region: &RegionName, position: Position, now_ms: u64) {
-        if let Some(marks) = self.change().marks_of(region, position) {
+        let mut state = self.change();
+        if is_strange(state.configured.as_ref(), region) {
+            return;
+        }
+        if let Some(marks) = state.marks_of(region, position) {
             marks.claim(position, now_ms);
         }
     }

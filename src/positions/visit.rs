@@ -105,18 +105,22 @@ struct Brought {
 }
 
 impl Brought {
-    /// Whether an answer may take something away from what its client carries.
-    fn may_shrink(&self, sessions: &Sessions, from: Carriers, now: Now) -> bool {
+    /// Whether its client still has a token of these sessions: if not, what it has by now may be another session's, and must stay.
+    fn may_replace(&self, sessions: &Sessions, from: Carriers, now: Now) -> bool {
         let mut glances = self.glances.iter();
         glances.all(|(session, glance)| {
             let took_secs = now.steady_ms.saturating_sub(glance.at_ms()).div_ceil(1_000);
             let took_secs = u32::try_from(took_secs).unwrap_or(u32::MAX);
-            // A token that has run out meanwhile is gone by itself, and its client may have another since.
+            // A token that has run out meanwhile is gone by itself.
             let is_over = self.carried.expires <= now.unix_secs.saturating_add(took_secs);
-            !is_over
-                && sessions.may_shrink(*session, *glance)
-                && !sessions.is_around_take_back(*session, from, *glance, now.steady_ms)
+            !is_over && !sessions.is_around_take_back(*session, from, *glance, now.steady_ms)
         })
+    }
+
+    /// Whether an answer may take something away from what its client carries.
+    fn may_shrink(&self, sessions: &Sessions) -> bool {
+        let mut glances = self.glances.iter();
+        glances.all(|(session, glance)| sessions.may_shrink(*session, *glance))
     }
 }
 
@@ -238,10 +242,11 @@ impl Visit {
         }
     }
 
-    /// Asks again for what every region was known to have, if an answer says that its replica has not all of that.
-    pub(super) fn ask_for_retired(&mut self, applied: &Applied, seen: &Vector) {
+    /// Asks again for what every region was known to have, if an answer says that its replica has not all of that, or is of one
+    /// that was none of them.
+    pub(super) fn ask_for_retired(&mut self, shows: impl Fn(&Vector) -> bool) {
         let retired = self.brought.as_mut().and_then(|brought| {
-            let is_missing = |retired: &mut Box<Vector>| !applied.shows(seen, retired);
+            let is_missing = |retired: &mut Box<Vector>| !shows(retired);
             brought.retired.take_if(is_missing)
         });
         if let Some(retired) = retired {
@@ -317,15 +322,10 @@ impl Visit {
         let lost = brought.lost.as_deref().unwrap_or(&none);
         let is_as_carried = self.is_as_carried()
             || (&own.vector, &own.pin) == (&carried.vector, &carried.pin) && lost.is_empty();
-        if is_as_carried && !own.lost && !carried.lost {
-            let reissue = if own.is_empty() {
-                Reissue::TakeBack
-            } else {
-                Reissue::Keep
-            };
-            return (served, reissue);
+        if is_as_carried && !own.lost && !carried.lost && !own.is_empty() {
+            return (served, Reissue::Keep);
         }
-        let may_shrink = brought.may_shrink(sessions, carriers, now);
+        let may_shrink = brought.may_shrink(sessions);
         let tells = served != Mark::Stale && (own.lost || !lost.is_empty());
         let mark = if tells { Mark::Lost } else { served };
         let mut next = own.clone();
@@ -333,6 +333,9 @@ impl Visit {
             sessions.tell_lost(next.session, lost, &applied.rest(lost), now.steady_ms);
         } else {
             next.bring_back(lost, &applied.rest(lost));
+        }
+        if !brought.may_replace(sessions, carriers, now) {
+            return (mark, Reissue::Keep);
         }
         if !may_shrink {
             next.merge(carried);
@@ -470,5 +473,5 @@ fn without(lost: &Vector, told: &Vector) -> Vector {
 }
 
 #[cfg(test)]
-#[path = "visit_tests.rs"]
+#[path = "visit_tests/mod.rs"]
 mod tests;

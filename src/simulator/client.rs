@@ -129,11 +129,15 @@ impl Client {
 
     /// Which of its rights still hold, as things are.
     pub(super) fn holds(&self, right: &Acknowledged, store: &Store, until_ms: u64) -> bool {
+        let leads_to_it = |write| {
+            let place = store.place(write);
+            !store.is_gone(write) && place.is_some_and(|(region, _)| !store.is_closed(region))
+        };
         let is_excused = self.told_lost.contains(&right.write)
             || store.ambiguous.contains(&right.write)
             || store.had_by_all.contains(&right.write)
             || store.all_have_had(right.write)
-            || (right.given == Given::Pin && store.is_gone(right.write));
+            || (right.given == Given::Pin && !leads_to_it(right.write));
         let is_withdrawn = !self
             .acknowledged
             .iter()

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::broken::Broken;
 use super::floor::Floor;
 use super::moments::Moments;
 use super::repeat::{Moment, Repeats};
@@ -68,6 +69,8 @@ pub(super) struct Edge {
     /// Whether what it knows began before its process.
     is_restored: bool,
     origins: Vec<(At, Arc<str>)>,
+    /// The names of all that there ever were, as positions know them.
+    names: BTreeMap<At, Arc<str>>,
     /// When it was last told anything.
     heard_ms: u64,
 }
@@ -120,12 +123,13 @@ impl Edge {
             shown: Shown::default(),
             is_restored: false,
             origins: Vec::new(),
+            names: BTreeMap::new(),
             heard_ms: 0,
         };
         for at in 0..terms.replicas.len() {
             edge.set_health(at, true);
         }
-        edge.origins = edge.all_origins();
+        edge.note_origins();
         edge
     }
 
@@ -187,7 +191,7 @@ impl Edge {
         self.keyring = keyring(signing);
     }
 
-    /// A reload that adds an origin, or a region.
+    /// A reload that adds an origin or a region, or removes the last region.
     pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms), now_ms: u64) {
         let mut origins = self.origins.iter();
         if self.forgot_ms > 0 && !origins.all(|(at, _)| self.heard_of.contains(at)) {
@@ -206,13 +210,30 @@ impl Edge {
                 None => self.set_health(region, true),
             }
         }
-        self.origins = self.all_origins();
+        self.note_origins();
+        self.shown.close(self.names());
     }
 
-    fn all_origins(&self) -> Vec<(At, Arc<str>)> {
+    fn note_origins(&mut self) {
+        let plan = &self.snapshot.plan;
         let replicas = self.terms.replicas.iter().enumerate();
         let ats = replicas.flat_map(|(region, of)| (0..*of).map(move |replica| (region, replica)));
-        ats.map(|at| (at, self.origin(at.0, at.1))).collect()
+        let name = |(region, replica): At| {
+            let origin = plan.regions.of(RegionId::at(region)).origins[replica];
+            plan.origins.of(origin).url.to_string().into()
+        };
+        self.origins = ats.map(|at| (at, name(at))).collect();
+        self.names.extend(self.origins.iter().cloned());
+    }
+
+    /// Whether it is configured with a region.
+    pub(super) fn knows(&self, region: usize) -> bool {
+        region < self.terms.replicas.len()
+    }
+
+    /// The regions that it is configured with.
+    fn names(&self) -> &'static [&'static str] {
+        &NAMES[..self.terms.replicas.len()]
     }
 
     pub(super) fn applied(&self) -> &Arc<Applied> {
@@ -239,6 +260,9 @@ impl Edge {
     }
 
     pub(super) fn set_forced(&mut self, region: usize, forced: Option<Forced>) {
+        if !self.knows(region) {
+            return;
+        }
         let member = self.member(region);
         member.forced = forced;
         member.health = match forced {
@@ -253,7 +277,9 @@ impl Edge {
         } else {
             Admin::Enabled
         };
-        self.member(region).admin = admin;
+        if self.knows(region) {
+            self.member(region).admin = admin;
+        }
     }
 
     pub(super) fn is_drained(&self, region: usize) -> bool {
@@ -269,12 +295,10 @@ impl Edge {
 
     /// The name of a region's origin, as positions know it.
     pub(super) fn origin(&self, region: usize, replica: usize) -> Arc<str> {
-        let plan = &self.snapshot.plan;
-        let origin = plan.regions.of(RegionId::at(region)).origins[replica];
-        plan.origins.of(origin).url.to_string().into()
+        self.names[&(region, replica)].clone()
     }
 
-    /// What an origin says of itself.
+    /// What an origin says of itself. It may answer although a reload has removed it, but is not asked for what it tells otherwise.
     pub(super) fn hear(&mut self, (region, replica): At, heard: &Heard, now_ms: u64) {
         let origin = self.origin(region, replica);
         let asked_at_ms = heard.asked_at_ms.unwrap_or(now_ms);
@@ -294,12 +318,16 @@ impl Edge {
         } else {
             self.hear_words(report)
         };
+        if !self.knows(region) {
+            return;
+        }
         let believed = self.applied().origin(NAMES[region], &origin);
         if reported.is_some() {
             self.heard_of.insert((region, replica));
             self.note_floor(now_ms);
+            let counts = self.believed((region, replica), &origin);
             self.shown
-                .hear((region, replica), &believed, heard.asked_at_ms, now_ms);
+                .hear((region, replica), &counts, heard.asked_at_ms, now_ms);
         }
         let is_believed = believed == heard.said;
         let moments = self.moments.entry((region, replica)).or_default();
@@ -314,11 +342,17 @@ impl Edge {
 
     fn note_floor(&mut self, now_ms: u64) {
         let origins = self.origins.iter();
-        let said =
-            |(at, origin): &(At, Arc<str>)| (*at, self.applied().origin(NAMES[at.0], origin));
+        let said = |(at, origin): &(At, Arc<str>)| (*at, self.believed(*at, origin));
         let said = origins.map(said).collect();
         self.floor.hear(&said, now_ms);
         self.heard_ms = now_ms;
+    }
+
+    /// What is believed of an origin. Logs of regions that are configured no more do not count.
+    fn believed(&self, at: At, origin: &str) -> Vector {
+        let mut believed = self.applied().origin(NAMES[at.0], origin);
+        believed.retain(|writer, _| self.names().contains(&&**writer));
+        believed
     }
 
     /// When it was last told anything.
@@ -372,10 +406,23 @@ impl Edge {
     }
 
     /// What a request carries.
-    pub(super) fn visit(&self, token: Option<&str>, access: Access, now_ms: u64) -> Visit {
+    pub(super) fn visit(
+        &self,
+        token: Option<&str>,
+        access: Access,
+        now_ms: u64,
+        broken: Option<Broken>,
+    ) -> Visit {
         let now = self.now(now_ms);
         let open = |text| Token::open(text, &self.keyring, DOMAIN, now.unix_secs).ok();
-        let tokens = token.and_then(open);
+        let mut tokens = token.and_then(open);
+        if let Some(token) = tokens
+            .as_mut()
+            .filter(|_| broken == Some(Broken::ForgetsTheRemoved))
+        {
+            let is_configured = |writer: &RegionName, _| self.names().contains(&&**writer);
+            token.vector.retain(is_configured);
+        }
         let mut visit = Visit::begin(tokens, &self.sessions, self.applied(), now);
         if access == Access::Read {
             self.repeats

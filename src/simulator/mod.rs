@@ -95,6 +95,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.found,
         all.grown,
         all.opened,
+        all.closed,
     ];
     assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }

@@ -89,6 +89,8 @@ struct Request {
     asked_at_ms: u64,
     /// Whether the origin was known to have all when it was asked.
     had_all: bool,
+    /// Whether it was asked for want of any that was fit to be read from.
+    was_unfit: bool,
     /// How often its word had changed by then, if by its own word it had all.
     said_all: Option<u64>,
     /// Regions that were unfit to be read from, ranked or not.
@@ -180,6 +182,7 @@ pub(super) struct Seen {
     pub(super) found: u64,
     pub(super) grown: u64,
     pub(super) opened: u64,
+    pub(super) closed: u64,
 }
 
 impl Seen {
@@ -205,6 +208,7 @@ impl Seen {
             (&mut self.found, other.found),
             (&mut self.grown, other.grown),
             (&mut self.opened, other.opened),
+            (&mut self.closed, other.closed),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -444,6 +448,7 @@ impl Run {
             }
             Event::Grows { region } => self.grow(region),
             Event::Opens => self.open(),
+            Event::Closes => self.close(),
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),
         }

@@ -32,6 +32,16 @@ pub(super) struct Shown {
 }
 
 impl Shown {
+    /// These are the regions from now on: what others are and have written counts no more.
+    pub(super) fn close(&mut self, regions: &[&str]) {
+        let is_one = |name: &str| regions.contains(&name);
+        self.first.retain(|writer, _| is_one(writer));
+        self.said.retain(|at, _| is_one(NAMES[at.0]));
+        for said in self.said.values_mut() {
+            said.retain(|writer, _| is_one(writer));
+        }
+    }
+
     /// Takes in what is believed of an origin.
     pub(super) fn hear(&mut self, at: At, said: &Vector, asked_at_ms: Option<u64>, now_ms: u64) {
         if let Some(asked_at_ms) = asked_at_ms {

@@ -302,6 +302,8 @@ pub(super) struct Store {
     /// Which writes a region's epoch began with.
     beginnings: BTreeMap<(usize, u64), BTreeSet<Write>>,
     pub(super) newcomers: Newcomers,
+    /// The region that a reload has removed.
+    closed: Option<usize>,
 }
 
 impl Store {
@@ -325,14 +327,14 @@ impl Store {
         position
     }
 
-    /// All replicas but newcomers.
+    /// All replicas but newcomers and those that are asked no more.
     fn settled(&self) -> impl Iterator<Item = &Replica> {
         let regions = self.regions.iter().enumerate();
         let all = regions.flat_map(|(at, region)| {
             let replicas = region.replicas.iter().enumerate();
             replicas.map(move |(number, replica)| ((at, number), replica))
         });
-        let settled = all.filter(|(at, _)| !self.newcomers.has(*at));
+        let settled = all.filter(|(at, _)| !self.newcomers.has(*at) && !self.is_closed(at.0));
         settled.map(|(_, replica)| replica)
     }
 
@@ -353,6 +355,15 @@ impl Store {
             self.newcomers.add((self.regions.len(), replica), now_ms);
         }
         self.regions.push(region);
+    }
+
+    /// No edge asks a region any more, though it replicates on.
+    pub(super) fn close(&mut self, region: usize) {
+        self.closed = Some(region);
+    }
+
+    pub(super) fn is_closed(&self, region: usize) -> bool {
+        self.closed == Some(region)
     }
 
     /// Remembers which writes everybody has.

@@ -77,6 +77,7 @@ impl Run {
         let required = &request.visit.token().vector;
         let (name, origin) = (NAMES[region], edge.origin(region, at.1));
         request.had_all = edge.applied().origin_has(name, &origin, required);
+        request.was_unfit = !edge.applied().is_fit(name, edge.steady(self.now_ms));
         let said = edge.applied().origin(name, &origin);
         // Of what it was told this very moment, nobody knows whether it was before it asked.
         let is_settled = edge.heard_ms() < self.now_ms;
@@ -365,7 +366,7 @@ impl Run {
                 sequence: None,
                 said_at_ms: answer.said_at_ms,
             };
-            self.hears(request.edge, at, &heard);
+            self.takes_in(request.edge, at, &heard);
         }
     }
 }

@@ -124,11 +124,11 @@ impl Run {
 
     /// Whether a replica was added, and is read from although its edge knows that it should not be: nobody else is left, as
     /// `check_fit` sees to.
-    fn is_new_and_the_last(&self, edge: usize, at: At) -> bool {
-        let known = &self.edges[edge];
+    fn is_new_and_the_last(&self, request: &Request, at: At) -> bool {
+        let known = &self.edges[request.edge];
         let now_ms = known.steady(self.now_ms);
         let is_new = self.store.newcomers.added_ms(at).is_some();
-        is_new && !known.applied().is_fit(NAMES[at.0], now_ms)
+        is_new && (request.was_unfit || !known.applied().is_fit(NAMES[at.0], now_ms))
     }
 
     /// No region is read from that lacks what all once had, or for too long what others show, unless no other is left; a drained
@@ -192,9 +192,10 @@ impl Run {
             assert!(!is_over, "#{id} waits for too long\n{self:?}");
             let edge = &self.edges[request.edge];
             let (vector, now_ms) = (&request.visit.token().vector, edge.steady(self.now_ms));
+            // Of one that was removed meanwhile nothing is known any more: who waits for it does so to the end.
             let has_all = |region: usize| {
                 let standing = edge.applied().standing(NAMES[region], vector, now_ms);
-                standing == Standing::Dominates
+                edge.knows(region) && standing == Standing::Dominates
             };
             let is_woken = !waiting.sleeps() || !has_all(waiting.region);
             assert!(is_woken, "#{id} is not woken\n{self:?}");
@@ -207,11 +208,13 @@ impl Run {
     }
 
     /// An answer that says nothing, of an origin that said before it was asked that it had all, and nothing else since, shows all.
-    /// What pushes say may be in doubt.
+    /// What pushes say may be in doubt, and of a region that was removed meanwhile nothing is known any more.
     pub(super) fn check_silent(&self, request: &Request, at: At, answer: &Answer, judged: Judged) {
         let is_silent = answer.said.applied.is_none() && !answer.is_conflict;
-        let changes = self.edges[request.edge].moments(at).changes();
-        let is_sure = !self.store.regions[at.0].speech.pushes && request.said_all == Some(changes);
+        let edge = &self.edges[request.edge];
+        let changes = edge.moments(at).changes();
+        let is_heard = edge.knows(at.0) && !self.store.regions[at.0].speech.pushes;
+        let is_sure = is_heard && request.said_all == Some(changes);
         assert!(
             !is_silent || !is_sure || judged == Judged::Shows,
             "an answer of {}.{} is {judged:?}, although it had all\n{self:?}",
@@ -245,7 +248,7 @@ impl Run {
             let is_due = client.holds(right, &self.store, self.now_ms)
                 && !self.is_lost_unheard(request.edge, at, answer, right)
                 && !self.is_new_to_who_forgot(request.edge, at)
-                && !self.is_new_and_the_last(request.edge, at);
+                && !self.is_new_and_the_last(request, at);
             assert!(
                 answer.replica.sees(write) || !is_due,
                 "#{id} is {mark:?} without w{write}\n{self:?}"

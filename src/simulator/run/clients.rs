@@ -54,7 +54,7 @@ impl Run {
             Access::Read
         };
         let jar = self.clients[client].jar.clone();
-        let visit = self.edges[edge].visit(jar.as_deref(), access, now_ms);
+        let visit = self.edges[edge].visit(jar.as_deref(), access, now_ms, self.broken);
         let draw = self.random.draw();
         let (decision, is_repeated) = self.edges[edge].decide(&visit, access, now_ms, draw);
         self.seen.repeated += u64::from(is_repeated);
@@ -104,6 +104,7 @@ impl Run {
             began_ms: now_ms,
             asked_at_ms: now_ms,
             had_all: false,
+            was_unfit: false,
             said_all: None,
             left_out,
             attempt: 0,

@@ -112,6 +112,8 @@ pub(super) enum Event {
     },
     /// A reload adds a region.
     Opens,
+    /// A reload removes the last region.
+    Closes,
     Fault,
     Mends(Fault),
 }

@@ -1,4 +1,5 @@
-//! A reload adds a replica or a region: what all others have was taken out of tokens, and the new one may lack it.
+//! A reload adds a replica or a region: what all others have was taken out of tokens, and the new one may lack it. Or it removes
+//! a region: what was written there is still asked for, and what all others have of it is what all have.
 
 use super::{Event, LASTS_MS, Run};
 use crate::simulator::broken::Broken;
@@ -6,9 +7,10 @@ use crate::simulator::edge::At;
 use crate::simulator::store::{Region, Speech};
 use crate::simulator::terms::NAMES;
 
-/// Runs in which a region grows, of a hundred, and in which one opens.
+/// Runs in which a region grows, of a hundred, in which one opens, and of the others those in which one closes.
 const GROWS_PERCENT: u64 = 25;
 const OPENS_PERCENT: u64 = 20;
+const CLOSES_PERCENT: u64 = 30;
 
 impl Run {
     pub(super) fn plan_growth(&mut self) {
@@ -23,11 +25,17 @@ impl Run {
         if self.growth.chance(OPENS_PERCENT) && self.store.regions.len() < NAMES.len() {
             let after = self.growth.between(1_000, LASTS_MS * 3 / 4);
             self.after(after, Event::Opens);
+        } else if self.growth.chance(CLOSES_PERCENT) {
+            let after = self.growth.between(1_000, LASTS_MS * 3 / 4);
+            self.after(after, Event::Closes);
         }
     }
 
     /// The new replica has what the last backup has, or nothing. All edges reload at this moment.
     pub(super) fn grow(&mut self, region: usize) {
+        if self.store.is_closed(region) {
+            return;
+        }
         let at = self.store.grow(region, self.now_ms);
         for edge in &mut self.edges {
             edge.reload_with(|terms| terms.replicas[region] += 1, self.now_ms);
@@ -64,6 +72,18 @@ impl Run {
             let from = opened;
             self.after(after_ms, Event::Replicate { to, from });
         }
+    }
+
+    /// No edge has the last region in its configuration any more. Who is asking it goes on.
+    pub(super) fn close(&mut self) {
+        let region = self.store.regions.len() - 1;
+        self.store.close(region);
+        for edge in &mut self.edges {
+            edge.reload_with(|terms| terms.replicas.truncate(region), self.now_ms);
+        }
+        self.stop_polls(region);
+        self.seen.closed += 1;
+        self.tell(|| format!("region {region} is removed"));
     }
 
     fn meet(&mut self, at: At, after_ms: u64) {

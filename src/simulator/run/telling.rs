@@ -24,11 +24,16 @@ pub(super) struct Poll {
 impl Run {
     /// Something that an origin said reaches an edge; its process may be another one by now.
     pub(super) fn hears(&mut self, edge: usize, at: At, heard: &Heard) {
-        let known = &mut self.edges[edge];
-        if heard.asked_at_ms.is_some_and(|asked| !known.asked(asked)) {
-            return;
+        let known = &self.edges[edge];
+        let is_of_another_life = heard.asked_at_ms.is_some_and(|asked| !known.asked(asked));
+        if known.knows(at.0) && !is_of_another_life {
+            self.takes_in(edge, at, heard);
         }
-        known.hear(at, heard, self.now_ms);
+    }
+
+    /// An edge takes in what an origin said.
+    pub(super) fn takes_in(&mut self, edge: usize, at: At, heard: &Heard) {
+        self.edges[edge].hear(at, heard, self.now_ms);
         self.check_those_who_have_all(edge);
         self.tell(|| {
             let (said, said_at_ms) = (&heard.said, heard.said_at_ms);
@@ -45,7 +50,7 @@ impl Run {
     }
 
     pub(super) fn probe(&mut self, edge: usize, at: At) {
-        if self.is_over() {
+        if self.is_over() || !self.edges[edge].knows(at.0) {
             return;
         }
         self.after(1_000, Event::Probe { edge, at });
@@ -56,7 +61,8 @@ impl Run {
 
     /// Asks an origin's health path; whether it will say anything of positions.
     pub(super) fn ask_health_path(&mut self, edge: usize, at: At) -> bool {
-        let speaks = self.reaches(edge, at.0) && self.store.regions[at.0].speech.probes;
+        let is_asked = self.edges[edge].knows(at.0) && self.reaches(edge, at.0);
+        let speaks = is_asked && self.store.regions[at.0].speech.probes;
         if speaks {
             let asked_at_ms = Some(self.now_ms);
             self.says(edge, at, asked_at_ms);
@@ -86,7 +92,7 @@ impl Run {
 
     pub(super) fn push(&mut self, edge: usize, at: At) {
         let region = &self.store.regions[at.0];
-        if self.is_over() || !region.speech.pushes {
+        if self.is_over() || !region.speech.pushes || !self.edges[edge].knows(at.0) {
             return;
         }
         if self.reaches(edge, at.0) && !self.random.chance(10) {
@@ -98,7 +104,7 @@ impl Run {
 
     /// An edge sends its next long poll; `life` is the process of which it is one.
     pub(super) fn poll(&mut self, edge: usize, at: At, life: u64) {
-        let speaks = self.store.regions[at.0].speech.polls;
+        let speaks = self.edges[edge].knows(at.0) && self.store.regions[at.0].speech.polls;
         if self.is_over() || !speaks || !self.is_alive(edge, life) {
             return;
         }
@@ -119,6 +125,11 @@ impl Run {
         let way = self.way();
         self.after(way, Event::Polled(Box::new(poll.clone())));
         self.after(way + HELD_FOR_MS, Event::Lapses(Box::new(poll)));
+    }
+
+    /// Nobody polls a region any more.
+    pub(super) fn stop_polls(&mut self, region: usize) {
+        self.polls.retain(|poll| poll.at.0 != region);
     }
 
     fn is_alive(&self, edge: usize, life: u64) -> bool {
