@@ -448,6 +448,20 @@ fn a_certificate_made_by_hand_is_believed_and_one_of_a_ca_is_told_apart_from_no_
 }
 
 #[test]
+fn a_new_certificate_of_the_admin_s_own_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let origin = Origin::start("o");
+    made_by_openssl(folder.path(), &[]);
+    let file = folder.path().join("edge.yaml");
+    let admin = "{ tls: { cert: admin.pem, key: admin.key } }";
+    std::fs::write(&file, yaml(&origin.url(), admin)).unwrap();
+    let mut process = Process::start(meridian().args(["serve", "--config"]).arg(&file));
+    process.wait_for(" ready");
+    made_by_openssl(folder.path(), &[]);
+    process.wait_for("is in force: admin.tls changed");
+}
+
+#[test]
 fn the_admin_can_show_the_certificates_of_the_edge() {
     let folder = tempfile::tempdir().unwrap();
     let origin = Origin::start("o");

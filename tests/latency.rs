@@ -173,6 +173,29 @@ fn figures_of_an_autonomous_system_need_a_database_that_knows_it() {
 }
 
 #[test]
+fn a_database_that_has_networks_in_other_systems_is_told_in_the_reload() {
+    let known = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/asn.mmdb");
+    let mut database = fs::read(known).unwrap();
+    let folder = folder("network,region,ms\nAS64496,eu-west-1,20\nAS64496,us-east-1,140\n");
+    let asns = folder.path().join("asn.mmdb");
+    fs::write(&asns, &database).unwrap();
+    let with = "latency: { import: [measured.csv] }\ngeo: { asn_database: asn.mmdb }";
+    let edge = Edge::start_in(folder, &yaml(with));
+    assert_eq!(steered(&edge, "198.51.100.0/24"), IRELAND);
+    let number = 64_496_u16.to_be_bytes();
+    let at = database.windows(2).position(|bytes| bytes == number);
+    database[at.unwrap() + 1] += 1;
+    fs::write(&asns, &database).unwrap();
+    let is_elsewhere = || steered(&edge, "198.51.100.0/24") == VIRGINIA;
+    assert!(wait_until(is_elsewhere));
+    let told = edge.admin("GET", "/api/v1/status", "").1["config"].to_string();
+    assert!(
+        told.contains("database of autonomous systems changed"),
+        "{told}"
+    );
+}
+
+#[test]
 fn networks_that_nobody_has_measured_go_by_their_neighbors() {
     let measured = |networks: std::ops::Range<u8>| {
         let rows = networks

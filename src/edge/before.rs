@@ -43,7 +43,10 @@ impl Before {
                     inherited,
                 });
             }
-            tracing::info!(socket = %path.display(), "nobody to take over from: a fresh start");
+            tracing::info!(
+                socket = %path.display(),
+                "nobody to take over from: a fresh start; whoever was started with another node.state_dir or node.upgrade_socket listens elsewhere"
+            );
         }
         let passed = Inherited::from_environment();
         let inherited = passed.map_err(|error| StartError::Listen(error.to_string()))?;

@@ -71,19 +71,23 @@ struct Trust {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sources {
     identities: u64,
+    admin: u64,
     trust: u64,
 }
 
 impl Sources {
     fn of(plan: &Plan) -> Self {
-        let (mut identities, mut trust) = (DefaultHasher::new(), DefaultHasher::new());
+        let [mut identities, mut admin, mut trust] = [(); 3].map(|()| DefaultHasher::new());
         for file in plan.tls.own_files() {
             hash_file(file, &mut identities);
         }
         let clients = plan.tls.clients.as_ref();
         clients.map(|clients| clients.verify).hash(&mut identities);
-        if plan.tls.certificates.is_empty() {
+        if plan.tls.certificates.is_empty() && speaks_tls(plan) {
             hosts(plan).hash(&mut identities);
+        }
+        for file in plan.admin.files() {
+            hash_file(file, &mut admin);
         }
         for file in plan.tls.origin_files() {
             hash_file(file, &mut trust);
@@ -92,9 +96,17 @@ impl Sources {
         (origins.verify, &origins.server_name).hash(&mut trust);
         Self {
             identities: identities.finish(),
+            admin: admin.finish(),
             trust: trust.finish(),
         }
     }
+}
+
+/// Whether clients are shown the edge's own certificate anywhere.
+fn speaks_tls(plan: &Plan) -> bool {
+    let listen = &plan.listen;
+    let has_listener = !listen.https.is_empty() || !listen.dns_tls.is_empty();
+    has_listener || matches!(plan.admin.tls, Some(AdminTls::Edge))
 }
 
 fn hash_file(file: &FileRef, hasher: &mut DefaultHasher) {
@@ -110,10 +122,15 @@ impl Materials {
                 "certificates",
                 self.made_of.identities != before.made_of.identities,
             ),
+            ("admin.tls", self.made_of.admin != before.made_of.admin),
             ("tls.origins", self.made_of.trust != before.made_of.trust),
             (
                 "geography database",
-                self.database.info().to_string() != before.database.info().to_string(),
+                !Arc::ptr_eq(&self.database, &before.database) && self.database != before.database,
+            ),
+            (
+                "database of autonomous systems",
+                self.measured.asns != before.measured.asns,
             ),
             (
                 "imported latency",

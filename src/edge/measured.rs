@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Latency, Plan};
 use crate::config::{Problem, read_imports};
 use crate::geo::{AsnDatabase, ClientMap, Database, country_point};
-use crate::latency::{Above, Enough, Network, Row, Whereabouts, alike, together};
+use crate::latency::{Above, Enough, Network, Row, Source, Whereabouts, alike, together};
 
 /// What is measured.
 #[derive(Clone, Default)]
@@ -98,6 +98,16 @@ pub(super) fn enough(plan: &Plan) -> Enough {
     Enough {
         samples: plan.latency.min_samples,
         sources: plan.latency.quorum.into(),
+        off: switched_off(&plan.latency),
+    }
+}
+
+fn switched_off(latency: &Latency) -> &'static [Source] {
+    match (latency.connections, latency.beacon.is_some()) {
+        (true, true) => &[],
+        (true, false) => &[Source::Beacon],
+        (false, true) => &[Source::Connections, Source::Edge],
+        (false, false) => &[Source::Connections, Source::Edge, Source::Beacon],
     }
 }
 

@@ -57,6 +57,8 @@ impl From<Vec<ConfigProblem>> for Refused {
 pub(super) struct Reloading {
     pub(super) source: Source,
     pub(super) plan: Arc<Plan>,
+    /// What the process was started with.
+    pub(super) started_as: Node,
     pub(super) materials: Materials,
     pub(super) wiring: Wiring,
     pub(super) serving: Serving,
@@ -256,7 +258,7 @@ impl Reloading {
 
     fn warn_of_what_waits_for_a_restart(&self, new: &Node) {
         let at_start_only = |node: &Node| (node.state_dir.clone(), node.upgrade_socket.clone());
-        if at_start_only(&self.plan.node) != at_start_only(new) {
+        if at_start_only(&self.started_as) != at_start_only(new) {
             tracing::warn!(
                 "node.state_dir and node.upgrade_socket are read at the start only: restart to change them"
             );

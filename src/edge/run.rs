@@ -180,6 +180,7 @@ impl Edge {
         let (sampling, sampled) = sampling(&wiring, &admin, memory, &addresses);
         running.keep_house(&admin, &wiring, sampling);
         let reloading = Reloading {
+            started_as: plan.node.clone(),
             source,
             plan,
             materials,

@@ -162,7 +162,8 @@ impl Sampling {
                 self.save(encoded).await;
             }
         }
-        if self.store.is_some() && !succeeded.is_cancelled() {
+        let is_needed = |store: &Store| store.is_needed(&samples);
+        if self.store.as_ref().is_some_and(is_needed) && !succeeded.is_cancelled() {
             self.save(encode(&samples)).await;
         }
     }

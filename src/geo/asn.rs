@@ -8,7 +8,7 @@ use super::mmdb;
 use super::ranges::Ranges;
 
 /// Which autonomous system announces an address.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct AsnDatabase(Ranges<Option<u32>>);
 
 impl AsnDatabase {

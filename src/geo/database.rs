@@ -89,7 +89,7 @@ pub enum GeoError {
 }
 
 /// A geography database: addresses to locations.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Database {
     info: DatabaseInfo,
     locations: Vec<Location>,

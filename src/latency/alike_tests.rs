@@ -6,6 +6,7 @@ use crate::latency::Source;
 const ENOUGH: Enough = Enough {
     samples: 5,
     sources: 3,
+    off: &[],
 };
 
 /// `network` has measured regions `a`, `b`, ... in this order; NaN: not.

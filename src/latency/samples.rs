@@ -341,7 +341,7 @@ impl Samples {
             let above = above(prefix.address());
             let version = IpVersion::of(prefix.address());
             let is_far = self.is_far(*prefix);
-            for (region, cell, measurement) in believable(cells, now_ms, &place) {
+            for (region, cell, measurement) in believable(cells, enough.off, now_ms, &place) {
                 let key = (Network::Prefix(*prefix), version, region.clone());
                 // What is in force gives way once that has lasted.
                 if is_far && cell.is_of_edge() && !self.settled.contains_key(&key) {
@@ -371,10 +371,12 @@ impl Samples {
 /// sources, or by as many and as many samples. Nobody knows which of two that are equally supported is the lie.
 fn believable<'c>(
     cells: &'c Cells,
+    off: &[Source],
     now_ms: u64,
     place: &impl Fn(&str) -> Option<GeoPoint>,
 ) -> impl Iterator<Item = (&'c Arc<str>, &'c Cell, Measurement)> {
-    let measured = cells.iter().filter_map(|(region, cell)| {
+    let counted = cells.iter().filter(|(_, cell)| !off.contains(&cell.source));
+    let measured = counted.filter_map(|(region, cell)| {
         let measurement = cell.measurement(now_ms)?;
         let placed = place(region).map(|there| (there, measurement.ms));
         Some((region, cell, measurement, placed))

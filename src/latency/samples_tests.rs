@@ -7,6 +7,7 @@ use super::*;
 const ENOUGH: Enough = Enough {
     samples: 6,
     sources: 3,
+    off: &[],
 };
 
 const MINUTE: u64 = 60_000;
@@ -193,6 +194,23 @@ fn a_few_near_ones_of_a_network_that_is_far_give_it_no_figure_again_and_again() 
         figures += settled.rows.len();
     }
     assert_eq!(figures, 0);
+}
+
+#[test]
+fn what_a_source_measured_counts_only_while_that_is_on() {
+    let mut samples = Samples::default();
+    feed(&mut samples, "192.0.2", 3, 3, 60.0, MINUTE);
+    let mut with = |off| {
+        let enough = Enough { off, ..ENOUGH };
+        samples
+            .settle(enough, 4 * MINUTE, above, nowhere)
+            .rows
+            .len()
+    };
+    let counts = with(&[Source::Beacon]);
+    assert!(counts > 0);
+    assert_eq!(with(&[Source::Connections, Source::Edge]), 0);
+    assert_eq!(with(&[]), counts);
 }
 
 #[test]

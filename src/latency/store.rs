@@ -36,6 +36,11 @@ impl Store {
         }
     }
 
+    /// Whether there is anything to be kept, or to be replaced.
+    pub(crate) fn is_needed(&self, samples: &Samples) -> bool {
+        !samples.is_empty() || self.path.exists()
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -162,6 +167,7 @@ mod tests {
     const ENOUGH: Enough = Enough {
         samples: 3,
         sources: 3,
+        off: &[],
     };
 
     /// Later than any file is written.

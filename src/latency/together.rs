@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::measurement::{Measurement, Network, Networks, Row};
+use super::measurement::{Measurement, Network, Networks, Row, Source};
 use crate::earth::Country;
 use crate::prefix::{IpVersion, Prefix};
 
@@ -24,6 +24,8 @@ pub struct Enough {
     pub samples: u32,
     /// Distinct addresses of a network, or of all that have one vote together; distinct votes.
     pub sources: usize,
+    /// Which sources are switched off: what was last measured by one counts for nothing until it is on again.
+    pub off: &'static [Source],
 }
 
 /// The AS and the country of an address.

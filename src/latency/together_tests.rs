@@ -6,6 +6,7 @@ use super::*;
 const ENOUGH: Enough = Enough {
     samples: 6,
     sources: 3,
+    off: &[],
 };
 
 fn row(network: &str, ms: f64, samples: Option<u32>) -> Row {
