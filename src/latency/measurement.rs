@@ -91,6 +91,14 @@ impl Source {
     /// Every source.
     pub const ALL: [Self; 4] = [Self::Import, Self::Connections, Self::Edge, Self::Beacon];
 
+    /// Whether a figure holds how far clients are from this edge.
+    pub(super) fn is_of_way(self) -> bool {
+        match self {
+            Self::Connections | Self::Edge => true,
+            Self::Import | Self::Beacon => false,
+        }
+    }
+
     /// As the API, the metrics and the state file call it.
     pub fn as_str(self) -> &'static str {
         match self {

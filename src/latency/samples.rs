@@ -5,7 +5,7 @@
 //! a vote, one for each, in what is said of those around it (`together`). Figures of a network that light does not
 //! allow beside each other do not count, wherever each came from.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -246,25 +246,37 @@ impl Samples {
         let measured = self.measured(enough, now_ms, above, place);
         let before = std::mem::take(&mut self.settled);
         let mut changed = before.keys().any(|key| !measured.contains_key(key));
-        let mut rows = Vec::with_capacity(measured.len());
-        for (key, mut measurement) in measured {
-            let mut settled = match before.get(&key) {
-                Some(settled) => *settled,
-                None => {
-                    changed = true;
-                    Settled::new(measurement.ms)
+        let mut moved = BTreeSet::new();
+        for (key, measurement) in &measured {
+            let known = before.get(key).copied();
+            changed |= known.is_none();
+            let mut settled = known.unwrap_or(Settled::new(measurement.ms));
+            if settled.observe(measurement.ms, now_ms) {
+                changed = true;
+                if measurement.source.is_of_way() {
+                    moved.insert((key.0, key.1));
                 }
-            };
-            changed |= settled.observe(measurement.ms, now_ms);
-            measurement.ms = settled.ms();
-            rows.push(Row {
-                network: key.0,
-                region: key.2.clone(),
-                measurement,
-            });
-            self.settled.insert(key, settled);
+            }
+            self.settled.insert(key.clone(), settled);
         }
-        Figures { rows, changed }
+        let rows = measured.into_iter().map(|(key, mut measurement)| {
+            let settled = self.settled.entry(key.clone());
+            let settled = settled.or_insert(Settled::new(measurement.ms));
+            // All of them have moved by what the way to this edge has: one alone would be nearer by that.
+            if measurement.source.is_of_way() && moved.contains(&(key.0, key.1)) {
+                *settled = Settled::new(measurement.ms);
+            }
+            measurement.ms = settled.ms();
+            Row {
+                network: key.0,
+                region: key.2,
+                measurement,
+            }
+        });
+        Figures {
+            rows: rows.collect(),
+            changed,
+        }
     }
 
     /// Drops what cannot be true as places are known now: a region has moved, or a network in the database.

@@ -197,6 +197,38 @@ fn a_few_near_ones_of_a_network_that_is_far_give_it_no_figure_again_and_again() 
 }
 
 #[test]
+fn figures_that_hold_the_same_way_to_this_edge_give_way_together() {
+    let mut samples = Samples::default();
+    let mut round = |minute: u64, way_ms: f64| {
+        let now_ms = minute * MINUTE;
+        for host in 0..3 {
+            let mut take = |region: &str, ms, source| {
+                let sample = sample(&format!("192.0.2.{host}"), region, ms);
+                samples.take(&Sample { source, ..sample }, host, now_ms);
+            };
+            take("here", way_ms, Source::Connections);
+            take("there", way_ms + 90.0, Source::Edge);
+        }
+        let figures = samples.settle(ENOUGH, now_ms, |_| (None, None), nowhere);
+        let of = |region: &str| {
+            let mut rows = figures.rows.iter();
+            rows.find(|row| *row.region == *region)
+                .map(|row| row.measurement.ms)
+        };
+        of("here").zip(of("there"))
+    };
+    // 8 ms more are a real gain for the one, and less than a tenth for the other.
+    let ways = (1..40).map(|minute| (minute, if minute < 10 { 5.0 } else { 13.0 }));
+    let figures: Vec<_> = ways
+        .filter_map(|(minute, way_ms)| round(minute, way_ms))
+        .collect();
+    assert!(figures.last().unwrap().0 > 10.0, "it has given way");
+    for (here, there) in figures {
+        assert!((there - here - 90.0).abs() < 0.01, "{here} {there}");
+    }
+}
+
+#[test]
 fn what_a_source_measured_counts_only_while_that_is_on() {
     let mut samples = Samples::default();
     feed(&mut samples, "192.0.2", 3, 3, 60.0, MINUTE);
