@@ -122,6 +122,13 @@ impl Run {
         added_ms.is_some_and(|added_ms| forgot_ms >= added_ms)
     }
 
+    /// Whether a replica was added, and a region that is removed wrote it: nobody asks a new one for that once it was taken out of tokens.
+    fn is_of_before_it(&self, at: At, write: Write) -> bool {
+        let is_new = self.store.newcomers.added_ms(at).is_some();
+        let place = self.store.place(write);
+        is_new && place.is_some_and(|(region, _)| self.store.is_closed(region))
+    }
+
     /// Whether a replica was added, and is read from although its edge knows that it should not be: nobody else is left, as
     /// `check_fit` sees to.
     fn is_new_and_the_last(&self, request: &Request, at: At) -> bool {
@@ -248,7 +255,8 @@ impl Run {
             let is_due = client.holds(right, &self.store, self.now_ms)
                 && !self.is_lost_unheard(request.edge, at, answer, right)
                 && !self.is_new_to_who_forgot(request.edge, at)
-                && !self.is_new_and_the_last(request, at);
+                && !self.is_new_and_the_last(request, at)
+                && !self.is_of_before_it(at, write);
             assert!(
                 answer.replica.sees(write) || !is_due,
                 "#{id} is {mark:?} without w{write}\n{self:?}"
