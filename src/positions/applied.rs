@@ -278,6 +278,7 @@ impl Applied {
             .retain(|(region, writer), _| is_region(region) && is_region(writer));
         state.configure(regions);
         state.admit(members);
+        state.wake_by_change();
         if !state.newcomers.is_empty() {
             self.has_unfit.store(true, Ordering::Relaxed);
         }

@@ -51,9 +51,10 @@ impl Applied {
         let state = self.state();
         let origins = state.regions.get(region);
         let seen = origins.and_then(|origins| origins.get(origin));
-        seen.map_or(!state.is_newcomer(region, origin), |seen| {
-            state.origin_is_fit(region, seen, now_ms)
-        })
+        let Some(seen) = seen else {
+            return !state.is_newcomer(region, origin) && !state.is_removed(region, origin);
+        };
+        state.origin_is_fit(region, seen, now_ms)
     }
 }
 

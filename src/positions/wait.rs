@@ -133,6 +133,17 @@ impl State {
         self.waiting = waiting;
     }
 
+    /// Wakes those who need no more since it has changed who there is.
+    pub(super) fn wake_by_change(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for (region, there) in &mut waiting {
+            let lacks = |required: &Vector| self.region_lacks(region, required);
+            Waiting::wake(there.waiters.freed_by_change(lacks));
+            Waiting::wake(there.onlookers.freed_by_change(lacks));
+        }
+        self.waiting = waiting;
+    }
+
     /// Wakes those whom a report of `region` frees: those who wait for it, and those who wait anywhere for
     /// something of an epoch that its writer has left, since any report may tell what became of that.
     pub(super) fn wake(&mut self, region: &RegionName, applied: &Vector) {
@@ -236,6 +247,30 @@ mod tests {
             tokio::task::yield_now().await;
             acknowledges(5, 6_000);
             report(&applied, "eu=5", 6_001, 6_002);
+        });
+        assert_eq!(began.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_one_of_two_origins_is_woken_when_the_other_is_removed() {
+        let applied = Arc::new(Applied::default());
+        let with = |origins: &[&str]| {
+            let origins = origins.iter().map(|origin| (*origin).into()).collect();
+            let members = Membership {
+                regions: [("eu".into(), origins)].into(),
+                ttl: Duration::from_secs(300),
+            };
+            applied.adopt(members, None);
+        };
+        with(&["a", "b"]);
+        report(&applied, "eu=4", 0, 1);
+        let required = vector("eu=5");
+        let wait = applied.wait(&"eu".into(), &required).unwrap();
+        assert!(!is_freed(&wait, "eu=5").await);
+        let began = tokio::time::Instant::now();
+        let ((), ()) = tokio::join!(wait.freed(&required), async {
+            tokio::task::yield_now().await;
+            with(&["a"]);
         });
         assert_eq!(began.elapsed(), Duration::ZERO);
     }

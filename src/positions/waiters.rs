@@ -125,6 +125,11 @@ impl<W: Clone> Waiters<W> {
         self.weigh_all(self.needing_up_to(writer, last), lacks)
     }
 
+    /// Those who do not lack anything any more, whatever made that so.
+    pub(super) fn freed_by_change(&mut self, lacks: impl Fn(&Vector) -> Option<Need>) -> Vec<W> {
+        self.weigh_all(self.all.keys().copied().collect(), lacks)
+    }
+
     fn weigh_all(&mut self, ids: Vec<u64>, lacks: impl Fn(&Vector) -> Option<Need>) -> Vec<W> {
         let weighed = ids.into_iter().filter_map(|id| self.weigh(id, &lacks));
         weighed.collect()

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::run::Run;
 
 /// How many runs a broken rule may take to be found.
-const RUNS: u64 = 60;
+const RUNS: u64 = 400;
 
 /// One rule that the played edges break.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

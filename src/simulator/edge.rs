@@ -191,7 +191,7 @@ impl Edge {
         self.keyring = keyring(signing);
     }
 
-    /// A reload that adds an origin or a region, or removes the last region.
+    /// A reload that adds or removes an origin or a region, the last one.
     pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms), now_ms: u64) {
         let mut origins = self.origins.iter();
         if self.forgot_ms > 0 && !origins.all(|(at, _)| self.heard_of.contains(at)) {
@@ -211,7 +211,8 @@ impl Edge {
             }
         }
         self.note_origins();
-        self.shown.close(self.names());
+        self.shown.keep(self.names(), &self.terms.replicas);
+        self.look_at_floor(now_ms);
     }
 
     fn note_origins(&mut self) {
@@ -227,8 +228,19 @@ impl Edge {
     }
 
     /// Whether it is configured with a region.
-    pub(super) fn knows(&self, region: usize) -> bool {
+    pub(super) fn knows_region(&self, region: usize) -> bool {
         region < self.terms.replicas.len()
+    }
+
+    /// Whether it is configured with an origin.
+    pub(super) fn knows(&self, (region, replica): At) -> bool {
+        let replicas = self.terms.replicas.get(region);
+        replicas.is_some_and(|replicas| replica < *replicas)
+    }
+
+    /// How many origins it has of each region.
+    pub(super) fn replicas(&self) -> &[usize] {
+        &self.terms.replicas
     }
 
     /// The regions that it is configured with.
@@ -260,7 +272,7 @@ impl Edge {
     }
 
     pub(super) fn set_forced(&mut self, region: usize, forced: Option<Forced>) {
-        if !self.knows(region) {
+        if !self.knows_region(region) {
             return;
         }
         let member = self.member(region);
@@ -277,7 +289,7 @@ impl Edge {
         } else {
             Admin::Enabled
         };
-        if self.knows(region) {
+        if self.knows_region(region) {
             self.member(region).admin = admin;
         }
     }
@@ -318,13 +330,14 @@ impl Edge {
         } else {
             self.hear_words(report)
         };
-        if !self.knows(region) {
+        if !self.knows((region, replica)) {
             return;
         }
         let believed = self.applied().origin(NAMES[region], &origin);
         if reported.is_some() {
             self.heard_of.insert((region, replica));
-            self.note_floor(now_ms);
+            self.look_at_floor(now_ms);
+            self.heard_ms = now_ms;
             let counts = self.believed((region, replica), &origin);
             self.shown
                 .hear((region, replica), &counts, heard.asked_at_ms, now_ms);
@@ -340,12 +353,11 @@ impl Edge {
         }
     }
 
-    fn note_floor(&mut self, now_ms: u64) {
+    fn look_at_floor(&mut self, now_ms: u64) {
         let origins = self.origins.iter();
         let said = |(at, origin): &(At, Arc<str>)| (*at, self.believed(*at, origin));
         let said = origins.map(said).collect();
         self.floor.hear(&said, now_ms);
-        self.heard_ms = now_ms;
     }
 
     /// What is believed of an origin. Logs of regions that are configured no more do not count.

@@ -101,7 +101,13 @@ impl Fault {
 
     fn promote(run: &mut Run, region: usize) -> Option<Self> {
         let of_region = &run.store.regions[region];
-        let replicas = of_region.replicas.len();
+        let mut replicas = of_region.replicas.len();
+        if replicas > 1
+            && !run.store.is_asked((region, replicas - 1))
+            && !run.store.is_closed(region)
+        {
+            replicas -= 1;
+        }
         if replicas < 2 {
             return None;
         }

@@ -96,6 +96,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.grown,
         all.opened,
         all.closed,
+        all.shrunk,
     ];
     assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }

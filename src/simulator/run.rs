@@ -70,6 +70,8 @@ struct Request {
     edge: usize,
     /// What it writes; none: it reads.
     write: Option<Write>,
+    /// How many origins of each region it may choose from.
+    replicas: Vec<usize>,
     session: u64,
     visit: Visit,
     rights: Vec<Acknowledged>,
@@ -183,6 +185,7 @@ pub(super) struct Seen {
     pub(super) grown: u64,
     pub(super) opened: u64,
     pub(super) closed: u64,
+    pub(super) shrunk: u64,
 }
 
 impl Seen {
@@ -209,6 +212,7 @@ impl Seen {
             (&mut self.grown, other.grown),
             (&mut self.opened, other.opened),
             (&mut self.closed, other.closed),
+            (&mut self.shrunk, other.shrunk),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -448,6 +452,7 @@ impl Run {
             }
             Event::Grows { region } => self.grow(region),
             Event::Opens => self.open(),
+            Event::Shrinks { region } => self.shrink(region),
             Event::Closes => self.close(),
             Event::Fault => self.fault(),
             Event::Mends(fault) => self.mend(fault),

@@ -32,11 +32,12 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// These are the regions from now on: what others are and have written counts no more.
-    pub(super) fn close(&mut self, regions: &[&str]) {
+    /// These are the regions from now on, with so many replicas: what others are and have written counts no more.
+    pub(super) fn keep(&mut self, regions: &[&str], replicas: &[usize]) {
         let is_one = |name: &str| regions.contains(&name);
         self.first.retain(|writer, _| is_one(writer));
-        self.said.retain(|at, _| is_one(NAMES[at.0]));
+        self.said
+            .retain(|at, _| replicas.get(at.0).is_some_and(|of| at.1 < *of));
         for said in self.said.values_mut() {
             said.retain(|writer, _| is_one(writer));
         }

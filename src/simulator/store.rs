@@ -304,6 +304,8 @@ pub(super) struct Store {
     pub(super) newcomers: Newcomers,
     /// The region that a reload has removed.
     closed: Option<usize>,
+    /// The replica that one has removed, the last of its region.
+    removed: Option<At>,
 }
 
 impl Store {
@@ -334,7 +336,7 @@ impl Store {
             let replicas = region.replicas.iter().enumerate();
             replicas.map(move |(number, replica)| ((at, number), replica))
         });
-        let settled = all.filter(|(at, _)| !self.newcomers.has(*at) && !self.is_closed(at.0));
+        let settled = all.filter(|(at, _)| !self.newcomers.has(*at) && self.is_asked(*at));
         settled.map(|(_, replica)| replica)
     }
 
@@ -360,6 +362,16 @@ impl Store {
     /// No edge asks a region any more, though it replicates on.
     pub(super) fn close(&mut self, region: usize) {
         self.closed = Some(region);
+    }
+
+    /// No edge asks a replica any more, and none leads its region that is not asked.
+    pub(super) fn remove(&mut self, at: At) {
+        self.removed = Some(at);
+    }
+
+    /// Whether edges ask a replica.
+    pub(super) fn is_asked(&self, at: At) -> bool {
+        !self.is_closed(at.0) && self.removed != Some(at)
     }
 
     pub(super) fn is_closed(&self, region: usize) -> bool {

@@ -107,7 +107,7 @@ impl Run {
         if request.write.is_some() {
             return of_region.leader;
         }
-        let count = of_region.replicas.len();
+        let count = of_region.replicas.len().min(request.replicas[region]);
         let first = self.random.below(count);
         let edge = &self.edges[request.edge];
         let (name, applied) = (NAMES[region], edge.applied());

@@ -144,7 +144,8 @@ impl Run {
         let known = &self.edges[edge];
         let regions = decision.ranked.iter().map(|choice| choice.region.index());
         let (below, others): (Vec<_>, Vec<_>) = regions.partition(|region| {
-            let mut replicas = 0..self.store.regions[*region].replicas.len();
+            let there = self.store.regions[*region].replicas.len();
+            let mut replicas = 0..there.min(known.replicas()[*region]);
             replicas.all(|replica| known.is_unfit((*region, replica)))
         });
         let now_ms = known.steady(self.now_ms);
@@ -202,7 +203,7 @@ impl Run {
             // Of one that was removed meanwhile nothing is known any more: who waits for it does so to the end.
             let has_all = |region: usize| {
                 let standing = edge.applied().standing(NAMES[region], vector, now_ms);
-                edge.knows(region) && standing == Standing::Dominates
+                edge.knows_region(region) && standing == Standing::Dominates
             };
             let is_woken = !waiting.sleeps() || !has_all(waiting.region);
             assert!(is_woken, "#{id} is not woken\n{self:?}");
@@ -220,7 +221,7 @@ impl Run {
         let is_silent = answer.said.applied.is_none() && !answer.is_conflict;
         let edge = &self.edges[request.edge];
         let changes = edge.moments(at).changes();
-        let is_heard = edge.knows(at.0) && !self.store.regions[at.0].speech.pushes;
+        let is_heard = edge.knows(at) && !self.store.regions[at.0].speech.pushes;
         let is_sure = is_heard && request.said_all == Some(changes);
         assert!(
             !is_silent || !is_sure || judged == Judged::Shows,

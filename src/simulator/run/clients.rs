@@ -83,6 +83,7 @@ impl Run {
             tab,
             edge,
             write,
+            replicas: known.replicas().to_vec(),
             session: if visit.valid {
                 visit.token().session
             } else {

@@ -112,6 +112,10 @@ pub(super) enum Event {
     },
     /// A reload adds a region.
     Opens,
+    /// A reload removes a replica of a region.
+    Shrinks {
+        region: usize,
+    },
     /// A reload removes the last region.
     Closes,
     Fault,

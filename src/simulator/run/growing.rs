@@ -1,5 +1,5 @@
 //! A reload adds a replica or a region: what all others have was taken out of tokens, and the new one may lack it. Or it removes
-//! a region: what was written there is still asked for, and what all others have of it is what all have.
+//! one: what was written there is still asked for, and what all others have of it is what all have.
 
 use super::{Event, LASTS_MS, Run};
 use crate::simulator::broken::Broken;
@@ -12,6 +12,9 @@ const GROWS_PERCENT: u64 = 25;
 const OPENS_PERCENT: u64 = 20;
 const CLOSES_PERCENT: u64 = 30;
 
+/// Those in which a region of several replicas that does not grow loses one, of a hundred.
+const SHRINKS_PERCENT: u64 = 50;
+
 impl Run {
     pub(super) fn plan_growth(&mut self) {
         let region = self.growth.below(self.store.regions.len());
@@ -19,7 +22,8 @@ impl Run {
         // A pin leads to a region, and to any of its replicas.
         let has_pins =
             self.terms.room < 512 || self.store.regions[region].speech.takes_one_replica();
-        if self.growth.chance(GROWS_PERCENT) && !has_pins {
+        let grows = self.growth.chance(GROWS_PERCENT) && !has_pins;
+        if grows {
             self.after(after, Event::Grows { region });
         }
         if self.growth.chance(OPENS_PERCENT) && self.store.regions.len() < NAMES.len() {
@@ -28,6 +32,10 @@ impl Run {
         } else if self.growth.chance(CLOSES_PERCENT) {
             let after = self.growth.between(1_000, LASTS_MS * 3 / 4);
             self.after(after, Event::Closes);
+        }
+        let has_several = self.store.regions[region].replicas.len() > 1;
+        if has_several && !grows && self.growth.chance(SHRINKS_PERCENT) {
+            self.after(after, Event::Shrinks { region });
         }
     }
 
@@ -74,6 +82,22 @@ impl Run {
         }
     }
 
+    /// No edge has the last replica of a region in its configuration any more, unless that leads the region.
+    pub(super) fn shrink(&mut self, region: usize) {
+        let of_region = &self.store.regions[region];
+        let last = of_region.replicas.len() - 1;
+        if of_region.leader == last || self.store.is_closed(region) {
+            return;
+        }
+        self.store.remove((region, last));
+        for edge in &mut self.edges {
+            edge.reload_with(|terms| terms.replicas[region] = last, self.now_ms);
+        }
+        self.stop_polls();
+        self.seen.shrunk += 1;
+        self.tell(|| format!("replica {last} of region {region} is removed"));
+    }
+
     /// No edge has the last region in its configuration any more. Who is asking it goes on.
     pub(super) fn close(&mut self) {
         let region = self.store.regions.len() - 1;
@@ -81,7 +105,7 @@ impl Run {
         for edge in &mut self.edges {
             edge.reload_with(|terms| terms.replicas.truncate(region), self.now_ms);
         }
-        self.stop_polls(region);
+        self.stop_polls();
         self.seen.closed += 1;
         self.tell(|| format!("region {region} is removed"));
     }

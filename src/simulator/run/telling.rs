@@ -26,7 +26,7 @@ impl Run {
     pub(super) fn hears(&mut self, edge: usize, at: At, heard: &Heard) {
         let known = &self.edges[edge];
         let is_of_another_life = heard.asked_at_ms.is_some_and(|asked| !known.asked(asked));
-        if known.knows(at.0) && !is_of_another_life {
+        if known.knows(at) && !is_of_another_life {
             self.takes_in(edge, at, heard);
         }
     }
@@ -50,7 +50,7 @@ impl Run {
     }
 
     pub(super) fn probe(&mut self, edge: usize, at: At) {
-        if self.is_over() || !self.edges[edge].knows(at.0) {
+        if self.is_over() || !self.edges[edge].knows(at) {
             return;
         }
         self.after(1_000, Event::Probe { edge, at });
@@ -61,7 +61,7 @@ impl Run {
 
     /// Asks an origin's health path; whether it will say anything of positions.
     pub(super) fn ask_health_path(&mut self, edge: usize, at: At) -> bool {
-        let is_asked = self.edges[edge].knows(at.0) && self.reaches(edge, at.0);
+        let is_asked = self.edges[edge].knows(at) && self.reaches(edge, at.0);
         let speaks = is_asked && self.store.regions[at.0].speech.probes;
         if speaks {
             let asked_at_ms = Some(self.now_ms);
@@ -92,7 +92,7 @@ impl Run {
 
     pub(super) fn push(&mut self, edge: usize, at: At) {
         let region = &self.store.regions[at.0];
-        if self.is_over() || !region.speech.pushes || !self.edges[edge].knows(at.0) {
+        if self.is_over() || !region.speech.pushes || !self.edges[edge].knows(at) {
             return;
         }
         if self.reaches(edge, at.0) && !self.random.chance(10) {
@@ -104,7 +104,7 @@ impl Run {
 
     /// An edge sends its next long poll; `life` is the process of which it is one.
     pub(super) fn poll(&mut self, edge: usize, at: At, life: u64) {
-        let speaks = self.edges[edge].knows(at.0) && self.store.regions[at.0].speech.polls;
+        let speaks = self.edges[edge].knows(at) && self.store.regions[at.0].speech.polls;
         if self.is_over() || !speaks || !self.is_alive(edge, life) {
             return;
         }
@@ -127,9 +127,10 @@ impl Run {
         self.after(way + HELD_FOR_MS, Event::Lapses(Box::new(poll)));
     }
 
-    /// Nobody polls a region any more.
-    pub(super) fn stop_polls(&mut self, region: usize) {
-        self.polls.retain(|poll| poll.at.0 != region);
+    /// Nobody polls any more whom no edge asks.
+    pub(super) fn stop_polls(&mut self) {
+        let store = &self.store;
+        self.polls.retain(|poll| store.is_asked(poll.at));
     }
 
     fn is_alive(&self, edge: usize, life: u64) -> bool {
