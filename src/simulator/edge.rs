@@ -1,6 +1,8 @@
 //! An edge: the real steering, the real knowledge of positions, the real tokens. Only the carrying of bytes is
 //! played.
 
+mod configured;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -14,7 +16,7 @@ use crate::clock;
 use crate::config::plan::{Access, Key, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{World, remember, restore};
 use crate::health::Health;
-use crate::ids::{DomainId, Id, RegionId, ServiceId};
+use crate::ids::{DomainId, Id, ServiceId};
 use crate::positions::{
     Applied, Keyring, Leg, Now, Pin, Pushed, RegionName, Report, Reported, Sequence, Sessions,
     Token, Vector, Visit, Words,
@@ -184,70 +186,6 @@ impl Edge {
         asked_at_ms > self.began_ms
     }
 
-    /// A reload that changes nothing but the order of the keys.
-    pub(super) fn reload(&mut self, signing: u8) {
-        let (plan, clients) = self.terms.plan();
-        self.world.adopt(plan, clients);
-        self.keyring = keyring(signing);
-    }
-
-    /// A reload that adds or removes an origin or a region, the last one.
-    pub(super) fn reload_with(&mut self, change: impl FnOnce(&mut Terms), now_ms: u64) {
-        let mut origins = self.origins.iter();
-        if self.forgot_ms > 0 && !origins.all(|(at, _)| self.heard_of.contains(at)) {
-            // Whoever has not heard of all since it forgot knows no better by now.
-            self.forgot_ms = now_ms;
-        }
-        change(&mut self.terms);
-        let (plan, clients) = self.terms.plan();
-        self.world.adopt(plan, clients);
-        let service = ServiceId::at(0);
-        let before = self.snapshot.services.of(service).clone();
-        (self.snapshot, _) = self.world.snapshot(0);
-        for region in 0..self.terms.replicas.len() {
-            match before.members.get(region) {
-                Some(known) => *self.member(region) = *known,
-                None => self.set_health(region, true),
-            }
-        }
-        self.note_origins();
-        self.shown.keep(self.names(), &self.terms.replicas);
-        self.look_at_floor(now_ms);
-    }
-
-    fn note_origins(&mut self) {
-        let plan = &self.snapshot.plan;
-        let replicas = self.terms.replicas.iter().enumerate();
-        let ats = replicas.flat_map(|(region, of)| (0..*of).map(move |replica| (region, replica)));
-        let name = |(region, replica): At| {
-            let origin = plan.regions.of(RegionId::at(region)).origins[replica];
-            plan.origins.of(origin).url.to_string().into()
-        };
-        self.origins = ats.map(|at| (at, name(at))).collect();
-        self.names.extend(self.origins.iter().cloned());
-    }
-
-    /// Whether it is configured with a region.
-    pub(super) fn knows_region(&self, region: usize) -> bool {
-        region < self.terms.replicas.len()
-    }
-
-    /// Whether it is configured with an origin.
-    pub(super) fn knows(&self, (region, replica): At) -> bool {
-        let replicas = self.terms.replicas.get(region);
-        replicas.is_some_and(|replicas| replica < *replicas)
-    }
-
-    /// How many origins it has of each region.
-    pub(super) fn replicas(&self) -> &[usize] {
-        &self.terms.replicas
-    }
-
-    /// The regions that it is configured with.
-    fn names(&self) -> &'static [&'static str] {
-        &NAMES[..self.terms.replicas.len()]
-    }
-
     pub(super) fn applied(&self) -> &Arc<Applied> {
         self.snapshot.positions.of(DomainId::at(0))
     }
@@ -303,11 +241,6 @@ impl Edge {
         self.settings += 1;
         let state = Arc::make_mut(self.snapshot.services.of_mut(ServiceId::at(0)));
         &mut state.members[region]
-    }
-
-    /// The name of a region's origin, as positions know it.
-    pub(super) fn origin(&self, region: usize, replica: usize) -> Arc<str> {
-        self.names[&(region, replica)].clone()
     }
 
     /// What an origin says of itself. It may answer although a reload has removed it, but is not asked for what it tells otherwise.

@@ -22,6 +22,7 @@ mod random;
 mod repeat;
 mod run;
 mod shown;
+mod speech;
 mod store;
 mod terms;
 

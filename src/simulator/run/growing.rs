@@ -4,7 +4,8 @@
 use super::{Event, LASTS_MS, Run};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::At;
-use crate::simulator::store::{Region, Speech};
+use crate::simulator::speech::Speech;
+use crate::simulator::store::Region;
 use crate::simulator::terms::NAMES;
 
 /// Runs in which a region grows, of a hundred, in which one opens, and of the others those in which one closes.
