@@ -41,6 +41,9 @@ pub enum KeyFileError {
     },
 }
 
+/// A file's name has 255 bytes, of which `K`, `+ALG+KEYID` and `.private.new` take 23.
+const LONGEST_NAME: usize = 255 - 23;
+
 impl KeyFileError {
     fn io(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
@@ -57,6 +60,13 @@ impl KeyFileError {
 
 /// Reads every key of a zone. A folder that is not there has none.
 pub fn load_keys(folder: &Path, zone: &Name) -> Result<ZoneKeys, Vec<KeyFileError>> {
+    let length = file_text(zone).len();
+    if length > LONGEST_NAME {
+        let why = format!(
+            "{zone} cannot be signed: its name takes {length} bytes of the names of its key files, and {LONGEST_NAME} are possible"
+        );
+        return Err(vec![KeyFileError::malformed(folder, why)]);
+    }
     let files = key_files(folder, zone).map_err(|error| vec![error])?;
     let mut keys = Vec::new();
     let mut errors = Vec::new();

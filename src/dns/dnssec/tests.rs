@@ -323,6 +323,23 @@ fn the_keys_of_a_zone_of_rfc_2317_have_names_that_files_can_have() {
     assert_eq!(load_keys(folder.path(), &zone).unwrap().keys.len(), 1);
 }
 
+#[test]
+fn a_zone_whose_name_is_too_long_for_a_file_is_refused_before_a_key_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let of = |last: usize| {
+        let labels = [63, 63, 63, last].map(|length| "a".repeat(length) + ".");
+        zone(&labels.concat())
+    };
+    let longest = of(39);
+    create_keys(folder.path(), &longest, SigningAlgorithm::Ed25519, 0).unwrap();
+    assert_eq!(load_keys(folder.path(), &longest).unwrap().keys.len(), 1);
+    let [refused] = &load_keys(folder.path(), &of(40)).unwrap_err()[..] else {
+        panic!("one problem is expected");
+    };
+    let said = "takes 233 bytes of the names of its key files, and 232 are possible";
+    assert!(refused.to_string().ends_with(said), "{refused}");
+}
+
 /// For the text of a file that is not there.
 const ABSENT: &str = "absent";
 
