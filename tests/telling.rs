@@ -205,6 +205,14 @@ services: {{ www: {{ hosts: [www.example.com] }} }}
         );
     }
     std::fs::write(&file, format!("{yaml}wrong: 1\n")).unwrap();
+    let (code, text) = ask(&["status", "--admin-token", "to ken\n"]);
+    assert_eq!(code, Some(1));
+    assert!(text.contains("without blanks or ends of lines"), "{text}");
+    let by_tls = admin.replace("http://", "https://");
+    let (code, text) = said(meridian().args(["status", "--admin", &by_tls]));
+    assert_eq!(code, Some(1));
+    let expected = format!("error: whoever answers at {by_tls} speaks no TLS");
+    assert!(text.starts_with(&expected), "{text}");
     let told = || ask(&["status", "--admin-token", TOKEN]).1;
     let is_told = || told().contains("edge.yaml:6:1: unknown key `wrong`");
     assert!(wait_until(is_told), "{}", told());

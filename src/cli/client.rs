@@ -65,6 +65,11 @@ impl Client {
             .no_proxy()
             .read_timeout(silence)
             .tls_backend_preconfigured(trust(credentials.admin_ca.as_deref())?);
+        let can_be_sent = |token: &String| token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !credentials.admin_token.iter().all(can_be_sent) {
+            let why = "error: --admin-token or MERIDIAN_ADMIN_TOKEN: visible characters of ASCII are expected, without blanks or ends of lines";
+            return Err(Failed(why.to_owned()));
+        }
         Ok(Self {
             http: http.build()?,
             base: base.0,

@@ -78,6 +78,11 @@ pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
         return silent(&at);
     }
     let cause = cause(error);
+    if cause.contains("InvalidContentType") {
+        return Failed(format!(
+            "error: whoever answers{at} speaks no TLS: http:// instead of https:// may be right (--admin or MERIDIAN_ADMIN)"
+        ));
+    }
     let help = if cause.contains("UnknownIssuer") {
         "give its roots with --admin-ca"
     } else if cause.contains("CaUsedAsEndEntity") {
