@@ -1,5 +1,7 @@
 //! What a terminal or a page would act on instead of showing it.
 
+use std::borrow::Cow;
+
 /// Control characters; the marks, embeddings, overrides and isolates of Unicode's bidirectional algorithm (UAX #9 §2), by
 /// which a line reads otherwise than it is; and what ends a line.
 pub(crate) fn acts_on(character: char) -> bool {
@@ -10,9 +12,32 @@ pub(crate) fn acts_on(character: char) -> bool {
         )
 }
 
+/// A text of lines with what a terminal would act on written as JSON escapes it, so that JSON says the same.
+pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
+    let is_odd = |c: char| acts_on(c) && !matches!(c, '\n' | '\t');
+    if !text.contains(is_odd) {
+        return Cow::Borrowed(text);
+    }
+    let mut escaped = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_odd(character) {
+            escaped.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            escaped.push(character);
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_are_as_they_are_but_for_what_a_terminal_acts_on() {
+        assert_eq!(escaped("a\tb\n日本"), "a\tb\n日本");
+        assert_eq!(escaped("\u{1b}[31mx\u{202E}y"), "\\u001b[31mx\\u202ey");
+    }
 
     #[test]
     fn what_turns_or_ends_a_line_is_acted_on_and_writing_is_not() {

@@ -34,6 +34,7 @@ use clap::error::ErrorKind;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::geo::Database;
+use crate::terminal;
 
 /// Brings every user to the right region.
 ///
@@ -133,14 +134,16 @@ type Done = Result<(), Failed>;
 
 /// Tells whoever ran a command of what is wrong. Nobody may listen any more.
 fn complain(text: &str) {
-    let _ = writeln!(std::io::stderr(), "{}", text.trim_end());
+    let text = terminal::escaped(text.trim_end());
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Prints what was asked for, as lines. Whoever reads may have enough at any time (`| head`): that ends
 /// the program as it ends others, without a word.
 fn say(text: &str) -> Done {
     let mut stdout = std::io::stdout().lock();
-    match writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush()) {
+    let text = terminal::escaped(text.trim_end());
+    match writeln!(stdout, "{text}").and_then(|()| stdout.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         written => Ok(written?),
     }
