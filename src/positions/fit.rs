@@ -24,7 +24,13 @@ impl Applied {
 
     /// Whether a region may be read from: one of its origins may, or none has ever spoken.
     pub fn is_fit(&self, region: &str, now_ms: u64) -> bool {
-        self.state().is_fit(region, now_ms)
+        self.state().is_fit(region, |_| true, now_ms)
+    }
+
+    /// The same by those of its origins alone that are able to answer, if any is.
+    pub fn is_fit_by(&self, region: &str, able: &[String], now_ms: u64) -> bool {
+        let is_able = |origin: &str| able.is_empty() || able.iter().any(|able| **able == *origin);
+        self.state().is_fit(region, is_able, now_ms)
     }
 
     /// Whether a region is unfit for nothing but an epoch that it has begun without what all had. It is still the only one that
@@ -117,15 +123,15 @@ impl State {
         least
     }
 
-    fn is_fit(&self, region: &str, now_ms: u64) -> bool {
-        let Some(origins) = self.regions.get(region) else {
-            let members = self.members.regions.get(region);
-            let mut origins = members.into_iter().flatten().peekable();
-            return origins.peek().is_none()
-                || !origins.all(|origin| self.is_newcomer(region, origin));
-        };
-        let mut seen = origins.values();
-        seen.any(|seen| self.origin_is_fit(region, seen, now_ms))
+    fn is_fit(&self, region: &str, counts: impl Fn(&str) -> bool, now_ms: u64) -> bool {
+        let seen = self.regions.get(region).into_iter().flatten();
+        let mut seen = seen.filter(|(origin, _)| counts(origin)).peekable();
+        if seen.peek().is_some() {
+            return seen.any(|(_, seen)| self.origin_is_fit(region, seen, now_ms));
+        }
+        let members = self.members.regions.get(region).into_iter().flatten();
+        let mut members = members.filter(|origin| counts(origin)).peekable();
+        members.peek().is_none() || !members.all(|origin| self.is_newcomer(region, origin))
     }
 
     fn origin_is_fit(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {

@@ -29,10 +29,10 @@ pub(super) fn leave_out_unfit(
     steps: &mut Steps,
 ) -> LeftOut {
     let mut left_out = LeftOut::new();
-    let Some(applied) = applied(ranking).filter(|applied| applied.has_unfit()) else {
+    if !applied(ranking).is_some_and(Applied::has_unfit) {
         return left_out;
-    };
-    let is_unfit = |region: RegionId| !is_fit(ranking, applied, region);
+    }
+    let is_unfit = |region: RegionId| !is_read_from(ranking, region);
     if ranked.iter().all(|choice| is_unfit(choice.region)) {
         return left_out;
     }
@@ -55,9 +55,11 @@ fn applied<'a>(ranking: &Ranking<'a>) -> Option<&'a Applied> {
     Some(ranking.snapshot.positions.of(consistency.domain))
 }
 
-fn is_fit(ranking: &Ranking<'_>, applied: &Applied, region: RegionId) -> bool {
-    let name = &ranking.snapshot.plan.regions.of(region).name;
-    applied.is_fit(name, ranking.ask.require.now_ms)
+fn is_read_from(ranking: &Ranking<'_>, region: RegionId) -> bool {
+    let ask = ranking.ask;
+    ranking
+        .snapshot
+        .is_read_from(ask.service, region, ask.require.now_ms)
 }
 
 /// Reorders by the expected time to a right answer: round trip plus remaining lag. Times that differ by
@@ -108,7 +110,7 @@ fn reserve(
     let name = |region: RegionId| &ranking.snapshot.plan.regions.of(region).name;
     let now_ms = ranking.ask.require.now_ms;
     // As the others are looked at, so that a decision lasts until it is known that some region is unfit.
-    let is_unfit = |region: RegionId| applied.has_unfit() && !is_fit(ranking, applied, region);
+    let is_unfit = |region: RegionId| applied.has_unfit() && !is_read_from(ranking, region);
     let fit = drained.iter().map(|member| member.region);
     let fit = fit.filter(|region| !is_unfit(*region));
     let in_new_epoch = left_out.iter().copied();

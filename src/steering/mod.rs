@@ -22,5 +22,5 @@ pub use chances::{Chances, chances, chances_in};
 pub use decision::{Choice, Decision, FailOpen, Reason, Refusal, Rule, Step, Verdict};
 pub use draw::{Draw, stable_hash};
 pub use share::{Percent, Spread};
-pub use snapshot::{Admin, Edge, Forced, Left, MemberState, ServiceState, Snapshot};
+pub use snapshot::{Admin, Edge, Forced, Left, MemberState, ServiceState, Snapshot, is_fit};
 pub use steer::{is_allowed, steer, steer_among};

@@ -50,9 +50,23 @@ impl Snapshot {
     pub fn is_read_from(&self, service: ServiceId, region: RegionId, now_ms: u64) -> bool {
         let consistency = self.plan.services.of(service).consistency.as_ref();
         let applied = consistency.map(|known| self.positions.of(known.domain));
-        let name = &self.plan.regions.of(region).name;
-        applied.is_none_or(|applied| applied.is_fit(name, now_ms))
+        let able = &self.services.of(service).able_origins;
+        applied.is_none_or(|applied| is_fit(&self.plan, applied, (region, able), now_ms))
     }
+}
+
+/// Whether a region's origins that are able to answer may be read from, or all if none is.
+pub fn is_fit(
+    plan: &Plan,
+    applied: &Applied,
+    (region, able): (RegionId, &[(RegionId, OriginId)]),
+    now_ms: u64,
+) -> bool {
+    let of_region = able.iter().filter(|(of, _)| *of == region);
+    let able: Vec<String> = of_region
+        .map(|(_, origin)| plan.origins.of(*origin).url.to_string())
+        .collect();
+    applied.is_fit_by(&plan.regions.of(region).name, &able, now_ms)
 }
 
 /// How far regions are from this edge.

@@ -1,6 +1,6 @@
 //! Replication that is behind is told of, whoever says so, and when nobody says anything.
 
-use super::scene::{EU, US_A, US_B, YAML, applied, fold, told, world};
+use super::scene::{EU, US_A, US_B, YAML, applied, failed, fold, told, world};
 use crate::control::World;
 
 /// What the look of a second tells; the edge's clocks agree.
@@ -55,4 +55,25 @@ fn a_writer_that_a_reload_took_away_is_nobody_s_lag() {
         look(&mut world, 9_001),
         ["position eu -: eu has caught up in domain orders"]
     );
+}
+
+#[test]
+fn a_region_whose_only_origin_that_may_be_read_from_is_down_is_not_read_from() {
+    let mut world = world(YAML);
+    let mut is_read_from = |now_ms: u64, is_down: bool| {
+        for (origin, has) in [(US_A, "us=5"), (US_B, "us=4"), (EU, "us=5")] {
+            fold(&mut world, applied(origin, has), now_ms);
+        }
+        if is_down {
+            fold(&mut world, failed("api", US_A), now_ms);
+        }
+        let (snapshot, _) = world.snapshot(now_ms);
+        let service = snapshot.plan.service("api").unwrap();
+        let us = snapshot.plan.region("us").unwrap();
+        snapshot.is_read_from(service, us, now_ms)
+    };
+    assert!(is_read_from(1_000, false));
+    assert!(is_read_from(2_000, true), "what b lacks is in tokens still");
+    assert!(is_read_from(400_000, false));
+    assert!(!is_read_from(401_000, true), "b alone would answer");
 }

@@ -10,6 +10,7 @@ use crate::config::plan::Plan;
 use crate::control::drains::{Drain, DrainRefused, DrainRequest};
 use crate::control::events::{Event, Kind};
 use crate::ids::{RegionId, ServiceId};
+use crate::steering::is_fit;
 use crate::units::show_duration;
 
 impl World {
@@ -84,8 +85,9 @@ impl World {
         let consistency = self.plan.services.of(service).consistency.as_ref();
         let domain = consistency.map(|known| &self.plan.domains.of(known.domain).name);
         let applied = domain.and_then(|domain| self.positions.get(domain));
-        let name = &self.plan.regions.of(region).name;
-        applied.is_none_or(|applied| applied.is_fit(name, self.witnessed_ms))
+        let able = self.able_origins(service);
+        let witnessed_ms = self.witnessed_ms;
+        applied.is_none_or(|applied| is_fit(&self.plan, applied, (region, &able), witnessed_ms))
     }
 
     /// Ends a drain.

@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    fn able_origins(&self, id: ServiceId) -> Vec<(RegionId, OriginId)> {
+    pub(super) fn able_origins(&self, id: ServiceId) -> Vec<(RegionId, OriginId)> {
         self.targets
             .of_service(id)
             .filter(|watched| watched.verdict() != Verdict::Unhealthy)
