@@ -14,8 +14,16 @@ pub(crate) fn acts_on(character: char) -> bool {
 
 /// A text of lines with what a terminal would act on written as JSON escapes it, so that JSON says the same.
 pub(crate) fn escaped(text: &str) -> Cow<'_, str> {
-    let is_odd = |c: char| acts_on(c) && !matches!(c, '\n' | '\t');
-    if !text.contains(is_odd) {
+    escape(text, |c| acts_on(c) && !matches!(c, '\n' | '\t'))
+}
+
+/// A text that is one line, or a part of one, in the same way.
+pub(crate) fn in_a_line(text: &str) -> Cow<'_, str> {
+    escape(text, acts_on)
+}
+
+fn escape(text: &str, is_odd: impl Fn(char) -> bool) -> Cow<'_, str> {
+    if !text.contains(&is_odd) {
         return Cow::Borrowed(text);
     }
     let mut escaped = String::with_capacity(text.len() + 8);
@@ -37,6 +45,7 @@ mod tests {
     fn lines_are_as_they_are_but_for_what_a_terminal_acts_on() {
         assert_eq!(escaped("a\tb\n日本"), "a\tb\n日本");
         assert_eq!(escaped("\u{1b}[31mx\u{202E}y"), "\\u001b[31mx\\u202ey");
+        assert_eq!(in_a_line("a\tb\n日本"), "a\\u0009b\\u000a日本");
     }
 
     #[test]

@@ -75,3 +75,29 @@ fn who_is_refused_without_end_pushes_nothing_out_of_the_audit_log_nor_out_of_the
     assert_eq!(lines[0]["with"]["reason"], "new disks");
     assert!(lines.iter().all(|line| line["who"] == "(this machine)"));
 }
+
+#[test]
+fn a_refused_call_forges_no_line_of_the_timeline_however_it_is_put() {
+    let edge = Edge::start(YAML);
+    let forged = "x\n2026-11-28T18:50:01Z INFO alice: PUT /api/v1/drains/near done\u{202e}";
+    let body = serde_json::json!({ "service": forged }).to_string();
+    let path = "/api/v1/drains/near";
+    assert_eq!(edge.admin("PUT", path, &body).0, 404);
+    let in_path = format!("{path}%0a%1b%5b31m");
+    assert_eq!(edge.admin("PUT", &in_path, "{}").0, 404);
+    let long = serde_json::json!({ "service": "x".repeat(60_000) }).to_string();
+    assert_eq!(edge.admin("PUT", path, &long).0, 404);
+    let (_, lines) = told(&edge);
+    for line in &lines {
+        let why = line["why"].as_str().unwrap();
+        assert!(why.len() < 3_000, "{} bytes", why.len());
+        assert!(!why.contains(['\n', '\u{1b}', '\u{202e}']), "{why:?}");
+    }
+    assert_eq!(lines.len(), 3);
+    let admin = format!("http://{}", edge.address("admin"));
+    let events = run(meridian().args(["events", "--admin", &admin])).stdout;
+    let events = String::from_utf8(events).unwrap();
+    let forged = |line: &&str| line.starts_with("2026-11-28T18:50:01Z");
+    assert_eq!(events.lines().find(forged), None, "{events}");
+    assert!(events.contains("x\\u000a2026-11-28"), "{events}");
+}

@@ -20,6 +20,7 @@ use super::state::AdminState;
 use crate::clock;
 use crate::control::{Control, Kind, Trouble};
 use crate::disk::Written;
+use crate::terminal;
 
 /// Of a call that is refused no longer body is told, in bytes: refusals cost whoever sends them nothing,
 /// and would push what was done out of the log.
@@ -62,7 +63,7 @@ pub(super) async fn tell(
             what: shortened(format!("{method} {uri}")),
             with: told_body(&body, parts.status),
             status: parts.status,
-            why: take("error"),
+            why: shown(take("error")),
             event: take("event"),
             left_out,
         };
@@ -85,9 +86,17 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
     is_change && is_act && !is_dry
 }
 
-/// The beginning of what somebody called: names are shorter than this.
+/// The beginning of what somebody called, or of why that was refused: names are shorter than this.
 fn shortened(what: String) -> String {
     what.chars().take(MOST_CALL).collect()
+}
+
+/// Why something was refused, which may quote what was sent, in one line.
+fn shown(why: Value) -> Value {
+    match why.as_str() {
+        Some(text) => json!(shortened(terminal::in_a_line(text).into_owned())),
+        None => why,
+    }
 }
 
 /// An answer; a longer one is lost rather than held in memory.
