@@ -459,6 +459,13 @@ fn a_new_certificate_of_the_admin_s_own_is_told() {
     process.wait_for(" ready");
     made_by_openssl(folder.path(), &[]);
     process.wait_for("is in force: admin.tls changed");
+    let in_clear = format!("http://{}", listening(&process.said(), "admin"));
+    let mut status = meridian();
+    let output = status.args(["status", "--admin", &in_clear]).output();
+    let output = output.unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("error: whoever answers at {in_clear} speaks no HTTP in clear");
+    assert!(said.starts_with(&expected), "{said}");
 }
 
 #[test]

@@ -209,7 +209,7 @@ const DESCRIPTIONS: &[(&str, Kind, &str)] = &[
     (
         "meridian_latency_samples_total",
         Kind::Counter,
-        "Round trips of clients by source and result: counted, implausible, too_often or full",
+        "Round trips of clients by source and result: counted, implausible, apart, too_often or full",
     ),
     (
         "meridian_latency_networks",

@@ -78,10 +78,16 @@ pub(super) fn unreachable(error: &reqwest::Error) -> Failed {
         return silent(&at);
     }
     let cause = cause(error);
+    let speaks = |what: &str, right: &str, wrong: &str| {
+        Failed(format!(
+            "error: whoever answers{at} speaks {what}: {right}:// instead of {wrong}:// may be right (--admin or MERIDIAN_ADMIN)"
+        ))
+    };
     if cause.contains("InvalidContentType") {
-        return Failed(format!(
-            "error: whoever answers{at} speaks no TLS: http:// instead of https:// may be right (--admin or MERIDIAN_ADMIN)"
-        ));
+        return speaks("no TLS", "http", "https");
+    }
+    if cause.contains("invalid HTTP version parsed") {
+        return speaks("no HTTP in clear", "https", "http");
     }
     let help = if cause.contains("UnknownIssuer") {
         "give its roots with --admin-ca"

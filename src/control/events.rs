@@ -1,10 +1,13 @@
 //! What happened, in order: kept for a while, and told to whoever follows.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::broadcast;
+
+use crate::terminal;
 
 /// How many events are kept for those who come later.
 const KEPT: usize = 1_024;
@@ -188,6 +191,10 @@ impl EventLog {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let id = self.next_id(&kept);
         event.id = id;
+        // It may quote what somebody sent, and is shown on terminals and to all who watch.
+        if let Cow::Owned(message) = terminal::in_a_line(&event.message) {
+            event.message = message;
+        }
         event.log();
         make_room(&mut kept, &event);
         kept.push_back(event.clone());
@@ -277,6 +284,14 @@ mod tests {
         log.record(event("three"));
         assert_eq!(next.try_recv().unwrap().id, 3);
         assert!(next.try_recv().is_err());
+    }
+
+    #[test]
+    fn an_event_is_one_line_whatever_it_quotes() {
+        let log = EventLog::new(1);
+        log.record(event("`a\n\u{1b}[8m\u{202e}b` is unknown"));
+        let (past, _) = log.follow(0);
+        assert_eq!(past[0].message, "`a\\u000a\\u001b[8m\\u202eb` is unknown");
     }
 
     #[test]
