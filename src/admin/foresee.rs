@@ -105,12 +105,18 @@ fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &B
     let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
     let all = all.fold(Served::default(), |sum, (_, served)| Served {
         http_requests: sum.http_requests + served.http_requests,
+        http_writes: sum.http_writes + served.http_writes,
         dns_answers: sum.dns_answers + served.dns_answers,
     });
-    let (dns, http) = (
-        moves(outlook, region, id, Vantage::Client),
-        moves(outlook, region, id, Vantage::Edge),
-    );
+    let going = |vantage, access| moves(outlook, region, id, (vantage, access));
+    let dns = going(Vantage::Client, Access::Read);
+    let estimated = dns.of_traffic(region, served.dns_answers);
+    let reads = served.http_requests.saturating_sub(served.http_writes);
+    let http = going(Vantage::Edge, Access::Read).of_traffic(region, reads);
+    let http = match served.http_writes {
+        0 => http,
+        writes => http.and(going(Vantage::Edge, Access::Write).of_traffic(region, writes)),
+    };
     json!({
         "service": &*service.name,
         "refused": left.is_too_few(service.min_regions),
@@ -124,8 +130,8 @@ fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &B
             "to": dns.told(&name, percent),
             "stays": { "ipv4_percent": percent(dns.stays[0]), "ipv6_percent": percent(dns.stays[1]) },
         },
-        "dns": dns.of_traffic(region, served.dns_answers, &name, ("answers", all.dns_answers)),
-        "http": http.of_traffic(region, served.http_requests, &name, ("requests", all.http_requests)),
+        "dns": estimated.told(&name, ("answers", all.dns_answers)),
+        "http": http.told(&name, ("requests", all.http_requests)),
     })
 }
 
@@ -142,7 +148,12 @@ fn counted(snapshot: &Snapshot, id: ServiceId) -> (Vec<PlaceId>, &'static str) {
     (located, "addresses whose place is known")
 }
 
-fn moves(outlook: Outlook<'_>, region: RegionId, id: ServiceId, vantage: Vantage) -> Moves {
+fn moves(
+    outlook: Outlook<'_>,
+    region: RegionId,
+    id: ServiceId,
+    (vantage, access): (Vantage, Access),
+) -> Moves {
     let Outlook { before, after, .. } = outlook;
     let (places, _) = counted(before, id);
     let shares: Vec<[f64; 2]> = places
@@ -173,7 +184,7 @@ fn moves(outlook: Outlook<'_>, region: RegionId, id: ServiceId, vantage: Vantage
                     now_ms: outlook.now_ms,
                     ..Require::default()
                 },
-                ..Ask::http(id, *place, Access::Read)
+                ..Ask::http(id, *place, access)
             };
             let mut take = |part, chances: &dyn Fn(&Snapshot) -> Chances| {
                 let [before, after] = [before, after].map(chances);
@@ -287,15 +298,9 @@ impl Moves {
     }
 
     /// Where so many of a region would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
-    /// where each of them came. Those whom the rules alone send elsewhere were there for a session, a token or a
-    /// write, and go where everybody goes.
-    fn of_traffic(
-        &self,
-        region: RegionId,
-        served: u64,
-        name: &impl Fn(RegionId) -> String,
-        (what, all): (&str, u64),
-    ) -> Value {
+    /// where each of them came. Those whom the rules alone send elsewhere were there for a session or a token, and go
+    /// where everybody goes.
+    fn of_traffic(&self, region: RegionId, served: u64) -> Estimated {
         let mut to = self.to.clone();
         to.insert(Some(region), self.stays);
         let is_known = to.values().any(|[v4, _]| *v4 > 0.0);
@@ -307,10 +312,36 @@ impl Moves {
         let each = to
             .iter()
             .filter(|(to, [v4, _])| **to != Some(region) && *v4 > 0.0 && number > 0.0);
+        Estimated {
+            moved: served.saturating_sub(stays),
+            to: each.map(|(to, [v4, _])| (*to, estimate(*v4))).collect(),
+        }
+    }
+}
+
+/// How much traffic would move, and about how much of it where to.
+#[derive(Debug, Default)]
+struct Estimated {
+    moved: u64,
+    to: BTreeMap<Option<RegionId>, u64>,
+}
+
+impl Estimated {
+    /// This and more.
+    fn and(mut self, more: Self) -> Self {
+        self.moved += more.moved;
+        for (to, number) in more.to {
+            *self.to.entry(to).or_default() += number;
+        }
+        self
+    }
+
+    fn told(&self, name: &impl Fn(RegionId) -> String, (what, all): (&str, u64)) -> Value {
+        let each = self.to.iter();
         let each: Vec<Value> = each
-            .map(|(to, [v4, _])| json!({ "region": to.map(name), "estimate": estimate(*v4) }))
+            .map(|(to, number)| json!({ "region": to.map(name), "estimate": number }))
             .collect();
-        json!({ what: all, "move": served.saturating_sub(stays), "to": each })
+        json!({ what: all, "move": self.moved, "to": each })
     }
 }
 
@@ -341,7 +372,7 @@ services:
             after: &after,
             now_ms: 0,
         };
-        let moves = moves(outlook, region, service, Vantage::Client);
+        let moves = moves(outlook, region, service, (Vantage::Client, Access::Read));
         let name = |to: &Option<RegionId>| plan.regions.of(to.unwrap()).name.to_string();
         let to = moves
             .to
@@ -393,6 +424,7 @@ services: { www: { hosts: [www.example.com], regions: [a] } }
         let before = World::new(plan, Arc::default()).snapshot(0).0;
         let served = Served {
             http_requests: 7,
+            http_writes: 2,
             dns_answers: 5,
         };
         let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
@@ -405,6 +437,34 @@ services: { www: { hosts: [www.example.com], regions: [a] } }
         assert_eq!(clients["to"], json!([]));
         assert_eq!(told["dns"], json!({ "answers": 5, "move": 0, "to": [] }));
         assert_eq!(told["http"]["move"], 0);
+    }
+
+    #[test]
+    fn writes_go_where_writes_go_and_nowhere_where_only_the_primary_takes_them() {
+        let to = |writes: &str| {
+            let yaml = format!(
+                "
+regions: {{ a: {{ addresses: [192.0.2.1] }}, b: {{ addresses: [192.0.2.2] }}, c: {{ addresses: [192.0.2.3] }} }}
+services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }}, regions: [c, b, a], writes: {writes} }} }}
+"
+            );
+            let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
+            let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
+            let before = World::new(plan, Arc::default()).snapshot(0).0;
+            let served = Served {
+                http_requests: 60,
+                http_writes: 60,
+                dns_answers: 0,
+            };
+            let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
+            let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
+            told["services"][0]["http"].clone()
+        };
+        let all = |to: Value| json!({ "requests": 60, "move": 60, "to": [{ "region": to, "estimate": 60 }] });
+        let none = "{ to: { primary: a }, failover: none }";
+        assert_eq!(to(none), all(Value::Null));
+        let in_order = "{ to: { primary: a }, failover: order }";
+        assert_eq!(to(in_order), all(json!("c")));
     }
 
     /// `six` has no address of IPv4.

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Mutex, PoisonError};
 
 use crate::ids::MemberName;
+use crate::proxy::Answers;
 
 /// How often totals are remembered.
 const EVERY_MS: u64 = 5_000;
@@ -17,6 +18,8 @@ const WINDOW_MS: u64 = 60_000;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Served {
     pub(super) http_requests: u64,
+    /// Those of them that write.
+    pub(super) http_writes: u64,
     pub(super) dns_answers: u64,
 }
 
@@ -61,6 +64,7 @@ impl Minute {
             let before = before.get(&key).copied().unwrap_or_default();
             let served = Served {
                 http_requests: now.http_requests.saturating_sub(before.http_requests),
+                http_writes: now.http_writes.saturating_sub(before.http_writes),
                 dns_answers: now.dns_answers.saturating_sub(before.dns_answers),
             };
             (key, served)
@@ -72,12 +76,13 @@ impl Minute {
 
 /// The totals of both faces together.
 pub(super) fn totals(
-    http: impl IntoIterator<Item = (MemberName, u64)>,
+    http: impl IntoIterator<Item = (MemberName, Answers)>,
     dns: impl IntoIterator<Item = (MemberName, u64)>,
 ) -> ByRegion {
     let mut totals = ByRegion::new();
-    for (name, requests) in http {
-        totals.entry(name).or_default().http_requests = requests;
+    for (name, answers) in http {
+        let served = totals.entry(name).or_default();
+        (served.http_requests, served.http_writes) = (answers.all, answers.writes);
     }
     for (name, answers) in dns {
         totals.entry(name).or_default().dns_answers = answers;
@@ -93,7 +98,11 @@ mod tests {
 
     fn at(http: u64, dns: u64) -> ByRegion {
         let name = || ("www".into(), "eu".into());
-        totals([(name(), http)], [(name(), dns)])
+        let answers = Answers {
+            all: http,
+            writes: http,
+        };
+        totals([(name(), answers)], [(name(), dns)])
     }
 
     #[test]

@@ -93,7 +93,7 @@ pub use guard::{what_answers_say, what_requests_say};
 pub(crate) use inbound::{MOST_FIELDS, access, residency, write_key};
 pub use origin_tls::{Credentials, OriginTls};
 pub use routes::{InFlightCounters, Routes};
-pub use served::{ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us};
+pub use served::{Answers, ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us};
 pub use tls::{CertificateError, Identities};
 pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

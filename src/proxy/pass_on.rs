@@ -53,7 +53,7 @@ impl Exchange<'_> {
         let took = self.began.elapsed();
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status, took, mark);
+            lane.count(parts.status, took, (asked.access, mark));
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);

@@ -16,7 +16,7 @@ use super::tls::Identities;
 use super::waits::Waits;
 use super::witness::Witness;
 use crate::clock;
-use crate::config::plan::{HostPattern, Plan};
+use crate::config::plan::{Access, HostPattern, Plan};
 use crate::health::{Prober, Target, Traffic, targets};
 use crate::ids::{OriginId, RegionId, ServiceId, Table};
 use crate::positions::Mark;
@@ -75,8 +75,13 @@ impl Lane {
     }
 
     /// Counts a response that begins this long after its request came; `mark` is that of a read with a token.
-    pub(super) fn count(&self, status: http::StatusCode, after: Duration, mark: Option<Mark>) {
-        self.served.answered(status, after);
+    pub(super) fn count(
+        &self,
+        status: http::StatusCode,
+        after: Duration,
+        (access, mark): (Access, Option<Mark>),
+    ) {
+        self.served.answered(status, after, access);
         self.answered.count(status, mark);
     }
 }

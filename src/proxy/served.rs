@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
-use crate::config::plan::Plan;
+use crate::config::plan::{Access, Plan};
 use crate::ids::MemberName;
 use crate::per_core::{Count, PerCore};
 
@@ -87,20 +87,34 @@ struct RegionServed(PerCore<Shard>);
 #[derive(Debug)]
 pub(super) struct Served {
     answers: Count,
+    writes: Count,
     region: Arc<RegionServed>,
+}
+
+/// How many answers one region gave for one service.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Answers {
+    /// All of them.
+    pub all: u64,
+    /// Those to writes.
+    pub writes: u64,
 }
 
 impl Served {
     fn of(region: Arc<RegionServed>) -> Self {
         Self {
             answers: Count::default(),
+            writes: Count::default(),
             region,
         }
     }
 
     /// Counts an answer that begins to go to the client this long after its request came.
-    pub(super) fn answered(&self, status: StatusCode, after: Duration) {
+    pub(super) fn answered(&self, status: StatusCode, after: Duration, access: Access) {
         self.answers.add(1);
+        if access == Access::Write {
+            self.writes.add(1);
+        }
         let shard = self.region.0.mine();
         if status.is_server_error() {
             shard.errors.fetch_add(1, Ordering::Relaxed);
@@ -117,8 +131,11 @@ impl Served {
         self.region.0.mine().errors.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn answers(&self) -> u64 {
-        self.answers.total()
+    fn answers(&self) -> Answers {
+        Answers {
+            all: self.answers.total(),
+            writes: self.writes.total(),
+        }
     }
 }
 
@@ -182,7 +199,7 @@ impl ServedCounters {
     }
 
     /// Answers by the names of service and region.
-    pub fn answers(&self) -> Vec<(MemberName, u64)> {
+    pub fn answers(&self) -> Vec<(MemberName, Answers)> {
         let known = self.known();
         let answers = known.members.iter();
         answers
@@ -254,12 +271,13 @@ mod tests {
         let held = counters.known();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                served.answered(StatusCode::OK, Duration::from_millis(1));
+                served.answered(StatusCode::OK, Duration::from_millis(1), Access::Read);
                 served.failed();
             });
         });
         drop(held);
-        assert_eq!(counters.answers(), [(name("www"), 1)]);
+        let one = Answers { all: 1, writes: 0 };
+        assert_eq!(counters.answers(), [(name("www"), one)]);
     }
 
     #[test]
@@ -272,9 +290,13 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    www.answered(StatusCode::OK, Duration::from_millis(1));
-                    www.answered(StatusCode::BAD_GATEWAY, Duration::from_secs(1));
-                    api.answered(StatusCode::OK, Duration::from_secs(2));
+                    www.answered(StatusCode::OK, Duration::from_millis(1), Access::Write);
+                    www.answered(
+                        StatusCode::BAD_GATEWAY,
+                        Duration::from_secs(1),
+                        Access::Read,
+                    );
+                    api.answered(StatusCode::OK, Duration::from_secs(2), Access::Read);
                     api.failed();
                 });
             }
@@ -283,7 +305,14 @@ mod tests {
         assert_eq!((&*region, totals.answers, totals.errors), ("near", 60, 40));
         assert_eq!(totals.times.iter().sum::<u64>(), 60);
         let mut answers = counters.answers();
-        answers.sort();
-        assert_eq!(answers, [(name("api"), 20), (name("www"), 40)]);
+        answers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        let (api, www) = (
+            Answers { all: 20, writes: 0 },
+            Answers {
+                all: 40,
+                writes: 20,
+            },
+        );
+        assert_eq!(answers, [(name("api"), api), (name("www"), www)]);
     }
 }

@@ -62,11 +62,15 @@ pub fn is_fit(
     (region, able): (RegionId, &[(RegionId, OriginId)]),
     now_ms: u64,
 ) -> bool {
-    let of_region = able.iter().filter(|(of, _)| *of == region);
-    let able: Vec<String> = of_region
+    let known = plan.regions.of(region);
+    let of_region = || able.iter().filter(|(of, _)| *of == region);
+    if of_region().count() == known.origins.len() {
+        return applied.is_fit(&known.name, now_ms);
+    }
+    let able: Vec<String> = of_region()
         .map(|(_, origin)| plan.origins.of(*origin).url.to_string())
         .collect();
-    applied.is_fit_by(&plan.regions.of(region).name, &able, now_ms)
+    applied.is_fit_by(&known.name, &able, now_ms)
 }
 
 /// How far regions are from this edge.
