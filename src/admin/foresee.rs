@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::by_type::{Steering, Wanted};
+use super::estimated::Estimated;
 use super::minute::{ByRegion, Served};
 use crate::config::plan::{Access, Region};
 use crate::geo::PlaceId;
@@ -316,32 +317,6 @@ impl Moves {
             moved: served.saturating_sub(stays),
             to: each.map(|(to, [v4, _])| (*to, estimate(*v4))).collect(),
         }
-    }
-}
-
-/// How much traffic would move, and about how much of it where to.
-#[derive(Debug, Default)]
-struct Estimated {
-    moved: u64,
-    to: BTreeMap<Option<RegionId>, u64>,
-}
-
-impl Estimated {
-    /// This and more.
-    fn and(mut self, more: Self) -> Self {
-        self.moved += more.moved;
-        for (to, number) in more.to {
-            *self.to.entry(to).or_default() += number;
-        }
-        self
-    }
-
-    fn told(&self, name: &impl Fn(RegionId) -> String, (what, all): (&str, u64)) -> Value {
-        let each = self.to.iter();
-        let each: Vec<Value> = each
-            .map(|(to, number)| json!({ "region": to.map(name), "estimate": number }))
-            .collect();
-        json!({ what: all, "move": self.moved, "to": each })
     }
 }
 

@@ -12,6 +12,7 @@ mod countries;
 mod denied;
 mod desk;
 mod door;
+mod estimated;
 mod explain;
 mod explained_token;
 mod files;

@@ -300,10 +300,10 @@ impl Visit {
         said: &Said,
         is_conflict: bool,
     ) -> Judged {
-        let is_removed = applied.is_removed(asked.region, asked.origin);
+        let is_removed = || applied.is_removed(asked.region, asked.origin);
         match &said.applied {
             Some(seen) => self.ask_for_retired(|retired| applied.shows(seen, retired)),
-            None if is_removed => self.ask_for_retired(|_| false),
+            None if is_removed() => self.ask_for_retired(|_| false),
             None => {}
         }
         let judged = |visit: &Self| judge(applied, asked, said, &visit.token().vector, is_conflict);
@@ -316,7 +316,7 @@ impl Visit {
             }
             // It said so to the whole vector: what is left of that is for it to be asked again.
             Judged::NotYet => {
-                if !is_removed {
+                if !is_removed() {
                     self.sift(applied);
                 }
                 first
