@@ -55,6 +55,17 @@ pub enum Next {
     Nothing,
 }
 
+/// Where a read goes on to from a region that it waits for, as soon as one of these is known to have all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Others {
+    /// Those that answer by the time at which that region was expected to have all, or nothing was expected of it.
+    pub at_once: Vec<RegionId>,
+    /// Those for which it is worth waiting for, unless it turns out to be later than was expected.
+    pub when_overdue: Vec<RegionId>,
+    /// How long it is waited for before these: twice as long as was expected.
+    pub patience: Duration,
+}
+
 /// How far a read has come.
 #[derive(Clone, Debug)]
 pub struct Course {
@@ -179,30 +190,39 @@ impl Course {
         self.has_waited = true;
     }
 
-    /// For how long a region is waited for although another is known to have all: twice as long as was expected, since the one
-    /// that steering took for the sooner may not be. None: nothing was expected.
-    pub fn patience(leg: Leg) -> Option<Duration> {
-        match leg.standing {
-            Standing::Behind { expected } => {
-                expected.map(|expected| expected.max(ASK_EVERY).saturating_mul(2))
-            }
-            Standing::Dominates => None,
-        }
-    }
-
-    /// The regions to which a read goes on from one that it waits for, once they are known to have all. Where nothing was
-    /// expected of that one, steering has weighed those that had all already.
-    pub fn elsewhere(&self, from: Leg) -> Vec<RegionId> {
+    /// Where a read goes on to from a region that it waits for. `round_trip_ms`: how far a region is. Steering has weighed
+    /// the regions that had all already, and preferred this one.
+    pub fn elsewhere(&self, from: Leg, round_trip_ms: impl Fn(RegionId) -> f64) -> Others {
+        let is_weighed = |leg: &Leg| leg.standing == Standing::Dominates && self.left.contains(leg);
         let is_open = |leg: &&Leg| {
-            let is_weighed = leg.standing == Standing::Dominates && self.left.contains(leg);
             leg.region != from.region
                 && leg.is_hopeless == from.is_hopeless
                 && !self.missed.contains(&leg.region)
                 && !self.found_before.contains(&leg.region)
-                && (!is_weighed || Self::patience(from).is_some())
         };
         let open = self.legs.iter().filter(is_open);
-        open.map(|leg| leg.region).collect()
+        let Standing::Behind {
+            expected: Some(expected),
+        } = from.standing
+        else {
+            return Others {
+                at_once: open
+                    .filter(|leg| !is_weighed(leg))
+                    .map(|leg| leg.region)
+                    .collect(),
+                ..Others::default()
+            };
+        };
+        let expected = expected.max(ASK_EVERY);
+        let here_ms = round_trip_ms(from.region) + expected.as_secs_f64() * 1_000.0;
+        let is_sooner = |leg: &&Leg| !is_weighed(leg) && round_trip_ms(leg.region) < here_ms;
+        let (at_once, when_overdue): (Vec<&Leg>, Vec<&Leg>) = open.partition(is_sooner);
+        let regions = |legs: Vec<&Leg>| legs.into_iter().map(|leg| leg.region).collect();
+        Others {
+            at_once: regions(at_once),
+            when_overdue: regions(when_overdue),
+            patience: expected.saturating_mul(2),
+        }
     }
 
     /// Another region is known to have all, and the one that was waited for is not: that is waited for again if this comes to

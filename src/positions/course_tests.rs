@@ -163,12 +163,44 @@ fn soon(ms: u64) -> Standing {
     }
 }
 
+/// The regions to which a read goes from this one at once, and later, where all are as near as each other.
+fn elsewhere(course: &Course, from: Leg) -> [Vec<usize>; 2] {
+    let others = course.elsewhere(from, |_| 10.0);
+    [others.at_once, others.when_overdue]
+        .map(|regions| regions.iter().map(|region| region.index()).collect())
+}
+
 #[test]
-fn a_region_is_given_twice_the_time_that_was_expected_of_it_and_at_least_40_ms() {
-    let patience = |standing| Course::patience(leg(0, 0, standing, false));
-    assert_eq!(patience(soon(1)), Some(Duration::from_millis(40)));
-    assert_eq!(patience(soon(150)), Some(Duration::from_millis(300)));
-    assert_eq!(patience(BEHIND), None);
+fn a_region_is_given_twice_the_time_that_was_expected_of_it_and_at_least_40_ms_before_those_that_had_all()
+ {
+    let patience = |standing| {
+        let waited = leg(0, 0, standing, false);
+        let course = Course::new(vec![waited], WhenUnsatisfiable::Stale);
+        course.elsewhere(waited, |_| 10.0).patience
+    };
+    assert_eq!(patience(soon(1)), Duration::from_millis(40));
+    assert_eq!(patience(soon(150)), Duration::from_millis(300));
+    assert_eq!(patience(BEHIND), Duration::ZERO);
+}
+
+#[test]
+fn a_read_that_waits_goes_at_once_to_whoever_answers_by_the_time_that_was_expected() {
+    let (near, mid, far) = (
+        leg(0, 0, soon(100), false),
+        leg(1, 1, soon(150), false),
+        leg(2, 2, BEHIND, false),
+    );
+    let course = Course::new(vec![near, mid, far], WhenUnsatisfiable::Stale);
+    let round_trip_ms = |region: RegionId| [5.0, 104.0, 106.0][region.index()];
+    let others = course.elsewhere(near, round_trip_ms);
+    assert_eq!(others.at_once, [mid.region]);
+    assert_eq!(others.when_overdue, [far.region]);
+    let others = course.elsewhere(far, round_trip_ms);
+    assert_eq!(
+        others.at_once,
+        [near.region, mid.region],
+        "nothing was expected of it"
+    );
 }
 
 #[test]
@@ -184,10 +216,10 @@ fn a_read_that_waits_goes_on_to_whom_it_may_and_only_once_to_each() {
     assert_eq!(course.next(false, true), Next::Wait(gone));
     assert_eq!(course.mark(known), Mark::Routed, "it was answered at once");
     course.waits();
-    assert_eq!(course.elsewhere(gone), [2, 0].map(RegionId::at));
+    assert_eq!(elsewhere(&course, gone), [vec![0], vec![2]]);
     assert_eq!(
-        course.elsewhere(near),
-        [RegionId::at(1)],
+        elsewhere(&course, near),
+        [vec![1], vec![]],
         "known was weighed"
     );
     course.is_found(near.region, gone);
@@ -205,12 +237,12 @@ fn a_read_that_waits_goes_on_to_whom_it_may_and_only_once_to_each() {
         ..gone
     };
     assert_eq!(course.next(false, true), Next::Wait(again));
-    assert_eq!(course.elsewhere(again), [known.region]);
+    assert_eq!(elsewhere(&course, again), [vec![2], vec![]]);
     course.is_found(known.region, again);
     assert_eq!(course.next(false, true), Next::Ask(known));
     course.is_behind_after_all(known);
     assert_eq!(course.next(false, true), Next::Wait(again));
-    assert_eq!(course.elsewhere(again), []);
+    assert_eq!(elsewhere(&course, again), [[0; 0]; 2]);
 }
 
 /// A course through an able region that is taken to have all, one of which nobody knows, and a drained one.
@@ -238,8 +270,8 @@ fn a_region_in_reserve_is_asked_when_all_others_have_come_to_nothing() {
         panic!("{waiting:?}");
     };
     assert_eq!(
-        course.elsewhere(waited),
-        [RegionId::at(2)],
+        elsewhere(&course, waited),
+        [vec![2], vec![]],
         "while another is waited for, at once"
     );
     let mut at_the_end = course.clone();
@@ -360,7 +392,8 @@ proptest! {
                 }
                 Next::Wait(leg) => {
                     course.waits();
-                    let others = course.elsewhere(leg);
+                    let others = course.elsewhere(leg, |_| 10.0);
+                    let others = [others.at_once, others.when_overdue].concat();
                     if !others.is_empty() {
                         let region = *which.get(&others);
                         prop_assert!(region != leg.region && found.insert(region));

@@ -37,7 +37,7 @@ mod words;
 
 pub use applied::{Applied, Membership, Standing};
 pub use asking::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, pause_when_woken};
-pub use course::{Course, Leg, Next, ask_any_mark};
+pub use course::{Course, Leg, Next, Others, ask_any_mark};
 pub use elsewhere::Elsewhere;
 pub use fork::Forks;
 pub use judge::{Asked, Judged};

@@ -14,7 +14,8 @@ use super::problem::Problem;
 use crate::clock;
 use crate::ids::RegionId;
 use crate::positions::{
-    Asked, Course, Judged, Leg, Mark, Next, Old, Standing, Wait, ask_any_mark, pause_when_woken,
+    Asked, Course, Judged, Leg, Mark, Next, Old, Others, Standing, Wait, ask_any_mark,
+    pause_when_woken,
 };
 use crate::steering::Choice;
 
@@ -313,8 +314,9 @@ impl Outbound<'_> {
         (asked, deadline): (Option<Earlier>, Instant),
     ) -> Option<Result<Read, Missed>> {
         let wait = self.take_place(store, leg.region)?;
-        let elsewhere = course.elsewhere(leg);
-        let waiting = self.wait_or_find(store, leg, (&wait, asked, deadline), elsewhere);
+        let round_trip_ms = self.live.snapshot.edge.round_trip_ms();
+        let others = course.elsewhere(leg, round_trip_ms);
+        let waiting = self.wait_or_find(store, leg, (&wait, asked, deadline), others);
         let waited = waiting.await;
         if self.has_waited {
             course.waits();
@@ -328,26 +330,32 @@ impl Outbound<'_> {
         }
     }
 
-    /// As [`Outbound::wait_for`], unless one of the regions `elsewhere` is known to have all before and there is no
-    /// patience left with this one. Counts how long it took.
+    /// As [`Outbound::wait_for`], unless one of the others is known to have all before. Counts how long it took.
     async fn wait_or_find(
         &mut self,
         store: &Store<'_>,
         leg: Leg,
         (wait, asked, deadline): (&Wait, Option<Earlier>, Instant),
-        elsewhere: Vec<RegionId>,
+        others: Others,
     ) -> Waited {
         let (began, plan) = (Instant::now(), &self.live.snapshot.plan);
         let is_held_whole = |body: &Body| body.copy().is_some();
         let can_be_left = self.body.as_ref().is_some_and(is_held_whole);
-        let names = elsewhere.into_iter().filter(|_| can_be_left);
-        let names = names.map(|region| plan.regions.of(region).name.clone());
         let required = self.visit.token().vector.clone();
-        let elsewhere = store.applied.look_elsewhere(names, &required);
+        let look = |regions: Vec<RegionId>| {
+            let regions = regions.into_iter().filter(|_| can_be_left);
+            let names = regions.map(|region| plan.regions.of(region).name.clone());
+            store.applied.look_elsewhere(names, &required)
+        };
+        let (at_once, when_overdue) = (look(others.at_once), look(others.when_overdue));
         let found = async {
-            let patience = Course::patience(leg).unwrap_or_default();
-            tokio::time::sleep_until(began + patience).await;
-            elsewhere.found(&required).await
+            tokio::select! {
+                found = at_once.found(&required) => found,
+                found = async {
+                    tokio::time::sleep_until(began + others.patience).await;
+                    when_overdue.found(&required).await
+                } => found,
+            }
         };
         let waited = tokio::select! {
             biased;

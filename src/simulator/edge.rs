@@ -16,7 +16,7 @@ use crate::clock;
 use crate::config::plan::{Access, Key, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{World, remember, restore};
 use crate::health::Health;
-use crate::ids::{DomainId, Id, ServiceId};
+use crate::ids::{DomainId, Id, RegionId, ServiceId};
 use crate::positions::{
     Applied, Keyring, Leg, Now, Pin, Pushed, RegionName, Report, Reported, Sequence, Sessions,
     Token, Vector, Visit, Words,
@@ -418,6 +418,11 @@ impl Edge {
     pub(super) fn when_unsatisfiable(&self) -> WhenUnsatisfiable {
         let consistency = self.service().consistency.as_ref();
         consistency.unwrap().when_unsatisfiable
+    }
+
+    /// How far regions are.
+    pub(super) fn round_trip_ms(&self) -> impl Fn(RegionId) -> f64 {
+        self.snapshot.edge.round_trip_ms()
     }
 
     /// Regions as steering ranked them, for a course through them.

@@ -84,9 +84,9 @@ pub(super) fn by_freshness(
         ranked.extend(reserve.iter().filter(|choice| has_all(choice)).copied());
         reserve.retain(|choice| !has_all(choice));
     }
-    let farthest_ms = farthest_ms(ranking);
+    let round_trip_ms = ranking.snapshot.edge.round_trip_ms();
     latency::rank(ranked, |candidate| {
-        Some(expected_ms(ranking, candidate, farthest_ms))
+        Some(round_trip_ms(candidate.region) + lag_ms(ranking, candidate))
     });
     steps.extend(
         ranked
@@ -151,18 +151,9 @@ fn reason(ranking: &Ranking<'_>, candidate: &Choice) -> Reason {
     }
 }
 
-/// The longest round trip known, in ms: what an unknown one counts as, so that nobody passes for
-/// the nearest because nobody knows where it is.
-fn farthest_ms(ranking: &Ranking<'_>) -> f64 {
-    let round_trips = ranking.snapshot.edge.round_trips.values();
-    round_trips
-        .filter_map(|round_trip| round_trip.ms())
-        .fold(0.0, f64::max)
-}
-
-/// Round trip plus remaining lag in ms. A read waits no longer than `wait`, so more lag than that,
+/// The remaining lag in ms. A read waits no longer than `wait`, so more lag than that,
 /// or nobody knows how much, counts as `wait`; where it may not wait at all, it never comes first.
-fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice, farthest_ms: f64) -> f64 {
+fn lag_ms(ranking: &Ranking<'_>, candidate: &Choice) -> f64 {
     let wait = ranking
         .service
         .consistency
@@ -175,12 +166,5 @@ fn expected_ms(ranking: &Ranking<'_>, candidate: &Choice, farthest_ms: f64) -> f
             expected.map_or(wait, |expected| expected.max(LEAST_LAG).min(wait))
         }
     };
-    let round_trip = ranking
-        .snapshot
-        .edge
-        .round_trips
-        .of(candidate.region)
-        .ms()
-        .unwrap_or(farthest_ms);
-    round_trip + lag.as_secs_f64() * 1000.0
+    lag.as_secs_f64() * 1000.0
 }

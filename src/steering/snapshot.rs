@@ -84,6 +84,16 @@ pub struct Edge {
     pub round_trips: Table<RegionId, Estimate>,
 }
 
+impl Edge {
+    /// How far regions are, in ms. An unknown round trip counts as the longest one known, so that no region passes for the
+    /// nearest because nobody knows where it is.
+    pub fn round_trip_ms(&self) -> impl Fn(RegionId) -> f64 {
+        let known = self.round_trips.values().filter_map(|known| known.ms());
+        let farthest_ms = known.fold(0.0, f64::max);
+        move |region| self.round_trips.of(region).ms().unwrap_or(farthest_ms)
+    }
+}
+
 /// How a service is. `Eq`, so that comparing a shared one with itself costs a look at its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceState {

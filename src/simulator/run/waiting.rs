@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::{Event, Request, Run};
 use crate::ids::{Id, RegionId};
-use crate::positions::{ASK_EVERY, Asking, Course, Leg, Old, Probed, Wait, pause_when_woken};
+use crate::positions::{ASK_EVERY, Asking, Leg, Old, Others, Probed, Wait, pause_when_woken};
 use crate::simulator::broken::Broken;
 use crate::simulator::terms::NAMES;
 
@@ -44,8 +44,10 @@ pub(super) struct Waiting {
     /// The turn.
     asks: Option<Box<dyn Send>>,
     leg: Leg,
-    /// Where it goes instead: other regions, as soon as one is known to have what it needs and patience is over.
+    /// Where it goes instead: other regions, as soon as one is known to have what it needs.
     pub(super) elsewhere: Vec<RegionId>,
+    /// Those to which it goes as well once its patience is over.
+    when_overdue: Vec<RegionId>,
     patient_until_ms: u64,
     found: Option<Pending<RegionId>>,
 }
@@ -75,16 +77,18 @@ impl Run {
         let region = leg.region.index();
         let applied = self.edges[request.edge].applied();
         let wait = applied.wait(&NAMES[region].into(), &request.visit.token().vector);
-        let elsewhere = if request.is_whole {
-            request.course.elsewhere(leg)
+        let others = if request.is_whole {
+            let round_trip_ms = self.edges[request.edge].round_trip_ms();
+            request.course.elsewhere(leg, round_trip_ms)
         } else {
-            Vec::new()
+            Others::default()
         };
-        let patience_ms = Course::patience(leg).map_or(0, ms);
+        let patience_ms = ms(others.patience);
         request.waiting = wait.map(|wait| Waiting {
             region,
             leg,
-            elsewhere,
+            elsewhere: others.at_once,
+            when_overdue: others.when_overdue,
             patient_until_ms: self.now_ms + patience_ms,
             found: None,
             wait: Arc::new(wait),
@@ -97,6 +101,7 @@ impl Run {
         let left_ms = request.deadline_ms - self.now_ms;
         self.after(left_ms, Event::TimesOut { request: id });
         if request.waiting.is_some() {
+            self.after(0, Event::LooksElsewhere { request: id });
             self.after(patience_ms, Event::LooksElsewhere { request: id });
         }
         request.waiting.is_some()
@@ -113,8 +118,8 @@ impl Run {
         let Some(waiting) = request.waiting.as_mut() else {
             return;
         };
-        if now_ms < waiting.patient_until_ms || waiting.found.is_some() {
-            return;
+        if now_ms >= waiting.patient_until_ms {
+            waiting.elsewhere.append(&mut waiting.when_overdue);
         }
         let names = waiting
             .elsewhere
