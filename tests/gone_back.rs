@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Answer, Edge, Origin, two_regions, wait_until};
+use support::{Answer, Edge, Origin, Replica, two_regions, wait_until};
 
 /// Two regions of which each says what it has of far's log, and that is all they say.
 struct Store {
@@ -93,6 +93,33 @@ fn a_read_that_waits_goes_to_another_region_as_soon_as_that_is_known_to_have_it(
         });
         assert!(began.elapsed() < Duration::from_secs(10));
     }
+}
+
+#[test]
+fn while_a_read_waits_for_one_region_the_others_are_asked_too() {
+    let (near, far) = (Replica::start("near"), Replica::start("far"));
+    let health = "interval: 1h, recheck_interval: 1h, timeout: 20s";
+    let wait = "wait: 14s, when_unsatisfiable: fail";
+    let edge = Edge::start(&two_regions(&near.url(), &far.url(), "", health, wait));
+    let write = edge.curl("api.example.com", "/", &["-d", "x"]);
+    assert_eq!(write.body, "far");
+    far.apply(0);
+    let token = format!("Meridian-Token: {}", write.header("meridian-token"));
+    let (began, asked) = (Instant::now(), near.probes());
+    std::thread::scope(|scope| {
+        let reading: Vec<_> = (0..8)
+            .map(|_| scope.spawn(|| edge.curl("api.example.com", "/", &["-H", &token])))
+            .collect();
+        assert!(wait_until(|| near.probes() > asked + 2));
+        near.apply(1);
+        for read in reading {
+            let read = read.join().unwrap();
+            let mark = read.header("meridian-consistency");
+            assert_eq!((read.body.as_str(), mark), ("near", "waited"));
+        }
+    });
+    assert!(began.elapsed() < Duration::from_secs(10));
+    assert_eq!(near.most_probes_at_once(), 1);
 }
 
 #[test]

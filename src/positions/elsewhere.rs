@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+use tokio::time::Instant;
 
 use super::applied::Applied;
 use super::vector::{RegionName, Vector};
@@ -12,8 +13,16 @@ use super::vector::{RegionName, Vector};
 #[derive(Debug)]
 pub struct Elsewhere {
     applied: Arc<Applied>,
-    places: Vec<(RegionName, u64)>,
+    places: Vec<Place>,
     woken: Arc<Notify>,
+}
+
+/// One place.
+#[derive(Debug)]
+struct Place {
+    region: RegionName,
+    id: u64,
+    turn: Arc<Mutex<Option<Instant>>>,
 }
 
 impl Applied {
@@ -28,7 +37,8 @@ impl Applied {
         let places = regions.into_iter().filter_map(|region| {
             let waiting = state.waiting.entry(region.clone()).or_default();
             let id = waiting.onlookers.add(required.clone(), woken.clone())?;
-            Some((region, id))
+            let turn = waiting.onlookers_turn.clone();
+            Some(Place { region, id, turn })
         });
         let places = places.collect();
         drop(state);
@@ -54,7 +64,7 @@ impl Elsewhere {
     /// The first region that lacks nothing, else all are watched.
     fn arm(&self, required: &Vector) -> Option<&RegionName> {
         let mut state = self.applied.state();
-        for (region, id) in &self.places {
+        for Place { region, id, .. } in &self.places {
             let Some(need) = state.region_lacks(region, required) else {
                 return Some(region);
             };
@@ -64,12 +74,19 @@ impl Elsewhere {
         }
         None
     }
+
+    /// Waits for the turn to ask one of the regions on behalf of all that look whether it has what they need. What comes
+    /// with it is when it was last asked so. None: there is no place beside it.
+    pub async fn turn(&self, region: &str) -> Option<OwnedMutexGuard<Option<Instant>>> {
+        let place = self.places.iter().find(|place| &*place.region == region)?;
+        Some(place.turn.clone().lock_owned().await)
+    }
 }
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         let mut state = self.applied.state();
-        for (region, id) in &self.places {
+        for Place { region, id, .. } in &self.places {
             if let Some(waiting) = state.waiting.get_mut(region) {
                 waiting.onlookers.remove(*id);
             }

@@ -16,6 +16,8 @@ pub(super) struct Waiting {
     pub(super) waiters: Waiters<Arc<Notify>>,
     /// Those who wait for another one, and would go to this.
     pub(super) onlookers: Waiters<Arc<Notify>>,
+    /// Whose turn it is to ask it on their behalf, and when that was done last.
+    pub(super) onlookers_turn: Arc<Mutex<Option<Instant>>>,
     turn: Arc<Mutex<Turn>>,
 }
 

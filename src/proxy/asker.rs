@@ -11,19 +11,14 @@ use futures_util::stream::FuturesUnordered;
 use tokio::sync::OwnedMutexGuard;
 use tokio::time::Instant;
 
-use super::consistency::Store;
-use super::forward::Outbound;
-use super::routes::Lane;
-use crate::clock;
+use super::health_paths::HealthPaths;
 use crate::health::Target;
-use crate::ids::{OriginId, RegionId};
-use crate::positions::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, Source, Turn, Wait};
+use crate::ids::OriginId;
+use crate::positions::{ASK_EVERY, ASK_SELDOM, Asking, Old, Probed, Turn, Wait};
 
 /// One waiting read, on its turn.
-pub(super) struct Asker<'a, 'b> {
-    pub(super) outbound: &'a Outbound<'b>,
-    pub(super) store: &'a Store<'a>,
-    pub(super) region: RegionId,
+pub(super) struct Asker<'a> {
+    pub(super) paths: HealthPaths<'a>,
     /// What its own last answer told.
     pub(super) last: Old,
     /// When it asked for that.
@@ -39,11 +34,11 @@ enum Ended {
     OwnRead,
 }
 
-impl Asker<'_, '_> {
+impl Asker<'_> {
     /// Returns when this read is to ask the region itself; with the turn, unless there is nothing to
     /// share: nobody learns from another's answer.
     pub(super) async fn ask(&self, wait: &Wait) -> Option<OwnedMutexGuard<Turn>> {
-        let lane = self.lane()?;
+        let lane = self.paths.lane()?;
         if self.last.asking(lane.is_silent()) == Asking::Alone {
             tokio::time::sleep_until(self.began + ASK_EVERY).await;
             return None;
@@ -60,18 +55,9 @@ impl Asker<'_, '_> {
         Some(turn)
     }
 
-    fn lane(&self) -> Option<&Lane> {
-        let routes = &self.outbound.live.routes;
-        routes.lane(self.outbound.service_id, self.region)
-    }
-
     /// Asks every origin again and again. `before` is when the region was last asked with a read.
     async fn ask_health_paths(&self, before: Instant) -> Ended {
-        let targets = self
-            .outbound
-            .live
-            .routes
-            .probes(self.outbound.service_id, self.region);
+        let targets = self.paths.targets();
         let mut asking: FuturesUnordered<_> = targets
             .map(|(origin, target)| self.ask_health_path(origin, target, before))
             .collect();
@@ -88,10 +74,10 @@ impl Asker<'_, '_> {
             let began = Instant::now();
             let spoke = tokio::select! {
                 biased;
-                spoke = self.learn_from_health_path(origin, target) => spoke,
+                spoke = self.paths.learn(origin, target) => spoke,
                 () = self.own_read_is_due(before.max(began)) => return Ended::OwnRead,
             };
-            let is_followed = self.is_followed(origin);
+            let is_followed = self.paths.is_followed(origin);
             match self.last.probed(spoke, before.elapsed(), is_followed) {
                 Probed::Silent => return Ended::Silent,
                 Probed::OwnRead => return Ended::OwnRead,
@@ -111,31 +97,8 @@ impl Asker<'_, '_> {
 
     /// What a probe takes on its way: to connect, for TLS, for the request, and once more for what is not as usual.
     fn way(&self) -> Duration {
-        let round_trips = &self.outbound.live.snapshot.edge.round_trips;
-        let ms = round_trips.of(self.region).ms().unwrap_or(0.0);
+        let round_trips = &self.paths.live.snapshot.edge.round_trips;
+        let ms = round_trips.of(self.paths.region).ms().unwrap_or(0.0);
         Duration::try_from_secs_f64(4.0 * ms / 1_000.0).unwrap_or_default()
-    }
-
-    fn is_followed(&self, origin: OriginId) -> bool {
-        let live = self.outbound.live;
-        let name = &live.snapshot.plan.regions.of(self.region).name;
-        let origin = live.routes.origin(origin);
-        self.store.applied.is_followed(name, origin)
-    }
-
-    /// Takes in what an origin's health path says of positions; whether it said anything.
-    async fn learn_from_health_path(&self, origin: OriginId, target: &Target) -> bool {
-        let live = self.outbound.live;
-        let asked_at_ms = clock::steady_ms();
-        let prober = live.routes.prober(self.outbound.service_id);
-        let result = prober.probe(target).await;
-        let name = &live.snapshot.plan.regions.of(self.region).name;
-        let parse = |text: String| self.store.parse_applied(Source::Check, name, &text);
-        let Some(applied) = result.applied.and_then(parse) else {
-            return false;
-        };
-        let origin = live.routes.origin(origin);
-        self.store.report(name, origin, &applied, asked_at_ms);
-        true
     }
 }

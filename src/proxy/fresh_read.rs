@@ -10,6 +10,8 @@ use super::asker::Asker;
 use super::body::Body;
 use super::consistency::{Store, is_write};
 use super::forward::{Forwarded, Missed, Outbound};
+use super::health_paths::HealthPaths;
+use super::lookout::{Lookout, found};
 use super::problem::Problem;
 use crate::clock;
 use crate::ids::RegionId;
@@ -50,7 +52,7 @@ impl Forwarded {
     }
 }
 
-impl Outbound<'_> {
+impl<'b> Outbound<'b> {
     /// A read that came with a valid token is always marked. Most are answered as they should be by the first region
     /// that is asked. All else is boxed: what is rare must not make every request's future larger.
     pub(super) async fn forward_marked(
@@ -344,27 +346,26 @@ impl Outbound<'_> {
         let required = self.visit.token().vector.clone();
         let look = |regions: Vec<RegionId>| {
             let regions = regions.into_iter().filter(|_| can_be_left);
-            let names = regions.map(|region| plan.regions.of(region).name.clone());
-            store.applied.look_elsewhere(names, &required)
+            let paths = regions.map(|region| self.health_paths(store, region));
+            Lookout::new(paths.collect(), &required)
         };
         let (at_once, when_overdue) = (look(others.at_once), look(others.when_overdue));
-        let found = async {
+        let found_elsewhere = async {
             tokio::select! {
-                found = at_once.found(&required) => found,
+                found = found(at_once) => found,
                 found = async {
                     tokio::time::sleep_until(began + others.patience).await;
-                    when_overdue.found(&required).await
+                    found(when_overdue).await
                 } => found,
             }
         };
         let waited = tokio::select! {
             biased;
             read = self.wait_for(store, leg.region, wait, asked, deadline) => Waited::Read(read),
-            found = found => {
+            found = found_elsewhere => {
                 self.give_up_read();
                 self.visit.sift(store.applied);
-                let region = plan.region(found);
-                region.map_or(Waited::Read(Ok(Read::Old(Old::UNASKED))), Waited::Found)
+                Waited::Found(found)
             }
         };
         if let Some(lane) = self.live.routes.lane(self.service_id, leg.region) {
@@ -372,6 +373,18 @@ impl Outbound<'_> {
                 .took(&plan.regions.of(leg.region).name, began.elapsed());
         }
         waited
+    }
+
+    fn health_paths<'s>(&self, store: &'s Store<'s>, region: RegionId) -> HealthPaths<'s>
+    where
+        'b: 's,
+    {
+        HealthPaths {
+            live: self.live,
+            store,
+            service: self.service_id,
+            region,
+        }
     }
 
     /// Reads from a region whenever it may have caught up, until it has or the time is over. `asked`: it was just asked.
@@ -403,9 +416,7 @@ impl Outbound<'_> {
             drop(turn.take());
             let required = &self.visit.token().vector;
             let asker = Asker {
-                outbound: self,
-                store,
-                region,
+                paths: self.health_paths(store, region),
                 last: old,
                 began,
             };

@@ -16,12 +16,12 @@ use crate::clock;
 use crate::config::plan::{Access, Key, Service, VersionForm, WhenUnsatisfiable};
 use crate::control::{World, remember, restore};
 use crate::health::Health;
-use crate::ids::{DomainId, Id, RegionId, ServiceId};
+use crate::ids::{DomainId, Id, ServiceId};
 use crate::positions::{
     Applied, Keyring, Leg, Now, Pin, Pushed, RegionName, Report, Reported, Sequence, Sessions,
     Token, Vector, Visit, Words,
 };
-use crate::steering::{Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
+use crate::steering::{self, Admin, Ask, Choice, Decision, Draw, Forced, Require, Snapshot, steer};
 use crate::units::Secret;
 
 /// How long health paths that say nothing of positions are left alone, ms.
@@ -421,8 +421,8 @@ impl Edge {
     }
 
     /// How far regions are.
-    pub(super) fn round_trip_ms(&self) -> impl Fn(RegionId) -> f64 {
-        self.snapshot.edge.round_trip_ms()
+    pub(super) fn distances(&self) -> steering::Edge {
+        self.snapshot.edge.clone()
     }
 
     /// Regions as steering ranked them, for a course through them.

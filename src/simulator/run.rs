@@ -25,6 +25,7 @@ use super::store::{Region, Replica, Store, Write};
 use super::terms::{NAMES, Terms};
 use crate::ids::Id;
 use crate::positions::{Course, Leg, Outcome, Said, Visit};
+use crate::steering;
 use event::Event;
 use telling::Poll;
 use waiting::{Rung, Waiting};
@@ -73,6 +74,8 @@ struct Request {
     write: Option<Write>,
     /// How many origins of each region it may choose from.
     replicas: Vec<usize>,
+    /// How far regions were.
+    distances: steering::Edge,
     session: u64,
     visit: Visit,
     rights: Vec<Acknowledged>,
@@ -434,6 +437,7 @@ impl Run {
             Event::Inquires { request, attempt } => self.inquire(request, attempt),
             Event::TimesOut { request } => self.times_out(request),
             Event::LooksElsewhere { request } => self.looks_elsewhere(request),
+            Event::LooksOn { request, since_ms } => self.looks_on(request, since_ms),
             Event::Leaves { request } => self.leaves(request),
             Event::Received {
                 client,

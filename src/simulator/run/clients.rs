@@ -84,6 +84,7 @@ impl Run {
             edge,
             write,
             replicas: known.replicas().to_vec(),
+            distances: known.distances(),
             session: if visit.valid {
                 visit.token().session
             } else {

@@ -60,6 +60,11 @@ pub(super) enum Event {
     LooksElsewhere {
         request: u64,
     },
+    /// A read that waits since then has the regions asked to which it would go.
+    LooksOn {
+        request: u64,
+        since_ms: u64,
+    },
     /// A client goes away.
     Leaves {
         request: u64,

@@ -8,9 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use super::{Event, Request, Run};
+use super::{Edge, Event, Request, Run};
 use crate::ids::{Id, RegionId};
-use crate::positions::{ASK_EVERY, Asking, Leg, Old, Others, Probed, Wait, pause_when_woken};
+use crate::positions::{
+    ASK_EVERY, ASK_SELDOM, Asking, Leg, Old, Others, Probed, Wait, pause_when_woken,
+};
 use crate::simulator::broken::Broken;
 use crate::simulator::terms::NAMES;
 
@@ -48,6 +50,7 @@ pub(super) struct Waiting {
     pub(super) elsewhere: Vec<RegionId>,
     /// Those to which it goes as well once its patience is over.
     when_overdue: Vec<RegionId>,
+    since_ms: u64,
     patient_until_ms: u64,
     found: Option<Pending<RegionId>>,
 }
@@ -78,8 +81,9 @@ impl Run {
         let applied = self.edges[request.edge].applied();
         let wait = applied.wait(&NAMES[region].into(), &request.visit.token().vector);
         let others = if request.is_whole {
-            let round_trip_ms = self.edges[request.edge].round_trip_ms();
-            request.course.elsewhere(leg, round_trip_ms)
+            request
+                .course
+                .elsewhere(leg, request.distances.round_trip_ms())
         } else {
             Others::default()
         };
@@ -89,6 +93,7 @@ impl Run {
             leg,
             elsewhere: others.at_once,
             when_overdue: others.when_overdue,
+            since_ms: self.now_ms,
             patient_until_ms: self.now_ms + patience_ms,
             found: None,
             wait: Arc::new(wait),
@@ -103,6 +108,8 @@ impl Run {
         if request.waiting.is_some() {
             self.after(0, Event::LooksElsewhere { request: id });
             self.after(patience_ms, Event::LooksElsewhere { request: id });
+            let (request, since_ms) = (id, self.now_ms);
+            self.after(0, Event::LooksOn { request, since_ms });
         }
         request.waiting.is_some()
     }
@@ -132,6 +139,31 @@ impl Run {
             RegionId::at(at.unwrap())
         }));
         self.stir(id);
+    }
+
+    /// The regions to which a read would go that waits since then are asked now and then, unless they tell by themselves.
+    pub(super) fn looks_on(&mut self, request: u64, since_ms: u64) {
+        let Some(known) = self.requests.get(&request) else {
+            return;
+        };
+        let Some(waiting) = known.waiting.as_ref().filter(|of| of.since_ms == since_ms) else {
+            return;
+        };
+        let edge = known.edge;
+        for region in waiting.elsewhere.clone() {
+            let region = region.index();
+            for replica in 0..self.store.regions[region].replicas.len() {
+                let (known, at) = (&self.edges[edge], (region, replica));
+                let tells = |known: &Edge| {
+                    let origin = known.origin(region, replica);
+                    known.applied().is_followed(NAMES[region], &origin)
+                };
+                if known.knows(at) && !tells(known) {
+                    self.ask_health_path(edge, at);
+                }
+            }
+        }
+        self.after(ms(ASK_SELDOM), Event::LooksOn { request, since_ms });
     }
 
     /// Another region is known to have what a read needs that waits for this one.
