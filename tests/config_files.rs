@@ -38,6 +38,23 @@ services: { www: { hosts: [www.example.com] } }
 }
 
 #[test]
+fn of_a_configuration_of_which_a_file_cannot_be_read_nothing_else_is_guessed() {
+    let services = "services: { www: { hosts: [www.example.com], regions: [eu] } }\n";
+    for (broken, expected) in [
+        ("regions:\n  eu: { addresses: [192.0.2.10]\n", "b.yaml:"),
+        ("regions:\n\teu: {}\n", "b.yaml:2:"),
+    ] {
+        let folder = Folder::of(&[("a.yaml", services), ("b.yaml", broken)]);
+        let said = folder.load().unwrap_err().to_string();
+        assert!(
+            said.contains(expected) && said.contains("not YAML"),
+            "{said}"
+        );
+        assert!(!said.contains("a.yaml"), "{said}");
+    }
+}
+
+#[test]
 fn a_secret_in_the_wrong_form_or_place_is_not_shown_either() {
     for yaml in [
         "keys:\n  - { id: 1, secret: first-0123456789, secret: VISIBLE-second }",

@@ -3,6 +3,7 @@
 //! Shows Decisions and Snapshots; decides nothing itself.
 
 mod access;
+mod aside;
 mod attempts;
 mod audit;
 mod body;

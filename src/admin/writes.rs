@@ -8,8 +8,8 @@ use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
+use super::aside::Aside;
 use super::caller::Caller;
 use super::foresee::foresee;
 use super::object::object;
@@ -185,12 +185,11 @@ pub(super) fn concluded(
     }
 }
 
-/// One dry run at a time: of many regions and services it takes a core for a while.
-static LOOKING_AHEAD: Semaphore = Semaphore::const_new(1);
+/// Of many regions and services a dry run takes a second or more.
+static LOOKING_AHEAD: Aside = Aside::new();
 
 /// What a drain would do, from the facts now in force.
 async fn dry_run(state: &AdminState, drain: &DrainRequest) -> Result<Response, Refused> {
-    let turn = LOOKING_AHEAD.acquire().await.map_err(shutting_down)?;
     let snapshot = state.snapshot();
     let plan = &snapshot.plan;
     let not_found = |refused: DrainRefused| error(StatusCode::NOT_FOUND, refused.to_string());
@@ -214,13 +213,8 @@ async fn dry_run(state: &AdminState, drain: &DrainRequest) -> Result<Response, R
     }
     let over_ms = over_ms(state, drain).await?;
     let served = state.served_of_late();
-    // Beside the runtime, which probes and answers meanwhile; whoever asked may have gone, and the turn is taken until it ends.
-    let foreseeing = move || {
-        let _turn = turn;
-        foresee((&snapshot, clock::steady_ms()), region, &services, &served)
-    };
-    let foreseen = tokio::task::spawn_blocking(foreseeing).await;
-    let mut told = foreseen.map_err(shutting_down)?;
+    let foreseeing = move || foresee((&snapshot, clock::steady_ms()), region, &services, &served);
+    let mut told = LOOKING_AHEAD.run(foreseeing).await?;
     if let Some(told) = told.as_object_mut() {
         told.insert("over_ms".to_owned(), over_ms.into());
     }

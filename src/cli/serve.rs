@@ -3,6 +3,7 @@
 use std::num::NonZeroUsize;
 
 use clap::Args;
+use nix::libc::SIGXFSZ;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::logs::Logs;
@@ -93,6 +94,8 @@ pub(super) struct Signals {
 impl Signals {
     /// Catches them from now on.
     pub(super) fn catch() -> std::io::Result<Self> {
+        // What was caught once is so for good: a write past `RLIMIT_FSIZE` fails, and ends nobody.
+        drop(signal(SignalKind::from_raw(SIGXFSZ))?);
         Ok(Self {
             hangup: signal(SignalKind::hangup())?,
             terminate: signal(SignalKind::terminate())?,

@@ -97,6 +97,8 @@ struct Loading<'a> {
     sources: Sources,
     problems: Vec<Problem>,
     root: Option<Node>,
+    /// Whether some of what was given could not be read: what the rest lacks may be there.
+    lacks_a_part: bool,
 }
 
 impl<'a> Loading<'a> {
@@ -106,12 +108,17 @@ impl<'a> Loading<'a> {
             sources: Sources::default(),
             problems: Vec::new(),
             root: None,
+            lacks_a_part: false,
         }
     }
 
     fn complain(&mut self, path: &Path, why: impl std::fmt::Display) {
-        self.problems
-            .push(Problem::new(None, format!("{}: {why}", path.display())));
+        self.cannot_read(None, format!("{}: {why}", path.display()));
+    }
+
+    fn cannot_read(&mut self, at: Option<SourceAt>, message: String) {
+        self.problems.push(Problem::new(at, message));
+        self.lacks_a_part = true;
     }
 
     fn path(&mut self, path: &Path) {
@@ -134,8 +141,7 @@ impl<'a> Loading<'a> {
                 let valid = error.utf8_error().valid_up_to();
                 let message = "not UTF-8 from here on: a configuration is a text";
                 let at = place_of(path, error.as_bytes().get(..valid).unwrap_or_default());
-                let problem = Problem::new(Some(at), message.to_owned());
-                self.problems.push(problem);
+                self.cannot_read(Some(at), message.to_owned());
             }
             Err(error) => self.complain(path, error),
         }
@@ -150,7 +156,9 @@ impl<'a> Loading<'a> {
             substituted.borrow_mut().extend(value.clone());
             value
         };
+        let found_before = self.problems.len();
         let parsed = parse(&file, text, &environment, &mut self.problems);
+        self.lacks_a_part |= parsed.is_none() && self.problems.len() > found_before;
         for value in substituted.into_inner() {
             self.sources.hide(&value);
         }
@@ -168,6 +176,11 @@ impl<'a> Loading<'a> {
     }
 
     fn finish(mut self, roots: Vec<PathBuf>) -> Result<Loaded, Problems> {
+        if self.lacks_a_part {
+            let root = self.root.take();
+            root.iter().for_each(|root| self.hide_secrets(root));
+            return Err(Problems::new(self.problems, self.sources).of_files(roots));
+        }
         let Some(root) = self.root.take() else {
             if self.problems.is_empty() {
                 let message = "the configuration is empty: `regions` and `services` are required";

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::machine::{Machine, Outcome, Thresholds, Verdict};
-use super::probe::{ProbeResult, Prober};
+use super::probe::{Failure, ProbeResult, Prober};
 use super::schedule::pause;
 use super::target::{Target, TargetKey};
 use crate::chance;
@@ -54,7 +54,9 @@ impl Checker {
             loop {
                 let began = Instant::now();
                 let result = self.probe_in_turn().await;
-                machine.observe(outcome(&result));
+                if let Some(outcome) = outcome(&result) {
+                    machine.observe(outcome);
+                }
                 let recheck = check.recheck_interval.min(check.interval);
                 let report = Report {
                     key: self.key.clone(),
@@ -90,10 +92,18 @@ impl Checker {
     }
 }
 
-fn outcome(result: &ProbeResult) -> Outcome {
-    if result.outcome.is_ok() {
-        Outcome::Pass
-    } else {
-        Outcome::Fail
+/// What a probe says of its target. None: nothing, since this edge could not ask.
+fn outcome(result: &ProbeResult) -> Option<Outcome> {
+    match result.outcome {
+        Ok(_) => Some(Outcome::Pass),
+        Err(Failure::Exhausted(_)) => None,
+        Err(
+            Failure::Connect(_)
+            | Failure::Tls(_)
+            | Failure::Http(_)
+            | Failure::Status(_)
+            | Failure::Body
+            | Failure::Timeout(_),
+        ) => Some(Outcome::Fail),
     }
 }

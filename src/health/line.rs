@@ -6,9 +6,10 @@ use http_body_util::Empty;
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::errno::Errno;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -73,7 +74,13 @@ impl Prober {
 
 /// Connects, and says first what the target wants to hear first.
 async fn connect(target: &Target) -> Result<TcpStream, Failure> {
-    let failed = |error: std::io::Error| Failure::Connect(error.to_string());
+    let failed = |error: std::io::Error| {
+        if is_exhaustion(&error) {
+            Failure::Exhausted(error.to_string())
+        } else {
+            Failure::Connect(error.to_string())
+        }
+    };
     let mut tcp = TcpStream::connect((&*target.host, target.port))
         .await
         .map_err(failed)?;
@@ -85,6 +92,18 @@ async fn connect(target: &Target) -> Result<TcpStream, Failure> {
             .map_err(failed)?;
     }
     Ok(tcp)
+}
+
+/// Whether there is no connection because this edge can open nothing more: that says nothing of the target.
+fn is_exhaustion(error: &std::io::Error) -> bool {
+    let Some(code) = error.raw_os_error() else {
+        // The resolver has no code, and needs a socket too.
+        return TcpSocket::new_v4().is_err_and(|error| is_exhaustion(&error));
+    };
+    matches!(
+        Errno::from_raw(code),
+        Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM
+    )
 }
 
 impl Line {
