@@ -31,18 +31,27 @@ pub(super) type Key = (Arc<str>, Arc<str>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Ramp {
     pub(super) slope: Slope,
+    /// When that was: what it has lost until then is in the slope.
+    pub(super) begun_ms: u64,
     /// Since when it is out again, before it has had all.
     pub(super) halted_ms: Option<u64>,
 }
 
 impl Ramp {
-    /// How far it had come when the region went out at a time, in milliseconds of a ramp of another length.
-    fn come_ms(self, out_ms: u64, length_ms: u64) -> u64 {
+    /// What is left of it by now where the region went out at a time, in milliseconds of a ramp of another length. Of what
+    /// it was out for besides, and over, the slope knows already.
+    fn kept_ms(self, out_ms: u64, length_ms: u64, now_ms: u64) -> u64 {
+        let since_ms = self.halted_ms.unwrap_or(out_ms.max(self.begun_ms));
+        let come_ms = self.come_ms(since_ms, length_ms);
+        come_ms.saturating_sub(now_ms.saturating_sub(since_ms))
+    }
+
+    /// How far it had come at a time, in milliseconds of a ramp of another length.
+    fn come_ms(self, at_ms: u64, length_ms: u64) -> u64 {
         let Slope {
             from_ms,
             length_ms: own_ms,
         } = self.slope;
-        let at_ms = self.halted_ms.unwrap_or(out_ms);
         let come_ms = u128::from(at_ms.saturating_sub(from_ms).min(own_ms));
         let come_ms = come_ms * u128::from(length_ms) / u128::from(own_ms.max(1));
         u64::try_from(come_ms).unwrap_or(length_ms)
@@ -57,26 +66,29 @@ impl Ramps {
     /// A region comes back that has been out since a time. It loses its clients as it is given them, so that of a short while
     /// it has kept a part, and that part of what it had.
     pub(super) fn begin(&mut self, key: Key, length_ms: u64, out_ms: u64, now_ms: u64) {
-        self.begin_with(key, length_ms, (out_ms, length_ms), now_ms);
+        let kept_ms = length_ms.saturating_sub(now_ms.saturating_sub(out_ms));
+        let before = self.0.remove(&key);
+        let of_before = before.map(|ramp| ramp.kept_ms(out_ms, length_ms, now_ms));
+        let kept_ms = of_before.map_or(kept_ms, |of_before| of_before.min(kept_ms));
+        self.start(key, length_ms, kept_ms, now_ms);
     }
 
-    /// The same, where it has kept no more than so much of the ramp, whatever the time.
-    pub(super) fn begin_with(
-        &mut self,
-        key: Key,
-        length_ms: u64,
-        (out_ms, most_kept_ms): (u64, u64),
-        now_ms: u64,
-    ) {
+    /// The same of one that lost its clients little by little, and has kept so much of the ramp, or what it had.
+    pub(super) fn begin_with(&mut self, key: Key, length_ms: u64, kept_ms: u64, now_ms: u64) {
         let before = self.0.remove(&key);
+        let had = before.map(|ramp| ramp.come_ms(ramp.halted_ms.unwrap_or(now_ms), length_ms));
+        let kept_ms = had.map_or(kept_ms, |had_ms| had_ms.min(kept_ms));
+        self.start(key, length_ms, kept_ms, now_ms);
+    }
+
+    fn start(&mut self, key: Key, length_ms: u64, kept_ms: u64, now_ms: u64) {
         if length_ms == 0 {
             return;
         }
-        let had_ms = before.map_or(length_ms, |ramp| ramp.come_ms(out_ms, length_ms));
-        let kept_ms = had_ms.saturating_sub(now_ms.saturating_sub(out_ms));
-        let from_ms = now_ms.saturating_sub(kept_ms.min(most_kept_ms));
+        let from_ms = now_ms.saturating_sub(kept_ms.min(length_ms));
         let ramp = Ramp {
             slope: Slope { from_ms, length_ms },
+            begun_ms: now_ms,
             halted_ms: None,
         };
         self.0.insert(key, ramp);
@@ -84,8 +96,13 @@ impl Ramps {
 
     /// The clock has been set by so much: what began by the old one has come as far by the new one.
     pub(super) fn shift(&mut self, by_ms: i64) {
-        for Ramp { slope, halted_ms } in self.0.values_mut() {
-            for at_ms in halted_ms.iter_mut().chain([&mut slope.from_ms]) {
+        for Ramp {
+            slope,
+            begun_ms,
+            halted_ms,
+        } in self.0.values_mut()
+        {
+            for at_ms in halted_ms.iter_mut().chain([&mut slope.from_ms, begun_ms]) {
                 *at_ms = at_ms.saturating_add_signed(by_ms);
             }
         }

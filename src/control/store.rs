@@ -220,9 +220,14 @@ fn restore_health(world: &mut World, health: &Value) -> Option<()> {
 
 fn remember_ramps(world: &World) -> Vec<Value> {
     let all = world.ramps().into_iter();
-    let all = all.map(|((service, region), Ramp { slope, halted_ms })| {
+    let all = all.map(|((service, region), ramp)| {
+        let Ramp {
+            slope,
+            begun_ms,
+            halted_ms,
+        } = ramp;
         json!({ "service": &**service, "region": &**region, "from_ms": slope.from_ms, "length_ms": slope.length_ms,
-            "halted_ms": halted_ms })
+            "begun_ms": begun_ms, "halted_ms": halted_ms })
     });
     all.collect()
 }
@@ -367,8 +372,11 @@ fn restore_ramp(world: &mut World, ramp: &Value) -> Option<()> {
         from_ms: ramp["from_ms"].as_u64()?,
         length_ms: ramp["length_ms"].as_u64()?,
     };
-    let halted_ms = ramp["halted_ms"].as_u64();
-    let remembered = Ramp { slope, halted_ms };
+    let remembered = Ramp {
+        slope,
+        begun_ms: ramp["begun_ms"].as_u64().unwrap_or(slope.from_ms),
+        halted_ms: ramp["halted_ms"].as_u64(),
+    };
     world.remember_ramp(
         ramp["service"].as_str()?,
         ramp["region"].as_str()?,

@@ -51,6 +51,65 @@ fn a_gradual_drain_that_is_undone_half_way_gives_back_the_other_half() {
     check_states(&mut world, "shop", 350_000, "us=unknown eu=unknown");
 }
 
+/// How much `us` is given again after these drains, by service, from and until a second: all are over at the last one.
+fn given_after(drains: &[(Option<&str>, u64, u64)]) -> u64 {
+    let mut world = ramped();
+    let mut turns: Vec<(u64, Option<&str>, bool)> = Vec::new();
+    for (service, from, until) in drains {
+        turns.extend([(*from, *service, true), (*until, *service, false)]);
+    }
+    turns.sort_unstable();
+    for (second, service, begins) in &turns {
+        let now_ms = 1_000_000 + second * 1_000;
+        if *begins {
+            world.drain(drain("us", *service, now_ms), false).unwrap();
+        } else {
+            world.undrain("us", *service, now_ms).unwrap();
+        }
+        states(&mut world, "shop", now_ms);
+    }
+    let last_ms = 1_000_000 + turns.last().unwrap().0 * 1_000;
+    let shown = states(&mut world, "shop", last_ms);
+    let given = shown.split("us=unknown+returning").nth(1).unwrap();
+    given.split(' ').next().unwrap().parse().unwrap()
+}
+
+#[test]
+fn outs_that_overlap_count_for_the_time_of_them_together() {
+    let shop = Some("shop");
+    assert_eq!(given_after(&[(None, 10, 30)]), 80);
+    assert_eq!(given_after(&[(None, 10, 30), (shop, 10, 30)]), 80);
+    assert_eq!(given_after(&[(None, 10, 32), (shop, 10, 30)]), 78);
+    assert_eq!(given_after(&[(None, 10, 30), (shop, 20, 35)]), 75);
+    assert_eq!(given_after(&[(None, 10, 40), (shop, 38, 39)]), 70);
+    assert_eq!(given_after(&[(None, 10, 300), (shop, 298, 299)]), 1);
+}
+
+/// The usual restart.
+#[test]
+fn whoever_fails_while_it_is_drained_was_out_once() {
+    let mut world = ramped();
+    check_states(&mut world, "shop", 0, "us=unknown eu=unknown");
+    world.drain(drain("eu", None, 210_000), false).unwrap();
+    check_states(&mut world, "shop", 210_000, "us=unknown eu=unknown+drained");
+    fold(&mut world, failed("shop", EU), 212_000);
+    check_states(
+        &mut world,
+        "shop",
+        212_000,
+        "us=unknown eu=unhealthy+drained",
+    );
+    fold(&mut world, passed("shop", EU), 220_000);
+    check_states(&mut world, "shop", 220_000, "us=unknown eu=healthy+drained");
+    world.undrain("eu", None, 225_000).unwrap();
+    check_states(
+        &mut world,
+        "shop",
+        225_000,
+        "us=unknown eu=healthy+returning85",
+    );
+}
+
 #[test]
 fn whoever_recovers_is_given_what_it_lost_little_by_little() {
     let mut world = ramped();

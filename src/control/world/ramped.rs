@@ -34,8 +34,7 @@ impl World {
                 // Little by little: it has lost those who have left.
                 share => {
                     let kept_ms = ramp_ms / 100 * u64::from(share.get());
-                    let kept = (now_ms, kept_ms);
-                    self.ramps.begin_with(key, ramp_ms, kept, now_ms);
+                    self.ramps.begin_with(key, ramp_ms, kept_ms, now_ms);
                 }
             }
         }
