@@ -141,6 +141,49 @@ fn a_zone_whose_last_key_becomes_inactive_is_told_of_before_and_when_it_does() {
     assert!(!edge.kdig("mail.example.com A +dnssec").contains("RRSIG"));
 }
 
+/// With the one kind gone nothing leads from the parent's DS to what the other signs.
+#[test]
+fn a_zone_whose_key_signing_key_becomes_inactive_beside_another_is_told_of_before_and_when_it_does()
+{
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::create_dir(&keys).unwrap();
+    let stem = keygen(&keys, ["-I", "+29d"]);
+    let mut zsk = Command::new("dnssec-keygen");
+    let zsk = zsk.arg("-K").arg(&keys).args(["-q", "-a", "ED25519"]);
+    run(zsk.arg("example.com"));
+    let mut edge = Edge::start_in(folder, &yaml("ed25519"));
+    edge.process
+        .wait_for("no key-signing key of example.com. is active from ");
+    let set = |times: &[&str]| {
+        let mut settime = Command::new("dnssec-settime");
+        run(settime.arg("-K").arg(&keys).args(times).arg(&stem));
+    };
+    set(&["-I", "now"]);
+    edge.process
+        .wait_for("the keys of example.com. are signed by no key-signing key");
+    let config = edge.folder.path().join("edge.yaml");
+    let check = |more: &[&str]| {
+        let mut check = meridian();
+        let check = check.arg("check").args(more).arg("--config").arg(&config);
+        let output = check.output().unwrap();
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let told = check(&[]);
+    assert!(
+        told.contains("no key-signing key of example.com. is active by its times"),
+        "{told}"
+    );
+    set(&["-I", "none"]);
+    edge.process.wait_for("example.com. is signed now");
+    set(&["-I", "-2d", "-D", "-1d"]);
+    let told = check(&["--ds"]);
+    assert!(
+        told.contains("example.com. has no key-signing key, or only deleted ones"),
+        "{told}"
+    );
+}
+
 #[test]
 fn a_reload_says_which_keys_are_others() {
     let mut signed = Signed::start("ed25519");

@@ -71,13 +71,18 @@ fn print_ds(plan: &Plan, materials: &Materials) -> Done {
     let now = clock::unix_secs();
     let signed = plan.zones.iter().zip(materials.zone_keys.iter());
     let signed = signed.filter_map(|(zone, keys)| Some((zone, keys.as_ref()?)));
-    let mut keyless = Vec::new();
+    let (mut keyless, mut without) = (Vec::new(), Vec::new());
     let mut count = 0;
     for (zone, keys) in signed {
         count += 1;
         let mut for_parent = keys.for_parent(now).peekable();
-        if for_parent.peek().is_none() {
+        if keys.keys.is_empty() {
             keyless.push(zone.origin.to_ascii());
+        } else if for_parent.peek().is_none() {
+            without.push(format!(
+                "{} has no key-signing key, or only deleted ones: there is no DS to give",
+                zone.origin.to_ascii()
+            ));
         }
         for key in for_parent {
             say!("{}", key.ds_record(&zone.origin));
@@ -86,13 +91,17 @@ fn print_ds(plan: &Plan, materials: &Materials) -> Done {
     if count == 0 {
         return Err(Failed("no zone is signed: none has `dnssec`".to_owned()));
     }
-    if keyless.is_empty() {
-        return Ok(());
+    if !keyless.is_empty() {
+        let keyless = keyless.join(", ");
+        without.push(format!(
+            "no key yet for {keyless}: `meridian serve` makes it when it first starts"
+        ));
     }
-    let keyless = keyless.join(", ");
-    Err(Failed(format!(
-        "no key yet for {keyless}: `meridian serve` makes it when it first starts"
-    )))
+    if without.is_empty() {
+        Ok(())
+    } else {
+        Err(Failed(without.join("\n")))
+    }
 }
 
 /// Prints the JSON Schema of the YAML files, for editors

@@ -33,7 +33,7 @@ pub use bind::{DnsSockets, adopt, bind, bind_beside, bind_tcp, bind_tcp_beside};
 pub use codec::code::Rcode;
 pub use codec::query::DropReason;
 pub use cookie::{Cookies, Standing};
-pub use dnssec::{Key, KeyError, KeyFileError, Times, ZoneKeys, create_keys, load_keys};
+pub use dnssec::{Key, KeyError, KeyFileError, Signs, Times, ZoneKeys, create_keys, load_keys};
 pub use overflow::Queues;
 pub use presign::{presign, presign_at_once};
 pub use rate_limit::{Pace, RateLimiter};

@@ -14,7 +14,7 @@ use super::answers::Renewed;
 use crate::clock;
 use crate::config::plan::Plan;
 use crate::control::{Control, Kind};
-use crate::dns::{Lasting, Live, presign};
+use crate::dns::{Lasting, Live, Signs, presign};
 
 /// How often it is looked whether signatures are due: a key takes effect this late at most, and after it has signed.
 const RENEWAL_CHECK: Duration = Duration::from_secs(1);
@@ -71,11 +71,16 @@ impl Renewal {
 pub(super) async fn tell_of_signed(
     control: &Control,
     plan: &Plan,
-    before: &BTreeMap<Name, bool>,
-    now: &BTreeMap<Name, bool>,
+    before: &BTreeMap<Name, Signs>,
+    now: &BTreeMap<Name, Signs>,
 ) {
+    let was_signed = |zone: &Name| {
+        before
+            .get(zone)
+            .is_some_and(|signs| *signs > Signs::Nothing)
+    };
     let left = plan.zones.iter().map(|zone| &zone.origin);
-    for zone in left.filter(|zone| before.get(zone) == Some(&true) && !now.contains_key(zone)) {
+    for zone in left.filter(|zone| was_signed(zone) && !now.contains_key(zone)) {
         let message = format!(
             "{zone} is signed no more: it has no dnssec any more, and whoever validates refuses it while its parent has a DS"
         );
@@ -83,17 +88,26 @@ pub(super) async fn tell_of_signed(
     }
     for (zone, signs) in now {
         match (before.get(zone), signs) {
-            (Some(true), false) => {
+            (Some(Signs::All | Signs::DataAlone), Signs::Nothing) => {
                 let message = format!(
                     "{zone} is signed no more: no key is active by its times, and whoever validates refuses it while its parent has a DS"
                 );
                 control.warn(Kind::State, message).await;
             }
-            (Some(false), true) => {
+            (Some(Signs::All | Signs::Nothing), Signs::DataAlone) => {
+                let message = format!(
+                    "the keys of {zone} are signed by no key-signing key: none is active by its times, and whoever validates refuses the zone while its parent has a DS"
+                );
+                control.warn(Kind::State, message).await;
+            }
+            (Some(Signs::Nothing | Signs::DataAlone), Signs::All) => {
                 let message = format!("{zone} is signed now");
                 control.tell(Kind::State, message).await;
             }
-            _ => {}
+            (None, _)
+            | (Some(Signs::All), Signs::All)
+            | (Some(Signs::DataAlone), Signs::DataAlone)
+            | (Some(Signs::Nothing), Signs::Nothing) => {}
         }
     }
 }

@@ -13,7 +13,9 @@ use crate::clock;
 use crate::config::Problem;
 use crate::config::plan::{Dnssec, Plan, Zone};
 use crate::disk::Claim;
-use crate::dns::{Key, KeyFileError, Times, ZoneKeys, create_keys, load_keys, too_many_rankings};
+use crate::dns::{
+    Key, KeyFileError, Signs, Times, ZoneKeys, create_keys, load_keys, too_many_rankings,
+};
 
 /// Names that a warning names.
 const MOST_NAMED: usize = 3;
@@ -327,17 +329,27 @@ fn warning(zone: &Zone, dnssec: &Dnssec, keys: &ZoneKeys) -> Option<Problem> {
         return None;
     }
     let (origin, now) = (&zone.origin, clock::unix_secs());
-    let message = if keys.is_signing(now) {
-        let from = keys.unsigned_from(now)?;
-        if from - now > TOLD_AHEAD {
-            return None;
+    let refused = "whoever validates refuses the zone while its parent has a DS";
+    let ahead = || {
+        let (from, then) = keys.signs_less_from(now)?;
+        let from_ms = u64::from(from) * 1_000;
+        (from - now <= TOLD_AHEAD).then(|| (clock::rfc3339(from_ms), then))
+    };
+    let message = match keys.signs(now) {
+        Signs::Nothing => {
+            format!("no key of {origin} is active by its times: the zone is not signed")
         }
-        let from = clock::rfc3339(u64::from(from) * 1_000);
-        format!(
-            "no key of {origin} is active from {from} on, by their times: the zone is not signed then"
-        )
-    } else {
-        format!("no key of {origin} is active by its times: the zone is not signed")
+        Signs::DataAlone => {
+            format!("no key-signing key of {origin} is active by its times: {refused}")
+        }
+        Signs::All => match ahead()? {
+            (from, Signs::Nothing) => format!(
+                "no key of {origin} is active from {from} on, by their times: the zone is not signed then"
+            ),
+            (from, Signs::DataAlone | Signs::All) => format!(
+                "no key-signing key of {origin} is active from {from} on, by their times: {refused} then"
+            ),
+        },
     };
     Some(Problem::new(Some(dnssec.keys.at.clone()), message))
 }

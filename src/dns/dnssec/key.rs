@@ -352,10 +352,20 @@ impl ZoneKeys {
         self.is_signing(now) && of_keys.any(Key::is_key_signing)
     }
 
-    /// When the zone, which is signed at `now`, will first be unsigned by the times of its keys.
-    pub fn unsigned_from(&self, now: u32) -> Option<u32> {
-        let mut changes = std::iter::successors(self.next_change(now), |at| self.next_change(*at));
-        changes.find(|at| !self.is_signing(*at))
+    /// What the keys sign at `now`.
+    pub fn signs(&self, now: u32) -> Signs {
+        match (self.is_signing(now), self.is_whole(now)) {
+            (_, true) => Signs::All,
+            (true, false) => Signs::DataAlone,
+            (false, false) => Signs::Nothing,
+        }
+    }
+
+    /// When they first sign less than they do at `now`, by their times, and what then.
+    pub fn signs_less_from(&self, now: u32) -> Option<(u32, Signs)> {
+        let changes = std::iter::successors(self.next_change(now), |at| self.next_change(*at));
+        let mut changes = changes.map(|at| (at, self.signs(at)));
+        changes.find(|(_, signs)| *signs < self.signs(now))
     }
 
     /// When the times of a key next change anything.
@@ -363,6 +373,17 @@ impl ZoneKeys {
         let times = self.keys.iter().flat_map(|key| key.times.all());
         times.filter(|time| *time > now).min()
     }
+}
+
+/// What a zone's keys sign.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Signs {
+    /// None is active.
+    Nothing,
+    /// What the zone has; of the keys themselves no signature leads to a DS, which is made for key-signing keys alone.
+    DataAlone,
+    /// Both.
+    All,
 }
 
 /// What is signed.

@@ -17,7 +17,7 @@ mod signer;
 mod tests;
 
 pub(super) use denial::nsec;
-pub use key::{Key, KeyError, Times, ZoneKeys};
+pub use key::{Key, KeyError, Signs, Times, ZoneKeys};
 pub use key_files::{KeyFileError, create_keys, load_keys};
 pub(super) use memo::{Memo, Tag};
 pub(super) use signer::{Haste, Signatures, Signer, SigningRun, ToSign, is_of_the_future};

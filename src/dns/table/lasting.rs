@@ -13,7 +13,7 @@ use super::names::{Names, Unindexed};
 use super::offer::{Offer, OfferKey};
 use super::signing::Signing;
 use crate::config::plan::Plan;
-use crate::dns::dnssec::{Haste, Memo, Signatures, is_of_the_future};
+use crate::dns::dnssec::{Haste, Memo, Signatures, Signs, is_of_the_future};
 use crate::ids::{ServiceId, Table};
 
 /// Offers of a Plan's services.
@@ -62,8 +62,8 @@ impl Lasting {
         is_whole.then(|| Arc::new(made))
     }
 
-    /// The zones that have keys, and whether any of these signs by now.
-    pub fn signed(&self) -> BTreeMap<Name, bool> {
+    /// The zones that have keys, and what these sign by now.
+    pub fn signed(&self) -> BTreeMap<Name, Signs> {
         let zones = self.plan.zones.iter().enumerate();
         let signed =
             zones.filter_map(|(at, zone)| Some((zone.origin.clone(), self.signing.signs(at)?)));

@@ -9,7 +9,7 @@ use super::offer::Offer;
 use super::ranked::{RankedSignatures, Ranking, Room, rankable};
 use super::rrset::RrSet;
 use crate::dns::codec::code::rtype;
-use crate::dns::dnssec::{Haste, Signatures, Signer, SigningRun, ToSign, ZoneKeys, nsec};
+use crate::dns::dnssec::{Haste, Signatures, Signer, SigningRun, Signs, ToSign, ZoneKeys, nsec};
 use crate::ids::{ServiceId, Table};
 
 /// The types of a name that is another name (RFC 4034 §4.1.2, RFC 4035 §2.5).
@@ -53,10 +53,10 @@ impl Signing {
         self.keys.iter().any(Option::is_some)
     }
 
-    /// Whether a zone is signed by now; none: it has no keys.
-    pub(super) fn signs(&self, zone: usize) -> Option<bool> {
+    /// What of a zone is signed by now; none: it has no keys.
+    pub(super) fn signs(&self, zone: usize) -> Option<Signs> {
         let keys = self.keys.get(zone)?.as_ref()?;
-        (!keys.keys.is_empty()).then(|| keys.is_signing(self.now))
+        (!keys.keys.is_empty()).then(|| keys.signs(self.now))
     }
 
     pub(super) fn has_keys_of(&self, other: &Self) -> bool {
