@@ -121,6 +121,13 @@ fn an_answer_that_on_status_names_is_bettered_by_another_region() {
     let pair = pair("retries: { on_status: [502-504] }");
     busy(&pair.near, "near is busy", 503);
     assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (200, "far"));
+    // What came before the first second is no rate.
+    assert!(wait_until(|| {
+        assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (200, "far"));
+        let traffic = pair.edge.admin("GET", "/api/v1/traffic", "").1;
+        let rate = traffic["regions"][0]["errors_per_s"].as_f64();
+        rate.is_some_and(|rate| rate > 0.0)
+    }));
     let write = post(&pair.edge);
     assert_eq!(seen(&write), (503, "near is busy"));
     assert!(pair.far.seen().iter().all(|seen| seen.method == "GET"));

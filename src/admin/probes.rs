@@ -49,6 +49,7 @@ fn target(target: &TargetProbes) -> Value {
     json!({
         "service": &*target.service,
         "url": &*target.url,
+        "checks": target.count,
         "probes": target.probes.iter().map(probe).collect::<Vec<_>>(),
     })
 }

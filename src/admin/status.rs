@@ -222,7 +222,7 @@ fn target(status: &TargetStatus) -> Value {
     let ejected = status.ejected.as_ref().map(|ejected| {
         json!({ "until": clock::rfc3339(ejected.until_ms), "cause": ejected.cause.as_str(), "detail": ejected.cause.to_string() })
     });
-    json!({ "url": &*status.target.url, "state": state, "last_check": last, "ejected": ejected })
+    json!({ "url": &*status.target.url, "state": state, "checks": status.probes, "last_check": last, "ejected": ejected })
 }
 
 /// A region's state for a service: a drain says more than health, but not more than its failing.

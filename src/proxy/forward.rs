@@ -102,6 +102,8 @@ pub(super) struct Forwarded {
     pub(super) reissue: Reissue,
     /// What other regions said when they were asked for a better answer.
     pub(super) tried_elsewhere: Option<String>,
+    /// Whether it is among its region's errors already.
+    pub(super) is_counted: bool,
     /// Whether it is no reason for its client to leave the region that it is used to.
     pub(super) is_detour: bool,
     /// From sending to the head of the answer.
@@ -281,6 +283,7 @@ impl<'a> Outbound<'a> {
                     mark: None,
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,
+                    is_counted: false,
                     is_detour: false,
                     origin_time: answered.saturating_duration_since(trying.began),
                 }))

@@ -46,6 +46,7 @@ impl Exchange<'_> {
             mark,
             reissue,
             tried_elsewhere,
+            is_counted,
             is_detour,
             origin_time,
             ..
@@ -53,7 +54,8 @@ impl Exchange<'_> {
         let took = self.began.elapsed();
         let (mut parts, incoming) = response.into_parts();
         if let Some(lane) = self.live.routes.lane(asked.service_id, region) {
-            lane.count(parts.status, took, (asked.access, mark));
+            let is_error = parts.status.is_server_error() && !is_counted;
+            lane.count((parts.status, is_error), took, (asked.access, mark));
         }
         let headers = &mut parts.headers;
         remove_what_ends_here(headers);

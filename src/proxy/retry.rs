@@ -186,8 +186,13 @@ impl Outbound<'_> {
     }
 
     /// Keeps an answer that `on_status` names, for when nobody answers better.
-    fn keep_answer(&mut self, forwarded: Box<Forwarded>) -> Missed {
+    fn keep_answer(&mut self, mut forwarded: Box<Forwarded>) -> Missed {
         let status = forwarded.response.status();
+        let lane = self.live.routes.lane(self.service_id, forwarded.region);
+        if let Some(lane) = lane.filter(|_| status.is_server_error()) {
+            lane.count_failure();
+            forwarded.is_counted = true;
+        }
         self.answered = Some(forwarded);
         Missed::Again(Problem::BrokenOrigin(format!(
             "the origin answered {}",

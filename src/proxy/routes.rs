@@ -69,19 +69,20 @@ impl Lane {
         self.silence.holds(clock::steady_ms())
     }
 
-    /// Counts a try that got no answer.
+    /// Counts a try that got no answer, or one that another region was to better.
     pub(super) fn count_failure(&self) {
         self.served.failed();
     }
 
-    /// Counts a response that begins this long after its request came; `mark` is that of a read with a token.
+    /// Counts a response that begins this long after its request came, as an error or not; `mark` is that of a read with a
+    /// token.
     pub(super) fn count(
         &self,
-        status: http::StatusCode,
+        (status, is_error): (http::StatusCode, bool),
         after: Duration,
         (access, mark): (Access, Option<Mark>),
     ) {
-        self.served.answered(status, after, access);
+        self.served.answered(is_error, after, access);
         self.answered.count(status, mark);
     }
 }

@@ -8,8 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use http::StatusCode;
-
 use crate::config::plan::{Access, Plan};
 use crate::ids::MemberName;
 use crate::per_core::{Count, PerCore};
@@ -110,13 +108,13 @@ impl Served {
     }
 
     /// Counts an answer that begins to go to the client this long after its request came.
-    pub(super) fn answered(&self, status: StatusCode, after: Duration, access: Access) {
+    pub(super) fn answered(&self, is_error: bool, after: Duration, access: Access) {
         self.answers.add(1);
         if access == Access::Write {
             self.writes.add(1);
         }
         let shard = self.region.0.mine();
-        if status.is_server_error() {
+        if is_error {
             shard.errors.fetch_add(1, Ordering::Relaxed);
         }
         if let Some(count) = shard.times.get(bucket(after)) {
@@ -126,7 +124,7 @@ impl Served {
         shard.spent_us.fetch_add(spent_us, Ordering::Relaxed);
     }
 
-    /// Counts a try that got no answer.
+    /// Counts a try that got no answer, or one that another region was to better.
     pub(super) fn failed(&self) {
         self.region.0.mine().errors.fetch_add(1, Ordering::Relaxed);
     }
@@ -271,7 +269,7 @@ mod tests {
         let held = counters.known();
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                served.answered(StatusCode::OK, Duration::from_millis(1), Access::Read);
+                served.answered(false, Duration::from_millis(1), Access::Read);
                 served.failed();
             });
         });
@@ -290,13 +288,9 @@ mod tests {
         std::thread::scope(|scope| {
             for _ in 0..20 {
                 scope.spawn(|| {
-                    www.answered(StatusCode::OK, Duration::from_millis(1), Access::Write);
-                    www.answered(
-                        StatusCode::BAD_GATEWAY,
-                        Duration::from_secs(1),
-                        Access::Read,
-                    );
-                    api.answered(StatusCode::OK, Duration::from_secs(2), Access::Read);
+                    www.answered(false, Duration::from_millis(1), Access::Write);
+                    www.answered(true, Duration::from_secs(1), Access::Read);
+                    api.answered(false, Duration::from_secs(2), Access::Read);
                     api.failed();
                 });
             }

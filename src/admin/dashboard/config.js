@@ -22,7 +22,7 @@ export function showStatus({ config }) {
   show($("config-error"), error, (error) => error && [make("strong", {}, "The last reload was refused and nothing changed."), problem(error)]);
   show($("config-state"), config.generation + config.loaded_at, () => `Generation ${config.generation}, in force since ${since(config.loaded_at)}.`);
   const changes = config.changes ?? [];
-  show($("config-changes"), changes, () => (changes.length ? changes.map((line) => make("li", {}, line))
+  show($("config-changes"), [config.generation, changes], () => (changes.length ? changes.map((line) => make("li", {}, line))
     : make("li", {}, config.generation === 1 ? "The first since the start." : "The last reload changed nothing.")));
 }
 

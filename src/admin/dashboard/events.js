@@ -51,9 +51,12 @@ function listSoon() {
   due ??= setTimeout(() => { due = null; letGo().then(list); }, 50);
 }
 
-/** What was last told of a region of a service. */
-export const latestOf = (region, service) =>
-  events.find((event) => event.region === region && (event.service === service || event.service === null) && event.kind !== "position");
+/** What was last told of a region of a service, of some kind. */
+export const latestOf = (region, service, isWanted) =>
+  events.find((event) => event.region === region && (event.service === service || event.service === null) && isWanted(event));
+
+export const isOfHealth = ({ kind }) => kind === "health";
+export const ranBackwards = ({ kind, message }) => kind === "position" && message.includes(" ran backwards");
 
 const isWanted = (value, name) => ["", value].includes(filter()[name].value);
 

@@ -2,7 +2,7 @@
 
 import { watched } from "./api.js";
 import { ask as askToDrain } from "./drains.js";
-import { latestOf } from "./events.js";
+import { isOfHealth, latestOf, ranBackwards } from "./events.js";
 import { ask as askToForce } from "./force.js";
 import { $, colorOf, make, number, show, showEach, stateOf } from "./page.js";
 import { serviceBlock } from "./service.js";
@@ -65,7 +65,10 @@ function card(name) {
 /** Somebody wants to see a card's services. */
 async function unfolded(name) {
   const { fold, summary } = cards.get(name)?.parts ?? {};
-  if (!fold?.open || summary.hidden) return;
+  if (fold?.open && !summary.hidden) await learnAndShow(name);
+}
+
+async function learnAndShow(name) {
   await learnProbesOf(name).catch(() => {});
   const region = status.regions.find((region) => region.name === name);
   if (region) showServices(region);
@@ -78,10 +81,11 @@ function update(region, names, isFolded) {
   show(parts.state, region.state, stateOf);
   const round_trip = region.rtt_ms === null ? "" : ` · ${number(region.rtt_ms, " ms")} from here`;
   show(parts.facts, `${region.addresses.join(", ")}${round_trip}`, (text) => text);
-  for (const service of region.services) for (const origin of service.origins) lengthen(region.name, service.name, origin);
+  const missed = region.services.flatMap((service) => service.origins.filter((origin) => lengthen(region.name, service.name, origin)));
   fold(parts, isFolded);
   show(parts.summary, summed(region.services), (text) => text);
   if (parts.fold.open) showServices(region);
+  if (parts.fold.open && missed.length) learnAndShow(region.name);
   const pulse = traffic?.regions?.find((pulse) => pulse.name === region.name);
   if (pulse) showPulse(pulse);
 }
@@ -124,7 +128,8 @@ function why(region, service) {
   if (service.state === "draining" && drain) return drain.reason ?? "drained without a reason";
   const ejected = service.origins.find((origin) => origin.ejected);
   const failing = service.origins.find((origin) => origin.last_check && !origin.last_check.ok);
-  return ejected?.ejected.detail ?? failing?.last_check.detail ?? latestOf(region, service.name)?.message ?? null;
+  const backwards = service.state === "degraded" ? latestOf(region, service.name, ranBackwards) : null;
+  return ejected?.ejected.detail ?? failing?.last_check.detail ?? (backwards ?? latestOf(region, service.name, isOfHealth))?.message ?? null;
 }
 
 function showPulse(pulse) {

@@ -8,25 +8,28 @@ const WIDTH = 3;
 const HEIGHT = 36;
 const PHASES = ["connect", "tls", "first_byte"];
 
-/** The probes that are known of targets, by region, service and URL; filled by the API, lengthened by what the status says. */
+/**
+ * The probes that are known of targets, by region, service and URL, and how many there have been; filled by the API,
+ * lengthened by what the status says.
+ */
 const known = new Map();
 
 const keyOf = (region, service, url) => JSON.stringify([region, service, url]);
 
 export function learn(region, targets) {
-  for (const { service, url, probes } of targets) known.set(keyOf(region, service, url), probes);
+  for (const { service, url, checks, probes } of targets) known.set(keyOf(region, service, url), { checks, probes });
 }
 
-export function lengthen(region, service, origin) {
-  const key = keyOf(region, service, origin.url);
-  const probes = known.get(key) ?? [];
-  const last = origin.last_check;
-  if (last && probes.at(-1)?.at !== last.at && !(probes.at(-1)?.at > last.at)) {
-    known.set(key, [...probes, last].slice(-MOST));
-  }
+/** Takes in the last probe; whether others came before it that the page has not heard of. */
+export function lengthen(region, service, { url, checks, last_check: last }) {
+  const key = keyOf(region, service, url);
+  const before = known.get(key);
+  if (!last || checks === before?.checks) return false;
+  known.set(key, { checks, probes: [...(before?.probes ?? []), last].slice(-MOST) });
+  return before !== undefined && checks !== before.checks + 1;
 }
 
-export const probesOf = (region, service, url) => known.get(keyOf(region, service, url)) ?? [];
+export const probesOf = (region, service, url) => known.get(keyOf(region, service, url))?.probes ?? [];
 
 /** Where a key leads from a probe, of so many; none is chosen at first. */
 const STEPS = {

@@ -10,25 +10,30 @@ const KEPT: usize = 100;
 
 /// The last probes of a target, oldest first.
 #[derive(Clone, Debug, Default)]
-pub(super) struct History(VecDeque<LastProbe>);
+pub(super) struct History {
+    kept: VecDeque<LastProbe>,
+    /// How many there have been, those that are not kept included.
+    pub(super) count: u64,
+}
 
 impl History {
     pub(super) fn add(&mut self, probe: LastProbe) {
-        if self.0.len() == KEPT {
-            self.0.pop_front();
+        if self.kept.len() == KEPT {
+            self.kept.pop_front();
         }
-        self.0.push_back(probe);
+        self.kept.push_back(probe);
+        self.count += 1;
     }
 
     /// The clock has been set by so much: they are as long ago as they were.
     pub(super) fn shift(&mut self, by_ms: i64) {
-        for probe in &mut self.0 {
+        for probe in &mut self.kept {
             probe.at_ms = probe.at_ms.saturating_add_signed(by_ms);
         }
     }
 
     fn last_answered_ms(&self) -> Option<u64> {
-        let mut answered = self.0.iter().rev().filter(|probe| probe.outcome.is_ok());
+        let mut answered = self.kept.iter().rev().filter(|probe| probe.outcome.is_ok());
         answered.next().map(|probe| probe.at_ms)
     }
 }
@@ -42,6 +47,8 @@ pub struct TargetProbes {
     pub url: Arc<str>,
     /// Oldest first.
     pub probes: Vec<LastProbe>,
+    /// How many there have been in all.
+    pub count: u64,
 }
 
 impl World {
@@ -70,7 +77,8 @@ impl World {
             .map(|watched| TargetProbes {
                 service: name(watched.target.service).clone(),
                 url: watched.target.url.clone(),
-                probes: watched.history.0.iter().cloned().collect(),
+                probes: watched.history.kept.iter().cloned().collect(),
+                count: watched.history.count,
             })
             .collect()
     }
@@ -88,7 +96,7 @@ mod tests {
             let outcome = Ok(Phases::default());
             history.add(LastProbe { at_ms, outcome });
         }
-        let times: Vec<u64> = history.0.iter().map(|probe| probe.at_ms).collect();
+        let times: Vec<u64> = history.kept.iter().map(|probe| probe.at_ms).collect();
         assert_eq!(times, (1..101).collect::<Vec<_>>());
     }
 }

@@ -106,6 +106,8 @@ pub struct TargetStatus {
     pub verdict: Verdict,
     /// Its last probe.
     pub last: Option<LastProbe>,
+    /// How many there have been.
+    pub probes: u64,
     /// What its traffic has done to it.
     pub ejected: Option<EjectedStatus>,
 }
@@ -309,6 +311,7 @@ impl Watched {
             target: self.target.clone(),
             verdict: self.verdict(),
             last: self.state.as_ref().and_then(|state| state.last.clone()),
+            probes: self.history.count,
             ejected: ejection.map(|ejection| EjectedStatus {
                 until_ms: self.ejected_at_ms + whole_ms(ejection.length),
                 cause: ejection.cause,
