@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::by_type::{Steering, Wanted};
 use super::estimated::Estimated;
 use super::minute::{ByRegion, Served};
-use crate::config::plan::{Access, Region};
+use crate::config::plan::{Access, Region, Writes};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{
@@ -32,6 +32,13 @@ struct Moves {
     /// Where all clients would be, whoever has them now.
     all: BTreeMap<Option<RegionId>, [f64; 2]>,
 }
+
+/// Keys of writes that are tried: of so many, each of three regions is home to its third within 3 points in a hundred (two
+/// standard deviations).
+const KEYS: u16 = 1_000;
+
+/// The same where each is tried for every place.
+const FEW_KEYS: u16 = 32;
 
 /// When it is looked ahead, and what is compared.
 #[derive(Clone, Copy)]
@@ -156,7 +163,20 @@ fn moves(
     (vantage, access): (Vantage, Access),
 ) -> Moves {
     let Outlook { before, after, .. } = outlook;
-    let (places, _) = counted(before, id);
+    let service = before.plan.services.of(id);
+    let keys = match (access, &service.writes) {
+        (Access::Write, Writes::Home { .. }) if service.residency.is_none() => keys(KEYS),
+        (Access::Write, Writes::Home { .. }) => keys(FEW_KEYS),
+        (Access::Read, _) | (Access::Write, Writes::Nearest | Writes::Primary { .. }) => {
+            vec![None]
+        }
+    };
+    let of_key = 1.0 / f64::from(u32::try_from(keys.len()).unwrap_or(1));
+    let (mut places, _) = counted(before, id);
+    if keys.len() == usize::from(KEYS) {
+        // Where a client is says nothing of its key's home.
+        places.truncate(1);
+    }
     let shares: Vec<[f64; 2]> = places
         .iter()
         .map(|place| before.clients.share(id, *place))
@@ -177,10 +197,14 @@ fn moves(
             _ => 1.0,
         };
         let (v4, v6) = (part(0), part(1));
-        for (spread, of_clients) in &spreads {
+        let of_each = spreads
+            .iter()
+            .flat_map(|spread| keys.iter().map(move |key| (spread, key)));
+        for ((spread, of_clients), key) in of_each {
             let ask = Ask {
                 vantage,
                 spread: *spread,
+                write_key: key.as_deref(),
                 require: Require {
                     now_ms: outlook.now_ms,
                     ..Require::default()
@@ -189,7 +213,8 @@ fn moves(
             };
             let mut take = |part, chances: &dyn Fn(&Snapshot) -> Chances| {
                 let [before, after] = [before, after].map(chances);
-                moves.take(before, after, region, part, *of_clients);
+                let weight = of_clients * of_key;
+                moves.take(before, after, region, part, weight);
             };
             match asked_for {
                 None => take([v4, v6], &|snapshot| chances(snapshot, &ask)),
@@ -201,6 +226,11 @@ fn moves(
         }
     }
     moves
+}
+
+/// Keys of writes, as many as tell how rendezvous hashing shares out those that nobody has counted.
+fn keys(count: u16) -> Vec<Option<String>> {
+    (0..count).map(|key| Some(key.to_string())).collect()
 }
 
 /// What clients of IPv4 and those of IPv6 ask DNS for: an address of their own family, if any region of the service has one.
@@ -321,181 +351,5 @@ impl Moves {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::load_text;
-    use crate::control::{DrainRequest, World};
-
-    /// What leaves `region` of a service with these weights, in percent, and where to.
-    fn leaving(weights: &str, region: &str) -> (f64, Vec<(String, f64)>) {
-        let yaml = format!(
-            "
-regions: {{ a: {{ addresses: [192.0.2.1] }}, b: {{ addresses: [192.0.2.2] }}, c: {{ addresses: [192.0.2.3] }} }}
-services:
-  www:
-    hosts: [www.example.com]
-    steering: {{ policy: weighted, weights: {{ {weights} }} }}
-"
-        );
-        let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
-        let service = plan.service("www").unwrap();
-        let region = plan.region(region).unwrap();
-        let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
-        let after = without(&before, region, &[service]);
-        let outlook = Outlook {
-            before: &before,
-            after: &after,
-            now_ms: 0,
-        };
-        let moves = moves(outlook, region, service, (Vantage::Client, Access::Read));
-        let name = |to: &Option<RegionId>| plan.regions.of(to.unwrap()).name.to_string();
-        let to = moves
-            .to
-            .iter()
-            .map(|(to, [v4, _])| (name(to), percent(*v4)));
-        (percent(moves.moved[0]), to.collect())
-    }
-
-    #[test]
-    fn who_is_told_apart_by_shares_are_all_clients_and_no_more_than_there_are_shares() {
-        let yaml = "
-regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] }, c: { addresses: [192.0.2.3] } }
-services: { www: { hosts: [www.example.com] } }
-";
-        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-        let service = plan.service("www").unwrap();
-        let mut world = World::new(plan, Arc::default());
-        let told = |world: &mut World, now_ms| {
-            let told = spreads(&world.snapshot(now_ms).0, service);
-            told.iter()
-                .map(|(_, share)| (share * 100.0).round())
-                .collect::<Vec<_>>()
-        };
-        assert_eq!(told(&mut world, 0), [100.0]);
-        for (region, over_ms) in [("a", 100_000), ("b", 50_000), ("c", 0)] {
-            let drain = DrainRequest {
-                region: region.into(),
-                service: None,
-                since_ms: 0,
-                until_ms: None,
-                over_ms: Some(over_ms),
-                by: None,
-                reason: None,
-            };
-            world.drain(drain, true).unwrap();
-        }
-        assert_eq!(told(&mut world, 25_000), [50.0, 25.0, 25.0]);
-        assert_eq!(told(&mut world, 60_000), [40.0, 60.0]);
-    }
-
-    #[test]
-    fn whom_no_other_region_can_take_stays_and_does_not_move() {
-        let yaml = "
-regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] } }
-services: { www: { hosts: [www.example.com], regions: [a] } }
-";
-        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-        let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
-        let before = World::new(plan, Arc::default()).snapshot(0).0;
-        let served = Served {
-            http_requests: 7,
-            http_writes: 2,
-            dns_answers: 5,
-        };
-        let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-        let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
-        let told = &told["services"][0];
-        let (clients, left) = (&told["clients"], &told["left"]);
-        assert_eq!(*left, json!([]));
-        assert_eq!(clients["ipv4_percent"], 0.0, "{told}");
-        assert_eq!(clients["stays"]["ipv4_percent"], 100.0, "{told}");
-        assert_eq!(clients["to"], json!([]));
-        assert_eq!(told["dns"], json!({ "answers": 5, "move": 0, "to": [] }));
-        assert_eq!(told["http"]["move"], 0);
-    }
-
-    #[test]
-    fn writes_go_where_writes_go_and_nowhere_where_only_the_primary_takes_them() {
-        let to = |writes: &str| {
-            let yaml = format!(
-                "
-regions: {{ a: {{ addresses: [192.0.2.1] }}, b: {{ addresses: [192.0.2.2] }}, c: {{ addresses: [192.0.2.3] }} }}
-services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }}, regions: [c, b, a], writes: {writes} }} }}
-"
-            );
-            let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
-            let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
-            let before = World::new(plan, Arc::default()).snapshot(0).0;
-            let served = Served {
-                http_requests: 60,
-                http_writes: 60,
-                dns_answers: 0,
-            };
-            let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-            let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
-            told["services"][0]["http"].clone()
-        };
-        let all = |to: Value| json!({ "requests": 60, "move": 60, "to": [{ "region": to, "estimate": 60 }] });
-        let none = "{ to: { primary: a }, failover: none }";
-        assert_eq!(to(none), all(Value::Null));
-        let in_order = "{ to: { primary: a }, failover: order }";
-        assert_eq!(to(in_order), all(json!("c")));
-    }
-
-    /// `six` has no address of IPv4.
-    #[test]
-    fn who_asks_for_an_address_of_ipv4_moves_to_a_region_that_has_one() {
-        let yaml = "
-regions: { a: { addresses: [192.0.2.1, '2001:db8::1'] }, six: { addresses: ['2001:db8::6'] }, b: { addresses: [192.0.2.2] } }
-services: { www: { hosts: [www.example.com], steering: { policy: priority } }, two: { hosts: [two.example.com], regions: [a, six] } }
-";
-        let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-        let region = plan.region("a").unwrap();
-        let services = ["www", "two"].map(|name| plan.service(name).unwrap());
-        let before = World::new(plan, Arc::default()).snapshot(0).0;
-        let told = foresee(
-            (&before, 0),
-            region,
-            &services,
-            &(1_000, ByRegion::default()),
-        );
-        let to = |service: usize| told["services"][service]["clients"]["to"].clone();
-        let to_six =
-            |v4: f64| json!({ "region": "six", "ipv4_percent": v4, "ipv6_percent": 100.0 });
-        let to_b = json!({ "region": "b", "ipv4_percent": 100.0, "ipv6_percent": 0.0 });
-        assert_eq!(to(0), json!([to_six(0.0), to_b]));
-        // Nobody else has one: that fails open.
-        assert_eq!(to(1), json!([to_six(0.0)]));
-        let stays = &told["services"][1]["clients"]["stays"];
-        assert_eq!(
-            *stays,
-            json!({ "ipv4_percent": 100.0, "ipv6_percent": 0.0 })
-        );
-    }
-
-    #[track_caller]
-    fn check(weights: &str, region: &str, has: f64, to: &[(&str, f64)]) {
-        let to: Vec<_> = to.iter().map(|(to, of)| ((*to).to_owned(), *of)).collect();
-        assert_eq!(leaving(weights, region), (has, to));
-    }
-
-    #[test]
-    fn weights_are_told_exactly_and_not_by_trying_draws() {
-        check("a: 83, b: 17, c: 0", "a", 83.0, &[("b", 83.0)]);
-        check("a: 83, b: 17, c: 0", "b", 17.0, &[("a", 17.0)]);
-        check(
-            "a: 50, b: 30, c: 20",
-            "a",
-            50.0,
-            &[("b", 30.0), ("c", 20.0)],
-        );
-        check("a: 50, b: 30, c: 20", "c", 20.0, &[("a", 12.5), ("b", 7.5)]);
-        check("a: 999, b: 1, c: 0", "b", 0.1, &[("a", 0.1)]);
-    }
-
-    #[test]
-    fn a_region_of_no_weight_has_nobody_and_takes_all_who_have_nobody_else() {
-        check("a: 83, b: 17, c: 0", "c", 0.0, &[]);
-        check("a: 1, b: 0, c: 0", "a", 100.0, &[("b", 100.0)]);
-    }
-}
+#[path = "foresee_tests.rs"]
+mod tests;
