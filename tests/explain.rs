@@ -51,6 +51,7 @@ fn explain_gives_every_region_a_reason_and_names_what_is_wrong_with_a_question()
     assert_eq!(http["decision"], json!(["near", "far"]));
     for (query, expected) in [
         ("name=nobody.example&client=193.0.6.1", 404),
+        ("name=b%C3%BCcher.example.com&client=193.0.6.1", 400),
         ("name=www.example.com&client=nonsense", 400),
         ("name=www.example.com", 400),
         ("name=www.example.com&client=193.0.6.1&type=MX", 400),

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::Uri;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ use super::explained_token::TokenReader;
 use super::parameters::Parameters;
 use super::question::{Question, QuestionError};
 use super::state::AdminState;
-use super::writes::{Refused, bad, error};
+use super::writes::{Refused, bad};
 use crate::clock;
 use crate::geo::CountryClient;
 use crate::prefix::Prefix;
@@ -80,7 +80,7 @@ pub(super) async fn countries(
                 .await?
         }
     };
-    let json = made.map_err(|problem| error(StatusCode::NOT_FOUND, problem.to_string()))?;
+    let json = made.map_err(QuestionError::refused)?;
     Ok(([("content-type", "application/json")], json).into_response())
 }
 

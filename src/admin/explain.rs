@@ -226,6 +226,7 @@ pub(super) struct OfService {
 impl OfService {
     /// HTTP goes by hosts alone.
     fn in_http(plan: &Plan, name: &str) -> Result<Self, QuestionError> {
+        check_ascii(name)?;
         let id = plan.service_for_host(name);
         let id = id.ok_or_else(|| QuestionError::UnknownName(name.to_owned()))?;
         Ok(Self {
@@ -237,6 +238,7 @@ impl OfService {
     /// DNS steers every name that the zones say. Of a host that it does not steer it is told what it would decide, were the
     /// name in a zone. Looks through all zones.
     pub(super) fn in_dns(plan: &Plan, name: &str) -> Result<Self, QuestionError> {
+        check_ascii(name)?;
         match plan.service_for_name(name) {
             Ok(id) => Ok(Self {
                 id,
@@ -252,6 +254,14 @@ impl OfService {
     /// Why DNS answers otherwise, in words.
     pub(super) fn not_in_dns(self) -> Option<String> {
         self.not_in_dns.map(|why| why.to_string())
+    }
+}
+
+fn check_ascii(name: &str) -> Result<(), QuestionError> {
+    if name.is_ascii() {
+        Ok(())
+    } else {
+        Err(QuestionError::NotAscii)
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Uri};
 
+use super::writes::{Refused, error};
 use crate::positions::Flaw;
 use crate::prefix::Prefix;
 use crate::proxy::MOST_FIELDS;
@@ -94,6 +95,9 @@ pub enum QuestionError {
     /// Nobody answers for the name.
     #[error("no service answers for `{0}`: it is in the `hosts` of none")]
     UnknownName(String),
+    /// Not a name as DNS and HTTP have it.
+    #[error("write names of other scripts in their ASCII form (xn--…)")]
+    NotAscii,
     /// Not a type that is steered.
     #[error("`{0}` is not a steered type: A, AAAA or HTTPS is expected")]
     Type(String),
@@ -109,4 +113,20 @@ pub enum QuestionError {
     /// Not a token of this service.
     #[error("the token counts as absent: {0}")]
     Token(Flaw),
+}
+
+impl QuestionError {
+    /// As the API refuses it.
+    pub(super) fn refused(self) -> Refused {
+        let status = match self {
+            Self::UnknownName(_) => StatusCode::NOT_FOUND,
+            Self::NotAscii
+            | Self::Type(_)
+            | Self::Method(_)
+            | Self::Path(_)
+            | Self::Fields
+            | Self::Token(_) => StatusCode::BAD_REQUEST,
+        };
+        error(status, self.to_string())
+    }
 }

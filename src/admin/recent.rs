@@ -13,8 +13,11 @@ use crate::proxy::{ServedTotals, TIME_BUCKETS, bucket_ms};
 /// What is left of a count after a second: half after ten of them.
 const LEFT_AFTER_A_SECOND: f64 = 0.933_032_991_536_807_4;
 
-/// Less than this of an answer is nothing any more.
+/// Less than this of all answers together is nothing any more.
 const FADED: f64 = 0.001;
+
+/// Less than this of one kind among them. It is far less, so that their shares stay what they were while all fade.
+const FORGOTTEN: f64 = 1e-9;
 
 /// What a faded count is a second: its terms add up to so many times the last one.
 const PER_SECOND: f64 = 1.0 - LEFT_AFTER_A_SECOND;
@@ -60,8 +63,11 @@ impl Recent {
     ) {
         self.answers.retain(|_, count| {
             *count *= LEFT_AFTER_A_SECOND;
-            *count > FADED
+            *count > FORGOTTEN
         });
+        if self.answers.values().sum::<f64>() < FADED {
+            self.answers.clear();
+        }
         for (country, sample) in samples {
             *self.answers.entry((country, sample.region)).or_default() += float(sample.answers);
         }
@@ -114,7 +120,7 @@ impl Region {
     fn tick(&mut self, totals: ServedTotals) {
         let fade = |count: &mut f64, before: u64, now: u64| {
             *count = *count * LEFT_AFTER_A_SECOND + float(now.wrapping_sub(before));
-            if *count < FADED {
+            if *count < FORGOTTEN {
                 *count = 0.0;
             }
         };
@@ -123,6 +129,13 @@ impl Region {
         let times = self.times.iter_mut().zip(&self.before.times);
         for ((count, before), now) in times.zip(&totals.times) {
             fade(count, *before, *now);
+        }
+        if self.answers < FADED {
+            self.answers = 0.0;
+            self.times = [0.0; TIME_BUCKETS];
+        }
+        if self.errors < FADED {
+            self.errors = 0.0;
         }
         self.before = totals;
     }
@@ -200,6 +213,31 @@ mod tests {
         }
         assert_eq!(recent.flows(), []);
         assert_eq!(recent.pulse("here"), Pulse::default());
+    }
+
+    #[test]
+    fn shares_and_percentiles_stay_what_they_were_while_all_fades() {
+        let mut recent = Recent::default();
+        recent.tick([], totals(0, 30));
+        let mut now = totals(100, 30);
+        now[0].1.times[60] = 10;
+        let there = Sample {
+            region: "there".into(),
+            ..sample(1).1
+        };
+        recent.tick([sample(99), (None, there)], now.clone());
+        let expected = recent.pulse("here").quantiles_ms;
+        assert_ne!(
+            expected.unwrap()[0].to_bits(),
+            expected.unwrap()[2].to_bits()
+        );
+        for _ in 0..160 {
+            recent.tick([], now.clone());
+            assert_eq!(recent.pulse("here").quantiles_ms, expected);
+            let flows = recent.flows();
+            let share = flows[1].per_second / (flows[0].per_second + flows[1].per_second);
+            assert!((share - 0.01).abs() < 1e-6, "{share}");
+        }
     }
 
     #[test]

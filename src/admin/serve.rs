@@ -37,7 +37,7 @@ use super::parameters::Parameters;
 use super::positions::positions;
 use super::present::present;
 use super::probes::probes;
-use super::question::{Field, NotAField, Question, QuestionError};
+use super::question::{Field, NotAField, Question};
 use super::state::AdminState;
 use super::writes::{self, Refused, bad, error};
 use crate::clock;
@@ -228,16 +228,7 @@ async fn explain_json(
             date_probes(&state, &mut explanation).await;
             Ok(Json(explanation.to_json()))
         }
-        Err(problem @ QuestionError::UnknownName(_)) => {
-            Err(error(StatusCode::NOT_FOUND, problem.to_string()))
-        }
-        Err(
-            problem @ (QuestionError::Type(_)
-            | QuestionError::Method(_)
-            | QuestionError::Path(_)
-            | QuestionError::Fields
-            | QuestionError::Token(_)),
-        ) => Err(bad(problem.to_string())),
+        Err(problem) => Err(problem.refused()),
     }
 }
 
