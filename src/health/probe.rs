@@ -50,7 +50,7 @@ pub enum Failure {
     /// Name resolution, or no route, refused, reset.
     #[error("cannot connect: {0}")]
     Connect(String),
-    /// This edge has no descriptor, port or memory left to connect with.
+    /// This edge has no descriptor or memory left to connect with.
     #[error("this edge cannot open another connection: {0}")]
     Exhausted(String),
     /// The handshake or the certificate.
