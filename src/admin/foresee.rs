@@ -164,17 +164,17 @@ fn moves(
 ) -> Moves {
     let Outlook { before, after, .. } = outlook;
     let service = before.plan.services.of(id);
-    let keys = match (access, &service.writes) {
-        (Access::Write, Writes::Home { .. }) if service.residency.is_none() => keys(KEYS),
-        (Access::Write, Writes::Home { .. }) => keys(FEW_KEYS),
-        (Access::Read, _) | (Access::Write, Writes::Nearest | Writes::Primary { .. }) => {
-            vec![None]
-        }
+    let goes_home = access == Access::Write && matches!(service.writes, Writes::Home { .. });
+    // Where a client is says nothing of its key's home.
+    let goes_by_key_alone = goes_home && service.residency.is_none();
+    let keys = match (goes_home, goes_by_key_alone) {
+        (false, _) => vec![None],
+        (true, true) => keys(KEYS),
+        (true, false) => keys(FEW_KEYS),
     };
     let of_key = 1.0 / f64::from(u32::try_from(keys.len()).unwrap_or(1));
     let (mut places, _) = counted(before, id);
-    if keys.len() == usize::from(KEYS) {
-        // Where a client is says nothing of its key's home.
+    if goes_by_key_alone {
         places.truncate(1);
     }
     let shares: Vec<[f64; 2]> = places

@@ -64,23 +64,34 @@ services: { www: { hosts: [www.example.com] } }
     assert_eq!(told(&mut world, 60_000), [40.0, 60.0]);
 }
 
+const SIXTY_WRITES: Served = Served {
+    http_requests: 60,
+    http_writes: 60,
+    dns_answers: 0,
+};
+
+/// What a dry run tells of draining `a` for the service `www`, of which it has served so much.
+fn draining_a(yaml: &str, served: Served) -> Value {
+    let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+    let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
+    let before = World::new(plan, Arc::default()).snapshot(0).0;
+    let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
+    let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
+    told["services"][0].clone()
+}
+
 #[test]
 fn whom_no_other_region_can_take_stays_and_does_not_move() {
     let yaml = "
 regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] } }
 services: { www: { hosts: [www.example.com], regions: [a] } }
 ";
-    let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-    let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
-    let before = World::new(plan, Arc::default()).snapshot(0).0;
     let served = Served {
         http_requests: 7,
         http_writes: 2,
         dns_answers: 5,
     };
-    let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-    let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
-    let told = &told["services"][0];
+    let told = draining_a(yaml, served);
     let (clients, left) = (&told["clients"], &told["left"]);
     assert_eq!(*left, json!([]));
     assert_eq!(clients["ipv4_percent"], 0.0, "{told}");
@@ -99,17 +110,7 @@ regions: {{ a: {{ addresses: [192.0.2.1] }}, b: {{ addresses: [192.0.2.2] }}, c:
 services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }}, regions: [c, b, a], writes: {writes} }} }}
 "
         );
-        let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
-        let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
-        let before = World::new(plan, Arc::default()).snapshot(0).0;
-        let served = Served {
-            http_requests: 60,
-            http_writes: 60,
-            dns_answers: 0,
-        };
-        let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-        let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
-        told["services"][0]["http"].clone()
+        draining_a(&yaml, SIXTY_WRITES)["http"].clone()
     };
     let all =
         |to: Value| json!({ "requests": 60, "move": 60, "to": [{ "region": to, "estimate": 60 }] });
@@ -125,17 +126,8 @@ fn writes_with_a_home_go_where_the_next_homes_of_keys_are() {
 regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] }, c: { addresses: [192.0.2.3] } }
 services: { www: { hosts: [www.example.com], steering: { policy: priority }, writes: { to: home, key: { header: X-Tenant } } } }
 ";
-    let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
-    let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
-    let before = World::new(plan, Arc::default()).snapshot(0).0;
-    let served = Served {
-        http_requests: 60,
-        http_writes: 60,
-        dns_answers: 0,
-    };
-    let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-    let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
-    let http = &told["services"][0]["http"];
+    let told = draining_a(yaml, SIXTY_WRITES);
+    let http = &told["http"];
     assert_eq!(http["move"], 60);
     let to: Vec<(&str, u64)> = http["to"]
         .as_array()

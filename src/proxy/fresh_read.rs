@@ -11,7 +11,7 @@ use super::body::Body;
 use super::consistency::{Store, is_write};
 use super::forward::{Forwarded, Missed, Outbound};
 use super::health_paths::HealthPaths;
-use super::lookout::{Lookout, found};
+use super::lookout::Lookout;
 use super::problem::Problem;
 use crate::clock;
 use crate::ids::RegionId;
@@ -347,15 +347,15 @@ impl<'b> Outbound<'b> {
         let look = |regions: Vec<RegionId>| {
             let regions = regions.into_iter().filter(|_| can_be_left);
             let paths = regions.map(|region| self.health_paths(store, region));
-            Lookout::new(paths.collect(), &required)
+            Lookout::new(store.applied, paths.collect(), &required)
         };
         let (at_once, when_overdue) = (look(others.at_once), look(others.when_overdue));
         let found_elsewhere = async {
             tokio::select! {
-                found = found(at_once) => found,
+                found = at_once.found() => found,
                 found = async {
                     tokio::time::sleep_until(began + others.patience).await;
-                    found(when_overdue).await
+                    when_overdue.found().await
                 } => found,
             }
         };

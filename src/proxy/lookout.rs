@@ -1,15 +1,14 @@
 //! What a read that waits for a region sees of the others to which it would go.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 
-use futures_util::StreamExt;
 use futures_util::future::join_all;
-use futures_util::stream::FuturesUnordered;
 use tokio::time::Instant;
 
 use super::health_paths::HealthPaths;
 use crate::ids::RegionId;
-use crate::positions::{ASK_SELDOM, Elsewhere, Vector};
+use crate::positions::{ASK_SELDOM, Applied, Elsewhere, Vector};
 
 /// Regions of which one may turn out to have all.
 pub(super) struct Lookout<'a> {
@@ -19,34 +18,36 @@ pub(super) struct Lookout<'a> {
 }
 
 impl<'a> Lookout<'a> {
-    /// For a read that must see `required`; none: there are no others.
-    pub(super) fn new(others: Vec<HealthPaths<'a>>, required: &'a Vector) -> Option<Self> {
+    /// For a read that must see `required`.
+    pub(super) fn new(
+        applied: &Arc<Applied>,
+        others: Vec<HealthPaths<'a>>,
+        required: &'a Vector,
+    ) -> Self {
         let names = others.iter().map(|paths| paths.name().clone());
-        let applied = others.first()?.store.applied;
-        Some(Self {
+        Self {
             elsewhere: applied.look_elsewhere(names, required),
             required,
             others,
-        })
+        }
     }
 
-    /// Waits until one of them is known to have all. Meanwhile those that do not tell by themselves are asked.
-    async fn found(&self) -> Option<RegionId> {
+    /// Waits until one of them is known to have all; which. Meanwhile those that do not tell by themselves are asked.
+    pub(super) async fn found(&self) -> RegionId {
         let found = tokio::select! {
             biased;
             found = self.elsewhere.found(self.required) => found,
             never = self.ask() => match never {},
         };
-        let mut others = self.others.iter();
-        let found = others.find(|paths| paths.name() == found)?;
-        Some(found.region)
+        match self.others.iter().find(|paths| paths.name() == found) {
+            Some(paths) => paths.region,
+            None => std::future::pending().await,
+        }
     }
 
     /// Asks each for as long as it is waited for.
     async fn ask(&self) -> Infallible {
-        let asking = self.others.iter().map(|paths| self.keep_asking(paths));
-        let mut asking: FuturesUnordered<_> = asking.collect();
-        while asking.next().await.is_some() {}
+        join_all(self.others.iter().map(|paths| self.keep_asking(paths))).await;
         std::future::pending().await
     }
 
@@ -72,17 +73,5 @@ impl<'a> Lookout<'a> {
                 lane.note_silence();
             }
         }
-    }
-}
-
-/// Which of them is known to have all, once one is.
-pub(super) async fn found(lookout: Option<Lookout<'_>>) -> RegionId {
-    let found = match &lookout {
-        Some(lookout) => lookout.found().await,
-        None => None,
-    };
-    match found {
-        Some(region) => region,
-        None => std::future::pending().await,
     }
 }

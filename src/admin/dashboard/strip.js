@@ -24,7 +24,8 @@ export function learn(region, targets) {
 export function lengthen(region, service, { url, checks, last_check: last }) {
   const key = keyOf(region, service, url);
   const before = known.get(key);
-  if (!last || checks === before?.checks) return false;
+  const isOld = checks < before?.checks && last?.at < before.probes.at(-1)?.at;
+  if (!last || isOld || checks === before?.checks) return false;
   known.set(key, { checks, probes: [...(before?.probes ?? []), last].slice(-MOST) });
   return before !== undefined && checks !== before.checks + 1;
 }
