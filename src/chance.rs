@@ -24,3 +24,8 @@ pub fn id_128() -> u128 {
 pub fn id_64() -> u64 {
     fastrand::u64(1..)
 }
+
+/// Whether as many coins all fall on their heads.
+pub fn halves(coins: u32) -> bool {
+    coins < u64::BITS && draw().trailing_zeros() >= coins
+}

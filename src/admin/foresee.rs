@@ -5,16 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::by_type::{Steering, Wanted};
-use super::estimated::Estimated;
+use super::estimated::{Estimated, Parts};
 use super::minute::{ByRegion, Served};
 use crate::config::plan::{Access, Region, Writes};
 use crate::geo::PlaceId;
-use crate::ids::{Id, RegionId, ServiceId};
+use crate::ids::{Id, MemberName, RegionId, ServiceId};
+use crate::proxy::{ByAccess, Sampled};
 use crate::steering::{
     Admin, Ask, Chances, Draw, Percent, Require, Snapshot, Spread, Vantage, chances, chances_in,
     steer,
@@ -40,6 +40,16 @@ const KEYS: u16 = 1_000;
 /// The same where each is tried for every place.
 const FEW_KEYS: u16 = 32;
 
+/// The traffic of the last minute.
+#[derive(Debug, Default)]
+pub(super) struct Lately {
+    /// How long that is.
+    pub(super) span_ms: u64,
+    pub(super) served: ByRegion,
+    /// Requests that the region answered for each service, and how many each stands for.
+    pub(super) sampled: BTreeMap<MemberName, ByAccess<Vec<(Sampled, f64)>>>,
+}
+
 /// When it is looked ahead, and what is compared.
 #[derive(Clone, Copy)]
 struct Outlook<'a> {
@@ -49,12 +59,22 @@ struct Outlook<'a> {
     now_ms: u64,
 }
 
+impl Outlook<'_> {
+    /// What carries no token asks for.
+    fn require(&self) -> Require<'static> {
+        Require {
+            now_ms: self.now_ms,
+            ..Require::default()
+        }
+    }
+}
+
 /// The answer to a dry run of a drain.
 pub(super) fn foresee(
     (snapshot, now_ms): (&Snapshot, u64),
     region: RegionId,
     services: &[ServiceId],
-    (span_ms, traffic): &(u64, ByRegion),
+    lately: &Lately,
 ) -> Value {
     let after = without(snapshot, region, services);
     let outlook = Outlook {
@@ -64,7 +84,7 @@ pub(super) fn foresee(
     };
     let told: Vec<Value> = services
         .iter()
-        .map(|service| of_service(outlook, region, *service, traffic))
+        .map(|service| of_service(outlook, region, *service, lately))
         .collect();
     let is_refused = told
         .iter()
@@ -73,7 +93,7 @@ pub(super) fn foresee(
         "dry_run": true,
         "region": &*snapshot.plan.regions.of(region).name,
         "refused": is_refused,
-        "measured_over_ms": span_ms,
+        "measured_over_ms": lately.span_ms,
         "services": told,
     })
 }
@@ -98,7 +118,7 @@ fn without(snapshot: &Snapshot, region: RegionId, services: &[ServiceId]) -> Sna
     after
 }
 
-fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &ByRegion) -> Value {
+fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, lately: &Lately) -> Value {
     let before = outlook.before;
     let plan = &before.plan;
     let service = plan.services.of(id);
@@ -109,22 +129,29 @@ fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &B
         before.is_read_from(id, region, outlook.now_ms)
     });
     let key = (service.name.clone(), plan.regions.of(region).name.clone());
-    let served = traffic.get(&key).copied().unwrap_or_default();
-    let all = traffic.iter().filter(|((of, _), _)| *of == key.0);
+    let served = lately.served.get(&key).copied().unwrap_or_default();
+    let all = lately.served.iter().filter(|((of, _), _)| *of == key.0);
     let all = all.fold(Served::default(), |sum, (_, served)| Served {
         http_requests: sum.http_requests + served.http_requests,
         http_writes: sum.http_writes + served.http_writes,
         dns_answers: sum.dns_answers + served.dns_answers,
     });
-    let going = |vantage, access| moves(outlook, region, id, (vantage, access));
-    let dns = going(Vantage::Client, Access::Read);
-    let estimated = dns.of_traffic(region, served.dns_answers);
-    let reads = served.http_requests.saturating_sub(served.http_writes);
-    let http = going(Vantage::Edge, Access::Read).of_traffic(region, reads);
-    let http = match served.http_writes {
-        0 => http,
-        writes => http.and(going(Vantage::Edge, Access::Write).of_traffic(region, writes)),
+    let dns = moves(outlook, region, id, (Vantage::Client, Access::Read));
+    let answers = Estimated::default().and(served.dns_answers, &dns.of_traffic(region));
+    let sampled = lately.sampled.get(&key);
+    let going = |access: Access| {
+        let sampled = sampled.map_or(&[][..], |sampled| sampled.of(access));
+        match sampled {
+            [] => moves(outlook, region, id, (Vantage::Edge, access)).of_traffic(region),
+            sampled => of_sample(outlook, id, access, sampled),
+        }
     };
+    let reads = served.http_requests.saturating_sub(served.http_writes);
+    let requests = [(reads, Access::Read), (served.http_writes, Access::Write)].into_iter();
+    let requests = requests.filter(|(number, _)| *number > 0);
+    let requests = requests.fold(Estimated::default(), |sum, (number, access)| {
+        sum.and(number, &going(access))
+    });
     json!({
         "service": &*service.name,
         "refused": left.is_too_few(service.min_regions),
@@ -138,9 +165,37 @@ fn of_service(outlook: Outlook<'_>, region: RegionId, id: ServiceId, traffic: &B
             "to": dns.told(&name, percent),
             "stays": { "ipv4_percent": percent(dns.stays[0]), "ipv6_percent": percent(dns.stays[1]) },
         },
-        "dns": estimated.told(&name, ("answers", all.dns_answers)),
-        "http": http.told(&name, ("requests", all.http_requests)),
+        "dns": answers.told(region, &name, ("answers", all.dns_answers)),
+        "http": requests.told(region, &name, ("requests", all.http_requests)),
     })
+}
+
+/// Where requests like these would go. Their sessions and tokens led them to the region that is drained, if anything did, and
+/// lead there no more.
+fn of_sample(
+    outlook: Outlook<'_>,
+    id: ServiceId,
+    access: Access,
+    sampled: &[(Sampled, f64)],
+) -> Parts {
+    let mut parts = Parts::new();
+    for (request, stands_for) in sampled {
+        let (place, _) = outlook.after.clients.locate(id, request.client);
+        let ask = Ask {
+            spread: request.spread,
+            residency: request.residency.as_deref(),
+            write_key: request.write_key.as_deref(),
+            require: outlook.require(),
+            ..Ask::http(id, place, access)
+        };
+        let chances = chances(outlook.after, &ask);
+        let nowhere = chances.is_empty().then_some((None, 1.0));
+        let somewhere = chances.into_iter().map(|(to, chance)| (Some(to), chance));
+        for (to, chance) in somewhere.chain(nowhere) {
+            *parts.entry(to).or_default() += chance * stands_for;
+        }
+    }
+    parts
 }
 
 /// The places that count, and in words what they are of. Of whom nobody knows where they are counts only where
@@ -205,10 +260,7 @@ fn moves(
                 vantage,
                 spread: *spread,
                 write_key: key.as_deref(),
-                require: Require {
-                    now_ms: outlook.now_ms,
-                    ..Require::default()
-                },
+                require: outlook.require(),
                 ..Ask::http(id, *place, access)
             };
             let mut take = |part, chances: &dyn Fn(&Snapshot) -> Chances| {
@@ -281,11 +333,6 @@ fn add([a, b]: [f64; 2], [more_a, more_b]: [f64; 2], weight: f64) -> [f64; 2] {
     [a + more_a * weight, b + more_b * weight]
 }
 
-/// The nearest whole number; 0 for what is none above it.
-fn count(number: f64) -> u64 {
-    Duration::try_from_secs_f64(number.round()).map_or(0, |whole| whole.as_secs())
-}
-
 /// With one decimal.
 fn percent(share: f64) -> f64 {
     (share * 1_000.0).round() / 10.0
@@ -328,24 +375,19 @@ impl Moves {
         each.collect()
     }
 
-    /// Where so many of a region would go if they were spread as IPv4 clients are: an estimate, since nobody counts from
-    /// where each of them came. Those whom the rules alone send elsewhere were there for a session or a token, and go
-    /// where everybody goes.
-    fn of_traffic(&self, region: RegionId, served: u64) -> Estimated {
-        let mut to = self.to.clone();
-        to.insert(Some(region), self.stays);
-        let is_known = to.values().any(|[v4, _]| *v4 > 0.0);
-        let to = if is_known { &to } else { &self.all };
-        let whole: f64 = to.values().map(|[v4, _]| v4).sum();
-        let number = f64::from(u32::try_from(served).unwrap_or(u32::MAX));
-        let estimate = |v4: f64| count(number * v4 / whole.max(f64::MIN_POSITIVE));
-        let stays = to.get(&Some(region)).map_or(0, |[v4, _]| estimate(*v4));
-        let each = to
-            .iter()
-            .filter(|(to, [v4, _])| **to != Some(region) && *v4 > 0.0 && number > 0.0);
-        Estimated {
-            moved: served.saturating_sub(stays),
-            to: each.map(|(to, [v4, _])| (*to, estimate(*v4))).collect(),
+    /// Where what a region has would go if it were spread as IPv4 clients are: an estimate, where nobody tells from where
+    /// it came. If the rules alone send nobody there, it was there for a session or a token, and goes where everybody goes.
+    fn of_traffic(&self, region: RegionId) -> Parts {
+        let of_v4 = |to: &BTreeMap<Option<RegionId>, [f64; 2]>| -> Parts {
+            to.iter().map(|(to, [v4, _])| (*to, *v4)).collect()
+        };
+        let mut to = of_v4(&self.to);
+        let [stays, _] = self.stays;
+        to.insert(Some(region), stays);
+        if to.values().any(|v4| *v4 > 0.0) {
+            to
+        } else {
+            of_v4(&self.all)
         }
     }
 }

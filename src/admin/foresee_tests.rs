@@ -75,8 +75,11 @@ fn draining_a(yaml: &str, served: Served) -> Value {
     let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
     let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
     let before = World::new(plan, Arc::default()).snapshot(0).0;
-    let traffic = [(("www".into(), "a".into()), served)].into_iter().collect();
-    let told = foresee((&before, 0), region, &[service], &(1_000, traffic));
+    let lately = Lately {
+        served: [(("www".into(), "a".into()), served)].into(),
+        ..Lately::default()
+    };
+    let told = foresee((&before, 0), region, &[service], &lately);
     told["services"][0].clone()
 }
 
@@ -146,6 +149,58 @@ services: { www: { hosts: [www.example.com], steering: { policy: priority }, wri
     assert!((26..=34).contains(&to_b) && to_b + to_c == 60, "{http}");
 }
 
+#[test]
+fn writes_of_a_key_go_to_its_next_home_as_often_as_it_was_written_to() {
+    let yaml = "
+regions: { a: { addresses: [192.0.2.1] }, b: { addresses: [192.0.2.2] }, c: { addresses: [192.0.2.3] } }
+services: { www: { hosts: [www.example.com], writes: { to: home, key: { header: X-Tenant } } } }
+";
+    let plan = Arc::new(load_text("edge.yaml", yaml, &|_| None).unwrap().plan);
+    let (service, region) = (plan.service("www").unwrap(), plan.region("a").unwrap());
+    let before = World::new(plan.clone(), Arc::default()).snapshot(0).0;
+    let after = without(&before, region, &[service]);
+    let ask = Ask::http(service, PlaceId::NOWHERE, Access::Write);
+    let home = |snapshot, key: &str| {
+        let ask = Ask {
+            write_key: Some(key),
+            ..ask
+        };
+        steer(snapshot, &ask, Draw(0)).ranked[0].region
+    };
+    let keys: Vec<String> = (0..100).map(|key| key.to_string()).collect();
+    let next = |to: &str| {
+        let to = plan.region(to).unwrap();
+        let mut of_a = keys.iter().filter(|key| home(&before, key) == region);
+        of_a.find(|key| home(&after, key) == to).unwrap()
+    };
+    let of = |key: &String, stands_for: f64| {
+        let request = Sampled {
+            client: [192, 0, 2, 7].into(),
+            spread: Spread::default(),
+            residency: None,
+            write_key: Some(key.clone()),
+        };
+        (request, stands_for)
+    };
+    let writes = vec![of(next("b"), 1.0), of(next("c"), 4.0), of(next("b"), 1.0)];
+    let name: MemberName = ("www".into(), "a".into());
+    let lately = Lately {
+        span_ms: 1_000,
+        served: [(name.clone(), SIXTY_WRITES)].into(),
+        sampled: [(
+            name,
+            ByAccess {
+                reads: vec![],
+                writes,
+            },
+        )]
+        .into(),
+    };
+    let told = foresee((&before, 0), region, &[service], &lately);
+    let to = json!([{ "region": "b", "estimate": 20 }, { "region": "c", "estimate": 40 }]);
+    assert_eq!(told["services"][0]["http"]["to"], to);
+}
+
 /// `six` has no address of IPv4.
 #[test]
 fn who_asks_for_an_address_of_ipv4_moves_to_a_region_that_has_one() {
@@ -157,12 +212,7 @@ services: { www: { hosts: [www.example.com], steering: { policy: priority } }, t
     let region = plan.region("a").unwrap();
     let services = ["www", "two"].map(|name| plan.service(name).unwrap());
     let before = World::new(plan, Arc::default()).snapshot(0).0;
-    let told = foresee(
-        (&before, 0),
-        region,
-        &services,
-        &(1_000, ByRegion::default()),
-    );
+    let told = foresee((&before, 0), region, &services, &Lately::default());
     let to = |service: usize| told["services"][service]["clients"]["to"].clone();
     let to_six = |v4: f64| json!({ "region": "six", "ipv4_percent": v4, "ipv6_percent": 100.0 });
     let to_b = json!({ "region": "b", "ipv4_percent": 100.0, "ipv6_percent": 0.0 });

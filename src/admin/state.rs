@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::access::Access;
 use super::countries::Atlas;
+use super::foresee::Lately;
 use super::live_traffic::TrafficBoard;
 use super::metrics::Metrics;
 use super::minute::{self, ByRegion, Minute};
@@ -73,9 +74,25 @@ impl AdminState {
         self.minute.remember(clock::steady_ms(), || self.served());
     }
 
-    /// What was served in the last minute or so, and in how many ms.
-    pub(super) fn served_of_late(&self) -> (u64, ByRegion) {
-        self.minute.until(self.served(), clock::steady_ms())
+    /// What was served in the last minute or so, and some of what this region answered for these services.
+    pub(super) fn lately(
+        &self,
+        region: &Arc<str>,
+        services: impl Iterator<Item = Arc<str>>,
+    ) -> Lately {
+        let now_ms = clock::steady_ms();
+        let (span_ms, served) = self.minute.until(self.served(), now_ms);
+        let live = self.proxy.live.load();
+        let sampled = services.map(|service| {
+            let name = (service, region.clone());
+            let sampled = live.routes.served().of_late(&name, now_ms);
+            (name, sampled)
+        });
+        Lately {
+            span_ms,
+            served,
+            sampled: sampled.collect(),
+        }
     }
 
     fn served(&self) -> ByRegion {

@@ -212,8 +212,9 @@ async fn dry_run(state: &AdminState, drain: &DrainRequest) -> Result<Response, R
         return Err(not_found(DrainRefused::UnknownService(name.to_string())));
     }
     let over_ms = over_ms(state, drain).await?;
-    let served = state.served_of_late();
-    let foreseeing = move || foresee((&snapshot, clock::steady_ms()), region, &services, &served);
+    let names = services.iter().map(|id| plan.services.of(*id).name.clone());
+    let lately = state.lately(&plan.regions.of(region).name, names);
+    let foreseeing = move || foresee((&snapshot, clock::steady_ms()), region, &services, &lately);
     let mut told = LOOKING_AHEAD.run(foreseeing).await?;
     if let Some(told) = told.as_object_mut() {
         told.insert("over_ms".to_owned(), over_ms.into());

@@ -20,15 +20,18 @@ use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
 use super::forward::{Forwarded, Outbound};
 use super::headers::upgrade_of;
+use super::inbound;
 use super::interim::Interim;
 use super::max_forwards;
 use super::onward::may_be_repeated;
 use super::outcome::count_problem;
 use super::pace::Pace;
 use super::problem::{Problem, Shed};
+use super::sample::Sampled;
 use super::trace::{X_REQUEST_ID, request_id};
 use super::websocket::{self, Handshake};
 use crate::config::plan::Access;
+use crate::ids::RegionId;
 use crate::positions::{Mark, Minted, Visit};
 use crate::steering::Decision;
 
@@ -195,6 +198,7 @@ impl<'a> Exchange<'a> {
                 forwarded.is_detour = outbound.is_detour(asked.known.region, forwarded.region);
                 self.settle(&asked, &mut outbound.visit, &mut forwarded);
                 self.note_served(&asked, &outbound.decision, &forwarded);
+                self.sample(&asked, &outbound.parts, forwarded.region);
                 let wanted = outbound.parts.extensions.get::<Wanted>();
                 let wanted = wanted.map(Wanted::until_over);
                 Ok(self.pass_on(&asked, forwarded, websocket, (wanted, under_way)))
@@ -287,6 +291,19 @@ impl<'a> Exchange<'a> {
         let name = &self.live.snapshot.plan.regions.of(region).name;
         let consistency = forwarded.mark.map(Mark::as_str);
         journal.served(decision, (region, name), consistency, affinity);
+    }
+
+    /// Takes it into the sample of what its region answers, perhaps.
+    fn sample(&self, asked: &Asked<'_>, parts: &Parts, region: RegionId) {
+        let Some(lane) = self.live.routes.lane(asked.service_id, region) else {
+            return;
+        };
+        lane.sample(asked.access, asked.now.steady_ms, || Sampled {
+            client: asked.client,
+            spread: asked.known.spread(asked.client),
+            residency: inbound::residency(asked.service, &parts.headers),
+            write_key: inbound::write_key(asked.service, parts),
+        });
     }
 
     /// A write that was sent and not answered may have happened: its client is pinned there. What a read has written that

@@ -63,6 +63,7 @@ mod replay;
 mod reserved;
 mod retry;
 mod routes;
+mod sample;
 mod served;
 mod settle;
 mod shared_cache;
@@ -95,7 +96,10 @@ pub use guard::{what_answers_say, what_requests_say};
 pub(crate) use inbound::{MOST_FIELDS, access, residency, write_key};
 pub use origin_tls::{Credentials, OriginTls};
 pub use routes::{InFlightCounters, Routes};
-pub use served::{Answers, ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us};
+pub use sample::Sampled;
+pub use served::{
+    Answers, ByAccess, ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us,
+};
 pub use tls::{CertificateError, Identities};
 pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

@@ -10,6 +10,7 @@ use http::HeaderValue;
 use super::answered::Answered;
 use super::headers::Via;
 use super::origin_tls::OriginTls;
+use super::sample::Sampled;
 use super::served::{Served, ServedCounters};
 use super::silence::Silence;
 use super::tls::Identities;
@@ -72,6 +73,11 @@ impl Lane {
     /// Counts a try that got no answer, or one that another region was to better.
     pub(super) fn count_failure(&self) {
         self.served.failed();
+    }
+
+    /// Takes a request that it answered into the sample, perhaps.
+    pub(super) fn sample(&self, access: Access, now_ms: u64, request: impl FnOnce() -> Sampled) {
+        self.served.sample(access, now_ms, request);
     }
 
     /// Counts a response that begins this long after its request came, as an error or not; `mark` is that of a read with a

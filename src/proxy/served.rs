@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use super::sample::{Sample, Sampled};
 use crate::config::plan::{Access, Plan};
 use crate::ids::MemberName;
 use crate::per_core::{Count, PerCore};
@@ -86,6 +87,7 @@ struct RegionServed(PerCore<Shard>);
 pub(super) struct Served {
     answers: Count,
     writes: Count,
+    sample: ByAccess<Sample>,
     region: Arc<RegionServed>,
 }
 
@@ -98,11 +100,31 @@ pub struct Answers {
     pub writes: u64,
 }
 
+/// One for reads and one for writes.
+#[derive(Clone, Debug, Default)]
+pub struct ByAccess<T> {
+    /// Of what reads.
+    pub reads: T,
+    /// Of what writes.
+    pub writes: T,
+}
+
+impl<T> ByAccess<T> {
+    /// The one for these.
+    pub fn of(&self, access: Access) -> &T {
+        match access {
+            Access::Read => &self.reads,
+            Access::Write => &self.writes,
+        }
+    }
+}
+
 impl Served {
     fn of(region: Arc<RegionServed>) -> Self {
         Self {
             answers: Count::default(),
             writes: Count::default(),
+            sample: ByAccess::default(),
             region,
         }
     }
@@ -127,6 +149,11 @@ impl Served {
     /// Counts a try that got no answer, or one that another region was to better.
     pub(super) fn failed(&self) {
         self.region.0.mine().errors.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes what was answered into the sample, perhaps.
+    pub(super) fn sample(&self, access: Access, now_ms: u64, request: impl FnOnce() -> Sampled) {
+        self.sample.of(access).take(now_ms, request);
     }
 
     fn answers(&self) -> Answers {
@@ -203,6 +230,15 @@ impl ServedCounters {
         answers
             .map(|(name, served)| (name.clone(), served.answers()))
             .collect()
+    }
+
+    /// Some of what a region answered for a service in about the last minute, and how many requests each stands for.
+    pub fn of_late(&self, name: &MemberName, now_ms: u64) -> ByAccess<Vec<(Sampled, f64)>> {
+        let served = self.known().members.get(name).cloned();
+        served.map_or_else(ByAccess::default, |served| ByAccess {
+            reads: served.sample.reads.of_late(now_ms),
+            writes: served.sample.writes.of_late(now_ms),
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {

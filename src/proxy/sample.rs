@@ -1,0 +1,206 @@
+//! Some of the requests that a region answered for a service of late, as many of them as steering has to know to decide
+//! again: what a dry run looks ahead by.
+//!
+//! Every request of half a minute is taken with the same chance, which is halved whenever there is no more room. One
+//! that is not taken costs two loads and a random number.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use crate::chance;
+use crate::steering::Spread;
+
+/// Of half a minute: in between half as many and so many, if there are.
+const MOST_SAMPLED: usize = 256;
+
+/// The time in which all have the same chance.
+const TURN_MS: u64 = 30_000;
+
+/// The bytes of what residency or a write's home goes by: a request with more is not taken.
+const MOST_TEXT: usize = 256;
+
+/// What steering knew of a request, but for tokens and sessions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sampled {
+    /// Who sent it.
+    pub client: IpAddr,
+    /// Its place among a hundred.
+    pub spread: Spread,
+    /// What residency goes by, where that is a field of the request.
+    pub residency: Option<String>,
+    /// The key whose home it goes to, if it writes.
+    pub write_key: Option<String>,
+}
+
+impl Sampled {
+    fn is_short(&self) -> bool {
+        let texts = [&self.residency, &self.write_key].into_iter().flatten();
+        texts.map(String::len).all(|length| length <= MOST_TEXT)
+    }
+}
+
+/// Those of a turn.
+#[derive(Debug, Default)]
+struct Turn {
+    began_ms: u64,
+    /// How often the chance was halved.
+    halved: u32,
+    requests: Vec<Sampled>,
+}
+
+/// Those of this turn and of the last one.
+#[derive(Debug, Default)]
+struct Turns {
+    now: Turn,
+    before: Turn,
+}
+
+/// The sample of one region's answers for one service, reads or writes.
+#[derive(Debug, Default)]
+pub(super) struct Sample {
+    /// When this turn ends, on the edge's steady clock.
+    ends_ms: AtomicU64,
+    /// How often the chance of this turn was halved.
+    halved: AtomicU32,
+    turns: Mutex<Turns>,
+}
+
+impl Sample {
+    /// Takes a request, perhaps. Waits for nobody: while another is being taken this one is not.
+    pub(super) fn take(&self, now_ms: u64, request: impl FnOnce() -> Sampled) {
+        let is_next = now_ms >= self.ends_ms.load(Ordering::Relaxed);
+        if !is_next && !chance::halves(self.halved.load(Ordering::Relaxed)) {
+            return;
+        }
+        let Ok(mut turns) = self.turns.try_lock() else {
+            return;
+        };
+        let turns = &mut *turns;
+        if now_ms >= self.ends_ms.load(Ordering::Relaxed) {
+            let next = Turn {
+                began_ms: now_ms,
+                ..Turn::default()
+            };
+            turns.before = std::mem::replace(&mut turns.now, next);
+            self.ends_ms.store(now_ms + TURN_MS, Ordering::Relaxed);
+        }
+        let turn = &mut turns.now;
+        let request = request();
+        if request.is_short() {
+            turn.requests.push(request);
+        }
+        if turn.requests.len() > MOST_SAMPLED {
+            turn.halved += 1;
+            turn.requests.retain(|_| chance::halves(1));
+        }
+        self.halved.store(turn.halved, Ordering::Relaxed);
+    }
+
+    /// Those of about the last minute, and how many each stands for.
+    pub(super) fn of_late(&self, now_ms: u64) -> Vec<(Sampled, f64)> {
+        let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+        let turns = [&turns.before, &turns.now].into_iter();
+        let late = turns.filter(|turn| now_ms < turn.began_ms + 2 * TURN_MS);
+        let weighed = late.flat_map(|turn| {
+            let stands_for = f64::from(turn.halved).exp2();
+            let requests = turn.requests.iter().cloned();
+            requests.map(move |request| (request, stands_for))
+        });
+        weighed.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn of(client: u32) -> Sampled {
+        Sampled {
+            client: Ipv4Addr::from(client).into(),
+            spread: Spread::default(),
+            residency: None,
+            write_key: None,
+        }
+    }
+
+    fn clients(sample: &Sample, now_ms: u64) -> Vec<u32> {
+        let late = sample.of_late(now_ms).into_iter();
+        let client = |(request, _): (Sampled, f64)| match request.client {
+            IpAddr::V4(client) => client.into(),
+            IpAddr::V6(_) => panic!("nobody has such an address"),
+        };
+        late.map(client).collect()
+    }
+
+    #[test]
+    fn few_requests_are_all_in_the_sample_for_a_minute() {
+        let sample = Sample::default();
+        for client in 0..60 {
+            sample.take(u64::from(client) * 1_000, || of(client));
+        }
+        assert_eq!(clients(&sample, 59_000), (0..60).collect::<Vec<_>>());
+        assert_eq!(clients(&sample, 60_000), (30..60).collect::<Vec<_>>());
+        assert_eq!(clients(&sample, 90_000), [0; 0]);
+    }
+
+    /// A client of each ten sends a tenth of the requests, however many there are.
+    #[test]
+    fn of_many_the_sample_is_bounded_and_tells_what_they_are_like_and_how_many() {
+        fastrand::seed(7);
+        for thousands in [1, 10, 100, 1_000] {
+            let sample = Sample::default();
+            let all = thousands * 1_000;
+            for number in 0..all {
+                sample.take(number * TURN_MS / all, || of((number % 10) as u32));
+            }
+            let late = sample.of_late(TURN_MS - 1);
+            assert!((100..=MOST_SAMPLED).contains(&late.len()), "{}", late.len());
+            let told: f64 = late.iter().map(|(_, stands_for)| stands_for).sum();
+            assert!((told / all as f64 - 1.0).abs() < 0.25, "{told} of {all}");
+            let less_than_5 = clients(&sample, 0).iter().filter(|of| **of < 5).count();
+            let share = less_than_5 as f64 / late.len() as f64;
+            assert!((share - 0.5).abs() < 0.12, "{share} of {all}");
+        }
+    }
+
+    #[test]
+    fn when_a_rush_is_over_all_of_the_few_who_come_then_are_in_the_sample() {
+        fastrand::seed(7);
+        let sample = Sample::default();
+        for number in 0..100_000 {
+            sample.take(number / 10, || of(0));
+        }
+        for second in 30..60 {
+            sample.take(u64::from(second) * 1_000, || of(second));
+        }
+        let quiet = clients(&sample, 59_999).into_iter();
+        assert!(quiet.filter(|client| *client > 0).eq(30..60));
+    }
+
+    #[test]
+    fn a_request_with_a_key_of_any_length_costs_no_memory() {
+        let sample = Sample::default();
+        let with_key = |length: usize| Sampled {
+            write_key: Some("k".repeat(length)),
+            ..of(1)
+        };
+        sample.take(0, || with_key(MOST_TEXT + 1));
+        assert_eq!(sample.of_late(0), []);
+        sample.take(0, || with_key(MOST_TEXT));
+        assert_eq!(sample.of_late(0).len(), 1);
+    }
+
+    /// Were it waited for, this test would not end.
+    #[test]
+    fn no_request_waits_while_another_is_taken() {
+        let sample = Sample::default();
+        sample.take(0, || {
+            sample.take(0, || of(2));
+            of(1)
+        });
+        assert_eq!(clients(&sample, 0), [1]);
+    }
+}
