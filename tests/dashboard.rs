@@ -10,6 +10,7 @@ mod support;
 
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use support::{Edge, Lab, Origin, run};
 
@@ -101,6 +102,28 @@ fn who_drains_hears_that_it_cannot_be_saved() {
     std::fs::create_dir_all(folder.path().join("state/state.json.new")).unwrap();
     let edge = edge_in(folder, &near, "node: { state_dir: state }");
     play(&["unsaved", &format!("http://{}", edge.address("admin"))]);
+}
+
+#[test]
+fn every_probe_is_in_the_strip_however_fast_they_come() {
+    let near = Origin::start("near");
+    let probes = AtomicUsize::new(0);
+    near.set_answer(move |_| {
+        let is_even = probes.fetch_add(1, Ordering::SeqCst).is_multiple_of(2);
+        let status = if is_even { 200 } else { 503 };
+        http::Response::builder()
+            .status(status)
+            .body(axum::body::Body::empty())
+            .unwrap()
+    });
+    let edge = Edge::start(&format!(
+        "listen: {{ admin: '127.0.0.1:0' }}
+regions: {{ near: {{ origins: ['{}'] }} }}
+services: {{ www: {{ hosts: [www.example.com], health: {{ path: /every-other, interval: 250ms }} }} }}
+",
+        near.url()
+    ));
+    play(&["flapping", &format!("http://{}", edge.address("admin"))]);
 }
 
 #[test]

@@ -45,11 +45,12 @@ fn end(stream: u32, text: &[u8]) -> Vec<u8> {
 }
 
 macro_rules! recited {
-    ($($name:literal $expected:ident [$(($field:literal, $value:literal)),*] $body:literal $(then [$(($trailer:literal, $text:literal)),*])?;)*) => {
+    ($($name:literal $expected:ident $(behind [$(($early:literal, $said:literal)),*])? [$(($field:literal, $value:literal)),*] $body:literal $(then [$(($trailer:literal, $text:literal)),*])?;)*) => {
         &[$(Recited {
             name: $name,
             expected: Expected::$expected,
             frames: |stream| {
+                let before: Vec<Vec<u8>> = vec![$(answer(stream, 0, &[$(($early, $said)),*]),)?];
                 let head = answer(stream, 0, &[$(($field, $value)),*]);
                 #[allow(unused_mut, unused_assignments, reason = "some have trailers")]
                 let mut rest = end(stream, $body);
@@ -57,7 +58,7 @@ macro_rules! recited {
                     frame(DATA, 0, stream, $body),
                     answer(stream, END_STREAM, &[$(($trailer, $text)),*]),
                 ].concat();)?
-                [head, rest].concat()
+                [before.concat(), head, rest].concat()
             },
         }),*]
     };
@@ -81,6 +82,7 @@ const RECITED: &[Recited] = recited! {
     "a status of four digits" BadGateway [(":status", b"2000")] b"abc";
     "a status below 100" BadGateway [(":status", b"099")] b"abc";
     "101" BadGateway [(":status", b"101")] b"abc";
+    "101 and another answer" BadGateway behind [(":status", b"101")] [(":status", b"200")] b"abc";
     "an unknown pseudo-header" BadGateway [(":status", b"200"), (":unknown", b"a")] b"abc";
     "two lengths" BadGateway [(":status", b"200"), ("content-length", b"3"), ("content-length", b"3")] b"abc";
     "a length with a sign" BadGateway [(":status", b"200"), ("content-length", b"+3")] b"abc";

@@ -7,16 +7,20 @@
     reason = "a test that cannot go on should stop loudly"
 )]
 
+mod access_log_support;
 mod support;
 
-use std::io::{BufRead, Write};
+use std::io::{BufRead, Read, Write};
 use std::net::SocketAddr;
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
-use support::Origin;
+use access_log_support::{Logging, check};
 use support::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Fields, FrameClient, HEADERS, PING,
     PRIORITY, PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, edge, frame, open, request,
 };
+use support::{Origin, raw_origin};
 
 /// A change to a good request.
 enum Twist {
@@ -464,6 +468,42 @@ fn a_flood_of_frames_ends_its_connection_and_harms_nobody_else() {
     assert!(grown < 64 << 10, "{grown} KiB");
     // The h2 crate ends the others itself.
     assert!(edge.counted("meridian_http2_floods_total", &[]) >= 5);
+}
+
+#[test]
+fn requests_of_a_client_whose_frames_are_wrong_are_logged_with_what_was_wrong() {
+    let (tell, told) = channel();
+    // Takes every request, and answers none.
+    let origin = raw_origin(move |mut stream, _| {
+        tell.send(()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let log = Logging::start(&[("here", format!("http://{origin}"))], "", "");
+    let address = log.edge.address("https");
+    let get = open(1, &request("GET", "/slow"), END_STREAM);
+    let ping = |_| frame(PING, 0, 0, b"12345678");
+    assert!(flood(address, &get, 100, ping));
+    told.recv().unwrap();
+    let asking = || {
+        let mut client = FrameClient::connect(address);
+        client.send(&get).unwrap();
+        told.recv_timeout(Duration::from_secs(20)).unwrap();
+        client
+    };
+    let mut client = asking();
+    client.send(&frame(WINDOW_UPDATE, 0, 0, &[0; 4])).unwrap();
+    while client.read().is_some() {}
+    drop(asking());
+    let whys = ["a flood of frames", "protocol error"];
+    for (line, why) in log.lines(3).iter().zip(whys) {
+        let end = [("/termination", "protocol-error"), ("/ended_by", "client")];
+        check(line, &end.map(|(key, value)| (key, value.into())));
+        assert!(line["detail"].as_str().unwrap().contains(why), "{line}");
+    }
+    check(
+        &log.lines(3)[2],
+        &[("/termination", "client-closed".into())],
+    );
 }
 
 #[test]

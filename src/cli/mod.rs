@@ -18,6 +18,7 @@ mod foreseen;
 mod healthcheck;
 mod lab;
 mod logs;
+mod metrics;
 mod refusal;
 mod reload;
 mod said;
@@ -72,6 +73,7 @@ enum Command {
     Unforce(force::Unforce),
     Reload(reload::Reload),
     Events(events::Events),
+    Metrics(metrics::Metrics),
     Healthcheck(healthcheck::Healthcheck),
     Schema(check::Schema),
     Completions(completions::Completions),
@@ -92,6 +94,7 @@ impl Cli {
             Command::Unforce(command) => command.run(),
             Command::Reload(command) => command.run(),
             Command::Events(command) => command.run(),
+            Command::Metrics(command) => command.run(),
             Command::Healthcheck(command) => command.run(),
             Command::Schema(command) => command.run(),
             Command::Completions(command) => command.run(),

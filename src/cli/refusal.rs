@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use reqwest::{Response, StatusCode};
+use reqwest::{RequestBuilder, Response, StatusCode};
 use serde_json::Value;
 
 use super::Failed;
@@ -10,6 +10,13 @@ use super::Failed;
 /// The JSON of an answer; a refusal in the edge's own words.
 pub(super) async fn read(response: Response) -> Result<Value, Failed> {
     json(of(response).await?).await
+}
+
+/// Sends and reads text; an error of the edge is told in its own words.
+pub(super) async fn text(request: RequestBuilder) -> Result<String, Failed> {
+    let response = request.send().await.map_err(|error| unreachable(&error))?;
+    let text = of(response).await?.text().await;
+    text.map_err(|error| broken_off(&error))
 }
 
 /// An answer that is none is told in the edge's own words.

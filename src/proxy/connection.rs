@@ -24,6 +24,8 @@ pub(super) struct Connection {
     /// Connections to origins that are told of these ends: they serve nobody else, and end with this one.
     pool: OnceLock<Arc<Pool>>,
     pub(super) recognized: Recognized,
+    /// What its client did wrong, for which the edge ends it.
+    wrong: OnceLock<String>,
 }
 
 /// What was agreed on in a TLS handshake.
@@ -50,12 +52,23 @@ impl Connection {
             tls,
             pool: OnceLock::new(),
             recognized: Recognized::default(),
+            wrong: OnceLock::new(),
         })
     }
 
     /// The client's address, before what `X-Forwarded-For` says.
     pub(super) fn source(&self) -> IpAddr {
         self.ends.source.ip().to_canonical()
+    }
+
+    /// Notes what its client did wrong, for which the edge ends it.
+    pub(super) fn break_off(&self, wrong: String) {
+        let _ = self.wrong.set(wrong); // The first is why.
+    }
+
+    /// What its client did wrong, if the edge ends it for that.
+    pub(super) fn wrong(&self) -> Option<&str> {
+        self.wrong.get().map(String::as_str)
     }
 
     /// Connections to origins that are this client's alone; `shared` are its worker's.

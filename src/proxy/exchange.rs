@@ -322,9 +322,7 @@ fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, 
         http2::Unanswered::Closed(error) => {
             return Err(Closed(Problem::BrokenOrigin(say(&error))));
         }
-        http2::Unanswered::Endless => {
-            Exchanged::Lost(malformed(endpoint, "there is no end of interim answers"))
-        }
+        http2::Unanswered::Malformed(why) => Exchanged::Lost(malformed(endpoint, why)),
     })
 }
 

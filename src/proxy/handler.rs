@@ -39,6 +39,9 @@ pub(super) trait Handler: Sync {
     /// The last answer over HTTP/1.1, in bytes, to what is no request or was not in time.
     fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8>;
 
+    /// Told before its requests are given up: the edge ends the connection, for what its client did wrong.
+    fn break_off(&self, why: String);
+
     /// Whether every answer is the last one of its connection.
     fn is_ending(&self) -> bool;
 }

@@ -61,7 +61,8 @@ pub(super) fn client(headers: &HeaderMap, peer: IpAddr, trusted: &[Prefix]) -> I
     let mut client = peer;
     let lines = headers.get_all(X_FORWARDED_FOR).iter().rev();
     let hops = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
-    for hop in hops {
+    // RFC 9110 §5.6.1.2: an element of a list may be empty.
+    for hop in hops.filter(|hop| !hop.trim_ascii().is_empty()) {
         let hop = std::str::from_utf8(hop.trim_ascii());
         let Some(address) = hop.ok().and_then(hop_address) else {
             break;
@@ -305,6 +306,7 @@ mod tests {
         assert_eq!(told("[2001:db8::7]:4711"), "2001:db8::7");
         assert_eq!(told("[2001:db8::7]"), "2001:db8::7");
         assert_eq!(told("203.0.113.7, ::ffff:10.0.0.9"), "203.0.113.7");
+        assert_eq!(told("203.0.113.7, ,10.0.0.9,"), "203.0.113.7");
         assert_eq!(told("203.0.113.7, unknown"), "10.0.0.1");
     }
 

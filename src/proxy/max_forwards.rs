@@ -13,7 +13,10 @@ pub(super) fn count(parts: &mut Parts, node: &str) -> Option<Response<Body>> {
         return None;
     }
     let left = parts.headers.get(MAX_FORWARDS)?.to_str().ok()?;
-    match left.parse::<u32>().ok()?.checked_sub(1) {
+    let is_number = !left.is_empty() && left.bytes().all(|byte| byte.is_ascii_digit());
+    // What is too many counts as the most that there are.
+    let left = is_number.then(|| left.parse().unwrap_or(u64::MAX))?;
+    match left.checked_sub(1) {
         Some(left) => {
             let left = HeaderValue::from(left);
             parts.headers.insert(MAX_FORWARDS, left);
@@ -56,6 +59,8 @@ mod tests {
             assert_eq!(counted(&method, "0").0, Some(status));
             assert_eq!(counted(&method, "1"), (None, "0".into()));
             assert_eq!(counted(&method, "10"), (None, "9".into()));
+            let many = counted(&method, "99999999999999999999");
+            assert_eq!(many, (None, "18446744073709551614".into()));
             assert_eq!(counted(&method, "-1"), (None, "-1".into()));
             assert_eq!(counted(&method, "soon"), (None, "soon".into()));
         }

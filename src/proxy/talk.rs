@@ -147,6 +147,10 @@ impl Handler for Serving {
         problem.as_message(&live.snapshot.plan.node.name, &id)
     }
 
+    fn break_off(&self, why: String) {
+        self.client.break_off(why);
+    }
+
     fn is_ending(&self) -> bool {
         self.accepting.stop.is_cancelled()
     }

@@ -40,10 +40,17 @@ pub(super) fn new_each_time(text: Vec<u8>) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The flag of a trace that is recorded.
+const SAMPLED: u8 = 1;
+
+/// Beside that the one of an id that is random: others are not told on (W3C Trace Context Level 2 §3.2.2.5).
+const KNOWN_FLAGS: u8 = 3;
+
 /// Continues a trace with a span of the edge's own, or begins one (W3C Trace Context §3.2).
 pub(super) fn continue_trace(headers: &mut HeaderMap) {
-    let given = headers
-        .get(TRACEPARENT)
+    let mut parents = headers.get_all(TRACEPARENT).into_iter();
+    let given = parents.next().filter(|_| parents.next().is_none());
+    let given = given
         .and_then(|value| value.to_str().ok())
         .and_then(trace_of);
     let is_new = given.is_none();
@@ -56,7 +63,8 @@ pub(super) fn continue_trace(headers: &mut HeaderMap) {
     value.push(b'-');
     push_hex(&mut value, &chance::id_64().to_be_bytes());
     value.push(b'-');
-    value.extend_from_slice(given.map_or("01", |(_, flags)| flags).as_bytes());
+    let flags = given.map_or(SAMPLED, |(_, flags)| flags & KNOWN_FLAGS);
+    value.extend_from_slice(&[b'0', b'0' + flags]);
     if is_new {
         headers.remove(TRACESTATE); // It belongs to the trace that is not continued (§3.4).
     }
@@ -88,7 +96,7 @@ fn hex(number: u32) -> [u8; 8] {
 }
 
 /// The trace id and flags of a valid `traceparent`.
-fn trace_of(text: &str) -> Option<(&str, &str)> {
+fn trace_of(text: &str) -> Option<(&str, u8)> {
     let mut fields = text.split('-');
     let (version, trace, parent, flags) = (
         fields.next()?,
@@ -111,6 +119,7 @@ fn trace_of(text: &str) -> Option<(&str, &str)> {
         && hex(parent, 16)
         && !zero(parent)
         && hex(flags, 2);
+    let flags = u8::from_str_radix(flags, 16).ok()?;
     valid.then_some((trace, flags))
 }
 
@@ -134,6 +143,17 @@ mod tests {
         let text = headers["traceparent"].to_str().unwrap();
         assert!(text.starts_with(&format!("00-{id}-")) && text.ends_with("-00"));
         assert!(!text.contains("00f067aa0ba902b7"));
+        for (flags, told) in [("02", "02"), ("03", "03"), ("ff", "03"), ("f0", "00")] {
+            let parent = format!("00-{id}-00f067aa0ba902b7-{flags}");
+            let mut headers = map(&[("traceparent", &parent)]);
+            continue_trace(&mut headers);
+            let text = headers["traceparent"].to_str().unwrap();
+            assert_eq!(text.rsplit('-').next(), Some(told), "{flags}");
+            let mut headers = map(&[("traceparent", &parent), ("traceparent", &parent)]);
+            continue_trace(&mut headers);
+            assert_eq!(headers.get_all("traceparent").iter().count(), 1);
+            assert!(!headers["traceparent"].to_str().unwrap().contains(id));
+        }
         for bad in [
             "",
             "00-0-0-0",

@@ -5,6 +5,7 @@
     dashboard.py readers ADMIN FILE READER OPERATOR   of an edge that shows itself to bearers of tokens alone
     dashboard.py unsaved ADMIN   of an edge that cannot save its state
     dashboard.py weighted ADMIN   of an edge that draws regions by weight
+    dashboard.py flapping ADMIN   of an edge whose target answers every other probe
     dashboard.py many ADMIN   of an edge with more services than fit a page
     dashboard.py dry-run ADMIN DNS HTTP PICTURES   of an edge whose regions come back little by little
     dashboard.py reload ADMIN FILE   of an edge that may be broken and mended
@@ -16,7 +17,7 @@
 import pathlib
 import sys
 
-from dashboard_edge import dry_run, hang, many, readers, reload, tabs, token, unsaved, weighted, windows
+from dashboard_edge import dry_run, flapping, hang, many, readers, reload, tabs, token, unsaved, weighted, windows
 from dashboard_lab import lab
 
 match sys.argv[1:]:
@@ -28,6 +29,8 @@ match sys.argv[1:]:
         readers(admin, file, reader, operator)
     case ["many", admin]:
         many(admin)
+    case ["flapping", admin]:
+        flapping(admin)
     case ["weighted", admin]:
         weighted(admin)
     case ["unsaved", admin]:

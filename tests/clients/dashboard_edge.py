@@ -6,6 +6,7 @@ import pathlib
 import re
 import signal
 import subprocess
+import time
 import urllib.request
 
 from playwright.sync_api import expect
@@ -443,6 +444,24 @@ def stops_with_a_token_that_is_taken_away(page, admin, operator):
     status = urllib.request.Request(f"{admin}/api/v1/status", headers={"Authorization": f"Bearer {operator}"})
     assert get(status)["ready"]
     page.get_by_role("button", name="Token …").press("Enter")
+
+
+def flapping(admin):
+    """A target is probed far more often than the page is told how the edge is: its strip has all of its probes."""
+    both = """async () => {
+        const [target] = (await (await fetch("api/v1/probes?region=near")).json()).targets;
+        const failed = target.probes.filter((probe) => !probe.ok).length;
+        return { checks: target.checks, told: `${target.probes.length} probes, ${failed} failed`, strip: document.querySelector(".strip figcaption").textContent };
+    }"""
+    with browser() as chromium, opened(chromium, admin) as page:
+        expect(page.locator(".strip figcaption")).to_contain_text("probes")
+        begun, deadline = page.evaluate(both)["checks"], time.monotonic() + 30
+        while True:
+            seen = page.evaluate(both)
+            if seen["checks"] >= begun + 30 and seen["strip"].startswith(seen["told"]):
+                break
+            assert time.monotonic() < deadline, seen
+        assert 10 < int(seen["told"].split()[2]), seen
 
 
 def many(admin):

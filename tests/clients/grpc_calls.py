@@ -59,7 +59,7 @@ def talk(channel):
     """Both sides in turn: each message is sent when the answer to the last has come."""
     said = queue.Queue()
     answers = channel.stream_stream("/test.Calls/Echo")(iter(said.get, None), timeout=20)
-    for number in range(100):
+    for number in range(3_000):
         said.put(b"message %d" % number)
         assert next(answers) == b"message %d" % number
     said.put(None)

@@ -88,8 +88,17 @@ impl Journal {
         entry.times.ended = self.began.elapsed();
         entry.request_bytes = self.request_bytes.load(Ordering::Relaxed);
         entry.response_bytes = self.response_bytes.load(Ordering::Relaxed);
-        if entry.end == End::default() && self.log.sink.is_ending() {
-            entry.end = End::of("drain-timeout", "edge");
+        if entry.end == End::default() {
+            let wrong = entry.connection.as_ref().and_then(|client| client.wrong());
+            let wrong = wrong.map(str::to_owned);
+            entry.end = match wrong {
+                Some(_) => End {
+                    detail: wrong,
+                    ..End::of("protocol-error", "client")
+                },
+                None if self.log.sink.is_ending() => End::of("drain-timeout", "edge"),
+                None => End::default(),
+            };
         }
         self.log.write(&entry);
     }

@@ -12,7 +12,7 @@ use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
 use h2::{Reason, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
-use http::{HeaderValue, Method, Request, Response};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
@@ -69,8 +69,8 @@ pub(in crate::proxy) enum Unanswered {
     Closed(h2::Error),
     /// The origin broke the stream or the connection off, or said what is no answer.
     Broken(h2::Error),
-    /// There is no end of interim answers.
-    Endless,
+    /// The origin said what is no answer.
+    Malformed(&'static str),
 }
 
 impl Http2 {
@@ -245,7 +245,12 @@ async fn wait(
         while let Poll::Ready(Some(Ok(said))) = answer.poll_informational(cx) {
             interim += 1;
             if interim > MOST_INTERIM {
-                return Poll::Ready(Err(Unanswered::Endless));
+                let why = "there is no end of interim answers";
+                return Poll::Ready(Err(Unanswered::Malformed(why)));
+            }
+            if said.status() == StatusCode::SWITCHING_PROTOCOLS {
+                let why = "101 is no status of HTTP/2 (RFC 9113 §8.6)";
+                return Poll::Ready(Err(Unanswered::Malformed(why)));
             }
             heard(&said);
         }

@@ -1,6 +1,7 @@
 //! A client's connection: its streams, each of which is a request, and when it ends.
 
 use std::future::poll_fn;
+use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::task::Poll;
@@ -102,9 +103,23 @@ where
                 }
                 Look::Gone => return Ok(()),
             },
-            Next::End(ended) => return ended,
+            Next::End(ended) => {
+                if let Some(wrong) = ended.as_ref().err().and_then(wrong) {
+                    handler.break_off(wrong);
+                }
+                return ended;
+            }
         }
     }
+}
+
+/// What a client did wrong, if that ends its connection.
+fn wrong(error: &h2::Error) -> Option<String> {
+    let is_wrong = match error.get_io() {
+        Some(io) => io.kind() == io::ErrorKind::InvalidData,
+        None => error.is_library(),
+    };
+    is_wrong.then(|| error.to_string())
 }
 
 /// All that a connection waits for beside its bytes. Each is polled only when it wakes.

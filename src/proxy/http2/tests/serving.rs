@@ -123,6 +123,8 @@ impl Handler for Paths {
         Vec::new()
     }
 
+    fn break_off(&self, _: String) {}
+
     fn is_ending(&self) -> bool {
         false
     }
