@@ -85,6 +85,7 @@ const RECITED: &[Recited] = recited! {
     "101 and another answer" BadGateway behind [(":status", b"101")] [(":status", b"200")] b"abc";
     "an unknown pseudo-header" BadGateway [(":status", b"200"), (":unknown", b"a")] b"abc";
     "two lengths" BadGateway [(":status", b"200"), ("content-length", b"3"), ("content-length", b"3")] b"abc";
+    "a length past 63 bits" BadGateway [(":status", b"200"), ("content-length", b"9223372036854775808")] b"abc";
     "a length with a sign" BadGateway [(":status", b"200"), ("content-length", b"+3")] b"abc";
     "a body over its length" Cut [(":status", b"200"), ("content-length", b"2")] b"abc";
     "a body under its length" Cut [(":status", b"200"), ("content-length", b"4")] b"abc";

@@ -115,6 +115,7 @@ const TWISTS: &[Twist] = &[
     Twist::With(b"content-length", b"+0"),
     Twist::With(b"content-length", b"0x0"),
     Twist::With(b"content-length", b"99999999999999999999"),
+    Twist::With(b"content-length", b"9223372036854775808"),
 ];
 
 #[test]

@@ -88,6 +88,10 @@ fn a_region_whose_answers_fail_is_left_by_http_and_dns_and_comes_back() {
     pair.until_far();
     let ejected = pair.ejected();
     assert_eq!(ejected["cause"], "consecutive_failures");
+    let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
+    let service = &status["regions"][0]["services"][0];
+    let told = (&service["state"], &service["health"]);
+    assert_eq!(told, (&"unhealthy".into(), &"ejected".into()));
     assert_eq!(ejected["detail"], "3 requests in a row failed");
     let explain = "/api/v1/explain?name=api.example.com&client=127.0.0.1";
     let (_, explained) = pair.edge.admin("GET", explain, "");

@@ -149,7 +149,7 @@ impl View<'_> {
         json!({
             "name": &*service.name,
             "state": state_of(member),
-            "health": member.health.as_str(),
+            "health": member.health.word(),
             "forced": member.forced.map(Forced::as_str),
             "share": self.snapshot.services.of(id).share_of(member).get(),
             "since": since.map(|since| clock::rfc3339(*since)),

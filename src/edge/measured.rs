@@ -7,7 +7,9 @@ use arc_swap::ArcSwap;
 use crate::config::plan::{Latency, Plan};
 use crate::config::{Problem, read_imports};
 use crate::geo::{AsnDatabase, ClientMap, Database, country_point};
-use crate::latency::{Above, Enough, Network, Row, Source, Whereabouts, alike, together};
+use crate::latency::{
+    Above, Enough, Network, Row, Source, Whereabouts, alike, together, unrefuted,
+};
 
 /// What is measured.
 #[derive(Clone, Default)]
@@ -79,7 +81,9 @@ impl Measured {
             false => Arc::default(),
         };
         let told = self.imported.iter().chain(&*self.around);
-        let mut rows: Vec<Row> = told.chain(&*sampled).cloned().collect();
+        let place = |region: &str| plan.regions.of(plan.region(region)?).location;
+        let sampled = unrefuted(&sampled, &self.imported, place);
+        let mut rows: Vec<Row> = told.chain(sampled).cloned().collect();
         rows.extend(alike(&rows, enough(plan), |address| {
             above(database, self.asns.as_deref(), address)
         }));

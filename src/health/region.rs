@@ -37,7 +37,7 @@ impl Health {
         }
     }
 
-    /// As events tell it and the state file keeps it: who took a region out matters there.
+    /// As events and `services[].health` tell it and the state file keeps it: who took a region out matters there.
     pub fn word(self) -> &'static str {
         match self {
             Self::Ejected => "ejected",

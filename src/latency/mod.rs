@@ -3,7 +3,7 @@
 //! Pure. A ranking changes only when the gain is real ([`rank`]), so that near-equal regions do not
 //! swap with every sample. Knows nothing of health.
 //!
-//! `measurement` what is measured · `plausible` what cannot be · `samples` the table of what clients
+//! `measurement` what is measured · `plausible` what cannot be · `refuted` nor beside what files say · `samples` the table of what clients
 //! show · `nearness` whether they still are near this edge · `together` what that says of those around them · `alike` of regions that they have not measured · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
 mod alike;
@@ -11,6 +11,7 @@ mod inbox;
 mod measurement;
 mod nearness;
 mod plausible;
+mod refuted;
 mod samples;
 mod settled;
 mod store;
@@ -23,6 +24,7 @@ pub use measurement::{
 };
 pub use nearness::mostly_near;
 pub use plausible::{Whereabouts, all_plausible, go_together};
+pub use refuted::unrefuted;
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, decode, encode};
 pub use together::{Above, Enough, is_wide, together};

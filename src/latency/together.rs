@@ -96,7 +96,7 @@ pub(super) struct Lengths {
 }
 
 impl Lengths {
-    fn of(self, address: IpAddr) -> u8 {
+    pub(super) fn of(self, address: IpAddr) -> u8 {
         match IpVersion::of(address) {
             IpVersion::V4 => self.v4,
             IpVersion::V6 => self.v6,

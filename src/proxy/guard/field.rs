@@ -174,7 +174,9 @@ impl Framing {
     fn add(&mut self, name: &HeaderName, value: &[u8]) -> Result<(), Refusal> {
         if *name == CONTENT_LENGTH {
             // RFC 9110 §8.6: a list of equal lengths may be taken; none that is honest sends one.
-            let length = length(value).ok_or(Refusal::Malformed("Content-Length is no number"))?;
+            let length = length(value).ok_or(Refusal::Malformed(
+                "Content-Length is no number up to 2^63 - 1",
+            ))?;
             if self.length.replace(length).is_some() {
                 return Err(Refusal::Malformed("Content-Length is there twice"));
             }
@@ -237,11 +239,15 @@ impl Version {
     }
 }
 
+/// Of a body or a chunk, bytes: many parsers count in signed numbers of 64 bits.
+pub(in crate::proxy) const LONGEST_BODY: u64 = u64::MAX >> 1;
+
 /// Digits and nothing else; no sign, no list.
 fn length(value: &[u8]) -> Option<u64> {
     let is_number = (1..=19).contains(&value.len()) && value.iter().all(u8::is_ascii_digit);
     let text = std::str::from_utf8(value).ok()?;
-    is_number.then(|| text.parse().ok())?
+    let length = is_number.then(|| text.parse().ok())??;
+    (length <= LONGEST_BODY).then_some(length)
 }
 
 /// RFC 9112 §7.1: hexadecimal digits, and extensions that have no say.
@@ -260,7 +266,11 @@ pub(super) fn chunk_size(text: &[u8]) -> Result<u64, Refusal> {
         return Err(Refusal::Malformed("a chunk's extension is none"));
     }
     let digits = std::str::from_utf8(digits).map_err(|_| refuse())?;
-    u64::from_str_radix(digits, 16).map_err(|_| refuse())
+    let size = u64::from_str_radix(digits, 16).map_err(|_| refuse())?;
+    if size > LONGEST_BODY {
+        return Err(Refusal::Malformed("a chunk is over 2^63 - 1 bytes"));
+    }
+    Ok(size)
 }
 
 /// RFC 9112 §7.1.1: `;name`, `;name=token` or `;name="text"`, any number of them.

@@ -13,7 +13,7 @@ mod request;
 mod requests;
 
 pub(super) use answer::{Answers, Head, MOST_INTERIM, Question};
-pub(super) use field::keeps_connection;
+pub(super) use field::{LONGEST_BODY, keeps_connection};
 pub(super) use message::Part;
 pub(super) use requests::Requests;
 

@@ -3,6 +3,7 @@
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
 
+use crate::proxy::guard::LONGEST_BODY;
 use crate::proxy::problem::Problem;
 
 /// Refuses a request that says two things at once of where it goes or how long it is.
@@ -42,6 +43,11 @@ pub(in crate::proxy) fn check_answer<B>(response: &Response<B>) -> Result<(), &'
 fn check_fields(fields: &HeaderMap) -> Result<(), &'static str> {
     if fields.get_all(header::CONTENT_LENGTH).iter().count() > 1 {
         return Err("Content-Length is there twice");
+    }
+    let length = fields.get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    if length.is_some_and(|length: u64| length > LONGEST_BODY) {
+        return Err("Content-Length is over 2^63 - 1");
     }
     // RFC 9113 §8.2.1.
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
