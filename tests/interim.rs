@@ -132,6 +132,25 @@ fn curl_gets_hints_over_both_versions_of_http() {
     }
 }
 
+#[test]
+fn who_would_wait_for_100_with_no_body_to_send_is_answered_and_so_is_the_next_request() {
+    let edge = edge(hasty(), "");
+    let mut client = connect(edge.address("http"));
+    for (request, length) in [("POST", "Content-Length: 0\r\n"), ("POST", ""), ("GET", "")] {
+        let expect = format!(
+            "{request} /1 HTTP/1.1\r\nHost: www.example.com\r\nExpect: 100-continue\r\n{length}\r\n"
+        );
+        say(&mut client, &(expect + &get("/2")));
+        for path in ["/1", "/2"] {
+            assert!(read_head(&mut client).starts_with("HTTP/1.1 103 "));
+            let answer = read_head(&mut client);
+            assert!(answer.contains(&format!("x-path: {path}\r\n")), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+            assert_eq!(body(&mut client, 2), "ok");
+        }
+    }
+}
+
 /// An origin of HTTP/2 that says a hint and asks for the body before it answers with what it was sent.
 async fn hinting(listener: tokio::net::TcpListener) {
     while let Ok((stream, _)) = listener.accept().await {

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::task::AtomicWaker;
 use http::{Request, Version, header};
+use hyper::body::Body;
 use tokio::time::Sleep;
 
 /// How long an origin may keep a client waiting that cannot say 100. Clients themselves wait as long (curl).
@@ -60,8 +61,9 @@ pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
 
 impl Wanted {
     /// What opens the gate of a request that expects 100, left with it for whoever asks an origin.
-    pub(super) fn of<B>(request: &mut Request<B>) -> Option<Self> {
-        if !expects_continue(request) {
+    pub(super) fn of<B: Body>(request: &mut Request<B>) -> Option<Self> {
+        // RFC 9110 §10.1.1: without a body there is nothing to wait for.
+        if !expects_continue(request) || request.body().is_end_stream() {
             return None;
         }
         let wanted = Self::default();

@@ -239,8 +239,11 @@ impl Version {
     }
 }
 
-/// Of a body or a chunk, bytes: many parsers count in signed numbers of 64 bits.
+/// Of a body, bytes: many parsers count in signed numbers of 64 bits.
 pub(in crate::proxy) const LONGEST_BODY: u64 = u64::MAX >> 1;
+
+/// Of a chunk, bytes: nginx takes no larger ones.
+const LONGEST_CHUNK: u64 = u64::MAX >> 6;
 
 /// Digits and nothing else; no sign, no list.
 fn length(value: &[u8]) -> Option<u64> {
@@ -267,8 +270,8 @@ pub(super) fn chunk_size(text: &[u8]) -> Result<u64, Refusal> {
     }
     let digits = std::str::from_utf8(digits).map_err(|_| refuse())?;
     let size = u64::from_str_radix(digits, 16).map_err(|_| refuse())?;
-    if size > LONGEST_BODY {
-        return Err(Refusal::Malformed("a chunk is over 2^63 - 1 bytes"));
+    if size > LONGEST_CHUNK {
+        return Err(Refusal::Malformed("a chunk is over 2^58 - 1 bytes"));
     }
     Ok(size)
 }
