@@ -12,7 +12,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use support::{Answer, Edge, Mode, Process, Replica, wait_until};
+use support::{Answer, Edge, Mode, Process, Replica, meridian, run, wait_until};
 
 /// Two regions: `far` takes the writes, `near` is a replica that a test moves.
 struct Store {
@@ -351,6 +351,16 @@ fn a_region_that_runs_backwards_is_told_of_by_its_long_poll() {
     assert!(wait_until(|| applied("3")));
     assert!(wait_until(|| store.tells("positions of near ran backwards")));
     assert_eq!(store.status()["regions"][0]["state"], "degraded");
+    let admin = format!("http://{}", store.edge.address("admin"));
+    let said = run(meridian().args(["status", "--admin", &admin])).stdout;
+    let said = String::from_utf8(said).unwrap();
+    let until = store.status()["regions"][0]["suspect_until"].clone();
+    let why = format!(
+        ", degraded until {}: its positions ran backwards",
+        until.as_str().unwrap()
+    );
+    let told: Vec<&str> = said.lines().filter(|line| line.ends_with(&why)).collect();
+    assert!(matches!(told[..], [of] if of.starts_with("near")), "{said}");
 }
 
 #[test]

@@ -118,6 +118,7 @@ impl View<'_> {
             .iter()
             .map(|(service, member)| self.member(*service, member))
             .collect();
+        let suspect_until = self.world.suspects.get(&region.name);
         json!({
             "name": &*region.name,
             "state": overall(members.iter().map(|(_, member)| state_of(member))),
@@ -125,6 +126,7 @@ impl View<'_> {
             "jurisdiction": region.jurisdiction.as_deref(),
             "addresses": published(region),
             "rtt_ms": self.snapshot.edge.round_trips.of(id).ms().map(|ms| (ms * 100.0).round() / 100.0),
+            "suspect_until": suspect_until.map(|until_ms| clock::rfc3339(*until_ms)),
             "services": services,
         })
     }

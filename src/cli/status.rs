@@ -60,8 +60,12 @@ fn show(status: &Value) -> String {
         let rtt = region["rtt_ms"]
             .as_f64()
             .map_or_else(|| "-".to_owned(), |ms| format!("{ms:.1} ms"));
+        let suspect = region["suspect_until"].as_str();
+        let suspect = suspect.map_or_else(String::new, |until| {
+            format!(", degraded until {until}: its positions ran backwards")
+        });
         out.push_str(&format!(
-            "{:20} {:10} {rtt}\n",
+            "{:20} {:10} {rtt}{suspect}\n",
             text(&region["name"]),
             text(&region["state"])
         ));

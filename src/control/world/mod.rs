@@ -132,6 +132,8 @@ pub struct WorldStatus {
     pub drains: Vec<Drain>,
     /// The forced states in force.
     pub forced: Vec<ForcedState>,
+    /// Region → until when it is degraded at best since its positions ran backwards, in milliseconds since 1970.
+    pub suspects: HashMap<Arc<str>, u64>,
 }
 
 impl World {
@@ -300,6 +302,7 @@ impl World {
                 .collect(),
             drains: self.drains.iter().cloned().collect(),
             forced: self.forced.iter().cloned().collect(),
+            suspects: self.suspects.clone(),
         }
     }
 }
