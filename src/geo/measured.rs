@@ -14,7 +14,9 @@ use super::ranges::Ranges;
 use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{RegionId, Table};
-use crate::latency::{MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, modelled_ms};
+use crate::latency::{
+    MODEL_BASE_MS, Measurement, Network, Networks, Row, go_together, is_wide, modelled_ms,
+};
 use crate::prefix::{IpVersion, Prefix};
 
 /// The most that a network's own line is taken to add, ms. What is beyond that is a detour to the one
@@ -174,13 +176,14 @@ impl Measured {
         location: &Location,
         found: Found,
     ) -> Vec<ClientEstimate> {
-        let known: Vec<(Option<Known>, Option<f64>)> = regions
+        let measured = regions
             .iter()
-            .map(|region| {
-                let measured = self.measured(*region, location, found);
-                (measured, model(plan, *region, location.point))
-            })
-            .collect();
+            .map(|region| self.measured(*region, location, found));
+        let measured = without_what_light_forbids(plan, regions, measured.collect());
+        let models = regions
+            .iter()
+            .map(|region| model(plan, *region, location.point));
+        let known: Vec<(Option<Known>, Option<f64>)> = measured.into_iter().zip(models).collect();
         let excess = known.iter().filter_map(|(measured, model)| {
             let (_, measurement) = (*measured)?;
             Some(measurement.ms - (*model)?)
@@ -242,6 +245,45 @@ impl Measured {
         let found = self.countries.get(&(country, version))?.of(region)?;
         let is_coarse = location.point == self.points.get(&country).copied();
         (is_coarse || found.1.networks.is_none()).then_some(found)
+    }
+}
+
+/// Leaves out what is shown of a client's surroundings and light does not allow beside what is known of it more closely.
+fn without_what_light_forbids(
+    plan: &Plan,
+    regions: &[RegionId],
+    measured: Vec<Option<Known>>,
+) -> Vec<Option<Known>> {
+    let place = |region: &RegionId| plan.regions.of(*region).location;
+    let claims = regions.iter().zip(&measured);
+    let claims: Vec<_> = claims
+        .filter_map(|(region, known)| {
+            let (network, measurement) = (*known)?;
+            let claim = (place(region)?, measurement.ms);
+            Some((closeness(network, &measurement), claim))
+        })
+        .collect();
+    let is_possible = |region: &RegionId, (network, measurement): &Known| {
+        let (own, own_place) = (closeness(*network, measurement), place(region));
+        let mut closer = claims.iter().filter(|(closeness, _)| *closeness < own);
+        own_place.is_none_or(|place| {
+            closer.all(|(_, claim)| go_together(*claim, (place, measurement.ms)))
+        })
+    };
+    let each = regions.iter().zip(&measured);
+    each.map(|(region, known)| known.filter(|known| is_possible(region, known)))
+        .collect()
+}
+
+/// How closely a figure is of a client: less is closer. What its network measured comes before what others show of it.
+fn closeness(network: Network, measurement: &Measurement) -> (u8, u8) {
+    match (network, measurement.networks) {
+        (Network::Prefix(prefix), None) => (0, u8::MAX - prefix.length()),
+        (Network::Prefix(_), Some(Networks::Alike(_))) => (1, 0),
+        (Network::Prefix(prefix), Some(Networks::Within(..))) if !is_wide(prefix) => (2, 0),
+        (Network::Asn(_), _) => (3, 0),
+        (Network::Country(_), _) => (4, 0),
+        (Network::Prefix(_), Some(Networks::Within(..))) => (5, 0),
     }
 }
 

@@ -160,6 +160,36 @@ fn the_most_specific_network_that_was_measured_decides() {
     );
 }
 
+/// Tokyo is 96 ms from Ireland by light.
+#[test]
+fn what_is_shown_of_a_network_counts_only_as_far_as_light_allows_beside_what_it_measured() {
+    let own = row("193.0.6.0/24", "eu-west-1", 45.0);
+    let tokyo_first = ["ap-northeast-1", "eu-west-1", "eu-central-1", "us-east-1"];
+    for network in ["193.0.0.0/16", "NL"] {
+        check(
+            DUTCH,
+            &[own.clone(), row(network, "ap-northeast-1", 30.0)],
+            &BY_DISTANCE,
+        );
+        let far = row("193.0.6.0/24", "eu-west-1", 80.0);
+        check(
+            DUTCH,
+            &[far, row(network, "ap-northeast-1", 30.0)],
+            &tokyo_first,
+        );
+    }
+    // What its own network measured is no less true for what others have.
+    let others = [
+        row("NL", "eu-west-1", 45.0),
+        row("193.0.6.0/24", "ap-northeast-1", 30.0),
+    ];
+    check(
+        DUTCH,
+        &others,
+        &["ap-northeast-1", "eu-central-1", "eu-west-1", "us-east-1"],
+    );
+}
+
 #[test]
 fn networks_that_are_ranked_alike_are_one_scope() {
     let plan = plan("", "latency");

@@ -32,6 +32,8 @@ pub(super) enum Broken {
     KeepsPlaces,
     /// What a reload adds is read from before it has said anything.
     TrustsNewcomers,
+    /// A new region serves at once, whichever edges have it.
+    ServesTooSoon,
     /// What a region wrote that a reload has removed is asked for no more.
     ForgetsTheRemoved,
 }
@@ -97,6 +99,11 @@ fn an_edge_that_waits_for_one_region_while_another_has_it_is_found() {
 #[test]
 fn an_edge_that_reads_from_what_a_reload_has_just_added_is_found() {
     Broken::TrustsNewcomers.check();
+}
+
+#[test]
+fn a_region_that_serves_before_all_edges_have_it_is_found() {
+    Broken::ServesTooSoon.check();
 }
 
 #[test]

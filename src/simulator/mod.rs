@@ -98,6 +98,7 @@ fn no_client_misses_its_own_writes_whatever_fails() {
         all.opened,
         all.closed,
         all.shrunk,
+        all.rolled_out,
     ];
     assert!(happened.iter().all(|times| *times > runs / 20), "{all:?}");
 }

@@ -7,6 +7,7 @@ mod crashes;
 mod ending;
 mod event;
 mod growing;
+mod opening;
 mod regions;
 mod telling;
 mod waiting;
@@ -152,6 +153,10 @@ pub(super) struct Run {
     rare: Random,
     /// Chance apart, for whether a region grows: a run in which none does is the run that it was without.
     growth: Random,
+    /// And for whether edges reload one after the other.
+    rollout: Random,
+    /// A new region that serves nobody yet.
+    opening: Option<usize>,
     /// Whether what regions have, or who polls them, may have changed in this step.
     changes: bool,
     /// Reads that were woken.
@@ -190,6 +195,7 @@ pub(super) struct Seen {
     pub(super) opened: u64,
     pub(super) closed: u64,
     pub(super) shrunk: u64,
+    pub(super) rolled_out: u64,
 }
 
 impl Seen {
@@ -217,6 +223,7 @@ impl Seen {
             (&mut self.opened, other.opened),
             (&mut self.closed, other.closed),
             (&mut self.shrunk, other.shrunk),
+            (&mut self.rolled_out, other.rolled_out),
         ];
         for (sum, more) in pairs {
             *sum += more;
@@ -272,6 +279,7 @@ impl Run {
             ttl_secs: random.pick(&[12, 300]),
             pin_secs: random.pick(&[2, 5]),
             fails: random.chance(50),
+            nearest: None,
         };
         let edges: Vec<_> = (0..EDGES).map(|_| Edge::new(&terms)).collect();
         let mut run = Self {
@@ -293,6 +301,8 @@ impl Run {
             polls: Vec::new(),
             rare: Random::new(seed.rotate_left(32) ^ seed),
             growth: Random::new(!seed.rotate_left(32)),
+            rollout: Random::new(!seed.rotate_left(16)),
+            opening: None,
             changes: false,
             rung: Rung::default(),
             broken: None,
@@ -359,11 +369,19 @@ impl Run {
     /// After so many ms edges begin to hear of a replica, and it to hear of other regions.
     fn begin_replica(&mut self, at: At, after_ms: u64) {
         for edge in 0..self.edges.len() {
-            let life = self.edges[edge].began_ms();
-            self.after(after_ms, Event::Probe { edge, at });
-            self.after(after_ms, Event::Push { edge, at });
-            self.after(after_ms, Event::Polls { edge, at, life });
+            self.begin_at_edge(edge, at, after_ms);
         }
+        self.hear_of_others(at, after_ms);
+    }
+
+    fn begin_at_edge(&mut self, edge: usize, at: At, after_ms: u64) {
+        let life = self.edges[edge].began_ms();
+        self.after(after_ms, Event::Probe { edge, at });
+        self.after(after_ms, Event::Push { edge, at });
+        self.after(after_ms, Event::Polls { edge, at, life });
+    }
+
+    fn hear_of_others(&mut self, at: At, after_ms: u64) {
         for from in 0..self.store.regions.len() {
             self.after(after_ms, Event::Replicate { to: at, from });
         }
@@ -457,6 +475,8 @@ impl Run {
             }
             Event::Grows { region } => self.grow(region),
             Event::Opens => self.open(),
+            Event::Adds { edge, replicas } => self.adds(edge, replicas),
+            Event::MayServe { lacking } => self.may_serve(lacking),
             Event::Shrinks { region } => self.shrink(region),
             Event::Closes => self.close(),
             Event::Fault => self.fault(),

@@ -346,6 +346,12 @@ impl Store {
         replicas.all(|replica| replica.sees(write))
     }
 
+    /// What every replica has that was there from the start.
+    pub(super) fn all_everywhere(&self) -> Vec<Write> {
+        let writes = self.places.keys().copied();
+        writes.filter(|write| self.is_everywhere(*write)).collect()
+    }
+
     /// Whether nobody has it any more.
     pub(super) fn is_gone(&self, write: Write) -> bool {
         let mut replicas = self.regions.iter().flat_map(|region| &region.replicas);

@@ -21,6 +21,8 @@ pub(super) struct Terms {
     pub(super) fails: bool,
     /// How many bytes a token may have.
     pub(super) room: usize,
+    /// The region that is nearest to all edges; none: Frankfurt's.
+    pub(super) nearest: Option<usize>,
 }
 
 /// Where regions lie: Virginia, Frankfurt, Tokyo, São Paulo.
@@ -31,17 +33,20 @@ const PLACES: [&str; 4] = [
     "[-23.53, -46.63]",
 ];
 
+/// Where all edges are.
+const EDGES_PLACE: &str = "[50.03, 8.57]";
+
 /// Their names.
 pub(super) const NAMES: [&str; 4] = ["us", "eu", "ap", "sa"];
 
 impl Terms {
     fn yaml(&self) -> String {
-        let mut yaml = String::from("node: { location: [50.03, 8.57] }\nregions:\n");
+        let mut yaml = format!("node: {{ location: {EDGES_PLACE} }}\nregions:\n");
         for (at, replicas) in self.replicas.iter().enumerate() {
             let origins: Vec<_> = (0..*replicas)
                 .map(|replica| format!("'http://127.0.0.1:1{at}{replica}'"))
                 .collect();
-            let (name, place) = (NAMES[at], PLACES[at]);
+            let (name, place) = (NAMES[at], self.place(at));
             let origins = origins.join(", ");
             writeln!(
                 yaml,
@@ -60,6 +65,14 @@ impl Terms {
         yaml
     }
 
+    fn place(&self, region: usize) -> &'static str {
+        if self.nearest == Some(region) {
+            EDGES_PLACE
+        } else {
+            PLACES[region]
+        }
+    }
+
     pub(super) fn plan(&self) -> (Arc<Plan>, Arc<ClientMap>) {
         type Compiled = HashMap<String, (Arc<Plan>, Arc<ClientMap>)>;
         thread_local! {
@@ -69,7 +82,7 @@ impl Terms {
         let compile = || {
             let loaded = load_text("meridian.yaml", &yaml, &|_| None);
             let plan = Arc::new(loaded.unwrap_or_else(|why| panic!("{why}\n{yaml}")).plan);
-            let clients = client_map(&plan, self.replicas.len());
+            let clients = client_map(&plan, (self.replicas.len(), self.nearest));
             (plan, clients)
         };
         COMPILED.with_borrow_mut(|compiled| {
@@ -86,10 +99,11 @@ impl Terms {
     }
 }
 
-/// Where clients are; slow to compile, and the same for all plans of so many regions.
-fn client_map(plan: &Plan, regions: usize) -> Arc<ClientMap> {
+/// Where clients are; slow to compile, and the same for all plans of so many regions with the same one nearest.
+fn client_map(plan: &Plan, regions: (usize, Option<usize>)) -> Arc<ClientMap> {
+    type Compiled = HashMap<(usize, Option<usize>), Arc<ClientMap>>;
     thread_local! {
-        static COMPILED: RefCell<HashMap<usize, Arc<ClientMap>>> = RefCell::default();
+        static COMPILED: RefCell<Compiled> = RefCell::default();
     }
     let compile = || Arc::new(ClientMap::compile(plan, &Database::built_in()));
     COMPILED.with_borrow_mut(|compiled| {

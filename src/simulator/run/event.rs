@@ -117,6 +117,15 @@ pub(super) enum Event {
     },
     /// A reload adds a region.
     Opens,
+    /// The next edge reloads, and has the new region.
+    Adds {
+        edge: usize,
+        replicas: usize,
+    },
+    /// Whoever runs the new region looks whether it has what all others had.
+    MayServe {
+        lacking: Rc<Vec<Write>>,
+    },
     /// A reload removes a replica of a region.
     Shrinks {
         region: usize,

@@ -1,11 +1,9 @@
-//! A reload adds a replica or a region: what all others have was taken out of tokens, and the new one may lack it. Or it removes
-//! one: what was written there is still asked for, and what all others have of it is what all have.
+//! A reload adds a replica: what all others have was taken out of tokens, and the new one may lack it. Or it removes one, or a
+//! region: what was written there is still asked for, and what all others have of it is what all have.
 
 use super::{Event, LASTS_MS, Run};
 use crate::simulator::broken::Broken;
 use crate::simulator::edge::At;
-use crate::simulator::speech::Speech;
-use crate::simulator::store::Region;
 use crate::simulator::terms::NAMES;
 
 /// Runs in which a region grows, of a hundred, in which one opens, and of the others those in which one closes.
@@ -55,34 +53,6 @@ impl Run {
         self.meet(at, after_ms);
     }
 
-    /// The new region has nothing, and says with health checks what it has.
-    pub(super) fn open(&mut self) {
-        let opened = self.store.regions.len();
-        let speech = Speech {
-            commits: self.growth.chance(70),
-            answers: true,
-            probes: true,
-            ..Speech::default()
-        };
-        let replicas = self.growth.pick(&[1, 1, 2]);
-        let region = Region::new(NAMES[opened].into(), replicas, speech, &mut self.growth);
-        let others = self.ats();
-        self.store.add(region, self.now_ms);
-        for edge in &mut self.edges {
-            edge.reload_with(|terms| terms.replicas.push(replicas), self.now_ms);
-        }
-        self.seen.opened += 1;
-        self.tell(|| format!("region {opened} opens with {replicas} replicas"));
-        let after_ms = self.delay_ms();
-        for replica in 0..replicas {
-            self.meet((opened, replica), after_ms);
-        }
-        for to in others {
-            let from = opened;
-            self.after(after_ms, Event::Replicate { to, from });
-        }
-    }
-
     /// No edge has the last replica of a region in its configuration any more, unless that leads the region.
     pub(super) fn shrink(&mut self, region: usize) {
         let of_region = &self.store.regions[region];
@@ -111,7 +81,7 @@ impl Run {
         self.tell(|| format!("region {region} is removed"));
     }
 
-    fn meet(&mut self, at: At, after_ms: u64) {
+    pub(super) fn meet(&mut self, at: At, after_ms: u64) {
         if self.broken == Some(Broken::TrustsNewcomers) {
             for edge in &self.edges {
                 let origin = edge.origin(at.0, at.1);
@@ -122,7 +92,7 @@ impl Run {
     }
 
     /// How long edges and regions take to get in touch with what is new.
-    fn delay_ms(&mut self) -> u64 {
+    pub(super) fn delay_ms(&mut self) -> u64 {
         self.growth.pick(&[1, 400, 2_000, 5_000])
     }
 }

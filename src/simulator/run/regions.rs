@@ -35,6 +35,7 @@ impl Run {
     }
 
     pub(super) fn reaches(&self, edge: usize, region: usize) -> bool {
-        self.store.regions[region].is_up && !self.unreached.contains(&(edge, region))
+        let serves = self.store.regions[region].is_up && self.opening != Some(region);
+        serves && !self.unreached.contains(&(edge, region))
     }
 }
