@@ -15,7 +15,7 @@ use crate::config::plan::Plan;
 use crate::earth::{Country, GeoPoint};
 use crate::ids::{RegionId, Table};
 use crate::latency::{
-    MODEL_BASE_MS, Measurement, Network, Networks, Row, go_together, is_wide, modelled_ms,
+    MODEL_BASE_MS, Measurement, Network, Networks, Row, is_wide, least_together_ms, modelled_ms,
 };
 use crate::prefix::{IpVersion, Prefix};
 
@@ -99,11 +99,14 @@ pub(super) struct Measured {
     /// The country's own point: where the database knows no better.
     points: HashMap<Country, GeoPoint>,
     figures: Vec<Figures>,
-    /// What the way from a region to another adds by the model, ms; none: one of them has no place.
-    apart: Apart,
+    /// What the way from a region to another adds by the model, ms.
+    apart: BetweenRegions,
+    /// What the round trips of one client to both take together at least, ms.
+    light: BetweenRegions,
 }
 
-type Apart = Table<RegionId, Table<RegionId, Option<f64>>>;
+/// Of each two regions; none: one of them has no place.
+type BetweenRegions = Table<RegionId, Table<RegionId, Option<f64>>>;
 
 impl Measured {
     /// Sorts rows by network; those of regions that the Plan has not are left out. None: no row is left.
@@ -148,7 +151,8 @@ impl Measured {
             countries: sorted.countries,
             points: country_points(),
             figures,
-            apart: apart(plan),
+            apart: between(plan, |a, b| modelled_ms(a.distance_km(b)) - MODEL_BASE_MS),
+            light: between(plan, least_together_ms),
         })
     }
 
@@ -179,7 +183,7 @@ impl Measured {
         let measured = regions
             .iter()
             .map(|region| self.measured(*region, location, found));
-        let measured = without_what_light_forbids(plan, regions, measured.collect());
+        let measured = self.without_what_light_forbids(regions, measured.collect());
         let models = regions
             .iter()
             .map(|region| model(plan, *region, location.point));
@@ -205,6 +209,30 @@ impl Measured {
         let mut estimates: Vec<ClientEstimate> = estimates.collect();
         self.keep_apart(regions, &mut estimates);
         estimates
+    }
+
+    /// Leaves out what is shown of a client's surroundings and light does not allow beside what is known of it more closely.
+    fn without_what_light_forbids(
+        &self,
+        regions: &[RegionId],
+        measured: Vec<Option<Known>>,
+    ) -> Vec<Option<Known>> {
+        let each = || regions.iter().zip(&measured);
+        let known = || each().filter_map(|(region, known)| Some((*region, (*known)?)));
+        let mut closenesses = known().map(|(_, known)| closeness(known));
+        let first = closenesses.next();
+        if closenesses.all(|other| Some(other) == first) {
+            return measured;
+        }
+        let is_possible = |there: RegionId, figure: Known| {
+            let mut closer = known().filter(|(_, known)| closeness(*known) < closeness(figure));
+            closer.all(|(region, (_, measurement))| {
+                let least_ms = *self.light.of(region).of(there);
+                least_ms.is_none_or(|least_ms| measurement.ms + figure.1.ms >= least_ms)
+            })
+        };
+        let left = each().map(|(region, known)| known.filter(|known| is_possible(*region, *known)));
+        left.collect()
     }
 
     /// What is measured to one region says how far the client is from the others at least, wherever a database has it.
@@ -248,35 +276,8 @@ impl Measured {
     }
 }
 
-/// Leaves out what is shown of a client's surroundings and light does not allow beside what is known of it more closely.
-fn without_what_light_forbids(
-    plan: &Plan,
-    regions: &[RegionId],
-    measured: Vec<Option<Known>>,
-) -> Vec<Option<Known>> {
-    let place = |region: &RegionId| plan.regions.of(*region).location;
-    let claims = regions.iter().zip(&measured);
-    let claims: Vec<_> = claims
-        .filter_map(|(region, known)| {
-            let (network, measurement) = (*known)?;
-            let claim = (place(region)?, measurement.ms);
-            Some((closeness(network, &measurement), claim))
-        })
-        .collect();
-    let is_possible = |region: &RegionId, (network, measurement): &Known| {
-        let (own, own_place) = (closeness(*network, measurement), place(region));
-        let mut closer = claims.iter().filter(|(closeness, _)| *closeness < own);
-        own_place.is_none_or(|place| {
-            closer.all(|(_, claim)| go_together(*claim, (place, measurement.ms)))
-        })
-    };
-    let each = regions.iter().zip(&measured);
-    each.map(|(region, known)| known.filter(|known| is_possible(region, known)))
-        .collect()
-}
-
 /// How closely a figure is of a client: less is closer. What its network measured comes before what others show of it.
-fn closeness(network: Network, measurement: &Measurement) -> (u8, u8) {
+fn closeness((network, measurement): Known) -> (u8, u8) {
     match (network, measurement.networks) {
         (Network::Prefix(prefix), None) => (0, u8::MAX - prefix.length()),
         (Network::Prefix(_), Some(Networks::Alike(_))) => (1, 0),
@@ -300,12 +301,10 @@ pub(super) fn modelled(
     modelled.collect()
 }
 
-fn apart(plan: &Plan) -> Apart {
+fn between(plan: &Plan, ms: impl Fn(GeoPoint, GeoPoint) -> f64) -> BetweenRegions {
     let place = |region| plan.regions.of(region).location;
     Table::like(&plan.regions, |a| {
-        Table::like(&plan.regions, |b| {
-            Some(modelled_ms(place(a)?.distance_km(place(b)?)) - MODEL_BASE_MS)
-        })
+        Table::like(&plan.regions, |b| Some(ms(place(a)?, place(b)?)))
     })
 }
 

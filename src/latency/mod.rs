@@ -23,7 +23,7 @@ pub use measurement::{
     LONGEST_MS, Measurement, Network, Networks, NotANetwork, Row, Source, is_round_trip,
 };
 pub use nearness::mostly_near;
-pub use plausible::{Whereabouts, all_plausible, go_together};
+pub use plausible::{Whereabouts, all_plausible, go_together, least_together_ms};
 pub use refuted::unrefuted;
 pub use samples::{Figures, Sample, Samples, Taken};
 pub use store::{Store, decode, encode};

@@ -44,9 +44,14 @@ impl Whereabouts {
     }
 }
 
+/// What round trips from one client to two places take together at least, ms.
+pub fn least_together_ms(a: GeoPoint, b: GeoPoint) -> f64 {
+    a.distance_km(b) / KM_PER_ROUND_TRIP_MS
+}
+
 /// Whether round trips from one client to two places can both be true.
 pub fn go_together(a: (GeoPoint, f64), b: (GeoPoint, f64)) -> bool {
-    (a.1 + b.1) * KM_PER_ROUND_TRIP_MS >= a.0.distance_km(b.0)
+    a.1 + b.1 >= least_together_ms(a.0, b.0)
 }
 
 /// Whether a client's round trips, to places where they are known, can all be true.

@@ -23,6 +23,9 @@ pub fn unrefuted<'r>(
     let claim = |row: &Row| Some((place(&row.region)?, row.measurement.ms));
     let mut told: BTreeMap<Prefix, Vec<Claim>> = BTreeMap::new();
     let mut networks: Vec<Prefix> = sampled.iter().filter_map(of_prefix).collect();
+    if networks.is_empty() {
+        return sampled.iter().collect();
+    }
     networks.sort_unstable_by_key(|network| network.address());
     for row in imported {
         let around = of_prefix(row).filter(|around| is_narrow(*around));
