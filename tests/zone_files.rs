@@ -453,6 +453,8 @@ fn what_one_of_the_checkers_refuses_is_told() {
         (&*ds, "has a DS: it stands in the zone above"),
         ("@ MX 10 192.0.2.1", "the MX of example.com. is an address"),
         ("@ MX 10 192.0.2.1.", "the MX of example.com. is an address"),
+        ("@ NS 192.0.2.1", "the NS of example.com. is an address"),
+        ("@ NS 192.0.2.1.", "the NS of example.com. is an address"),
         (
             "@ MX 10 nowhere",
             "points at nowhere.example.com., which lies in the zone and has no address",

@@ -97,12 +97,18 @@ fn check_lengths(record_type: u16, wire: &[u8]) -> Result<(), String> {
         43 | 59 => digest(4, wire.get(3).copied(), &[(1, 20), (2, 32), (4, 48)]),
         // RFC 6698 §2.1.3.
         52 | 53 => digest(3, wire.get(2).copied(), &[(1, 32), (2, 64)]),
+        // RFC 8976 §2.2.
+        63 => digest(6, wire.get(5).copied(), &[(1, 48), (2, 64)]),
         // RFC 7043 §3, §4.
         108 => Some(6),
         109 => Some(8),
         _ => None,
     };
     match expected {
+        // RFC 8976 §2.2.4.
+        None if record_type == 63 && wire.len() < 6 + 12 => {
+            Err("a digest has 12 bytes or more".to_owned())
+        }
         Some(expected) if wire.len() != expected => Err(format!(
             "{} bytes where {expected} are expected",
             wire.len()

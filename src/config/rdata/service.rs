@@ -127,7 +127,8 @@ fn checked(key: u16, wire: Vec<u8>) -> Result<Vec<u8>, String> {
         4 => is_of(4),
         5 => length > 0,
         6 => is_of(16),
-        7 | 10.. => true,
+        7 => doh_path(wire.clone()).is_ok(),
+        10.. => true,
     };
     let name = KEYS.get(usize::from(key)).unwrap_or(&"it");
     let why = || format!("these {length} bytes are no value of {name}");
@@ -191,9 +192,25 @@ fn read(key: u16, value: &[u8]) -> Result<Vec<u8>, String> {
                 wire.extend(number::<u16>(item)?.to_be_bytes());
             }
         }
-        7 | 10.. => return unescape(value),
+        7 => return doh_path(unescape(value)?),
+        10.. => return unescape(value),
     }
     Ok(wire)
+}
+
+/// A relative URI template that has the variable `dns` (RFC 9461 §5, RFC 6570 §2).
+fn doh_path(wire: Vec<u8>) -> Result<Vec<u8>, String> {
+    let path = std::str::from_utf8(&wire).unwrap_or_default();
+    let expressions = path.split('{').skip(1);
+    let expressions = expressions.filter_map(|rest| Some(rest.split_once('}')?.0));
+    let mut variables = expressions.flat_map(|expression| {
+        let names = expression.trim_start_matches(['+', '#', '.', '/', ';', '?', '&']);
+        let names = names.split(',');
+        names.map(|name| name.split([':', '*']).next().unwrap_or_default())
+    });
+    let is_one = path.starts_with('/') && variables.any(|name| name == "dns");
+    let why = "a path with the variable `dns` is expected, such as /dns-query{?dns}";
+    is_one.then_some(wire).ok_or_else(|| why.to_owned())
 }
 
 /// The items of a comma-separated list, in which `\,` and `\\` stand for themselves (RFC 9460 A.1).

@@ -108,7 +108,19 @@ fn the_rarer_types_have_their_wire_format() {
     check("CDNSKEY", "0 3 0 AA==", "0000 03 00 00");
     check("DNSKEY", "257 3 ECDSAP256SHA256 AAEC", "0101 03 0d 000102");
     check("CERT", "PGP 0 0 AAEC", "0003 0000 00 000102");
-    check("ZONEMD", "2018031900 1 1 ab cd", "7848b91c 01 01 abcd");
+    // RFC 8976 §2.2.
+    let (digest, short) = ("ab".repeat(48), "ab".repeat(47));
+    check(
+        "ZONEMD",
+        &format!("2018031900 1 1 {digest}"),
+        &format!("7848b91c 01 01 {digest}"),
+    );
+    check_refused(
+        "ZONEMD",
+        &format!("2018031900 1 1 {short}"),
+        "53 bytes where 54",
+    );
+    check_refused("ZONEMD", "2018031900 1 240 abcd", "12 bytes or more");
     check("IPSECKEY", "10 0 2 . AAEC", "0a 00 02 000102"); // RFC 4025 §3.2
     check(
         "IPSECKEY",
@@ -180,6 +192,25 @@ fn service_parameters_are_sorted_and_typed() {
         "1 . dohpath=/q{?dns} ohttp",
         "0001 00 0007 0008 2f717b3f646e737d 0008 0000",
     );
+    for path in ["/q{?dns}", "/q?ct&{dns}", "/{x,dns*}", "/é{&a,dns}"] {
+        let path = format!("1 . dohpath={path}");
+        assert!(
+            read(RecordType::SVCB, &path, &Name::root()).is_ok(),
+            "{path}"
+        );
+    }
+    for path in [
+        "",
+        "/q",
+        "/q{?dnss}",
+        "/q{?dns",
+        "q{?dns}",
+        "/dns",
+        r"/\255{?dns}",
+    ] {
+        let path = format!("1 . dohpath={path}");
+        check_refused("SVCB", &path, "a path with the variable `dns`");
+    }
     check(
         "HTTPS",
         "1 . tls-supported-groups=29,23",

@@ -343,9 +343,11 @@ impl<'a, 'd> Zone<'a, 'd> {
         };
         let needs_address = record.rtype() == RecordType::NS;
         let server = server.to_lowercase();
-        if record.rtype() == RecordType::MX && self.is_address_literal(&server) {
+        if self.is_address_literal(&server) {
+            // RFC 1035 §3.3.11, RFC 5321 §5.1, RFC 2782.
             let message = format!(
-                "the MX of {} is an address: the name of a host is expected (RFC 5321 §5.1)",
+                "the {} of {} is an address: the name of a host is expected",
+                record.rtype(),
                 record.owner
             );
             findings.warning(&record.at, message);
