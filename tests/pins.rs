@@ -163,6 +163,38 @@ fn a_region_that_is_away_takes_its_pins_with_it() {
     }
 }
 
+/// 404 is among what another region may better: the client's new object is not found in a region that lacks it.
+#[test]
+fn what_another_region_answers_for_the_pinned_one_is_stale_whatever_it_answers() {
+    for (when, told) in [
+        ("stale", (404, "stale", "no-store")),
+        ("fail", (503, "fresh", "")),
+    ] {
+        let retries = "retries: { attempts: 1, on_status: [503, 404] }";
+        let consistency = format!("pin: 10m, when_unsatisfiable: {when} }}\n    {retries} #");
+        let store = store(&consistency);
+        let token = store.write("/items/a", "1");
+        let says = |origin: &Origin, status: u16| {
+            origin.set_answer(move |_| {
+                let answer = Response::builder().status(status);
+                answer.body(Body::empty()).unwrap()
+            });
+        };
+        says(&store.far, 503);
+        says(&store.near, 404);
+        let read = store.read("/items/a", &token);
+        let kept = read
+            .headers("cache-control")
+            .first()
+            .copied()
+            .unwrap_or_default();
+        let mark = read.header("meridian-consistency");
+        assert_eq!((read.status, mark, kept), told, "{}", read.head);
+        let details = read.header("proxy-status");
+        assert!(!details.contains("no region has caught up"), "{details}");
+    }
+}
+
 #[test]
 fn a_pin_to_a_region_that_is_away_hides_no_write_that_others_have() {
     let [near, mid, mut far] = ["near", "mid", "far"].map(Origin::start);

@@ -120,7 +120,7 @@ impl Examiner<'_> {
             lost: sifted.lost.show(form),
             pinned_secs: pin.as_ref().map_or(0, |pin| secs_until(pin.until)),
             pin,
-            expires_secs: secs_until(token.expires),
+            expires_secs: token.lasts_secs(self.now.unix_secs),
         }
     }
 }

@@ -141,7 +141,14 @@ impl State {
     fn is_in_time(&self, region: &str, seen: &Seen, now_ms: u64) -> bool {
         let age_ms = now_ms.saturating_sub(seen.at_ms);
         let lag = self.longest_lag(region, &seen.applied, now_ms);
-        Duration::from_millis(age_ms).max(lag) <= self.members.ttl
+        Duration::from_millis(age_ms).max(lag) <= self.patience()
+    }
+
+    /// How long a region may be behind or silent: not for so long that tokens end before that is noticed.
+    fn patience(&self) -> Duration {
+        let ttl = self.members.ttl;
+        let unnoticed = Duration::from_millis(REVIEW_EVERY_MS);
+        ttl.saturating_sub(unnoticed.min(ttl / 4))
     }
 
     /// What an origin lacks of the floor, if all of it is past a fork.
@@ -175,7 +182,7 @@ mod tests {
         let regions = ["eu", "us"].map(|region| (region.into(), vec!["a".into()]));
         let members = Membership {
             regions: regions.into(),
-            ttl: Duration::from_secs(10),
+            ttl: Duration::from_secs(11),
         };
         applied.adopt(members, None);
         applied
@@ -210,7 +217,7 @@ mod tests {
         let applied = Applied::default();
         let members = Membership {
             regions: [("us".into(), vec!["a".into(), "b".into()])].into(),
-            ttl: Duration::from_secs(10),
+            ttl: Duration::from_secs(11),
         };
         applied.adopt(members, None);
         let replica_says = |origin, text: &str, now_ms| {
@@ -229,6 +236,26 @@ mod tests {
         replica_says("b", "us=4", 12_001);
         assert!(!applied.origin_is_fit("us", "b", 12_001) && applied.has_unfit());
         assert!(applied.origin_is_fit("us", "a", 12_001) && applied.is_fit("us", 12_001));
+    }
+
+    #[test]
+    fn a_region_that_falls_behind_is_left_before_the_tokens_of_what_it_lacks_end() {
+        for ttl_ms in [4_000, 11_000, 60_000] {
+            let applied = Applied::default();
+            let regions = ["us", "eu"].map(|region| (region.into(), vec!["a".into()]));
+            let members = Membership {
+                regions: regions.into(),
+                ttl: Duration::from_millis(ttl_ms),
+            };
+            applied.adopt(members, None);
+            says(&applied, "us", "us=1", 1_000);
+            says(&applied, "eu", "us=0", 1_000);
+            for now_ms in (1_000..=1_000 + ttl_ms).step_by(125) {
+                says(&applied, "us", "us=1", now_ms);
+                says(&applied, "eu", "us=0", now_ms);
+            }
+            assert!(applied.has_unfit(), "{ttl_ms}");
+        }
     }
 
     #[test]
@@ -359,7 +386,7 @@ mod tests {
         says(&applied, "eu", "us=5,eu=5", 3_000);
         let members = Membership {
             regions: [("eu".into(), vec!["a".into()])].into(),
-            ttl: Duration::from_secs(10),
+            ttl: Duration::from_secs(11),
         };
         applied.adopt(members, Some(["eu".into()].into()));
         says(&applied, "eu", "eu=6", 4_000);

@@ -169,6 +169,11 @@ impl Token {
         }
     }
 
+    /// How many seconds it lasts for certain: the last one is the rest of that in which it was issued.
+    pub fn lasts_secs(&self, now: u32) -> u32 {
+        self.expires.saturating_sub(now).saturating_sub(1)
+    }
+
     /// The token, unless it has expired.
     pub fn still_valid(self, now: u32) -> Result<Self, TokenError> {
         if self.expires <= now {

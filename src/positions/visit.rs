@@ -397,7 +397,7 @@ impl Visit {
         now: Now,
     ) -> Option<Token> {
         let mut written = Token {
-            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            expires: lifetimes.end_of_token(now),
             ..Token::default()
         };
         match minted {
@@ -443,7 +443,7 @@ impl Visit {
         };
         let mut token = Token {
             session,
-            expires: now.unix_secs.saturating_add(lifetimes.ttl),
+            expires: lifetimes.end_of_token(now),
             ..Token::default()
         };
         token.vector.set(&writer, position);
@@ -452,6 +452,11 @@ impl Visit {
 }
 
 impl Lifetimes {
+    /// When a token ends that is issued now, Unix seconds: of the second in which it is issued something has passed.
+    fn end_of_token(self, now: Now) -> u32 {
+        now.unix_secs.saturating_add(self.ttl).saturating_add(1)
+    }
+
     /// A pin from now on. It ends on a whole second, never before its time is over.
     pub fn pin_to(self, region: super::vector::RegionName, now: Now) -> Pin {
         Pin {

@@ -283,7 +283,7 @@ impl Store<'_> {
             Reissue::Keep => return,
             Reissue::TakeBack => (String::new(), 0),
             Reissue::Token(token) => {
-                let max_age = token.expires.saturating_sub(now().unix_secs);
+                let max_age = token.lasts_secs(now().unix_secs);
                 match self.seal(*token, region) {
                     Some(sealed) => (sealed, max_age),
                     None => return,

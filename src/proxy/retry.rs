@@ -207,7 +207,15 @@ impl Outbound<'_> {
         let Some(mut answered) = kept else {
             return Err(problem);
         };
-        answered.tried_elsewhere = Some(problem.to_string());
+        let is_behind = matches!(problem, Problem::NotCaughtUp);
+        // Who answered may have caught up.
+        let others = "no other region has what this client has written".to_owned();
+        let tried = if is_behind {
+            others
+        } else {
+            problem.to_string()
+        };
+        answered.tried_elsewhere = Some(tried);
         if answered.mark.is_none() {
             answered.mark = self.mark_of_kept(&answered)?;
         }
@@ -220,8 +228,10 @@ impl Outbound<'_> {
         let Some(store) = self.store.filter(|_| is_read) else {
             return Ok(None);
         };
-        let shows_all =
-            self.visit.token().is_empty() || self.judge(&store, answered) == Judged::Shows;
+        let region = &self.live.snapshot.plan.regions.of(answered.region).name;
+        let token = self.visit.token();
+        let shows_all = !token.is_pinned_elsewhere(region)
+            && (token.is_empty() || self.judge(&store, answered) == Judged::Shows);
         match store.consistency.when_unsatisfiable {
             _ if shows_all && self.has_waited => Ok(Some(Mark::Waited)),
             _ if shows_all => {

@@ -6,7 +6,7 @@ mod taken_back;
 use super::*;
 use crate::config::plan::VersionForm;
 use crate::positions::fixtures::vector;
-use crate::positions::{Membership, Report, parse_position};
+use crate::positions::{Membership, Report, TokenError, parse_position};
 
 const COOKIE: Carriers = Carriers {
     cookie: true,
@@ -317,4 +317,16 @@ fn a_write_that_carries_two_sessions_is_remembered_for_both_and_has_what_either_
         let seen = read.token().vector.to_string();
         assert!(seen.contains("eu=9"), "session {session}: {seen}");
     }
+}
+
+#[test]
+fn a_token_is_good_for_its_whole_time_wherever_in_a_second_it_was_issued() {
+    let mut scene = Scene::new();
+    let issued = scene.write(&Token::default(), at("us=5"));
+    let issued_at = scene.now.unix_secs;
+    assert_eq!(issued.lasts_secs(issued_at), LIFETIMES.ttl);
+    // At the end of its time the clock says this, if it was issued late in its second.
+    let late = issued_at + LIFETIMES.ttl;
+    assert!(issued.clone().still_valid(late).is_ok());
+    assert_eq!(issued.still_valid(late + 1), Err(TokenError::Expired));
 }
