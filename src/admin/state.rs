@@ -85,7 +85,8 @@ impl AdminState {
         let live = self.proxy.live.load();
         let sampled = services.map(|service| {
             let name = (service, region.clone());
-            let sampled = live.routes.served().of_late(&name, now_ms);
+            let since_ms = now_ms.saturating_sub(span_ms);
+            let sampled = live.routes.served().sampled_since(&name, since_ms);
             (name, sampled)
         });
         Lately {

@@ -1,7 +1,7 @@
 //! Some of the requests that a region answered for a service of late, as many of them as steering has to know to decide
 //! again: what a dry run looks ahead by.
 //!
-//! Every request of half a minute is taken with the same chance, which is halved whenever there is no more room. One
+//! Every request of a turn is taken with the same chance, which is halved whenever there is no more room. One
 //! that is not taken costs two loads and a random number.
 
 use std::net::IpAddr;
@@ -11,11 +11,11 @@ use std::sync::{Mutex, PoisonError};
 use crate::chance;
 use crate::steering::Spread;
 
-/// Of half a minute: in between half as many and so many, if there are.
+/// Of a turn: in between half as many and so many, if there are.
 const MOST_SAMPLED: usize = 256;
 
-/// The time in which all have the same chance.
-const TURN_MS: u64 = 30_000;
+/// The time in which all have the same chance: two turns are longer than what a dry run looks back.
+const TURN_MS: u64 = 35_000;
 
 /// The bytes of what residency or a write's home goes by: a request with more is not taken.
 const MOST_TEXT: usize = 256;
@@ -43,17 +43,17 @@ impl Sampled {
 /// Those of a turn.
 #[derive(Debug, Default)]
 struct Turn {
-    began_ms: u64,
     /// How often the chance was halved.
     halved: u32,
-    requests: Vec<Sampled>,
+    /// With when each came.
+    requests: Vec<(u64, Sampled)>,
 }
 
-/// Those of this turn and of the last one.
+/// Those of this turn and of the two before it.
 #[derive(Debug, Default)]
 struct Turns {
     now: Turn,
-    before: Turn,
+    before: [Turn; 2],
 }
 
 /// The sample of one region's answers for one service, reads or writes.
@@ -78,17 +78,14 @@ impl Sample {
         };
         let turns = &mut *turns;
         if now_ms >= self.ends_ms.load(Ordering::Relaxed) {
-            let next = Turn {
-                began_ms: now_ms,
-                ..Turn::default()
-            };
-            turns.before = std::mem::replace(&mut turns.now, next);
+            let [last, _] = std::mem::take(&mut turns.before);
+            turns.before = [std::mem::take(&mut turns.now), last];
             self.ends_ms.store(now_ms + TURN_MS, Ordering::Relaxed);
         }
         let turn = &mut turns.now;
         let request = request();
         if request.is_short() {
-            turn.requests.push(request);
+            turn.requests.push((now_ms, request));
         }
         if turn.requests.len() > MOST_SAMPLED {
             turn.halved += 1;
@@ -97,15 +94,15 @@ impl Sample {
         self.halved.store(turn.halved, Ordering::Relaxed);
     }
 
-    /// Those of about the last minute, and how many each stands for.
-    pub(super) fn of_late(&self, now_ms: u64) -> Vec<(Sampled, f64)> {
+    /// Those that came since then, and how many each stands for.
+    pub(super) fn since(&self, since_ms: u64) -> Vec<(Sampled, f64)> {
         let turns = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
-        let turns = [&turns.before, &turns.now].into_iter();
-        let late = turns.filter(|turn| now_ms < turn.began_ms + 2 * TURN_MS);
-        let weighed = late.flat_map(|turn| {
+        let turns = turns.before.iter().chain([&turns.now]);
+        let weighed = turns.flat_map(|turn| {
             let stands_for = f64::from(turn.halved).exp2();
-            let requests = turn.requests.iter().cloned();
-            requests.map(move |request| (request, stands_for))
+            let requests = turn.requests.iter();
+            let late = requests.filter(|(came_ms, _)| *came_ms >= since_ms);
+            late.map(move |(_, request)| (request.clone(), stands_for))
         });
         weighed.collect()
     }
@@ -126,8 +123,8 @@ mod tests {
         }
     }
 
-    fn clients(sample: &Sample, now_ms: u64) -> Vec<u32> {
-        let late = sample.of_late(now_ms).into_iter();
+    fn clients(sample: &Sample, since_ms: u64) -> Vec<u32> {
+        let late = sample.since(since_ms).into_iter();
         let client = |(request, _): (Sampled, f64)| match request.client {
             IpAddr::V4(client) => client.into(),
             IpAddr::V6(_) => panic!("nobody has such an address"),
@@ -136,14 +133,17 @@ mod tests {
     }
 
     #[test]
-    fn few_requests_are_all_in_the_sample_for_a_minute() {
+    fn few_requests_are_all_in_the_sample_for_as_long_as_a_dry_run_counts_them() {
         let sample = Sample::default();
-        for client in 0..60 {
-            sample.take(u64::from(client) * 1_000, || of(client));
+        for second in 0..300_u64 {
+            sample.take(second * 1_000, || of(second as u32));
+            let counted = second.saturating_sub(65)..=second;
+            let since_ms = counted.start() * 1_000;
+            let told = clients(&sample, since_ms).into_iter().map(u64::from);
+            let mut told: Vec<u64> = told.collect();
+            told.sort_unstable();
+            assert_eq!(told, counted.collect::<Vec<_>>());
         }
-        assert_eq!(clients(&sample, 59_000), (0..60).collect::<Vec<_>>());
-        assert_eq!(clients(&sample, 60_000), (30..60).collect::<Vec<_>>());
-        assert_eq!(clients(&sample, 90_000), [0; 0]);
     }
 
     /// A client of each ten sends a tenth of the requests, however many there are.
@@ -156,7 +156,7 @@ mod tests {
             for number in 0..all {
                 sample.take(number * TURN_MS / all, || of((number % 10) as u32));
             }
-            let late = sample.of_late(TURN_MS - 1);
+            let late = sample.since(0);
             assert!((100..=MOST_SAMPLED).contains(&late.len()), "{}", late.len());
             let told: f64 = late.iter().map(|(_, stands_for)| stands_for).sum();
             assert!((told / all as f64 - 1.0).abs() < 0.25, "{told} of {all}");
@@ -173,11 +173,10 @@ mod tests {
         for number in 0..100_000 {
             sample.take(number / 10, || of(0));
         }
-        for second in 30..60 {
+        for second in 40..70 {
             sample.take(u64::from(second) * 1_000, || of(second));
         }
-        let quiet = clients(&sample, 59_999).into_iter();
-        assert!(quiet.filter(|client| *client > 0).eq(30..60));
+        assert_eq!(clients(&sample, 40_000), (40..70).collect::<Vec<_>>());
     }
 
     #[test]
@@ -188,9 +187,9 @@ mod tests {
             ..of(1)
         };
         sample.take(0, || with_key(MOST_TEXT + 1));
-        assert_eq!(sample.of_late(0), []);
+        assert_eq!(sample.since(0), []);
         sample.take(0, || with_key(MOST_TEXT));
-        assert_eq!(sample.of_late(0).len(), 1);
+        assert_eq!(sample.since(0).len(), 1);
     }
 
     /// Were it waited for, this test would not end.

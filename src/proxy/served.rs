@@ -232,12 +232,12 @@ impl ServedCounters {
             .collect()
     }
 
-    /// Some of what a region answered for a service in about the last minute, and how many requests each stands for.
-    pub fn of_late(&self, name: &MemberName, now_ms: u64) -> ByAccess<Vec<(Sampled, f64)>> {
+    /// Some of what a region answered for a service since then, and how many requests each stands for.
+    pub fn sampled_since(&self, name: &MemberName, since_ms: u64) -> ByAccess<Vec<(Sampled, f64)>> {
         let served = self.known().members.get(name).cloned();
         served.map_or_else(ByAccess::default, |served| ByAccess {
-            reads: served.sample.reads.of_late(now_ms),
-            writes: served.sample.writes.of_late(now_ms),
+            reads: served.sample.reads.since(since_ms),
+            writes: served.sample.writes.since(since_ms),
         })
     }
 
