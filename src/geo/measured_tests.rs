@@ -7,7 +7,8 @@ use super::{ClientEstimate, ClientMap, Database};
 use crate::config::load_text;
 use crate::config::plan::Plan;
 use crate::ids::{Id, RegionId, ServiceId};
-use crate::latency::{Measurement, Networks, Row, Source};
+use crate::latency::fixtures::row;
+use crate::latency::{Networks, Row};
 use crate::prefix::IpVersion;
 
 /// Virginia, Ireland, Frankfurt and Tokyo.
@@ -29,21 +30,6 @@ static CITIES: LazyLock<Database> = LazyLock::new(|| {
     let file = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/city.mmdb");
     Database::open(&file).unwrap()
 });
-
-fn row(network: &str, region: &str, ms: f64) -> Row {
-    Row {
-        network: network.parse().unwrap(),
-        region: region.into(),
-        measurement: Measurement {
-            ms,
-            samples: None,
-            at_ms: 0,
-            source: Source::Import,
-            trust: 1.0,
-            networks: None,
-        },
-    }
-}
 
 fn order(plan: &Plan, clients: &ClientMap, client: &str) -> Vec<String> {
     let service = ServiceId::at(0);

@@ -7,6 +7,8 @@
 //! show · `nearness` whether they still are near this edge · `together` what that says of those around them · `alike` of regions that they have not measured · `inbox` what waits for it · `settled` when a figure gives way · `store` the one file that does I/O.
 
 mod alike;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod inbox;
 mod measurement;
 mod nearness;

@@ -62,28 +62,13 @@ fn is_narrow(prefix: Prefix) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::latency::{Measurement, Source};
+    use crate::latency::fixtures::row;
 
-    fn row(network: &str, region: &str, ms: f64, source: Source) -> Row {
-        Row {
-            network: network.parse().unwrap(),
-            region: region.into(),
-            measurement: Measurement {
-                ms,
-                samples: None,
-                at_ms: 0,
-                source,
-                trust: 1.0,
-                networks: None,
-            },
-        }
-    }
-
-    /// What is left of a beacon's figures to Tokyo beside files' to Virginia, which light reaches in 109 ms.
+    /// What is left of sampled figures to Tokyo beside files' to Virginia, which light reaches in 109 ms.
     fn left(sampled: &[(&str, f64)], imported: &[(&str, f64)]) -> Vec<String> {
-        let rows = |rows: &[(&str, f64)], region, source| -> Vec<Row> {
+        let rows = |rows: &[(&str, f64)], region| -> Vec<Row> {
             let rows = rows.iter();
-            rows.map(|(network, ms)| row(network, region, *ms, source))
+            rows.map(|(network, ms)| row(network, region, *ms))
                 .collect()
         };
         let place = |region: &str| match region {
@@ -91,8 +76,8 @@ mod tests {
             "virginia" => GeoPoint::new(38.95, -77.45).ok(),
             _ => None,
         };
-        let sampled = rows(sampled, "tokyo", Source::Beacon);
-        let imported = rows(imported, "virginia", Source::Import);
+        let sampled = rows(sampled, "tokyo");
+        let imported = rows(imported, "virginia");
         let left = unrefuted(&sampled, &imported, place);
         left.iter().map(|row| row.network.to_string()).collect()
     }

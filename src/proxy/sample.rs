@@ -90,15 +90,20 @@ impl Sample {
             self.ends_ms.store(now_ms + TURN_MS, Ordering::Relaxed);
         }
         let turn = &mut turns.now;
-        let request = request();
-        if request.is_short() {
-            turn.requests.push((now_ms, request));
-        }
-        if turn.requests.len() > MOST_SAMPLED {
+        let is_full = turn.requests.len() >= MOST_SAMPLED;
+        if is_full {
             turn.halved += 1;
             turn.requests.retain(|_| chance::halves(1));
         }
         self.halved.store(turn.halved, Ordering::Relaxed);
+        // It has the chance that all have now.
+        if is_full && !chance::halves(1) {
+            return;
+        }
+        let request = request();
+        if request.is_short() {
+            turn.requests.push((now_ms, request));
+        }
     }
 
     /// Those that came since then, and how many each stands for.
@@ -171,6 +176,19 @@ mod tests {
             let share = less_than_5 as f64 / late.len() as f64;
             assert!((share - 0.5).abs() < 0.25, "{share} of {all}");
         }
+    }
+
+    #[test]
+    fn of_a_minute_of_steady_traffic_a_half_is_told_within_five_points() {
+        fastrand::seed(7);
+        let sample = Sample::default();
+        for number in 0..650_000_u64 {
+            sample.take(number / 10, || of((number % 2) as u32));
+        }
+        let late = clients(&sample, 0);
+        assert!(late.len() > 400, "{}", late.len());
+        let share = late.iter().filter(|of| **of == 0).count() as f64 / late.len() as f64;
+        assert!((share - 0.5).abs() < 0.05, "{share}");
     }
 
     #[test]

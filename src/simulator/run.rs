@@ -9,6 +9,7 @@ mod event;
 mod growing;
 mod opening;
 mod regions;
+mod seen;
 mod telling;
 mod waiting;
 
@@ -28,6 +29,7 @@ use crate::ids::Id;
 use crate::positions::{Course, Leg, Outcome, Said, Visit};
 use crate::steering;
 use event::Event;
+pub(super) use seen::Seen;
 use telling::Poll;
 use waiting::{Rung, Waiting};
 
@@ -168,67 +170,6 @@ pub(super) struct Run {
     /// Whether its steps are told when it fails, which takes most of the time.
     is_traced: bool,
     pub(super) seen: Seen,
-}
-
-/// What happened in it.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Seen {
-    pub(super) writes: u64,
-    pub(super) fresh: u64,
-    pub(super) waited: u64,
-    pub(super) routed: u64,
-    pub(super) stale: u64,
-    pub(super) lost: u64,
-    pub(super) failed: u64,
-    pub(super) taken_back: u64,
-    pub(super) faults: u64,
-    pub(super) woken: u64,
-    pub(super) timed_out: u64,
-    pub(super) left: u64,
-    pub(super) crashes: u64,
-    pub(super) repeated: u64,
-    pub(super) waived: u64,
-    pub(super) held: u64,
-    pub(super) unfit: u64,
-    pub(super) found: u64,
-    pub(super) grown: u64,
-    pub(super) opened: u64,
-    pub(super) closed: u64,
-    pub(super) shrunk: u64,
-    pub(super) rolled_out: u64,
-}
-
-impl Seen {
-    pub(super) fn add(&mut self, other: Self) {
-        let pairs = [
-            (&mut self.writes, other.writes),
-            (&mut self.fresh, other.fresh),
-            (&mut self.waited, other.waited),
-            (&mut self.routed, other.routed),
-            (&mut self.stale, other.stale),
-            (&mut self.lost, other.lost),
-            (&mut self.failed, other.failed),
-            (&mut self.taken_back, other.taken_back),
-            (&mut self.faults, other.faults),
-            (&mut self.woken, other.woken),
-            (&mut self.timed_out, other.timed_out),
-            (&mut self.left, other.left),
-            (&mut self.crashes, other.crashes),
-            (&mut self.repeated, other.repeated),
-            (&mut self.waived, other.waived),
-            (&mut self.held, other.held),
-            (&mut self.unfit, other.unfit),
-            (&mut self.found, other.found),
-            (&mut self.grown, other.grown),
-            (&mut self.opened, other.opened),
-            (&mut self.closed, other.closed),
-            (&mut self.shrunk, other.shrunk),
-            (&mut self.rolled_out, other.rolled_out),
-        ];
-        for (sum, more) in pairs {
-            *sum += more;
-        }
-    }
 }
 
 impl fmt::Debug for Run {

@@ -89,18 +89,22 @@ impl Journal {
         entry.request_bytes = self.request_bytes.load(Ordering::Relaxed);
         entry.response_bytes = self.response_bytes.load(Ordering::Relaxed);
         if entry.end == End::default() {
-            let wrong = entry.connection.as_ref().and_then(|client| client.wrong());
-            let wrong = wrong.map(str::to_owned);
-            entry.end = match wrong {
-                Some(_) => End {
-                    detail: wrong,
-                    ..End::of("protocol-error", "client")
-                },
-                None if self.log.sink.is_ending() => End::of("drain-timeout", "edge"),
-                None => End::default(),
-            };
+            entry.end = self.end_of_unended(&entry);
         }
         self.log.write(&entry);
+    }
+
+    /// What nobody ended has lost its client, or was cut off: for what that did wrong, or by an edge that ends.
+    fn end_of_unended(&self, entry: &Entry) -> End {
+        let client = entry.connection.as_ref();
+        match client.and_then(|client| client.wrong()) {
+            Some(wrong) => End {
+                detail: Some(wrong.to_owned()),
+                ..End::of("protocol-error", "client")
+            },
+            None if self.log.sink.is_ending() => End::of("drain-timeout", "edge"),
+            None => End::default(),
+        }
     }
 
     /// From here on the line is the tunnel's.
