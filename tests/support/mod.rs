@@ -20,6 +20,7 @@ mod haproxy;
 mod lab;
 mod load;
 pub mod near_and_far;
+pub mod one_service;
 pub mod operated;
 mod origin;
 mod raw;
