@@ -12,6 +12,7 @@
     reason = "shared by several tests; a test that cannot go on should stop loudly"
 )]
 
+pub mod admin_access;
 mod chat;
 pub mod clear;
 mod dns;
