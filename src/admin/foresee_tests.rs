@@ -1,6 +1,9 @@
+use super::super::moves::spreads;
 use super::*;
 use crate::config::load_text;
 use crate::control::{DrainRequest, World};
+use crate::geo::PlaceId;
+use crate::steering::{Draw, Spread, steer};
 
 /// What leaves `region` of a service with these weights, in percent, and where to.
 fn leaving(weights: &str, region: &str) -> (f64, Vec<(String, f64)>) {

@@ -25,6 +25,7 @@ mod lag;
 mod live_traffic;
 mod metrics;
 mod minute;
+mod moves;
 mod object;
 mod pace;
 mod page;
