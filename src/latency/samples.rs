@@ -132,7 +132,7 @@ pub struct Samples {
     of_block: HashMap<Voter, usize>,
     /// Of networks with figures that are true while their clients are near this edge.
     nearness: HashMap<Prefix, Nearness>,
-    settled: HashMap<Key, Settled>,
+    pub(super) settled: HashMap<Key, Settled>,
 }
 
 /// The figures in force.

@@ -39,7 +39,20 @@ impl Settled {
         self.ms
     }
 
-    /// Since when another figure is measured.
+    /// One that was in force before a restart, and since when another was measured.
+    pub(super) fn giving_way(ms: f64, since_ms: u64) -> Self {
+        Self {
+            ms,
+            differs_since: Some(since_ms),
+        }
+    }
+
+    /// Since when another figure is measured, if one is.
+    pub(super) fn gives_way_since(self) -> Option<u64> {
+        self.differs_since
+    }
+
+    /// The same, to be set.
     pub(super) fn since(&mut self) -> Option<&mut u64> {
         self.differs_since.as_mut()
     }

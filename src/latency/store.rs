@@ -1,7 +1,8 @@
 //! What is measured survives a restart: `latency` in `state_dir`.
 //!
-//! A line that says the version and the digest of the rest, and the rest as JSON. Written whole to a new
-//! file that then takes the old one's name. A file that cannot be read is set aside, never a reason not
+//! A line that says the version and the digest of the rest, and the rest as JSON: what is measured of each network, and of
+//! figures in force those that differ from it by a real gain, so that a restart gives none of them way sooner. Written whole
+//! to a new file that then takes the old one's name. A file that cannot be read is set aside, never a reason not
 //! to start. Addresses are not written: networks are, with how many sources were heard in each.
 
 use std::io;
@@ -14,11 +15,17 @@ use serde_json::{Value, json};
 use super::RoundTrip;
 use super::measurement::{Source, is_round_trip};
 use super::samples::{Cell, Cells, MOST_NETWORKS, Samples};
+use super::settled::Settled;
+use super::together::Key;
 use crate::disk::{Claim, replace};
+use crate::prefix::IpVersion;
 use crate::regular;
 
 /// How the file begins: its form, before the digest.
-const MARK: &str = "meridian-latency 1 ";
+const MARK: &str = "meridian-latency 2 ";
+
+/// How it began before, when it held networks alone.
+const MARK_OF_NETWORKS: &str = "meridian-latency 1 ";
 
 /// The file.
 #[derive(Clone, Debug)]
@@ -108,8 +115,22 @@ pub fn encode(samples: &Samples) -> String {
             (prefix.to_string(), regions.into())
         })
         .collect();
-    let body = Value::from(networks).to_string();
+    let giving_way = samples.settled.iter().filter_map(encode_giving_way);
+    let giving_way: Vec<Value> = giving_way.collect();
+    let body = json!({ "networks": networks, "giving_way": giving_way }).to_string();
     format!("{MARK}{}\n{body}", hex_digest(&body))
+}
+
+/// A figure in force that differs from what is measured.
+fn encode_giving_way(((network, version, region), settled): (&Key, &Settled)) -> Option<Value> {
+    let since_ms = settled.gives_way_since()?;
+    Some(json!({
+        "network": network.to_string(),
+        "ipv6": *version == IpVersion::V6,
+        "region": region.to_string(),
+        "ms": settled.ms(),
+        "since_ms": since_ms,
+    }))
 }
 
 fn encode_cell(cell: &Cell) -> Value {
@@ -124,21 +145,48 @@ fn encode_cell(cell: &Cell) -> Value {
 
 /// What was [`encode`]d.
 pub fn decode(text: &str) -> Result<Samples, &'static str> {
-    let rest = text
-        .strip_prefix(MARK)
+    let rest = text.strip_prefix(MARK);
+    let is_of_networks = rest.is_none();
+    let rest = rest
+        .or_else(|| text.strip_prefix(MARK_OF_NETWORKS))
         .ok_or("it is no file of measured latency, or of another version")?;
     let (digest, body) = rest.split_once('\n').ok_or("it is cut short")?;
     if hex_digest(body) != digest {
         return Err("its digest is not that of what it holds");
     }
-    let networks: Value = serde_json::from_str(body).map_err(|_| "it holds no JSON")?;
+    let held: Value = serde_json::from_str(body).map_err(|_| "it holds no JSON")?;
     let mut samples = Samples::default();
-    let networks = networks.as_object().into_iter().flatten();
+    let networks = if is_of_networks {
+        Some(&held)
+    } else {
+        held.get("networks")
+    };
+    let networks = networks.and_then(Value::as_object).into_iter().flatten();
     for (prefix, regions) in networks.take(MOST_NETWORKS) {
         let prefix = prefix.parse().map_err(|_| "it names what is no network")?;
         samples.remember(prefix, decode_cells(regions));
     }
+    let giving_way = held.get("giving_way").and_then(Value::as_array);
+    let giving_way = giving_way.into_iter().flatten();
+    samples.settled = giving_way.filter_map(decode_giving_way).collect();
     Ok(samples)
+}
+
+fn decode_giving_way(figure: &Value) -> Option<(Key, Settled)> {
+    let text = |key: &str| figure.get(key)?.as_str();
+    let ms = figure.get("ms")?.as_f64().filter(|ms| is_round_trip(*ms))?;
+    let version = if figure.get("ipv6")?.as_bool()? {
+        IpVersion::V6
+    } else {
+        IpVersion::V4
+    };
+    let key = (
+        text("network")?.parse().ok()?,
+        version,
+        text("region")?.into(),
+    );
+    let since_ms = figure.get("since_ms")?.as_u64()?;
+    Some((key, Settled::giving_way(ms, since_ms)))
 }
 
 fn decode_cells(regions: &Value) -> Cells {
@@ -206,6 +254,49 @@ mod tests {
         let rows = figures(&mut restored);
         assert_eq!(rows.len(), 1);
         assert_eq!(rows, figures(&mut samples));
+    }
+
+    #[test]
+    fn a_figure_in_force_gives_way_no_sooner_for_a_restart() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::of(folder.path(), None);
+        let mut samples = measured();
+        let figure = |samples: &mut Samples, now_ms| {
+            let country = (None, Some("FR".parse().unwrap()));
+            let figures = samples.settle(ENOUGH, now_ms, |_| country, |_| None);
+            figures.rows[0].measurement.ms
+        };
+        assert_eq!(figure(&mut samples, 2_000), 20.5);
+        let slower = |host: u64, round: u32| Sample {
+            client: format!("192.0.2.{host}").parse().unwrap(),
+            region: "eu-west-1".into(),
+            ms: 200.0 + f64::from(round),
+            source: Source::Beacon,
+        };
+        for round in 1..4 {
+            for host in 1..4 {
+                let at_ms = 5_000 + u64::from(round) * 60_000;
+                samples.take(&slower(host, round), host, at_ms);
+            }
+        }
+        assert_eq!(figure(&mut samples, 190_000), 20.5, "it has not lasted yet");
+        store.save(&encode(&samples)).unwrap();
+        let mut restored = store.restore(NOW_MS).unwrap();
+        assert_eq!(figure(&mut restored, 191_000), 20.5);
+        assert_eq!(figure(&mut restored, 309_999), 20.5);
+        assert!(figure(&mut restored, 310_000) > 100.0);
+    }
+
+    #[test]
+    fn what_an_edge_wrote_that_remembered_networks_alone_is_read() {
+        let networks = r#"{"192.0.2.0/24":{"eu-west-1":{"at_ms":1003,"ms":20.5,"samples":3,"source":"beacon","sources":3}}}"#;
+        let text = format!("{MARK_OF_NETWORKS}{}\n{networks}", hex_digest(networks));
+        let rows = |mut samples: Samples| {
+            samples
+                .settle(ENOUGH, 2_000, |_| (None, None), |_| None)
+                .rows
+        };
+        assert_eq!(rows(decode(&text).unwrap()), rows(measured()));
     }
 
     #[test]
