@@ -119,6 +119,19 @@ fn a_head_that_is_too_long_is_a_431() {
 }
 
 #[test]
+fn trailers_that_are_too_long_or_too_many_are_a_431() {
+    let face = face();
+    let long = format!("X: {}\r\n", "x".repeat(300 << 10));
+    for trailers in [long, "X: y\r\n".repeat(257)] {
+        let said = face.say(&format!(
+            "POST / HTTP/1.1\r\nHost: www.example.com\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n{trailers}\r\n"
+        ));
+        assert!(said.starts_with("HTTP/1.1 431 "), "{said}");
+        assert!(said.contains("the trailers are longer"), "{said}");
+    }
+}
+
+#[test]
 fn a_head_that_its_service_finds_too_large_ends_the_connection_too() {
     let face = face();
     let fields = "X: y\r\n".repeat(150);

@@ -10,7 +10,7 @@ mod support;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::{Edge, Origin, TlsOrigin, certificate, s_client, wait_until};
@@ -38,9 +38,15 @@ fn certificates(pairs: &[(&Path, &Path)]) -> String {
 
 /// The subject alternative names of the certificate that the edge shows for a name, and its serial.
 fn shown(edge: &Edge, name: &str) -> String {
+    shown_to(edge, name, &[])
+}
+
+/// The same for a client of such abilities.
+fn shown_to(edge: &Edge, name: &str, able: &[&str]) -> String {
     let address = edge.address("https").to_string();
     let client = Command::new("openssl")
         .args(["s_client", "-connect", &address, "-servername", name])
+        .args(able)
         .stdin(Stdio::null())
         .output()
         .unwrap();
@@ -69,6 +75,66 @@ fn the_certificate_follows_the_name_and_the_first_is_the_default() {
     assert!(shown(&edge, "www.example.com").contains("DNS:www.example.com"));
     assert!(shown(&edge, "x.b.example").contains("DNS:*.b.example"));
     assert!(shown(&edge, "unknown.example").contains("DNS:www.example.com"));
+}
+
+/// A certificate of a name with an RSA key.
+fn rsa(folder: &Path, name: &str) -> (PathBuf, PathBuf) {
+    let (cert, key) = (folder.join("rsa.pem"), folder.join("rsa.key"));
+    let mut openssl = Command::new("openssl");
+    openssl.args([
+        "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365",
+    ]);
+    openssl.args([
+        "-subj",
+        "/CN=rsa",
+        "-addext",
+        &format!("subjectAltName=DNS:{name}"),
+    ]);
+    let made = support::run(openssl.arg("-keyout").arg(&key).arg("-out").arg(&cert));
+    assert!(made.status.success());
+    (cert, key)
+}
+
+#[test]
+fn of_two_certificates_of_a_name_a_client_is_shown_the_first_whose_key_it_can_use() {
+    const OF_RSA: &[&[&str]] = &[
+        &["-tls1_2", "-cipher", "ECDHE-RSA-AES128-GCM-SHA256"],
+        &["-tls1_3", "-sigalgs", "RSA-PSS+SHA256"],
+    ];
+    let (folder, origin) = (tempfile::tempdir().unwrap(), Origin::start("o"));
+    let ecdsa = certificate(folder.path(), "ecdsa", "www.example.com");
+    let rsa = rsa(folder.path(), "www.example.com");
+    let pairs = certificates(&[(&ecdsa.0, &ecdsa.1), (&rsa.0, &rsa.1)]);
+    let edge = Edge::start(&yaml(&origin.url(), &pairs, ""));
+    let of_others = shown(&edge, "www.example.com");
+    for name in ["www.example.com", "unknown.example"] {
+        for able in OF_RSA {
+            let of_rsa = shown_to(&edge, name, able);
+            assert!(of_rsa.contains("DNS:www.example.com"), "{name} {able:?}");
+            assert_ne!(of_rsa, of_others, "{name} {able:?}");
+        }
+        assert_eq!(shown_to(&edge, name, &["-tls1_2"]), of_others);
+        assert_eq!(shown_to(&edge, name, &["-tls1_3"]), of_others);
+    }
+}
+
+#[test]
+fn a_certificate_that_nobody_is_ever_shown_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = certificate(folder.path(), "one", "www.example.com");
+    let two = certificate(folder.path(), "two", "www.example.com");
+    let rsa = rsa(folder.path(), "www.example.com");
+    let file = folder.path().join("edge.yaml");
+    let pairs = certificates(&[(&one.0, &one.1), (&rsa.0, &rsa.1), (&two.0, &two.1)]);
+    fs::write(&file, yaml("http://127.0.0.1:1", &pairs, "")).unwrap();
+    let checked = support::run(support::meridian().args(["check", "--config"]).arg(&file));
+    let said = String::from_utf8(checked.stderr).unwrap();
+    let warned: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("never shown"))
+        .collect();
+    assert_eq!(warned.len(), 1, "{said}");
+    assert!(warned[0].contains("two.pem"), "{said}");
 }
 
 #[test]

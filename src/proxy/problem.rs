@@ -98,7 +98,11 @@ impl From<&BodyError> for Problem {
         match error {
             BodyError::TooLong(limit) => Self::BodyTooLong(*limit),
             BodyError::Stalled(_) | BodyError::Slow(_) => Self::Stalled,
-            BodyError::Broken(_) | BodyError::Unwanted => Self::Malformed(error.to_string()),
+            BodyError::Broken(why) => match why.downcast_ref() {
+                Some(refusal @ Refusal::TrailersTooLarge) => Self::from(*refusal),
+                _ => Self::Malformed(error.to_string()),
+            },
+            BodyError::Unwanted => Self::Malformed(error.to_string()),
             BodyError::Late => Self::OriginTimeout(error.to_string()),
         }
     }
@@ -109,7 +113,7 @@ impl From<Refusal> for Problem {
     fn from(refusal: Refusal) -> Self {
         match refusal {
             Refusal::Malformed(_) => Self::Malformed(refusal.to_string()),
-            Refusal::HeadTooLarge | Refusal::TooManyFields => {
+            Refusal::HeadTooLarge | Refusal::TooManyFields | Refusal::TrailersTooLarge => {
                 Self::HeadersTooLarge(refusal.to_string())
             }
             Refusal::TargetTooLong => Self::TargetTooLong(refusal.to_string()),

@@ -65,7 +65,13 @@ impl Identities {
                 now,
                 &mut warnings,
             ) {
-                Ok(identity) => identities.push(identity),
+                Ok(identity) => {
+                    if identity.is_never_shown_behind(&identities) {
+                        let message = "the certificate is never shown: those before it have all of its names, with keys of the same kind";
+                        warnings.push(CertificateError::new(&certificate.cert.path, message));
+                    }
+                    identities.push(identity);
+                }
                 Err(error) => errors.push(error),
             }
         }
@@ -117,33 +123,47 @@ impl Identities {
     }
 
     /// Whether a host has another certificate than the one that a connection began with, which is not for it
-    /// (RFC 9110 §7.4, RFC 9113 §9.1.1). A certificate that is for both may serve both.
+    /// (RFC 9110 §7.4, RFC 9113 §9.1.1). A certificate that is for both may serve both; of several for the name, with keys
+    /// of several kinds, any one may have been shown.
     pub(super) fn is_misdirected(&self, sni: &str, host: &str) -> bool {
         if self.identities.len() < 2 || sni.eq_ignore_ascii_case(host) {
             return false;
         }
-        let (Some(shown), Some(wanted)) = (self.find(sni), self.find(host)) else {
-            return false;
-        };
-        !std::ptr::eq(shown, wanted) && !shown.is_for(host)
+        let wanted = self.of_name(host);
+        let mut shown = self.of_name(sni).into_iter();
+        !shown.any(|shown| shown.is_for(host) || wanted.iter().any(|one| std::ptr::eq(shown, *one)))
     }
 
-    /// The certificate of a name: exact, then a wildcard of one label (RFC 9525 §6.3), then the first.
-    fn find(&self, name: &str) -> Option<&Identity> {
+    /// The certificates of a name: those that have it, else those with a wildcard of one label (RFC 9525 §6.3), else those that
+    /// stand for every other name: the first, and what has all of its names with a key of another kind.
+    fn of_name(&self, name: &str) -> Vec<&Identity> {
         let name = name.to_ascii_lowercase();
-        let named = |wanted: &str| {
-            let mut all = self.identities.iter();
-            all.find(|identity| identity.has(wanted))
+        let named = |wanted: &str| -> Vec<&Identity> {
+            let all = self.identities.iter();
+            all.filter(|identity| identity.has(wanted)).collect()
         };
-        named(&name)
-            .or_else(|| named(&wildcard_of(&name)?))
-            .or_else(|| self.identities.first())
+        let mut found = named(&name);
+        if let Some(wildcard) = wildcard_of(&name).filter(|_| found.is_empty()) {
+            found = named(&wildcard);
+        }
+        if let Some(first) = self.identities.first().filter(|_| found.is_empty()) {
+            let stands_for_first = |one: &&Identity| first.names.iter().all(|name| one.has(name));
+            found = self.identities.iter().filter(stands_for_first).collect();
+        }
+        found
     }
 }
 
 impl Identity {
     fn has(&self, name: &str) -> bool {
         self.names.iter().any(|own| own == name)
+    }
+
+    fn is_never_shown_behind(&self, others: &[Self]) -> bool {
+        let is_alike = |other: &&Self| other.key.key.algorithm() == self.key.key.algorithm();
+        let alike: Vec<&Self> = others.iter().filter(is_alike).collect();
+        let is_had = |name: &String| alike.iter().any(|other| other.has(name));
+        !alike.is_empty() && self.names.iter().all(is_had)
     }
 
     fn is_for(&self, name: &str) -> bool {
@@ -160,8 +180,12 @@ fn wildcard_of(name: &str) -> Option<String> {
 
 impl ResolvesServerCert for Identities {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let identity = self.find(hello.server_name().unwrap_or_default())?;
-        Some(identity.key.clone())
+        let of_name = self.of_name(hello.server_name().unwrap_or_default());
+        // rustls leaves out schemes whose cipher suites TLS 1.2's client does not offer.
+        let schemes = hello.signature_schemes();
+        let mut all = of_name.iter();
+        let fitting = all.find(|identity| identity.key.key.choose_scheme(schemes).is_some());
+        Some(fitting.or(of_name.first())?.key.clone())
     }
 }
 
@@ -313,10 +337,7 @@ mod tests {
             ("x.y.b.example", &first),
             ("", &first),
         ] {
-            assert!(
-                Arc::ptr_eq(&all.find(name).unwrap().key, expected),
-                "{name}"
-            );
+            assert!(Arc::ptr_eq(&all.of_name(name)[0].key, expected), "{name}");
         }
     }
 

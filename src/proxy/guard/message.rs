@@ -44,7 +44,7 @@ impl Message {
 
     fn trailer(&mut self, piece: &[u8]) -> Result<(), Refusal> {
         if self.trailers.len() == PARSED_FIELDS {
-            return Err(Refusal::TooManyFields);
+            return Err(Refusal::TrailersTooLarge);
         }
         let (name, value) = read_trailer(piece)?;
         let name = HeaderName::from_bytes(name).map_err(|_| NO_TOKEN)?;

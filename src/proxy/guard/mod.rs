@@ -40,6 +40,11 @@ pub(super) enum Refusal {
     /// 431 to a client, 502 for an origin.
     #[error("the head has more than {PARSED_FIELDS} fields")]
     TooManyFields,
+    /// 431 to a client, 502 for an origin.
+    #[error(
+        "the trailers are longer than {LONGEST_HEAD} bytes, or more than {PARSED_FIELDS} fields"
+    )]
+    TrailersTooLarge,
     /// 414 to a client.
     #[error("the target is longer than {LONGEST_TARGET} bytes")]
     TargetTooLong,

@@ -151,7 +151,9 @@ impl Pieces {
         let end = self.next_line_end(held)?;
         let length = end.unwrap_or(held.len());
         match self.place {
-            Place::Trailers(before) if before + length > LONGEST_HEAD => Err(Refusal::HeadTooLarge),
+            Place::Trailers(before) if before + length > LONGEST_HEAD => {
+                Err(Refusal::TrailersTooLarge)
+            }
             Place::ChunkEnd if length > 2 => {
                 Err(Refusal::Malformed("a chunk is longer than its size"))
             }
