@@ -2,7 +2,7 @@ use super::super::moves::spreads;
 use super::*;
 use crate::config::load_text;
 use crate::control::{DrainRequest, World};
-use crate::geo::PlaceId;
+use crate::geo::{ClientMap, Database, PlaceId};
 use crate::steering::{Draw, Spread, steer};
 
 /// What leaves `region` of a service with these weights, in percent, and where to.
@@ -253,4 +253,35 @@ fn weights_are_told_exactly_and_not_by_trying_draws() {
 fn a_region_of_no_weight_has_nobody_and_takes_all_who_have_nobody_else() {
     check("a: 83, b: 17, c: 0", "c", 0.0, &[]);
     check("a: 1, b: 0, c: 0", "a", 100.0, &[("b", 100.0)]);
+}
+
+#[test]
+fn clients_of_a_country_are_the_same_share_of_those_whose_place_is_known_whatever_the_policy() {
+    // Nobody knows where b is: it has the Germans alone.
+    let told = |policy: &str| {
+        let yaml = format!(
+            "
+regions: {{ a: {{ location: [50, 8], addresses: [192.0.2.1, '2001:db8::1'] }}, b: {{ addresses: [192.0.2.2, '2001:db8::2'] }} }}
+services:
+  www:
+    hosts: [www.example.com]
+    regions: [a, b]
+    steering: {{ policy: {policy}, overrides: [{{ country: [DE], prefer: [b] }}] }}
+"
+        );
+        let plan = Arc::new(load_text("edge.yaml", &yaml, &|_| None).unwrap().plan);
+        let clients = Arc::new(ClientMap::compile(&plan, &Database::built_in()));
+        let service = plan.service("www").unwrap();
+        let region = plan.region("b").unwrap();
+        let before = World::new(plan, clients).snapshot(0).0;
+        let told = foresee((&before, 0), region, &[service], &Lately::default());
+        told["services"][0]["clients"].clone()
+    };
+    let (geo, priority) = (told("geo"), told("priority"));
+    assert_eq!(priority["of"], "addresses whose place is known");
+    for family in ["ipv4_percent", "ipv6_percent"] {
+        let [by_geo, by_priority] = [&geo, &priority].map(|told| told[family].as_f64().unwrap());
+        assert!(by_geo > 1.0 && by_geo < 20.0, "{geo}");
+        assert!((by_geo - by_priority).abs() <= 0.1, "{geo} {priority}");
+    }
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::by_type::{Steering, Wanted};
 use super::estimated::Parts;
 use super::foresee::Outlook;
-use crate::config::plan::{Access, Region, Writes};
+use crate::config::plan::{Access, ClientMatch, Override, Region, ResidencyBy, Service, Writes};
 use crate::geo::PlaceId;
 use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::{
@@ -34,6 +34,9 @@ const KEYS: u16 = 1_000;
 /// The same where each is tried for every place.
 const FEW_KEYS: u16 = 32;
 
+/// Of what clients are told, where it matters where they are.
+const LOCATED: &str = "addresses whose place is known";
+
 /// Whom to try: the places with their shares of IPv4 and of IPv6 addresses, each with every key.
 struct Tried {
     places: Vec<(PlaceId, [f64; 2])>,
@@ -51,27 +54,31 @@ impl Tried {
             (true, true) => keys(KEYS),
             (true, false) => keys(FEW_KEYS),
         };
-        let (mut places, _) = counted(snapshot, id);
+        let (mut counted, _) = counted(snapshot, id);
         if goes_by_key_alone {
-            places.truncate(1);
+            counted.truncate(1);
         }
-        let shares: Vec<[f64; 2]> = places
-            .iter()
-            .map(|place| snapshot.clients.share(id, *place))
-            .collect();
-        let all = shares
-            .iter()
-            .fold([0.0; 2], |sum, share| add(sum, *share, 1.0));
-        // If nothing is known of addresses, one place stands for all of them.
-        let part = |share: f64, all: f64| if all > 0.0 { share / all } else { 1.0 };
-        let parts = shares
-            .iter()
-            .map(|[v4, v6]| [part(*v4, all[0]), part(*v6, all[1])]);
         Self {
-            places: places.into_iter().zip(parts).collect(),
+            places: of_all(&counted),
             keys,
         }
     }
+}
+
+/// The places with what they are of all that count, whose sum is 1 for IPv4 and for IPv6. Of a family of which none counts
+/// nobody knows where anyone is.
+fn of_all(counted: &[(PlaceId, [f64; 2])]) -> Vec<(PlaceId, [f64; 2])> {
+    let sum = |sum, (_, share): &(_, [f64; 2])| add(sum, *share, 1.0);
+    let [all_v4, all_v6] = counted.iter().fold([0.0; 2], sum);
+    let part = |share: f64, all: f64| if all > 0.0 { share / all } else { 0.0 };
+    let parts = counted.iter();
+    let parts = parts.map(|(place, [v4, v6])| (*place, [part(*v4, all_v4), part(*v6, all_v6)]));
+    let rest = |all: f64| if all > 0.0 { 0.0 } else { 1.0 };
+    let nowhere = (PlaceId::NOWHERE, [rest(all_v4), rest(all_v6)]);
+    parts
+        .chain([nowhere])
+        .filter(|(_, part)| *part != [0.0; 2])
+        .collect()
 }
 
 pub(super) fn moves(
@@ -118,17 +125,39 @@ pub(super) fn moves(
     moves
 }
 
-/// The places that count, and in words what they are of. Of whom nobody knows where they are counts only where
-/// that does not matter to the service, or is known of nobody.
-pub(super) fn counted(snapshot: &Snapshot, id: ServiceId) -> (Vec<PlaceId>, &'static str) {
-    let places = snapshot.clients.places(id);
-    let known = |at: &usize| places.get(*at).is_some_and(|place| place.nearest.is_some());
-    let located: Vec<PlaceId> = (0..places.len()).filter(known).map(PlaceId::at).collect();
-    if located.is_empty() {
-        let all = (0..places.len().max(1)).map(PlaceId::at).collect();
+/// The places that count with their shares of addresses, and in words what they are of. Of whom nobody knows where they are
+/// counts only where that does not matter to the service, or is known of nobody.
+pub(super) fn counted(
+    snapshot: &Snapshot,
+    id: ServiceId,
+) -> (Vec<(PlaceId, [f64; 2])>, &'static str) {
+    let clients = &snapshot.clients;
+    let places = clients.places(id);
+    let with_share = |at: usize| (PlaceId::at(at), clients.share(id, PlaceId::at(at)));
+    let is_known = |at: &usize| places.get(*at).is_some_and(|place| place.nearest.is_some());
+    let located: Vec<_> = (0..places.len()).filter(is_known).map(with_share).collect();
+    if !located.is_empty() {
+        return (located, LOCATED);
+    }
+    let mut all: Vec<_> = (0..places.len().max(1)).map(with_share).collect();
+    let unplaced = clients.unplaced(id);
+    if !goes_by_country(snapshot.plan.services.of(id)) || unplaced == [1.0; 2] {
         return (all, "all addresses");
     }
-    (located, "addresses whose place is known")
+    for (_, share) in all
+        .iter_mut()
+        .filter(|(place, _)| *place == PlaceId::NOWHERE)
+    {
+        *share = add(*share, unplaced, -1.0).map(|share| share.max(0.0));
+    }
+    (all, LOCATED)
+}
+
+/// Whether it matters to a service which country a client is in.
+fn goes_by_country(service: &Service) -> bool {
+    let is_country = |entry: &Override| matches!(entry.clients, ClientMatch::Country(_));
+    let by = service.residency.as_ref().map(|residency| &residency.by);
+    matches!(by, Some(ResidencyBy::ClientCountry)) || service.overrides.iter().any(is_country)
 }
 
 /// Keys of writes, as many as tell how rendezvous hashing shares out those that nobody has counted.

@@ -14,6 +14,7 @@ use super::database::{Database, Location, LocationId};
 use super::measured::{ClientEstimate, FiguresId, Found, Measured, modelled};
 use super::prefix_map::{PrefixMap, Seek, V4Map};
 use super::ranges::{Address, Family, Ranges, zip};
+use super::unplaced::Unplaced;
 use crate::config::plan::{ClientMatch, Override, Plan, Policy, ResidencyBy, Service};
 use crate::earth::Country;
 use crate::ids::{Id, RegionId, ServiceId, Table};
@@ -69,6 +70,8 @@ struct Class {
     /// The first is [`PlaceId::NOWHERE`].
     places: Vec<Place>,
     prefixes: PrefixMap<PlaceId>,
+    /// The shares of IPv4 and of IPv6 addresses that are of no place because nobody knows theirs.
+    unplaced: [f64; 2],
     /// Whether measurements would have made more places than there may be.
     is_full: bool,
 }
@@ -178,6 +181,11 @@ impl ClientMap {
     pub fn share(&self, service: ServiceId, place: PlaceId) -> [f64; 2] {
         self.class(service)
             .map_or([0.0; 2], |class| class.prefixes.share(place))
+    }
+
+    /// The shares of all IPv4 and of all IPv6 addresses that are of [`PlaceId::NOWHERE`] because nobody knows where they are.
+    pub fn unplaced(&self, service: ServiceId) -> [f64; 2] {
+        self.class(service).map_or([1.0; 2], |class| class.unplaced)
     }
 
     /// How many prefixes all maps hold together.
@@ -299,35 +307,62 @@ impl<'a> Compiler<'a> {
     }
 
     fn compile(mut self, networks: &Ranges<Option<RegionId>>) -> Class {
-        let prefixes = if self.key.tells_clients_apart() {
+        let (prefixes, unplaced) = if self.key.tells_clients_apart() {
             self.told_apart(networks)
         } else {
             let v4 = V4Map::new(iter::once((0, PlaceId::NOWHERE)));
-            PrefixMap::new(v4, iter::once((0, PlaceId::NOWHERE)))
+            let v6 = iter::once((0, PlaceId::NOWHERE));
+            (PrefixMap::new(v4, v6), [1.0; 2])
         };
         Class {
             prefixes,
+            unplaced,
             places: self.places,
             is_full: self.is_full,
         }
     }
 
-    fn told_apart(&mut self, networks: &Ranges<Option<RegionId>>) -> PrefixMap<PlaceId> {
+    /// The map, and the shares of addresses whose place nobody knows.
+    fn told_apart(
+        &mut self,
+        networks: &Ranges<Option<RegionId>>,
+    ) -> (PrefixMap<PlaceId>, [f64; 2]) {
         let overridden = self.first_network_override();
-        let mut known: HashMap<Seen, PlaceId> = HashMap::new();
+        let mut known: HashMap<Seen, (PlaceId, bool)> = HashMap::new();
         let (database, measured) = (self.database.ranges(), self.measured);
         let nothing = Ranges::longest_prefix(&[], None);
         let figures = measured.map_or([&nothing; 3], Measured::ranges);
         let mut place = |(((location, at), network), found): Told| {
             let seen = (location, at, network, measured.map(|_| found));
-            *known.entry(seen).or_insert_with(|| self.place(seen))
+            *known.entry(seen).or_insert_with(|| {
+                let place = self.place(seen);
+                (place, place == PlaceId::NOWHERE && self.is_unplaced(seen))
+            })
         };
+        let [mut unplaced_v4, mut unplaced_v6] = [Unplaced::default(), Unplaced::default()];
         let found_v4 = found(figures.map(|figures| &figures.v4), IpVersion::V4);
         let v4 = told(&database.v4, &networks.v4, &overridden.v4, found_v4);
-        let v4 = V4Map::new(v4.map(|(start, told)| (start, place(told))));
+        let v4 = V4Map::new(v4.map(|(start, told)| {
+            let (place, is_unplaced) = place(told);
+            unplaced_v4.begins(start, is_unplaced);
+            (start, place)
+        }));
         let found_v6 = found(figures.map(|figures| &figures.v6), IpVersion::V6);
         let v6 = told(&database.v6, &networks.v6, &overridden.v6, found_v6);
-        PrefixMap::new(v4, v6.map(|(start, told)| (start, place(told))))
+        let v6 = v6.map(|(start, told)| {
+            let (place, is_unplaced) = place(told);
+            unplaced_v6.begins(start, is_unplaced);
+            (start, place)
+        });
+        let prefixes = PrefixMap::new(v4, v6);
+        (prefixes, [unplaced_v4.share(), unplaced_v6.share()])
+    }
+
+    /// Whether nothing tells where an address is: neither the database nor an operator.
+    fn is_unplaced(&self, (location, at, network, _): Seen) -> bool {
+        let location = self.database.location(location);
+        let is_located = location.point.is_some() || location.country.is_some();
+        !is_located && at.is_none() && network.is_none()
     }
 
     /// The first override whose network an address lies in, whichever is the longest.

@@ -1,7 +1,7 @@
 //! Address → location → place: the geography database, the well-known cloud regions, the client map,
 //! and what is measured of clients (`measured`).
 //!
-//! Knows nothing of health. `ranges`, `prefix_map` and `trie` are the pure tables that the map is
+//! Knows nothing of health. `unplaced` counts whose place nobody knows; `ranges`, `prefix_map` and `trie` are the pure tables that the map is
 //! made of.
 
 mod asn;
@@ -17,6 +17,7 @@ mod mmdb;
 mod prefix_map;
 mod ranges;
 mod trie;
+mod unplaced;
 
 pub use asn::AsnDatabase;
 pub use built_in::{country_point, is_country};
