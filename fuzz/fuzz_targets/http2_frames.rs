@@ -1,8 +1,9 @@
-//! Any bytes are frames or the beginning of one, and their pieces make no difference; nor do they to what an origin announces.
+//! Any bytes are frames or the beginning of one, and their pieces make no difference; nor do they to what an origin announces, or
+//! to what is left of its frames.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use meridian::proxy::{what_frames_come, what_is_announced};
+use meridian::proxy::{what_frames_come, what_is_announced, what_is_sieved};
 
 /// RFC 9113 §3.4.
 const PREFACE: usize = 24;
@@ -26,8 +27,10 @@ fn frames(bytes: &[u8]) -> (Vec<(u8, u8, u32)>, bool) {
 
 fuzz_target!(|bytes: &[u8]| {
     let announced = what_is_announced(bytes, bytes.len());
+    let left = what_is_sieved(bytes, PREFACE, bytes.len(), bytes.len());
     for piece in [1, 7, bytes.len()] {
         assert_eq!(what_frames_come(bytes, piece), frames(bytes));
         assert_eq!(what_is_announced(bytes, piece), announced);
+        assert_eq!(what_is_sieved(bytes, PREFACE, piece, 5), left);
     }
 });

@@ -151,8 +151,10 @@ pub(super) struct Frames {
     to_client: Walk,
     /// For frames that only concern the connection; what is sent to the client pays for them.
     control: Allowance,
-    /// For WINDOW_UPDATE; the frames of answers pay for them.
+    /// For WINDOW_UPDATE that nothing has paid for.
     windows: Allowance,
+    /// WINDOW_UPDATEs that frames of answers have paid for, whenever they come: a client that was busy acknowledges all at once.
+    paid_windows: u32,
     /// Whether a head goes on in a CONTINUATION.
     is_head_open: bool,
     /// Frames of the client that begin something: all but CONTINUATION.
@@ -170,6 +172,7 @@ impl Frames {
             to_client: Walk::default(),
             control: Allowance::new(now),
             windows: Allowance::new(now),
+            paid_windows: 0,
             is_head_open: false,
             begun: 0,
         }
@@ -188,6 +191,7 @@ impl Frames {
     pub(super) fn receive(&mut self, bytes: &[u8]) -> bool {
         let (mut is_bearable, control, windows) = (true, &mut self.control, &mut self.windows);
         let (is_head_open, begun) = (&mut self.is_head_open, &mut self.begun);
+        let paid_windows = &mut self.paid_windows;
         self.from_client.over(bytes, |frame| {
             if matches!(frame.kind, HEADERS | CONTINUATION) {
                 *is_head_open = frame.flags & END_HEADERS == 0;
@@ -197,7 +201,13 @@ impl Frames {
                 HEADERS => true,
                 DATA => !frame.is_empty_data() || control.spend(1),
                 RST_STREAM => control.spend(RESET),
-                WINDOW_UPDATE => windows.spend(1),
+                WINDOW_UPDATE => match paid_windows.checked_sub(1) {
+                    Some(left) => {
+                        *paid_windows = left;
+                        true
+                    }
+                    None => windows.spend(1),
+                },
                 _ => control.spend(1),
             };
         });
@@ -206,12 +216,13 @@ impl Frames {
 
     /// Takes what went to the client.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        let (control, windows) = (&mut self.control, &mut self.windows);
+        let (control, paid_windows) = (&mut self.control, &mut self.paid_windows);
         self.to_client.over(bytes, |frame| match frame.kind {
             HEADERS => control.earn(1),
             DATA => {
                 control.earn(1);
-                windows.earn(WINDOWS_A_FRAME.min(frame.length));
+                let windows = WINDOWS_A_FRAME.min(frame.length);
+                *paid_windows = paid_windows.saturating_add(windows);
             }
             _ => {}
         });
@@ -300,6 +311,18 @@ mod tests {
             assert!(frames.receive(&frame(WINDOW_UPDATE, 0, 4)));
             assert!(frames.receive(&frame(PING, 0, 8)));
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_may_be_late_to_acknowledge_what_it_was_sent() {
+        let mut frames = client();
+        for _ in 0..10 * BURST {
+            frames.send(&frame(DATA, 0, 50));
+        }
+        for number in 0..21 * BURST {
+            assert!(frames.receive(&frame(WINDOW_UPDATE, 0, 4)), "{number}");
+        }
+        assert!(!frames.receive(&frame(WINDOW_UPDATE, 0, 4)));
     }
 
     #[tokio::test(start_paused = true)]

@@ -67,6 +67,7 @@ mod sample;
 mod served;
 mod settle;
 mod shared_cache;
+mod sieved;
 mod silence;
 mod sockets;
 mod sticky;
@@ -100,6 +101,7 @@ pub use sample::Sampled;
 pub use served::{
     Answers, ByAccess, ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us,
 };
+pub use sieved::what_is_sieved;
 pub use tls::{CertificateError, Identities};
 pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

@@ -24,6 +24,7 @@ use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::announced::{Announced, Announcing};
 use crate::proxy::body::{Body, BodyError, DISCARD};
 use crate::proxy::guard::MOST_INTERIM;
+use crate::proxy::sieved::Sieved;
 
 /// An idle origin is asked this often whether it is there.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
@@ -31,6 +32,12 @@ const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 /// What an origin may be ahead of its clients on a whole connection, bytes: so much that clients which do not read, each of
 /// which holds a stream's window, hold up nobody else.
 const CONNECTION_WINDOW: u32 = 1 << 30;
+
+/// Requests that were given up, and how long what an origin still says of them is expected: until it has heard of that, and
+/// all that it sent before has come. The h2 crate answers every frame of a stream that it has forgotten with a reset, and ends the
+/// connection, with all who are on it, at a number of those; there is none here, since clients decide how many leave.
+const MOST_GIVEN_UP: usize = 16_384;
+const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 
 /// Requests at once on a connection whose origin has not said yet how many it takes (RFC 9113 §6.5.2 advises no fewer).
 pub(super) const MOST_AT_FIRST: usize = 100;
@@ -80,7 +87,7 @@ impl Http2 {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let heard = Heard::default();
-        let (stream, takes_websockets) = Announcing::new(stream, heard.clone());
+        let (stream, takes_websockets) = Announcing::new(Sieved::of_origin(stream), heard.clone());
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
             .initial_max_send_streams(MOST_AT_FIRST)
@@ -88,6 +95,9 @@ impl Http2 {
             .initial_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buffer_size(STREAM_BUFFER)
+            .max_concurrent_reset_streams(MOST_GIVEN_UP)
+            .reset_stream_duration(GIVEN_UP_FOR)
+            .max_local_error_reset_streams(None)
             .handshake(stream)
             .await?;
         let keep_alive = KeepAlive::new(heard, connection.ping_pong(), KEEP_ALIVE_EVERY);

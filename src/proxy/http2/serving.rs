@@ -24,12 +24,18 @@ use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::calm::Calm;
 use crate::proxy::gather::Gather;
 use crate::proxy::handler::{Handler, Times};
+use crate::proxy::sieved::Sieved;
 
 /// Requests at once on one connection.
 const MOST_STREAMS: u32 = 256;
 
 /// What a client may be ahead of its origins on all streams of a connection, bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Requests whose rest is not wanted, and how long that may still come: until the client has heard of it. What it sends for
+/// others counts as its error, of which the h2 crate bears 1,024.
+const MOST_REFUSED: usize = 1_024;
+const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// Serves a connection until it ends. From `stop` on it takes only what its client has sent already.
 pub(in crate::proxy) async fn serve<S>(
@@ -41,7 +47,8 @@ pub(in crate::proxy) async fn serve<S>(
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let heard = Heard::default();
-    let stream = Gather::new(Calm::new(stream, times.head, heard.clone()));
+    let stream = Calm::new(stream, times.head, heard.clone());
+    let stream = Gather::new(Sieved::of_client(stream));
     let shaking_hands = Builder::new()
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD)
@@ -49,6 +56,8 @@ pub(in crate::proxy) async fn serve<S>(
         .initial_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buffer_size(STREAM_BUFFER)
+        .max_concurrent_reset_streams(MOST_REFUSED)
+        .reset_stream_duration(REFUSED_FOR)
         .handshake(stream);
     let ended = match shaking_hands.await {
         Ok(connection) => converse(connection, heard, times, stop, &handler).await,

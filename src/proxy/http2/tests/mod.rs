@@ -11,6 +11,7 @@ use super::LARGEST_HEAD;
 use crate::proxy::activity::Activity;
 use crate::proxy::pace::Pace;
 
+mod by_hand;
 mod origin;
 mod serving;
 

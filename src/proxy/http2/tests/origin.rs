@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::origin::MOST_AT_FIRST;
 use super::super::{Http2, Receiving, Unanswered};
+use super::by_hand::{ByHand, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::proxy::body::{Arriving, Body, DISCARD, Source};
 use crate::proxy::http1::{Http1, RequestHead};
@@ -270,4 +271,68 @@ async fn an_origin_that_does_not_answer_a_ping_is_gone() {
         "{:?}",
         began.elapsed()
     );
+}
+
+/// A connection to an origin whose frames are written by hand, and which takes a thousand requests at once.
+async fn origin_by_hand() -> (Http2, ByHand) {
+    let (edge, origin) = duplex(1 << 20);
+    let mut origin = ByHand(origin);
+    let most_streams = [0, 3, 0, 0, 3, 0xe8];
+    origin.say(SETTINGS, 0, 0, &most_streams).await;
+    let http2 = Http2::open(edge).await.unwrap();
+    origin.hear_preface().await;
+    // Its own, and that it has heard of the other ones.
+    origin.hear(SETTINGS, 2).await;
+    (http2, origin)
+}
+
+/// `:status: 200` of HPACK's static table.
+const OK: [u8; 1] = [0x88];
+
+/// So many answers that have begun on one connection, in the order of their streams: 1, 3, 5.
+async fn begun(http2: &Http2, origin: &mut ByHand, count: usize) -> Vec<Response<Receiving>> {
+    let asked = (0..count).map(|_| {
+        let place = http2.place().unwrap();
+        async { place.ask(post(Body::Empty), |_| {}).await.ok().unwrap() }
+    });
+    let streams = (1..).step_by(2).take(count);
+    let answering = async {
+        origin.hear(HEADERS, count).await;
+        for stream in streams {
+            origin.say(HEADERS, END_HEADERS, stream, &OK).await;
+        }
+    };
+    futures_util::join!(futures_util::future::join_all(asked), answering).0
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_leaves_breaks_off_nobody_else_however_much_is_on_its_way_to_it() {
+    const GONE: usize = 300;
+    let (http2, mut origin) = origin_by_hand().await;
+    let mut answers = begun(&http2, &mut origin, GONE + 1).await;
+    let stays = answers.remove(0);
+    drop(answers);
+    origin.hear(RST_STREAM, GONE).await;
+    for _ in 0..10 {
+        for stream in (3..).step_by(2).take(GONE) {
+            origin.say(DATA, 0, stream, b"z").await;
+        }
+    }
+    origin.say(DATA, END_STREAM, 1, b"all of it").await;
+    assert_eq!(collected(stays).await.unwrap(), "all of it");
+    assert!(!http2.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn frames_of_an_origin_that_bring_nothing_break_off_nobody() {
+    let (http2, mut origin) = origin_by_hand().await;
+    let mut answers = begun(&http2, &mut origin, 2).await;
+    for _ in 0..300 {
+        origin.say(DATA, 0, 1, b"").await;
+    }
+    origin.say(DATA, END_STREAM, 1, b"one").await;
+    origin.say(DATA, 0, 3, b"").await;
+    origin.say(DATA, END_STREAM, 3, b"").await;
+    assert_eq!(collected(answers.remove(0)).await.unwrap(), "one");
+    assert_eq!(collected(answers.remove(0)).await.unwrap(), "");
 }

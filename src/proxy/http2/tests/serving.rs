@@ -13,6 +13,7 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{Receiving, serve};
+use super::by_hand::{ByHand, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::proxy::access_log::Logged;
 use crate::proxy::body::{Arriving, Body, Source, Whole};
@@ -460,4 +461,27 @@ async fn a_request_whose_head_is_over_256_kib_is_refused() {
     request.headers_mut().insert("large", over_the_bound());
     let (answer, _) = client.requests.send_request(request, true).unwrap();
     assert_eq!(answer.await.unwrap().status(), 431);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_clients_go_on_to_send_for_requests_that_are_over_ends_no_connection() {
+    const OVER: usize = 200;
+    let (client, _, _) = served(1 << 20);
+    let mut client = ByHand(client);
+    client.say_preface().await;
+    client.say(SETTINGS, 0, 0, &[]).await;
+    // POST, https, `/`, and an authority, of HPACK's static table.
+    let head = [&[0x83, 0x87, 0x84, 0x41, 15][..], b"www.example.com"].concat();
+    let streams = || (1..).step_by(2).take(OVER);
+    for stream in streams() {
+        client.say(HEADERS, END_HEADERS, stream, &head).await;
+    }
+    client.hear(RST_STREAM, OVER).await;
+    for _ in 0..10 {
+        for stream in streams() {
+            client.say(DATA, 0, stream, b"z").await;
+        }
+    }
+    client.say(PING, 0, 0, b"are you?").await;
+    client.hear(PING, 1).await;
 }

@@ -1,0 +1,242 @@
+//! An HTTP/2 connection without the DATA frames that bring nothing: no byte, no padding, no end (RFC 9113 §6.1).
+//!
+//! They mean nothing, and some send them all the same. The h2 crate ends a connection with the hundred and first of its
+//! life, and with it every request on it. They count against no window, so that nobody misses them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
+
+use super::write_through::write_through;
+
+/// RFC 9113 §3.4: the bytes with which a client begins.
+const PREFACE: usize = 24;
+
+/// RFC 9113 §4.1: length, type, flags, stream.
+const HEAD: usize = 9;
+const DATA: u8 = 0;
+const END_STREAM: u8 = 1;
+
+/// A connection whose reader sees no empty DATA frame.
+pub(super) struct Sieved<S> {
+    stream: S,
+    sieve: Sieve,
+    /// A frame's head that came in pieces, and what of it was given out.
+    late: ([u8; HEAD], usize, usize),
+}
+
+impl<S> Sieved<S> {
+    /// What a client says, whose frames begin behind its preface.
+    pub(super) fn of_client(stream: S) -> Self {
+        Self::behind(stream, PREFACE)
+    }
+
+    /// What an origin says.
+    pub(super) fn of_origin(stream: S) -> Self {
+        Self::behind(stream, 0)
+    }
+
+    fn behind(stream: S, preface: usize) -> Self {
+        Self {
+            stream,
+            sieve: Sieve {
+                payload: preface,
+                ..Sieve::default()
+            },
+            late: ([0; HEAD], 0, 0),
+        }
+    }
+
+    /// Gives out what is late; whether there was any.
+    fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
+        let (head, given, length) = &mut self.late;
+        let late = head.get(*given..*length).unwrap_or_default();
+        let fitting = late.len().min(buf.remaining());
+        buf.put_slice(late.get(..fitting).unwrap_or_default());
+        *given += fitting;
+        !late.is_empty()
+    }
+}
+
+impl<S: AsyncRead + Unpin> Sieved<S> {
+    /// Reads the rest of a head that has begun; what of it is to be given out is late then.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (head, have) = (&mut self.sieve.head, self.sieve.have);
+        let mut rest = ReadBuf::new(head.get_mut(have..).unwrap_or_default());
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest))?;
+        let more = rest.filled().len();
+        self.sieve.have += more;
+        let is_cut_off = more == 0;
+        if is_cut_off || (self.sieve.have == HEAD && self.sieve.keeps_frame()) {
+            self.late = (self.sieve.head, 0, self.sieve.have);
+        }
+        if is_cut_off || self.sieve.have == HEAD {
+            self.sieve.have = 0;
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Sieved<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.deliver(buf) {
+                return Poll::Ready(Ok(()));
+            }
+            if this.sieve.have > 0 {
+                ready!(this.poll_head(cx))?;
+                continue;
+            }
+            let before = buf.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let come = buf.filled_mut().get_mut(before..).unwrap_or_default();
+            let is_end = come.is_empty();
+            let kept = this.sieve.sift(come);
+            buf.set_filled(before + kept);
+            if is_end || kept > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+}
+
+write_through!(Sieved);
+
+/// Walks over what comes from frame to frame.
+#[derive(Debug, Default)]
+struct Sieve {
+    /// Bytes of a payload that are still to come.
+    payload: usize,
+    /// The next frame's head, and how much of it has come.
+    head: [u8; HEAD],
+    have: usize,
+}
+
+impl Sieve {
+    /// Whether the frame of this head is kept; if so, its payload is next.
+    fn keeps_frame(&mut self) -> bool {
+        let [high, middle, low, kind, flags, ..] = self.head;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.payload = usize::try_from(length).unwrap_or(usize::MAX);
+        length > 0 || kind != DATA || flags & END_STREAM != 0
+    }
+
+    /// Takes empty frames out of what came; how many bytes are left, from the first on. A head that has not come whole is
+    /// held back.
+    fn sift(&mut self, bytes: &mut [u8]) -> usize {
+        let (mut from, mut to) = (0, 0);
+        while from < bytes.len() {
+            let left = bytes.len() - from;
+            let length = if self.payload > 0 {
+                let length = self.payload.min(left);
+                self.payload -= length;
+                length
+            } else if let Some(head) = bytes.get(from..).and_then(|rest| rest.first_chunk()) {
+                self.head = *head;
+                if !self.keeps_frame() {
+                    from += HEAD;
+                    continue;
+                }
+                HEAD
+            } else {
+                let begun = bytes.get(from..).unwrap_or_default();
+                for (place, byte) in self.head.iter_mut().zip(begun) {
+                    *place = *byte;
+                }
+                self.have = left;
+                break;
+            };
+            if from > to {
+                bytes.copy_within(from..from + length, to);
+            }
+            (from, to) = (from + length, to + length);
+        }
+        to
+    }
+}
+
+/// What is left of a client's bytes that come in pieces of this size, read in pieces of that. For fuzzing.
+pub fn what_is_sieved(bytes: &[u8], preface: usize, piece: usize, read: usize) -> Vec<u8> {
+    let pieces = Pieces {
+        bytes,
+        piece: piece.max(1),
+    };
+    let (mut sieved, mut left) = (Sieved::behind(pieces, preface), Vec::new());
+    let mut room = vec![0; read.max(1)];
+    let nobody = &mut Context::from_waker(std::task::Waker::noop());
+    loop {
+        let mut buf = ReadBuf::new(&mut room);
+        let polled = Pin::new(&mut sieved).poll_read(nobody, &mut buf);
+        if polled.is_pending() || buf.filled().is_empty() {
+            return left;
+        }
+        left.extend_from_slice(buf.filled());
+    }
+}
+
+/// Bytes that come in pieces.
+struct Pieces<'a> {
+    bytes: &'a [u8],
+    piece: usize,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let length = self.piece.min(buf.remaining()).min(self.bytes.len());
+        let (now, later) = self.bytes.split_at(length);
+        buf.put_slice(now);
+        self.bytes = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
+        let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [high, middle, low, kind, flags, 0, 0, 0, 1];
+        [&head[..], payload].concat()
+    }
+
+    proptest! {
+        #[test]
+        fn frames_that_bring_nothing_are_left_out_and_no_other_however_they_come_and_are_read(
+            frames in prop::collection::vec((0..3_u8, 0..2_u8, prop::collection::vec(any::<u8>(), 0..20)), 0..30),
+            empty in prop::collection::vec(0..30_usize, 0..30),
+            preface in 0..30_usize,
+            (piece, read) in (1..40_usize, 1..40_usize),
+        ) {
+            let is_kept = |(kind, flags, payload): &(u8, u8, Vec<u8>)| *kind > 0 || *flags > 0 || !payload.is_empty();
+            let mut frames: Vec<_> = frames.into_iter().filter(is_kept).collect();
+            let bytes = |frames: &[(u8, u8, Vec<u8>)]| {
+                let frames = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, payload));
+                [vec![7; preface], frames.collect()].concat()
+            };
+            let kept = bytes(&frames);
+            for at in empty {
+                frames.insert(at.min(frames.len()), (DATA, 0, Vec::new()));
+            }
+            let come = bytes(&frames);
+            prop_assert_eq!(&what_is_sieved(&come, preface, piece, read), &kept);
+            // What is cut off anywhere is given out as far as it is no empty frame.
+            prop_assert_eq!(&what_is_sieved(&kept, preface, piece, read), &kept);
+            let cut = kept.len() / 2;
+            prop_assert_eq!(&what_is_sieved(&kept[..cut], preface, piece, read), &kept[..cut]);
+        }
+    }
+}
