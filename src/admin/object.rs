@@ -4,13 +4,13 @@ use std::fmt;
 
 use axum::body::Bytes;
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value, json};
 
 use super::writes::{Refused, bad};
 
-/// An object from a body; an empty body is an empty object. Unknown keys are refused, and so is a key that is there twice: one of
-/// its values would be obeyed that whoever asked may not have meant (RFC 8259 §4).
+/// An object from a body; an empty body is an empty object. Unknown keys are refused, and so is a key that is there twice, in an
+/// object within it too: one of its values would be obeyed that whoever asked may not have meant (RFC 8259 §4).
 pub(super) fn object(body: &Bytes, known: &[&str]) -> Result<Value, Refused> {
     if body.iter().all(u8::is_ascii_whitespace) {
         return Ok(json!({}));
@@ -39,6 +39,61 @@ impl<'de> Deserialize<'de> for Object {
     }
 }
 
+/// Any value, in whose objects no key is there twice.
+struct Any(Value);
+
+impl<'de> Deserialize<'de> for Any {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_any(AnyOnce).map(Self)
+    }
+}
+
+struct AnyOnce;
+
+impl<'de> Visitor<'de> for AnyOnce {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(value.into())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut all = Vec::new();
+        while let Some(Any(item)) = items.next_element()? {
+            all.push(item);
+        }
+        Ok(all.into())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, entries: A) -> Result<Value, A::Error> {
+        KeysOnce.visit_map(entries).map(Value::Object)
+    }
+}
+
 struct KeysOnce;
 
 impl<'de> Visitor<'de> for KeysOnce {
@@ -50,7 +105,7 @@ impl<'de> Visitor<'de> for KeysOnce {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut object = Map::new();
-        while let Some((key, value)) = entries.next_entry::<String, Value>()? {
+        while let Some((key, Any(value))) = entries.next_entry::<String, Any>()? {
             if object.contains_key(&key) {
                 return Err(A::Error::custom(format_args!("`{key}` is there twice")));
             }
@@ -87,6 +142,10 @@ mod tests {
             (
                 r#"{"over": "1m", "over": "10m"}"#,
                 "the body: `over` is there twice",
+            ),
+            (
+                r#"{"over": [{"a": 1, "b": [null, true, -2.5, "c"], "a": 2}]}"#,
+                "the body: `a` is there twice",
             ),
             (r#"{"ovr": "1m"}"#, "unknown key `ovr`: expected over, for"),
             (r#"["over"]"#, "expected a JSON object"),

@@ -213,13 +213,29 @@ impl Entry {
             phases.ms("head_ms", times.head);
             phases.ms("decide_ms", times.decided);
             phases.ms("request_body_ms", since(ready, times.decided));
-            phases.ms("wait_ms", since(last.map(|last| last.began), ready));
+            let before = since(last.map(|last| last.began), ready);
+            let behind = self.waited_behind_last_try();
+            phases.ms("wait_ms", before.map(|before| before + behind));
             phases.ms("connect_ms", last.map(|last| last.connect));
             phases.ms("tls_ms", last.map(|last| last.tls));
             let sent = last.map(|last| last.began + last.connect + last.tls);
-            phases.ms("first_byte_ms", since(times.answered, sent));
+            let first_byte = since(times.answered, sent);
+            phases.ms(
+                "first_byte_ms",
+                first_byte.map(|all| all.saturating_sub(behind)),
+            );
             phases.ms("response_body_ms", since(Some(times.ended), times.answered));
         });
+    }
+
+    /// How long after the end of the last try the edge answered for itself.
+    fn waited_behind_last_try(&self) -> Duration {
+        let last = self.tries.last().filter(|_| self.region.is_none());
+        let ended = last.and_then(|last| Some(last.began + last.took?));
+        let waited = self.times.answered.zip(ended);
+        waited.map_or(Duration::ZERO, |(answered, ended)| {
+            answered.saturating_sub(ended)
+        })
     }
 }
 
@@ -293,6 +309,7 @@ mod tests {
     #[test]
     fn the_phases_after_the_head_add_up_to_the_whole() {
         let entry = Entry {
+            region: Some("eu".into()),
             tries: vec![tried(5, 90, 0), tried(100, 20, 30)],
             times: Times {
                 head: Some(ms(7)),
@@ -321,6 +338,31 @@ mod tests {
         .sum();
         assert_eq!((line["duration_ms"].as_f64(), sum), (Some(260.0), 260.0));
         assert_eq!(line["phases"]["head_ms"], 7.0);
+    }
+
+    #[test]
+    fn what_a_read_waited_for_in_vain_is_no_slow_origin() {
+        let entry = Entry {
+            tries: vec![tried(5, 0, 0)],
+            times: Times {
+                ready: Some(ms(3)),
+                decided: Some(ms(1)),
+                answered: Some(ms(555)),
+                ended: ms(556),
+                ..Times::default()
+            },
+            ..Entry::default()
+        };
+        let phases = &written(&entry)["phases"];
+        assert_eq!(
+            (&phases["wait_ms"], &phases["first_byte_ms"]),
+            (&502.0.into(), &50.0.into())
+        );
+        let entry = Entry {
+            region: Some("eu".into()),
+            ..entry
+        };
+        assert_eq!(written(&entry)["phases"]["wait_ms"], 2.0, "its own answer");
     }
 
     #[test]
