@@ -349,8 +349,32 @@ def reload(admin, file):
         expect(page.locator("#config-changes")).to_contain_text(changed)
         expect(error).to_be_hidden()
         expect(message).to_be_empty()
+        asks_on_for_a_region_that_a_reload_has_renamed(page, write, file.read_text())
         tells_what_is_wrong_with_the_edge(page)
         tells_operators_without_scripts(chromium, admin, page)
+
+
+def asks_on_for_a_region_that_a_reload_has_renamed(page, write, text):
+    """The filter of events says what the list goes by; and of two regions at one place each name is read."""
+    asked = page.locator("#events-filter").get_by_label("Region")
+    change(page, "PUT", "drains/far")
+    told = page.locator("#events li").filter(has_text="region far is drained")
+    expect(told).to_have_count(1)
+    change(page, "DELETE", "drains/far")
+    asked.select_option("far")
+    write(text.replace("far: { location: [39, -77]", "away: { location: [50, 8]"))
+    expect(page.locator("#config-state")).to_contain_text("Generation 3", timeout=15_000)
+    expect(page.locator("[data-mark=away]")).to_be_visible()
+    expect(asked).to_have_value("far")
+    expect(told).to_have_count(1)
+    expect(page.locator("#events li").filter(has_text="configuration 3")).to_have_count(0)
+    near, away = (page.locator(f"[data-mark={region}] text").bounding_box() for region in ("near", "away"))
+    # The box of a line is higher than its letters.
+    assert abs(near["y"] - away["y"]) > near["height"] / 2, (near, away)
+    asked.select_option("")
+    write(text)
+    expect(page.locator("#config-state")).to_contain_text("Generation 4", timeout=15_000)
+    expect(asked.locator("option")).to_have_text(["all", "near", "far"])
 
 
 def text_without_scripts(chromium, admin):

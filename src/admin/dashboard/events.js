@@ -29,8 +29,10 @@ export function showStatus(status) {
 function options(name, values) {
   const select = filter()[name];
   const chosen = select.value;
-  show(select, values, () => [make("option", { value: "" }, "all"), ...values.map((value) => make("option", {}, value))]);
-  if (values.includes(chosen)) select.value = chosen;
+  // What a reload has taken away while it was asked for is still asked for: what was told of it is here.
+  const offered = chosen && !values.includes(chosen) ? [...values, chosen] : values;
+  show(select, offered, () => [make("option", { value: "" }, "all"), ...offered.map((value) => make("option", {}, value))]);
+  select.value = chosen;
 }
 
 /** Takes an event in; ids begin anew with another process, whose events are all there is then. */

@@ -7,6 +7,10 @@ import { $, colorOf, draw, hostOf, letGo, make, number, sharesIn, show, showEach
 /** The unit of the shapes: fifths of a degree. */
 const SCALE = 5;
 
+/** How long a region's name is about, and how high, in that unit. */
+const NAME = 230;
+const LINE = 28;
+
 /** How often stripes repeat, in that unit. */
 const STRIPES = 40;
 
@@ -26,7 +30,8 @@ const isDrawn = ({ chances }) => chances?.length > 1;
 /** The regions that may be first for a country's client. */
 const firstOf = ({ chances, decision }) => (chances ? chances.map(({ region }) => region) : decision.slice(0, 1));
 const whereto = ({ chances, decision }) => sharesIn(chances) ?? decision[0] ?? "nobody";
-const at = ([latitude, longitude]) => [longitude * SCALE, -latitude * SCALE];
+/** What is nearer to a pole than the map reaches stands at its edge. */
+const at = ([latitude, longitude]) => [longitude * SCALE, -Math.max(-56, Math.min(83, latitude)) * SCALE];
 
 export async function start() {
   $("map").addEventListener("click", clicked);
@@ -113,19 +118,32 @@ function arc([x1, y1], [x2, y2]) {
 function showMarks() {
   const regions = status.regions.filter((region) => region.location)
     .map(({ name, state, location }) => ({ name, state, location, color: colorOf(regionNames(), name) }));
+  standApart(regions);
   const facts = { regions, edge: status.location, node: status.node };
   // The edge first: it must not hide a region's name.
   show($("map-marks"), facts, () => [facts.edge && edgeMark(facts), ...regions.map(regionMark)]);
 }
 
-function regionMark({ name, state, location, color }) {
+/** Names of regions that are close to each other stand below one another. */
+function standApart(regions) {
+  const taken = [];
+  for (const region of regions) {
+    const [x, y] = at(region.location);
+    region.line = 0;
+    const isTaken = ([otherX, otherY]) => Math.abs(otherX - x) < NAME && Math.abs(otherY - y - region.line * LINE) < LINE;
+    while (taken.some(isTaken)) region.line += 1;
+    taken.push([x, y + region.line * LINE]);
+  }
+}
+
+function regionMark({ name, state, location, color, line }) {
   const [x, y] = at(location);
   const is_down = state === "unhealthy";
   return draw("g", { class: `mark ${state} ${color}`, "data-mark": name, transform: `translate(${x.toFixed()} ${y.toFixed()})` },
     draw("circle", { r: 13 }),
     is_down ? draw("path", { class: "cross", d: "M-8-8L8 8M8-8L-8 8" }) : null,
     // Where the map ends soon, the name stands before its place.
-    draw("text", x > 350 ? { x: -19, y: 9, "text-anchor": "end" } : { x: 19, y: 9 }, name,
+    draw("text", x > 350 ? { x: -19, y: 9, dy: `${line}em`, "text-anchor": "end" } : { x: 19, y: 9, dy: `${line}em` }, name,
       draw("tspan", { class: "aside" }, state === "healthy" ? "" : `, ${state}`)));
 }
 
