@@ -25,10 +25,14 @@ const PANELS = [trouble, outage, regions, map, lab, explain, dialog, said, lag, 
 const REFRESH_MS = 2000;
 /** A large status comes more seldom: as if so many bytes of it took a second. */
 const BYTES_PER_S = 256 << 10;
+/** The map is asked for at least as often. */
+const MAP_MS = 15_000;
 const SOON_MS = 50;
 
 let states = new Map();
 let decided = null;
+/** When the map was asked for last. */
+let mapped = 0;
 /** Of the last status. */
 let bytes = 0;
 
@@ -81,8 +85,10 @@ async function refreshOnce() {
     // What may change where clients are sent.
     const services = ({ services }) => services.map(({ state, forced, share }) => [state, forced, share]);
     const facts = JSON.stringify([status.config, status.regions.map((region) => [Math.round(region.rtt_ms / 5), services(region)])]);
-    if (facts !== decided) {
+    // And what is measured of clients, of which the status does not tell.
+    if (facts !== decided || Date.now() - mapped >= MAP_MS) {
       decided = facts;
+      mapped = Date.now();
       await map.refresh();
     }
   } catch (error) {
