@@ -134,7 +134,9 @@ fn regions_that_are_drawn_are_shown_in_their_shares() {
 regions:
   near: {{ location: [50, 8], addresses: [192.0.2.1], weight: 300, origins: ['{}'] }}
   far: {{ location: [39, -77], addresses: [192.0.2.2], origins: ['{}'] }}
-services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: weighted }} }} }}
+services:
+  www: {{ hosts: [www.example.com], steering: {{ policy: weighted }} }}
+  any: {{ hosts: ['*.example.com'], steering: {{ policy: weighted }} }}
 ",
         near.url(),
         far.url()

@@ -94,7 +94,10 @@ fn report(recent: &Recent, plan: &Plan) -> Value {
             pulse(&region.name, answered, all, recent.pulse(&region.name))
         })
         .collect();
-    let flows: Vec<Value> = flows.iter().take(MOST_FLOWS).map(flow).collect();
+    // What would be told as 0.0 has faded.
+    let is_told = |flow: &&Flow| rounded(flow.per_second) > 0.0;
+    let flows = flows.iter().filter(is_told).take(MOST_FLOWS);
+    let flows: Vec<Value> = flows.map(flow).collect();
     json!({
         "at": clock::rfc3339(clock::unix_ms()),
         "dns_answers_per_s": rounded(all),
@@ -104,7 +107,11 @@ fn report(recent: &Recent, plan: &Plan) -> Value {
 }
 
 fn pulse(name: &str, answered: f64, all: f64, pulse: Pulse) -> Value {
-    let share = if all > 0.0 { answered / all } else { 0.0 };
+    let share = if rounded(all) > 0.0 {
+        answered / all
+    } else {
+        0.0
+    };
     let [p50, p95, p99] = pulse.quantiles_ms.map_or([None; 3], |ms| ms.map(Some));
     json!({
         "name": name,
@@ -162,5 +169,29 @@ mod tests {
         assert_eq!(flows.len(), 400);
         assert_eq!(flows[0], "region-401");
         assert!(!flows.contains(&"region-1".to_owned()), "the smallest");
+    }
+
+    #[test]
+    fn what_has_faded_is_no_flow_and_no_share() {
+        let yaml = "regions: { a: { addresses: [192.0.2.1] } }\nservices: { www: { hosts: [www.example.com] } }";
+        let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
+        let sample = Sample {
+            client: [192, 0, 2, 1].into(),
+            region: "a".into(),
+            answers: 100,
+        };
+        let mut recent = Recent::default();
+        recent.tick([(None, sample)], vec![]);
+        let told = |recent: &Recent| {
+            let report = report(recent, &plan);
+            let flows = report["flows"].as_array().unwrap().len();
+            (flows, report["regions"][0]["dns_share"].as_f64().unwrap())
+        };
+        assert_eq!(told(&recent), (1, 1.0));
+        for _ in 0..120 {
+            recent.tick([], vec![]);
+        }
+        assert!(!recent.flows().is_empty());
+        assert_eq!(told(&recent), (0, 0.0));
     }
 }

@@ -220,7 +220,7 @@ impl OwnTls {
                 dot: before.dot.clone(),
             },
             None => Self {
-                https: identities.server_config(HTTPS_ALPN, clients),
+                https: identities.server_config(HTTPS_ALPN, clients.as_ref()),
                 dot: identities.server_config(DOT_ALPN, None),
                 identities,
             },

@@ -3,6 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use http::{HeaderMap, HeaderName, HeaderValue};
+use x509_parser::prelude::{FromDer, X509Certificate};
 
 static CLIENT_CERT: HeaderName = HeaderName::from_static("client-cert");
 static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chain");
@@ -11,6 +12,22 @@ static CLIENT_CERT_CHAIN: HeaderName = HeaderName::from_static("client-cert-chai
 pub(super) fn field_of(connection: &rustls::ServerConnection) -> Option<HeaderValue> {
     let certificate = connection.peer_certificates()?.first()?;
     HeaderValue::from_str(&format!(":{}:", STANDARD.encode(certificate))).ok()
+}
+
+/// Whether a session goes on whose client has a certificate that has expired since it was verified: who resumes one is not
+/// verified again.
+pub(super) fn has_expired(connection: &rustls::ServerConnection, now: u64) -> bool {
+    let is_resumed = connection.handshake_kind() == Some(rustls::HandshakeKind::Resumed);
+    let shown = connection.peer_certificates().and_then(<[_]>::first);
+    is_resumed && shown.is_some_and(|certificate| is_past(certificate, now))
+}
+
+/// Whether a certificate has expired, Unix seconds.
+fn is_past(certificate: &[u8], now: u64) -> bool {
+    X509Certificate::from_der(certificate).is_ok_and(|(_, read)| {
+        let not_after = read.validity().not_after.timestamp();
+        u64::try_from(not_after).unwrap_or(0) < now
+    })
 }
 
 /// Tells the origin who the client has proven to be. What is there already is of a trusted proxy that has verified its own
@@ -39,6 +56,17 @@ mod tests {
         assert_eq!(told, expected);
         let keeps_chain = expected == Some(":c2FpZA==:");
         assert_eq!(headers.contains_key(&CLIENT_CERT_CHAIN), keeps_chain);
+    }
+
+    #[test]
+    fn a_certificate_is_good_to_the_last_second_of_its_time() {
+        let mut params = rcgen::CertificateParams::new(["anna".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(2030, 1, 1);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        let not_after = 1_893_456_000;
+        assert!(!is_past(certificate.der(), not_after));
+        assert!(is_past(certificate.der(), not_after + 1));
     }
 
     #[test]

@@ -221,8 +221,9 @@ impl Frames {
             HEADERS => control.earn(1),
             DATA => {
                 control.earn(1);
-                let windows = WINDOWS_A_FRAME.min(frame.length);
-                *paid_windows = paid_windows.saturating_add(windows);
+                if frame.length > 0 {
+                    *paid_windows = paid_windows.saturating_add(WINDOWS_A_FRAME);
+                }
             }
             _ => {}
         });
@@ -327,7 +328,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn frames_of_an_answer_pay_for_two_windows_each_and_for_none_if_they_are_empty() {
-        for (length, windows, most) in [(64, 3, BURST), (1, 2, BURST), (0, 1, BURST)] {
+        for (length, windows, most) in [(64, 3, BURST), (1, 3, BURST), (0, 1, BURST)] {
             let (mut frames, mut sent) = (client(), 0);
             let acknowledged = frame(WINDOW_UPDATE, 0, 4).repeat(windows);
             while frames.receive(&acknowledged) {

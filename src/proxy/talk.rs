@@ -27,6 +27,7 @@ use super::tunnel::Io;
 use super::unread::Moving;
 use super::{http1, http2};
 use crate::chance;
+use crate::clock;
 use crate::proxy_protocol::Ends;
 use crate::registered::Registered;
 
@@ -76,6 +77,10 @@ impl Accepting {
             return None;
         };
         let tls = stream.get_ref().1;
+        if client_cert::has_expired(tls, clock::unix_secs().into()) {
+            FAILED_HANDSHAKES.increment(&());
+            return None;
+        }
         let is_http2 = tls.alpn_protocol() == Some(b"h2");
         let tls = agreed(tls, began.elapsed());
         let connection = Connection::new(self.face, peer, ends, Some(tls));

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientHello, ResolvesServerCert};
+use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
+use super::trusted_clients::ClientVerifier;
 use crate::config::plan;
 
 /// A certificate this near to its end is warned of.
@@ -106,18 +106,24 @@ impl Identities {
     pub fn server_config(
         self: &Arc<Self>,
         alpn: &[&[u8]],
-        clients: Option<Arc<dyn ClientCertVerifier>>,
+        clients: Option<&ClientVerifier>,
     ) -> Arc<ServerConfig> {
         let builder = ServerConfig::builder();
         let builder = match clients {
-            Some(clients) => builder.with_client_cert_verifier(clients),
+            Some(clients) => builder.with_client_cert_verifier(clients.verifier.clone()),
             None => builder.with_no_client_auth(),
         };
         let mut config = builder.with_cert_resolver(self.clone());
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
         // Tickets: any number of clients can resume. Without randomness for their key, rustls remembers a few.
-        if let Ok(ticketer) = Ticketer::new() {
-            config.ticketer = ticketer;
+        if let Ok(tickets) = Ticketer::new() {
+            config.ticketer = match clients {
+                Some(clients) => clients.tickets(tickets),
+                None => tickets,
+            };
+        }
+        if clients.is_some() {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
         }
         Arc::new(config)
     }

@@ -9,16 +9,57 @@ use std::time::Duration;
 
 use rustls::RootCertStore;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ClientCertVerifierBuilder, WebPkiClientVerifier};
+use rustls::server::{ClientCertVerifierBuilder, ProducesTickets, WebPkiClientVerifier};
 use rustls_pki_types::CertificateRevocationListDer;
 use rustls_pki_types::pem::PemObject;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
 
 use super::tls::{CertificateError, pem_problem, read_roots};
+use crate::clock;
 use crate::config::plan;
 
 /// What verifies clients.
-pub type ClientVerifier = Arc<dyn ClientCertVerifier>;
+#[derive(Clone, Debug)]
+pub struct ClientVerifier {
+    pub(super) verifier: Arc<dyn ClientCertVerifier>,
+    /// Until when all lists are current, Unix seconds; none: there are none, or they do not say.
+    pub(super) current_until: Option<u64>,
+}
+
+impl ClientVerifier {
+    /// Tickets that are good for as long as all lists are current: who resumes a session is not verified again.
+    pub(super) fn tickets(&self, tickets: Arc<dyn ProducesTickets>) -> Arc<dyn ProducesTickets> {
+        match self.current_until {
+            Some(until) => Arc::new(WhileCurrent { tickets, until }),
+            None => tickets,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct WhileCurrent {
+    tickets: Arc<dyn ProducesTickets>,
+    until: u64,
+}
+
+impl ProducesTickets for WhileCurrent {
+    fn enabled(&self) -> bool {
+        self.tickets.enabled()
+    }
+
+    fn lifetime(&self) -> u32 {
+        self.tickets.lifetime()
+    }
+
+    fn encrypt(&self, plain: &[u8]) -> Option<Vec<u8>> {
+        self.tickets.encrypt(plain)
+    }
+
+    fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
+        let is_current = u64::from(clock::unix_secs()) < self.until;
+        is_current.then(|| self.tickets.decrypt(cipher))?
+    }
+}
 
 /// The lists of one file.
 type Lists = Vec<CertificateRevocationListDer<'static>>;
@@ -46,6 +87,7 @@ pub fn client_verifier(
     if !errors.is_empty() {
         return Err(errors);
     }
+    let current_until = all.iter().filter_map(|list| next_update(list)).min();
     let builder = revoking(roots, all);
     let builder = match clients.verify {
         plan::ClientVerify::Required => builder,
@@ -53,7 +95,10 @@ pub fn client_verifier(
     };
     let built = builder.build();
     let wrong = |error: String| vec![CertificateError::new(&clients.ca.path, error)];
-    let verifier = built.map_err(|error| wrong(error.to_string()))?;
+    let verifier = ClientVerifier {
+        verifier: built.map_err(|error| wrong(error.to_string()))?,
+        current_until,
+    };
     Ok((verifier, warnings))
 }
 
@@ -84,14 +129,20 @@ fn read_lists(path: &Path, roots: &Arc<RootCertStore>) -> Result<Lists, Certific
     Ok(lists)
 }
 
+/// When a newer list should be there, Unix seconds.
+fn next_update(list: &CertificateRevocationListDer<'_>) -> Option<u64> {
+    let (_, read) = CertificateRevocationList::from_der(list).ok()?;
+    Some(u64::try_from(read.next_update()?.timestamp()).unwrap_or(0))
+}
+
 /// What to say of a list that a newer one should have replaced.
 fn expired(
     list: &CertificateRevocationListDer<'_>,
     path: &Path,
     now: Duration,
 ) -> Option<CertificateError> {
+    let next_update = next_update(list)?;
     let (_, read) = CertificateRevocationList::from_der(list).ok()?;
-    let next_update = u64::try_from(read.next_update()?.timestamp()).unwrap_or(0);
     (next_update <= now.as_secs()).then(|| {
         let issuer = read.issuer();
         let message = format!(
@@ -99,4 +150,29 @@ fn expired(
         );
         CertificateError::new(path, message)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::crypto::aws_lc_rs::Ticketer;
+    use rustls::server::NoClientAuth;
+
+    use super::*;
+
+    #[test]
+    fn a_session_is_resumed_for_as_long_as_all_lists_are_current() {
+        let is_resumed = |current_until| {
+            let clients = ClientVerifier {
+                verifier: Arc::new(NoClientAuth),
+                current_until,
+            };
+            let tickets = clients.tickets(Ticketer::new().unwrap());
+            let ticket = tickets.encrypt(b"a session").unwrap();
+            tickets.decrypt(&ticket).is_some()
+        };
+        let now = u64::from(clock::unix_secs());
+        assert!(is_resumed(None));
+        assert!(is_resumed(Some(now + 1_000)));
+        assert!(!is_resumed(Some(now)));
+    }
 }

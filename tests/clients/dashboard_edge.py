@@ -181,6 +181,22 @@ def weighted(admin):
         for what in ["query", "request"]:
             expect(page.locator("#explanation")).to_contain_text(f"Each {what} is drawn anew: near 75 %, far 25 %. This is one draw.")
         accessible(page, "weighted")
+        hosts = page.locator("#map-name option").all_text_contents()
+        assert sorted(hosts) == ["www.example.com", "www2.example.com"], hosts
+        serves_a_browser_that_keeps_nothing(page)
+
+
+def serves_a_browser_that_keeps_nothing(page):
+    """Whoever forbids sites to keep anything gets an exception for the mere look at what is kept."""
+    page.add_init_script("""for (const name of ["localStorage", "sessionStorage"])
+      Object.defineProperty(window, name, { get() { throw new DOMException("denied", "SecurityError"); } })""")
+    page.reload()
+    expect_state(page, "near", "healthy")
+    theme = page.locator("#theme")
+    theme.select_option("dark")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+    page.evaluate("location.reload()")
+    expect_state(page, "far", "healthy")
 
 
 def dry_run(admin, dns, http, folder):

@@ -1,6 +1,6 @@
 // The one way to the admin API. The token is asked for when the edge wants one, and kept in this tab alone.
 
-import { $ } from "./page.js";
+import { $, keep, recall } from "./page.js";
 
 const KEY = "meridian-token";
 
@@ -13,7 +13,7 @@ export class Refused extends Error {
 }
 
 /** Whose eyes this tab sees with. */
-export const bearer = () => sessionStorage.getItem(KEY);
+export const bearer = () => recall("sessionStorage", KEY);
 
 /** How long the edge may say nothing before and within an answer: to what the page asks by itself, and to what somebody asks. */
 const WATCHED_MS = 5000;
@@ -48,7 +48,7 @@ async function ask(path, { silenceMs = ASKED_MS, ...options } = {}) {
   const headers = { ...options.headers, ...(token ? { Authorization: `Bearer ${token}` } : {}) };
   const response = await fetchWithin(silenceMs, path, { ...options, headers });
   if (response.ok) return response;
-  if (response.status === 401 && token && bearer() === token) sessionStorage.removeItem(KEY);
+  if (response.status === 401 && token && bearer() === token) keep("sessionStorage", KEY, null);
   throw new Refused(response.status, await response.json().catch(() => ({})));
 }
 
@@ -154,7 +154,7 @@ function askOnce(why) {
 }
 
 function use(token) {
-  sessionStorage.setItem(KEY, token);
+  keep("sessionStorage", KEY, token);
   whenGiven();
   pause?.end();
   pause = null;

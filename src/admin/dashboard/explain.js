@@ -1,7 +1,7 @@
 // Why a client is sent where it is: the decision step by step, as DNS makes it and as HTTP does.
 
 import { get } from "./api.js";
-import { $, hostOf, make, sharesIn } from "./page.js";
+import { $, hostsOf, make, sharesIn } from "./page.js";
 import { whyOf } from "./regions.js";
 
 const form = () => document.forms.explain;
@@ -15,7 +15,7 @@ export function start() {
 
 export function showStatus(status) {
   const { name } = form().elements;
-  if (!name.value && status.services.length) name.value = hostOf(status.services[0]);
+  if (!name.value && status.services.length) [name.value] = hostsOf(status.services);
 }
 
 /** Explains for a client as if it had been typed, and shows it: whoever asks by the map is far from the answer. */

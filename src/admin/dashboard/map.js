@@ -2,7 +2,7 @@
 
 import { get, watched } from "./api.js";
 import { about } from "./explain.js";
-import { $, colorOf, draw, hostOf, letGo, make, number, sharesIn, show, showEach } from "./page.js";
+import { $, colorOf, draw, hostsOf, letGo, make, number, sharesIn, show, showEach } from "./page.js";
 
 /** The unit of the shapes: fifths of a degree. */
 const SCALE = 5;
@@ -42,7 +42,7 @@ export async function start() {
 
 export function showStatus(news) {
   status = news;
-  const hosts = news.services.map(hostOf);
+  const hosts = hostsOf(news.services);
   const chosen = chosenName();
   show($("map-name"), hosts, () => hosts.map((host) => make("option", {}, host)));
   if (hosts.includes(chosen)) $("map-name").value = chosen;

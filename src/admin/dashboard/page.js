@@ -107,8 +107,37 @@ export const colorOf = (regions, name) => {
   return at < 0 ? "nobody" : `c${at % COLORS} shade${Math.floor(at / COLORS) % SHADES}`;
 };
 
-/** A name that a service answers for; a wildcard stands for any name below it. */
-export const hostOf = (service) => service.hosts[0].replace(/^\*/, "www");
+/** Of each service a name that it answers for, and no other one does; a wildcard stands for any name below it. */
+export function hostsOf(services) {
+  const taken = new Set(services.flatMap(({ hosts }) => hosts));
+  const below = (wildcard) => {
+    let [label, number] = ["www", 1];
+    while (taken.has(wildcard.replace("*", label))) label = `www${number += 1}`;
+    return wildcard.replace("*", label);
+  };
+  return services.map(({ hosts }) => hosts.find((host) => !host.startsWith("*")) ?? below(hosts[0]));
+}
+
+/** What a browser keeps for this page; where it may not, until the page is left. */
+const remembered = new Map();
+
+export function recall(storage, key) {
+  try {
+    return window[storage].getItem(key);
+  } catch {
+    return remembered.get(key) ?? null;
+  }
+}
+
+/** Keeps it, or forgets it where it is null. */
+export function keep(storage, key, value) {
+  try {
+    if (value === null) window[storage].removeItem(key);
+    else window[storage].setItem(key, value);
+  } catch {
+    remembered.set(key, value);
+  }
+}
 
 /** What a weighted draw comes to over many queries; null where nothing is drawn. */
 export const sharesIn = (chances) =>

@@ -1,6 +1,6 @@
 // Light or dark: as the system has it, or as it was chosen here.
 
-import { $ } from "./page.js";
+import { $, keep, recall } from "./page.js";
 
 const KEY = "meridian-theme";
 
@@ -10,11 +10,11 @@ function wear(theme) {
 }
 
 export function start() {
-  const chosen = localStorage.getItem(KEY) ?? "";
+  const chosen = recall("localStorage", KEY) ?? "";
   wear(chosen);
   $("theme").value = chosen;
   $("theme").addEventListener("change", () => {
-    localStorage.setItem(KEY, $("theme").value);
+    keep("localStorage", KEY, $("theme").value);
     wear($("theme").value);
   });
 }
