@@ -3,7 +3,7 @@
 //! A request costs a few atomic additions in memory that is its core's own; readers add up. Services and
 //! regions are counted by name, so that a reload loses nothing.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +21,9 @@ const STEPS: usize = 16;
 
 /// From `LEAST_US` to nine minutes.
 pub const TIME_BUCKETS: usize = 1 + STEPS * 23;
+
+/// Regions that are gone and whose counters are kept, so that nobody who renames regions again and again fills the memory.
+const MOST_GONE: usize = 64;
 
 /// Totals since the process began; all wrap around.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -188,6 +191,8 @@ pub struct ServedCounters(Mutex<Known>);
 #[derive(Debug, Default)]
 struct Known {
     regions: HashMap<Arc<str>, Arc<RegionServed>>,
+    /// Of regions that a reload has taken away, the last ones: if one comes back, it counts on.
+    gone: VecDeque<(Arc<str>, Arc<RegionServed>)>,
     members: HashMap<MemberName, Arc<Served>>,
 }
 
@@ -195,7 +200,11 @@ impl ServedCounters {
     /// Forgets what this Plan does not name.
     pub(super) fn keep_only(&self, plan: &Plan) {
         let mut known = self.known();
-        known.regions.retain(|name, _| plan.region(name).is_some());
+        let Known { regions, gone, .. } = &mut *known;
+        gone.extend(regions.extract_if(|name, _| plan.region(name).is_none()));
+        while gone.len() > MOST_GONE {
+            gone.pop_front();
+        }
         let services: HashSet<&str> = plan.services.values().map(|known| &*known.name).collect();
         known.members.retain(|(service, region), _| {
             services.contains(&**service) && plan.region(region).is_some()
@@ -205,10 +214,18 @@ impl ServedCounters {
     /// The counters of a region for a service.
     pub(super) fn of(&self, service: &Arc<str>, region: &Arc<str>) -> Arc<Served> {
         let mut known = self.known();
-        let Known { regions, members } = &mut *known;
+        let Known {
+            regions,
+            gone,
+            members,
+        } = &mut *known;
         let of_service = members.entry((service.clone(), region.clone()));
         let of_service = of_service.or_insert_with(|| {
-            let of_region = regions.entry(region.clone()).or_default();
+            let of_region = regions.entry(region.clone()).or_insert_with(|| {
+                let at = gone.iter().position(|(name, _)| name == region);
+                let (_, back) = at.and_then(|at| gone.remove(at)).unzip();
+                back.unwrap_or_default()
+            });
             Arc::new(Served::of(of_region.clone()))
         });
         of_service.clone()
@@ -274,6 +291,7 @@ pub fn bucket_ms(at: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::load_text;
     use proptest::prelude::*;
 
     proptest! {
@@ -294,6 +312,41 @@ mod tests {
 
     fn name(service: &str) -> MemberName {
         (service.into(), "near".into())
+    }
+
+    #[test]
+    fn a_region_that_a_reload_takes_away_counts_on_when_it_comes_back() {
+        let plan = |regions: &str| {
+            let yaml = format!(
+                "regions: {{ {regions} }}\nservices: {{ www: {{ hosts: [www.example.com] }} }}"
+            );
+            load_text("edge.yaml", &yaml, &|_| None).unwrap().plan
+        };
+        let (both, one) = (
+            plan("near: { addresses: [192.0.2.1] }, far: { addresses: [192.0.2.2] }"),
+            plan("far: { addresses: [192.0.2.2] }"),
+        );
+        let counters = ServedCounters::default();
+        let (service, region) = name("www");
+        let count = || {
+            let served = counters.of(&service, &region);
+            served.answered(false, Duration::from_millis(1), Access::Read);
+            counters
+                .totals()
+                .iter()
+                .map(|(_, totals)| totals.answers)
+                .sum::<u64>()
+        };
+        assert_eq!(count(), 1);
+        counters.keep_only(&one);
+        assert_eq!(counters.totals(), [], "it is told no more");
+        counters.keep_only(&both);
+        assert_eq!(count(), 2);
+        for number in 0..=MOST_GONE {
+            counters.of(&service, &format!("r{number}").into());
+            counters.keep_only(&one);
+        }
+        assert_eq!(count(), 1, "the oldest of too many are forgotten");
     }
 
     /// Were there a lock in it, this test would not end.

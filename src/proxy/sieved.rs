@@ -7,6 +7,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::write_through::write_through;
@@ -23,8 +24,8 @@ const END_STREAM: u8 = 1;
 pub(super) struct Sieved<S> {
     stream: S,
     sieve: Sieve,
-    /// A frame's head that came in pieces, and what of it was given out.
-    late: ([u8; HEAD], usize, usize),
+    /// What is left to be given out of a frame's head that came in pieces.
+    late: SmallVec<[u8; HEAD]>,
 }
 
 impl<S> Sieved<S> {
@@ -45,18 +46,18 @@ impl<S> Sieved<S> {
                 payload: preface,
                 ..Sieve::default()
             },
-            late: ([0; HEAD], 0, 0),
+            late: SmallVec::new(),
         }
     }
 
     /// Gives out what is late; whether there was any.
     fn deliver(&mut self, buf: &mut ReadBuf<'_>) -> bool {
-        let (head, given, length) = &mut self.late;
-        let late = head.get(*given..*length).unwrap_or_default();
-        let fitting = late.len().min(buf.remaining());
-        buf.put_slice(late.get(..fitting).unwrap_or_default());
-        *given += fitting;
-        !late.is_empty()
+        let is_late = !self.late.is_empty();
+        let fitting = self.late.len().min(buf.remaining());
+        for byte in self.late.drain(..fitting) {
+            buf.put_slice(&[byte]);
+        }
+        is_late
     }
 }
 
@@ -69,10 +70,12 @@ impl<S: AsyncRead + Unpin> Sieved<S> {
         let more = rest.filled().len();
         self.sieve.have += more;
         let is_cut_off = more == 0;
-        if is_cut_off || (self.sieve.have == HEAD && self.sieve.keeps_frame()) {
-            self.late = (self.sieve.head, 0, self.sieve.have);
+        let is_whole = self.sieve.have == HEAD;
+        if is_cut_off || (is_whole && self.sieve.keeps_frame()) {
+            let come = self.sieve.head.get(..self.sieve.have);
+            self.late = come.unwrap_or_default().into();
         }
-        if is_cut_off || self.sieve.have == HEAD {
+        if is_cut_off || is_whole {
             self.sieve.have = 0;
         }
         Poll::Ready(Ok(()))
