@@ -159,24 +159,6 @@ zones: {{ example.com: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}
         ClientMap::measured(plan, &DATABASE, None, &rows)
     }
 
-    /// How many regions are measured from a client.
-    fn measured_regions(&self, client: IpAddr) -> usize {
-        let country = DATABASE.lookup(client).country;
-        let is_theirs = |network: &Network| match network {
-            Network::Prefix(prefix) => prefix.contains(client.to_canonical()),
-            Network::Country(theirs) => country == Some(*theirs),
-            Network::Asn(_) => false,
-        };
-        let measured = self.measured.iter();
-        let mut regions: Vec<u8> = measured
-            .filter(|(network, ..)| is_theirs(network))
-            .map(|(_, region, _)| *region)
-            .collect();
-        regions.sort_unstable();
-        regions.dedup();
-        regions.len()
-    }
-
     /// The first client of every stretch of a family that no rule and no datum can divide.
     fn clients(&self) -> Vec<IpAddr> {
         let known = KNOWN.iter().map(|known| known.parse().unwrap());
@@ -302,6 +284,18 @@ struct Standing {
 
 fn standing(rules: &Rules, service: &Service, drains: &[Live], client: IpAddr) -> Standing {
     let location = DATABASE.lookup(client);
+    // Of two that light forbids together the one that is said of a wider network counts for nothing.
+    let measured_regions = || {
+        let snapshot = &drains[0].snapshot;
+        let (plan, service, client) = (&snapshot.plan, ServiceId::at(0), client.to_canonical());
+        let estimates = snapshot.clients.estimates(plan, service, &location, client);
+        estimates.map_or(0, |estimates| {
+            estimates
+                .iter()
+                .filter(|(_, estimate)| estimate.is_measured())
+                .count()
+        })
+    };
     let by_distance = matches!(rules.policy, "latency" | "geo");
     let is_placed = location.point.is_some()
         || rules
@@ -309,7 +303,7 @@ fn standing(rules: &Rules, service: &Service, drains: &[Live], client: IpAddr) -
             .iter()
             .any(|(network, _)| network.contains(client.to_canonical()))
         // One region's round trip does not tell it from the others.
-        || rules.policy == "latency" && rules.measured_regions(client) >= 2;
+        || rules.policy == "latency" && measured_regions() >= 2;
     let is_theirs = |clients: &ClientMatch| match clients {
         ClientMatch::Network(network) => network.contains(client.to_canonical()),
         ClientMatch::Country(countries) => location

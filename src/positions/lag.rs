@@ -403,12 +403,25 @@ mod tests {
         let applied = Applied::default();
         let us: RegionName = "us".into();
         let usual = |now_ms| applied.lags(now_ms)[0].behind[0].usual.unwrap().as_millis();
+        report(&applied, "eu", "us=0", 0);
         for (seq, lag_ms, expected) in [(1, 100, 100), (2, 500, 200), (3, 200, 200), (4, 0, 150)] {
             let now_ms = seq * 10_000;
             applied.committed(&us, Position { epoch: 0, seq }, now_ms);
             report(&applied, "eu", &format!("us={seq}"), now_ms + lag_ms);
             assert_eq!(usual(now_ms + lag_ms), expected, "after write {seq}");
         }
+    }
+
+    #[test]
+    fn when_a_region_came_to_see_what_it_says_first_is_not_known() {
+        let applied = Applied::default();
+        report(&applied, "us", "us=2", 0);
+        report(&applied, "eu", "us=2", 20_000);
+        let usual = |now_ms| applied.lags(now_ms)[0].behind[0].usual;
+        assert_eq!(usual(20_000), None, "a reload added it");
+        report(&applied, "us", "us=3", 30_000);
+        report(&applied, "eu", "us=3", 30_050);
+        assert_eq!(usual(30_050), Some(Duration::from_millis(50)));
     }
 
     #[test]
@@ -423,6 +436,7 @@ mod tests {
     fn lag_is_measured_from_the_write_to_the_report_that_includes_it() {
         let applied = Applied::default();
         let us: RegionName = "us".into();
+        report(&applied, "eu", "us=0", 0);
         applied.committed(&us, Position { epoch: 0, seq: 1 }, 100);
         report(&applied, "eu", "us=1", 300);
         assert_eq!(applied.lag("eu", 300), Some(Duration::ZERO));

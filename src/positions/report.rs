@@ -203,7 +203,8 @@ impl State {
         } = report;
         let origins = self.regions.entry(region.clone()).or_default();
         // Most are known, and their names need not be copied.
-        if !origins.contains_key(report.origin) {
+        let is_first = !origins.contains_key(report.origin);
+        if is_first {
             origins.insert(report.origin.into(), Seen::since(now_ms));
             self.newcomers
                 .retain(|(of, new)| of != region || **new != *report.origin);
@@ -239,7 +240,10 @@ impl State {
             self.forget_marks_past_what_is_left(region);
         }
         self.mark_own(region, applied, now_ms);
-        self.sample_lag(region, &before, applied, now_ms);
+        // When it came to see what it says first is not known.
+        if !is_first {
+            self.sample_lag(region, &before, applied, now_ms);
+        }
         if less {
             Reported::Regressed
         } else {

@@ -56,6 +56,7 @@ fn routed_is_another_region_that_has_it_all() {
 /// `us` usually has what `eu` writes after 100 ms.
 fn lagging() -> Scene {
     store()
+        .applied("us", "eu=0", 0)
         .committed("eu", 1, 0)
         .applied("us", "eu=1", 100)
         .committed("eu", 2, 1_000)
@@ -89,6 +90,7 @@ fn no_lag_counts_for_less_than_the_20_ms_until_it_is_asked_again() {
     let check = |measured, expected| {
         let scene = Scene::new(STORE)
             .measured(measured)
+            .applied("us", "eu=0", 0)
             .committed("eu", 1, 0)
             .applied("us", "eu=1", 100)
             .committed("eu", 2, 1_000);
@@ -101,6 +103,7 @@ fn no_lag_counts_for_less_than_the_20_ms_until_it_is_asked_again() {
 #[test]
 fn no_lag_counts_for_more_than_the_longest_wait() {
     let slow = store()
+        .applied("us", "eu=0", 0)
         .committed("eu", 1, 0)
         .applied("us", "eu=1", 60_000)
         .committed("eu", 2, 60_000);
@@ -113,6 +116,7 @@ fn no_lag_counts_for_more_than_the_longest_wait() {
 fn where_a_read_may_not_wait_who_has_it_all_comes_first_however_far() {
     let scene = Scene::new(NO_WAIT)
         .measured("us=10 eu=50 ap=9000")
+        .applied("us", "ap=0", 0)
         .committed("ap", 1, 0)
         .applied("us", "ap=1", 1)
         .committed("ap", 2, 10);
