@@ -110,6 +110,8 @@ fn the_bearer_of_a_token_that_may_only_read_is_named_when_it_is_refused() {
         status_of(admin, Some("wrong"), "PUT", "/api/v1/drains/near"),
         401
     );
+    let dry_run = "/api/v1/drains/far?dry_run=true";
+    assert_eq!(status_of(admin, Some(READER), "PUT", dry_run), 403);
     let url = format!("http://{admin}");
     let mut command = meridian();
     command.args(["events", "--admin", &url, "--admin-token", READER]);
@@ -118,6 +120,8 @@ fn the_bearer_of_a_token_that_may_only_read_is_named_when_it_is_refused() {
         let told = format!("{who} from 127.0.0.1: PUT /api/v1/drains/near refused");
         assert!(events.contains(&told), "{events}");
     }
+    let told = format!("bob from 127.0.0.1: PUT {dry_run} refused");
+    assert!(events.contains(&told), "{events}");
 }
 
 #[test]

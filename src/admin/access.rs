@@ -191,9 +191,15 @@ fn leaves_a_body(request: &Request) -> bool {
     request.version() < Version::HTTP_2 && !request.body().is_end_stream()
 }
 
-/// What a request is known as, without its query: that may hold a client's token.
+/// What a request is known as, without its query, which may hold a client's token; but that a drain was none is told.
 fn named(request: &Request) -> String {
-    format!("{} {}", request.method(), request.uri().path())
+    let (method, uri) = (request.method(), request.uri());
+    let dry_run = if audit::is_dry_run(method, uri) {
+        "?dry_run=true"
+    } else {
+        ""
+    };
+    format!("{method} {}{dry_run}", uri.path())
 }
 
 /// All that decides whether a request may pass.

@@ -78,12 +78,16 @@ fn is_told(method: &Method, uri: &Uri) -> bool {
     let is_act = ["/api/v1/drains/", "/api/v1/forced/", "/api/v1/reload"]
         .iter()
         .any(|begins| path.starts_with(begins));
-    let is_dry = *method == Method::PUT
-        && path.starts_with("/api/v1/drains/")
+    is_change && is_act && !is_dry_run(method, uri)
+}
+
+/// Whether a call asks what a drain would do.
+pub(super) fn is_dry_run(method: &Method, uri: &Uri) -> bool {
+    *method == Method::PUT
+        && uri.path().starts_with("/api/v1/drains/")
         && Parameters::of(uri, &["dry_run"])
             .and_then(Parameters::asks_for_dry_run)
-            .is_ok_and(|is_dry| is_dry);
-    is_change && is_act && !is_dry
+            .is_ok_and(|is_dry| is_dry)
 }
 
 /// The beginning of what somebody called, or of why that was refused: names are shorter than this.

@@ -160,9 +160,9 @@ fn drained(status: &Value, drain: &Value) -> String {
 /// With who said so.
 fn why(said: &Value) -> String {
     let told = |key| said.get(key).and_then(Value::as_str).map(escaped);
-    let by = told("by").map(|by| format!("({by})"));
+    let by = told("by").map(|by| format!("by {by}"));
     let parts: Vec<String> = told("reason").into_iter().chain(by).collect();
-    parts.join(" ")
+    parts.join(", ")
 }
 
 fn row(said: &Value, what: String) -> String {
@@ -173,7 +173,7 @@ fn row(said: &Value, what: String) -> String {
     format!(
         "<tr><th scope=\"row\">{}</th><td>{}</td><td>{what}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
         text(said, "region"),
-        or("service", "all"),
+        or("service", "all services"),
         text(said, "since"),
         or("until", "undone by hand"),
         why(said),
@@ -225,7 +225,7 @@ mod tests {
         }
         assert!(
             page.contains(
-                "<td>all</td><td>drained</td><td>now</td><td>undone by hand</td><td>&lt;i&gt;</td>"
+                "<td>all services</td><td>drained</td><td>now</td><td>undone by hand</td><td>&lt;i&gt;</td>"
             ),
             "{page}"
         );
@@ -250,7 +250,7 @@ mod tests {
             "{rows}"
         );
         assert!(
-            rows.contains("<td>drained</td>") && rows.contains("<td>disks (alice)</td>"),
+            rows.contains("<td>drained</td>") && rows.contains("<td>disks, by alice</td>"),
             "{rows}"
         );
         let alarm = alarms(&status).next().unwrap();

@@ -47,6 +47,15 @@ def explains_as_dns_answers(page, admin, dns):
     expect(page.locator("#explanation .alarm").first).to_contain_text("nonsense")
 
 
+def on_screen(page, latitude, longitude):
+    """Where a place of the map, whose unit is a fifth of a degree, is on the screen."""
+    page.locator("#map").scroll_into_view_if_needed()
+    point = page.locator("#map").evaluate(
+        "(map, [x, y]) => new DOMPoint(x, y).matrixTransform(map.getScreenCTM())", [longitude * 5, -latitude * 5]
+    )
+    return point["x"], point["y"]
+
+
 def map_explains_where_it_is_clicked(page, dns):
     japan = page.locator('path[data-country="JP"]')
     japan.scroll_into_view_if_needed()
@@ -56,6 +65,10 @@ def map_explains_where_it_is_clicked(page, dns):
     expect(page.locator("#explanation")).to_contain_text("a client in JP")
     assert explained(page) == "ap-northeast-1", explained(page)
     expect(page.locator("#explanation .decision").first).to_be_in_viewport()
+    # Off San Francisco, off Fiji across the date line, and where the name of a region stands on its land.
+    for latitude, longitude, country in [(37.5, -126, "US"), (-18, -179.4, "FJ"), (38.95, -77.45, "US")]:
+        page.mouse.click(*on_screen(page, latitude, longitude))
+        expect(page.locator("#explanation")).to_contain_text(f"a client in {country}")
     page.locator("#map-details summary").click()
     page.get_by_role("button", name="Netherlands", exact=True).press("Enter")
     expect(page.locator("#explanation")).to_contain_text("a client in NL")

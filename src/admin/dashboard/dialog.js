@@ -29,7 +29,7 @@ export function open(dialog, region) {
   answer(dialog);
   const services = regions.find(({ name }) => name === region)?.services ?? [];
   const options = services.map(({ name }) => make("option", {}, name));
-  formOf(dialog).elements.service.replaceChildren(make("option", { value: "" }, "all"), ...options);
+  formOf(dialog).elements.service.replaceChildren(make("option", { value: "" }, "all services"), ...options);
   dialog.showModal();
 }
 

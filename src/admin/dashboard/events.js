@@ -1,6 +1,6 @@
 // What happened, newest first, as much of it as is asked for.
 
-import { $, letGo, make, show, since } from "./page.js";
+import { $, letGo, make, show, showEach, since } from "./page.js";
 
 const MOST = 500;
 /** Of events that every edge has; others are added as they come. */
@@ -31,7 +31,7 @@ function options(name, values) {
   const chosen = select.value;
   // What a reload has taken away while it was asked for is still asked for: what was told of it is here.
   const offered = chosen && !values.includes(chosen) ? [...values, chosen] : values;
-  show(select, offered, () => [make("option", { value: "" }, "all"), ...offered.map((value) => make("option", {}, value))]);
+  show(select, offered, () => [make("option", { value: "" }, `all ${name}s`), ...offered.map((value) => make("option", {}, value))]);
   select.value = chosen;
 }
 
@@ -68,6 +68,11 @@ const isOfService = ({ service, region }) =>
 
 function list() {
   const matching = events.filter((event) => isWanted(event.kind, "kind") && isWanted(event.region, "region") && isOfService(event));
-  show($("events"), matching, () => matching.map((event) => make("li", {},
-    make("time", { datetime: event.at }, since(event.at)), " ", make("span", { class: "kind" }, event.kind), " ", event.message)));
+  showEach($("events"), matching, ({ id, at }) => `${id} ${at}`, line);
+}
+
+function line({ at, kind, message }) {
+  const time = make("time", { datetime: at });
+  const root = make("li", {}, time, " ", make("span", { class: "kind" }, kind), " ", message);
+  return { root, update: () => show(time, since(at), (text) => text) };
 }

@@ -23,6 +23,8 @@ let countries = [];
 /** Why DNS does not answer so all the same. */
 let notInDns = null;
 let outlines = {};
+/** By country the corners of its outline, as points of a sphere around the origin. */
+let corners = new Map();
 
 const regionNames = () => status.regions.map((region) => region.name);
 const chosenName = () => $("map-name").value;
@@ -38,6 +40,7 @@ export async function start() {
   $("map-name").addEventListener("change", refresh);
   $("map-details").addEventListener("toggle", showTable);
   outlines = await get("dashboard/world.json");
+  corners = new Map(Object.entries(outlines).map(([country, outline]) => [country, cornersOf(outline)]));
 }
 
 export function showStatus(news) {
@@ -188,19 +191,32 @@ function row({ country, name }) {
   return { root: make("tr", { "data-country": country }, make("th", { scope: "row" }, explain), first, then, rate), update };
 }
 
-/** Explains for the country that was clicked, or the nearest one at sea. */
-function clicked(event) {
-  const country = event.target.closest("[data-country]")?.dataset.country ?? nearest(event);
+/** Explains for the country that was clicked, below whatever is drawn on it, or at sea for the nearest one. */
+function clicked({ clientX, clientY }) {
+  const land = document.elementsFromPoint(clientX, clientY).find((element) => element.dataset.country);
+  const country = land?.dataset.country ?? nearest(new DOMPoint(clientX, clientY));
   const found = countries.find((entry) => entry.country === country);
   if (found) about(chosenName(), found.client);
 }
 
-function nearest(event) {
-  const point = new DOMPoint(event.clientX, event.clientY).matrixTransform($("map").getScreenCTM().inverse());
-  const far = ({ location }) => {
-    const [x, y] = at(location);
-    return Math.hypot(x - point.x, y - point.y);
-  };
-  const placed = countries.filter(({ location }) => location);
-  return placed.reduce((best, entry) => (!best || far(entry) < far(best) ? entry : best), null)?.country;
+function nearest(point) {
+  const { x, y } = point.matrixTransform($("map").getScreenCTM().inverse());
+  const here = onSphere([x, y]);
+  const closeness = ([there]) => here.reduce((sum, along, axis) => sum + along * there[axis], 0);
+  const places = countries.flatMap(({ country, location }) =>
+    (corners.get(country) ?? [location && onSphere(at(location))]).filter((place) => place).map((place) => [place, country]));
+  return places.reduce((best, place) => (!best || closeness(place) > closeness(best) ? place : best), null)?.[1];
+}
+
+/** Each ring of an outline begins somewhere, and goes on by steps. */
+const cornersOf = (outline) => outline.split("M").flatMap((ring) => {
+  let [x, y] = [0, 0];
+  const pairs = ring.matchAll(/(-?\d+) ?(-?\d+)/g);
+  return [...pairs].map(([, dx, dy]) => onSphere([x += Number(dx), y += Number(dy)]));
+});
+
+/** A point of the map on the globe, which has no edge. */
+function onSphere([x, y]) {
+  const [longitude, latitude] = [x, -y].map((along) => along / SCALE * Math.PI / 180);
+  return [Math.cos(latitude) * Math.cos(longitude), Math.cos(latitude) * Math.sin(longitude), Math.sin(latitude)];
 }

@@ -40,13 +40,13 @@ function row(said) {
     const texts = textsOf(news);
     for (const [name, cell] of told) show(cell, texts[name], (text) => text);
   };
-  const root = make("tr", {}, make("th", { scope: "row" }, region), make("td", {}, service ?? "all"), ...told.map(([, cell]) => cell), make("td", {}, undo));
+  const root = make("tr", {}, make("th", { scope: "row" }, region), make("td", {}, service ?? "all services"), ...told.map(([, cell]) => cell), make("td", {}, undo));
   return { root, update };
 }
 
 const textsOf = ({ what, by, reason, since: from, until }) => ({
   what, since: since(from), until: until ? since(until) : "undone by hand",
-  reason: [reason, by && `(${by})`].filter((part) => part).join(" "),
+  reason: [reason, by && `by ${by}`].filter((part) => part).join(", "),
 });
 
 async function remove({ kind, region, service }) {
