@@ -39,12 +39,17 @@ pub(super) enum Wanted {
     Http1,
 }
 
-/// Connects, within the endpoint's time (zero: for ever).
+/// Connects, within the endpoint's time.
 pub(super) async fn connect(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
-    let (limit, connecting) = (endpoint.connect_timeout, establish(endpoint, wanted));
-    if limit.is_zero() {
-        return connecting.await;
-    }
+    within(endpoint, establish(endpoint, wanted)).await
+}
+
+/// Waits for a connection no longer than the endpoint's time.
+pub(super) async fn within<T>(
+    endpoint: &Endpoint<'_>,
+    connecting: impl Future<Output = Result<T, Problem>>,
+) -> Result<T, Problem> {
+    let limit = endpoint.limit();
     tokio::time::timeout(limit, connecting)
         .await
         .unwrap_or_else(|_| {

@@ -18,7 +18,7 @@ mod tunnel;
 mod tests;
 
 pub(super) use self::heard::Heard;
-pub(super) use self::origin::{Http2, Place, Unanswered};
+pub(super) use self::origin::{Http2, MOST_AT_FIRST, Place, Unanswered};
 pub(super) use self::receiving::Receiving;
 pub(super) use self::rules::{check_answer, check_request};
 pub(super) use self::serving::serve;

@@ -40,7 +40,7 @@ const MOST_GIVEN_UP: usize = 16_384;
 const GIVEN_UP_FOR: Duration = Duration::from_secs(30);
 
 /// Requests at once on a connection whose origin has not said yet how many it takes (RFC 9113 §6.5.2 advises no fewer).
-pub(super) const MOST_AT_FIRST: usize = 100;
+pub(in crate::proxy) const MOST_AT_FIRST: usize = 100;
 
 /// A connection that requests may be sent on.
 #[derive(Clone)]
@@ -123,9 +123,14 @@ impl Http2 {
         self.open.load(Ordering::Relaxed) == 0
     }
 
+    /// How many requests its origin takes at once, as far as it has said so.
+    pub(in crate::proxy) fn most_at_once(&self) -> usize {
+        self.requests.current_max_send_streams()
+    }
+
     /// Room for a request, if its origin takes another.
     pub(in crate::proxy) fn place(&self) -> Option<Place> {
-        let most = self.requests.current_max_send_streams();
+        let most = self.most_at_once();
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let another = |open: usize| (open < most).then_some(open + 1);
         self.open.fetch_update(set, fetch, another).ok()?;

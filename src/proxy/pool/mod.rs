@@ -1,5 +1,6 @@
 //! Connections kept for the next request: a pool for each worker, and one for each client whose address origins are told by them.
 
+mod dial;
 mod shelf;
 mod stock;
 
@@ -47,6 +48,7 @@ pub(super) struct Endpoint<'a> {
     pub(super) url: &'a OriginUrl,
     pub(super) host: &'a str,
     pub(super) tls: &'a OriginTls,
+    /// Zero: for ever.
     pub(super) connect_timeout: Duration,
     /// What a new connection begins with.
     pub(super) proxy_header: Option<&'a [u8]>,
@@ -55,6 +57,15 @@ pub(super) struct Endpoint<'a> {
 }
 
 impl Endpoint<'_> {
+    /// How long connecting may take.
+    pub(super) fn limit(&self) -> Duration {
+        if self.connect_timeout.is_zero() {
+            Duration::MAX
+        } else {
+            self.connect_timeout
+        }
+    }
+
     /// The host of the request, if it is what the origin's certificate is asked for.
     fn certified_host(&self) -> &str {
         let is_asked = self.url.scheme == OriginScheme::Https && self.tls.server_name.is_none();
@@ -91,11 +102,13 @@ impl Pool {
         if wanted == Wanted::Any
             && let Some(sender) = shelf.take()
         {
-            endpoint.tried.inspect(|tried| tried.leased(true));
-            return Ok((sender, Lease::of(shelf, true)));
+            return Ok(shelf.leased(endpoint, sender));
         }
         // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
-        Box::pin(shelf.fresh(endpoint, wanted)).await
+        match wanted {
+            Wanted::Any => Box::pin(shelf.joint(endpoint)).await,
+            Wanted::New | Wanted::Http1 => Box::pin(shelf.fresh(endpoint, wanted)).await,
+        }
     }
 
     /// A new connection.
@@ -184,3 +197,6 @@ impl Held for Exchange {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,16 +3,16 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::dial::{self, Dial, Way};
 use super::stock::{Stock, Version};
 use super::{Endpoint, Lease, lock};
-#[cfg(test)]
-use crate::config::plan::OriginScheme;
-use crate::config::plan::OriginUrl;
-use crate::proxy::connect::{Sender, Wanted, connect};
+use crate::config::plan::{OriginScheme, OriginUrl};
+use crate::proxy::connect::{Sender, Wanted, connect, within};
 use crate::proxy::http1::Http1;
-use crate::proxy::http2::{Http2, Place};
+use crate::proxy::http2::{Http2, MOST_AT_FIRST, Place};
 use crate::proxy::problem::Problem;
 
 /// Idle HTTP/1.1 connections kept on a shelf.
@@ -32,6 +32,8 @@ pub(super) struct Shelf {
     pub(super) host: Box<str>,
     pub(super) trust: u64,
     kept: Mutex<Kept>,
+    /// Tells of each connection of HTTP/2 that is made.
+    made: Notify,
     stock: Arc<Stock>,
 }
 
@@ -41,6 +43,10 @@ struct Kept {
     http1: Vec<(Http1, Instant)>,
     /// Those on which all requests are that their origin takes, and one more; with when each was last used.
     http2: Vec<(Http2, Instant)>,
+    /// Those of HTTP/2 that are being made.
+    dials: Vec<Dial>,
+    /// Whether the last one that was made is of HTTP/2, where its origin had the choice.
+    speaks_http2: bool,
 }
 
 impl Shelf {
@@ -55,6 +61,7 @@ impl Shelf {
             host: host.into(),
             trust,
             kept: Mutex::default(),
+            made: Notify::new(),
             stock,
         }
     }
@@ -76,6 +83,71 @@ impl Shelf {
             && self.url == *endpoint.url
     }
 
+    /// A connection that somebody is making meanwhile and that has room, or a new one.
+    pub(super) async fn joint(
+        self: Arc<Self>,
+        endpoint: &Endpoint<'_>,
+    ) -> Result<(Sender, Lease), Problem> {
+        loop {
+            let dialer = match self.way(endpoint) {
+                Way::Join(joined) => {
+                    let began = Instant::now();
+                    within(endpoint, joined.outcome()).await?;
+                    let waited = began.elapsed();
+                    endpoint
+                        .tried
+                        .inspect(|tried| tried.connected(waited, Duration::ZERO));
+                    if let Some(sender) = self.take() {
+                        return Ok(self.leased(endpoint, sender));
+                    }
+                    continue;
+                }
+                Way::Dial(dialer) => dialer,
+            };
+            let Some(dialer) = dialer else {
+                // Of the first connections nobody knows yet which version they will be of.
+                return tokio::select! {
+                    biased;
+                    place = self.made_elsewhere() => Ok(self.clone().leased(endpoint, place)),
+                    fresh = self.clone().fresh(endpoint, Wanted::Any) => fresh,
+                };
+            };
+            let fresh = self.clone().fresh(endpoint, Wanted::Any).await;
+            dialer.tell(&fresh);
+            return fresh;
+        }
+    }
+
+    fn way(&self, endpoint: &Endpoint<'_>) -> Way {
+        let mut kept = lock(&self.kept);
+        if !kept.speaks_http2 && self.url.scheme != OriginScheme::H2c {
+            return Way::Dial(None);
+        }
+        let last = kept.http2.last();
+        let most = last.map_or(MOST_AT_FIRST, |(http2, _)| http2.most_at_once());
+        dial::way(&mut kept.dials, most, endpoint.limit())
+    }
+
+    /// Room on a connection that somebody else makes.
+    async fn made_elsewhere(&self) -> Sender {
+        loop {
+            self.made.notified().await;
+            if let Some(place) = lock(&self.kept).place(Instant::now()) {
+                return Sender::Http2(place);
+            }
+        }
+    }
+
+    /// A connection that was there before its request.
+    pub(super) fn leased(
+        self: Arc<Self>,
+        endpoint: &Endpoint<'_>,
+        kept: Sender,
+    ) -> (Sender, Lease) {
+        endpoint.tried.inspect(|tried| tried.leased(true));
+        (kept, Lease::of(self, true))
+    }
+
     pub(super) async fn fresh(
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
@@ -84,12 +156,23 @@ impl Shelf {
         self.stock.make_room();
         let sender = connect(endpoint, wanted).await?;
         endpoint.tried.inspect(|tried| tried.leased(false));
-        if let Sender::Http2(place) = &sender {
-            let http2 = place.connection().clone();
-            lock(&self.kept).http2.push((http2, Instant::now()));
-            self.stock.add(Version::Http2);
-        }
+        self.learn(&sender, wanted);
         Ok((sender, Lease::of(self, false)))
+    }
+
+    /// Keeps a new connection for others too, where it takes them.
+    fn learn(&self, made: &Sender, wanted: Wanted) {
+        let mut kept = lock(&self.kept);
+        match made {
+            Sender::Http2(place) => {
+                kept.speaks_http2 = true;
+                kept.http2
+                    .push((place.connection().clone(), Instant::now()));
+                self.stock.add(Version::Http2);
+                self.made.notify_waiters();
+            }
+            Sender::Http1(_) => kept.speaks_http2 &= wanted == Wanted::Http1,
+        }
     }
 
     pub(super) fn take(&self) -> Option<Sender> {

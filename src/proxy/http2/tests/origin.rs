@@ -11,7 +11,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::super::origin::MOST_AT_FIRST;
+use super::super::MOST_AT_FIRST;
 use super::super::{Http2, Receiving, Unanswered};
 use super::by_hand::{ByHand, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
