@@ -9,15 +9,15 @@ use meridian::proxy::{what_frames_come, what_is_announced, what_is_sieved};
 const PREFACE: usize = 24;
 
 /// The frames of RFC 9113 §4.1, read from all bytes at once.
-fn frames(bytes: &[u8]) -> (Vec<(u8, u8, u32)>, bool) {
+fn frames(bytes: &[u8]) -> (Vec<(u8, u8, usize)>, bool) {
     let Some(mut rest) = bytes.get(PREFACE..) else {
         return (Vec::new(), true);
     };
     let mut frames = Vec::new();
     while let [a, b, c, kind, flags, _, _, _, _, payload @ ..] = rest {
-        let length = u32::from_be_bytes([0, *a, *b, *c]);
+        let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
         frames.push((*kind, *flags, length));
-        match payload.get(length as usize..) {
+        match payload.get(length..) {
             Some(behind) => rest = behind,
             None => return (frames, true),
         }

@@ -9,15 +9,12 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
+use super::framing::{Frame, HEAD, SETTINGS};
 use super::http2::Heard;
 use super::write_through::write_through;
 
 /// What an origin has announced; none: nothing yet.
 pub(super) type Announced = watch::Receiver<Option<bool>>;
-
-/// RFC 9113 §4.1: length, type, flags, stream.
-const FRAME_HEAD: usize = 9;
-const SETTINGS: u8 = 4;
 
 /// RFC 8441 §3, with the one value that says yes.
 const ENABLE_CONNECT_PROTOCOL: [u8; 6] = [0, 8, 0, 0, 0, 1];
@@ -64,14 +61,12 @@ pub fn what_is_announced(bytes: &[u8], piece: usize) -> Option<bool> {
 
 /// What the first frame says, once it has come whole (RFC 9113 §3.4: it is SETTINGS).
 fn takes_websockets(bytes: &[u8]) -> Option<bool> {
-    let [a, b, c, kind, rest @ ..] = bytes else {
-        return None;
-    };
-    if *kind != SETTINGS {
+    let (head, payload) = bytes.split_first_chunk::<HEAD>()?;
+    let first = Frame::of(*head);
+    if first.kind != SETTINGS {
         return Some(false);
     }
-    let length = usize::try_from(u32::from_be_bytes([0, *a, *b, *c])).ok()?;
-    let settings = rest.get(FRAME_HEAD - 4..)?.get(..length)?;
+    let settings = payload.get(..first.length)?;
     let mut settings = settings.chunks_exact(ENABLE_CONNECT_PROTOCOL.len());
     Some(settings.any(|setting| setting == ENABLE_CONNECT_PROTOCOL))
 }

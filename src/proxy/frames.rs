@@ -8,6 +8,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::framing::{
+    CONTINUATION, DATA, END_HEADERS, Frame, HEAD, HEADERS, PREFACE, RST_STREAM, WINDOW_UPDATE,
+};
+
 /// Frames of a kind that may come at once.
 const BURST: u32 = 2_000;
 
@@ -21,88 +25,49 @@ const RESET: u32 = 2;
 /// the connection, send so many for a message of a few bytes.
 const WINDOWS_A_FRAME: u32 = 2;
 
-/// RFC 9113 §3.4: the bytes with which a client begins.
-const PREFACE: u32 = 24;
-
-const HEADER: usize = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
-const PADDED: u8 = 8;
-
-/// RFC 9113 §6.1: its length is a byte.
-const MOST_PADDING: u32 = 255;
-
-/// What matters of a frame (RFC 9113 §4.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Frame {
-    length: u32,
-    kind: u8,
-    flags: u8,
-}
-
-impl Frame {
-    /// Whether it brings nothing, or perhaps nothing but padding.
-    fn is_empty_data(self) -> bool {
-        let least = if self.flags & PADDED == 0 {
-            1
-        } else {
-            MOST_PADDING + 2
-        };
-        self.length < least && self.flags & END_STREAM == 0
-    }
-}
-
-/// RFC 9113 §6.
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
-const RST_STREAM: u8 = 3;
-const WINDOW_UPDATE: u8 = 8;
-const CONTINUATION: u8 = 9;
-
 /// Walks over the bytes of one direction from frame to frame.
 #[derive(Debug, Default)]
 struct Walk {
     /// Bytes of a payload that are still to come.
-    skip: u32,
-    header: [u8; HEADER],
-    /// How much of `header` has come.
+    skip: usize,
+    head: [u8; HEAD],
+    /// How much of `head` has come.
     have: usize,
 }
 
 impl Walk {
+    /// Over what a client says, whose frames begin behind its preface.
+    fn of_client() -> Self {
+        Self {
+            skip: PREFACE,
+            ..Self::default()
+        }
+    }
+
     fn over(&mut self, mut bytes: &[u8], mut each: impl FnMut(Frame)) {
         while let Some(byte) = bytes.first() {
             if self.skip > 0 {
-                let length = u32::try_from(bytes.len())
-                    .unwrap_or(u32::MAX)
-                    .min(self.skip);
+                let length = bytes.len().min(self.skip);
                 self.skip -= length;
-                let length = usize::try_from(length).unwrap_or(bytes.len());
                 bytes = bytes.get(length..).unwrap_or_default();
                 continue;
             }
-            if let Some(place) = self.header.get_mut(self.have) {
+            if let Some(place) = self.head.get_mut(self.have) {
                 *place = *byte;
                 self.have += 1;
                 bytes = bytes.get(1..).unwrap_or_default();
             }
-            if self.have == HEADER {
-                let [high, middle, low, kind, flags, ..] = self.header;
-                self.have = 0;
-                self.skip = u32::from_be_bytes([0, high, middle, low]);
-                each(Frame {
-                    length: self.skip,
-                    kind,
-                    flags,
-                });
+            if self.have == HEAD {
+                let frame = Frame::of(self.head);
+                (self.have, self.skip) = (0, frame.length);
+                each(frame);
             }
         }
     }
 
     /// Of the frame whose payload is passing.
     fn kind(&self) -> u8 {
-        let [_, _, _, kind, ..] = self.header;
-        kind
+        Frame::of(self.head).kind
     }
 
     fn is_between_frames(&self) -> bool {
@@ -165,10 +130,7 @@ impl Frames {
     pub(super) fn new() -> Self {
         let now = Instant::now();
         Self {
-            from_client: Walk {
-                skip: PREFACE,
-                ..Walk::default()
-            },
+            from_client: Walk::of_client(),
             to_client: Walk::default(),
             control: Allowance::new(now),
             windows: Allowance::new(now),
@@ -199,7 +161,7 @@ impl Frames {
             *begun = begun.wrapping_add(u32::from(frame.kind != CONTINUATION));
             is_bearable &= match frame.kind {
                 HEADERS => true,
-                DATA => !frame.is_empty_data() || control.spend(1),
+                DATA => !frame.may_be_padding_alone() || control.spend(1),
                 RST_STREAM => control.spend(RESET),
                 WINDOW_UPDATE => match paid_windows.checked_sub(1) {
                     Some(left) => {
@@ -237,14 +199,8 @@ impl Frames {
 
 /// The kind, flags and length of each frame in a client's bytes that come in pieces of this size, and whether another is
 /// begun. For fuzzing.
-pub fn what_frames_come(bytes: &[u8], piece: usize) -> (Vec<(u8, u8, u32)>, bool) {
-    let (mut walk, mut come) = (
-        Walk {
-            skip: PREFACE,
-            ..Walk::default()
-        },
-        Vec::new(),
-    );
+pub fn what_frames_come(bytes: &[u8], piece: usize) -> (Vec<(u8, u8, usize)>, bool) {
+    let (mut walk, mut come) = (Walk::of_client(), Vec::new());
     for piece in bytes.chunks(piece.max(1)) {
         walk.over(piece, |frame| {
             come.push((frame.kind, frame.flags, frame.length))
@@ -256,6 +212,7 @@ pub fn what_frames_come(bytes: &[u8], piece: usize) -> (Vec<(u8, u8, u32)>, bool
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::framing::END_STREAM;
 
     const PING: u8 = 6;
 

@@ -30,6 +30,7 @@ mod exchange;
 mod expect;
 mod forward;
 mod frames;
+mod framing;
 mod fresh_read;
 mod gather;
 mod guard;

@@ -10,15 +10,8 @@ use std::task::{Context, Poll, ready};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::framing::{Frame, HEAD, PREFACE};
 use super::write_through::write_through;
-
-/// RFC 9113 §3.4: the bytes with which a client begins.
-const PREFACE: usize = 24;
-
-/// RFC 9113 §4.1: length, type, flags, stream.
-const HEAD: usize = 9;
-const DATA: u8 = 0;
-const END_STREAM: u8 = 1;
 
 /// A connection whose reader sees no empty DATA frame.
 pub(super) struct Sieved<S> {
@@ -125,10 +118,9 @@ struct Sieve {
 impl Sieve {
     /// Whether the frame of this head is kept; if so, its payload is next.
     fn keeps_frame(&mut self) -> bool {
-        let [high, middle, low, kind, flags, ..] = self.head;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        self.payload = usize::try_from(length).unwrap_or(usize::MAX);
-        length > 0 || kind != DATA || flags & END_STREAM != 0
+        let frame = Frame::of(self.head);
+        self.payload = frame.length;
+        !frame.is_nothing()
     }
 
     /// Takes empty frames out of what came; how many bytes are left, from the first on. A head that has not come whole is
@@ -209,6 +201,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::proxy::framing::DATA;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
