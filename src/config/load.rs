@@ -1,5 +1,6 @@
 //! Files and folders → one tree → the Plan.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -267,16 +268,17 @@ fn union(mut first: Node, second: Node, top: bool, problems: &mut Vec<Problem>) 
             first
         };
     };
-    for entry in second.entries() {
-        let Some(known) = entries.iter_mut().find(|known| known.key == entry.key) else {
-            entries.push(entry.clone());
+    let places = places(entries);
+    for entry in second.into_entries() {
+        let Some(known) = places.get(&entry.key).and_then(|at| entries.get_mut(*at)) else {
+            entries.push(entry);
             continue;
         };
         if matches!(entry.node.value, Value::Null) {
             continue;
         }
         if matches!(known.node.value, Value::Null) {
-            *known = entry.clone();
+            *known = entry;
             continue;
         }
         let both_maps = matches!(
@@ -284,31 +286,38 @@ fn union(mut first: Node, second: Node, top: bool, problems: &mut Vec<Problem>) 
             (Value::Map(_), Value::Map(_))
         );
         if both_maps && top && NAMED_SECTIONS.contains(&&*entry.key) {
-            join_named(known, entry, problems);
+            join_named(known, entry.node, problems);
         } else if both_maps {
             let placeholder = Node {
                 at: known.node.at.clone(),
                 value: Value::Null,
             };
             let node = std::mem::replace(&mut known.node, placeholder);
-            known.node = union(node, entry.node.clone(), false, problems);
+            known.node = union(node, entry.node, false, problems);
         } else {
-            problems.push(twice(entry, known));
+            problems.push(twice(&entry, known));
         }
     }
     first
 }
 
-fn join_named(known: &mut Entry, second: &Entry, problems: &mut Vec<Problem>) {
+fn join_named(known: &mut Entry, second: Node, problems: &mut Vec<Problem>) {
     let Value::Map(entries) = &mut known.node.value else {
         return;
     };
-    for entry in second.node.entries() {
-        match entries.iter().find(|first| first.key == entry.key) {
-            Some(first) => problems.push(twice(entry, first)),
-            None => entries.push(entry.clone()),
+    let places = places(entries);
+    for entry in second.into_entries() {
+        match places.get(&entry.key).and_then(|at| entries.get(*at)) {
+            Some(first) => problems.push(twice(&entry, first)),
+            None => entries.push(entry),
         }
     }
+}
+
+/// Where each key of a map is: there may be hundreds of thousands.
+fn places(entries: &[Entry]) -> HashMap<Arc<str>, usize> {
+    let keys = entries.iter().map(|entry| entry.key.clone());
+    keys.zip(0..).collect()
 }
 
 fn twice(second: &Entry, first: &Entry) -> Problem {

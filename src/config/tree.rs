@@ -51,6 +51,14 @@ impl Node {
         }
     }
 
+    /// The entries of a map, taken out of it; none of anything else.
+    pub(super) fn into_entries(self) -> Vec<Entry> {
+        match self.value {
+            Value::Map(entries) => entries,
+            Value::Null | Value::Scalar(_) | Value::List(_) => Vec::new(),
+        }
+    }
+
     /// The items of a list; none of anything else.
     pub(super) fn items(&self) -> &[Node] {
         match &self.value {
