@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::fs;
 use std::io::Write;
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
@@ -16,6 +17,9 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use axum::body::Body;
+use axum::response::Response;
+use serde_json::{Value, json};
 use support::one_service::{LISTEN, ask_over_tcp, ask_over_udp, udp_client, yaml};
 use support::{
     DnsClient, Edge, GET, Origin, Process, chat, connect, echo, exchange_line, get, hears_the_end,
@@ -48,7 +52,57 @@ fn sigterm_says_not_ready_then_closes_then_waits_for_what_is_in_flight() {
 }
 
 #[test]
-fn a_second_sigterm_ends_at_once() {
+fn a_second_sigterm_cuts_what_is_in_flight_and_loses_no_line_and_no_state() {
+    let (origins, folder) = (["a", "b"].map(Origin::start), tempfile::tempdir().unwrap());
+    let kept = folder.path().display();
+    let node = format!("drain_timeout: 10m, state_dir: '{kept}'");
+    let urls = origins.each_ref().map(Origin::url).join("', '");
+    let yaml = yaml(&node, &urls, "") + &format!("access_log: {{ to: '{kept}/log' }}\n");
+    let mut edge = Edge::start(&yaml);
+    let http = edge.address("http");
+    for origin in &origins {
+        origin.set_pause(Duration::from_mins(5));
+    }
+    let mut slow = connect(http);
+    slow.get_mut().write_all(GET.as_bytes()).unwrap();
+    assert!(wait_until(|| origins.iter().any(Origin::is_asked)));
+    for origin in &origins {
+        origin.set_pause(Duration::ZERO);
+        origin.set_answer(|_| {
+            let answer = Response::builder().header("Meridian-Drain", "60s");
+            answer.body(Body::from("leaving")).unwrap()
+        });
+    }
+    assert_eq!(get(&mut connect(http)), Ok(true));
+    edge.process.signal("TERM");
+    edge.process.wait_for("draining");
+    edge.process.signal("TERM");
+    assert_eq!(edge.process.wait(), 0);
+    let log = fs::read_to_string(folder.path().join("log")).unwrap();
+    let lines: Vec<Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (&line["status"], &line["termination"]))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (&json!(200), &json!("completed")),
+            (&Value::Null, &json!("drain-timeout"))
+        ]
+    );
+    let edge = Edge::start(&yaml);
+    let (_, status) = edge.admin("GET", "/api/v1/status", "");
+    let origins = status["regions"][0]["services"][0]["origins"].as_array();
+    let is_leaving = |origin: &Value| origin["ejected"]["cause"] == "drain";
+    assert!(origins.unwrap().iter().any(is_leaving), "{status}");
+}
+
+#[test]
+fn a_second_sigterm_waits_for_no_websocket() {
     let origin = raw_origin(echo);
     let node = "drain_timeout: 10m";
     let mut edge = Edge::start(&yaml(node, &format!("http://{origin}"), ""));

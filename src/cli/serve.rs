@@ -1,10 +1,12 @@
 //! `meridian serve`.
 
 use std::num::NonZeroUsize;
+use std::pin::pin;
 
 use clap::Args;
 use nix::libc::SIGXFSZ;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::logs::Logs;
 use super::successor::Program;
@@ -103,8 +105,8 @@ impl Signals {
         })
     }
 
-    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, at once on a second one, and when another process
-    /// has taken over.
+    /// Reloads on SIGHUP; drains and returns on SIGTERM or SIGINT, without waiting for anybody on a second one, and when
+    /// another process has taken over. A third ends it as it is.
     pub(super) async fn obey(mut self, edge: Edge) -> Done {
         loop {
             tokio::select! {
@@ -116,11 +118,22 @@ impl Signals {
             }
         }
         tracing::info!("draining");
-        tokio::select! {
-            () = edge.drain() => tracing::info!("done"),
-            _ = self.terminate.recv() => tracing::warn!("told twice to end: not waiting"),
-            _ = self.interrupt.recv() => tracing::warn!("told twice to end: not waiting"),
+        let hurry = CancellationToken::new();
+        let mut draining = pin!(edge.drain(&hurry));
+        loop {
+            tokio::select! {
+                () = &mut draining => {
+                    tracing::info!("done");
+                    return Ok(());
+                }
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+            if hurry.is_cancelled() {
+                tracing::warn!("told three times to end: what is not saved is lost");
+                return Ok(());
+            }
+            hurry.cancel();
         }
-        Ok(())
     }
 }

@@ -226,13 +226,15 @@ impl Edge {
         self.running.succeeded.cancelled().await;
     }
 
-    /// Drains and ends: readiness first, after `drain_delay` listeners, then what is in flight, up to the limit.
-    pub async fn drain(self) {
+    /// Drains and ends: readiness first, after `drain_delay` listeners, then what is in flight, up to the limit or until it is
+    /// told to hurry.
+    pub async fn drain(self, hurry: &CancellationToken) {
         let node = self.admin.snapshot().plan.node.clone();
         let running = self.running;
         if !running.succeeded.is_cancelled() {
             self.admin.readiness.set(false);
-            tokio::time::sleep(node.drain_delay).await;
+            let delay = tokio::time::sleep(node.drain_delay);
+            hurry.run_until_cancelled(delay).await;
         }
         running.stop_reloads.cancel();
         let mut reloading = self.reloading.await.ok();
@@ -241,14 +243,17 @@ impl Edge {
         }
         running.tasks.close();
         let ended = tokio::time::timeout(node.drain_timeout, running.tasks.wait());
+        let ended = hurry.run_until_cancelled(ended);
         let ended = match &mut reloading {
             // Until the end another process may take the place.
             Some(reloading) => reloading.hand_over_beside(ended).await,
             None => ended.await,
         };
-        if ended.is_err() {
-            let left = running.tasks.len();
-            tracing::warn!(left, "drain_timeout is over; connections are cut");
+        let left = running.tasks.len();
+        match ended {
+            Some(Ok(())) => {}
+            Some(Err(_)) => tracing::warn!(left, "drain_timeout is over; connections are cut"),
+            None => tracing::warn!(left, "told twice to end; connections are cut"),
         }
         if let Some(reloading) = &mut reloading {
             reloading.end();
