@@ -251,6 +251,25 @@ zones: { example.com: { nameservers: { ns.example.net.: [] }, records: { '@': { 
 }
 
 #[test]
+fn a_region_whose_own_name_would_be_too_long_is_warned_of() {
+    // 4 labels of 47 bytes, and the root: 193 bytes, so that 52 of a region's name fit.
+    let zone = [&*"z".repeat(47); 4].join(".");
+    let told = |length: usize| {
+        let long = "r".repeat(length);
+        let yaml = format!(
+            "regions: {{ us: {{ addresses: [192.0.2.1] }}, {long}: {{ addresses: [192.0.2.2] }} }}
+services: {{ www: {{ hosts: [www.{zone}] }} }}
+zones: {{ {zone}: {{ nameservers: {{ ns1: [192.0.2.53] }} }} }}"
+        );
+        let loaded = meridian::config::load_text("edge.yaml", &yaml, &|_| None).unwrap();
+        loaded.problems(loaded.warnings.clone()).as_warnings()
+    };
+    let longer = "._regions.";
+    assert!(!told(52).contains(longer), "{}", told(52));
+    assert!(told(53).contains(longer), "{}", told(53));
+}
+
+#[test]
 fn a_steered_name_that_is_another_name_is_no_server_and_not_its_own_alias() {
     let yaml = "regions: { eu: { location: [0, 0], addresses: [loop.example.com] } }
 services: { api: { hosts: [loop.example.com, mx.example.com] } }

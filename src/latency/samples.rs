@@ -251,7 +251,7 @@ impl Samples {
             let known = before.get(key).copied();
             changed |= known.is_none();
             let mut settled = known.unwrap_or(Settled::new(measurement.ms));
-            if settled.observe(measurement.ms, now_ms) {
+            if settled.observe(measurement.ms, measurement.at_ms, now_ms) {
                 changed = true;
                 if measurement.source.is_of_way() {
                     moved.insert((key.0, key.1));

@@ -71,7 +71,9 @@ fn whichever_way_the_clock_is_set_what_is_known_is_as_old_as_it_was_and_gives_wa
         samples.shift(by_ms);
         now_ms = now_ms.saturating_add_signed(by_ms);
         assert_eq!(rows(&mut samples, now_ms), in_force, "{by_ms}");
-        let later = rows(&mut samples, now_ms + LASTING_MS);
+        now_ms += LASTING_MS;
+        feed(&mut samples, "192.0.2", 3, 1, 90.0, now_ms);
+        let later = rows(&mut samples, now_ms);
         assert!(later[0].1 > 80.0, "{later:?}");
     }
 }
@@ -383,11 +385,13 @@ fn a_figure_changes_when_another_lasts_and_ages_away() {
         !samples.settle(ENOUGH, at, above, nowhere).changed,
         "for now"
     );
+    let later = at + LASTING_MS;
     assert!(
-        samples
-            .settle(ENOUGH, at + LASTING_MS, above, nowhere)
-            .changed
+        !samples.settle(ENOUGH, later, above, nowhere).changed,
+        "nothing shows that it lasts"
     );
+    feed(&mut samples, "192.0.2", 3, 1, 80.0, later);
+    assert!(samples.settle(ENOUGH, later, above, nowhere).changed);
     let day = 24 * 60 * MINUTE;
     let figures = samples.settle(ENOUGH, at + day, above, nowhere);
     assert!(figures.changed && figures.rows.is_empty());

@@ -1,7 +1,7 @@
 //! The figure that DNS goes by, and when it gives way to another.
 //!
 //! Pure. A figure in force stays until what is measured differs from it by a real gain, and has done so
-//! without a break: a region that is slow for a moment moves nobody.
+//! without a break, as its newest sample shows: a region that is slow for a moment moves nobody, nor does silence behind that.
 
 use super::{LEAST_GAIN_MS, LEAST_GAIN_SHARE};
 
@@ -57,8 +57,8 @@ impl Settled {
         self.differs_since.as_mut()
     }
 
-    /// Takes in what is measured at present; whether the figure in force has changed.
-    pub(super) fn observe(&mut self, measured_ms: f64, now_ms: u64) -> bool {
+    /// Takes in what is measured at present, by samples until then; whether the figure in force has changed.
+    pub(super) fn observe(&mut self, measured_ms: f64, sampled_at_ms: u64, now_ms: u64) -> bool {
         if !differs(self.ms, measured_ms) {
             self.differs_since = None;
             return false;
@@ -66,7 +66,7 @@ impl Settled {
         let since = self.differs_since.get_or_insert(now_ms);
         // The clock may have been set back since.
         *since = (*since).min(now_ms);
-        if now_ms - *since < LASTING_MS {
+        if sampled_at_ms.min(now_ms).saturating_sub(*since) < LASTING_MS {
             return false;
         }
         *self = Self::new(measured_ms);
@@ -99,12 +99,22 @@ mod tests {
     #[test]
     fn a_moment_moves_nothing_and_what_lasts_does() {
         let mut settled = Settled::new(20.0);
-        assert!(!settled.observe(80.0, 0));
-        assert!(!settled.observe(80.0, LASTING_MS - 1));
-        assert!(!settled.observe(21.0, LASTING_MS), "it was a moment");
-        assert!(!settled.observe(80.0, LASTING_MS + 1));
-        assert!(settled.observe(80.0, 2 * LASTING_MS + 1));
+        let mut observe = |ms, now_ms| settled.observe(ms, now_ms, now_ms);
+        assert!(!observe(80.0, 0));
+        assert!(!observe(80.0, LASTING_MS - 1));
+        assert!(!observe(21.0, LASTING_MS), "it was a moment");
+        assert!(!observe(80.0, LASTING_MS + 1));
+        assert!(observe(80.0, 2 * LASTING_MS + 1));
         assert_eq!(settled.ms(), 80.0);
+    }
+
+    #[test]
+    fn silence_does_not_show_that_a_moment_lasts() {
+        let mut settled = Settled::new(20.0);
+        for now_ms in [0, LASTING_MS, 10 * LASTING_MS] {
+            assert!(!settled.observe(80.0, 0, now_ms), "{now_ms}");
+        }
+        assert!(settled.observe(80.0, 11 * LASTING_MS, 11 * LASTING_MS));
     }
 
     #[test]
@@ -125,7 +135,7 @@ mod tests {
             let mut settled = Settled::new(in_force);
             for (by, at) in by.into_iter().zip(1_u64..) {
                 let measured = in_force + by * LEAST_GAIN_MS.max(in_force * LEAST_GAIN_SHARE) * 0.999;
-                prop_assert!(!settled.observe(measured, at * LASTING_MS));
+                prop_assert!(!settled.observe(measured, at * LASTING_MS, at * LASTING_MS));
             }
             prop_assert_eq!(settled.ms(), in_force);
         }
@@ -139,7 +149,7 @@ mod tests {
             let mut last = None;
             for (measured, tick) in measured.into_iter().zip(0_u64..) {
                 let now = tick * every;
-                if settled.observe(measured, now) {
+                if settled.observe(measured, now, now) {
                     prop_assert!(last.is_none_or(|last| now - last >= LASTING_MS));
                     last = Some(now);
                 }

@@ -284,6 +284,9 @@ mod tests {
         let mut restored = store.restore(NOW_MS).unwrap();
         assert_eq!(figure(&mut restored, 191_000), 20.5);
         assert_eq!(figure(&mut restored, 309_999), 20.5);
+        for host in 1..4 {
+            restored.take(&slower(host, 4), host, 310_000);
+        }
         assert!(figure(&mut restored, 310_000) > 100.0);
     }
 

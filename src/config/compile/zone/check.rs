@@ -316,6 +316,13 @@ impl<'a, 'd> Zone<'a, 'd> {
             );
             findings.warning(self.start(), message);
         }
+        for region in &self.draft.unnamed_regions {
+            let message = format!(
+                "{region}._regions.{} would be longer than a name may be (RFC 1035 §2.3.4): HTTPS records leave region `{region}` out, and clients cannot fail over to it by them",
+                self.draft.origin
+            );
+            findings.warning(self.start(), message);
+        }
     }
 
     fn is_glue(&self, record: &Record) -> bool {

@@ -64,6 +64,8 @@ pub(super) struct Draft<'a> {
     pub(super) aliases: HashSet<Name>,
     /// Whether a service chooses between regions here, so that HTTPS records name them.
     pub(super) leads_to_regions: bool,
+    /// The regions whose own names below `_regions` here would be longer than a name may be.
+    pub(super) unnamed_regions: BTreeSet<Arc<str>>,
 }
 
 impl<'a> Draft<'a> {
@@ -77,6 +79,7 @@ impl<'a> Draft<'a> {
             soa_is_unread: false,
             aliases: HashSet::new(),
             leads_to_regions: false,
+            unnamed_regions: BTreeSet::new(),
         }
     }
 

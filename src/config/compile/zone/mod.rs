@@ -32,6 +32,10 @@ const STEERED_TYPES: [RecordType; 4] = [
     RecordType::HTTPS,
 ];
 
+/// Of a name of 255 bytes (RFC 1035 §2.3.4) what is left for a region's name and the origin, beside the label `_regions`, the
+/// length of the region's own and the root.
+const BESIDE_REGIONS_LABEL: usize = 255 - 9 - 1 - 1;
+
 /// Compiles every zone.
 pub(super) fn zones(
     root: &Node,
@@ -168,9 +172,15 @@ impl Draft<'_> {
             let Some(service) = standing.steered.map(|id| services.of(id)) else {
                 continue;
             };
-            self.leads_to_regions |= service.regions.len() > 1;
             let regions = service.regions.iter();
             let regions = regions.map(|member| compiling.regions.of(member.region));
+            if service.regions.len() > 1 {
+                self.leads_to_regions = true;
+                let room = BESIDE_REGIONS_LABEL.saturating_sub(self.origin.len());
+                let unnamed = regions.clone().filter(|region| region.name.len() > room);
+                self.unnamed_regions
+                    .extend(unnamed.map(|region| region.name.clone()));
+            }
             let mut named = regions.filter(|region| region.alias.is_some());
             let own = named
                 .clone()
