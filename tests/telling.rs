@@ -64,7 +64,11 @@ fn an_operator_finds_out_why_a_tokyo_client_goes_elsewhere() {
     ];
     check(&lab, TOKYO, &why);
     check(&lab, &["status"], &why);
-    check(&lab, &["undrain", "ap-northeast-1"], &["is back"]);
+    check(
+        &lab,
+        &["undrain", "ap-northeast-1"],
+        &["is not drained any more"],
+    );
 
     for words in [
         &["force", "ap-northeast-1", "down"][..],
@@ -136,7 +140,11 @@ fn a_refusal_says_what_would_help() {
         "failing open, after those that are not drained",
     ];
     check(&lab, TOKYO, &last);
-    check(&lab, &["undrain", "us-east-1"], &["is back"]);
+    check(
+        &lab,
+        &["undrain", "us-east-1"],
+        &["is not drained any more"],
+    );
     let (_, status) = of_lab(&lab, &["status"]);
     assert!(!status.contains("no region is able"), "{status}");
 

@@ -75,6 +75,6 @@ pub(super) struct Undrain {
 
 impl Undrain {
     pub(super) fn run(self) -> Done {
-        self.undo.run("drains", "is back")
+        self.undo.run("drains", "is not drained any more")
     }
 }

@@ -267,6 +267,9 @@ impl Samples {
                 *settled = Settled::new(measurement.ms);
             }
             measurement.ms = settled.ms();
+            // That figure was measured until another was.
+            let until = settled.gives_way_since();
+            measurement.at_ms = measurement.at_ms.min(until.unwrap_or(u64::MAX));
             Row {
                 network: key.0,
                 region: key.2,

@@ -385,6 +385,9 @@ fn a_figure_changes_when_another_lasts_and_ages_away() {
         !samples.settle(ENOUGH, at, above, nowhere).changed,
         "for now"
     );
+    feed(&mut samples, "192.0.2", 3, 1, 80.0, at + MINUTE);
+    let in_force = &samples.settle(ENOUGH, at + MINUTE, above, nowhere).rows[0].measurement;
+    assert_eq!((in_force.ms, in_force.at_ms), (20.0, at), "as old as it is");
     let later = at + LASTING_MS;
     assert!(
         !samples.settle(ENOUGH, later, above, nowhere).changed,

@@ -161,7 +161,7 @@ def unsaved(admin):
         press(page, "near", "Force").get_by_role("button", name="Force").press("Enter")
         expect(page.locator("#drain-message")).to_contain_text(f"near is forced down. {lost}")
         page.get_by_role("button", name="Undo the drain of near").press("Enter")
-        expect(page.locator("#drain-message")).to_contain_text(f"near is back. {lost}")
+        expect(page.locator("#drain-message")).to_contain_text(f"near is not drained any more. {lost}")
 
 
 def weighted(admin):

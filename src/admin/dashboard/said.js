@@ -51,7 +51,7 @@ const textsOf = ({ what, by, reason, since: from, until }) => ({
 
 async function remove({ kind, region, service }) {
   const query = service ? `?${new URLSearchParams({ service })}` : "";
-  const [at, done] = kind === "drain" ? ["drains", `${region} is back.`] : ["forced", `${region} is left to its probes again.`];
+  const [at, done] = kind === "drain" ? ["drains", `${region} is not drained any more.`] : ["forced", `${region} is left to its probes again.`];
   try {
     const told = await change("DELETE", `api/v1/${at}/${encodeURIComponent(region)}${query}`);
     const [left, is] = kind === "drain" ? [told.still_drained, "drained"] : [told.still_forced, "forced"];

@@ -25,9 +25,14 @@ pub enum NotSteered {
     OtherRecords,
     /// An alias leads elsewhere.
     #[error(
-        "the name is an alias of one that is in no zone of this edge: DNS answers with the alias alone"
+        "the name is an alias of one that is not this edge's to answer for: DNS answers with the alias"
     )]
     LeadsOut,
+    /// An alias leads to a name that there is not.
+    #[error(
+        "the name is an alias of one that its zone does not have: DNS answers with the alias and denies the other"
+    )]
+    LeadsNowhere,
     /// There is no such name.
     #[error("its zone has no such name: DNS denies it")]
     NoName,
@@ -135,7 +140,8 @@ impl Plan {
                 Place::Alias(target) => name = target.to_lowercase(),
             }
             place = match self.place_of(&name) {
-                Err(NotSteered::NoZone) => Err(NotSteered::LeadsOut),
+                Err(NotSteered::NoZone | NotSteered::Delegated) => Err(NotSteered::LeadsOut),
+                Err(NotSteered::NoName) => Err(NotSteered::LeadsNowhere),
                 other => other,
             };
         }
@@ -203,6 +209,8 @@ zones:
       alias: { CNAME: www }
       two: { CNAME: alias }
       out: { CNAME: 'www.elsewhere.test.' }
+      away: { CNAME: x.sub.any }
+      nowhere: { CNAME: other }
       mail: { A: 192.0.2.25 }
       mail.any: { A: 192.0.2.26 }
       x.ent.any: { A: 192.0.2.27 }
@@ -243,6 +251,8 @@ zones:
             ("sub.any.example.com", NotSteered::Delegated),
             ("x.sub.any.example.com", NotSteered::Delegated),
             ("other.example.com", NotSteered::NoName),
+            ("away.example.com", NotSteered::LeadsOut),
+            ("nowhere.example.com", NotSteered::LeadsNowhere),
         ] {
             check(&plan, name, Err(why));
         }

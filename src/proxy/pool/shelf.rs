@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use super::dial::{self, Dial, Way};
+use super::dial::{self, Dial, Dialer, Way};
 use super::stock::{Stock, Version};
 use super::{Endpoint, Lease, lock};
 use crate::config::plan::{OriginScheme, OriginUrl};
@@ -24,6 +24,9 @@ const IDLE_FOR: Duration = Duration::from_secs(55);
 
 /// How long the first connection of HTTP/2 is kept ready that nobody uses, and its origin asked whether it is there.
 const READY_FOR: Duration = Duration::from_secs(300);
+
+/// Connections of others that a request waits for without getting room on them; then it makes its own.
+const MOST_JOINED: usize = 2;
 
 /// Kept connections to one origin, whose certificate was asked for one name under one trust.
 pub(super) struct Shelf {
@@ -88,34 +91,42 @@ impl Shelf {
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
     ) -> Result<(Sender, Lease), Problem> {
-        loop {
-            let dialer = match self.way(endpoint) {
-                Way::Join(joined) => {
-                    let began = Instant::now();
-                    within(endpoint, joined.outcome()).await?;
-                    let waited = began.elapsed();
-                    endpoint
-                        .tried
-                        .inspect(|tried| tried.connected(waited, Duration::ZERO));
-                    if let Some(sender) = self.take() {
-                        return Ok(self.leased(endpoint, sender));
-                    }
-                    continue;
-                }
-                Way::Dial(dialer) => dialer,
+        for _ in 0..MOST_JOINED {
+            let joined = match self.way(endpoint) {
+                Way::Dial(dialer) => return self.dial(endpoint, dialer).await,
+                Way::Join(joined) => joined,
             };
-            let Some(dialer) = dialer else {
-                // Of the first connections nobody knows yet which version they will be of.
-                return tokio::select! {
-                    biased;
-                    place = self.made_elsewhere() => Ok(self.clone().leased(endpoint, place)),
-                    fresh = self.clone().fresh(endpoint, Wanted::Any) => fresh,
-                };
-            };
-            let fresh = self.clone().fresh(endpoint, Wanted::Any).await;
-            dialer.tell(&fresh);
-            return fresh;
+            let began = Instant::now();
+            within(endpoint, joined.outcome()).await?;
+            let waited = began.elapsed();
+            endpoint
+                .tried
+                .inspect(|tried| tried.connected(waited, Duration::ZERO));
+            if let Some(sender) = self.take() {
+                return Ok(self.leased(endpoint, sender));
+            }
         }
+        self.fresh(endpoint, Wanted::Any).await
+    }
+
+    /// A new connection, for those who wait for it too; or one that somebody else makes sooner, where nobody knows yet which
+    /// version it will be of.
+    async fn dial(
+        self: Arc<Self>,
+        endpoint: &Endpoint<'_>,
+        dialer: Option<Dialer>,
+    ) -> Result<(Sender, Lease), Problem> {
+        let fresh = self.clone().fresh(endpoint, Wanted::Any);
+        let Some(dialer) = dialer else {
+            return tokio::select! {
+                biased;
+                place = self.made_elsewhere() => Ok(self.clone().leased(endpoint, place)),
+                fresh = fresh => fresh,
+            };
+        };
+        let fresh = fresh.await;
+        dialer.tell(&fresh);
+        fresh
     }
 
     fn way(&self, endpoint: &Endpoint<'_>) -> Way {
