@@ -9,7 +9,7 @@ use crate::proxy::problem::Problem;
 /// What came of it; none while it is being made.
 type Outcome = Option<Result<(), Problem>>;
 
-/// For whom it is made beside the one who makes it.
+/// One that is being made, as those see it who come meanwhile.
 pub(super) struct Dial {
     /// How many more may wait for it.
     room: usize,

@@ -1,6 +1,7 @@
 //! Requests that come at once, and the connections that are made for them.
 
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -145,19 +146,38 @@ async fn the_first_connection_that_turns_out_to_be_of_http2_is_everybody_s() {
     assert!(made_for(&edge.leases(8).await) < 8);
 }
 
+/// Lets it begin, or go on once.
+async fn goes_on(lease: &mut Pin<Box<impl Future<Output = Result<(Sender, Lease), Problem>>>>) {
+    tokio::select! {
+        biased;
+        _ = lease => panic!("nothing is made at once"),
+        () = std::future::ready(()) => {}
+    }
+}
+
 #[tokio::test]
 async fn who_waits_for_a_connection_whose_maker_leaves_gets_another() {
     let edge = Edge::of(&origin(OriginScheme::H2c, 100, 1).await);
-    let mut maker = Box::pin(edge.lease());
-    let mut waiting = Box::pin(edge.lease());
-    tokio::select! {
-        biased;
-        _ = &mut maker => panic!("nothing is made at once"),
-        _ = &mut waiting => panic!("it has nothing to go out on"),
-        () = std::future::ready(()) => {}
-    }
+    let (mut maker, mut waiting) = (Box::pin(edge.lease()), Box::pin(edge.lease()));
+    goes_on(&mut maker).await;
+    goes_on(&mut waiting).await;
     drop(maker);
     assert_eq!(made_for(&[waiting.await]), 1);
+}
+
+#[tokio::test]
+async fn who_has_waited_for_two_connections_in_vain_makes_its_own() {
+    let edge = Edge::of(&origin(OriginScheme::H2c, 100, 1).await);
+    let (mut maker, mut waiting) = (Box::pin(edge.lease()), Box::pin(edge.lease()));
+    for _ in 0..2 {
+        goes_on(&mut maker).await;
+        goes_on(&mut waiting).await;
+        maker = Box::pin(edge.lease());
+    }
+    // This one stays and never goes on: whoever waited for it would wait for ever.
+    goes_on(&mut maker).await;
+    let made = tokio::time::timeout(Duration::from_secs(10), waiting).await;
+    assert_eq!(made_for(&[made.expect("it makes its own")]), 1);
 }
 
 #[tokio::test]
