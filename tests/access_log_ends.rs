@@ -13,6 +13,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use access_log_support::{Logging, check, ms};
@@ -162,6 +163,52 @@ fn a_client_that_leaves_before_the_answer_is_logged_without_a_status() {
             ("/attempts/0/result", "given-up".into()),
         ],
     );
+}
+
+#[test]
+fn a_client_that_resets_its_connection_within_an_upload_is_logged_without_a_status() {
+    let (tell, told) = mpsc::channel();
+    let taking = raw_origin(move |mut stream, head| {
+        let mut got = head.into_bytes();
+        while !got.ends_with(b"begun") && !got.ends_with(b"begun\r\n") {
+            let mut byte = [0];
+            stream.read_exact(&mut byte).unwrap();
+            got.extend(byte);
+        }
+        tell.send(Vec::new()).unwrap();
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest);
+        tell.send(rest).unwrap();
+    });
+    let log = Logging::start(&[("here", format!("http://{taking}"))], "", "");
+    let uploads = [
+        "Content-Length: 1000\r\n\r\nbegun",
+        "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
+    ];
+    for (number, upload) in uploads.into_iter().enumerate() {
+        let mut client = log.connect();
+        let head = "POST /x HTTP/1.1\r\nHost: www.example.com\r\n";
+        client
+            .write_all(format!("{head}{upload}").as_bytes())
+            .unwrap();
+        told.recv().unwrap();
+        socket2::SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(client);
+        check(
+            &log.lines(number + 1)[number],
+            &[
+                ("/status", Value::Null),
+                ("/termination", "client-closed".into()),
+                ("/ended_by", "client".into()),
+                ("/attempts/0/result", "given-up".into()),
+            ],
+        );
+        // What was cut off must not look like the whole of it.
+        let rest = told.recv().unwrap();
+        assert!(!rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+    }
 }
 
 #[test]

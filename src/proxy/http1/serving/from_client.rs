@@ -1,5 +1,6 @@
 //! The body of a client's request, read as it comes.
 
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -23,6 +24,8 @@ enum Rest {
     /// All of it has come.
     Whole(Bytes),
     Lent(Lent),
+    /// Its client is gone, and whoever waits for it is about to be.
+    Lost,
 }
 
 /// The reading side of a connection.
@@ -75,24 +78,36 @@ impl Drop for FromClient {
     }
 }
 
+/// Why no more of a body comes.
+enum Cut {
+    /// It is no body, or its client has ended its side within it: whoever reads it has an answer to that.
+    Short(BodyError, Ended),
+    /// Its connection broke: nobody hears an answer.
+    Lost,
+}
+
 impl Lent {
-    fn poll_part(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Result<Option<Part>, (BodyError, Ended)>> {
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Part>, Cut>> {
         loop {
             let part = self.inbox.part();
-            let part = part.map_err(|refusal| (BodyError::broken(refusal), Ended::GivenUp))?;
+            let part =
+                part.map_err(|refusal| Cut::Short(BodyError::broken(refusal), Ended::GivenUp))?;
             if part.is_some() || self.inbox.messages.is_over() {
                 return Poll::Ready(Ok(part));
             }
             if std::mem::take(&mut self.waits) {
                 self.desk.ask_for_body();
             }
-            let filled = ready!(self.inbox.poll_fill(&mut self.half, cx));
-            if filled.map_err(|error| (BodyError::broken(error), Ended::Closed))? == 0 {
-                let why = "the connection was closed before its end";
-                return Poll::Ready(Err((BodyError::broken(why), Ended::Closed)));
+            match ready!(self.inbox.poll_fill(&mut self.half, cx)) {
+                Ok(1..) => {}
+                Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                    return Poll::Ready(Err(Cut::Lost));
+                }
+                // Over TLS an end may come without a word.
+                Ok(0) | Err(_) => {
+                    let why = BodyError::broken("the connection was closed before its end");
+                    return Poll::Ready(Err(Cut::Short(why, Ended::Closed)));
+                }
             }
         }
     }
@@ -114,6 +129,7 @@ impl HttpBody for FromClient {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
             Rest::Lent(lent) => lent,
+            Rest::Lost => return Poll::Pending,
         };
         let part = ready!(lent.poll_part(cx));
         let is_over = lent.inbox.messages.is_over();
@@ -129,9 +145,14 @@ impl HttpBody for FromClient {
                     })
                 })
             }
-            Err((error, ended)) => {
+            Err(Cut::Short(error, ended)) => {
                 self.give_back(Some(ended));
                 Some(Err(error))
+            }
+            Err(Cut::Lost) => {
+                self.give_back(Some(Ended::Lost));
+                self.0 = Rest::Lost;
+                return Poll::Pending;
             }
         })
     }
@@ -143,6 +164,7 @@ impl HttpBody for FromClient {
     fn size_hint(&self) -> SizeHint {
         let left = match &self.0 {
             Rest::Nothing => Some(0),
+            Rest::Lost => None,
             Rest::Whole(bytes) => u64::try_from(bytes.len()).ok(),
             Rest::Lent(lent) => lent.inbox.messages.left(),
         };

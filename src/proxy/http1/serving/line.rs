@@ -46,6 +46,8 @@ enum Side {
 pub(super) enum Ended {
     /// It has ended its side, or its connection broke.
     Closed,
+    /// Its connection broke within a body, and whoever read that was not told.
+    Lost,
     /// What it sent is no request, or too much that nobody wants.
     GivenUp,
 }
@@ -238,8 +240,10 @@ impl Line {
     /// A client that has ended its side behind a whole request may have gone, or may wait for the answer: nobody can tell.
     pub(super) fn poll_gone(&mut self, half_closed: HalfClosed, cx: &mut Context<'_>) -> Poll<()> {
         ready!(self.poll_given_back(cx));
-        if self.ended.is_some() {
-            return Poll::Pending; // Whoever read the body knows.
+        match self.ended {
+            Some(Ended::Lost) => return Poll::Ready(()),
+            Some(Ended::Closed | Ended::GivenUp) => return Poll::Pending, // Whoever read the body knows.
+            None => {}
         }
         ready!(self.poll_over(cx));
         if self.ended.is_none() && !self.has_more() {
@@ -252,7 +256,7 @@ impl Line {
             }
         }
         match self.ended {
-            Some(Ended::Closed) => Poll::Ready(()),
+            Some(Ended::Closed | Ended::Lost) => Poll::Ready(()),
             Some(Ended::GivenUp) | None => Poll::Pending,
         }
     }
