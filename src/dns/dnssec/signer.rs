@@ -244,15 +244,28 @@ impl Signer {
     }
 
     fn head(&self, key: &Key, set: ToSign<'_>) -> Head {
-        let expiration = self.now + VALIDITY;
-        let inception = self.now.saturating_sub(CLOCK_SKEW);
+        let [type_high, type_low] = set.rtype.to_be_bytes();
+        let [tag_high, tag_low] = key.tag().to_be_bytes();
+        let mut fixed = [0; RRSIG_FIXED];
+        let (what, rest) = fixed.split_at_mut(4);
+        let (times, tag) = rest.split_at_mut(12);
+        what.copy_from_slice(&[
+            type_high,
+            type_low,
+            key.algorithm.number(),
+            labels(set.owner),
+        ]);
+        let numbers = [
+            set.original_ttl,
+            self.now + VALIDITY,
+            self.now.saturating_sub(CLOCK_SKEW),
+        ];
+        for (place, number) in times.as_chunks_mut().0.iter_mut().zip(numbers) {
+            *place = number.to_be_bytes();
+        }
+        tag.copy_from_slice(&[tag_high, tag_low]);
         let mut head = Head::new();
-        head.extend(set.rtype.to_be_bytes());
-        head.extend([key.algorithm.number(), labels(set.owner)]);
-        head.extend(set.original_ttl.to_be_bytes());
-        head.extend(expiration.to_be_bytes());
-        head.extend(inception.to_be_bytes());
-        head.extend(key.tag().to_be_bytes());
+        head.extend_from_slice(&fixed);
         head.extend_from_slice(&self.apex);
         head
     }

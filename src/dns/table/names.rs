@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::rrset::{Named, RrSet, Spelled};
+use super::rrset::{Named, RrSet, Spelled, TOUCHED_LINES};
 use super::signing::Proofs;
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{WireName, label_count, parent};
@@ -142,9 +142,9 @@ impl Node {
         self.named.name()
     }
 
-    /// Of what its name and its first RRset stand in.
-    pub(super) fn first_byte(&self) -> Option<u8> {
-        self.named.name().first().copied()
+    /// A byte of each cache line that its name and its first RRset with its signatures stand in, if there are not many.
+    pub(super) fn touched(&self) -> [Option<u8>; TOUCHED_LINES] {
+        self.named.touched()
     }
 
     /// The records of a type.

@@ -11,6 +11,12 @@ use crate::dns::codec::reply::{Fixed, Owner, RECORD_HEAD, Reply, Section, each_r
 /// A pointer to the question's name.
 const QUESTION: [u8; 2] = [0xc0, 0x0c];
 
+/// Bytes that the processor fetches from memory together.
+const CACHE_LINE: usize = 64;
+
+/// A name, an address and its signature take no more lines.
+pub(super) const TOUCHED_LINES: usize = 4;
+
 /// Records of one owner and type as they are copied into a response, and their signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::dns) struct RrSet {
@@ -153,6 +159,10 @@ impl Named {
 
     pub(super) fn name(&self) -> &[u8] {
         self.set.bytes.get(..self.name_length()).unwrap_or_default()
+    }
+
+    pub(super) fn touched(&self) -> [Option<u8>; TOUCHED_LINES] {
+        std::array::from_fn(|line| self.set.bytes.get(line * CACHE_LINE).copied())
     }
 
     pub(super) fn name_length(&self) -> usize {
