@@ -8,14 +8,11 @@ use smallvec::SmallVec;
 
 use super::codec::code::{Rcode, rtype};
 use super::codec::reply::{Fixed, Section};
-use super::dnssec::{Memo, Tag, ToSign, nsec};
+use super::dnssec::{Memo, NOTHING, ToSign, bitmap, nsec};
 use super::lookup::{Hit, Search, Sought, Source, Step};
 use super::table::{
     ALIAS_TYPES, Denials, HttpsData, Node, Proofs, Ranking, RrSet, SteeredSignatures, ZoneFacts,
 };
-
-/// The types of a name that does not exist (RFC 9824 §3.1).
-const NOTHING: [u16; 3] = [rtype::RRSIG, rtype::NSEC, rtype::NXNAME];
 
 /// An RRset that stands in the response, whose owner only the query knows.
 struct Unsigned<'r> {
@@ -47,13 +44,6 @@ impl<'r> Unsigned<'r> {
             ttl: zone.negative_ttl,
             rdata: SmallVec::from_slice(&[rdata]),
         }
-    }
-
-    /// For all that its signatures depend on.
-    fn tag(&self, memo: &Memo, zone: &ZoneFacts, owner: &[u8]) -> Tag {
-        let (rtype, ttl) = (self.rtype.to_be_bytes(), self.original_ttl.to_be_bytes());
-        let fixed = [&rtype[..], &ttl, &zone.apex, owner];
-        memo.tag(fixed.into_iter().chain(self.rdata.iter().copied()))
     }
 }
 
@@ -149,8 +139,8 @@ impl<'a> Search<'a, '_, '_, '_> {
                 nsec.write(self.reply, Section::Answer, hit.sought.owner);
             }
             (Source::Wildcard, Some(zone), Some(_)) => {
-                let types = ALIAS_TYPES.into_iter();
-                self.write_nsec(Section::Answer, hit.sought, zone, types);
+                let types = bitmap(ALIAS_TYPES.into_iter());
+                self.write_nsec(Section::Answer, hit.sought, zone, &types);
             }
             (_, _, _) => {}
         }
@@ -160,7 +150,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     /// Proves that a name of a signed zone does not exist: by saying that it does, with no type, and with the code of
     /// a name that exists unless the client understands both.
     pub(super) fn prove_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
-        self.write_nsec(Section::Authority, sought, zone, NOTHING.into_iter());
+        self.write_nsec(Section::Authority, sought, zone, &NOTHING);
         if !self.reply.wants_denial_code() {
             self.reply.rcode = Rcode::NoError;
         }
@@ -171,9 +161,9 @@ impl<'a> Search<'a, '_, '_, '_> {
     pub(super) fn tell_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
         let section = Section::Answer;
         if self.qtype == rtype::NSEC {
-            self.write_nsec(section, sought, zone, NOTHING.into_iter());
+            self.write_nsec(section, sought, zone, &NOTHING);
         } else {
-            let rdata = nsec(sought.name, NOTHING.into_iter());
+            let rdata = nsec(sought.name, &NOTHING);
             let denial = Unsigned::denial(section, zone, &rdata);
             self.sign(sought, Some(zone), &denial);
         }
@@ -193,8 +183,8 @@ impl<'a> Search<'a, '_, '_, '_> {
                 nsec.write(self.reply, Section::Authority, hit.sought.owner);
             }
             (Source::Wildcard, Some(zone)) => {
-                let types = denials.types_beside(self.qtype);
-                self.write_nsec(Section::Authority, hit.sought, zone, types);
+                let types = bitmap(denials.types_beside(self.qtype));
+                self.write_nsec(Section::Authority, hit.sought, zone, &types);
             }
             (Source::Wildcard, None) => {}
         }
@@ -204,8 +194,8 @@ impl<'a> Search<'a, '_, '_, '_> {
     pub(super) fn tell_denial(&mut self, hit: &Hit<'_, 'a>, denials: &'a Denials) -> Step {
         match (&hit.source, self.zone_of(hit.node)) {
             (Source::Wildcard, Some(zone)) => {
-                let types = denials.types_beside(0);
-                self.write_nsec(Section::Answer, hit.sought, zone, types);
+                let types = bitmap(denials.types_beside(0));
+                self.write_nsec(Section::Answer, hit.sought, zone, &types);
             }
             (Source::Own | Source::Wildcard, _) => {
                 let nsec = denials.all();
@@ -230,7 +220,8 @@ impl<'a> Search<'a, '_, '_, '_> {
             }
             // Nothing but what a service answers: the name has its NSEC.
             (Source::Wildcard, None, Some(facts)) => {
-                let rdata = nsec(hit.sought.name, denials.types_beside(0));
+                let types = bitmap(denials.types_beside(0));
+                let rdata = nsec(hit.sought.name, &types);
                 self.sign(hit.sought, zone, &Unsigned::denial(section, facts, &rdata));
             }
             (Source::Wildcard, None, None) => {}
@@ -256,9 +247,9 @@ impl<'a> Search<'a, '_, '_, '_> {
         section: Section,
         sought: &Sought<'_>,
         zone: &'a ZoneFacts,
-        types: impl Iterator<Item = u16>,
+        bitmap: &[u8],
     ) {
-        let rdata = nsec(sought.name, types);
+        let rdata = nsec(sought.name, bitmap);
         let ttl = zone.negative_ttl;
         let fixed = Fixed::internet(rtype::NSEC, ttl);
         self.reply.record(section, sought.owner, fixed, &[&rdata]);
@@ -279,20 +270,20 @@ impl<'a> Search<'a, '_, '_, '_> {
     ) {
         let Some(zone) = zone else { return };
         let Some(signer) = &zone.signer else { return };
-        let owner = sought.name;
         let set = ToSign {
-            owner,
+            owner: sought.name,
             rtype: what.rtype,
             original_ttl: what.original_ttl,
         };
         let signed = &mut self.signed;
-        let made = memo.signatures(what.tag(memo, zone, owner), || {
+        let tag = memo.tag(set, zone.apex.len(), &what.rdata);
+        let made = memo.signatures(tag, || {
             *signed += 1;
             signer.sign_online(set, what.rdata.iter().copied())
         });
         let fixed = Fixed::internet(rtype::RRSIG, what.ttl);
         for (head, signature) in signer.heads(set).zip(made.iter().flatten()) {
-            let rdata = [&head[..], signature];
+            let rdata = [&head, signer.name(), signature];
             self.reply.record(what.section, sought.owner, fixed, &rdata);
         }
     }

@@ -10,14 +10,24 @@ use super::super::codec::name::{LONGEST_NAME, parent};
 /// The longest label, RFC 1035 §2.3.4.
 const LONGEST_LABEL: usize = 63;
 
-/// The data of an NSEC: the longest name and the window that every usual type is in fit without an
-/// allocation.
-pub(in crate::dns) type Nsec = SmallVec<[u8; LONGEST_NAME + 34]>;
+/// Types as an NSEC has them: the window that every usual type is in fits without an allocation.
+pub(in crate::dns) type Bitmap = SmallVec<[u8; LONGEST_WINDOW]>;
 
-/// The data of the NSEC of a name, in wire format and lower case, with these types in order.
-pub(in crate::dns) fn nsec(name: &[u8], types: impl Iterator<Item = u16>) -> Nsec {
+/// A window with its number and its length.
+const LONGEST_WINDOW: usize = 34;
+
+/// The data of an NSEC: the longest name and a window fit without an allocation.
+pub(in crate::dns) type Nsec = SmallVec<[u8; LONGEST_NAME + LONGEST_WINDOW]>;
+
+/// The types of a name that does not exist: RRSIG, NSEC and NXNAME (RFC 9824 §3.1).
+pub(in crate::dns) const NOTHING: [u8; 19] = [
+    0, 17, 0, 0, 0, 0, 0, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80,
+];
+
+/// The data of the NSEC of a name, in wire format and lower case.
+pub(in crate::dns) fn nsec(name: &[u8], bitmap: &[u8]) -> Nsec {
     let mut rdata = successor(name);
-    append_bitmap(&mut rdata, types);
+    rdata.extend_from_slice(bitmap);
     rdata
 }
 
@@ -71,31 +81,33 @@ fn next_label(name: &[u8]) -> Option<SmallVec<[u8; 1 + LONGEST_LABEL]>> {
     Some(grown)
 }
 
-/// RFC 4034 §4.1.2: windows of 256 types, each with its number, its length and its bits.
-fn append_bitmap(rdata: &mut Nsec, types: impl Iterator<Item = u16>) {
+/// Types in order. RFC 4034 §4.1.2: windows of 256, each with its number, its length and its bits.
+pub(in crate::dns) fn bitmap(types: impl Iterator<Item = u16>) -> Bitmap {
+    let mut bitmap = Bitmap::new();
     let mut window: Option<(u8, [u8; 32])> = None;
     for rtype in types {
         let [number, low] = rtype.to_be_bytes();
         if window.is_some_and(|(known, _)| known != number) {
-            append_window(rdata, window.take());
+            append_window(&mut bitmap, window.take());
         }
         let (_, bits) = window.get_or_insert((number, [0; 32]));
         if let Some(byte) = bits.get_mut(usize::from(low / 8)) {
             *byte |= 0x80 >> (low % 8);
         }
     }
-    append_window(rdata, window);
+    append_window(&mut bitmap, window);
+    bitmap
 }
 
-fn append_window(rdata: &mut Nsec, window: Option<(u8, [u8; 32])>) {
+fn append_window(bitmap: &mut Bitmap, window: Option<(u8, [u8; 32])>) {
     let Some((number, bits)) = window else { return };
     let used = bits
         .iter()
         .rposition(|byte| *byte != 0)
         .map_or(0, |last| last + 1);
-    rdata.push(number);
-    rdata.push(u8::try_from(used).unwrap_or_default());
-    rdata.extend_from_slice(bits.get(..used).unwrap_or_default());
+    bitmap.push(number);
+    bitmap.push(u8::try_from(used).unwrap_or_default());
+    bitmap.extend_from_slice(bits.get(..used).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -108,8 +120,7 @@ mod tests {
     #[test]
     fn types_are_bits_in_windows() {
         // RFC 4034 §4.3: A MX RRSIG NSEC TYPE1234.
-        let mut bitmap = Nsec::new();
-        append_bitmap(&mut bitmap, [1, 15, 46, 47, 1234].into_iter());
+        let bitmap = bitmap([1, 15, 46, 47, 1234].into_iter());
         let mut expected = vec![0, 6, 0x40, 0x01, 0, 0, 0, 0x03, 4, 0x1b];
         expected.extend([0; 26]);
         expected.push(0x20);
@@ -120,7 +131,8 @@ mod tests {
     fn a_name_that_does_not_exist_is_denied_in_one_record() {
         // RFC 9824 §3.1: a.example.com. NSEC \000.a.example.com. RRSIG NSEC NXNAME
         let name = b"\x01a\x07example\x03com\x00";
-        let rdata = nsec(name, [46, 47, 128].into_iter());
+        assert_eq!(*bitmap([46, 47, 128].into_iter()), NOTHING);
+        let rdata = nsec(name, &NOTHING);
         let (next, bitmap) = rdata.split_at(name.len() + 2);
         assert_eq!(next, b"\x01\x00\x01a\x07example\x03com\x00");
         assert_eq!(bitmap[..2], [0, 17]);

@@ -3,12 +3,15 @@
 //! Bounded, without locks, and of memory that is there from the beginning: a signature has four places to choose from,
 //! and what stands there gives way. Names that nobody asks for twice cost a signature each, as they would without this.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
+use aws_lc_rs::rand;
+use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
 use super::key::Signature;
+use super::signer::ToSign;
 
 /// How many RRsets' signatures are kept at most: five megabytes.
 const PLACES: usize = 32_768;
@@ -21,9 +24,6 @@ const SIGNATURE_WORDS: usize = size_of::<Signature>() / size_of::<u64>();
 
 const TAG_WORDS: usize = 2;
 
-/// What signatures of RRsets of usual length depend on: its tag needs no allocation.
-const USUAL_BYTES: usize = 1_024;
-
 /// The signatures of an RRset, in the order of the keys that make them.
 pub(in crate::dns) type Made = SmallVec<[Signature; MOST_KEPT]>;
 
@@ -31,7 +31,7 @@ pub(in crate::dns) type Made = SmallVec<[Signature; MOST_KEPT]>;
 pub(in crate::dns) struct Memo {
     places: Box<[Place]>,
     /// With a key of its own: the names are the client's.
-    hasher: RandomState,
+    hasher: SipHasher13,
 }
 
 /// What stands for all that signatures depend on. Whoever does not know the hasher's key finds no two RRsets with
@@ -120,31 +120,33 @@ fn to_bytes(words: [u64; SIGNATURE_WORDS]) -> Signature {
 impl Memo {
     /// With room for [`PLACES`], or for none where nothing is kept.
     pub(in crate::dns) fn new(is_used: bool) -> Self {
+        let mut key = [0; 16];
+        // The system's generator fails only before it is seeded, at boot.
+        let _ = rand::fill(&mut key);
         let places = if is_used { PLACES } else { 0 };
         Self {
             places: std::iter::repeat_with(Place::default)
                 .take(places)
                 .collect(),
-            hasher: RandomState::new(),
+            hasher: SipHasher13::new_with_key(&key),
         }
     }
 
-    /// The tag of parts in this order.
-    pub(in crate::dns) fn tag<'p>(&self, parts: impl Iterator<Item = &'p [u8]>) -> Tag {
-        // Hashed in one piece: a hasher takes its time with each.
-        let mut all = SmallVec::<[u8; USUAL_BYTES]>::new();
-        for part in parts {
-            // Names and data are no longer (RFC 1035 §3.2.1).
-            let length = u16::try_from(part.len()).unwrap_or(u16::MAX);
-            all.extend_from_slice(&length.to_ne_bytes());
-            all.extend_from_slice(part);
+    /// The tag of an RRset, of a zone whose name is the last `apex_length` bytes of the owner.
+    pub(in crate::dns) fn tag(&self, set: ToSign<'_>, apex_length: usize, rdata: &[&[u8]]) -> Tag {
+        // Names and data are no longer (RFC 1035 §3.1, §3.2.1).
+        let short = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+        let [zone, rtype] = [short(apex_length), set.rtype].map(u64::from);
+        let mut hasher = self.hasher;
+        hasher.write_u64(zone << 48 | rtype << 32 | u64::from(set.original_ttl));
+        // A name says itself where it ends.
+        hasher.write(set.owner);
+        for data in rdata {
+            hasher.write_u16(short(data.len()));
+            hasher.write(data);
         }
-        Tag([0, 1].map(|half: u8| {
-            let mut hasher = self.hasher.build_hasher();
-            hasher.write(&all);
-            hasher.write_u8(half);
-            hasher.finish()
-        }))
+        let Hash128 { h1, h2 } = hasher.finish128();
+        Tag([h1, h2])
     }
 
     /// The signatures of an RRset, made by `sign` unless they are known; `None` if they cannot be made. The tag is
@@ -201,8 +203,16 @@ mod tests {
         SmallVec::from_elem([byte; 64], 1)
     }
 
+    fn set(rtype: u16, original_ttl: u32) -> ToSign<'static> {
+        ToSign {
+            owner: b"\x01a\x00",
+            rtype,
+            original_ttl,
+        }
+    }
+
     fn tag(memo: &Memo, of: &[u8]) -> Tag {
-        memo.tag(std::iter::once(of))
+        memo.tag(set(1, 60), 1, &[of])
     }
 
     fn ask(memo: &Memo, of: &[u8], sign: Made) -> Made {
@@ -239,12 +249,29 @@ mod tests {
     }
 
     #[test]
-    fn parts_that_are_cut_elsewhere_have_another_tag() {
+    fn whatever_signatures_depend_on_makes_another_tag() {
         let memo = Memo::new(false);
-        let tag = |parts: &[&[u8]]| memo.tag(parts.iter().copied());
-        assert_eq!(tag(&[b"ab", b"c"]), tag(&[b"ab", b"c"]));
-        assert_ne!(tag(&[b"ab", b"c"]), tag(&[b"a", b"bc"]));
-        assert_ne!(tag(&[b"abc"]), tag(&[b"abc", b""]));
+        let (usual, data): (_, [&[u8]; 2]) = (set(1, 60), [b"ab", b"c"]);
+        let tag = memo.tag(usual, 1, &data);
+        assert_eq!(tag, memo.tag(usual, 1, &data));
+        let owner = ToSign {
+            owner: b"\x01b\x00",
+            ..usual
+        };
+        let others = [
+            memo.tag(owner, 1, &data),
+            memo.tag(set(2, 60), 1, &data),
+            memo.tag(set(1, 61), 1, &data),
+            memo.tag(usual, 3, &data),
+            memo.tag(usual, 1, &[b"a", b"bc"]),
+            memo.tag(usual, 1, &[b"abc"]),
+            memo.tag(usual, 1, &[b"abc", b""]),
+            Memo::new(false).tag(usual, 1, &data),
+        ];
+        for (index, other) in others.into_iter().enumerate() {
+            assert_ne!(other, tag, "{index}");
+            assert!(!others.get(..index).unwrap().contains(&other), "{index}");
+        }
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod signer;
 #[cfg(test)]
 mod tests;
 
-pub(super) use denial::nsec;
+pub(super) use denial::{NOTHING, bitmap, nsec};
 pub use key::{Key, KeyError, Signs, Times, ZoneKeys};
 pub use key_files::{KeyFileError, create_keys, load_keys};
-pub(super) use memo::{Memo, Tag};
+pub(super) use memo::Memo;
 pub(super) use signer::{Haste, Signatures, Signer, SigningRun, ToSign, is_of_the_future};

@@ -3,13 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aws_lc_rs::digest;
-use smallvec::SmallVec;
-
-use super::super::codec::name::{LONGEST_NAME, label_count};
+use super::super::codec::name::label_count;
 use super::canonical::{Bytes, append_rrset};
 use super::key::{Key, Signed, ZoneKeys};
 use super::memo::Made;
+use aws_lc_rs::digest;
 
 const DAY: u32 = 86_400;
 
@@ -35,11 +33,11 @@ pub(in crate::dns) fn is_of_the_future(signed_at: u32, now: u32) -> bool {
     signed_at > now.saturating_add(SET_BACK)
 }
 
-/// RRSIG RDATA without the signer's name and the signature.
+/// RRSIG RDATA without the signer's name and the signature (RFC 4034 §3.1).
 const RRSIG_FIXED: usize = 18;
 
-/// RRSIG RDATA without the signature.
-type Head = SmallVec<[u8; RRSIG_FIXED + LONGEST_NAME]>;
+/// The beginning of RRSIG RDATA.
+type Head = [u8; RRSIG_FIXED];
 
 /// An RRset to sign.
 #[derive(Clone, Copy, Debug)]
@@ -170,8 +168,8 @@ impl Signer {
             .collect()
     }
 
-    /// As [`Signer::sign`], for an owner that only the query knows; behind their [heads](Signer::heads) they are the
-    /// RDATA of RRSIG records.
+    /// As [`Signer::sign`], for an owner that only the query knows; behind their [heads](Signer::heads) and the
+    /// signer's name they are the RDATA of RRSIG records.
     pub(in crate::dns) fn sign_online<'r>(
         &self,
         set: ToSign<'_>,
@@ -183,10 +181,15 @@ impl Signer {
             .collect()
     }
 
-    /// RRSIG RDATA without the signatures that [`Signer::sign_online`] makes, in the same order.
+    /// What RRSIG RDATA says before the signer's name, of each that [`Signer::sign_online`] makes, in the same order.
     pub(in crate::dns) fn heads(&self, set: ToSign<'_>) -> impl Iterator<Item = Head> {
         let keys = self.keys.signing(self.now, Signed::Data);
         keys.map(move |key| self.head(key, set))
+    }
+
+    /// The signer's name: that of the zone.
+    pub(in crate::dns) fn name(&self) -> &[u8] {
+        &self.apex
     }
 
     /// The data of the records that tell of the keys, by type: DNSKEY, CDS, CDNSKEY (RFC 7344).
@@ -201,10 +204,11 @@ impl Signer {
     }
 
     fn message<'r>(&self, set: ToSign<'_>, rdata: impl Iterator<Item = &'r [u8]>) -> Message {
-        let head = RRSIG_FIXED + self.apex.len();
-        let mut bytes = SmallVec::from_elem(0, head);
+        let mut bytes = Bytes::from_slice(&Head::default());
+        bytes.extend_from_slice(&self.apex);
+        let rrset_at = bytes.len();
         append_rrset(&mut bytes, set, rdata);
-        Message { bytes, head }
+        Message { bytes, rrset_at }
     }
 
     fn sign_once(
@@ -240,14 +244,14 @@ impl Signer {
     fn rrsig(&self, key: &Key, set: ToSign<'_>, message: &mut Message) -> Option<Arc<[u8]>> {
         let head = self.head(key, set);
         let signature = key.sign(message.under(&head))?;
-        Some(head.into_iter().chain(signature).collect())
+        Some([&head, &*self.apex, &signature].concat().into())
     }
 
     fn head(&self, key: &Key, set: ToSign<'_>) -> Head {
         let [type_high, type_low] = set.rtype.to_be_bytes();
         let [tag_high, tag_low] = key.tag().to_be_bytes();
-        let mut fixed = [0; RRSIG_FIXED];
-        let (what, rest) = fixed.split_at_mut(4);
+        let mut head = Head::default();
+        let (what, rest) = head.split_at_mut(4);
         let (times, tag) = rest.split_at_mut(12);
         what.copy_from_slice(&[
             type_high,
@@ -264,9 +268,6 @@ impl Signer {
             *place = number.to_be_bytes();
         }
         tag.copy_from_slice(&[tag_high, tag_low]);
-        let mut head = Head::new();
-        head.extend_from_slice(&fixed);
-        head.extend_from_slice(&self.apex);
         head
     }
 }
@@ -274,18 +275,18 @@ impl Signer {
 /// What is signed (RFC 4034 §3.1.8.1): the RRSIG's own data, which every key has another of, and the RRset.
 struct Message {
     bytes: Bytes,
-    /// How long the RRSIG's data is.
-    head: usize,
+    /// Where the RRset begins.
+    rrset_at: usize,
 }
 
 impl Message {
     fn rrset(&self) -> &[u8] {
-        self.bytes.get(self.head..).unwrap_or_default()
+        self.bytes.get(self.rrset_at..).unwrap_or_default()
     }
 
     fn under(&mut self, head: &Head) -> &[u8] {
-        for (byte, new) in self.bytes.iter_mut().zip(head) {
-            *byte = *new;
+        if let Some(place) = self.bytes.first_chunk_mut() {
+            *place = *head;
         }
         &self.bytes
     }

@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, Hasher};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::rrset::{Named, RrSet, Spelled, TOUCHED_LINES};
+use super::rrset::{Named, RrSet, Spelled, TOUCHED};
 use super::signing::Proofs;
 use crate::dns::codec::code::rtype;
 use crate::dns::codec::name::{WireName, label_count, parent};
@@ -143,7 +143,7 @@ impl Node {
     }
 
     /// A byte of each cache line that its name and its first RRset with its signatures stand in, if there are not many.
-    pub(super) fn touched(&self) -> [Option<u8>; TOUCHED_LINES] {
+    pub(super) fn touched(&self) -> [u8; TOUCHED] {
         self.named.touched()
     }
 

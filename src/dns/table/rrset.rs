@@ -14,8 +14,8 @@ const QUESTION: [u8; 2] = [0xc0, 0x0c];
 /// Bytes that the processor fetches from memory together.
 const CACHE_LINE: usize = 64;
 
-/// A name, an address and its signature take no more lines.
-pub(super) const TOUCHED_LINES: usize = 4;
+/// Bytes of as many cache lines as a name, an address and its signature take at most, wherever they begin.
+pub(super) const TOUCHED: usize = 4;
 
 /// Records of one owner and type as they are copied into a response, and their signatures.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -161,8 +161,11 @@ impl Named {
         self.set.bytes.get(..self.name_length()).unwrap_or_default()
     }
 
-    pub(super) fn touched(&self) -> [Option<u8>; TOUCHED_LINES] {
-        std::array::from_fn(|line| self.set.bytes.get(line * CACHE_LINE).copied())
+    pub(super) fn touched(&self) -> [u8; TOUCHED] {
+        let bytes = &*self.set.bytes;
+        let of_line = |line: usize| bytes.get(line * CACHE_LINE);
+        let places = [of_line(0), of_line(1), of_line(2), bytes.last()];
+        places.map(|byte| byte.copied().unwrap_or_default())
     }
 
     pub(super) fn name_length(&self) -> usize {

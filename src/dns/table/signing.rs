@@ -9,7 +9,9 @@ use super::offer::Offer;
 use super::ranked::{RankedSignatures, Ranking, Room, rankable};
 use super::rrset::RrSet;
 use crate::dns::codec::code::rtype;
-use crate::dns::dnssec::{Haste, Signatures, Signer, SigningRun, Signs, ToSign, ZoneKeys, nsec};
+use crate::dns::dnssec::{
+    Haste, Signatures, Signer, SigningRun, Signs, ToSign, ZoneKeys, bitmap, nsec,
+};
 use crate::ids::{ServiceId, Table};
 
 /// The types of a name that is another name (RFC 4034 §4.1.2, RFC 4035 §2.5).
@@ -388,7 +390,7 @@ impl NodeSigning<'_, '_, '_> {
 
     /// RFC 9077 §3: an NSEC lives as long as a negative answer.
     fn nsec(&mut self, types: impl Iterator<Item = u16>) -> RrSet {
-        let rdata = nsec(self.name, types);
+        let rdata = nsec(self.name, &bitmap(types));
         self.signed(RrSet::new(rtype::NSEC, self.negative_ttl, &[rdata]))
     }
 }

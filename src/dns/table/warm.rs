@@ -59,8 +59,13 @@ impl AnswerTable {
         aheads: &mut [Ahead<'t>; GROUP],
     ) {
         let names = self.names();
-        for (ahead, wanted) in aheads.iter_mut().zip(wanted) {
-            ahead.node = names.glance(names.hash(wanted.name), wanted.name.len());
+        // Apart from the loads, of which the processor has the more on their way the less lies between them.
+        let mut hashes = [0; GROUP];
+        for (hash, wanted) in hashes.iter_mut().zip(wanted) {
+            *hash = names.hash(wanted.name);
+        }
+        for ((ahead, wanted), hash) in aheads.iter_mut().zip(wanted).zip(hashes) {
+            ahead.node = names.glance(hash, wanted.name.len());
         }
         let mut seeks: [Option<(ServiceId, Seek<'_, PlaceId>)>; GROUP] = [const { None }; GROUP];
         let places = seeks.iter_mut().zip(aheads.iter());
