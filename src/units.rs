@@ -22,7 +22,9 @@ pub enum NotAQuantity {
     #[error("`{0}` is not a share: expected 0% to 100%")]
     Percent(String),
     /// A TTL was expected.
-    #[error("`{0}` is not a TTL: expected whole seconds up to 2147483647s (RFC 2181 §8)")]
+    #[error(
+        "`{0}` is not a TTL: expected whole seconds up to 2147483647, such as 300, 5m or 1h30m (RFC 2181 §8)"
+    )]
     Ttl(String),
 }
 
@@ -168,7 +170,7 @@ impl FromStr for Ttl {
                 .filter(|t| *t <= Self::MAX)
                 .ok_or_else(refuse);
         }
-        let duration = parse_duration(text)?;
+        let duration = parse_duration(text).map_err(|_| refuse())?;
         let secs = u32::try_from(duration.as_secs()).map_err(|_| refuse())?;
         if duration.subsec_nanos() != 0 || secs > Self::MAX.0 {
             return Err(refuse());
@@ -306,6 +308,13 @@ mod tests {
         }
         for text in ["", "h", "1h30x", "4000w", "-1", "1 h 30 m"] {
             assert!(text.parse::<Ttl>().is_err(), "{text}");
+        }
+        for text in ["2147483648", "4294967296", "250ms", "4000w", "soon"] {
+            let told = text.parse::<Ttl>().unwrap_err().to_string();
+            assert!(
+                told.contains("expected whole seconds up to 2147483647"),
+                "{told}"
+            );
         }
     }
 

@@ -54,12 +54,8 @@ CASES = [
     Case("steered by subnet", (peers.knot, peers.gdnsd), steered=True),
     Case("static, signed", (peers.knot, peers.nsd, peers.pdns), signed=True),
     Case("steered, signed", (peers.knot,), steered=True, signed=True),
-    Case(
-        "static, signed, cookies",
-        (peers.knot, peers.nsd, peers.pdns),
-        signed=True,
-        cookies=True,
-    ),
+    Case("static, signed, cookies", (peers.knot, peers.nsd, peers.pdns), signed=True, cookies=True),
+    Case("steered, signed, cookies", (peers.knot,), steered=True, signed=True, cookies=True),
 ]
 
 

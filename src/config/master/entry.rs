@@ -13,7 +13,7 @@ use super::{Record, Spot, Wrong};
 use crate::config::problem::nearest;
 use crate::config::rdata::{
     Entries, Entry, Newline, Words, is_made_by_signers, mnemonics, name, read_words, record_type,
-    unescape,
+    unescape, written,
 };
 use crate::units::Ttl;
 
@@ -166,7 +166,7 @@ fn record(
     };
     times.met_soa |= record_type == RecordType::SOA;
     let data = read_words(record_type, words, &context.origin)
-        .map_err(|why| format!("this is not the RDATA of {record_type}: {why}"))?;
+        .map_err(|why| format!("this is not the RDATA of {}: {why}", written(record_type)))?;
     let (ttl, guessed) = times.of(stated, &data)?;
     let at = context.place(at);
     let record = Record {

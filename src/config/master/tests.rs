@@ -197,13 +197,14 @@ fn types_have_mnemonics_in_either_case_or_numbers() {
 #[test]
 fn every_problem_is_told_and_the_next_line_goes_on() {
     check_refused(
-        "$TTL 60\na A 192.0.2.256\n..b A 192.0.2.1\n A 192.0.2.1\nc MX 10\n$TLT 60\n$GENERATE 1 a A 192.0.2.$\n",
+        "$TTL 60\na A 192.0.2.256\n..b A 192.0.2.1\n A 192.0.2.1\nc MX 10\nd TYPE65300 \\# 5 0102\n$TLT 60\n$GENERATE 1 a A 192.0.2.$\n",
         &[
             "zone:2:5 this is not the RDATA of A: `192.0.2.256`",
             "zone:3:1 `..b` is not a name",
             "zone:5:6 this is not the RDATA of MX: a name is missing",
-            "zone:6:1 unknown directive `$TLT`: did you mean `$TTL`?",
-            "zone:7:11 `1` is not a range: FIRST-LAST or FIRST-LAST/STEP is expected",
+            "zone:6:18 this is not the RDATA of TYPE65300: 5 bytes are announced, 2 follow",
+            "zone:7:1 unknown directive `$TLT`: did you mean `$TTL`?",
+            "zone:8:11 `1` is not a range: FIRST-LAST or FIRST-LAST/STEP is expected",
         ],
     );
 }

@@ -20,7 +20,7 @@ use hickory_proto::serialize::binary::{
 
 use field::{Field, number};
 pub(super) use text::{name, unescape};
-pub(super) use types::{is_made_by_signers, mnemonics, record_type};
+pub(super) use types::{is_made_by_signers, mnemonics, record_type, written};
 pub(super) use words::{Entries, Entry, Newline, Spot, Word, Words, Wrong};
 
 /// Reads RDATA; names that are not absolute are below `origin`. An error says what would be right.

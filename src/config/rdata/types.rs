@@ -1,5 +1,7 @@
 //! The record types that can be written, and the fields of each.
 
+use std::borrow::Cow;
+
 use hickory_proto::rr::RecordType;
 
 use super::field::Field;
@@ -96,6 +98,16 @@ pub(in crate::config) fn record_type(mnemonic: &str) -> Option<RecordType> {
     let number = number(mnemonic)?;
     let is_data = !NO_DATA.iter().any(|range| range.contains(&number));
     is_data.then(|| RecordType::from(number))
+}
+
+/// A type as it is written: its mnemonic, or `TYPE65534`.
+pub(in crate::config) fn written(record_type: RecordType) -> Cow<'static, str> {
+    let number = u16::from(record_type);
+    let known = TYPES.iter().find(|(_, known, _)| *known == number);
+    known.map_or_else(
+        || format!("TYPE{number}").into(),
+        |(mnemonic, ..)| (*mnemonic).into(),
+    )
 }
 
 /// Whether it is a type that only a signer writes.

@@ -2,6 +2,8 @@
 //!
 //! Knows lengths only; what makes a server cookie genuine is `dns::cookie`'s.
 
+use super::edns::OPTION_HEAD;
+
 /// The option's code.
 pub(super) const OPTION_COOKIE: u16 = 10;
 
@@ -47,24 +49,31 @@ impl Cookie {
         })
     }
 
-    /// The bytes of the option's data.
+    /// The bytes of the option.
     pub(super) fn length(&self) -> usize {
-        CLIENT_BYTES
-            + match self.server {
-                ServerCookie::Absent | ServerCookie::Foreign => 0,
-                ServerCookie::Whole(_) => SERVER_BYTES,
-            }
+        let server = match self.server {
+            ServerCookie::Absent | ServerCookie::Foreign => 0,
+            ServerCookie::Whole(_) => SERVER_BYTES,
+        };
+        OPTION_HEAD + CLIENT_BYTES + server
     }
 
     pub(super) fn write(&self, out: &mut Vec<u8>) {
         let [high, low] = OPTION_COOKIE.to_be_bytes();
-        // A length of at most 24. Parts of known lengths are copied without a call.
-        let length = u8::try_from(self.length()).unwrap_or(0);
-        out.extend_from_slice(&[high, low, 0, length]);
-        out.extend_from_slice(&self.client);
-        if let ServerCookie::Whole(server) = &self.server {
-            out.extend_from_slice(server);
+        // At most 24 behind the head.
+        let length = u8::try_from(self.length() - OPTION_HEAD).unwrap_or(0);
+        let mut option = [0; OPTION_HEAD + CLIENT_BYTES + SERVER_BYTES];
+        let (head, data) = option.split_at_mut(OPTION_HEAD);
+        head.copy_from_slice(&[high, low, 0, length]);
+        let (client, server) = data.split_at_mut(CLIENT_BYTES);
+        client.copy_from_slice(&self.client);
+        if let ServerCookie::Whole(whole) = &self.server {
+            server.copy_from_slice(whole);
         }
+        // All of it and back is less work than a copy of a length that only the query knows.
+        let end = out.len() + OPTION_HEAD + usize::from(length);
+        out.extend_from_slice(&option);
+        out.truncate(end);
     }
 }
 

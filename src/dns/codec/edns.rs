@@ -185,31 +185,35 @@ impl Edns {
         Ok(())
     }
 
-    /// Whether the response's says nothing but flags and a client subnet, as most do.
+    /// Whether the response's says nothing but flags, a client subnet and a cookie, as most do.
     #[inline]
     fn is_plain(&self) -> bool {
-        let says_more = self.wants_nsid | self.wants_padding | self.says_idle();
-        !says_more && self.cookie.is_none()
+        !(self.wants_nsid | self.wants_padding | self.says_idle())
+    }
+
+    /// The bytes of a client subnet and a cookie.
+    #[inline]
+    fn plain_length(&self) -> usize {
+        let subnet = self.subnet.as_ref().map_or(0, ClientSubnet::length);
+        let cookie = self.cookie.as_ref().map_or(0, Cookie::length);
+        subnet + cookie
     }
 
     /// The bytes that [`Edns::write`] needs, but for an extended error and the padding itself.
     #[inline]
     pub(in crate::dns) fn reserve(&self, node: &str) -> usize {
         if self.is_plain() {
-            BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length)
+            BARE_OPT + self.plain_length()
         } else {
             self.reserve_all(node)
         }
     }
 
     fn reserve_all(&self, node: &str) -> usize {
-        let mut length = BARE_OPT + self.subnet.as_ref().map_or(0, ClientSubnet::length);
+        let mut length = BARE_OPT + self.plain_length();
         let mut option = |data: usize| length += OPTION_HEAD + data;
         if self.wants_nsid {
             option(nsid(node).len());
-        }
-        if let Some(cookie) = &self.cookie {
-            option(cookie.length());
         }
         if self.says_idle() {
             option(2);
@@ -243,25 +247,25 @@ impl Edns {
         }
     }
 
-    /// The record as one piece.
+    /// The record as one piece, and the cookie as another.
     #[inline]
     fn write_plainly(&self, out: &mut Vec<u8>, ttl: u32, scope: u8) {
         let (option, length) = match &self.subnet {
             Some(subnet) => (subnet.option(scope), subnet.length()),
             None => ([0; SUBNET_ROOM], 0),
         };
+        let options = u16::try_from(self.plain_length()).unwrap_or(0);
         let mut record = [0; BARE_OPT + SUBNET_ROOM];
-        let (front, behind) = record.split_at_mut(OPT_FRONT.len());
-        front.copy_from_slice(&OPT_FRONT);
-        let (fields, behind) = behind.split_at_mut(BARE_OPT - OPT_FRONT.len());
-        let (flags, options_length) = fields.split_at_mut(4);
-        flags.copy_from_slice(&ttl.to_be_bytes());
-        options_length.copy_from_slice(&u16::try_from(length).unwrap_or(0).to_be_bytes());
+        let (front, behind) = record.split_at_mut(BARE_OPT);
+        front.copy_from_slice(&bare(ttl, options));
         behind.copy_from_slice(&option);
         // All of it and back is less work than a copy of a length that only the query knows.
         let end = out.len() + BARE_OPT + length;
         out.extend_from_slice(&record);
         out.truncate(end);
+        if let Some(cookie) = &self.cookie {
+            cookie.write(out);
+        }
     }
 
     fn write_all(
@@ -274,9 +278,7 @@ impl Edns {
         room: usize,
     ) {
         let size = out.len() + room;
-        out.extend_from_slice(&OPT_FRONT);
-        out.extend_from_slice(&ttl.to_be_bytes());
-        put_u16(out, 0);
+        out.extend_from_slice(&bare(ttl, 0));
         let options_at = out.len();
         self.write_options(out, scope, node);
         if let Some(error) = error {
@@ -310,6 +312,18 @@ impl Edns {
     fn says_idle(&self) -> bool {
         self.keepalive == Keepalive::Asked
     }
+}
+
+/// An OPT record without its options, which have this length.
+#[inline]
+fn bare(ttl: u32, length: u16) -> [u8; BARE_OPT] {
+    let mut record = [0; BARE_OPT];
+    let (front, fields) = record.split_at_mut(OPT_FRONT.len());
+    front.copy_from_slice(&OPT_FRONT);
+    let (flags, options_length) = fields.split_at_mut(4);
+    flags.copy_from_slice(&ttl.to_be_bytes());
+    options_length.copy_from_slice(&length.to_be_bytes());
+    record
 }
 
 fn read_option<'a>(cursor: &mut Cursor<'a>) -> Option<(u16, &'a [u8])> {

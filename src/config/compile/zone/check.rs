@@ -12,6 +12,7 @@ use super::sizes;
 use crate::config::compile::Compiling;
 use crate::config::plan::SourceAt;
 use crate::config::problem::{Problem, bounded};
+use crate::config::rdata::written;
 
 /// Judges a zone whose steered names are laid over it, and takes out what is there twice.
 pub(super) fn check(draft: &mut Draft<'_>, compiling: &mut Compiling<'_>) {
@@ -61,7 +62,7 @@ impl Findings {
 fn drop_duplicates(draft: &mut Draft<'_>, findings: &mut Findings) {
     let mut indices = Vec::new();
     for (index, record) in draft.duplicates() {
-        let (owner, rtype) = (&record.owner, record.rtype());
+        let (owner, rtype) = (&record.owner, written(record.rtype()));
         let message = format!("{owner} has this {rtype} record already: it is taken once");
         findings.warning(&record.at, message);
         indices.push(index);
@@ -107,7 +108,7 @@ fn rrsets(owner: &Name, records: &[&Record], findings: &mut Findings) {
         if first.ttl != record.ttl {
             let message = format!(
                 "the TTLs of {owner} {} differ: the lowest counts (RFC 2181 §5.2)",
-                record.rtype()
+                written(record.rtype())
             );
             findings.warning(&record.at, message);
             firsts.insert(number, record);

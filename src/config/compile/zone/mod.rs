@@ -201,7 +201,7 @@ impl Draft<'_> {
             if let Some(other) = self.at(owner).next() {
                 let message = format!(
                     "{owner} has this {} record, but service `{}` answers for it with a CNAME where region `{}` is chosen, and a CNAME stands alone (RFC 1034 §3.6.2)",
-                    other.rtype(),
+                    rdata::written(other.rtype()),
                     service.name,
                     region.name
                 );

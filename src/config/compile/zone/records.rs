@@ -201,8 +201,12 @@ impl Reader<'_, '_, '_> {
             }
             return Ok(RData::TXT(TXT::from_bytes(strings)));
         }
-        rdata::read(record_type, text, &self.draft.origin)
-            .map_err(|why| format!("`{text}` is not the RDATA of {record_type}: {why}"))
+        rdata::read(record_type, text, &self.draft.origin).map_err(|why| {
+            format!(
+                "`{text}` is not the RDATA of {}: {why}",
+                rdata::written(record_type)
+            )
+        })
     }
 
     fn unknown_type(&mut self, field: &Entry) {

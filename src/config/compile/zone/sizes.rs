@@ -8,6 +8,7 @@ use hickory_proto::serialize::binary::{BinEncodable, BinEncoder, NameEncoding};
 
 use super::draft::{Draft, Record};
 use crate::config::problem::Problem;
+use crate::config::rdata::written;
 
 /// A message over TCP, RFC 1035 §4.2.2.
 const MESSAGE: usize = 65_535;
@@ -36,7 +37,7 @@ pub(super) fn too_large(draft: &Draft<'_>, owner: &Name, records: &[&Record]) ->
         let before = *size;
         *size += POINTER + RECORD + length(&record.data) + glue(draft, owner, record);
         if before <= room && *size > room {
-            let rtype = record.rtype();
+            let rtype = written(record.rtype());
             let message = format!(
                 "the {rtype} records of {owner} have over {room} bytes with all that stands beside them: no answer holds them"
             );
