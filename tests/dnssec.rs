@@ -163,6 +163,9 @@ impl Signed {
         ] {
             self.check(words, nothing);
         }
+        // The last name that the zone can have, of 255 bytes: its NSEC leads back to the zone's own.
+        let labels = [49, 63, 63, 63].map(|length| "\\255".repeat(length));
+        self.check(&format!("{}.example.com A", labels.join(".")), nothing);
     }
 }
 
@@ -307,6 +310,49 @@ fn a_name_that_is_there_has_a_signature_to_ask_for() {
     assert!(answer.contains("RRSIG\tNSEC 15 3 "), "{answer}");
     let answer = signed.edge.kdig("nobody.example.com RRSIG");
     assert!(answer.contains("status: NXDOMAIN"), "{answer}");
+}
+
+#[test]
+fn an_nsec_that_is_asked_for_comes_with_its_signature_only_to_who_asks_for_dnssec() {
+    let signed = Signed::start("ed25519");
+    for name in [
+        "mail",
+        "balanced",
+        "x.wild",
+        "x.alias",
+        "tenant.api",
+        "tenant.balanced",
+    ] {
+        let ask = |rest: &str| {
+            let words = format!("{name}.example.com {rest} +noall +answer");
+            let answer = signed.edge.kdig(&words);
+            let lines = answer.lines().map(|line| line.split_whitespace().skip(3));
+            let records = lines.map(|fields| fields.collect::<Vec<_>>().join(" "));
+            records.collect::<Vec<String>>()
+        };
+        let alone = ask("NSEC");
+        assert!(
+            alone.len() == 1 && alone[0].starts_with("NSEC "),
+            "{name}: {alone:?}"
+        );
+        let both = ask("NSEC +dnssec");
+        assert_eq!((both.len(), &both[0]), (2, &alone[0]), "{name}");
+    }
+}
+
+#[test]
+fn the_signature_of_a_name_that_is_another_name_is_that_of_its_nsec() {
+    let signed = Signed::start("ed25519");
+    for name in ["balanced", "tenant.balanced"] {
+        let ask = |qtype: &str| {
+            let words = format!("{name}.example.com {qtype} +noall +answer +dnssec");
+            let answer = signed.edge.kdig(&words);
+            answer.lines().last().map(str::to_owned)
+        };
+        let signature = ask("RRSIG").unwrap();
+        assert!(signature.contains("RRSIG\tNSEC "), "{signature}");
+        assert_eq!(ask("NSEC").unwrap(), signature);
+    }
 }
 
 #[test]

@@ -131,16 +131,18 @@ impl<'a> Search<'a, '_, '_, '_> {
         self.sign_once(memo, hit.sought, zone, &what);
     }
 
-    /// The NSEC of a name that is another name, to whoever asks for it.
+    /// The NSEC of a name that is another name, or its signature, to whoever asks for it.
     pub(super) fn tell_alias_denial(&mut self, hit: &Hit<'_, 'a>) -> Step {
         let denial = hit.node.proofs().and_then(|proofs| proofs.denials.alias());
         match (&hit.source, self.zone_of(hit.node), denial) {
+            (Source::Own, _, Some(nsec)) if self.qtype == rtype::RRSIG => {
+                nsec.write_signatures(self.reply, Section::Answer, hit.sought.owner);
+            }
             (Source::Own, _, Some(nsec)) => {
                 nsec.write(self.reply, Section::Answer, hit.sought.owner);
             }
             (Source::Wildcard, Some(zone), Some(_)) => {
-                let types = bitmap(ALIAS_TYPES.into_iter());
-                self.write_nsec(Section::Answer, hit.sought, zone, &types);
+                self.tell_nsec(hit.sought, zone, &bitmap(ALIAS_TYPES.into_iter()));
             }
             (_, _, _) => {}
         }
@@ -159,13 +161,17 @@ impl<'a> Search<'a, '_, '_, '_> {
     /// What a name of a signed zone has that does not exist, to whoever asks for it: the NSEC, which says that it is
     /// there itself, and its signature.
     pub(super) fn tell_no_name(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts) {
+        self.tell_nsec(sought, zone, &NOTHING);
+    }
+
+    /// The NSEC of a name that only the query knows, or its signature, to whoever asks for it.
+    fn tell_nsec(&mut self, sought: &Sought<'_>, zone: &'a ZoneFacts, bitmap: &[u8]) {
         let section = Section::Answer;
         if self.qtype == rtype::NSEC {
-            self.write_nsec(section, sought, zone, &NOTHING);
+            self.write_nsec(section, sought, zone, bitmap);
         } else {
-            let rdata = nsec(sought.name, &NOTHING);
-            let denial = Unsigned::denial(section, zone, &rdata);
-            self.sign(sought, Some(zone), &denial);
+            let rdata = nsec(sought.name, &zone.apex, bitmap);
+            self.sign(sought, Some(zone), &Unsigned::denial(section, zone, &rdata));
         }
     }
 
@@ -194,8 +200,7 @@ impl<'a> Search<'a, '_, '_, '_> {
     pub(super) fn tell_denial(&mut self, hit: &Hit<'_, 'a>, denials: &'a Denials) -> Step {
         match (&hit.source, self.zone_of(hit.node)) {
             (Source::Wildcard, Some(zone)) => {
-                let types = bitmap(denials.types_beside(0));
-                self.write_nsec(Section::Answer, hit.sought, zone, &types);
+                self.tell_nsec(hit.sought, zone, &bitmap(denials.types_beside(0)));
             }
             (Source::Own | Source::Wildcard, _) => {
                 let nsec = denials.all();
@@ -220,9 +225,7 @@ impl<'a> Search<'a, '_, '_, '_> {
             }
             // Nothing but what a service answers: the name has its NSEC.
             (Source::Wildcard, None, Some(facts)) => {
-                let types = bitmap(denials.types_beside(0));
-                let rdata = nsec(hit.sought.name, &types);
-                self.sign(hit.sought, zone, &Unsigned::denial(section, facts, &rdata));
+                self.tell_nsec(hit.sought, facts, &bitmap(denials.types_beside(0)));
             }
             (Source::Wildcard, None, None) => {}
         }
@@ -249,11 +252,13 @@ impl<'a> Search<'a, '_, '_, '_> {
         zone: &'a ZoneFacts,
         bitmap: &[u8],
     ) {
-        let rdata = nsec(sought.name, bitmap);
+        let rdata = nsec(sought.name, &zone.apex, bitmap);
         let ttl = zone.negative_ttl;
         let fixed = Fixed::internet(rtype::NSEC, ttl);
         self.reply.record(section, sought.owner, fixed, &[&rdata]);
-        self.sign(sought, Some(zone), &Unsigned::denial(section, zone, &rdata));
+        if self.reply.wants_dnssec() {
+            self.sign(sought, Some(zone), &Unsigned::denial(section, zone, &rdata));
+        }
     }
 
     /// Signs what the table could not.

@@ -22,8 +22,7 @@ impl<'a> Search<'a, '_, '_, '_> {
         let chosen = choice.alias()?;
         self.tell_failing_open(&choice, Some(chosen));
         match (self.qtype, hit.node.proofs()) {
-            (rtype::NSEC, Some(_)) => Some(self.tell_alias_denial(hit)),
-            (rtype::RRSIG, Some(_)) => None,
+            (rtype::NSEC | rtype::RRSIG, Some(_)) => Some(self.tell_alias_denial(hit)),
             _ => Some(self.write_region(hit, service, id, chosen, SteeredType::A)),
         }
     }

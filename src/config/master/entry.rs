@@ -211,11 +211,21 @@ fn is_class(text: &str) -> bool {
 }
 
 fn ttl(text: &str) -> Result<Ttl, String> {
+    if let Some((most, _)) = text.split_once('/') {
+        return Err(format!(
+            "`{text}` are two TTLs, of a record of gdnsd whose answer changes: a service answers here instead, with `dns.ttl: {most}` and `dns.ttl_min`"
+        ));
+    }
     text.parse()
         .map_err(|error: crate::units::NotAQuantity| error.to_string())
 }
 
 fn unknown_type(mnemonic: &str) -> String {
+    if ["DYNA", "DYNC"].contains(&&*mnemonic.to_ascii_uppercase()) {
+        return format!(
+            "`{mnemonic}` is gdnsd's own: take the record out, and name its owner in `hosts` of a service"
+        );
+    }
     let hint = nearest(&mnemonic.to_ascii_uppercase(), mnemonics()).map_or_else(
         || "expected a mnemonic such as A, or TYPE65534".to_owned(),
         |known| format!("did you mean `{known}`?"),

@@ -210,6 +210,23 @@ fn every_problem_is_told_and_the_next_line_goes_on() {
 }
 
 #[test]
+fn what_only_gdnsd_has_is_told_apart() {
+    check_refused(
+        "$TTL 60\nwww DYNA geo!www\nwww 30/10 DYNA geo!www\nx CNAME www.@Z\n@F A 192.0.2.1\n",
+        &[
+            "zone:2:5 `DYNA` is gdnsd's own: take the record out",
+            "zone:3:5 `30/10` are two TTLs, of a record of gdnsd",
+            "zone:4:9 this is not the RDATA of CNAME: `www.@Z` is not a name: gdnsd's `@Z`",
+            "zone:5:1 `@F` is not a name: gdnsd's `@Z` and `@F` are not known here",
+        ],
+    );
+    check(
+        "$TTL 60\nx CNAME www.\\@Z\n",
+        &["x.example.com. 60 CNAME www.\\@Z.example.com."],
+    );
+}
+
+#[test]
 fn generate_counts_in_a_range_by_steps() {
     check(
         "$TTL 60\n$GENERATE 8-12/2 host-$ A 192.0.2.$\n$generate 1-2 $ 30 IN PTR host-$.lab\n",

@@ -36,6 +36,12 @@ pub(in crate::config) fn unescape(word: &[u8]) -> Result<Vec<u8>, String> {
     Ok(bytes(word)?.into_iter().map(|(byte, _)| byte).collect())
 }
 
+/// Whether a name ends in what stands for the zone's name or the file's origin in gdnsd.
+fn is_of_gdnsd(word: &[u8]) -> bool {
+    let last = word.rsplit(|byte| *byte == b'.').next();
+    matches!(last, Some(b"@Z" | b"@F"))
+}
+
 /// A name as master files write it: `@`, relative to `origin`, or absolute with a final dot.
 pub(in crate::config) fn name(word: &[u8], origin: &Name) -> Result<Name, String> {
     let refuse = |why: &str| {
@@ -45,6 +51,11 @@ pub(in crate::config) fn name(word: &[u8], origin: &Name) -> Result<Name, String
     match word {
         b"@" => return Ok(origin.clone()),
         b"." => return Ok(Name::root()),
+        _ if is_of_gdnsd(word) => {
+            return Err(refuse(
+                "gdnsd's `@Z` and `@F` are not known here: write the zone's name out, or `\\@` for such a label",
+            ));
+        }
         _ => {}
     }
     let bytes = bytes(word).map_err(|why| refuse(&why))?;

@@ -24,31 +24,33 @@ pub(in crate::dns) const NOTHING: [u8; 19] = [
     0, 17, 0, 0, 0, 0, 0, 0x03, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x80,
 ];
 
-/// The data of the NSEC of a name, in wire format and lower case.
-pub(in crate::dns) fn nsec(name: &[u8], bitmap: &[u8]) -> Nsec {
-    let mut rdata = successor(name);
+/// The data of the NSEC of a name of a zone, in wire format and lower case.
+pub(in crate::dns) fn nsec(name: &[u8], apex: &[u8], bitmap: &[u8]) -> Nsec {
+    let mut rdata = successor(name, apex);
     rdata.extend_from_slice(bitmap);
     rdata
 }
 
 /// The name that follows at once in canonical order (RFC 4034 §6.1, RFC 4471 §3.1.2): a child
-/// `\000`, or where that would be too long, the next label.
-fn successor(name: &[u8]) -> Nsec {
+/// `\000`, or where that would be too long, the next label. The last name of a zone is followed by
+/// the zone's own (RFC 4034 §4.1.1).
+fn successor(name: &[u8], apex: &[u8]) -> Nsec {
     let mut next = Nsec::new();
     if name.len() + 2 <= LONGEST_NAME {
         next.extend_from_slice(&[1, 0]);
         next.extend_from_slice(name);
         return next;
     }
-    // Its labels, least first, one of which can always grow.
+    // Its labels in the zone, least first.
     let grown = std::iter::successors(Some(name), |name| parent(name))
+        .take_while(|name| name.len() > apex.len())
         .find_map(|name| Some((next_label(name)?, parent(name)?)));
     match grown {
         Some((label, above)) => {
             next.extend_from_slice(&label);
             next.extend_from_slice(above);
         }
-        None => next.push(0),
+        None => next.extend_from_slice(apex),
     }
     next
 }
@@ -132,7 +134,7 @@ mod tests {
         // RFC 9824 §3.1: a.example.com. NSEC \000.a.example.com. RRSIG NSEC NXNAME
         let name = b"\x01a\x07example\x03com\x00";
         assert_eq!(*bitmap([46, 47, 128].into_iter()), NOTHING);
-        let rdata = nsec(name, &NOTHING);
+        let rdata = nsec(name, b"\x00", &NOTHING);
         let (next, bitmap) = rdata.split_at(name.len() + 2);
         assert_eq!(next, b"\x01\x00\x01a\x07example\x03com\x00");
         assert_eq!(bitmap[..2], [0, 17]);
@@ -167,10 +169,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_successor_is_a_later_name(name in any_name()) {
-            let next = successor(&name);
+        fn the_successor_is_a_later_name_of_the_zone_or_the_zone_s_own(name in any_name(), labels in 0_usize..6) {
+            let names: Vec<&[u8]> = std::iter::successors(Some(&*name), |name| parent(name)).collect();
+            let apex = names[names.len().saturating_sub(labels + 1)];
+            let next = successor(&name, apex);
             prop_assert!(next.len() <= LONGEST_NAME);
-            prop_assert!(*next == [0] || order(&name, &next) == Ordering::Less);
+            prop_assert!(std::iter::successors(Some(&*next), |name| parent(name)).any(|above| above == apex));
+            prop_assert!(*next == *apex || order(&name, &next) == Ordering::Less);
         }
     }
 
@@ -183,12 +188,21 @@ mod tests {
         };
         let longest = name(label(b'a', 61));
         assert_eq!(longest.len(), LONGEST_NAME);
-        let next = successor(&longest);
+        let next = successor(&longest, b"\x00");
         assert_eq!(next[..62], [&[61], &[b'a'; 60][..], b"b"].concat()[..]);
-        let full = successor(&name(label(0xff, 61)));
+        let full = successor(&name(label(0xff, 61)), b"\x00");
         assert_eq!(
             full[..65],
             [&[63], &[b'b'; 62][..], b"c", &[63]].concat()[..]
         );
+    }
+
+    #[test]
+    fn the_last_name_of_a_zone_is_followed_by_the_zone_s_own() {
+        let label = |count: u8| [vec![count], vec![0xff; usize::from(count)]].concat();
+        let apex = b"\x04test\x00";
+        let last = [&label(56), &label(63), &label(63), &label(63), &apex[..]].concat();
+        assert_eq!(last.len(), LONGEST_NAME);
+        assert_eq!(*successor(&last, apex), *apex);
     }
 }

@@ -390,7 +390,7 @@ impl NodeSigning<'_, '_, '_> {
 
     /// RFC 9077 §3: an NSEC lives as long as a negative answer.
     fn nsec(&mut self, types: impl Iterator<Item = u16>) -> RrSet {
-        let rdata = nsec(self.name, &bitmap(types));
+        let rdata = nsec(self.name, self.signer.name(), &bitmap(types));
         self.signed(RrSet::new(rtype::NSEC, self.negative_ttl, &[rdata]))
     }
 }
