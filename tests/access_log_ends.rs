@@ -165,6 +165,38 @@ fn a_client_that_leaves_before_the_answer_is_logged_without_a_status() {
     );
 }
 
+/// The beginnings of an upload, framed in each way.
+const UPLOADS: [&str; 2] = [
+    "Content-Length: 1000\r\n\r\nbegun",
+    "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
+];
+
+/// Uploads these in turn, each of which its client breaks off with a reset once `is_begun` has seen that it is under way.
+fn reset_uploads(log: &Logging, mut is_begun: impl FnMut(), mut is_over: impl FnMut()) {
+    for (number, upload) in UPLOADS.into_iter().enumerate() {
+        let mut client = log.connect();
+        let head = "POST /x HTTP/1.1\r\nHost: www.example.com\r\n";
+        client
+            .write_all(format!("{head}{upload}").as_bytes())
+            .unwrap();
+        is_begun();
+        socket2::SockRef::from(&client)
+            .set_linger(Some(Duration::ZERO))
+            .unwrap();
+        drop(client);
+        check(
+            &log.lines(number + 1)[number],
+            &[
+                ("/status", Value::Null),
+                ("/termination", "client-closed".into()),
+                ("/ended_by", "client".into()),
+                ("/attempts/0/result", "given-up".into()),
+            ],
+        );
+        is_over();
+    }
+}
+
 #[test]
 fn a_client_that_resets_its_connection_within_an_upload_is_logged_without_a_status() {
     let (tell, told) = mpsc::channel();
@@ -181,34 +213,62 @@ fn a_client_that_resets_its_connection_within_an_upload_is_logged_without_a_stat
         tell.send(rest).unwrap();
     });
     let log = Logging::start(&[("here", format!("http://{taking}"))], "", "");
-    let uploads = [
-        "Content-Length: 1000\r\n\r\nbegun",
-        "Transfer-Encoding: chunked\r\n\r\n5\r\nbegun\r\n",
-    ];
-    for (number, upload) in uploads.into_iter().enumerate() {
-        let mut client = log.connect();
-        let head = "POST /x HTTP/1.1\r\nHost: www.example.com\r\n";
-        client
-            .write_all(format!("{head}{upload}").as_bytes())
-            .unwrap();
+    let is_begun = || {
         told.recv().unwrap();
-        socket2::SockRef::from(&client)
-            .set_linger(Some(Duration::ZERO))
-            .unwrap();
-        drop(client);
-        check(
-            &log.lines(number + 1)[number],
-            &[
-                ("/status", Value::Null),
-                ("/termination", "client-closed".into()),
-                ("/ended_by", "client".into()),
-                ("/attempts/0/result", "given-up".into()),
-            ],
-        );
+    };
+    reset_uploads(&log, is_begun, || {
         // What was cut off must not look like the whole of it.
         let rest = told.recv().unwrap();
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
+    });
+}
+
+/// What comes of an upload: a piece, its end, or why it is broken off.
+type Piece = Option<Result<bytes::Bytes, Option<h2::Reason>>>;
+
+/// An HTTP/2 origin that tells what comes of uploads.
+async fn telling(listener: tokio::net::TcpListener, tell: mpsc::Sender<Piece>) {
+    while let Ok((stream, _)) = listener.accept().await {
+        let tell = tell.clone();
+        tokio::spawn(async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, respond))) = connection.accept().await {
+                if request.method() == http::Method::POST {
+                    let body = request.into_body();
+                    tokio::spawn(tell_pieces(body, respond, tell.clone()));
+                }
+            }
+        });
     }
+}
+
+async fn tell_pieces(
+    mut body: h2::RecvStream,
+    _unanswered: h2::server::SendResponse<bytes::Bytes>,
+    tell: mpsc::Sender<Piece>,
+) {
+    let mut goes_on = true;
+    while goes_on {
+        let piece = body.data().await;
+        goes_on = matches!(piece, Some(Ok(_)));
+        let piece = piece.map(|piece| piece.map_err(|error| error.reason()));
+        tell.send(piece).unwrap();
+    }
+}
+
+#[test]
+fn an_http2_origin_is_told_of_an_upload_that_its_client_reset_by_a_reset() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listening = tokio::net::TcpListener::bind("127.0.0.1:0");
+    let listener = runtime.block_on(listening).unwrap();
+    let origin = listener.local_addr().unwrap();
+    let (tell, told) = mpsc::channel();
+    let _origin = runtime.spawn(telling(listener, tell));
+    let log = Logging::start(&[("here", format!("h2c://{origin}"))], "", "");
+    let is_begun = || assert_eq!(told.recv().unwrap(), Some(Ok("begun".into())));
+    reset_uploads(&log, is_begun, || {
+        assert_eq!(told.recv().unwrap(), Some(Err(Some(h2::Reason::CANCEL))));
+    });
 }
 
 #[test]

@@ -122,6 +122,7 @@ impl Identities {
                 None => tickets,
             };
         }
+        // Tickets are held to what has become of the client's certificate; what rustls remembers by itself would not be.
         if clients.is_some() {
             config.session_storage = Arc::new(NoServerSessionStorage {});
         }
