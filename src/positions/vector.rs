@@ -5,7 +5,7 @@
 //! go by name, because tokens outlive reloads and are shared between edges.
 
 use std::cmp::Ordering;
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -14,6 +14,9 @@ use crate::config::plan::{MOST_VECTOR_ENTRIES, VersionForm};
 
 /// A region as tokens and headers call it.
 pub type RegionName = Arc<str>;
+
+/// Bytes that hold the text of two or three regions.
+const USUAL_TEXT: usize = 64;
 
 /// A point in one region's log of writes. Ordered by epoch, then by number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -27,18 +30,23 @@ pub struct Position {
 impl Position {
     /// How one position reads, in the form of its domain: `SEQ`, `EPOCH:SEQ`, or with [`VersionForm::PgLsn`] `HI/LO` and `TIMELINE:HI/LO`.
     pub fn show(self, form: VersionForm) -> String {
-        match (form, self.epoch) {
-            (VersionForm::Integer, 0) => self.seq.to_string(),
-            (VersionForm::Integer, epoch) => format!("{epoch}:{}", self.seq),
-            (VersionForm::PgLsn, epoch) => {
-                let (high, low) = (self.seq >> 32, self.seq & 0xffff_ffff);
-                if epoch == 0 {
-                    format!("{high:X}/{low:X}")
-                } else {
-                    format!("{epoch}:{high:X}/{low:X}")
-                }
-            }
+        let mut text = String::new();
+        self.append_to(&mut text, form);
+        text
+    }
+
+    fn append_to(self, text: &mut String, form: VersionForm) {
+        // Nothing fails that is written to a text.
+        if self.epoch != 0 {
+            let _ = write!(text, "{}:", self.epoch);
         }
+        let _ = match form {
+            VersionForm::Integer => write!(text, "{}", self.seq),
+            VersionForm::PgLsn => {
+                let (high, low) = (self.seq >> 32, self.seq & 0xffff_ffff);
+                write!(text, "{high:X}/{low:X}")
+            }
+        };
     }
 }
 
@@ -162,11 +170,11 @@ impl Entry {
         }
     }
 
-    fn show(self, form: VersionForm) -> String {
-        let position = self.position.show(form);
-        match self.began {
-            None => position,
-            Some(began) => format!("{position}@{}", began.show(form)),
+    fn append_to(self, text: &mut String, form: VersionForm) {
+        self.position.append_to(text, form);
+        if let Some(began) = self.began {
+            text.push('@');
+            began.append_to(text, form);
         }
     }
 }
@@ -262,11 +270,16 @@ impl Vector {
 
     /// `us-east-1=1042,eu-west-1=3:977`.
     pub fn show(&self, form: VersionForm) -> String {
-        let entries: Vec<String> = self
-            .entries()
-            .map(|(region, entry)| format!("{region}={}", entry.show(form)))
-            .collect();
-        entries.join(",")
+        let mut text = String::with_capacity(USUAL_TEXT);
+        for (region, entry) in self.entries() {
+            if !text.is_empty() {
+                text.push(',');
+            }
+            text.push_str(region);
+            text.push('=');
+            entry.append_to(&mut text, form);
+        }
+        text
     }
 }
 

@@ -203,7 +203,7 @@ impl Store<'_> {
 
     /// What the region must see, as it writes positions.
     pub(super) fn require(&self, vector: &Vector) -> Option<HeaderValue> {
-        HeaderValue::from_str(&vector.show(self.form())).ok()
+        HeaderValue::try_from(vector.show(self.form())).ok()
     }
 
     /// What a write adds to its client's token.
