@@ -117,6 +117,24 @@ fn explain_knows_every_name_that_dns_steers() {
 }
 
 #[test]
+fn what_is_more_than_a_host_name_is_told_what_it_should_be() {
+    for (name, expected) in [
+        ("www.example.com:443", "such as www.example.com;"),
+        (
+            "https://api.example.net/cart?x=1",
+            "such as api.example.net;",
+        ),
+        ("[2001:db8::1]", "such as www.example.com;"),
+    ] {
+        let asked = ["explain", "--client", "192.0.2.1", name];
+        let output = meridian().args(asked).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{told}");
+        assert!(told.contains(expected), "{name}: {told}");
+    }
+}
+
+#[test]
 fn of_a_weighted_service_it_tells_how_often_each_region_is_first() {
     let origin = Origin::start("any");
     let edge = Edge::start(&yaml("weighted", &origin));

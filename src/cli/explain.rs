@@ -23,6 +23,7 @@ use crate::prefix::Prefix;
 #[derive(Debug, Args)]
 pub(super) struct Explain {
     /// A host name of a service
+    #[arg(value_parser = parse_name)]
     name: String,
     /// The client's address or network
     #[arg(long, value_name = "IP[/LEN]")]
@@ -52,6 +53,21 @@ pub(super) struct Explain {
     admin: Option<AdminUrl>,
     #[command(flatten)]
     credentials: Credentials,
+}
+
+/// A host name: no URL, no authority with a port, no address in brackets.
+fn parse_name(text: &str) -> Result<String, String> {
+    let beyond = [':', '/', '?'];
+    if !text.contains(beyond) {
+        return Ok(text.to_owned());
+    }
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let host = rest.split(beyond).next();
+    let host = host.filter(|host| !host.is_empty() && !host.starts_with('['));
+    let host = host.unwrap_or("www.example.com");
+    Err(format!(
+        "a host name alone is expected, such as {host}; a path goes under --path"
+    ))
 }
 
 fn parse_type(text: &str) -> Result<String, String> {
