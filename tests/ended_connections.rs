@@ -250,8 +250,8 @@ fn a_write_stays_with_an_origin_that_renews_a_kept_connection() {
     }
 }
 
-/// nginx, which takes twenty requests on a connection.
-fn renewing_nginx(folder: &Path) -> (Process, SocketAddr) {
+/// nginx, with a setting for its connections.
+fn nginx(folder: &Path, setting: &str) -> (Process, SocketAddr) {
     let at = free_address();
     let file = folder.join("nginx.conf");
     let text = format!(
@@ -260,7 +260,7 @@ events {{}}
 http {{
   access_log off;
   client_body_temp_path {0}/b; proxy_temp_path {0}/p; fastcgi_temp_path {0}/f; uwsgi_temp_path {0}/u; scgi_temp_path {0}/s;
-  keepalive_requests 20;
+  {setting};
   server {{ listen {at} http2; location / {{ return 200 near; }} }}
 }}
 ",
@@ -277,20 +277,32 @@ http {{
     (nginx, at)
 }
 
-#[test]
-fn no_write_leaves_an_nginx_that_renews_its_connections_under_load() {
+/// So many writes, so many at once over four connections, at an edge that has not asked this nginx anything yet: all are
+/// answered, and none by another region.
+fn check_nobody_leaves(setting: &str, writes: &str, at_once: &str) {
     let (folder, far) = (tempfile::tempdir().unwrap(), Origin::start("far"));
-    let (_nginx, at) = renewing_nginx(folder.path());
+    let (_nginx, at) = nginx(folder.path(), setting);
     let edge = edge(&format!("h2c://{at}"), &far, "");
     let body = folder.path().join("body");
     std::fs::write(&body, "x=1").unwrap();
     let https = edge.address("https");
     let load = run(Command::new("h2load")
-        .args(["-n", "3000", "-c", "4", "-m", "10", "-d"])
+        .args(["-n", writes, "-c", "4", "-m", at_once, "-d"])
         .arg(body)
         .arg(format!("--connect-to={https}"))
         .arg(format!("https://{HOST}/")));
     let said = String::from_utf8_lossy(&load.stdout).into_owned();
-    assert!(said.contains("status codes: 3000 2xx"), "{said}");
+    let all = format!("status codes: {writes} 2xx");
+    assert!(said.contains(&all), "{said}");
     assert_eq!(far.seen().len(), 0);
+}
+
+#[test]
+fn no_write_leaves_an_nginx_that_renews_its_connections_under_load() {
+    check_nobody_leaves("keepalive_requests 20", "3000", "10");
+}
+
+#[test]
+fn no_write_leaves_an_nginx_that_takes_fewer_at_once_than_came_before_it_said_so() {
+    check_nobody_leaves("http2_max_concurrent_streams 1", "400", "100");
 }

@@ -35,7 +35,7 @@ pub(super) enum Exchanged {
     Unsent(Problem, Body),
     /// The origin says that it has not looked at the request.
     Refused(Problem),
-    /// It ends a connection that was kept, and has not looked at the request.
+    /// The same, on a connection of others that it ends, or on which it takes fewer requests at once than could be known.
     Left(Problem),
     /// Something of it was sent, and no answer came.
     Lost(Problem),
@@ -269,6 +269,8 @@ async fn send_http2(
         Err(problem) => return Ok(Exchanged::Lost(problem)),
     };
     patience.activity.touch();
+    // Then more may be on their way together than its origin takes.
+    let is_early = place.takes_websockets().borrow().is_none();
     let asking = place.ask(request, |said| {
         hear(parts, patience.interim, said.status(), said.headers());
     });
@@ -282,9 +284,12 @@ async fn send_http2(
             }
             Err(why) => Ok(Exchanged::Lost(malformed(endpoint, why))),
         },
-        Ok(Err(http2::Unanswered::Broken(error))) if lease.reused && is_above_last(&error) => Ok(
-            Exchanged::Left(Problem::Unreachable(format!("{}: {error}", endpoint.url))),
-        ),
+        Ok(Err(http2::Unanswered::Broken(error)))
+            if lease.reused && (is_above_last(&error) || is_early && was_refused(&error)) =>
+        {
+            let why = format!("{}: {error}", endpoint.url);
+            Ok(Exchanged::Left(Problem::Unreachable(why)))
+        }
         Ok(Err(why)) => failed(endpoint, why),
         Err(late) => Ok(out_of_patience(endpoint, late)),
     }
