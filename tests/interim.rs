@@ -82,8 +82,10 @@ fn hasty() -> SocketAddr {
         while !head.is_empty() {
             let path = head.split(' ').nth(1).unwrap();
             let hint = format!("HTTP/1.1 103 Early Hints\r\nLink: <{path}>\r\n\r\n");
-            let answer =
-                format!("HTTP/1.1 200 OK\r\nX-Path: {path}\r\nContent-Length: 2\r\n\r\nok");
+            let expects = head.to_ascii_lowercase().contains("\r\nexpect:");
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nX-Path: {path}\r\nX-Expects: {expects}\r\nContent-Length: 2\r\n\r\nok"
+            );
             say(&mut stream, &(hint + &answer));
             head = read_head(&mut stream);
         }
@@ -145,6 +147,7 @@ fn who_would_wait_for_100_with_no_body_to_send_is_answered_and_so_is_the_next_re
             assert!(read_head(&mut client).starts_with("HTTP/1.1 103 "));
             let answer = read_head(&mut client);
             assert!(answer.contains(&format!("x-path: {path}\r\n")), "{answer}");
+            assert!(answer.contains("x-expects: false\r\n"), "{answer}");
             assert!(!answer.contains("connection: close"), "{answer}");
             assert_eq!(body(&mut client, 2), "ok");
         }

@@ -116,21 +116,28 @@ fn an_unknown_host_is_misdirected() {
 fn plain_http_is_sent_to_https() {
     let pair = pair("");
     let http = pair.edge.address("http");
-    let url = format!("http://{http}/a?b=c");
-    let output = support::run(std::process::Command::new("curl").args([
-        "-sS",
-        "-o",
-        "/dev/null",
-        "-w",
-        "%{http_code} %{redirect_url}",
-        "-H",
-        "Host: api.example.com",
-        &url,
-    ]));
-    let said = String::from_utf8(output.stdout).unwrap();
     let port = pair.edge.address("https").port();
-    let expected = format!("308 https://api.example.com:{port}/a?b=c");
-    assert_eq!(said, expected);
+    let url = format!("http://{http}/");
+    for (target, path) in [
+        ("/a?b=c", "/a?b=c"),
+        ("http://api.example.com?b=c", "/?b=c"),
+    ] {
+        let output = support::run(std::process::Command::new("curl").args([
+            "-sS",
+            "-o",
+            "/dev/null",
+            "-w",
+            "%{http_code} %{redirect_url}",
+            "-H",
+            "Host: api.example.com",
+            "--request-target",
+            target,
+            &url,
+        ]));
+        let said = String::from_utf8(output.stdout).unwrap();
+        let expected = format!("308 https://api.example.com:{port}{path}");
+        assert_eq!(said, expected);
+    }
 }
 
 #[test]

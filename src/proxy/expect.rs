@@ -54,16 +54,23 @@ pub(super) struct Gate {
 /// Whether a request's client waits until it is asked for the body.
 pub(super) fn expects_continue<B>(request: &Request<B>) -> bool {
     // RFC 9110 §10.1.1: HTTP/1.0 has no interim answers.
-    let expect = || request.headers().get(header::EXPECT);
-    request.version() >= Version::HTTP_11
-        && expect().is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+    request.version() >= Version::HTTP_11 && says_continue(request)
+}
+
+fn says_continue<B>(request: &Request<B>) -> bool {
+    let expect = request.headers().get(header::EXPECT);
+    expect.is_some_and(|expect| expect.as_bytes().eq_ignore_ascii_case(b"100-continue"))
 }
 
 impl Wanted {
     /// What opens the gate of a request that expects 100, left with it for whoever asks an origin.
     pub(super) fn of<B: Body>(request: &mut Request<B>) -> Option<Self> {
-        // RFC 9110 §10.1.1: without a body there is nothing to wait for.
+        if !says_continue(request) {
+            return None;
+        }
+        // RFC 9110 §10.1.1: without a body there is nothing to wait for, and no origin is to be asked for it.
         if !expects_continue(request) || request.body().is_end_stream() {
+            request.headers_mut().remove(header::EXPECT);
             return None;
         }
         let wanted = Self::default();

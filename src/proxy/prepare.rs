@@ -32,7 +32,10 @@ impl Exchange<'_> {
         };
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let path = if path == "*" { "/" } else { path };
-        let location = HeaderValue::from_str(&format!("https://{}{port}{path}", asked.host.name))
+        // Of `http://HOST?QUERY` the path is empty.
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        let location = format!("https://{}{port}{slash}{path}", asked.host.name);
+        let location = HeaderValue::from_str(&location)
             .map_err(|_| Problem::Malformed("the path is no URI".into()))?;
         let mut response = Response::new(Body::Empty);
         *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
