@@ -49,7 +49,7 @@ impl Cookie {
         })
     }
 
-    /// The bytes of the option.
+    /// How many bytes the option takes, with its head.
     pub(super) fn length(&self) -> usize {
         let server = match self.server {
             ServerCookie::Absent | ServerCookie::Foreign => 0,

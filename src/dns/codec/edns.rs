@@ -191,7 +191,7 @@ impl Edns {
         !(self.wants_nsid | self.wants_padding | self.says_idle())
     }
 
-    /// The bytes of a client subnet and a cookie.
+    /// How many bytes the options of the client subnet and the cookie take, with their heads.
     #[inline]
     fn plain_length(&self) -> usize {
         let subnet = self.subnet.as_ref().map_or(0, ClientSubnet::length);

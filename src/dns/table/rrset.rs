@@ -14,7 +14,8 @@ const QUESTION: [u8; 2] = [0xc0, 0x0c];
 /// Bytes that the processor fetches from memory together.
 const CACHE_LINE: usize = 64;
 
-/// Bytes of as many cache lines as a name, an address and its signature take at most, wherever they begin.
+/// How many bytes are touched: one of each cache line of 193 bytes, wherever they begin. A name of usual length, an address
+/// and its signature are shorter.
 pub(super) const TOUCHED: usize = 4;
 
 /// Records of one owner and type as they are copied into a response, and their signatures.

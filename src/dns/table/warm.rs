@@ -59,7 +59,7 @@ impl AnswerTable {
         aheads: &mut [Ahead<'t>; GROUP],
     ) {
         let names = self.names();
-        // Apart from the loads, of which the processor has the more on their way the less lies between them.
+        // All hashes first: the fewer instructions lie between the loads, the more of them are on their way together.
         let mut hashes = [0; GROUP];
         for (hash, wanted) in hashes.iter_mut().zip(wanted) {
             *hash = names.hash(wanted.name);
