@@ -95,7 +95,7 @@ impl Signed {
         );
     }
 
-    fn check_everything(&self) {
+    fn check_what_is_there(&self) {
         let valid = "; fully validated";
         // Records of the zone, and the keys themselves.
         for words in [
@@ -144,7 +144,9 @@ impl Signed {
         ] {
             self.check(words, valid);
         }
-        // What is not there.
+    }
+
+    fn check_what_is_not_there(&self) {
         let nothing = "; negative response, fully validated";
         for words in [
             "nobody.example.com A",
@@ -208,12 +210,16 @@ fn what_fails_open_for_its_type_validates_beside_what_does_not() {
 
 #[test]
 fn delv_validates_every_kind_of_answer() {
-    Signed::start("ecdsap256sha256").check_everything();
+    let signed = Signed::start("ecdsap256sha256");
+    signed.check_what_is_there();
+    signed.check_what_is_not_there();
 }
 
 #[test]
 fn delv_validates_ed25519_too() {
-    Signed::start("ed25519").check_everything();
+    let signed = Signed::start("ed25519");
+    signed.check_what_is_there();
+    signed.check_what_is_not_there();
 }
 
 #[test]

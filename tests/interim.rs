@@ -115,12 +115,14 @@ fn hints_of_pipelined_requests_come_each_before_its_own_answer() {
 fn a_client_of_http_1_0_gets_the_answer_alone() {
     let edge = edge(hasty(), "");
     let mut client = connect(edge.address("http"));
+    // Nor is its origin asked whether it wants the body (RFC 9110 §10.1.1).
     say(
         &mut client,
-        "GET / HTTP/1.0\r\nHost: www.example.com\r\n\r\n",
+        "POST / HTTP/1.0\r\nHost: www.example.com\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n\r\n\r\n",
     );
     let head = read_head(&mut client);
     assert!(head.starts_with("HTTP/1.0 200 "), "{head}");
+    assert!(head.contains("x-expects: false\r\n"), "{head}");
 }
 
 #[test]

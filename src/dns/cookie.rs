@@ -9,10 +9,11 @@ use std::net::IpAddr;
 use std::sync::{Arc, LazyLock};
 
 use arc_swap::{ArcSwap, Guard};
-use aws_lc_rs::{hmac, rand};
+use aws_lc_rs::hmac;
 use siphasher::sip::SipHasher24;
 
 use super::codec::cookie::{CLIENT_BYTES, Cookie, SERVER_BYTES, ServerCookie};
+use super::random_key;
 use crate::config::plan::Key;
 
 /// How long a secret makes cookies: a UTC day. RFC 9018 §5 wants them changed from time to time, and
@@ -35,12 +36,7 @@ const VERSION: u8 = 1;
 const LABEL: &[u8] = b"meridian dns cookie secret, version 1";
 
 /// The key of a process that was given none.
-static RANDOM: LazyLock<[u8; 32]> = LazyLock::new(|| {
-    let mut key = [0; 32];
-    // The system's generator fails only before it is seeded, at boot.
-    let _ = rand::fill(&mut key);
-    key
-});
+static RANDOM: LazyLock<[u8; 32]> = LazyLock::new(random_key);
 
 /// What a query's COOKIE option shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

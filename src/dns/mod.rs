@@ -11,6 +11,8 @@
 
 use std::sync::Arc;
 
+use aws_lc_rs::rand;
+
 mod bind;
 mod codec;
 mod cookie;
@@ -86,6 +88,14 @@ impl Live {
             samples: previous.map_or_else(Arc::default, |previous| Arc::clone(&previous.samples)),
         }
     }
+}
+
+/// A key that nobody knows, of this process alone.
+fn random_key<const BYTES: usize>() -> [u8; BYTES] {
+    let mut key = [0; BYTES];
+    // The system's generator fails only before it is seeded, at boot.
+    let _ = rand::fill(&mut key);
+    key
 }
 
 #[cfg(test)]

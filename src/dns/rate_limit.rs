@@ -11,9 +11,9 @@
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use aws_lc_rs::rand;
 use siphasher::sip::SipHasher13;
 
+use super::random_key;
 use crate::config::plan::RateLimit;
 use crate::prefix::Prefix;
 
@@ -109,10 +109,7 @@ impl RateLimiter {
     /// An empty table. Its hash is keyed at random, so that nobody can aim at another's slots.
     #[expect(clippy::new_without_default, reason = "two of them are not alike")]
     pub fn new() -> Self {
-        let mut key = [0; 16];
-        // The system's generator fails only before it is seeded, at boot.
-        let _ = rand::fill(&mut key);
-        Self::with(SLOTS, &key)
+        Self::with(SLOTS, &random_key())
     }
 
     fn with(slots: usize, key: &[u8; 16]) -> Self {

@@ -270,7 +270,7 @@ async fn send_http2(
     };
     patience.activity.touch();
     // Then more may be on their way together than its origin takes.
-    let is_early = place.takes_websockets().borrow().is_none();
+    let is_early = !place.is_announced();
     let asking = place.ask(request, |said| {
         hear(parts, patience.interim, said.status(), said.headers());
     });

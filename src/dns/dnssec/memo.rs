@@ -6,10 +6,10 @@
 use std::hash::Hasher;
 use std::sync::atomic::{AtomicU64, Ordering, fence};
 
-use aws_lc_rs::rand;
 use siphasher::sip128::{Hash128, Hasher128, SipHasher13};
 use smallvec::SmallVec;
 
+use super::super::random_key;
 use super::key::Signature;
 use super::signer::ToSign;
 
@@ -120,15 +120,12 @@ fn to_bytes(words: [u64; SIGNATURE_WORDS]) -> Signature {
 impl Memo {
     /// With room for [`PLACES`], or for none where nothing is kept.
     pub(in crate::dns) fn new(is_used: bool) -> Self {
-        let mut key = [0; 16];
-        // The system's generator fails only before it is seeded, at boot.
-        let _ = rand::fill(&mut key);
         let places = if is_used { PLACES } else { 0 };
         Self {
             places: std::iter::repeat_with(Place::default)
                 .take(places)
                 .collect(),
-            hasher: SipHasher13::new_with_key(&key),
+            hasher: SipHasher13::new_with_key(&random_key()),
         }
     }
 

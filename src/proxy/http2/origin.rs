@@ -147,6 +147,11 @@ impl Place {
         &self.connection
     }
 
+    /// Whether its origin has said how many requests it takes at once.
+    pub(in crate::proxy) fn is_announced(&self) -> bool {
+        self.connection.takes_websockets.borrow().is_some()
+    }
+
     /// Whether its origin takes WebSockets, once it has said so.
     pub(in crate::proxy) fn takes_websockets(&self) -> Announced {
         self.connection.takes_websockets.clone()
