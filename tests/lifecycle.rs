@@ -258,4 +258,12 @@ fn a_websocket_lives_through_reloads_and_ends_drain_timeout_after_its_route_is_g
     exchange_line(&mut client, "and now\n");
     hears_the_end(&mut client);
     assert!(began.elapsed() >= Duration::from_secs(1));
+    edge.write(&with(chat_route));
+    assert!(wait_until(|| generation() == Some(4)));
+    let mut client = chat(&edge, "");
+    // The service stays, and is another host's.
+    edge.write(&with(&chat_route.replace("www.", "chat.")));
+    assert!(wait_until(|| generation() == Some(5)));
+    exchange_line(&mut client, "and now\n");
+    hears_the_end(&mut client);
 }

@@ -153,6 +153,7 @@ impl Exchange<'_> {
     fn route(&self, asked: &Asked<'_>, region: RegionId, fields: HeaderMap) -> upgrade::Route {
         upgrade::Route {
             live: self.context.live.clone(),
+            host: asked.host.clone(),
             service: asked.service.name.clone(),
             region: Arc::clone(&self.live.snapshot.plan.regions.of(region).name),
             client: asked.client,

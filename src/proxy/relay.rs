@@ -57,6 +57,9 @@ pub(super) async fn relay(
     let Err((broken, was_up)) = ended.await else {
         return Ok(());
     };
+    if was_reset(&broken, was_up) {
+        return Err(broken);
+    }
     let rest = poll_fn(|cx| {
         if was_up {
             down.poll(origin, client, &count_down, cx)
@@ -67,6 +70,15 @@ pub(super) async fn relay(
     // What comes of it changes nothing any more.
     let _ = timeout(parting, rest).await;
     Err(broken)
+}
+
+/// Whether the side that this way comes from was reset: all that it said was read, and it takes no more.
+fn was_reset(broken: &Broken, was_up: bool) -> bool {
+    let (is_source, error) = match broken {
+        Broken::Client(error) => (was_up, error),
+        Broken::Origin(error) => (!was_up, error),
+    };
+    is_source && error.kind() == io::ErrorKind::ConnectionReset
 }
 
 /// What goes one way.
@@ -185,6 +197,7 @@ mod tests {
     use std::time::Duration;
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt, BufStream, DuplexStream, duplex};
+    use tokio::net::{TcpListener, TcpStream};
     use tokio_rustls::{TlsAcceptor, TlsConnector};
 
     use super::*;
@@ -331,6 +344,26 @@ mod tests {
         let broken = relay(&mut edge, &mut back, |_| {}, |_| {}, PARTING).await;
         assert!(matches!(broken, Err(Broken::Origin(_))), "{broken:?}");
         assert_eq!(began.elapsed(), PARTING);
+    }
+
+    /// A connection that its other end resets.
+    async fn reset() -> TcpStream {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (side, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        accepted.unwrap().0.set_zero_linger().unwrap();
+        side.unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nobody_waits_for_a_side_that_was_reset() {
+        let (_client, mut edge) = duplex(1000);
+        let began = tokio::time::Instant::now();
+        let broken = relay(&mut edge, &mut reset().await, |_| {}, |_| {}, PARTING).await;
+        assert!(matches!(broken, Err(Broken::Origin(_))), "{broken:?}");
+        let broken = relay(&mut reset().await, &mut edge, |_| {}, |_| {}, PARTING).await;
+        assert!(matches!(broken, Err(Broken::Client(_))), "{broken:?}");
+        assert!(began.elapsed() < PARTING);
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use super::access_log::Line;
 use super::activity::Activity;
 use super::body::Source;
 use super::context::Live;
+use super::host::Host;
 use super::inbound;
 use super::relay::{Broken, relay};
 use super::routes::Admitted;
@@ -28,6 +29,7 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// What a connection was made by.
 pub(super) struct Route {
     pub(super) live: Arc<ArcSwap<Live>>,
+    pub(super) host: Arc<Host>,
     pub(super) service: Arc<str>,
     pub(super) region: Arc<str>,
     pub(super) client: IpAddr,
@@ -56,13 +58,13 @@ impl Route {
         let live = self.live.load();
         let snapshot = &live.snapshot;
         let plan = &snapshot.plan;
-        let mut services = plan.services.iter();
-        let service = services.find(|(_, service)| service.name == self.service);
-        let (Some((id, service)), Some(region)) = (service, plan.region(&self.region)) else {
+        let id = live.routes.service(&self.host.name);
+        let (Some(id), Some(region)) = (id, plan.region(&self.region)) else {
             return true;
         };
+        let service = plan.services.of(id);
         let mut members = service.regions.iter();
-        if !members.any(|member| member.region == region) {
+        if service.name != self.service || !members.any(|member| member.region == region) {
             return true;
         }
         let (place, _) = snapshot.clients.locate(id, self.client);

@@ -58,7 +58,10 @@ impl AsyncRead for Stream {
         while self.ahead.is_empty() {
             match ready!(self.from.poll_data(cx)) {
                 Some(Ok(data)) => self.ahead = data,
-                Some(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                Some(Err(error)) => {
+                    let reset = io::Error::new(io::ErrorKind::ConnectionReset, error);
+                    return Poll::Ready(Err(reset));
+                }
                 None => return Poll::Ready(Ok(())),
             }
         }
