@@ -3,8 +3,8 @@
 
 One service with read-your-writes; its origins say what they have applied with every answer. A field of the token's length
 that means nothing tells what any field costs. Clients send their token again and again, which a connection recognizes; one
-that stands for many clients, a cache's or a gateway's, carries another with each request. Instructions do not wander as
-microseconds do. `REQUESTS` in the environment says how many are counted, `MERIDIAN` which build.
+that stands for many clients, a cache's or a gateway's, carries another with each request, which came before on some connection,
+or is new to the edge. Instructions do not wander as microseconds do. `REQUESTS` in the environment says how many are counted, `MERIDIAN` which build.
 """
 
 import http.client
@@ -25,7 +25,7 @@ REQUESTS = int(os.environ.get("REQUESTS", 600))
 PACKAGES = {name: run.PACKAGES[name] for name in ("h2load", "nginx", "curl", "openssl")} | {"valgrind": "valgrind"}
 CARRIERS = ("nothing", "another field", "token", "cookie")
 ONE_BY_ONE = "HTTP/1.1, one by one"
-EACH_ITS_OWN = ("nothing", "other fields", "one token", "a token each")
+EACH_ITS_OWN = ("nothing", "other fields", "one token", "a token each", "a new token each")
 
 
 def service(folder, port, back, far):
@@ -65,8 +65,8 @@ def one_by_one(port, each):
 
 
 def each_its_own(carrier, port):
-    """What so many requests send, most of which no connection has seen before."""
-    tokens = [written(port)[0] for _ in range(REQUESTS if carrier in ("other fields", "a token each") else 1)]
+    """What so many requests send."""
+    tokens = [written(port)[0] for _ in range(1 if carrier == "one token" else REQUESTS)]
     name = "Some-Other-Fld" if carrier == "other fields" else "Meridian-Token"
     return [{} if carrier == "nothing" else {name: tokens[number % len(tokens)]} for number in range(REQUESTS)]
 
@@ -79,7 +79,7 @@ def instructions(protocol, carrier, folder, back, far):
     with server(counted, lambda: run.answers(port), patience=300) as pid:
         if protocol == ONE_BY_ONE:
             each = each_its_own(carrier, port)
-            one_by_one(port, each[:20])
+            one_by_one(port, each[:20] if carrier == "a new token each" else each)
             control("--zero", pid)
             one_by_one(port, each)
             return dumped(pid, home)

@@ -1,11 +1,8 @@
 //! What a request carries of the edge's own: tokens, the affinity cookie, and beside them the cookies of others.
-//!
-//! Most clients send the same with every request, so a connection remembers what was carried last: the same fields
-//! under the same configuration and keys are compared, not read again.
+//! What was read of them stands for the next request that carries the same (`recognized.rs`).
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
 use http::header::{COOKIE, SET_COOKIE};
 use http::{HeaderMap, HeaderValue};
 use smallvec::SmallVec;
@@ -14,16 +11,11 @@ use super::affinity::{Home, Session};
 use super::consistency::{MERIDIAN_TOKEN, Store};
 use super::inbound::cookie_pairs;
 use super::repeat::Repeat;
-use crate::config::plan::Plan;
 use crate::ids::ServiceId;
 use crate::positions::{Carriers, Token, Visit};
 
 /// The most tokens that are merged from one request; more are ignored.
-const MOST_TOKENS: usize = 8;
-
-/// Bytes of fields that a connection remembers, and about as many again of what goes on to origins; longer ones are
-/// read with every request.
-const MOST_REMEMBERED: usize = 4_096;
+pub(super) const MOST_TOKENS: usize = 8;
 
 /// The cookie that carries a token, without the prefix that it has over TLS (draft-ietf-httpbis-rfc6265bis §4.1.3.2).
 const COOKIE_NAME: &[u8] = b"meridian_seen";
@@ -88,7 +80,7 @@ impl Carried {
     }
 
     /// Until when none of it expires, Unix seconds.
-    fn holds_until(&self) -> u32 {
+    pub(super) fn holds_until(&self) -> u32 {
         let tokens = self.tokens.iter().map(|token| token.expires);
         let home = self.home.iter().map(|home| home.expires);
         tokens.chain(home).min().unwrap_or(u32::MAX)
@@ -97,7 +89,7 @@ impl Carried {
 
 impl Reader<'_> {
     /// Reads what is the edge's own; and whether none of it was refused.
-    fn read(&self, headers: &HeaderMap) -> (Carried, bool) {
+    pub(super) fn read(&self, headers: &HeaderMap) -> (Carried, bool) {
         let mut carried = Carried::default();
         let mut others: SmallVec<[&[u8]; 8]> = SmallVec::new();
         let mut texts: SmallVec<[&str; 2]> = SmallVec::new();
@@ -223,119 +215,3 @@ fn is_token(name: &[u8]) -> bool {
 fn bare(name: &[u8]) -> &[u8] {
     name.strip_prefix(b"__Host-").unwrap_or(name)
 }
-
-/// What the last request of a connection carried that was genuine.
-#[derive(Default)]
-pub(super) struct Recognized(Mutex<Option<Box<Last>>>);
-
-struct Last {
-    /// The fields, each with its end.
-    fields: Box<[u8]>,
-    /// Under which configuration they were read.
-    plan: Weak<Plan>,
-    /// The number of the key ring that opened them.
-    keyring: u64,
-    service: ServiceId,
-    host: Box<str>,
-    carried: Arc<Carried>,
-}
-
-impl Recognized {
-    /// What a request carries; none: nothing of the edge's own.
-    pub(super) fn read(&self, headers: &HeaderMap, reader: &Reader<'_>) -> Option<Arc<Carried>> {
-        let fields: Fields<'_> = fields_of(headers).collect();
-        if fields.is_empty() {
-            return None;
-        }
-        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(last) = last.as_ref().filter(|last| last.is(&fields, reader)) {
-            return Some(last.carried.clone());
-        }
-        if !fields.iter().any(mentions_own) {
-            return None;
-        }
-        let (carried, is_whole) = reader.read(headers);
-        let carried = Arc::new(carried);
-        if is_whole && length_of(&fields) <= MOST_REMEMBERED {
-            *last = Some(Box::new(Last::of(&fields, reader, carried.clone())));
-        }
-        Some(carried)
-    }
-}
-
-impl Last {
-    fn of(fields: &Fields<'_>, reader: &Reader<'_>, carried: Arc<Carried>) -> Self {
-        let mut text = Vec::new();
-        for (line, end) in fields {
-            text.extend_from_slice(line);
-            text.push(*end);
-        }
-        Self {
-            fields: text.into(),
-            plan: Arc::downgrade(reader.session.plan),
-            keyring: reader.session.keyring.number(),
-            service: reader.service,
-            host: reader.session.host.into(),
-            carried,
-        }
-    }
-
-    fn is(&self, fields: &Fields<'_>, reader: &Reader<'_>) -> bool {
-        let session = &reader.session;
-        std::ptr::eq(self.plan.as_ptr(), Arc::as_ptr(session.plan))
-            && self.keyring == session.keyring.number()
-            && self.service == reader.service
-            && *self.host == *session.host
-            && session.now < self.carried.holds_until()
-            && self.has(fields)
-    }
-
-    /// In constant time but for lengths, as the check that it stands for: a connection may carry several clients.
-    fn has(&self, fields: &Fields<'_>) -> bool {
-        let (mut rest, mut is_same) = (&*self.fields, true);
-        for (line, end) in fields {
-            let Some((known, behind)) = rest.split_at_checked(line.len()) else {
-                return false;
-            };
-            is_same &= verify_slices_are_equal(known, line).is_ok();
-            match behind.split_first() {
-                Some((known, behind)) if known == end => rest = behind,
-                Some(_) | None => return false,
-            }
-        }
-        is_same && rest.is_empty()
-    }
-}
-
-/// Each with a byte that tells where it ends and which it is: none has a line break in it.
-type Fields<'a> = SmallVec<[(&'a [u8], u8); 4]>;
-
-const END_OF_COOKIES: u8 = b'\n';
-const END_OF_TOKENS: u8 = b'\r';
-
-fn length_of(fields: &Fields<'_>) -> usize {
-    fields.iter().map(|(line, _)| line.len()).sum()
-}
-
-/// Whether a field has anything of the edge's own in it.
-fn mentions_own((line, end): &(&[u8], u8)) -> bool {
-    *end == END_OF_TOKENS || memchr::memmem::find(line, b"meridian_").is_some()
-}
-
-/// Every field that may carry something of the edge's own.
-fn fields_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], u8)> {
-    headers.iter().filter_map(|(name, line)| {
-        let end = if *name == COOKIE {
-            END_OF_COOKIES
-        } else if *name == MERIDIAN_TOKEN {
-            END_OF_TOKENS
-        } else {
-            return None;
-        };
-        Some((line.as_bytes(), end))
-    })
-}
-
-#[cfg(test)]
-#[path = "carried_tests.rs"]
-mod tests;

@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::HeaderValue;
 
 use super::accept::Face;
-use super::carried::Recognized;
 use super::pool::Pool;
+use super::recognized::Recognized;
 use crate::proxy_protocol::Ends;
 
 /// A client's connection.

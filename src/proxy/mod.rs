@@ -58,6 +58,7 @@ mod pool;
 mod prepare;
 mod preread;
 mod problem;
+mod recognized;
 mod relay;
 mod repeat;
 mod replay;

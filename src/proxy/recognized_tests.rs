@@ -4,13 +4,16 @@ use super::*;
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
 use crate::config::load_text;
 use crate::config::plan::VersionForm;
 use crate::control::Control;
 use crate::ids::RegionId;
-use crate::positions::{Applied, Keyring, Now, Sessions, parse_vector};
+use crate::positions::{Applied, Keyring, Now, Sessions, Token, parse_vector};
+use crate::proxy::affinity::Session;
+use crate::proxy::carried::MOST_TOKENS;
+use crate::proxy::consistency::Store;
 use crate::proxy::sticky::StickyTable;
 
 const HOST: &str = "a.example.com";
@@ -258,26 +261,67 @@ fn what_is_forged_displaces_nothing() {
     let first = read(&genuine);
     assert!(read("AQBrBlD56lyk").tokens.is_empty());
     assert!(Arc::ptr_eq(&first, &read(&genuine)));
-    let newer = edge.token("us=6");
-    assert_eq!(vectors(&read(&newer)), ["us=6"]);
-    assert!(!Arc::ptr_eq(&first, &read(&genuine)), "one is remembered");
 }
 
 #[test]
-fn fields_of_4096_bytes_are_remembered_and_longer_ones_are_not() {
+fn what_any_connection_of_a_worker_carried_is_read_once() {
+    let edge = Edge::new();
+    let reader = edge.reader(HOST, "www", 1);
+    let read = |connection: &Recognized, token: &str| {
+        let headers = map(&[("meridian-token", token)]);
+        connection.read(&headers, &reader).unwrap()
+    };
+    let (of_a_gateway, another) = (Recognized::default(), Recognized::default());
+    let tokens = ["us=5", "us=6", "eu=7,us=6"].map(|vector| edge.token(vector));
+    let first = tokens.each_ref().map(|token| read(&of_a_gateway, token));
+    for connection in [&of_a_gateway, &another] {
+        for (token, first) in tokens.iter().zip(&first) {
+            assert!(Arc::ptr_eq(first, &read(connection, token)));
+        }
+    }
+    let elsewhere = std::thread::scope(|scope| {
+        let read = || read(&Recognized::default(), &tokens[0]);
+        scope.spawn(read).join().unwrap()
+    });
+    assert!(!Arc::ptr_eq(&first[0], &elsewhere), "of another worker");
+}
+
+#[test]
+fn a_worker_remembers_as_many_as_it_has_places_for_and_answers_for_each_all_the_same() {
+    let edge = Edge::new();
+    let reader = edge.reader(HOST, "www", 1);
+    let read = |seq: usize| {
+        let headers = map(&[("meridian-token", &edge.token(&format!("us={seq}")))]);
+        let carried = Recognized::default().read(&headers, &reader).unwrap();
+        assert_eq!(vectors(&carried), [format!("us={seq}")]);
+        carried
+    };
+    let count = 4 * MOST_LATELY;
+    let first: Vec<Arc<Carried>> = (0..count).map(read).collect();
+    let kept = |carried: &&Arc<Carried>| Arc::strong_count(carried) > 1;
+    let kept = first.iter().filter(kept).count();
+    assert!((MOST_LATELY / 2..=MOST_LATELY).contains(&kept), "{kept}");
+    (0..count).map(read).for_each(drop);
+}
+
+#[test]
+fn fields_of_4096_bytes_are_remembered_and_of_1024_for_other_connections_too() {
     let edge = Edge::new();
     let reader = edge.reader(HOST, "www", 1);
     let own = format!("__Host-meridian_seen={}; x=", edge.token("us=5"));
-    let is_remembered = |length: usize| {
-        let recognized = Recognized::default();
+    let is_remembered = |length: usize, connections: [&Recognized; 2]| {
         let line = own.clone() + &"x".repeat(length - own.len());
         let headers = map(&[("cookie", &line)]);
-        let [first, second] = [(), ()].map(|()| recognized.read(&headers, &reader).unwrap());
+        let [first, second] = connections.map(|one| one.read(&headers, &reader).unwrap());
         assert_eq!(vectors(&second), ["us=5"]);
         Arc::ptr_eq(&first, &second)
     };
-    assert!(is_remembered(MOST_REMEMBERED));
-    assert!(!is_remembered(MOST_REMEMBERED + 1));
+    let (one, other) = (Recognized::default(), Recognized::default());
+    assert!(is_remembered(MOST_REMEMBERED, [&one, &one]));
+    assert!(!is_remembered(MOST_REMEMBERED + 1, [&one, &one]));
+    // A field's end is remembered with it.
+    assert!(is_remembered(MOST_REMEMBERED_LATELY - 1, [&one, &other]));
+    assert!(!is_remembered(MOST_REMEMBERED_LATELY, [&one, &other]));
 }
 
 #[test]

@@ -1,0 +1,204 @@
+//! What requests carried that was genuine, for those that carry the same: most clients send the same with every request.
+//!
+//! A connection remembers what was carried last on it, and a worker what was carried lately on any of its own: a gateway's
+//! connections carry many clients, and a client has many connections. The same fields under the same configuration and
+//! keys are compared, not read again.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use foldhash::fast::RandomState;
+use http::HeaderMap;
+use http::header::COOKIE;
+use smallvec::SmallVec;
+
+use super::carried::{Carried, Reader};
+use super::consistency::MERIDIAN_TOKEN;
+use crate::config::plan::Plan;
+use crate::ids::ServiceId;
+
+/// Bytes of fields that are remembered, and about as many again of what goes on to origins; longer ones are read with every
+/// request.
+const MOST_REMEMBERED: usize = 4_096;
+
+/// How many different fields a worker remembers.
+const MOST_LATELY: usize = 2_048;
+
+/// Bytes of those fields: what a connection remembers, its end frees.
+const MOST_REMEMBERED_LATELY: usize = 1_024;
+
+/// What the last request of a connection carried that was genuine.
+#[derive(Default)]
+pub(super) struct Recognized(Mutex<Option<Arc<Known>>>);
+
+/// What was read of some fields, all of which were genuine.
+struct Known {
+    /// The fields, each with its end.
+    fields: Box<[u8]>,
+    /// Under which configuration they were read.
+    plan: Weak<Plan>,
+    /// The number of the key ring that opened them.
+    keyring: u64,
+    service: ServiceId,
+    host: Box<str>,
+    carried: Arc<Carried>,
+}
+
+impl Recognized {
+    /// What a request carries; none: nothing of the edge's own.
+    pub(super) fn read(&self, headers: &HeaderMap, reader: &Reader<'_>) -> Option<Arc<Carried>> {
+        let fields: Fields<'_> = fields_of(headers).collect();
+        if fields.is_empty() {
+            return None;
+        }
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(last) = last.as_ref().filter(|last| last.is(&fields, reader)) {
+            return Some(last.carried.clone());
+        }
+        if !fields.iter().any(mentions_own) {
+            return None;
+        }
+        if let Some(known) = lately::find(&fields, reader) {
+            let known = last.insert(known);
+            return Some(known.carried.clone());
+        }
+        let (carried, is_whole) = reader.read(headers);
+        let carried = Arc::new(carried);
+        if is_whole && length_of(&fields) <= MOST_REMEMBERED {
+            let known = Arc::new(Known::of(&fields, reader, carried.clone()));
+            lately::remember(&fields, &known);
+            *last = Some(known);
+        }
+        Some(carried)
+    }
+}
+
+impl Known {
+    fn of(fields: &Fields<'_>, reader: &Reader<'_>, carried: Arc<Carried>) -> Self {
+        let mut text = Vec::new();
+        for (line, end) in fields {
+            text.extend_from_slice(line);
+            text.push(*end);
+        }
+        Self {
+            fields: text.into(),
+            plan: Arc::downgrade(reader.session.plan),
+            keyring: reader.session.keyring.number(),
+            service: reader.service,
+            host: reader.session.host.into(),
+            carried,
+        }
+    }
+
+    fn is(&self, fields: &Fields<'_>, reader: &Reader<'_>) -> bool {
+        let session = &reader.session;
+        std::ptr::eq(self.plan.as_ptr(), Arc::as_ptr(session.plan))
+            && self.keyring == session.keyring.number()
+            && self.service == reader.service
+            && *self.host == *session.host
+            && session.now < self.carried.holds_until()
+            && self.has(fields)
+    }
+
+    /// In constant time but for lengths, as the check that it stands for: others' fields are among those remembered.
+    fn has(&self, fields: &Fields<'_>) -> bool {
+        let (mut rest, mut is_same) = (&*self.fields, true);
+        for (line, end) in fields {
+            let Some((known, behind)) = rest.split_at_checked(line.len()) else {
+                return false;
+            };
+            is_same &= verify_slices_are_equal(known, line).is_ok();
+            match behind.split_first() {
+                Some((known, behind)) if known == end => rest = behind,
+                Some(_) | None => return false,
+            }
+        }
+        is_same && rest.is_empty()
+    }
+}
+
+/// What a worker remembers.
+mod lately {
+    use super::*;
+
+    struct Lately {
+        /// With a key of its own: the fields are the clients', and whoever could choose where theirs stand would displace others'.
+        hasher: RandomState,
+        /// Of the fields that lead to one, the last ones.
+        places: Box<[Option<Arc<Known>>]>,
+    }
+
+    thread_local! {
+        static LATELY: RefCell<Lately> = RefCell::new(Lately {
+            hasher: RandomState::default(),
+            places: vec![None; MOST_LATELY].into(),
+        });
+    }
+
+    impl Lately {
+        fn place(&self, service: ServiceId, fields: &Fields<'_>) -> usize {
+            let mut hasher = self.hasher.build_hasher();
+            service.hash(&mut hasher);
+            for (line, end) in fields {
+                hasher.write(line);
+                hasher.write_u8(*end);
+            }
+            usize::try_from(hasher.finish()).unwrap_or_default() % MOST_LATELY
+        }
+    }
+
+    pub(super) fn find(fields: &Fields<'_>, reader: &Reader<'_>) -> Option<Arc<Known>> {
+        LATELY.with_borrow(|lately| {
+            let place = lately.place(reader.service, fields);
+            let known = lately.places.get(place)?.as_ref()?;
+            known.is(fields, reader).then(|| known.clone())
+        })
+    }
+
+    pub(super) fn remember(fields: &Fields<'_>, known: &Arc<Known>) {
+        if known.fields.len() > MOST_REMEMBERED_LATELY {
+            return;
+        }
+        LATELY.with_borrow_mut(|lately| {
+            let place = lately.place(known.service, fields);
+            if let Some(place) = lately.places.get_mut(place) {
+                *place = Some(known.clone());
+            }
+        });
+    }
+}
+
+/// Each with a byte that tells where it ends and which it is: none has a line break in it.
+type Fields<'a> = SmallVec<[(&'a [u8], u8); 4]>;
+
+const END_OF_COOKIES: u8 = b'\n';
+const END_OF_TOKENS: u8 = b'\r';
+
+fn length_of(fields: &Fields<'_>) -> usize {
+    fields.iter().map(|(line, _)| line.len()).sum()
+}
+
+/// Whether a field has anything of the edge's own in it.
+fn mentions_own((line, end): &(&[u8], u8)) -> bool {
+    *end == END_OF_TOKENS || memchr::memmem::find(line, b"meridian_").is_some()
+}
+
+/// Every field that may carry something of the edge's own.
+fn fields_of(headers: &HeaderMap) -> impl Iterator<Item = (&[u8], u8)> {
+    headers.iter().filter_map(|(name, line)| {
+        let end = if *name == COOKIE {
+            END_OF_COOKIES
+        } else if *name == MERIDIAN_TOKEN {
+            END_OF_TOKENS
+        } else {
+            return None;
+        };
+        Some((line.as_bytes(), end))
+    })
+}
+
+#[cfg(test)]
+#[path = "recognized_tests.rs"]
+mod tests;
