@@ -274,6 +274,22 @@ fn a_budget_holds_while_retries_wait_and_the_rest_gets_its_real_error() {
 }
 
 #[test]
+fn who_would_wait_past_the_time_of_the_whole_request_hears_the_real_error_at_once() {
+    // A pause is drawn below a day: nearly all of them are longer.
+    let pair = pair("retries: { backoff: 1d, on_status: [503] }\n    timeouts: { request: 5s }");
+    busy(&pair.near, "near is busy", 503);
+    assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (503, "near is busy"));
+    assert!(pair.far.seen().is_empty());
+    let (near, _) = broken();
+    let edge = edge(
+        &near,
+        &pair.far,
+        "retries: { backoff: 1d }\n    timeouts: { request: 5s }",
+    );
+    assert_eq!(edge.curl(HOST, "/", &[]).status, 502);
+}
+
+#[test]
 fn of_a_region_three_origins_are_tried_before_the_next_region() {
     let (far, opened) = (Origin::start("far"), Arc::new(AtomicU32::new(0)));
     let origins: Vec<String> = (0..5).map(|_| closing(&opened)).collect();

@@ -69,6 +69,8 @@ pub(super) struct Outbound<'a> {
     pub(super) trying: Option<Trying>,
     /// When the first origin was tried.
     pub(super) began: Option<Instant>,
+    /// When the whole request's time is over.
+    pub(super) deadline: Option<Instant>,
     /// The first region to which something was sent of which nobody knows what became.
     pub(super) sent_to: Option<RegionId>,
     /// The first region of which no origin could be connected.

@@ -238,6 +238,7 @@ impl<'a> Exchange<'a> {
             has_waited: false,
             trying: None,
             began: None,
+            deadline: asked.pace.deadline,
             sent_to: None,
             unreached: None,
             retries_left: asked.service.retries.attempts,

@@ -100,6 +100,7 @@ impl Outbound<'_> {
             unreached: None,
             trying: None,
             began: None,
+            deadline: self.deadline,
             retries_left: self.retries_left.saturating_sub(1),
             wants_new: false,
             retrying: None,

@@ -70,12 +70,23 @@ impl Outbound<'_> {
                 Ok(problem)
             }
             Missed::Stop(problem) => Err(problem),
-            Missed::Again(problem) if self.take_retry() => {
-                self.back_off().await;
+            Missed::Again(problem) => {
+                let pause = self.pause();
+                if !self.has_time_for(pause) || !self.take_retry() {
+                    return Err(problem);
+                }
+                if !pause.is_zero() {
+                    tokio::time::sleep(pause).await;
+                }
                 Ok(problem)
             }
-            Missed::Again(problem) => Err(problem),
         }
+    }
+
+    /// Whether there is more time than that: who would hear of the whole time's end after a pause hears the real error now.
+    fn has_time_for(&self, pause: Duration) -> bool {
+        self.deadline
+            .is_none_or(|deadline| Instant::now() + pause < deadline)
     }
 
     /// Takes a retry of the request's own and of the budget, which stays taken until the answer, the pause before
@@ -95,18 +106,14 @@ impl Outbound<'_> {
         true
     }
 
-    /// Waits at random up to `retries.backoff`, twice as long before each further retry.
-    async fn back_off(&self) {
+    /// How long the next retry waits: at random up to `retries.backoff`, twice as long before each further one.
+    fn pause(&self) -> Duration {
         let retries = &self.service().retries;
         if retries.backoff.is_zero() {
-            return;
+            return Duration::ZERO;
         }
-        let before = retries
-            .attempts
-            .saturating_sub(self.retries_left)
-            .saturating_sub(1);
-        let longest = longest_pause(retries.backoff, before);
-        tokio::time::sleep(longest.mul_f64(chance::uniform())).await;
+        let before = retries.attempts.saturating_sub(self.retries_left);
+        longest_pause(retries.backoff, before).mul_f64(chance::uniform())
     }
 
     /// Whether a request of which something was sent may be sent again, with this copy of its body.
