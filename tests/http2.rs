@@ -11,7 +11,7 @@ use std::convert::Infallible;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
@@ -131,6 +131,57 @@ fn a_request_keeps_its_body_and_its_authority_whatever_the_client_speaks() {
 fn node(edge: &Edge) -> String {
     let (_, status) = edge.admin("GET", "/api/v1/status", "");
     status.get("node").unwrap().as_str().unwrap().to_owned()
+}
+
+/// An HTTP/2 server without TLS, of whose connections the first one that gets a second request says nothing ever again.
+fn falling_silent(runtime: &Runtime) -> SocketAddr {
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0"));
+    let listener = listener.unwrap();
+    let address = listener.local_addr().unwrap();
+    runtime.spawn(async move {
+        let has_fallen = Arc::new(AtomicBool::new(false));
+        while let Ok((stream, _)) = listener.accept().await {
+            let has_fallen = has_fallen.clone();
+            tokio::spawn(async move {
+                let Ok(mut connection) = h2::server::handshake(stream).await else {
+                    return; // A probe.
+                };
+                let mut count = 0;
+                while let Some(Ok((_, mut respond))) = connection.accept().await {
+                    count += 1;
+                    if count == 2 && !has_fallen.swap(true, Ordering::SeqCst) {
+                        return std::future::pending().await;
+                    }
+                    respond.send_response(Response::new(()), true).unwrap();
+                }
+            });
+        }
+    });
+    address
+}
+
+#[test]
+fn a_connection_that_lets_a_request_wait_without_a_word_gets_no_others() {
+    let runtime = Runtime::new().unwrap();
+    let origin = falling_silent(&runtime);
+    let edge = Edge::start(&format!(
+        "listen: {{ https: ['127.0.0.1:0'] }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {{ a: {{ origins: ['h2c://{origin}'] }} }}
+services:
+  www:
+    hosts: [www.example.com]
+    timeouts: {{ first_byte: 300ms }}
+    health: {{ protocol: tcp, passive: off }}
+"
+    ));
+    let mut client = runtime.block_on(connect::<Empty<Bytes>>(edge.address("https")));
+    let mut ask = || {
+        let request = Request::get("https://www.example.com/").body(Empty::new());
+        let answer = runtime.block_on(client.send_request(request.unwrap()));
+        answer.unwrap().status().as_u16()
+    };
+    assert_eq!([(); 4].map(|()| ask()), [200, 504, 200, 200]);
 }
 
 #[test]

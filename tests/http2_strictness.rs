@@ -363,3 +363,54 @@ fn pseudo_headers_among_trailers_reach_no_origin() {
         assert!(!request.contains("evil"), "{pseudo}: {request}");
     }
 }
+
+/// A status that is not among those of RFC 7541 appendix A.
+const OTHER: u16 = 0;
+
+/// A block of fields in as many frames as it takes, which ends the stream.
+fn in_frames(stream: u32, block: &[u8]) -> Vec<u8> {
+    let mut pieces = block.chunks(16_384).enumerate().peekable();
+    let mut frames = Vec::new();
+    while let Some((at, piece)) = pieces.next() {
+        let end = if pieces.peek().is_none() {
+            END_HEADERS
+        } else {
+            0
+        };
+        frames.extend(match at {
+            0 => frame(HEADERS, END_STREAM | end, stream, piece),
+            _ => frame(CONTINUATION, end, stream, piece),
+        });
+    }
+    frames
+}
+
+#[test]
+fn trailers_that_are_too_long_are_a_431_and_never_cut_short() {
+    let origin = Origin::start("o");
+    let edge = edge(&origin.url());
+    let (short, long) = ("a".repeat(60_000), "a".repeat(70_000));
+    let beyond_all = "a".repeat(300_000);
+    let few = |value: &str| block(&[("x-long", value), ("x-sum", "1")]);
+    let many = |count| block(&vec![("x-sum", "1"); count]);
+    for (trailers, expected) in [
+        (few(&short), 200),
+        (few(&long), OTHER),
+        (few(&beyond_all), OTHER),
+        (block(&[("x-sum", "1"), ("x-long", &beyond_all)]), OTHER),
+        (many(256), 200),
+        (many(257), OTHER),
+        (many(7_000), OTHER),
+    ] {
+        let mut client = FrameClient::connect(edge.address("https"));
+        let mut fields = request("POST", "/good");
+        fields.push((b"te".to_vec(), b"trailers".to_vec()));
+        let head = open(1, &fields, 0);
+        let all = [head, frame(DATA, 0, 1, b"abc"), in_frames(1, &trailers)];
+        client.send(&all.concat()).unwrap();
+        let length = trailers.len();
+        assert_eq!(client.fate(1), Fate::Answered(expected), "{length} bytes");
+    }
+    let refused = edge.counted("meridian_http_problems_total", &["headers-too-large"]);
+    assert_eq!(refused, 5);
+}

@@ -271,6 +271,7 @@ async fn send_http2(
     patience.activity.touch();
     // Then more may be on their way together than its origin takes.
     let is_early = !place.is_announced();
+    let listening = place.listen();
     let asking = place.ask(request, |said| {
         hear(parts, patience.interim, said.status(), said.headers());
     });
@@ -291,7 +292,10 @@ async fn send_http2(
             Ok(Exchanged::Left(Problem::Unreachable(why)))
         }
         Ok(Err(why)) => failed(endpoint, why),
-        Err(late) => Ok(out_of_patience(endpoint, late)),
+        Err(late) => {
+            listening.give_up_if_silent();
+            Ok(out_of_patience(endpoint, late))
+        }
     }
 }
 

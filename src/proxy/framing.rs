@@ -27,16 +27,20 @@ pub(super) struct Frame {
     pub(super) length: usize,
     pub(super) kind: u8,
     pub(super) flags: u8,
+    /// Which it is of; 0: the connection.
+    pub(super) stream: u32,
 }
 
 impl Frame {
     pub(super) fn of(head: [u8; HEAD]) -> Self {
-        let [high, middle, low, kind, flags, ..] = head;
+        let [high, middle, low, kind, flags, stream @ ..] = head;
         let length = u32::from_be_bytes([0, high, middle, low]);
         Self {
             length: usize::try_from(length).unwrap_or(usize::MAX),
             kind,
             flags,
+            // The first bit means nothing.
+            stream: u32::from_be_bytes(stream) & (u32::MAX >> 1),
         }
     }
 

@@ -123,37 +123,54 @@ impl Known {
 mod lately {
     use super::*;
 
+    /// Among how many places each has a choice; who was not asked for the longest gives way.
+    const PLACES_OF_ONE: usize = 4;
+
+    type Places = [Option<(u64, Arc<Known>)>; PLACES_OF_ONE];
+
     struct Lately {
         /// With a key of its own: the fields are the clients', and whoever could choose where theirs stand would displace others'.
         hasher: RandomState,
-        /// Of the fields that lead to one, the last ones.
-        places: Box<[Option<Arc<Known>>]>,
+        places: Box<[Places]>,
     }
 
     thread_local! {
         static LATELY: RefCell<Lately> = RefCell::new(Lately {
             hasher: RandomState::default(),
-            places: vec![None; MOST_LATELY].into(),
+            places: vec![Places::default(); MOST_LATELY / PLACES_OF_ONE].into(),
         });
     }
 
     impl Lately {
-        fn place(&self, service: ServiceId, fields: &Fields<'_>) -> usize {
+        /// What stands for these fields, and where they may be.
+        fn places(
+            &mut self,
+            service: ServiceId,
+            fields: &Fields<'_>,
+        ) -> Option<(u64, &mut Places)> {
             let mut hasher = self.hasher.build_hasher();
             service.hash(&mut hasher);
             for (line, end) in fields {
                 hasher.write(line);
                 hasher.write_u8(*end);
             }
-            usize::try_from(hasher.finish()).unwrap_or_default() % MOST_LATELY
+            let hash = hasher.finish();
+            let at = usize::try_from(hash).unwrap_or_default() % self.places.len();
+            Some((hash, self.places.get_mut(at)?))
         }
     }
 
     pub(super) fn find(fields: &Fields<'_>, reader: &Reader<'_>) -> Option<Arc<Known>> {
-        LATELY.with_borrow(|lately| {
-            let place = lately.place(reader.service, fields);
-            let known = lately.places.get(place)?.as_ref()?;
-            known.is(fields, reader).then(|| known.clone())
+        LATELY.with_borrow_mut(|lately| {
+            let (hash, places) = lately.places(reader.service, fields)?;
+            let is_it = |place: &Option<(u64, Arc<Known>)>| {
+                let known = place.as_ref().filter(|(of, _)| *of == hash);
+                known.is_some_and(|(_, known)| known.is(fields, reader))
+            };
+            let at = places.iter().position(is_it)?;
+            places.get_mut(..=at)?.rotate_right(1);
+            let (_, known) = places.first()?.as_ref()?;
+            Some(known.clone())
         })
     }
 
@@ -162,9 +179,9 @@ mod lately {
             return;
         }
         LATELY.with_borrow_mut(|lately| {
-            let place = lately.place(known.service, fields);
-            if let Some(place) = lately.places.get_mut(place) {
-                *place = Some(known.clone());
+            if let Some((hash, places)) = lately.places(known.service, fields) {
+                places.rotate_right(1);
+                places[0] = Some((hash, known.clone()));
             }
         });
     }

@@ -1,6 +1,6 @@
-//! What the last read of a connection's client came to, for the next one that asks the same.
+//! What the last read came to that carried the same, for the next one that asks the same.
 //!
-//! A read asks the same if it carries the same (`carried.rs`), comes from the same address, and must see all of its token,
+//! A read asks the same if what it carries is recognized (`recognized.rs`), it comes from the same address, and must see all of its token,
 //! no more and no less. As long as the published facts are the same and what is known of positions has not changed, it is
 //! decided alike; and what an origin was known to have, and what an answer was found to show, are so still.
 

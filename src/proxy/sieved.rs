@@ -10,10 +10,11 @@ use std::task::{Context, Poll, ready};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::framing::{Frame, HEAD, PREFACE};
+use super::framing::{CONTINUATION, Frame, HEAD, HEADERS, PREFACE};
+use super::http2::{LONGEST_TRAILERS, LongBlocks};
 use super::write_through::write_through;
 
-/// A connection whose reader sees no empty DATA frame.
+/// A connection whose reader sees no empty DATA frame. Blocks of fields that are longer than trailers may be are noted.
 pub(super) struct Sieved<S> {
     stream: S,
     sieve: Sieve,
@@ -23,20 +24,21 @@ pub(super) struct Sieved<S> {
 
 impl<S> Sieved<S> {
     /// What a client says, whose frames begin behind its preface.
-    pub(super) fn of_client(stream: S) -> Self {
-        Self::behind(stream, PREFACE)
+    pub(super) fn of_client(stream: S, long_blocks: LongBlocks) -> Self {
+        Self::behind(stream, PREFACE, long_blocks)
     }
 
     /// What an origin says.
-    pub(super) fn of_origin(stream: S) -> Self {
-        Self::behind(stream, 0)
+    pub(super) fn of_origin(stream: S, long_blocks: LongBlocks) -> Self {
+        Self::behind(stream, 0, long_blocks)
     }
 
-    fn behind(stream: S, preface: usize) -> Self {
+    fn behind(stream: S, preface: usize, long_blocks: LongBlocks) -> Self {
         Self {
             stream,
             sieve: Sieve {
                 payload: preface,
+                long_blocks,
                 ..Sieve::default()
             },
             late: SmallVec::new(),
@@ -113,6 +115,9 @@ struct Sieve {
     /// The next frame's head, and how much of it has come.
     head: [u8; HEAD],
     have: usize,
+    /// Bytes of the block of fields that came last.
+    block: usize,
+    long_blocks: LongBlocks,
 }
 
 impl Sieve {
@@ -120,7 +125,18 @@ impl Sieve {
     fn keeps_frame(&mut self) -> bool {
         let frame = Frame::of(self.head);
         self.payload = frame.length;
+        if matches!(frame.kind, HEADERS | CONTINUATION) {
+            self.note_block(frame);
+        }
         !frame.is_nothing()
+    }
+
+    fn note_block(&mut self, frame: Frame) {
+        let before = if frame.kind == HEADERS { 0 } else { self.block };
+        self.block = before.saturating_add(frame.length);
+        if before <= LONGEST_TRAILERS && self.block > LONGEST_TRAILERS {
+            self.long_blocks.note(frame.stream);
+        }
     }
 
     /// Takes empty frames out of what came; how many bytes are left, from the first on. A head that has not come whole is
@@ -163,7 +179,10 @@ pub fn what_is_sieved(bytes: &[u8], preface: usize, piece: usize, read: usize) -
         bytes,
         piece: piece.max(1),
     };
-    let (mut sieved, mut left) = (Sieved::behind(pieces, preface), Vec::new());
+    let (mut sieved, mut left) = (
+        Sieved::behind(pieces, preface, LongBlocks::default()),
+        Vec::new(),
+    );
     let mut room = vec![0; read.max(1)];
     let nobody = &mut Context::from_waker(std::task::Waker::noop());
     loop {

@@ -19,11 +19,13 @@ pub(super) use requests::Requests;
 
 use bytes::BytesMut;
 
+use super::http2::LONGEST_TRAILERS;
+
 /// The longest head, and the longest trailers, bytes.
 const LONGEST_HEAD: usize = 256 << 10;
 
-/// The most fields of a head; the contract's 100 are checked behind that.
-const PARSED_FIELDS: usize = 256;
+/// The most fields of a head, or of trailers; the contract's 100 are checked behind that.
+pub(super) const PARSED_FIELDS: usize = 256;
 
 /// The longest target of a request, bytes: what the type of all URIs takes.
 const LONGEST_TARGET: usize = (64 << 10) - 2;
@@ -42,7 +44,7 @@ pub(super) enum Refusal {
     TooManyFields,
     /// 431 to a client, 502 for an origin.
     #[error(
-        "the trailers are longer than {LONGEST_HEAD} bytes, or more than {PARSED_FIELDS} fields"
+        "the trailers are longer than {LONGEST_HEAD} bytes ({LONGEST_TRAILERS} over HTTP/2), or more than {PARSED_FIELDS} fields"
     )]
     TrailersTooLarge,
     /// 414 to a client.

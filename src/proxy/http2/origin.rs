@@ -17,7 +17,8 @@ use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 
-use super::heard::{Heard, KeepAlive};
+use super::heard::{Heard, KeepAlive, Listening};
+use super::long_blocks::LongBlocks;
 use super::receiving::Receiving;
 use super::sending::{SendError, send_body};
 use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
@@ -47,6 +48,8 @@ pub(in crate::proxy) const MOST_AT_FIRST: usize = 100;
 pub(in crate::proxy) struct Http2 {
     requests: SendRequest<Bytes>,
     takes_websockets: Announced,
+    long_blocks: LongBlocks,
+    heard: Heard,
     open: Arc<AtomicUsize>,
 }
 
@@ -87,7 +90,9 @@ impl Http2 {
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let heard = Heard::default();
-        let (stream, takes_websockets) = Announcing::new(Sieved::of_origin(stream), heard.clone());
+        let long_blocks = LongBlocks::default();
+        let stream = Sieved::of_origin(stream, long_blocks.clone());
+        let (stream, takes_websockets) = Announcing::new(stream, heard.clone());
         let (requests, mut connection) = Builder::new()
             .enable_push(false)
             .initial_max_send_streams(MOST_AT_FIRST)
@@ -100,22 +105,25 @@ impl Http2 {
             .max_local_error_reset_streams(None)
             .handshake(stream)
             .await?;
-        let keep_alive = KeepAlive::new(heard, connection.ping_pong(), KEEP_ALIVE_EVERY);
+        let keep_alive = KeepAlive::new(heard.clone(), connection.ping_pong(), KEEP_ALIVE_EVERY);
         tokio::spawn(drive(connection, keep_alive));
         Ok(Self {
             requests,
             takes_websockets,
+            long_blocks,
+            heard,
             open: Arc::default(),
         })
     }
 
-    /// Whether it takes no more requests: it has ended, or its origin has said that it ends.
+    /// Whether it takes no more requests: it has ended, its origin has said that it ends, or says nothing any more.
     pub(in crate::proxy) fn is_closed(&self) -> bool {
         let nobody = &mut Context::from_waker(Waker::noop());
-        matches!(
-            self.requests.clone().poll_ready(nobody),
-            Poll::Ready(Err(_))
-        )
+        self.heard.is_given_up()
+            || matches!(
+                self.requests.clone().poll_ready(nobody),
+                Poll::Ready(Err(_))
+            )
     }
 
     /// Whether no request is open.
@@ -145,6 +153,11 @@ impl Place {
     /// The connection that it is on.
     pub(in crate::proxy) fn connection(&self) -> &Http2 {
         &self.connection
+    }
+
+    /// Listens whether its origin says anything from now on.
+    pub(in crate::proxy) fn listen(&self) -> Listening {
+        self.connection.heard.listen()
     }
 
     /// Whether its origin has said how many requests it takes at once.
@@ -186,7 +199,8 @@ impl Place {
         let taken = Arc::new(self.taken);
         let rest = rest.map(|rest| send_on(rest, taken.clone()));
         let (head, body) = answer.into_parts();
-        let body = Receiving::answer(&head.headers, body, back, Exchange { taken, rest });
+        let body = Receiving::behind(&head.headers, body, self.connection.long_blocks);
+        let body = body.answering(back, Exchange { taken, rest });
         Ok(Response::from_parts(head, body))
     }
 }

@@ -8,16 +8,19 @@ use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
+use super::long_blocks::LongBlocks;
 use super::origin::Exchange;
 use super::tunnel::Stream;
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
+use crate::proxy::guard::Refusal;
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::Tunnel;
 
 /// A body of a request or an answer.
 pub(in crate::proxy) struct Receiving {
     stream: RecvStream,
+    long_blocks: LongBlocks,
     /// Bytes that are still to come, if that was told. The h2 crate holds the sender to it.
     left: Option<u64>,
     has_data: bool,
@@ -32,8 +35,8 @@ pub(in crate::proxy) struct Receiving {
 }
 
 impl Receiving {
-    /// What is behind the head of a request.
-    pub(super) fn request(headers: &HeaderMap, stream: RecvStream) -> Self {
+    /// What is behind a head.
+    pub(super) fn behind(headers: &HeaderMap, stream: RecvStream, long_blocks: LongBlocks) -> Self {
         Self {
             left: told_length(headers),
             has_data: true,
@@ -42,6 +45,7 @@ impl Receiving {
             ask: None,
             back: None,
             stream,
+            long_blocks,
         }
     }
 
@@ -51,17 +55,11 @@ impl Receiving {
         self
     }
 
-    /// What is behind the head of an answer, which may become a tunnel with a way back.
-    pub(super) fn answer(
-        headers: &HeaderMap,
-        stream: RecvStream,
-        back: Option<SendStream<Bytes>>,
-        exchange: Exchange,
-    ) -> Self {
-        let mut answer = Self::request(headers, stream);
-        answer.back = back;
-        answer.exchange = Some(exchange);
-        answer
+    /// Of an answer, which may become a tunnel with a way back.
+    pub(super) fn answering(mut self, back: Option<SendStream<Bytes>>, exchange: Exchange) -> Self {
+        self.back = back;
+        self.exchange = Some(exchange);
+        self
     }
 
     /// A stream that has left HTTP.
@@ -99,6 +97,11 @@ impl Receiving {
         trailers.map_ok(|trailers| trailers.map(Frame::trailers))
     }
 
+    fn are_too_long(&self, trailers: &HeaderMap) -> bool {
+        let stream = self.stream.stream_id().into();
+        self.long_blocks.are_too_long(trailers, stream)
+    }
+
     /// An answer of which all that was told has come is whole, however its stream or connection ends.
     fn is_whole(&self) -> bool {
         self.is_end_stream() || self.exchange.is_some() && self.left == Some(0)
@@ -128,15 +131,20 @@ impl HttpBody for Receiving {
         if let Some(ask) = self.ask.take() {
             ask.ask_for_body();
         }
-        match ready!(self.poll_part(cx)) {
-            Ok(part) => Poll::Ready(part.map(Ok)),
-            Err(error) => {
-                // What a server has not written when a body fails is lost, the head before all; it writes when it has to wait.
-                self.broken = Some(BodyError::broken(error));
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        let broken = match ready!(self.poll_part(cx)) {
+            Ok(part) => {
+                let trailers = part.as_ref().and_then(Frame::trailers_ref);
+                if !trailers.is_some_and(|trailers| self.are_too_long(trailers)) {
+                    return Poll::Ready(part.map(Ok));
+                }
+                BodyError::broken(Refusal::TrailersTooLarge)
             }
-        }
+            Err(error) => BodyError::broken(error),
+        };
+        // What a server has not written when a body fails is lost, the head before all; it writes when it has to wait.
+        self.broken = Some(broken);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_end_stream(&self) -> bool {

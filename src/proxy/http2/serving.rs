@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::heard::{Heard, KeepAlive};
+use super::long_blocks::LongBlocks;
 use super::stream::turn;
 use super::tunnel::Tunnels;
 use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
@@ -48,7 +49,8 @@ pub(in crate::proxy) async fn serve<S>(
 {
     let heard = Heard::default();
     let stream = Calm::new(stream, times.head, heard.clone());
-    let stream = Gather::new(Sieved::of_client(stream));
+    let long_blocks = LongBlocks::default();
+    let stream = Gather::new(Sieved::of_client(stream, long_blocks.clone()));
     let shaking_hands = Builder::new()
         .max_concurrent_streams(MOST_STREAMS)
         .max_header_list_size(LARGEST_HEAD)
@@ -60,7 +62,7 @@ pub(in crate::proxy) async fn serve<S>(
         .reset_stream_duration(REFUSED_FOR)
         .handshake(stream);
     let ended = match shaking_hands.await {
-        Ok(connection) => converse(connection, heard, times, stop, &handler).await,
+        Ok(connection) => converse(connection, (heard, long_blocks), times, stop, &handler).await,
         Err(error) => Err(error),
     };
     if let Err(error) = ended {
@@ -70,7 +72,7 @@ pub(in crate::proxy) async fn serve<S>(
 
 async fn converse<S>(
     mut connection: Connection<S, Bytes>,
-    heard: Heard,
+    (heard, long_blocks): (Heard, LongBlocks),
     times: Times,
     stop: CancellationToken,
     handler: &impl Handler,
@@ -92,10 +94,10 @@ where
         match next(&mut connection, &mut under_way).await {
             Next::Request(request, respond) => {
                 life.begin();
-                let tunnels = life.tunnels.clone();
+                let beside = (life.tunnels.clone(), long_blocks.clone());
                 // Made in its box, because all of its 10 KiB would be moved there.
                 let answering = Box::write(Box::new_uninit(), async move {
-                    let answering = pin!(turn(handler, request, respond, tunnels, times.idle));
+                    let answering = pin!(turn(handler, request, respond, beside, times.idle));
                     // A panic costs its own stream, which is reset, and is told by whoever handles panics.
                     let _ = AssertUnwindSafe(answering).catch_unwind().await;
                     Event::Answered

@@ -13,6 +13,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
+use super::long_blocks::LongBlocks;
 use super::receiving::Receiving;
 use super::sending::send_body;
 use super::tunnel::{Stream, Tunnels};
@@ -46,12 +47,12 @@ pub(super) async fn turn(
     handler: &impl Handler,
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    tunnels: Tunnels,
+    (tunnels, long_blocks): (Tunnels, LongBlocks),
     limit: Duration,
 ) {
     let is_head = request.method() == Method::HEAD;
     let interim = Interim::default();
-    let (request, leaving) = receive(request, tunnels, &interim);
+    let (request, leaving) = receive(request, (tunnels, long_blocks), &interim);
     let answer = {
         // Pinned where it is made: it is too large to be moved for each request.
         let answering = pin!(handler.answer(request, None, Some(&interim)));
@@ -83,13 +84,13 @@ pub(super) async fn turn(
 /// The request as it is answered.
 fn receive(
     request: Request<RecvStream>,
-    tunnels: Tunnels,
+    (tunnels, long_blocks): (Tunnels, LongBlocks),
     interim: &Interim,
 ) -> (Request<Source>, Option<Leaving>) {
     if request.method() == Method::CONNECT {
         let (mut head, body) = request.into_parts();
         // RFC 9113 §8.5: what comes is no content, whatever length was told.
-        let from = Receiving::request(&HeaderMap::new(), body);
+        let from = Receiving::behind(&HeaderMap::new(), body, long_blocks);
         let leave = may_leave(&mut head.extensions);
         let leaving = Leaving {
             from,
@@ -100,7 +101,7 @@ fn receive(
     }
     let ask = expects_continue(&request).then(|| interim.clone());
     let (head, body) = request.into_parts();
-    let body = Receiving::request(&head.headers, body).asking(ask);
+    let body = Receiving::behind(&head.headers, body, long_blocks).asking(ask);
     (Request::from_parts(head, Source::Http2(body)), None)
 }
 

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Method, Request, Response};
+use http::{HeaderMap, HeaderName, Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
@@ -59,6 +59,44 @@ async fn what_an_origin_says_before_its_answer_is_heard() {
     });
     assert_eq!(answer.await.ok().unwrap().status(), 204);
     assert_eq!(heard.into_inner().unwrap(), [HINT]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_whose_trailers_are_too_long_breaks_off_and_is_never_cut_short() {
+    let of = |count: usize, length: usize| {
+        let mut trailers = HeaderMap::new();
+        for number in 0..count {
+            let name = HeaderName::try_from(format!("x-{number}")).unwrap();
+            trailers.insert(name, "a".repeat(length).parse().unwrap());
+        }
+        trailers
+    };
+    for (trailers, is_whole) in [
+        (of(1, 60_000), true),
+        (of(1, 70_000), false),
+        (of(1, 300_000), false),
+        (of(2, 150_000), false),
+        (of(256, 10), true),
+        (of(257, 10), false),
+        (of(7_000, 10), false),
+    ] {
+        let http2 = origin(|mut connection| async move {
+            let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+            let mut answer = respond.send_response(status(200), false).unwrap();
+            answer.send_trailers(trailers).unwrap();
+            connection.accept().await;
+        });
+        let place = http2.await.place().unwrap();
+        let answer = place.ask(post(Body::Empty), |_| {}).await.ok().unwrap();
+        let body = answer.into_body().collect().await;
+        match body {
+            Ok(body) => assert!(is_whole && body.trailers().is_some()),
+            Err(error) => assert!(
+                !is_whole && error.to_string().contains("trailers"),
+                "{error}"
+            ),
+        }
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{Receiving, serve};
+use super::super::{LongBlocks, Receiving, serve};
 use super::by_hand::{ByHand, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::proxy::access_log::Logged;
@@ -252,7 +252,7 @@ async fn a_body_that_its_client_breaks_off_is_not_taken_for_a_whole_one() {
             let mut edge = (&mut edge).await.unwrap();
             let (request, _respond) = edge.accept().await.unwrap().unwrap();
             let (head, body) = request.into_parts();
-            let body = Receiving::request(&head.headers, body);
+            let body = Receiving::behind(&head.headers, body, LongBlocks::default());
             tokio::select! {
                 body = body.collect() => body.map(|body| body.to_bytes()),
                 _ = edge.accept() => panic!("the connection has ended"),
