@@ -386,7 +386,7 @@ fn in_frames(stream: u32, block: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn trailers_that_are_too_long_are_a_431_and_never_cut_short() {
+fn trailers_that_are_too_long_are_a_431_and_never_cut_short_and_blanks_around_a_value_a_400() {
     let origin = Origin::start("o");
     let edge = edge(&origin.url());
     let (short, long) = ("a".repeat(60_000), "a".repeat(70_000));
@@ -401,6 +401,8 @@ fn trailers_that_are_too_long_are_a_431_and_never_cut_short() {
         (many(256), 200),
         (many(257), OTHER),
         (many(7_000), OTHER),
+        (block(&[("x-sum", " 1")]), 400),
+        (block(&[("x-sum", "1\t")]), 400),
     ] {
         let mut client = FrameClient::connect(edge.address("https"));
         let mut fields = request("POST", "/good");

@@ -20,6 +20,7 @@ use tokio::sync::oneshot;
 use super::heard::{Heard, KeepAlive, Listening};
 use super::long_blocks::LongBlocks;
 use super::receiving::Receiving;
+use super::rules::check_values;
 use super::sending::{SendError, send_body};
 use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
 use crate::proxy::announced::{Announced, Announcing};
@@ -284,6 +285,9 @@ async fn wait(
             }
             if said.status() == StatusCode::SWITCHING_PROTOCOLS {
                 let why = "101 is no status of HTTP/2 (RFC 9113 §8.6)";
+                return Poll::Ready(Err(Unanswered::Malformed(why)));
+            }
+            if let Err(why) = check_values(said.headers()) {
                 return Poll::Ready(Err(Unanswered::Malformed(why)));
             }
             heard(&said);

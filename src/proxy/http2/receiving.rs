@@ -10,6 +10,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::long_blocks::LongBlocks;
 use super::origin::Exchange;
+use super::rules::check_values;
 use super::tunnel::Stream;
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
@@ -97,9 +98,12 @@ impl Receiving {
         trailers.map_ok(|trailers| trailers.map(Frame::trailers))
     }
 
-    fn are_too_long(&self, trailers: &HeaderMap) -> bool {
+    fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
         let stream = self.stream.stream_id().into();
-        self.long_blocks.are_too_long(trailers, stream)
+        if self.long_blocks.are_too_long(trailers, stream) {
+            return Err(Refusal::TrailersTooLarge);
+        }
+        check_values(trailers).map_err(Refusal::Malformed)
     }
 
     /// An answer of which all that was told has come is whole, however its stream or connection ends.
@@ -134,10 +138,10 @@ impl HttpBody for Receiving {
         let broken = match ready!(self.poll_part(cx)) {
             Ok(part) => {
                 let trailers = part.as_ref().and_then(Frame::trailers_ref);
-                if !trailers.is_some_and(|trailers| self.are_too_long(trailers)) {
-                    return Poll::Ready(part.map(Ok));
+                match trailers.map_or(Ok(()), |trailers| self.check_trailers(trailers)) {
+                    Ok(()) => return Poll::Ready(part.map(Ok)),
+                    Err(refusal) => BodyError::broken(refusal),
                 }
-                BodyError::broken(Refusal::TrailersTooLarge)
             }
             Err(error) => BodyError::broken(error),
         };

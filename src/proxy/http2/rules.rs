@@ -49,7 +49,11 @@ fn check_fields(fields: &HeaderMap) -> Result<(), &'static str> {
     if length.is_some_and(|length: u64| length > LONGEST_BODY) {
         return Err("Content-Length is over 2^63 - 1");
     }
-    // RFC 9113 §8.2.1.
+    check_values(fields)
+}
+
+/// RFC 9113 §8.2.1, for fields that neither frame nor route: trailers, and those of interim answers.
+pub(super) fn check_values(fields: &HeaderMap) -> Result<(), &'static str> {
     let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
     let mut values = fields.values().map(HeaderValue::as_bytes);
     if values.any(|value| is_blank(value.first()) || is_blank(value.last())) {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
@@ -62,7 +62,7 @@ async fn what_an_origin_says_before_its_answer_is_heard() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_answer_whose_trailers_are_too_long_breaks_off_and_is_never_cut_short() {
+async fn an_answer_whose_trailers_are_too_long_or_malformed_breaks_off_and_is_never_cut_short() {
     let of = |count: usize, length: usize| {
         let mut trailers = HeaderMap::new();
         for number in 0..count {
@@ -71,7 +71,10 @@ async fn an_answer_whose_trailers_are_too_long_breaks_off_and_is_never_cut_short
         }
         trailers
     };
+    let blank =
+        HeaderMap::from_iter([(HeaderName::from_static("x"), HeaderValue::from_static(" 1"))]);
     for (trailers, is_whole) in [
+        (blank, false),
         (of(1, 60_000), true),
         (of(1, 70_000), false),
         (of(1, 300_000), false),
@@ -91,12 +94,28 @@ async fn an_answer_whose_trailers_are_too_long_breaks_off_and_is_never_cut_short
         let body = answer.into_body().collect().await;
         match body {
             Ok(body) => assert!(is_whole && body.trailers().is_some()),
-            Err(error) => assert!(
-                !is_whole && error.to_string().contains("trailers"),
-                "{error}"
-            ),
+            Err(error) => {
+                let error = error.to_string();
+                let is_why = error.contains("trailers") || error.contains("blank");
+                assert!(!is_whole && is_why, "{error}");
+            }
         }
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interim_answer_with_blanks_around_a_value_is_malformed() {
+    let http2 = origin(|mut connection| async move {
+        let (_, mut respond) = connection.accept().await.unwrap().unwrap();
+        let mut hint = status(HINT);
+        let blank = HeaderValue::from_static("</a> ");
+        hint.headers_mut().insert("link", blank);
+        respond.send_informational(hint).unwrap();
+        connection.accept().await;
+    });
+    let place = http2.await.place().unwrap();
+    let answer = place.ask(post(Body::Empty), |_| {}).await;
+    assert!(matches!(answer, Err(Unanswered::Malformed(_))));
 }
 
 #[tokio::test(start_paused = true)]
