@@ -78,6 +78,16 @@ def token(admin, right):
         expect(events).not_to_contain_text("near is unhealthy")
 
 
+# What ends a press, and how many rows there are since, each with its time.
+TRACE = """
+window.trace = [];
+const note = (what) => trace.push(`${Math.round(performance.now())} ${what}`);
+for (const name of ["pointerdown", "pointerup", "pointercancel", "blur"]) window.addEventListener(name, () => note(name));
+const rows = () => note(`${document.querySelectorAll("#drains tr").length} rows`);
+new MutationObserver(rows).observe(document.getElementById("drains"), { childList: true });
+"""
+
+
 def moves_nothing_from_under_the_mouse(page, token):
     """Whoever presses a button undoes what stands there, though other rows come above it meanwhile."""
     undo = page.get_by_role("button", name="Undo the drain of near")
@@ -88,13 +98,15 @@ def moves_nothing_from_under_the_mouse(page, token):
     while not held:
         page.evaluate("new Promise(requestAnimationFrame)")
     change(page, "PUT", "drains/far", token=token)
+    page.evaluate(TRACE)
     undo.hover()
     page.mouse.down()
     with page.expect_response(status) as answered:
         held[0].continue_()
-    assert len(answered.value.json()["drains"]) == 2
+    drains = answered.value.json()["drains"]
+    assert len(drains) == 2, drains
     page.evaluate("new Promise(requestAnimationFrame)")
-    assert page.locator("#drains tr").count() == 1
+    assert page.locator("#drains tr").count() == 1, page.evaluate("trace")
     page.mouse.up()
     other = page.get_by_role("button", name="Undo the drain of far")
     expect(other).to_be_visible()
