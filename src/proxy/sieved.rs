@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::framing::{CONTINUATION, Frame, HEAD, HEADERS, PREFACE};
+use super::framing::{CONTINUATION, END_STREAM, Frame, HEAD, HEADERS, PREFACE};
 use super::http2::{LONGEST_TRAILERS, LongBlocks};
 use super::write_through::write_through;
 
@@ -115,8 +115,8 @@ struct Sieve {
     /// The next frame's head, and how much of it has come.
     head: [u8; HEAD],
     have: usize,
-    /// Bytes of the block of fields that came last.
-    block: usize,
+    /// Bytes of the block of fields that came last; none: it does not end its stream.
+    block: Option<usize>,
     long_blocks: LongBlocks,
 }
 
@@ -131,10 +131,14 @@ impl Sieve {
         !frame.is_nothing()
     }
 
+    /// Trailers end their stream (RFC 9113 §8.1); a head that does so has none.
     fn note_block(&mut self, frame: Frame) {
-        let before = if frame.kind == HEADERS { 0 } else { self.block };
-        self.block = before.saturating_add(frame.length);
-        if before <= LONGEST_TRAILERS && self.block > LONGEST_TRAILERS {
+        let before = match frame.kind {
+            HEADERS => Some(0).filter(|_| frame.flags & END_STREAM != 0),
+            _ => self.block,
+        };
+        self.block = before.map(|before| before.saturating_add(frame.length));
+        if before <= Some(LONGEST_TRAILERS) && self.block > Some(LONGEST_TRAILERS) {
             self.long_blocks.note(frame.stream);
         }
     }
@@ -226,6 +230,27 @@ mod tests {
         let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [high, middle, low, kind, flags, 0, 0, 0, 1];
         [&head[..], payload].concat()
+    }
+
+    #[test]
+    fn a_block_that_ends_its_stream_and_is_longer_than_trailers_may_be_is_noted() {
+        let is_noted = |frames: &[(u8, u8, usize)]| {
+            let mut sieve = Sieve::default();
+            for (kind, flags, length) in frames {
+                sieve.sift(&mut frame(*kind, *flags, &vec![0; *length]));
+            }
+            sieve.long_blocks.have(1)
+        };
+        let (most, one) = (LONGEST_TRAILERS, 1);
+        assert!(!is_noted(&[(HEADERS, END_STREAM, most)]));
+        assert!(is_noted(&[(HEADERS, END_STREAM, most + one)]));
+        assert!(is_noted(&[
+            (HEADERS, END_STREAM, most),
+            (CONTINUATION, 0, one)
+        ]));
+        assert!(!is_noted(&[(HEADERS, 0, most), (CONTINUATION, 0, most)]));
+        let other = [(HEADERS, 0, most), (HEADERS, END_STREAM, most)];
+        assert!(!is_noted(&other), "each is a block of its own");
     }
 
     proptest! {

@@ -1,4 +1,4 @@
-//! Which streams had a block of fields that is longer than trailers may be.
+//! Which streams ended with a block of fields that is longer than trailers may be.
 //!
 //! Of fields that come to more than [`LARGEST_HEAD`](super::LARGEST_HEAD) the h2 crate leaves out what is beyond, and says so
 //! of heads alone. What it leaves out of trailers, their block tells: a field that is not among those is in the block
@@ -32,7 +32,7 @@ impl LongBlocks {
         }
     }
 
-    fn have(&self, stream: u32) -> bool {
+    pub(in crate::proxy) fn have(&self, stream: u32) -> bool {
         let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         noted.len() > MOST_NOTED || noted.contains(&stream)
     }
