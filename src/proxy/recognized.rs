@@ -43,6 +43,8 @@ struct Known {
     keyring: u64,
     service: ServiceId,
     host: Box<str>,
+    /// Whether they came over TLS, where cookies have other names.
+    secure: bool,
     carried: Arc<Carried>,
 }
 
@@ -88,6 +90,7 @@ impl Known {
             keyring: reader.session.keyring.number(),
             service: reader.service,
             host: reader.session.host.into(),
+            secure: reader.session.secure,
             carried,
         }
     }
@@ -98,6 +101,7 @@ impl Known {
             && self.keyring == session.keyring.number()
             && self.service == reader.service
             && *self.host == *session.host
+            && self.secure == session.secure
             && session.now < self.carried.holds_until()
             && self.has(fields)
     }

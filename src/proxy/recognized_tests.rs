@@ -286,6 +286,27 @@ fn what_any_connection_of_a_worker_carried_is_read_once() {
     assert!(!Arc::ptr_eq(&first[0], &elsewhere), "of another worker");
 }
 
+/// Over TLS their names keep whoever has another host of the site, or its connections in clear, from setting them.
+#[test]
+fn cookies_of_connections_in_clear_do_not_count_over_tls_nor_the_other_way_round() {
+    let edge = Edge::new();
+    let of_tls = format!("__Host-meridian_seen={}", edge.token("us=5"));
+    for (cookie, is_of_tls) in [(of_tls.as_str(), true), (&of_tls["__Host-".len()..], false)] {
+        for over_tls in [is_of_tls, !is_of_tls] {
+            let mut reader = edge.reader(HOST, "www", 1);
+            reader.session.secure = over_tls;
+            reader.store.as_mut().unwrap().secure = over_tls;
+            let headers = map(&[("cookie", cookie)]);
+            let carried = Recognized::default().read(&headers, &reader).unwrap();
+            assert_eq!(
+                !carried.tokens.is_empty(),
+                over_tls == is_of_tls,
+                "{cookie}"
+            );
+        }
+    }
+}
+
 #[test]
 fn a_worker_remembers_as_many_as_it_has_places_for_and_answers_for_each_all_the_same() {
     let edge = Edge::new();
