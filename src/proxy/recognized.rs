@@ -62,7 +62,8 @@ impl Recognized {
         if !fields.iter().any(mentions_own) {
             return None;
         }
-        if let Some(known) = lately::find(&fields, reader) {
+        let hash = lately::hash(&fields, reader.service);
+        if let Some(known) = lately::find(hash, &fields, reader) {
             let known = last.insert(known);
             return Some(known.carried.clone());
         }
@@ -70,7 +71,7 @@ impl Recognized {
         let carried = Arc::new(carried);
         if is_whole && length_of(&fields) <= MOST_REMEMBERED {
             let known = Arc::new(Known::of(&fields, reader, carried.clone()));
-            lately::remember(&fields, &known);
+            lately::remember(hash, &known);
             *last = Some(known);
         }
         Some(carried)
@@ -132,41 +133,33 @@ mod lately {
 
     type Places = [Option<(u64, Arc<Known>)>; PLACES_OF_ONE];
 
-    struct Lately {
-        /// With a key of its own: the fields are the clients', and whoever could choose where theirs stand would displace others'.
-        hasher: RandomState,
-        places: Box<[Places]>,
-    }
-
     thread_local! {
-        static LATELY: RefCell<Lately> = RefCell::new(Lately {
-            hasher: RandomState::default(),
-            places: vec![Places::default(); MOST_LATELY / PLACES_OF_ONE].into(),
-        });
+        /// With a key of its own: the fields are the clients', and whoever could choose where theirs stand would displace others'.
+        static HASHER: RandomState = RandomState::default();
+        static LATELY: RefCell<Box<[Places]>> =
+            RefCell::new(vec![Places::default(); MOST_LATELY / PLACES_OF_ONE].into());
     }
 
-    impl Lately {
-        /// What stands for these fields, and where they may be.
-        fn places(
-            &mut self,
-            service: ServiceId,
-            fields: &Fields<'_>,
-        ) -> Option<(u64, &mut Places)> {
-            let mut hasher = self.hasher.build_hasher();
-            service.hash(&mut hasher);
-            for (line, end) in fields {
-                hasher.write(line);
-                hasher.write_u8(*end);
-            }
-            let hash = hasher.finish();
-            let at = usize::try_from(hash).unwrap_or_default() % self.places.len();
-            Some((hash, self.places.get_mut(at)?))
+    /// What stands for fields of a service.
+    pub(super) fn hash(fields: &Fields<'_>, service: ServiceId) -> u64 {
+        let mut hasher = HASHER.with(RandomState::build_hasher);
+        service.hash(&mut hasher);
+        for (line, end) in fields {
+            hasher.write(line);
+            hasher.write_u8(*end);
         }
+        hasher.finish()
     }
 
-    pub(super) fn find(fields: &Fields<'_>, reader: &Reader<'_>) -> Option<Arc<Known>> {
+    /// Where what has this hash may be.
+    fn places(lately: &mut [Places], hash: u64) -> Option<&mut Places> {
+        let at = usize::try_from(hash).unwrap_or_default() % lately.len();
+        lately.get_mut(at)
+    }
+
+    pub(super) fn find(hash: u64, fields: &Fields<'_>, reader: &Reader<'_>) -> Option<Arc<Known>> {
         LATELY.with_borrow_mut(|lately| {
-            let (hash, places) = lately.places(reader.service, fields)?;
+            let places = places(lately, hash)?;
             let is_it = |place: &Option<(u64, Arc<Known>)>| {
                 let known = place.as_ref().filter(|(of, _)| *of == hash);
                 known.is_some_and(|(_, known)| known.is(fields, reader))
@@ -178,12 +171,12 @@ mod lately {
         })
     }
 
-    pub(super) fn remember(fields: &Fields<'_>, known: &Arc<Known>) {
+    pub(super) fn remember(hash: u64, known: &Arc<Known>) {
         if known.fields.len() > MOST_REMEMBERED_LATELY {
             return;
         }
         LATELY.with_borrow_mut(|lately| {
-            if let Some((hash, places)) = lately.places(known.service, fields) {
+            if let Some(places) = places(lately, hash) {
                 places.rotate_right(1);
                 places[0] = Some((hash, known.clone()));
             }

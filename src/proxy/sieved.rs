@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::framing::{CONTINUATION, END_STREAM, Frame, HEAD, HEADERS, PREFACE};
-use super::http2::{LONGEST_TRAILERS, LongBlocks};
+use super::guard::LONGEST_TRAILERS;
+use super::http2::LongBlocks;
 use super::write_through::write_through;
 
 /// A connection whose reader sees no empty DATA frame. Blocks of fields that are longer than trailers may be are noted.

@@ -19,10 +19,11 @@ pub(super) use requests::Requests;
 
 use bytes::BytesMut;
 
-use super::http2::LONGEST_TRAILERS;
-
 /// The longest head, and the longest trailers, bytes.
 const LONGEST_HEAD: usize = 256 << 10;
+
+/// The longest trailers of a message over HTTP/2, bytes: as a block, and as RFC 9113 §6.5.2 counts fields.
+pub(super) const LONGEST_TRAILERS: usize = 64 << 10;
 
 /// The most fields of a head, or of trailers; the contract's 100 are checked behind that.
 pub(super) const PARSED_FIELDS: usize = 256;

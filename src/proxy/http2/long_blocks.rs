@@ -9,10 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use http::HeaderMap;
 
-use crate::proxy::guard::PARSED_FIELDS;
-
-/// The longest trailers of a message over HTTP/2, bytes: as a block, and as RFC 9113 §6.5.2 counts fields.
-pub(in crate::proxy) const LONGEST_TRAILERS: usize = 64 << 10;
+use crate::proxy::guard::{LONGEST_TRAILERS, PARSED_FIELDS};
 
 /// What RFC 9113 §6.5.2 counts for each field beside its text.
 const OVERHEAD: usize = 32;

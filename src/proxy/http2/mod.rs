@@ -19,7 +19,7 @@ mod tunnel;
 mod tests;
 
 pub(super) use self::heard::Heard;
-pub(super) use self::long_blocks::{LONGEST_TRAILERS, LongBlocks};
+pub(super) use self::long_blocks::LongBlocks;
 pub(super) use self::origin::{Http2, MOST_AT_FIRST, Place, Unanswered};
 pub(super) use self::receiving::Receiving;
 pub(super) use self::rules::{check_answer, check_request};
