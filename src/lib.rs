@@ -23,6 +23,7 @@ pub mod earth;
 pub mod edge;
 pub mod geo;
 pub mod health;
+pub mod http2;
 pub mod ids;
 pub mod lab;
 pub mod latency;

@@ -10,9 +10,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The rooms that requests and queries pass through.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "dns",
     "health",
+    "http2",
     "latency",
     "positions",
     "proxy",

@@ -14,10 +14,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 
 use support::frames::{
-    ACK, DATA, END_STREAM, Fate, FrameClient, PING, SETTINGS, WINDOW_UPDATE, edge, frame, open,
-    request,
+    ACK, DATA, END_STREAM, Fate, FrameClient, SETTINGS, WINDOW_UPDATE, edge, frame, open, request,
 };
-use support::{Edge, raw_origin, wait_until};
+use support::{Edge, raw_origin};
 
 /// What the edge grants a stream.
 const STREAM_WINDOW: u32 = 512 << 10;
@@ -112,12 +111,21 @@ fn a_client_may_send_512_kib_ahead_on_a_stream_and_8_mib_on_its_connection() {
 }
 
 #[test]
-fn more_single_bytes_than_are_held_for_an_origin_end_the_connection() {
-    let (edge, _now) = slow();
+fn single_bytes_wait_for_their_origin_as_all_content_does_and_take_no_more_room() {
+    let (edge, now) = slow();
     let mut client = uploading(&edge);
-    let bytes = frame(DATA, 0, 1, &[7]).repeat(1_000);
-    // It is ended for the frames that wait, not for the bytes: first as many pass as the sockets on the way to the origin hold.
-    let ended = (0..5_000).any(|_| client.send(&bytes).is_err());
-    assert!(ended || wait_until(|| client.send(&frame(PING, 0, 0, &[7; 8])).is_err()));
-    assert_eq!(edge.curl("www.example.com", "/", &[]).status, 200);
+    let before = edge.process.resident_kib();
+    let bytes = frame(DATA, 0, 1, &[7]).repeat(1 << 10);
+    for _ in 0..STREAM_WINDOW >> 10 {
+        client.send(&bytes).unwrap();
+    }
+    client
+        .send(&open(3, &request("GET", "/"), END_STREAM))
+        .unwrap();
+    assert_eq!(client.fate(3), Fate::Answered(200));
+    let grown = edge.process.resident_kib().saturating_sub(before);
+    assert!(grown < 8 << 10, "{grown} KiB");
+    now.send(()).unwrap();
+    client.send(&frame(DATA, END_STREAM, 1, &[])).unwrap();
+    assert_eq!(client.fate(1), Fate::Answered(200));
 }

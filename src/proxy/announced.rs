@@ -9,9 +9,9 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::sync::watch;
 
-use super::framing::{Frame, HEAD, SETTINGS};
 use super::http2::Heard;
 use super::write_through::write_through;
+use crate::http2::frame::{Frame, HEAD, SETTINGS};
 
 /// What an origin has announced; none: nothing yet.
 pub(super) type Announced = watch::Receiver<Option<bool>>;

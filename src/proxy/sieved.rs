@@ -10,10 +10,10 @@ use std::task::{Context, Poll, ready};
 use smallvec::SmallVec;
 use tokio::io::{AsyncRead, ReadBuf};
 
-use super::framing::{CONTINUATION, END_STREAM, Frame, HEAD, HEADERS, PREFACE};
 use super::guard::LONGEST_TRAILERS;
 use super::http2::LongBlocks;
 use super::write_through::write_through;
+use crate::http2::frame::{CONTINUATION, END_STREAM, Frame, HEAD, HEADERS};
 
 /// A connection whose reader sees no empty DATA frame. Blocks of fields that are longer than trailers may be are noted.
 pub(super) struct Sieved<S> {
@@ -24,11 +24,6 @@ pub(super) struct Sieved<S> {
 }
 
 impl<S> Sieved<S> {
-    /// What a client says, whose frames begin behind its preface.
-    pub(super) fn of_client(stream: S, long_blocks: LongBlocks) -> Self {
-        Self::behind(stream, PREFACE, long_blocks)
-    }
-
     /// What an origin says.
     pub(super) fn of_origin(stream: S, long_blocks: LongBlocks) -> Self {
         Self::behind(stream, 0, long_blocks)
@@ -225,7 +220,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::proxy::framing::DATA;
+    use crate::http2::frame::DATA;
 
     fn frame(kind: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
         let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();

@@ -133,7 +133,7 @@ fn tunnel(response: Response<Source>) -> Tunnel {
     match response.into_body() {
         Source::Http1(reading) => reading.into_tunnel(),
         Source::Http2(receiving) => receiving.into_tunnel(),
-        Source::Client(_) | Source::Nothing => Tunnel::closed(),
+        Source::Client(_) | Source::Upload(_) | Source::Nothing => Tunnel::closed(),
     }
 }
 

@@ -6,7 +6,6 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use h2::ext::Protocol;
 use http::header::{
     CONNECTION, CONTENT_LENGTH, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
     UPGRADE,
@@ -18,6 +17,7 @@ use super::headers::{ask_upgrade, upgrade_of};
 use super::problem::Problem;
 use super::tunnel::{ClientSide, take_client_side};
 use crate::chance;
+use crate::http2::Protocol;
 
 const WEBSOCKET: &str = "websocket";
 
@@ -151,7 +151,7 @@ pub(super) fn as_connect<B>(request: &mut Request<B>) {
     for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, CONTENT_LENGTH] {
         headers.remove(name);
     }
-    let protocol = Protocol::from_static(WEBSOCKET);
+    let protocol = h2::ext::Protocol::from_static(WEBSOCKET);
     request.extensions_mut().insert(protocol);
 }
 

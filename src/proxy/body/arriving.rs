@@ -40,7 +40,7 @@ impl Arriving {
     /// connection sees to that.
     pub(in crate::proxy) fn request(body: Source, journal: Option<&Arc<Journal>>) -> Self {
         Self {
-            lingers: matches!(body, Source::Http2(_)),
+            lingers: matches!(body, Source::Upload(_)),
             body: Some(body),
             gate: None,
             journal: journal.cloned(),
@@ -104,7 +104,8 @@ impl Arriving {
     pub(super) fn take_whole(&mut self) -> Option<Bytes> {
         match &mut self.body {
             Some(Source::Http1(reading)) => reading.take_whole(),
-            Some(Source::Nothing | Source::Http2(_) | Source::Client(_)) | None => None,
+            Some(Source::Nothing | Source::Http2(_) | Source::Upload(_) | Source::Client(_))
+            | None => None,
         }
     }
 
@@ -112,7 +113,8 @@ impl Arriving {
     pub(super) fn take_connection(&mut self) -> Option<Http1> {
         match &mut self.body {
             Some(Source::Http1(reading)) => reading.take_connection(),
-            Some(Source::Nothing | Source::Http2(_) | Source::Client(_)) | None => None,
+            Some(Source::Nothing | Source::Http2(_) | Source::Upload(_) | Source::Client(_))
+            | None => None,
         }
     }
 

@@ -8,14 +8,16 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
 use super::BodyError;
 use crate::proxy::http1::{FromClient, Reading};
-use crate::proxy::http2::Receiving;
+use crate::proxy::http2::{Receiving, Uploading};
 
 /// A body as it is read.
 pub(in crate::proxy) enum Source {
     /// There is none.
     Nothing,
-    /// Of a client or an origin over HTTP/2.
+    /// Of an origin over HTTP/2.
     Http2(Receiving),
+    /// Of a client over HTTP/2.
+    Upload(Uploading),
     /// Of a client over HTTP/1.1.
     Client(FromClient),
     /// Of an origin over HTTP/1.1.
@@ -33,6 +35,7 @@ impl HttpBody for Source {
         match &mut *self {
             Self::Nothing => Poll::Ready(None),
             Self::Http2(body) => Pin::new(body).poll_frame(cx),
+            Self::Upload(body) => Pin::new(body).poll_frame(cx),
             Self::Client(body) => Pin::new(body).poll_frame(cx),
             Self::Http1(body) => Pin::new(body).poll_frame(cx),
         }
@@ -42,6 +45,7 @@ impl HttpBody for Source {
         match self {
             Self::Nothing => true,
             Self::Http2(body) => body.is_end_stream(),
+            Self::Upload(body) => body.is_end_stream(),
             Self::Client(body) => body.is_end_stream(),
             Self::Http1(body) => body.is_end_stream(),
         }
@@ -51,6 +55,7 @@ impl HttpBody for Source {
         match self {
             Self::Nothing => SizeHint::with_exact(0),
             Self::Http2(body) => body.size_hint(),
+            Self::Upload(body) => body.size_hint(),
             Self::Client(body) => body.size_hint(),
             Self::Http1(body) => body.size_hint(),
         }

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
-
-use h2::{Ping, PingPong};
 
 /// How long the answer to a PING may take.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -27,7 +24,7 @@ impl Heard {
         self.0.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn count(&self) -> u64 {
+    pub(super) fn count(&self) -> u64 {
         self.0.count.load(Ordering::Relaxed)
     }
 
@@ -62,29 +59,25 @@ impl Listening {
 
 /// Asks whoever has said nothing for a while.
 pub(super) struct KeepAlive {
-    heard: Heard,
     /// What had come when this was looked at last.
     before: u64,
-    pings: Option<PingPong>,
     every: Duration,
     has_asked: bool,
 }
 
 impl KeepAlive {
     /// Asks after so long a silence.
-    pub(super) fn new(heard: Heard, pings: Option<PingPong>, every: Duration) -> Self {
+    pub(super) fn new(every: Duration) -> Self {
         Self {
-            heard,
             before: 0,
-            pings,
             every,
             has_asked: false,
         }
     }
 
-    /// When to look again; none: there is nobody.
-    pub(super) fn look(&mut self) -> Option<Duration> {
-        let before = std::mem::replace(&mut self.before, self.heard.count());
+    /// When to look again, since something has come so often; none: there is nobody.
+    pub(super) fn look(&mut self, heard: u64, ping: impl FnOnce()) -> Option<Duration> {
+        let before = std::mem::replace(&mut self.before, heard);
         if self.before != before {
             self.has_asked = false;
             return Some(self.every);
@@ -93,13 +86,7 @@ impl KeepAlive {
             return None;
         }
         self.has_asked = true;
-        if let Some(pings) = &mut self.pings {
-            // An earlier answer was heard, and is still to be taken before the next question.
-            let nobody = &mut Context::from_waker(Waker::noop());
-            let _: Poll<_> = pings.poll_pong(nobody);
-            // If it cannot be asked, the connection has ended, which its task finds out.
-            let _ = pings.send_ping(Ping::opaque());
-        }
+        ping();
         Some(PONG_WITHIN)
     }
 }

@@ -1,9 +1,6 @@
-//! HTTP/2 on the h2 crate: towards clients in [`serving`], towards origins in [`Http2`].
+//! HTTP/2: towards clients, in [`serving`], as [`crate::http2`] speaks it; towards origins, in [`Http2`], on the h2 crate.
 //!
-//! hyper's layers over that crate are a task for each stream, channels and a copy of each body's state; they hide why a
-//! stream was reset, take a request that its client has given up for one that is whole, and cannot pass on what is said
-//! before an answer. Here the streams of a client's connection are polled by its one task, behind which what they have said
-//! leaves together.
+//! The streams of a client's connection are polled by its one task, behind which what they have said leaves together.
 
 mod heard;
 mod long_blocks;
@@ -14,6 +11,7 @@ mod sending;
 mod serving;
 mod stream;
 mod tunnel;
+mod uploading;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +22,7 @@ pub(super) use self::origin::{Http2, MOST_AT_FIRST, Place, Unanswered};
 pub(super) use self::receiving::Receiving;
 pub(super) use self::rules::{check_answer, check_request};
 pub(super) use self::serving::serve;
+pub(super) use self::uploading::Uploading;
 
 /// What a client, or an origin, may be ahead of whom it speaks to on one stream, bytes: at 100 ms of round trip that is
 /// 5 MB/s. The h2 crate ends a connection on which small DATA frames wait for more than half of its window, counting 256

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection, ResponseFuture, SendRequest};
-use h2::{Reason, RecvStream, SendStream};
+use h2::{Ping, PingPong, RecvStream, SendStream};
 use http::header::CONTENT_LENGTH;
 use http::request::Parts;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
@@ -106,8 +106,8 @@ impl Http2 {
             .max_local_error_reset_streams(None)
             .handshake(stream)
             .await?;
-        let keep_alive = KeepAlive::new(heard.clone(), connection.ping_pong(), KEEP_ALIVE_EVERY);
-        tokio::spawn(drive(connection, keep_alive));
+        let pings = connection.ping_pong();
+        tokio::spawn(drive(connection, heard.clone(), pings));
         Ok(Self {
             requests,
             takes_websockets,
@@ -253,12 +253,12 @@ fn tell_length(head: &mut Parts, body: &Body) {
 }
 
 /// The rest of a request on its way.
-type Upload = Pin<Box<dyn Future<Output = Result<(), SendError>> + Send>>;
+type Upload = Pin<Box<dyn Future<Output = Result<(), SendError<h2::Error>>> + Send>>;
 
 fn upload(body: Body, mut stream: SendStream<Bytes>) -> Upload {
     Box::pin(async move {
         // How long it may take is the business of whoever waits for the answer.
-        send_body(body, &mut stream, Reason::CANCEL, Duration::ZERO).await
+        send_body(body, &mut stream, Duration::ZERO).await
     })
 }
 
@@ -303,11 +303,12 @@ async fn wait(
 }
 
 /// Runs a connection until it ends, or its origin does not say any more that it is there.
-async fn drive<S>(connection: Connection<S, Bytes>, mut keep_alive: KeepAlive)
+async fn drive<S>(connection: Connection<S, Bytes>, heard: Heard, mut pings: Option<PingPong>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut connection = pin!(connection);
+    let mut keep_alive = KeepAlive::new(KEEP_ALIVE_EVERY);
     let mut wait = KEEP_ALIVE_EVERY;
     loop {
         tokio::select! {
@@ -317,10 +318,21 @@ where
                 }
                 return;
             }
-            () = tokio::time::sleep(wait) => match keep_alive.look() {
+            () = tokio::time::sleep(wait) => match keep_alive.look(heard.count(), || ping(pings.as_mut())) {
                 Some(again) => wait = again,
                 None => return,
             }
         }
+    }
+}
+
+/// Asks whether an origin is there.
+fn ping(pings: Option<&mut PingPong>) {
+    if let Some(pings) = pings {
+        // An earlier answer was heard, and is still to be taken before the next question.
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let _: Poll<_> = pings.poll_pong(nobody);
+        // If it cannot be asked, the connection has ended, which its task finds out.
+        let _ = pings.send_ping(Ping::opaque());
     }
 }

@@ -1,4 +1,4 @@
-//! The body of a message over HTTP/2, read as it comes.
+//! The body of an origin's answer over HTTP/2, read as it comes.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -15,10 +15,9 @@ use super::tunnel::Stream;
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
 use crate::proxy::guard::Refusal;
-use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::Tunnel;
 
-/// A body of a request or an answer.
+/// A body of an answer.
 pub(in crate::proxy) struct Receiving {
     stream: RecvStream,
     long_blocks: LongBlocks,
@@ -27,10 +26,8 @@ pub(in crate::proxy) struct Receiving {
     has_data: bool,
     /// Why it broke off, which is told a turn later.
     broken: Option<BodyError>,
-    /// What an answer belongs to, until it is over.
+    /// What it belongs to, until it is over.
     exchange: Option<Exchange>,
-    /// Asks its client for it, who waits for that (RFC 9110 §10.1.1).
-    ask: Option<Interim>,
     /// The other direction, if the answer makes it a tunnel.
     back: Option<SendStream<Bytes>>,
 }
@@ -43,20 +40,13 @@ impl Receiving {
             has_data: true,
             broken: None,
             exchange: None,
-            ask: None,
             back: None,
             stream,
             long_blocks,
         }
     }
 
-    /// Asks its client for it before it is read.
-    pub(super) fn asking(mut self, ask: Option<Interim>) -> Self {
-        self.ask = ask;
-        self
-    }
-
-    /// Of an answer, which may become a tunnel with a way back.
+    /// It may become a tunnel with a way back.
     pub(super) fn answering(mut self, back: Option<SendStream<Bytes>>, exchange: Exchange) -> Self {
         self.back = back;
         self.exchange = Some(exchange);
@@ -131,9 +121,6 @@ impl HttpBody for Receiving {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Some(error) = self.broken.take() {
             return Poll::Ready(Some(Err(error)));
-        }
-        if let Some(ask) = self.ask.take() {
-            ask.ask_for_body();
         }
         let broken = match ready!(self.poll_part(cx)) {
             Ok(part) => {

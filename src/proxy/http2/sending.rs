@@ -1,76 +1,173 @@
 //! A body on its way over HTTP/2, as fast as the other side takes it.
 
+use std::fmt::Display;
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::{Reason, SendStream};
+use futures_util::FutureExt;
+use h2::SendStream;
+use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame};
 
+use crate::http2::{Error, Outgoing, Reason};
 use crate::proxy::body::BodyError;
+
+/// What a stream to a client and one to an origin have in common.
+pub(super) trait To {
+    /// Why it takes no more.
+    type Error: Display;
+
+    /// Why it is over before its time, once it is.
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Self::Error>;
+
+    /// How much of so many bytes may be sent, once some may.
+    fn poll_room(&mut self, bytes: usize, cx: &mut Context<'_>)
+    -> Poll<Result<usize, Self::Error>>;
+
+    /// Sends bytes that there is room for.
+    fn send(&mut self, data: Bytes, is_last: bool) -> Result<(), Self::Error>;
+
+    fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), Self::Error>;
+
+    /// Gives it up: the body broke off, or it takes nothing.
+    fn reset(&mut self, why: Broken);
+}
+
+/// Why a body does not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Broken {
+    Body,
+    Unread,
+}
+
+impl To for Outgoing {
+    type Error = Error;
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        Self::poll_broken(self, cx)
+    }
+
+    fn poll_room(&mut self, _: usize, cx: &mut Context<'_>) -> Poll<Result<usize, Error>> {
+        Self::poll_room(self, cx)
+    }
+
+    fn send(&mut self, data: Bytes, is_last: bool) -> Result<(), Error> {
+        self.send_data(data, is_last)
+    }
+
+    fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), Error> {
+        Self::send_trailers(self, &trailers)
+    }
+
+    fn reset(&mut self, why: Broken) {
+        Self::reset(
+            self,
+            match why {
+                Broken::Body => Reason::INTERNAL_ERROR,
+                Broken::Unread => Reason::CANCEL,
+            },
+        );
+    }
+}
+
+impl To for SendStream<Bytes> {
+    type Error = h2::Error;
+
+    fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<h2::Error> {
+        self.poll_reset(cx)
+            .map(|reset| reset.map_or_else(|error| error, h2::Error::from))
+    }
+
+    fn poll_room(&mut self, bytes: usize, cx: &mut Context<'_>) -> Poll<Result<usize, h2::Error>> {
+        // It is asked for only with data at hand: what is granted counts for the whole connection.
+        self.reserve_capacity(bytes);
+        loop {
+            match self.capacity() {
+                0 => match ready!(self.poll_capacity(cx)) {
+                    Some(granted) => drop(granted?),
+                    None => return Poll::Ready(Err(h2::Reason::STREAM_CLOSED.into())),
+                },
+                room => return Poll::Ready(Ok(room)),
+            }
+        }
+    }
+
+    fn send(&mut self, data: Bytes, is_last: bool) -> Result<(), h2::Error> {
+        self.send_data(data, is_last)
+    }
+
+    fn send_trailers(&mut self, trailers: HeaderMap) -> Result<(), h2::Error> {
+        Self::send_trailers(self, trailers)
+    }
+
+    fn reset(&mut self, _: Broken) {
+        self.send_reset(h2::Reason::CANCEL);
+    }
+}
 
 /// Why a body is not sent whole.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum SendError {
+pub(super) enum SendError<E> {
     /// It broke off.
     #[error("{0}")]
     Body(BodyError),
     /// Nobody takes it any more.
     #[error("{0}")]
-    Stream(h2::Error),
+    Stream(E),
     /// Not a byte was taken for so long.
     #[error("the other side takes nothing")]
     Unread,
 }
 
-impl SendError {
+impl SendError<Error> {
     /// Whether the other side takes nothing, of the stream or of the connection.
     pub(super) fn is_unread(&self) -> bool {
-        let is_late = |error: &std::io::Error| error.kind() == std::io::ErrorKind::TimedOut;
         match self {
             Self::Body(_) => false,
-            Self::Stream(error) => error.get_io().is_some_and(is_late),
+            Self::Stream(error) => error.is_late(),
             Self::Unread => true,
         }
     }
 }
 
-impl From<h2::Error> for SendError {
-    fn from(error: h2::Error) -> Self {
+impl<E> From<E> for SendError<E> {
+    fn from(error: E) -> Self {
         Self::Stream(error)
     }
 }
 
 /// Sends a body, of which something is taken within `limit` each time (zero: any time). The stream of one that breaks off
-/// is reset for this reason: its end would say that it is whole.
-pub(super) async fn send_body<B>(
+/// is reset: its end would say that it is whole.
+pub(super) async fn send_body<B, T>(
     mut body: B,
-    stream: &mut SendStream<Bytes>,
-    reset: Reason,
+    stream: &mut T,
     limit: Duration,
-) -> Result<(), SendError>
+) -> Result<(), SendError<T::Error>>
 where
     B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
+    T: To,
 {
     loop {
         let frame = poll_fn(|cx| {
-            ready_if_reset(stream, cx)?;
+            if let Poll::Ready(why) = stream.poll_broken(cx) {
+                return Poll::Ready(Err(why));
+            }
             Pin::new(&mut body).poll_frame(cx).map(Ok)
         });
-        let frame = frame.await.map_err(SendError::Stream)?;
-        let frame = match frame.transpose() {
+        let frame = match frame.await?.transpose() {
             Ok(frame) => frame.map(Frame::into_data),
             Err(error) => {
                 // What of the message has not been written yet would be lost.
                 tokio::task::yield_now().await;
-                stream.send_reset(reset);
+                stream.reset(Broken::Body);
                 return Err(SendError::Body(error));
             }
         };
         match frame {
-            None => return Ok(stream.send_data(Bytes::new(), true)?),
+            None => return Ok(stream.send(Bytes::new(), true)?),
             Some(Err(other)) => {
                 let trailers = other.into_trailers().unwrap_or_default();
                 return Ok(stream.send_trailers(trailers)?);
@@ -86,72 +183,54 @@ where
     }
 }
 
-/// Sends it as fast as there is room: what waits within the h2 crate waits for the connection alone.
-async fn send_data(
+/// Sends it as fast as there is room: what waits to be written waits for the connection alone.
+async fn send_data<T: To>(
     mut data: Bytes,
     is_last: bool,
-    stream: &mut SendStream<Bytes>,
+    stream: &mut T,
     limit: Duration,
-) -> Result<(), SendError> {
+) -> Result<(), SendError<T::Error>> {
     loop {
         let room = if data.is_empty() {
             0
         } else {
-            stream.reserve_capacity(data.len());
-            room(stream, limit).await?
+            room(data.len(), stream, limit).await?
         };
         let piece = data.split_to(data.len().min(room));
-        stream.send_data(piece, is_last && data.is_empty())?;
+        stream.send(piece, is_last && data.is_empty())?;
         if data.is_empty() {
             return Ok(());
         }
     }
 }
 
-/// How much may be sent, once something may. It is asked for only with data at hand: what is granted counts for the whole
-/// connection.
-async fn room(stream: &mut SendStream<Bytes>, limit: Duration) -> Result<usize, SendError> {
-    let room = stream.capacity();
-    if room > 0 {
-        return Ok(room);
+/// How much of so many bytes may be sent, once something may.
+async fn room<T: To>(
+    bytes: usize,
+    stream: &mut T,
+    limit: Duration,
+) -> Result<usize, SendError<T::Error>> {
+    let mut granted = pin!(poll_fn(|cx| {
+        if let Poll::Ready(why) = stream.poll_broken(cx) {
+            return Poll::Ready(Err(why));
+        }
+        stream.poll_room(bytes, cx)
+    }));
+    // Most often there is some, and no timer is needed.
+    if let Some(room) = granted.as_mut().now_or_never() {
+        return Ok(room?);
     }
-    let granted = poll_fn(|cx| poll_room(stream, cx));
     let granted = if limit.is_zero() {
         Ok(granted.await)
     } else {
         tokio::time::timeout(limit, granted).await
     };
     match granted {
-        Ok(granted) => Ok(granted?),
+        Ok(room) => Ok(room?),
         Err(_) => {
             // Others may hold parts of the stream, which would keep it open.
-            stream.send_reset(Reason::CANCEL);
+            stream.reset(Broken::Unread);
             Err(SendError::Unread)
         }
-    }
-}
-
-/// The same, whoever waits.
-pub(super) fn poll_room(
-    stream: &mut SendStream<Bytes>,
-    cx: &mut Context<'_>,
-) -> Poll<Result<usize, h2::Error>> {
-    loop {
-        ready_if_reset(stream, cx)?;
-        match stream.capacity() {
-            0 => match ready!(stream.poll_capacity(cx)) {
-                Some(granted) => drop(granted?),
-                None => return Poll::Ready(Err(Reason::STREAM_CLOSED.into())),
-            },
-            room => return Poll::Ready(Ok(room)),
-        }
-    }
-}
-
-/// Whether the other side has given the stream up; wakes when it does.
-fn ready_if_reset(stream: &mut SendStream<Bytes>, cx: &mut Context<'_>) -> Result<(), h2::Error> {
-    match stream.poll_reset(cx) {
-        Poll::Ready(reset) => Err(reset?.into()),
-        Poll::Pending => Ok(()),
     }
 }

@@ -1,31 +1,26 @@
 //! A client's connection: its streams, each of which is a request, and when it ends.
 
 use std::future::poll_fn;
-use std::io;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
-use h2::RecvStream;
-use h2::server::{Builder, Connection, SendResponse};
-use http::Request;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::heard::{Heard, KeepAlive};
-use super::long_blocks::LongBlocks;
+use super::heard::KeepAlive;
 use super::stream::turn;
 use super::tunnel::Tunnels;
-use super::{LARGEST_HEAD, STREAM_BUFFER, STREAM_WINDOW};
-use crate::proxy::calm::Calm;
-use crate::proxy::gather::Gather;
+use super::{LARGEST_HEAD, STREAM_WINDOW};
+use crate::http2::{Accepted, Connection, Ended, Limits, Pinger};
+use crate::proxy::guard::{LONGEST_TRAILERS, PARSED_FIELDS};
 use crate::proxy::handler::{Handler, Times};
-use crate::proxy::sieved::Sieved;
+use crate::registered::Registered;
 
 /// Requests at once on one connection.
 const MOST_STREAMS: u32 = 256;
@@ -33,10 +28,8 @@ const MOST_STREAMS: u32 = 256;
 /// What a client may be ahead of its origins on all streams of a connection, bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
-/// Requests whose rest is not wanted, and how long that may still come: until the client has heard of it. What it sends for
-/// others counts as its error, of which the h2 crate bears 1,024.
-const MOST_REFUSED: usize = 1_024;
-const REFUSED_FOR: Duration = Duration::from_secs(30);
+static FLOODS: Registered<(), 1> =
+    Registered::new(|()| metrics::counter!("meridian_http2_floods_total"));
 
 /// Serves a connection until it ends. From `stop` on it takes only what its client has sent already.
 pub(in crate::proxy) async fn serve<S>(
@@ -47,43 +40,30 @@ pub(in crate::proxy) async fn serve<S>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let heard = Heard::default();
-    let stream = Calm::new(stream, times.head, heard.clone());
-    let long_blocks = LongBlocks::default();
-    let stream = Gather::new(Sieved::of_client(stream, long_blocks.clone()));
-    let shaking_hands = Builder::new()
-        .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(LARGEST_HEAD)
-        .enable_connect_protocol()
-        .initial_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(CONNECTION_WINDOW)
-        .max_send_buffer_size(STREAM_BUFFER)
-        .max_concurrent_reset_streams(MOST_REFUSED)
-        .reset_stream_duration(REFUSED_FOR)
-        .handshake(stream);
-    let ended = match shaking_hands.await {
-        Ok(connection) => converse(connection, (heard, long_blocks), times, stop, &handler).await,
-        Err(error) => Err(error),
+    let limits = Limits {
+        streams: MOST_STREAMS,
+        stream_window: STREAM_WINDOW,
+        window: CONNECTION_WINDOW,
+        head: LARGEST_HEAD,
+        trailers: LONGEST_TRAILERS,
+        trailer_fields: PARSED_FIELDS,
     };
-    if let Err(error) = ended {
+    let connection = Connection::new(stream, limits, times.head);
+    if let Err(error) = converse(connection, times, stop, &handler).await {
         tracing::debug!(%error, "client connection ended");
     }
 }
 
 async fn converse<S>(
-    mut connection: Connection<S, Bytes>,
-    (heard, long_blocks): (Heard, LongBlocks),
+    mut connection: Connection<S>,
     times: Times,
     stop: CancellationToken,
     handler: &impl Handler,
-) -> Result<(), h2::Error>
+) -> Result<(), Arc<Ended>>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let mut life = Life::new(
-        times.idle,
-        KeepAlive::new(heard, connection.ping_pong(), times.idle),
-    );
+    let mut life = Life::new(times.idle, connection.pinger());
     let mut under_way: UnderWay<'_> = FuturesUnordered::new();
     under_way.push(Box::pin(async move {
         stop.cancelled().await;
@@ -92,12 +72,12 @@ where
     under_way.push(look_at(life.next_ask));
     loop {
         match next(&mut connection, &mut under_way).await {
-            Next::Request(request, respond) => {
+            Next::Request(accepted) => {
                 life.begin();
-                let beside = (life.tunnels.clone(), long_blocks.clone());
+                let tunnels = life.tunnels.clone();
                 // Made in its box, because all of its 10 KiB would be moved there.
                 let answering = Box::write(Box::new_uninit(), async move {
-                    let answering = pin!(turn(handler, request, respond, beside, times.idle));
+                    let answering = pin!(turn(handler, accepted, tunnels, times.idle));
                     // A panic costs its own stream, which is reset, and is told by whoever handles panics.
                     let _ = AssertUnwindSafe(answering).catch_unwind().await;
                     Event::Answered
@@ -105,18 +85,18 @@ where
                 under_way.push(Box::into_pin(answering));
             }
             Next::Event(Event::Answered) => life.end(),
-            Next::Event(Event::Stop) => connection.graceful_shutdown(),
-            Next::Event(Event::Look) => match life.look() {
+            Next::Event(Event::Stop) => connection.say_farewell(),
+            Next::Event(Event::Look) => match life.look(connection.heard()) {
                 Look::Again(at) => under_way.push(look_at(at)),
                 Look::Idle(at) => {
-                    connection.graceful_shutdown();
+                    connection.say_farewell();
                     under_way.push(look_at(at));
                 }
                 Look::Gone => return Ok(()),
             },
             Next::End(ended) => {
-                if let Some(wrong) = ended.as_ref().err().and_then(wrong) {
-                    handler.break_off(wrong);
+                if let Err(how) = &ended {
+                    note(how, handler);
                 }
                 return ended;
             }
@@ -124,13 +104,14 @@ where
     }
 }
 
-/// What a client did wrong, if that ends its connection.
-fn wrong(error: &h2::Error) -> Option<String> {
-    let is_wrong = match error.get_io() {
-        Some(io) => io.kind() == io::ErrorKind::InvalidData,
-        None => error.is_library(),
-    };
-    is_wrong.then(|| error.to_string())
+/// Tells what a client did wrong, if that has ended its connection.
+fn note(how: &Ended, handler: &impl Handler) {
+    if how.is_flood() {
+        FLOODS.increment(&());
+    }
+    if let Ended::Wrong(wrong) = how {
+        handler.break_off(wrong.to_string());
+    }
 }
 
 /// All that a connection waits for beside its bytes. Each is polled only when it wakes.
@@ -152,9 +133,9 @@ enum Event {
     reason = "most are the large one, which would have to be boxed for each request"
 )]
 enum Next {
-    Request(Request<RecvStream>, SendResponse<Bytes>),
+    Request(Accepted),
     Event(Event),
-    End(Result<(), h2::Error>),
+    End(Result<(), Arc<Ended>>),
 }
 
 fn look_at(at: Instant) -> Pin<Box<dyn Future<Output = Event> + Send>> {
@@ -165,17 +146,18 @@ fn look_at(at: Instant) -> Pin<Box<dyn Future<Output = Event> + Send>> {
 }
 
 /// What is next. Answers that are ready have their turn first: what they say leaves together when the connection has its own.
-async fn next<S>(connection: &mut Connection<S, Bytes>, under_way: &mut UnderWay<'_>) -> Next
+async fn next<S>(connection: &mut Connection<S>, under_way: &mut UnderWay<'_>) -> Next
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     poll_fn(|cx| {
+        connection.attend();
         if let Poll::Ready(Some(event)) = under_way.poll_next_unpin(cx) {
             return Poll::Ready(Next::Event(event));
         }
-        connection.poll_accept(cx).map(|accepted| match accepted {
-            Some(Ok((request, respond))) => Next::Request(request, respond),
-            Some(Err(error)) => Next::End(Err(error)),
+        connection.poll(cx).map(|accepted| match accepted {
+            Some(Ok(accepted)) => Next::Request(accepted),
+            Some(Err(how)) => Next::End(Err(how)),
             None => Next::End(Ok(())),
         })
     })
@@ -194,6 +176,7 @@ struct Life {
     /// Whether its client was told that it ends.
     is_ending: bool,
     keep_alive: KeepAlive,
+    pinger: Pinger,
     next_ask: Instant,
 }
 
@@ -208,7 +191,7 @@ enum Look {
 }
 
 impl Life {
-    fn new(idle: Duration, keep_alive: KeepAlive) -> Self {
+    fn new(idle: Duration, pinger: Pinger) -> Self {
         let now = Instant::now();
         Self {
             requests: 0,
@@ -216,7 +199,8 @@ impl Life {
             idle,
             idle_since: now,
             is_ending: false,
-            keep_alive,
+            keep_alive: KeepAlive::new(idle),
+            pinger,
             next_ask: now + idle,
         }
     }
@@ -232,10 +216,10 @@ impl Life {
         }
     }
 
-    fn look(&mut self) -> Look {
+    fn look(&mut self, heard: u64) -> Look {
         let now = Instant::now();
         if self.next_ask <= now {
-            match self.keep_alive.look() {
+            match self.keep_alive.look(heard, || self.pinger.ping()) {
                 Some(wait) => self.next_ask = now + wait,
                 None => return Look::Gone,
             }

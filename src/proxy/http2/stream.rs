@@ -5,18 +5,16 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use bytes::Bytes;
-use h2::server::SendResponse;
-use h2::{Reason, RecvStream, SendStream};
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
-use super::long_blocks::LongBlocks;
-use super::receiving::Receiving;
 use super::sending::send_body;
 use super::tunnel::{Stream, Tunnels};
+use super::uploading::Uploading;
+use crate::http2::{Accepted, Incoming, Outgoing, Reason};
 use crate::proxy::access_log::Logged;
 use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
@@ -37,7 +35,7 @@ const OF_CONNECTIONS: [HeaderName; 5] = [
 
 /// What of a stream may leave HTTP.
 struct Leaving {
-    from: Receiving,
+    from: Incoming,
     leave: oneshot::Sender<Tunnel>,
     tunnels: Tunnels,
 }
@@ -45,18 +43,17 @@ struct Leaving {
 /// Answers a request; its client takes something of the answer within `limit` each time.
 pub(super) async fn turn(
     handler: &impl Handler,
-    request: Request<RecvStream>,
-    mut respond: SendResponse<Bytes>,
-    (tunnels, long_blocks): (Tunnels, LongBlocks),
+    (request, from, mut to): Accepted,
+    tunnels: Tunnels,
     limit: Duration,
 ) {
     let is_head = request.method() == Method::HEAD;
     let interim = Interim::default();
-    let (request, leaving) = receive(request, (tunnels, long_blocks), &interim);
+    let (request, leaving) = receive(request, from, tunnels, &interim);
     let answer = {
         // Pinned where it is made: it is too large to be moved for each request.
         let answering = pin!(handler.answer(request, None, Some(&interim)));
-        wait(&mut respond, &interim, answering).await
+        wait(&mut to, &interim, answering).await
     };
     // None: its client has given it up.
     let Some(answer) = answer else { return };
@@ -68,11 +65,11 @@ pub(super) async fn turn(
     let said = match leaving {
         Some(leaving) if head.status.is_success() => {
             head.headers.remove(CONTENT_LENGTH);
-            leave(respond, Response::from_parts(head, ()), leaving)
+            leave(to, &head, leaving)
         }
         Some(_) | None => {
             let answer = Response::from_parts(head, body);
-            say(respond, answer, is_head, limit).await
+            say(to, answer, is_head, limit).await
         }
     };
     if let Err(why) = said {
@@ -83,47 +80,44 @@ pub(super) async fn turn(
 
 /// The request as it is answered.
 fn receive(
-    request: Request<RecvStream>,
-    (tunnels, long_blocks): (Tunnels, LongBlocks),
+    mut request: Request<()>,
+    from: Incoming,
+    tunnels: Tunnels,
     interim: &Interim,
 ) -> (Request<Source>, Option<Leaving>) {
     if request.method() == Method::CONNECT {
-        let (mut head, body) = request.into_parts();
-        // RFC 9113 §8.5: what comes is no content, whatever length was told.
-        let from = Receiving::behind(&HeaderMap::new(), body, long_blocks);
-        let leave = may_leave(&mut head.extensions);
+        let leave = may_leave(request.extensions_mut());
         let leaving = Leaving {
             from,
             leave,
             tunnels,
         };
-        return (Request::from_parts(head, Source::Nothing), Some(leaving));
+        return (request.map(|()| Source::Nothing), Some(leaving));
     }
     let ask = expects_continue(&request).then(|| interim.clone());
-    let (head, body) = request.into_parts();
-    let body = Receiving::behind(&head.headers, body, long_blocks).asking(ask);
-    (Request::from_parts(head, Source::Http2(body)), None)
+    let body = Uploading::behind(request.headers(), from, ask);
+    (request.map(|()| Source::Upload(body)), None)
 }
 
 /// Waits for the answer, and passes on what is said before it; none: the client has given the request up.
 async fn wait(
-    respond: &mut SendResponse<Bytes>,
+    to: &mut Outgoing,
     interim: &Interim,
     mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
     // Who has given it up already is not to have it sent to an origin.
-    if poll_fn(|cx| Poll::Ready(respond.poll_reset(cx).is_ready())).await {
+    if poll_fn(|cx| Poll::Ready(to.poll_broken(cx).is_ready())).await {
         return None;
     }
     poll_fn(|cx| {
         let answered = answering.as_mut().poll(cx);
         for head in interim.take() {
             // A client that has gone is found out below.
-            let _ = respond.send_informational(head);
+            let _ = to.say_interim(&head);
         }
         match answered {
             Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => respond.poll_reset(cx).map(|_| None),
+            Poll::Pending => to.poll_broken(cx).map(|_| None),
         }
     })
     .await
@@ -141,7 +135,7 @@ fn become_http2(headers: &mut HeaderMap) {
 
 /// Sends an answer.
 async fn say(
-    mut respond: SendResponse<Bytes>,
+    mut to: Outgoing,
     answer: Response<Logged>,
     is_head: bool,
     limit: Duration,
@@ -158,11 +152,11 @@ async fn say(
         head.headers.entry(CONTENT_LENGTH).or_insert_with(length);
     }
     let is_all = is_unsent || body.is_end_stream();
-    let mut stream = begin(&mut respond, Response::from_parts(head, ()), is_all)?;
+    begin(&mut to, &head, is_all)?;
     if is_all {
         return Ok(());
     }
-    let sent = send_body(&mut body, &mut stream, Reason::INTERNAL_ERROR, limit).await;
+    let sent = send_body(&mut body, &mut to, limit).await;
     sent.map_err(|error| {
         if error.is_unread() {
             body.goes_unread();
@@ -172,24 +166,17 @@ async fn say(
 }
 
 /// Sends the head of an answer.
-fn begin(
-    respond: &mut SendResponse<Bytes>,
-    head: Response<()>,
-    is_all: bool,
-) -> Result<SendStream<Bytes>, String> {
-    respond.send_response(head, is_all).map_err(|error| {
-        respond.send_reset(Reason::INTERNAL_ERROR);
+fn begin(to: &mut Outgoing, head: &Parts, is_all: bool) -> Result<(), String> {
+    let said = to.send_head((head.status, &head.headers), is_all);
+    said.map_err(|error| {
+        to.reset(Reason::INTERNAL_ERROR);
         error.to_string()
     })
 }
 
 /// Lets the stream leave HTTP.
-fn leave(
-    mut respond: SendResponse<Bytes>,
-    head: Response<()>,
-    leaving: Leaving,
-) -> Result<(), String> {
-    let to = begin(&mut respond, head, false)?;
+fn leave(mut to: Outgoing, head: &Parts, leaving: Leaving) -> Result<(), String> {
+    begin(&mut to, head, false)?;
     let tunnel = Stream::tunnel(to, leaving.from, Some(leaving.tunnels));
     // Whoever would have it may have given up.
     let _ = leaving.leave.send(tunnel);

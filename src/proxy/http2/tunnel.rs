@@ -6,20 +6,43 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
-use h2::SendStream;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::receiving::Receiving;
-use super::sending::poll_room;
+use super::sending::To;
+use crate::http2::Incoming;
 use crate::proxy::tunnel::Tunnel;
 
 /// Both directions of a stream, which is reset if it is given up before its end (RFC 9113 §8.5).
-pub(super) struct Stream {
-    to: SendStream<Bytes>,
-    from: Receiving,
+pub(super) struct Stream<T, F> {
+    to: T,
+    from: F,
     /// What has come and was not read.
     ahead: Bytes,
     _counted: Option<Tunnels>,
+}
+
+/// What comes on a stream of a client, or of an origin.
+pub(super) trait From {
+    type Error: std::error::Error + Send + Sync + 'static;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>>;
+}
+
+impl From for Incoming {
+    type Error = crate::http2::Error;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Self::poll_data(self, cx)
+    }
+}
+
+impl From for Receiving {
+    type Error = h2::Error;
+
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Self::poll_data(self, cx)
+    }
 }
 
 /// The tunnels of a connection, each of which holds one of these.
@@ -33,12 +56,12 @@ impl Tunnels {
     }
 }
 
-impl Stream {
-    pub(super) fn tunnel(
-        to: SendStream<Bytes>,
-        from: Receiving,
-        counted: Option<Tunnels>,
-    ) -> Tunnel {
+impl<T, F> Stream<T, F>
+where
+    T: To<Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + Sync + 'static,
+    F: From + Unpin + Send + Sync + 'static,
+{
+    pub(super) fn tunnel(to: T, from: F, counted: Option<Tunnels>) -> Tunnel {
         let stream = Self {
             to,
             from,
@@ -49,7 +72,7 @@ impl Stream {
     }
 }
 
-impl AsyncRead for Stream {
+impl<T: Unpin, F: From + Unpin> AsyncRead for Stream<T, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -72,7 +95,11 @@ impl AsyncRead for Stream {
     }
 }
 
-impl AsyncWrite for Stream {
+impl<T, F> AsyncWrite for Stream<T, F>
+where
+    T: To<Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    F: Unpin,
+{
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -81,10 +108,12 @@ impl AsyncWrite for Stream {
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        self.to.reserve_capacity(buf.len());
-        let room = ready!(poll_room(&mut self.to, cx)).map_err(io::Error::other)?;
+        if let Poll::Ready(why) = self.to.poll_broken(cx) {
+            return Poll::Ready(Err(io::Error::other(why)));
+        }
+        let room = ready!(self.to.poll_room(buf.len(), cx)).map_err(io::Error::other)?;
         let piece = buf.get(..room).unwrap_or(buf);
-        let sent = self.to.send_data(Bytes::copy_from_slice(piece), false);
+        let sent = self.to.send(Bytes::copy_from_slice(piece), false);
         Poll::Ready(sent.map(|()| piece.len()).map_err(io::Error::other))
     }
 
@@ -94,7 +123,7 @@ impl AsyncWrite for Stream {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = self.to.send_data(Bytes::new(), true);
+        let ended = self.to.send(Bytes::new(), true);
         Poll::Ready(ended.map_err(io::Error::other))
     }
 }

@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::super::{LongBlocks, Receiving, serve};
+use super::super::serve;
 use super::by_hand::{ByHand, DATA, END_HEADERS, HEADERS, PING, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::proxy::access_log::Logged;
@@ -59,6 +59,11 @@ impl Paths {
                 let mut trailers = HeaderMap::new();
                 trailers.insert("sum", HeaderValue::from_static("7"));
                 Response::new(Body::Whole(Whole::with_trailers("0123456789", trailers)))
+            }
+            "/collect" => {
+                let body = request.into_body().collect().await;
+                self.note(if body.is_ok() { "whole" } else { "broken off" });
+                Response::new(Body::Empty)
             }
             "/never" => {
                 let _noted = Dropped(self);
@@ -244,32 +249,13 @@ async fn a_request_that_its_client_gives_up_is_not_answered() {
 #[tokio::test(start_paused = true)]
 async fn a_body_that_its_client_breaks_off_is_not_taken_for_a_whole_one() {
     for reason in [Reason::CANCEL, Reason::NO_ERROR, Reason::INTERNAL_ERROR] {
-        let (client, edge) = duplex(1 << 20);
-        let (mut requests, connection) = h2::client::handshake(client).await.unwrap();
-        let mut edge = h2::server::handshake(edge);
-        tokio::spawn(connection);
-        let serving = async {
-            let mut edge = (&mut edge).await.unwrap();
-            let (request, _respond) = edge.accept().await.unwrap().unwrap();
-            let (head, body) = request.into_parts();
-            let body = Receiving::behind(&head.headers, body, LongBlocks::default());
-            tokio::select! {
-                body = body.collect() => body.map(|body| body.to_bytes()),
-                _ = edge.accept() => panic!("the connection has ended"),
-            }
-        };
-        let breaking = async {
-            let (_answer, mut body) = requests.send_request(to("/"), false).unwrap();
-            body.send_data("some".into(), false).unwrap();
-            sleep(Duration::from_secs(1)).await;
-            body.send_reset(reason);
-            std::future::pending().await
-        };
-        let read = tokio::select! {
-            read = serving => read,
-            () = breaking => unreachable!(),
-        };
-        assert!(read.is_err(), "{reason:?}: {read:?}");
+        let mut client = client().await;
+        let (_answer, mut body) = client.begin(to("/collect"));
+        body.send_data("some".into(), false).unwrap();
+        client.get("/").await;
+        body.send_reset(reason);
+        client.get("/").await;
+        assert_eq!(client.paths.notes(), ["broken off"], "{reason:?}");
     }
 }
 

@@ -1,0 +1,343 @@
+//! The state of a connection: what has come of it, and what is to be written. It reads and writes no socket.
+//!
+//! `receiving` takes the frames of its client · `sending` says what there is to say.
+
+mod receiving;
+mod sending;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use http::Request;
+
+use self::receiving::OpenHead;
+use super::Limits;
+use super::error::{Ended, Error, Reason, Wrong};
+use super::flood::Flood;
+use super::frame::{GOAWAY, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use super::hpack::Decoder;
+use super::outbox::Outbox;
+use super::stream::Stream;
+use super::window::{FIRST, Inbound, Outbound};
+
+/// What may wait to be written before no more content is taken for it, bytes.
+const MOST_TO_WRITE: usize = 64 << 10;
+
+/// Whatever else waits to be written, such as answers to PINGs: beyond it nothing is read.
+pub(super) const MOST_UNREAD: usize = 4 * MOST_TO_WRITE;
+
+/// Told to a client with the first GOAWAY, and told back behind all that it had sent before it knew.
+const FAREWELL: [u8; 8] = *b"farewell";
+
+/// Streams of clients that were not begun before this one may still come, before a client knows that the edge ends (RFC 9113 §6.8).
+const ANY_STREAM: u32 = u32::MAX >> 1;
+
+/// RFC 9113 §6.5.2, RFC 8441 §3.
+const MAX_CONCURRENT_STREAMS: u16 = 3;
+const INITIAL_WINDOW_SIZE: u16 = 4;
+const MAX_HEADER_LIST_SIZE: u16 = 6;
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+
+/// A connection, as the two sides of its streams see it.
+#[derive(Clone, Debug)]
+pub(super) struct Shared(Arc<Mutex<State>>);
+
+#[derive(Debug)]
+pub(super) struct State {
+    limits: Limits,
+    decoder: Decoder,
+    flood: Flood,
+    /// A head of which more is to come.
+    open_head: Option<OpenHead>,
+    has_settings: bool,
+    frames: u64,
+    streams: HashMap<u32, Stream, RandomState>,
+    /// Streams whose requests nobody has taken yet.
+    begun: VecDeque<u32>,
+    /// The last stream that its client has begun.
+    last: u32,
+    /// Streams that are not over.
+    open: u32,
+    from: Inbound,
+    to: Outbound,
+    /// The window of streams that begin.
+    first_window: u32,
+    out: Outbox,
+    /// Streams that have something to say and no room for it on the connection, the first one first.
+    waiting: VecDeque<u32>,
+    farewell: Farewell,
+    /// Whether its client begins no more streams.
+    is_left: bool,
+    ended: Option<Arc<Ended>>,
+    /// Who reads and writes it, unless that is under way.
+    io: Option<Waker>,
+}
+
+/// Whether the edge takes no more requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    No,
+    /// Its client was told, and may not know it yet.
+    Told,
+    /// Nothing beyond this stream is answered.
+    Final(u32),
+}
+
+impl Shared {
+    pub(super) fn new(limits: Limits) -> Self {
+        Self(Arc::new(Mutex::new(State::new(limits))))
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // What a fault has left half done is at worst one stream that hangs.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    pub(super) fn new(limits: Limits) -> Self {
+        let mut core = Self {
+            limits,
+            decoder: Decoder::default(),
+            flood: Flood::new(),
+            open_head: None,
+            has_settings: false,
+            frames: 0,
+            streams: HashMap::default(),
+            begun: VecDeque::new(),
+            last: 0,
+            open: 0,
+            from: Inbound::new(limits.window.max(FIRST)),
+            to: Outbound::new(FIRST),
+            first_window: FIRST,
+            out: Outbox::default(),
+            waiting: VecDeque::new(),
+            farewell: Farewell::No,
+            is_left: false,
+            ended: None,
+            io: None,
+        };
+        core.introduce();
+        core
+    }
+
+    /// The first words of a server (RFC 9113 §3.4).
+    fn introduce(&mut self) {
+        let settings = [
+            (MAX_CONCURRENT_STREAMS, self.limits.streams),
+            (INITIAL_WINDOW_SIZE, self.limits.stream_window),
+            (MAX_HEADER_LIST_SIZE, self.limits.head),
+            (ENABLE_CONNECT_PROTOCOL, 1),
+        ];
+        let settings =
+            settings.map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat());
+        self.out.push_frame(SETTINGS, 0, 0, &settings.concat());
+        if let Some(more) = self
+            .limits
+            .window
+            .checked_sub(FIRST)
+            .filter(|more| *more > 0)
+        {
+            self.grant(0, more);
+        }
+    }
+
+    fn grant(&mut self, stream: u32, bytes: u32) {
+        self.out
+            .push_frame(WINDOW_UPDATE, 0, stream, &bytes.to_be_bytes());
+    }
+
+    /// What was read, or is not wanted: as much may come again on the connection.
+    fn release(&mut self, bytes: usize) {
+        if let Some(more) = self.from.read(bytes) {
+            self.grant(0, more);
+        }
+    }
+
+    /// The next request, unless its client has given it up.
+    pub(super) fn accept(&mut self) -> Option<(u32, Request<()>)> {
+        while let Some(id) = self.begun.pop_front() {
+            let request = self
+                .streams
+                .get_mut(&id)
+                .and_then(|stream| stream.request.take());
+            if let Some(request) = request {
+                return Some((id, request));
+            }
+        }
+        None
+    }
+
+    /// Asks whether its client is there.
+    pub(super) fn ping(&mut self) {
+        self.out.push_frame(PING, 0, 0, &[0; 8]);
+    }
+
+    /// Takes no more than what its client has sent before it hears of it.
+    pub(super) fn say_farewell(&mut self) {
+        if self.farewell == Farewell::No && self.ended.is_none() {
+            self.farewell = Farewell::Told;
+            self.go_away(ANY_STREAM, Reason::NO_ERROR);
+            self.out.push_frame(PING, 0, 0, &FAREWELL);
+        }
+    }
+
+    fn go_away(&mut self, last: u32, reason: Reason) {
+        let payload = [last.to_be_bytes(), reason.0.to_be_bytes()].concat();
+        self.out.push_frame(GOAWAY, 0, 0, &payload);
+    }
+
+    /// Resets a stream.
+    fn reset(&mut self, id: u32, reason: Reason) {
+        self.out
+            .push_frame(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+    }
+
+    /// Resets a stream for what its client did; that counts, as if it had reset it.
+    fn refuse(&mut self, id: u32, wrong: Wrong) -> Result<(), Wrong> {
+        self.reset(id, wrong.reason);
+        self.break_off(id, Error::Wrong(wrong));
+        self.flood.refuse()
+    }
+
+    /// A stream is over before its time.
+    fn break_off(&mut self, id: u32, why: Error) {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
+        let unread = stream.break_off(why);
+        let is_unknown = stream.request.is_some();
+        self.open -= u32::from(stream.close());
+        self.release(unread);
+        if is_unknown {
+            // Nobody has heard of it.
+            self.streams.remove(&id);
+        } else {
+            self.forget(id);
+        }
+    }
+
+    /// Both sides of a stream have said all.
+    fn close(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            self.open -= u32::from(stream.close());
+        }
+    }
+
+    /// Forgets a stream that is over, if nobody asks for it any more.
+    fn forget(&mut self, id: u32) {
+        if self.streams.get(&id).is_some_and(Stream::is_forgotten) {
+            self.streams.remove(&id);
+        }
+    }
+
+    /// Ends the connection, and all that is under way on it.
+    pub(super) fn end(&mut self, how: Ended) -> Arc<Ended> {
+        if let Ended::Wrong(wrong) = &how {
+            self.go_away(self.last, wrong.reason);
+        }
+        let how = Arc::new(how);
+        self.ended = Some(how.clone());
+        let ids: Vec<u32> = self.streams.keys().copied().collect();
+        for id in ids {
+            let is_over = self.streams.get(&id).is_none_or(Stream::is_over);
+            if !is_over {
+                self.break_off(id, Error::Connection(how.clone()));
+            }
+        }
+        how
+    }
+
+    /// Whether nothing is under way.
+    pub(super) fn is_idle(&self) -> bool {
+        self.open == 0
+    }
+
+    /// Whether all is said: no more requests are taken, and those that were are answered.
+    pub(super) fn is_done(&self) -> bool {
+        let takes_no_more = self.is_left || matches!(self.farewell, Farewell::Final(_));
+        takes_no_more && self.open == 0 && self.begun.is_empty() && self.out.is_empty()
+    }
+
+    /// Whether so much waits to be written that nothing is read meanwhile.
+    pub(super) fn is_clogged(&self) -> bool {
+        self.out.len() > MOST_UNREAD
+    }
+
+    /// What is to be written; who writes it tells with [`State::has_written`].
+    pub(super) fn out(&mut self) -> &mut Outbox {
+        &mut self.out
+    }
+
+    /// There may be room for those who wait for it.
+    pub(super) fn has_written(&mut self) {
+        if self.out.len() <= MOST_TO_WRITE / 2 && self.to.room() > 0 {
+            self.wake_waiting();
+        }
+    }
+
+    fn wake_waiting(&mut self) {
+        for id in std::mem::take(&mut self.waiting) {
+            let stream = self.streams.get_mut(&id);
+            if let Some(waker) = stream.and_then(|stream| stream.to.waker.take()) {
+                waker.wake();
+            }
+        }
+    }
+
+    /// Who reads and writes begins to, or waits from now on.
+    pub(super) fn set_io(&mut self, waker: Option<Waker>) {
+        self.io = waker;
+    }
+
+    /// Wakes who writes, unless that is under way.
+    fn wake_io(&mut self) {
+        if let Some(io) = self.io.take() {
+            io.wake();
+        }
+    }
+
+    /// Each stream with all that has come of it, and all that is to be written.
+    pub(super) fn show(&mut self) -> (Vec<String>, Vec<u8>) {
+        let mut ids: Vec<u32> = self.streams.keys().copied().collect();
+        ids.sort_unstable();
+        let shown = ids.into_iter().map(|id| {
+            let mut content = Vec::new();
+            while let Some(piece) = self.pop(id) {
+                content.extend_from_slice(&piece);
+            }
+            format!(
+                "{id} {} {:?}",
+                content.escape_ascii(),
+                self.streams.get(&id)
+            )
+        });
+        let shown = shown.collect();
+        let mut said = Vec::new();
+        let nobody = &mut Context::from_waker(Waker::noop());
+        let _ = self.out.poll_write(&mut said, nobody);
+        (shown, said)
+    }
+
+    /// Content that has come of a stream.
+    fn pop(&mut self, id: u32) -> Option<Bytes> {
+        let stream = self.streams.get_mut(&id)?;
+        let content = stream.from.pop()?;
+        let more = stream.from.window.read(content.len());
+        let more = more.filter(|_| !stream.from.has_ended && stream.broken.is_none());
+        if let Some(more) = more {
+            self.grant(id, more);
+        }
+        self.release(content.len());
+        if !self.out.is_empty() {
+            self.wake_io();
+        }
+        Some(content)
+    }
+}
+
+#[cfg(test)]
+mod tests;

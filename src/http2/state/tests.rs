@@ -1,0 +1,683 @@
+use std::task::{Context, Poll, Waker};
+
+use bytes::BytesMut;
+use http::{HeaderMap, StatusCode};
+use proptest::prelude::*;
+
+use super::*;
+use crate::http2::frame::{
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEAD, HEADERS, PADDED,
+};
+use crate::http2::what_comes;
+
+const LIMITS: Limits = Limits {
+    streams: 3,
+    stream_window: 1_000,
+    window: 70_000,
+    head: 1_000,
+    trailers: 200,
+    trailer_fields: 5,
+};
+
+/// POST to https://a/, of the static table but for the authority.
+const POST: &[u8] = &[0x83, 0x87, 0x84, 0x41, 1, b'a'];
+
+/// `x: 1`, which goes into no table.
+const FIELD: &[u8] = &[0, 1, b'x', 1, b'1'];
+
+/// The kind, the flags, the stream and the payload of a frame.
+type Said = (u8, u8, u32, Vec<u8>);
+
+/// What is wrong by name, and the code that says so.
+type Cases<T> = Vec<(&'static str, T, Reason)>;
+
+/// A connection whose client has said SETTINGS, and that has said its own.
+struct Both {
+    state: State,
+    input: BytesMut,
+}
+
+impl Both {
+    fn new() -> Self {
+        let mut both = Self {
+            state: State::new(LIMITS),
+            input: BytesMut::new(),
+        };
+        both.hear(SETTINGS, 0, 0, &[]).unwrap();
+        both.said();
+        both
+    }
+
+    fn hear(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<(), Wrong> {
+        let length = payload.len();
+        let frame = Frame {
+            length,
+            kind,
+            flags,
+            stream,
+        };
+        self.input.extend_from_slice(&frame.head());
+        self.input.extend_from_slice(payload);
+        let taken = self.state.receive(&mut self.input);
+        assert!(taken.is_err() || self.input.is_empty());
+        taken
+    }
+
+    /// Hears the head of a request; whether somebody is to answer it.
+    fn begin(&mut self, stream: u32, is_all: bool) -> bool {
+        let end = if is_all { END_STREAM } else { 0 };
+        self.hear(HEADERS, END_HEADERS | end, stream, POST).unwrap();
+        self.state.accept().is_some()
+    }
+
+    /// What was said since the last time.
+    fn said(&mut self) -> Vec<Said> {
+        let mut bytes = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(self.state.out().poll_write(&mut bytes, &mut cx).is_ready());
+        self.state.has_written();
+        let (mut rest, mut said) = (&*bytes, Vec::new());
+        while let Some((head, behind)) = rest.split_first_chunk::<HEAD>() {
+            let frame = Frame::of(*head);
+            let (payload, behind) = behind.split_at(frame.length);
+            said.push((frame.kind, frame.flags, frame.stream, payload.to_vec()));
+            rest = behind;
+        }
+        said
+    }
+
+    fn read(&mut self, stream: u32) -> Poll<Option<Result<Bytes, String>>> {
+        let mut cx = Context::from_waker(Waker::noop());
+        let read = self.state.poll_data(stream, &mut cx);
+        read.map_err(|error| error.to_string())
+    }
+
+    fn answer(&mut self, stream: u32) {
+        let head = (StatusCode::OK, &HeaderMap::new());
+        self.state.send_head(stream, head, true).unwrap();
+    }
+
+    /// As the two sides of a stream do when they are dropped.
+    fn leave(&mut self, stream: u32) {
+        self.state.leave_reading(stream);
+        self.state.leave_writing(stream);
+    }
+}
+
+fn reset(stream: u32, reason: Reason) -> Said {
+    (RST_STREAM, 0, stream, reason.0.to_be_bytes().to_vec())
+}
+
+fn reason(wrong: Result<(), Wrong>) -> Reason {
+    wrong.unwrap_err().reason
+}
+
+#[test]
+fn a_request_with_content_and_trailers_is_read_and_answered_and_forgotten() {
+    let mut both = Both::new();
+    assert!(both.begin(1, false));
+    both.hear(DATA, PADDED, 1, &[2, b'h', b'i', 0, 0]).unwrap();
+    both.hear(HEADERS, END_HEADERS | END_STREAM, 1, FIELD)
+        .unwrap();
+    assert_eq!(both.read(1), Poll::Ready(Some(Ok("hi".into()))));
+    assert_eq!(both.read(1), Poll::Ready(None));
+    assert!(!both.state.is_read(1), "there are trailers");
+    let trailers = both.state.take_trailers(1).unwrap().unwrap();
+    assert_eq!(trailers["x"], "1");
+    assert!(both.state.is_read(1));
+    both.answer(1);
+    assert_eq!(
+        both.said(),
+        [(HEADERS, END_HEADERS | END_STREAM, 1, vec![0x88])]
+    );
+    both.leave(1);
+    assert!(both.state.streams.is_empty() && both.state.is_idle());
+    assert!(both.said().is_empty());
+}
+
+#[test]
+fn short_pieces_of_content_are_put_together_and_order_is_kept() {
+    let mut both = Both::new();
+    both.state.limits.stream_window = 70_000;
+    assert!(both.begin(1, false));
+    let long = vec![7; 2_000];
+    for piece in [b"a", b"b", &long[..], b"c", b"d"] {
+        both.hear(DATA, 0, 1, piece).unwrap();
+    }
+    let mut pieces = Vec::new();
+    while let Poll::Ready(Some(Ok(piece))) = both.read(1) {
+        pieces.push(piece);
+    }
+    assert_eq!(pieces, [&b"ab"[..], &long, b"cd"]);
+}
+
+#[test]
+fn a_window_is_granted_again_as_it_is_read_and_never_before() {
+    let mut both = Both::new();
+    assert!(both.begin(1, false));
+    both.hear(DATA, 0, 1, &[0; 1_000]).unwrap();
+    assert!(both.said().is_empty());
+    assert!(both.read(1).is_ready());
+    let granted = 1_000_u32.to_be_bytes().to_vec();
+    assert_eq!(both.said(), [(WINDOW_UPDATE, 0, 1, granted)]);
+    both.hear(DATA, 0, 1, &[0; 1_000]).unwrap();
+    both.hear(DATA, 0, 1, &[0]).unwrap();
+    assert_eq!(both.said(), [reset(1, Reason::FLOW_CONTROL_ERROR)]);
+}
+
+#[test]
+fn no_content_is_left_unread_on_the_window_of_the_connection() {
+    let mut both = Both::new();
+    both.state.limits.stream_window = 70_000;
+    let granted = |both: &mut Both| -> usize {
+        let updates = both
+            .said()
+            .into_iter()
+            .filter(|said| said.0 == WINDOW_UPDATE && said.2 == 0);
+        updates
+            .map(|said| u32::from_be_bytes(said.3[..].try_into().unwrap()) as usize)
+            .sum()
+    };
+    let (mut sent, mut back) = (0, 0);
+    for stream in (1..2_001).step_by(10) {
+        // Read by nobody, reset by its client, longer than it may be, and behind its end.
+        for (stream, what) in [
+            (stream, 0),
+            (stream + 2, 1),
+            (stream + 4, 2),
+            (stream + 6, 3),
+        ] {
+            assert!(both.begin(stream, what == 3));
+            both.state.flood = Flood::new();
+            both.hear(DATA, 0, stream, &[0; 200]).unwrap();
+            match what {
+                0 => both.state.leave_reading(stream),
+                1 => both.hear(RST_STREAM, 0, stream, &[0; 4]).unwrap(),
+                _ => {}
+            }
+            both.hear(DATA, PADDED, stream, &[9; 200]).unwrap();
+            both.leave(stream);
+            sent += 400;
+            back += granted(&mut both);
+        }
+    }
+    assert!(sent - back < 35_000, "{sent} came, {back} may come again");
+}
+
+#[test]
+fn what_is_said_of_a_stream_waits_for_its_window_and_the_connection_s() {
+    let mut both = Both::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let first = [0, 4, 0, 0, 0, 10];
+    both.hear(SETTINGS, 0, 0, &first).unwrap();
+    assert!(both.begin(1, true));
+    let room =
+        |both: &mut Both, cx: &mut Context<'_>| both.state.poll_room(1, cx).map(Result::unwrap);
+    let head = (StatusCode::OK, &HeaderMap::new());
+    both.state.send_head(1, head, false).unwrap();
+    assert_eq!(room(&mut both, &mut cx), Poll::Ready(10));
+    both.state
+        .send_data(1, Bytes::from_static(&[7; 10]), false)
+        .unwrap();
+    assert!(room(&mut both, &mut cx).is_pending());
+    both.hear(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 4]).unwrap();
+    both.hear(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 6]).unwrap();
+    assert!(
+        room(&mut both, &mut cx).is_pending(),
+        "it had become less than nothing"
+    );
+    both.hear(WINDOW_UPDATE, 0, 1, &[0, 1, 0, 0]).unwrap();
+    assert_eq!(
+        room(&mut both, &mut cx),
+        Poll::Ready(MOST_TO_WRITE - both.state.out.len())
+    );
+    both.said();
+    let content = vec![7; 65_535 - 10].into();
+    both.state.send_data(1, content, false).unwrap();
+    both.said();
+    assert!(
+        room(&mut both, &mut cx).is_pending(),
+        "the connection's window is spent"
+    );
+    both.hear(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 5]).unwrap();
+    assert_eq!(room(&mut both, &mut cx), Poll::Ready(5));
+}
+
+#[test]
+fn content_of_any_length_leaves_in_frames_of_16_kib() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true));
+    let head = (StatusCode::OK, &HeaderMap::new());
+    both.state.send_head(1, head, false).unwrap();
+    both.state
+        .send_data(1, vec![7; 40_000].into(), true)
+        .unwrap();
+    let said = both.said();
+    let lengths: Vec<_> = said[1..]
+        .iter()
+        .map(|said| (said.1, said.3.len()))
+        .collect();
+    assert_eq!(lengths, [(0, 16_384), (0, 16_384), (END_STREAM, 7_232)]);
+}
+
+#[test]
+fn fields_that_one_frame_has_no_room_for_go_on_in_others() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true));
+    let mut headers = HeaderMap::new();
+    headers.insert("x", "a".repeat(40_000).parse().unwrap());
+    both.state
+        .send_head(1, (StatusCode::OK, &headers), true)
+        .unwrap();
+    let said = both.said();
+    let frames: Vec<_> = said.iter().map(|said| (said.0, said.1)).collect();
+    assert_eq!(
+        frames,
+        [
+            (HEADERS, END_STREAM),
+            (CONTINUATION, 0),
+            (CONTINUATION, END_HEADERS)
+        ]
+    );
+}
+
+#[test]
+fn a_head_in_pieces_is_as_good_as_one() {
+    let mut both = Both::new();
+    both.hear(HEADERS, END_STREAM, 1, &POST[..2]).unwrap();
+    assert!(both.state.is_head_open());
+    both.hear(CONTINUATION, 0, 1, &POST[2..2]).unwrap();
+    both.hear(CONTINUATION, END_HEADERS, 1, &POST[2..]).unwrap();
+    let (_, request) = both.state.accept().unwrap();
+    assert_eq!(request.uri(), "https://a/");
+}
+
+#[test]
+fn a_head_that_is_longer_than_anybody_keeps_ends_the_connection() {
+    let mut both = Both::new();
+    both.hear(HEADERS, 0, 1, &[0; 16_384]).unwrap();
+    let ended = (0..64).find_map(|_| both.hear(CONTINUATION, 0, 1, &[0; 16_384]).err());
+    assert_eq!(ended.unwrap().reason, Reason::ENHANCE_YOUR_CALM);
+}
+
+#[test]
+fn a_head_or_trailers_that_are_too_long_cost_their_request_alone() {
+    let mut both = Both::new();
+    let long = [POST, &[0, 1, b'x', 127, 0xff, 7], &[b'a'; 1_150]].concat();
+    both.hear(HEADERS, END_HEADERS, 1, &long).unwrap();
+    assert!(both.state.accept().is_none());
+    let answer = (
+        HEADERS,
+        END_HEADERS | END_STREAM,
+        1,
+        b"\x08\x03431".to_vec(),
+    );
+    assert_eq!(both.said(), [answer, reset(1, Reason::NO_ERROR)]);
+    assert!(both.begin(3, false));
+    both.hear(HEADERS, END_HEADERS | END_STREAM, 3, &FIELD.repeat(6))
+        .unwrap();
+    assert_eq!(both.read(3), Poll::Ready(None));
+    let trailers = both.state.take_trailers(3);
+    assert!(matches!(trailers, Err(Error::TrailersTooLarge)));
+}
+
+#[test]
+fn requests_beyond_those_at_once_are_refused() {
+    let mut both = Both::new();
+    assert!([1, 3, 5].into_iter().all(|stream| both.begin(stream, true)));
+    assert!(!both.begin(7, true));
+    assert_eq!(both.said(), [reset(7, Reason::REFUSED_STREAM)]);
+    both.answer(1);
+    assert!(both.begin(9, true), "one is over");
+}
+
+#[test]
+fn a_request_and_its_reset_that_come_together_reach_nobody() {
+    let mut both = Both::new();
+    both.hear(HEADERS, END_HEADERS, 1, POST).unwrap();
+    both.hear(RST_STREAM, 0, 1, &[0, 0, 0, 8]).unwrap();
+    assert!(both.state.accept().is_none());
+    assert!(both.state.streams.is_empty() && both.state.is_idle());
+}
+
+#[test]
+fn what_has_come_whole_can_be_read_though_its_stream_is_reset() {
+    let mut both = Both::new();
+    for (stream, flags) in [(1, END_STREAM), (3, 0)] {
+        assert!(both.begin(stream, false));
+        both.hear(DATA, flags, stream, b"hi").unwrap();
+        both.hear(RST_STREAM, 0, stream, &[0, 0, 0, 8]).unwrap();
+    }
+    assert_eq!(both.read(1), Poll::Ready(Some(Ok("hi".into()))));
+    assert_eq!(both.read(1), Poll::Ready(None));
+    assert!(matches!(both.read(3), Poll::Ready(Some(Err(_)))));
+}
+
+#[test]
+fn the_rest_of_a_request_that_is_answered_is_not_wanted() {
+    let mut both = Both::new();
+    assert!(both.begin(1, false));
+    both.answer(1);
+    both.state.leave_reading(1);
+    assert_eq!(both.said()[1..], [reset(1, Reason::NO_ERROR)]);
+    both.hear(DATA, END_STREAM, 1, b"late").unwrap();
+    both.state.leave_writing(1);
+    assert!(both.state.streams.is_empty());
+}
+
+#[test]
+fn an_answer_that_is_given_up_is_reset() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true) && both.begin(3, true));
+    both.leave(1);
+    assert_eq!(both.said(), [reset(1, Reason::CANCEL)]);
+    both.state
+        .send_head(3, (StatusCode::OK, &HeaderMap::new()), false)
+        .unwrap();
+    both.state.give_up(3, Reason::INTERNAL_ERROR);
+    both.leave(3);
+    assert_eq!(both.said()[1..], [reset(3, Reason::INTERNAL_ERROR)]);
+    assert!(both.state.streams.is_empty() && both.state.is_idle());
+}
+
+#[test]
+fn what_breaks_a_stream_costs_that_stream_alone() {
+    let with = |field: &[u8]| [POST, field].concat();
+    let length = with(&[0x0f, 0x0d, 1, b'3']);
+    let cases: Cases<Vec<(u8, u8, Vec<u8>)>> = vec![
+        (
+            "a name in upper case",
+            vec![(HEADERS, 0, with(&[0, 1, b'X', 0]))],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "more than told",
+            vec![(HEADERS, 0, length.clone()), (DATA, 0, b"four".to_vec())],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "less than told",
+            vec![
+                (HEADERS, 0, length.clone()),
+                (DATA, END_STREAM, b"2".to_vec()),
+            ],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "nothing of three",
+            vec![(HEADERS, END_STREAM, length)],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "DATA behind the end",
+            vec![(HEADERS, END_STREAM, POST.to_vec()), (DATA, 0, vec![])],
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "HEADERS behind the end",
+            vec![
+                (HEADERS, END_STREAM, POST.to_vec()),
+                (HEADERS, END_STREAM, FIELD.to_vec()),
+            ],
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "trailers that end nothing",
+            vec![(HEADERS, 0, POST.to_vec()), (HEADERS, 0, FIELD.to_vec())],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a pseudo-header among trailers",
+            vec![
+                (HEADERS, 0, POST.to_vec()),
+                (HEADERS, END_STREAM, vec![0x84]),
+            ],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of nothing",
+            vec![(HEADERS, 0, POST.to_vec()), (WINDOW_UPDATE, 0, vec![0; 4])],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window that overflows",
+            vec![
+                (HEADERS, 0, POST.to_vec()),
+                (WINDOW_UPDATE, 0, vec![0x7f, 0xff, 0xff, 0xff]),
+            ],
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+    ];
+    for (name, frames, expected) in cases {
+        let mut both = Both::new();
+        for (kind, flags, payload) in frames {
+            let whole = if kind == HEADERS { END_HEADERS } else { 0 };
+            both.hear(kind, flags | whole, 1, &payload).unwrap();
+            both.state.accept();
+        }
+        assert_eq!(both.said(), [reset(1, expected)], "{name}");
+        both.leave(1);
+        assert!(
+            both.state.streams.is_empty() && both.state.is_idle(),
+            "{name}"
+        );
+        assert!(both.begin(3, true), "{name}");
+    }
+}
+
+#[test]
+fn what_breaks_a_connection_is_told_apart() {
+    let overflow = [0x7f, 0xff, 0xff, 0xff];
+    let cases: Cases<Said> = vec![
+        (
+            "DATA on no stream",
+            (DATA, 0, 0, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "DATA on a stream that nobody began",
+            (DATA, 0, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "HEADERS on a stream of ours",
+            (HEADERS, END_HEADERS, 2, POST.to_vec()),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "CONTINUATION of nothing",
+            (CONTINUATION, END_HEADERS, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "PRIORITY on no stream",
+            (2, 0, 0, vec![0; 5]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short PRIORITY",
+            (2, 0, 1, vec![0; 4]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "RST_STREAM on no stream",
+            (RST_STREAM, 0, 0, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "RST_STREAM of nothing",
+            (RST_STREAM, 0, 1, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short RST_STREAM",
+            (RST_STREAM, 0, 1, vec![0; 3]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "SETTINGS on a stream",
+            (SETTINGS, 0, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "short SETTINGS",
+            (SETTINGS, 0, 0, vec![0; 5]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "an acknowledgement that says something",
+            (SETTINGS, ACK, 0, vec![0; 6]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "a push that is neither",
+            (SETTINGS, 0, 0, vec![0, 2, 0, 0, 0, 2]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "frames that are too short",
+            (SETTINGS, 0, 0, vec![0, 5, 0, 0, 0, 2]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of 2^31",
+            (SETTINGS, 0, 0, vec![0, 4, 0x80, 0, 0, 0]),
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+        (
+            "PUSH_PROMISE",
+            (5, END_HEADERS, 1, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short PING",
+            (PING, 0, 0, vec![0; 7]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "PING on a stream",
+            (PING, 0, 1, vec![0; 8]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "GOAWAY on a stream",
+            (GOAWAY, 0, 1, vec![0; 8]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of nothing",
+            (WINDOW_UPDATE, 0, 0, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window on a stream that nobody began",
+            (WINDOW_UPDATE, 0, 1, vec![1; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window that overflows",
+            (WINDOW_UPDATE, 0, 0, overflow.to_vec()),
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+        (
+            "padding that is longer than its frame",
+            (HEADERS, PADDED | END_HEADERS, 1, vec![9, 0x82]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "no table",
+            (HEADERS, END_HEADERS, 1, vec![0xff, 0xff, 0xff]),
+            Reason::COMPRESSION_ERROR,
+        ),
+    ];
+    for (name, (kind, flags, stream, payload), expected) in cases {
+        let mut both = Both::new();
+        assert_eq!(
+            reason(both.hear(kind, flags, stream, &payload)),
+            expected,
+            "{name}"
+        );
+    }
+    let mut both = Both::new();
+    both.hear(HEADERS, 0, 1, POST).unwrap();
+    assert_eq!(
+        reason(both.hear(PING, 0, 0, &[0; 8])),
+        Reason::PROTOCOL_ERROR
+    );
+    let mut silent = Both {
+        state: State::new(LIMITS),
+        input: BytesMut::new(),
+    };
+    assert_eq!(
+        reason(silent.hear(PING, 0, 0, &[0; 8])),
+        Reason::PROTOCOL_ERROR
+    );
+}
+
+#[test]
+fn before_it_ends_a_connection_answers_what_its_client_sent_before_it_knew() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true));
+    both.state.say_farewell();
+    let any = [0x7f, 0xff, 0xff, 0xff, 0, 0, 0, 0].to_vec();
+    let asked = (PING, 0, 0, FAREWELL.to_vec());
+    assert_eq!(both.said(), [(GOAWAY, 0, 0, any), asked]);
+    assert!(both.begin(3, true), "it does not know yet");
+    both.hear(PING, ACK, 0, &FAREWELL).unwrap();
+    assert_eq!(both.said(), [(GOAWAY, 0, 0, vec![0, 0, 0, 3, 0, 0, 0, 0])]);
+    assert!(!both.begin(5, true), "it should have known");
+    both.answer(1);
+    assert!(!both.state.is_done());
+    both.answer(3);
+    both.said();
+    assert!(both.state.is_done());
+}
+
+#[test]
+fn whoever_leaves_gets_its_answers() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true));
+    both.hear(GOAWAY, 0, 0, &[0; 8]).unwrap();
+    assert!(!both.state.is_done());
+    both.answer(1);
+    assert!(!both.state.is_done(), "it is not written yet");
+    both.said();
+    assert!(both.state.is_done());
+}
+
+#[test]
+fn when_a_connection_ends_so_does_all_that_is_under_way() {
+    let mut both = Both::new();
+    assert!(both.begin(1, false));
+    both.hear(HEADERS, END_HEADERS, 3, POST).unwrap();
+    both.state.end(Ended::Closed);
+    assert!(
+        both.state.accept().is_none(),
+        "nobody is there for its answer"
+    );
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(both.state.poll_broken(1, &mut cx).is_ready());
+    assert!(matches!(both.read(1), Poll::Ready(Some(Err(_)))));
+    both.leave(1);
+    assert!(both.state.streams.is_empty() && both.state.is_idle());
+}
+
+proptest! {
+    #[test]
+    fn whatever_comes_costs_a_stream_or_the_connection_and_its_pieces_make_no_difference(
+        frames in prop::collection::vec(
+            (0..11_u8, any::<u8>(), 0..9_u32, prop::collection::vec(any::<u8>(), 0..40), any::<bool>()),
+            0..40,
+        ),
+        piece in 1..60_usize,
+    ) {
+        let mut bytes = [&[0, 0, 0, SETTINGS][..], &[0; 5]].concat();
+        for (kind, flags, stream, payload, is_head) in frames {
+            let payload = if is_head { [POST, FIELD].concat() } else { payload };
+            let (length, flags) = (payload.len(), if is_head { flags & !0x28 } else { flags });
+            bytes.extend(Frame { length, kind, flags, stream }.head());
+            bytes.extend(payload);
+        }
+        prop_assert_eq!(what_comes(&bytes, piece), what_comes(&bytes, bytes.len()));
+    }
+}

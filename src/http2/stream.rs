@@ -1,0 +1,198 @@
+//! What is known of one stream.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request};
+
+use super::error::{Error, Wrong};
+use super::window::{Inbound, Outbound};
+
+/// A stream that its client has begun, until it is over and nobody asks for it any more.
+#[derive(Debug)]
+pub(super) struct Stream {
+    /// Its request, until somebody takes it.
+    pub(super) request: Option<Request<()>>,
+    pub(super) from: From,
+    pub(super) to: To,
+    /// Why it is over before its time, if it is.
+    pub(super) broken: Option<Error>,
+    /// Whether it counts as open.
+    is_open: bool,
+}
+
+/// What comes.
+#[derive(Debug)]
+pub(super) struct From {
+    pub(super) window: Inbound,
+    content: Content,
+    /// Bytes of content that are still to come, if that was told.
+    left: Option<u64>,
+    trailers: Option<Result<HeaderMap, Error>>,
+    pub(super) has_ended: bool,
+    /// Whether somebody reads it.
+    pub(super) is_wanted: bool,
+    pub(super) waker: Option<Waker>,
+}
+
+/// What goes.
+#[derive(Debug)]
+pub(super) struct To {
+    pub(super) window: Outbound,
+    pub(super) has_begun: bool,
+    pub(super) has_ended: bool,
+    /// Whether somebody writes it.
+    pub(super) is_wanted: bool,
+    pub(super) waker: Option<Waker>,
+}
+
+/// Content that nobody has read yet.
+#[derive(Debug, Default)]
+struct Content {
+    pieces: VecDeque<Bytes>,
+    /// Short pieces in one, behind the others: what would hold each is larger than it.
+    short: BytesMut,
+}
+
+impl Content {
+    fn push(&mut self, piece: Bytes) {
+        if !self.short.is_empty() {
+            self.pieces.push_back(self.short.split().freeze());
+        }
+        self.pieces.push_back(piece);
+    }
+
+    fn pop(&mut self) -> Option<Bytes> {
+        let first = self.pieces.pop_front();
+        first.or_else(|| (!self.short.is_empty()).then(|| self.short.split().freeze()))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.short.is_empty()
+    }
+
+    fn clear(&mut self) -> usize {
+        let length = self.short.len() + self.pieces.iter().map(Bytes::len).sum::<usize>();
+        *self = Self::default();
+        length
+    }
+}
+
+impl Stream {
+    pub(super) fn new(
+        request: Request<()>,
+        left: Option<u64>,
+        windows: (Inbound, Outbound),
+    ) -> Self {
+        Self {
+            request: Some(request),
+            from: From {
+                window: windows.0,
+                content: Content::default(),
+                left,
+                trailers: None,
+                has_ended: false,
+                is_wanted: true,
+                waker: None,
+            },
+            to: To {
+                window: windows.1,
+                has_begun: false,
+                has_ended: false,
+                is_wanted: true,
+                waker: None,
+            },
+            broken: None,
+            is_open: true,
+        }
+    }
+
+    /// Counts as open no more; whether it did.
+    pub(super) fn close(&mut self) -> bool {
+        std::mem::replace(&mut self.is_open, false)
+    }
+
+    /// Whether nothing more comes or goes.
+    pub(super) fn is_over(&self) -> bool {
+        self.broken.is_some() || self.from.has_ended && self.to.has_ended
+    }
+
+    /// Whether nobody has any use for what is known of it.
+    pub(super) fn is_forgotten(&self) -> bool {
+        self.is_over() && self.request.is_none() && !self.from.is_wanted && !self.to.is_wanted
+    }
+
+    /// Nothing more comes or goes; how many bytes of content nobody reads any more.
+    pub(super) fn break_off(&mut self, why: Error) -> usize {
+        self.broken = Some(why);
+        for waker in [&mut self.from.waker, &mut self.to.waker] {
+            if let Some(waker) = waker.take() {
+                waker.wake();
+            }
+        }
+        // What has come whole stays so.
+        if self.from.has_ended {
+            0
+        } else {
+            self.from.content.clear()
+        }
+    }
+}
+
+impl From {
+    /// Counts content, of which there is as much as was told.
+    pub(super) fn count(&mut self, bytes: usize) -> Result<(), Wrong> {
+        if let Some(left) = self.left {
+            let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+            let left = left.checked_sub(bytes);
+            self.left = Some(left.ok_or(Wrong::protocol("a body is longer than Content-Length"))?);
+        }
+        Ok(())
+    }
+
+    pub(super) fn push(&mut self, content: Bytes) {
+        self.content.push(content);
+        self.wake();
+    }
+
+    pub(super) fn push_short(&mut self, content: &[u8]) {
+        self.content.short.extend_from_slice(content);
+        self.wake();
+    }
+
+    /// Takes the end, behind as much as was told.
+    pub(super) fn end(&mut self, trailers: Option<Result<HeaderMap, Error>>) -> Result<(), Wrong> {
+        if self.left.is_some_and(|left| left > 0) {
+            return Err(Wrong::protocol("a body is shorter than Content-Length"));
+        }
+        (self.trailers, self.has_ended) = (trailers, true);
+        self.wake();
+        Ok(())
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.wake();
+        }
+    }
+
+    /// Content that has come.
+    pub(super) fn pop(&mut self) -> Option<Bytes> {
+        self.content.pop()
+    }
+
+    /// Nobody wants what has come; how much that was.
+    pub(super) fn clear(&mut self) -> usize {
+        self.content.clear()
+    }
+
+    pub(super) fn take_trailers(&mut self) -> Option<Result<HeaderMap, Error>> {
+        self.trailers.take()
+    }
+
+    /// Whether all has come, and was read.
+    pub(super) fn is_read(&self) -> bool {
+        self.has_ended && self.content.is_empty() && self.trailers.is_none()
+    }
+}
