@@ -370,6 +370,28 @@ fn a_region_behind_for_longer_than_tokens_live_is_not_read_from() {
     assert!(wait_until(caught_up));
 }
 
+#[test]
+fn a_region_that_is_not_read_from_answers_when_no_other_can_be_reached() {
+    let mut store = store("ttl: 2s");
+    store.write("1", &[]);
+    store.far_word.sees("far=1");
+    store.near_word.sees("far=0");
+    let behind = || {
+        store.push("near", "far", "0");
+        store.push("far", "far", "1");
+        store.read(&[]).body == "far"
+    };
+    assert!(wait_until(behind));
+    let written = store.write("2", &[]);
+    let token = format!("Meridian-Token: {}", written.header("meridian-token"));
+    drop(std::mem::replace(&mut store.far, Origin::start("another")));
+    let plain = store.read(&[]);
+    assert_eq!((plain.status, plain.body.as_str()), (200, "near"));
+    let marked = store.read(&["-H", &token]);
+    assert_eq!((marked.status, marked.body.as_str()), (200, "near"));
+    assert_eq!(marked.header("meridian-consistency"), "stale");
+}
+
 /// A region whose answers to writes say only in their trailers where they are.
 fn trailing_origin() -> std::net::SocketAddr {
     raw_origin(|mut stream, head| {

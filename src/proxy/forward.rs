@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use http::Response;
 use http::request::Parts;
+use smallvec::SmallVec;
 use tokio::time::Instant;
 
 use super::access_log::{Journal, Tried};
@@ -142,7 +143,7 @@ impl<'a> Outbound<'a> {
             Some(store) if self.visit.valid && self.access == Access::Read => {
                 self.forward_marked(&store, ranked).await
             }
-            Some(_) | None => self.forward_in_order(ranked).await,
+            Some(_) | None => self.forward_in_order(ranked, &decision.left_out).await,
         };
         outcome
             .or_else(|problem| self.or_kept_answer(problem))
@@ -159,15 +160,17 @@ impl<'a> Outbound<'a> {
         }
     }
 
+    /// To the first region that answers, and when none of these can be reached, to those that are left out otherwise.
     pub(super) async fn forward_in_order(
         &mut self,
         ranked: &[Choice],
+        left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
         match ranked {
             [first, rest @ ..] if !rest.is_empty() && self.may_be_hedged() => {
-                Box::pin(self.forward_hedged(first, rest)).await
+                Box::pin(self.forward_hedged(first, rest, left_out)).await
             }
-            _ => self.forward_each(ranked).await,
+            _ => self.forward_each(ranked, left_out).await,
         }
     }
 
@@ -175,11 +178,13 @@ impl<'a> Outbound<'a> {
     pub(super) async fn forward_each(
         &mut self,
         ranked: &[Choice],
+        left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
         let mut last = Problem::NoRegion("no region is able to answer".into());
-        let mut left = ranked.iter();
-        while let Some(choice) = left.next() {
-            match self.try_region(choice.region, None).await {
+        let regions = ranked.iter().chain(left_out).map(|choice| choice.region);
+        let mut left = regions.collect::<SmallVec<[RegionId; 8]>>().into_iter();
+        while let Some(region) = left.next() {
+            match self.try_region(region, None).await {
                 Ok(forwarded) => return Ok(forwarded),
                 Err(missed) if left.len() == 0 => return Err(missed.into_problem()),
                 Err(missed) => last = self.move_on(missed).await?,

@@ -97,7 +97,8 @@ impl<'b> Outbound<'b> {
         store: &Store<'_>,
         ranked: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
-        let forwarded = self.forward_in_order(ranked).await?;
+        let decision = self.decision.clone();
+        let forwarded = self.forward_in_order(ranked, &decision.left_out).await?;
         match self.weigh(store, forwarded) {
             Ok(forwarded) => {
                 let best = ranked.first().map(|choice| choice.region);
@@ -202,9 +203,17 @@ impl<'b> Outbound<'b> {
             standing: leg.standing,
         });
         let choices: Vec<Choice> = choices.collect();
-        let forwarded = self.forward_in_order(&choices).await?;
+        let decision = self.decision.clone();
+        let left_out = &decision.left_out;
+        let forwarded = self.forward_in_order(&choices, left_out).await?;
         let judged = self.judge(store, &forwarded);
-        let mark = course.last_mark(forwarded.region, judged);
+        let is_of = |choice: &Choice| choice.region == forwarded.region;
+        // Whoever is not read from may have begun anew, or stand still, whatever it says of these writes.
+        let mark = if left_out.iter().any(is_of) {
+            Mark::Stale
+        } else {
+            course.last_mark(forwarded.region, judged)
+        };
         Ok(forwarded.marked(mark))
     }
 

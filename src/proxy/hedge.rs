@@ -36,6 +36,7 @@ impl Outbound<'_> {
         &mut self,
         first: &Choice,
         rest: &[Choice],
+        left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
         let (worker, retries) = (self.worker, &self.service().retries);
         let mut twin = self.twin();
@@ -49,7 +50,7 @@ impl Outbound<'_> {
                     Some(counted) => {
                         HEDGES.increment(&());
                         twin.retrying = Some(counted);
-                        let hedge = pin!(twin.forward_each(rest));
+                        let hedge = pin!(twin.forward_each(rest, &[]));
                         Raced::Hedged(race(straight, hedge).await)
                     }
                 },
@@ -59,7 +60,7 @@ impl Outbound<'_> {
             Raced::Alone(Ok(forwarded)) => Ok(forwarded),
             Raced::Alone(Err(missed)) => {
                 self.move_on(missed).await?;
-                self.forward_each(rest).await
+                self.forward_each(rest, left_out).await
             }
             Raced::Hedged(outcome) => {
                 self.answered = self.answered.take().or_else(|| twin.answered.take());

@@ -19,6 +19,8 @@ pub struct Decision {
     pub ranked: SmallVec<[Choice; 8]>,
     /// Regions that no new client is sent to, drained ones mostly: for a read that none of the others can answer after all.
     pub reserve: SmallVec<[Choice; 1]>,
+    /// Regions that are not read from, the best first: for a read that none of the others could be reached for.
+    pub left_out: SmallVec<[Choice; 1]>,
     /// Whether this is a choice among the able.
     pub verdict: Verdict,
     /// What each rule did, in order.

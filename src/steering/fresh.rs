@@ -15,9 +15,6 @@ use crate::positions::{Applied, Standing};
 /// A region that is behind costs at least this: who asks too soon asks again after 20 ms.
 const LEAST_LAG: Duration = Duration::from_millis(20);
 
-/// Regions that were left out.
-pub(super) type LeftOut = SmallVec<[RegionId; 8]>;
-
 /// Regions that are asked when all others come to nothing.
 pub(super) type Reserve = SmallVec<[Choice; 1]>;
 
@@ -27,8 +24,8 @@ pub(super) fn leave_out_unfit(
     ranking: &Ranking<'_>,
     ranked: &mut SmallVec<[Choice; 8]>,
     steps: &mut Steps,
-) -> LeftOut {
-    let mut left_out = LeftOut::new();
+) -> Reserve {
+    let mut left_out = Reserve::new();
     if !applied(ranking).is_some_and(Applied::has_unfit) {
         return left_out;
     }
@@ -40,11 +37,12 @@ pub(super) fn leave_out_unfit(
         let leaves = is_unfit(choice.region);
         if leaves {
             steps.push(drop_for(choice.region, Reason::Unfit));
-            left_out.push(choice.region);
+            left_out.push(*choice);
         }
         !leaves
     });
-    for (place, choice) in (0..=u8::MAX).zip(ranked.iter_mut()) {
+    let all = ranked.iter_mut().chain(&mut left_out);
+    for (place, choice) in (0..=u8::MAX).zip(all) {
         choice.rank = place;
     }
     left_out
@@ -72,7 +70,7 @@ pub(super) fn by_freshness(
     ranking: &Ranking<'_>,
     ranked: &mut SmallVec<[Choice; 8]>,
     drained: &Candidates,
-    left_out: &LeftOut,
+    left_out: &Reserve,
     steps: &mut Steps,
 ) -> Reserve {
     for candidate in ranked.iter_mut() {
@@ -101,7 +99,7 @@ fn reserve(
     ranking: &Ranking<'_>,
     others: usize,
     drained: &Candidates,
-    left_out: &LeftOut,
+    left_out: &Reserve,
 ) -> Reserve {
     let Some(applied) = applied(ranking).filter(|_| !drained.is_empty() || !left_out.is_empty())
     else {
@@ -113,7 +111,7 @@ fn reserve(
     let is_unfit = |region: RegionId| applied.has_unfit() && !is_read_from(ranking, region);
     let fit = drained.iter().map(|member| member.region);
     let fit = fit.filter(|region| !is_unfit(*region));
-    let in_new_epoch = left_out.iter().copied();
+    let in_new_epoch = left_out.iter().map(|choice| choice.region);
     let in_new_epoch = in_new_epoch.filter(|region| applied.is_in_new_epoch(name(*region), now_ms));
     let after = u8::try_from(others).unwrap_or(u8::MAX);
     let all = fit.chain(in_new_epoch).map(|region| Choice {

@@ -5,7 +5,7 @@ use smallvec::SmallVec;
 use super::ask::{Ask, Vantage};
 use super::decision::{Choice, Decision, FailOpen, Reason, Refusal, Step, Verdict};
 use super::draw::Draw;
-use super::fresh::{LeftOut, Reserve, by_freshness, leave_out_unfit};
+use super::fresh::{Reserve, by_freshness, leave_out_unfit};
 use super::rank::{Ranking, rank};
 use super::share::Percent;
 use super::snapshot::{Admin, Forced, MemberState, Snapshot};
@@ -64,7 +64,7 @@ pub fn steer_among(
     let left_out = if is_read_through_here(service, ask) {
         leave_out_unfit(&ranking, &mut ranked, &mut steps)
     } else {
-        LeftOut::new()
+        Reserve::new()
     };
     let reserve = if asks_for_freshness(service, ask) {
         by_freshness(&ranking, &mut ranked, &drained_able, &left_out, &mut steps)
@@ -74,6 +74,7 @@ pub fn steer_among(
     Decision {
         ranked,
         reserve,
+        left_out,
         verdict,
         steps,
     }
@@ -83,6 +84,7 @@ fn refused(refusal: Refusal, steps: Steps) -> Decision {
     Decision {
         ranked: SmallVec::new(),
         reserve: Reserve::new(),
+        left_out: Reserve::new(),
         verdict: Verdict::Refused(refusal),
         steps,
     }

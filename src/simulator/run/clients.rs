@@ -63,7 +63,8 @@ impl Run {
         }
         let known = &self.edges[edge];
         let when_unsatisfiable = known.when_unsatisfiable();
-        let asked = decision.ranked.iter().chain(&decision.reserve);
+        let behind = decision.reserve.iter().chain(&decision.left_out);
+        let asked = decision.ranked.iter().chain(behind);
         let left_out = asked.map(|choice| choice.region);
         let left_out = left_out
             .filter(|region| decision.was_left_out(*region))
@@ -94,7 +95,9 @@ impl Run {
             stage: if must_see {
                 Stage::Fresh
             } else {
-                Stage::Any(course.for_want_of_better(|_| 0).into_iter())
+                let mut order = course.for_want_of_better(|_| 0);
+                order.extend(legs(&decision.left_out));
+                Stage::Any(order.into_iter())
             },
             course,
             leg: None,
