@@ -167,20 +167,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 return Poll::Ready(Some(Ok(accepted)));
             }
             match self.poll_read(cx) {
-                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Ok(())) => continue,
                 Poll::Ready(Err(how)) => return Poll::Ready(self.end(how, cx)),
-                Poll::Pending => break,
+                Poll::Pending => {}
             }
-        }
-        match self.poll_write(cx) {
-            Poll::Ready(Ok(())) if self.shared.lock().is_done() => {
-                // Whoever has gone needs no farewell.
-                Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| None)
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(self.end(Ended::Io(error), cx)),
-            Poll::Ready(Ok(())) | Poll::Pending => {
-                self.shared.lock().set_io(Some(cx.waker().clone()));
-                Poll::Pending
+            let was_clogged = self.shared.lock().is_clogged();
+            match self.poll_write(cx) {
+                // What was not read may be now.
+                Poll::Ready(Ok(())) if was_clogged => {}
+                Poll::Ready(Ok(())) if self.shared.lock().is_done() => {
+                    // Whoever has gone needs no farewell.
+                    return Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| None);
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(self.end(Ended::Io(error), cx)),
+                Poll::Ready(Ok(())) | Poll::Pending => {
+                    self.shared.lock().set_io(Some(cx.waker().clone()));
+                    return Poll::Pending;
+                }
             }
         }
     }
@@ -363,5 +366,23 @@ mod tests {
             heard = client.read_exact(&mut heard) => drop(heard.unwrap()),
             _ = accepted(&mut edge) => {}
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_takes_all_at_once_is_read_on_at_once() {
+        let (mut client, mut edge) = both(1 << 20).await;
+        let get = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+        client.write_all(&get(1)).await.unwrap();
+        let (_, _, mut to) = accepted(&mut edge).await;
+        let mut headers = HeaderMap::new();
+        headers.insert("x", "a".repeat(MOST_UNREAD).parse().unwrap());
+        to.send_head((StatusCode::OK, &headers), true).unwrap();
+        let asked_later = async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            client.write_all(&get(3)).await.unwrap();
+        };
+        let answered = tokio::time::timeout(Duration::from_secs(2), accepted(&mut edge));
+        let (accepted, ()) = tokio::join!(answered, asked_later);
+        assert!(accepted.is_ok());
     }
 }

@@ -10,6 +10,9 @@ const INDEXED: u8 = 0x80;
 const LITERAL: u8 = 0x00;
 const SENSITIVE: u8 = 0x10;
 
+/// The size of the table, which is for the beginning of a block.
+const RESIZE: u8 = 0x20;
+
 /// Where the first of `:status` is, 200.
 const STATUS: usize = 8;
 
@@ -22,6 +25,11 @@ pub(in crate::http2) fn write_status(status: StatusCode, block: &mut Vec<u8>) {
     }
     write_number(LITERAL, 4, STATUS, block);
     write_string(status.as_str().as_bytes(), block);
+}
+
+/// Writes that nothing of the peer's table is used from here on.
+pub(in crate::http2) fn write_no_table(block: &mut Vec<u8>) {
+    write_number(RESIZE, 5, 0, block);
 }
 
 /// Writes a field.

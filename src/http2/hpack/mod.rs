@@ -11,5 +11,5 @@ mod integer;
 mod table;
 
 pub(super) use decoder::Decoder;
-pub(super) use encoder::{write_field, write_status};
+pub(super) use encoder::{write_field, write_no_table, write_status};
 pub(super) use table::{Field, Pseudo};

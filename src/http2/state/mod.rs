@@ -29,6 +29,9 @@ const MOST_TO_WRITE: usize = 64 << 10;
 /// Whatever else waits to be written, such as answers to PINGs: beyond it nothing is read.
 pub(super) const MOST_UNREAD: usize = 4 * MOST_TO_WRITE;
 
+/// Streams that a connection has room for while there are none.
+const MOST_KEPT: usize = 3;
+
 /// Told to a client with the first GOAWAY, and told back behind all that it had sent before it knew.
 const FAREWELL: [u8; 8] = *b"farewell";
 
@@ -65,6 +68,8 @@ pub(super) struct State {
     to: Outbound,
     /// The window of streams that begin.
     first_window: u32,
+    /// Whether its client was told, or is to be, that no table is used for what it is told.
+    table: NoTable,
     out: Outbox,
     /// Streams that have something to say and no room for it on the connection, the first one first.
     waiting: VecDeque<u32>,
@@ -84,6 +89,15 @@ enum Farewell {
     Told,
     /// Nothing beyond this stream is answered.
     Final(u32),
+}
+
+/// A client whose own table is smaller than one is before anything is settled must hear that no more of it is used (RFC 7541
+/// §4.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum NoTable {
+    Untold,
+    Due,
+    Told,
 }
 
 impl Shared {
@@ -113,6 +127,7 @@ impl State {
             from: Inbound::new(limits.window.max(FIRST)),
             to: Outbound::new(FIRST),
             first_window: FIRST,
+            table: NoTable::Untold,
             out: Outbox::default(),
             waiting: VecDeque::new(),
             farewell: Farewell::No,
@@ -212,11 +227,19 @@ impl State {
         let is_unknown = stream.request.is_some();
         self.open -= u32::from(stream.close());
         self.release(unread);
+        self.waiting.retain(|waiting| *waiting != id);
         if is_unknown {
             // Nobody has heard of it.
-            self.streams.remove(&id);
+            self.remove(id);
         } else {
             self.forget(id);
+        }
+    }
+
+    fn remove(&mut self, id: u32) {
+        self.streams.remove(&id);
+        if self.streams.is_empty() && self.streams.capacity() > MOST_KEPT {
+            self.streams = HashMap::default();
         }
     }
 
@@ -230,7 +253,7 @@ impl State {
     /// Forgets a stream that is over, if nobody asks for it any more.
     fn forget(&mut self, id: u32) {
         if self.streams.get(&id).is_some_and(Stream::is_forgotten) {
-            self.streams.remove(&id);
+            self.remove(id);
         }
     }
 

@@ -11,7 +11,7 @@ use super::super::frame::{
 use super::super::head::{Fields, NoMessage, told_length};
 use super::super::stream::Stream;
 use super::super::window::{Inbound, Outbound};
-use super::{FAREWELL, Farewell, INITIAL_WINDOW_SIZE, State};
+use super::{FAREWELL, Farewell, INITIAL_WINDOW_SIZE, NoTable, State};
 
 /// Bytes of a block of fields: of more, nobody keeps a part until it is whole. Huffman's code of what may be in a head is
 /// seldom longer than that.
@@ -19,6 +19,9 @@ const LONGEST_BLOCK: usize = 512 << 10;
 
 /// The most fields of a head, whose bytes bound them before: each counts 32 beside its text.
 const MOST_FIELDS: usize = 8_192;
+
+/// The table of a client that has said nothing of it (RFC 9113 §6.5.2).
+const FIRST_TABLE: u32 = 4_096;
 
 /// What PRIORITY says, and HEADERS may.
 const PRIORITY_LENGTH: usize = 5;
@@ -303,6 +306,7 @@ impl State {
 
     /// What matters to who never pushes, and refers to no table of its own.
     fn set(&mut self, setting: u16, value: u32) -> Result<(), Wrong> {
+        const HEADER_TABLE_SIZE: u16 = 1;
         const ENABLE_PUSH: u16 = 2;
         const MAX_FRAME_SIZE: u16 = 5;
         match setting {
@@ -311,6 +315,10 @@ impl State {
                 Err(Wrong::protocol("MAX_FRAME_SIZE is none"))
             }
             INITIAL_WINDOW_SIZE => self.set_window(value),
+            HEADER_TABLE_SIZE if value < FIRST_TABLE && self.table == NoTable::Untold => {
+                self.table = NoTable::Due;
+                Ok(())
+            }
             _ => Ok(()),
         }
     }

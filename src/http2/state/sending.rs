@@ -7,9 +7,12 @@ use http::{HeaderMap, StatusCode};
 
 use super::super::error::{Error, Reason};
 use super::super::frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, LARGEST_FRAME};
-use super::super::hpack::{write_field, write_status};
+use super::super::hpack::{write_field, write_no_table, write_status};
 use super::super::stream::Stream;
-use super::{MOST_TO_WRITE, State};
+use super::{MOST_TO_WRITE, NoTable, State};
+
+/// Room for the fields of most answers, bytes.
+const USUAL_BLOCK: usize = 512;
 
 impl State {
     /// The stream, as long as something may be said on it.
@@ -48,7 +51,7 @@ impl State {
         headers: &HeaderMap,
         is_all: bool,
     ) {
-        let mut block = Vec::with_capacity(512);
+        let mut block = self.begin_block();
         write_status(status, &mut block);
         self.write_block(id, block, headers, is_all);
         self.flood.send(0);
@@ -62,10 +65,20 @@ impl State {
     ) -> Result<(), Error> {
         let stream = self.writable(id)?;
         stream.to.has_ended = true;
-        self.write_block(id, Vec::new(), trailers, true);
+        let block = self.begin_block();
+        self.write_block(id, block, trailers, true);
         self.close_if_over(id);
         self.wake_io();
         Ok(())
+    }
+
+    fn begin_block(&mut self) -> Vec<u8> {
+        let mut block = Vec::with_capacity(USUAL_BLOCK);
+        if self.table == NoTable::Due {
+            self.table = NoTable::Told;
+            write_no_table(&mut block);
+        }
+        block
     }
 
     /// In as many frames as it takes.

@@ -282,6 +282,33 @@ fn fields_that_one_frame_has_no_room_for_go_on_in_others() {
 }
 
 #[test]
+fn a_client_with_a_smaller_table_hears_once_that_none_is_used() {
+    let mut both = Both::new();
+    both.hear(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 100]).unwrap();
+    both.hear(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]).unwrap();
+    both.said();
+    let blocks = [1, 3].map(|stream| {
+        assert!(both.begin(stream, true));
+        both.answer(stream);
+        both.said().remove(0).3
+    });
+    assert_eq!(blocks, [vec![0x20, 0x88], vec![0x88]]);
+}
+
+#[test]
+fn streams_that_are_over_leave_no_room_behind_that_an_idle_connection_would_hold() {
+    let mut both = Both::new();
+    both.state.limits.streams = 300;
+    let streams = || (1..).step_by(2).take(300);
+    assert!(streams().all(|stream| both.begin(stream, true)));
+    for stream in streams() {
+        both.answer(stream);
+        both.leave(stream);
+    }
+    assert_eq!(both.state.streams.capacity(), 0);
+}
+
+#[test]
 fn a_head_in_pieces_is_as_good_as_one() {
     let mut both = Both::new();
     both.hear(HEADERS, END_STREAM, 1, &POST[..2]).unwrap();
