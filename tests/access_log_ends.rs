@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use access_log_support::{Logging, check, ms};
 use serde_json::Value;
+use support::frames::{DATA, FrameClient, RST_STREAM, frame, open, request};
 use support::{Edge, Origin, raw_origin, read_head, run, wait_until};
 
 /// Answers a request for a WebSocket, then sends back what comes, in capitals.
@@ -221,6 +222,31 @@ fn a_client_that_resets_its_connection_within_an_upload_is_logged_without_a_stat
         let rest = told.recv().unwrap();
         assert!(!rest.ends_with(b"0\r\n\r\n"), "{rest:?}");
     });
+}
+
+#[test]
+fn a_client_that_resets_its_stream_within_an_upload_is_logged_without_a_status() {
+    let (tell, told) = mpsc::channel();
+    let taking = raw_origin(move |mut stream, _| {
+        tell.send(()).unwrap();
+        let _ = stream.read_to_end(&mut Vec::new());
+    });
+    let log = Logging::start(&[("here", format!("http://{taking}"))], "", "");
+    let mut client = FrameClient::connect(log.edge.address("https"));
+    let begun = [
+        open(1, &request("POST", "/upload"), 0),
+        frame(DATA, 0, 1, b"some"),
+    ];
+    client.send(&begun.concat()).unwrap();
+    told.recv().unwrap();
+    client
+        .send(&frame(RST_STREAM, 0, 1, &[0, 0, 0, 8]))
+        .unwrap();
+    let end = [
+        ("/termination", "client-closed".into()),
+        ("/status", Value::Null),
+    ];
+    check(&log.lines(1)[0], &end);
 }
 
 /// What comes of an upload: a piece, its end, or why it is broken off.

@@ -152,6 +152,11 @@ fn nghttp_and_h2load_get_every_answer_on_few_connections() {
         one.contains(announced) || one.contains("UNKNOWN(0x08):1"),
         "{one}"
     );
+    // RFC 7541 §4.2: a client that keeps no table hears so.
+    let without = ["--header-table-size=0", host, &url];
+    let without = run(Command::new("nghttp").arg("-v").args(without));
+    let without = String::from_utf8_lossy(&without.stdout).into_owned();
+    assert!(without.contains(":status: 200"), "{without}");
     let many = run(Command::new("h2load").args(["-n", "2000", "-c", "4", "-m", "50", host, &url]));
     let many = String::from_utf8_lossy(&many.stdout).into_owned();
     assert!(

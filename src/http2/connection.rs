@@ -25,7 +25,7 @@ const HELLO: &[u8; PREFACE] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What is read at once, bytes: first, and where that was filled.
 const ROOM: usize = LARGEST_FRAME + HEAD;
-const MORE_ROOM: usize = 4 * ROOM;
+const MORE_ROOM: usize = 2 * ROOM;
 
 /// What is written without waiting for more, bytes: a TLS record's worth (RFC 8446 §5.1).
 const ENOUGH: usize = 16 << 10;
@@ -105,16 +105,16 @@ impl<S> Connection<S> {
         if !self.hello.is_empty() {
             return Some(0);
         }
-        let core = self.shared.lock();
-        if core.is_head_open() {
-            return Some(core.frames());
+        let state = self.shared.lock();
+        if state.is_head_open() {
+            return Some(state.frames());
         }
         let is_data = |input: &[u8]| {
             let head = input.first_chunk::<HEAD>();
             head.is_some_and(|head| Frame::of(*head).kind == DATA)
         };
         let is_arriving = !self.input.is_empty() && !is_data(&self.input);
-        is_arriving.then(|| core.frames() + 1)
+        is_arriving.then(|| state.frames() + 1)
     }
 
     /// Ready when the frame that is arriving has taken too long.
@@ -180,10 +180,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Pin::new(&mut self.stream).poll_shutdown(cx).map(|_| None);
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(self.end(Ended::Io(error), cx)),
-                Poll::Ready(Ok(())) | Poll::Pending => {
-                    self.shared.lock().set_io(Some(cx.waker().clone()));
-                    return Poll::Pending;
-                }
+                Poll::Ready(Ok(())) | Poll::Pending => return Poll::Pending,
             }
         }
     }
@@ -222,8 +219,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Writes what is to be said, once those who are ready have said theirs.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut core = self.shared.lock();
-        let length = core.out().len();
+        let mut state = self.shared.lock();
+        // What is said from here on wakes it.
+        state.set_io(Some(cx.waker().clone()));
+        state.has_written();
+        let length = state.out().len();
         if length == 0 && self.is_flushed {
             return Poll::Ready(Ok(()));
         }
@@ -233,18 +233,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Pending;
         }
         self.turns = 0;
-        let written = core.out().poll_write(&mut self.stream, cx);
+        let written = state.out().poll_write(&mut self.stream, cx);
         self.is_flushed = written.is_ready();
-        core.has_written();
+        state.has_written();
         written
     }
 
     /// Ends the connection, and says so as far as that can be said at once.
     fn end(&mut self, how: Ended, cx: &mut Context<'_>) -> Option<Result<Accepted, Arc<Ended>>> {
-        let mut core = self.shared.lock();
-        let is_idle = core.is_idle();
-        let how = core.end(how);
-        let _ = core.out().poll_write(&mut self.stream, cx);
+        let mut state = self.shared.lock();
+        let is_idle = state.is_idle();
+        let how = state.end(how);
+        let _ = state.out().poll_write(&mut self.stream, cx);
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         let is_wrong = matches!(*how, Ended::Wrong(_));
         (is_wrong || !is_idle).then_some(Err(how))

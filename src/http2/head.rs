@@ -79,7 +79,7 @@ impl Fields {
                 None => return self.add_regular(name, value),
                 Some(wrong) => wrong,
             },
-            Field::Wrong(_) => "a field's name or value is none",
+            Field::Wrong(..) => "a field's name or value is none",
         };
         Err(NoMessage::Malformed(wrong))
     }
@@ -213,6 +213,7 @@ pub(super) fn told_length(headers: &HeaderMap) -> Result<Option<u64>, &'static s
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http2::hpack::Name;
 
     fn fields(
         fields: &[(Pseudo, &'static str)],
@@ -304,10 +305,10 @@ mod tests {
     #[test]
     fn what_is_too_large_is_told_apart_from_what_is_wrong() {
         let mut large = Fields::new(100, 100);
-        (0..3).for_each(|_| large.take(Field::Wrong(20)));
+        (0..3).for_each(|_| large.take(Field::Wrong(Name::Wrong(8), 12)));
         assert!(matches!(large.into_request(), Err(NoMessage::Malformed(_))));
         let mut large = Fields::new(100, 100);
-        large.take(Field::Wrong(90));
+        large.take(Field::Wrong(Name::Wrong(8), 82));
         assert_eq!(large.into_trailers().unwrap_err(), NoMessage::TooLarge);
         let mut many = Fields::new(1, 1_000);
         for name in ["a", "b"] {

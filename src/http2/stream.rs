@@ -42,6 +42,8 @@ pub(super) struct To {
     pub(super) window: Outbound,
     pub(super) has_begun: bool,
     pub(super) has_ended: bool,
+    /// Whether it has its turn, and has not taken it yet.
+    pub(super) has_turn: bool,
     /// Whether somebody writes it.
     pub(super) is_wanted: bool,
     pub(super) waker: Option<Waker>,
@@ -99,6 +101,7 @@ impl Stream {
             to: To {
                 window: windows.1,
                 has_begun: false,
+                has_turn: false,
                 has_ended: false,
                 is_wanted: true,
                 waker: None,
@@ -131,8 +134,8 @@ impl Stream {
                 waker.wake();
             }
         }
-        // What has come whole stays so.
-        if self.from.has_ended {
+        // What has come whole stays so for whoever reads it.
+        if self.from.has_ended && self.request.is_none() {
             0
         } else {
             self.from.content.clear()

@@ -68,11 +68,12 @@ impl Inbound {
         Ok(())
     }
 
-    /// Notes what was read; what is to be granted for it now: half the window at a time.
+    /// Notes what was read; what is to be granted for it now: not before it is half of what is left, so that this is seldom
+    /// where much is, and soon where what nobody reads leaves little.
     pub(super) fn read(&mut self, bytes: usize) -> Option<u32> {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         self.read = self.read.saturating_add(bytes).min(self.most - self.left);
-        if self.read < self.most / 2 {
+        if self.read < self.left / 2 || self.read == 0 {
             return None;
         }
         self.left += self.read;
@@ -85,14 +86,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_is_granted_again_by_halves() {
+    fn a_window_is_granted_again_by_parts() {
         let mut window = Inbound::new(100);
-        window.take(60).unwrap();
-        assert_eq!(window.read(49), None);
-        assert_eq!(window.read(11), Some(60));
+        window.take(40).unwrap();
+        assert_eq!(window.read(29), None);
+        assert_eq!(window.read(11), Some(40));
         window.take(100).unwrap();
         assert!(window.take(1).is_err());
         assert_eq!(window.read(100), Some(100));
+    }
+
+    #[test]
+    fn what_nobody_reads_does_not_hold_back_what_is_read() {
+        let mut window = Inbound::new(100);
+        window.take(95).unwrap();
+        assert_eq!(window.read(2), Some(2));
+        window.take(7).unwrap();
+        assert_eq!(window.read(1), Some(1));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! An HTTP/2 connection without the DATA frames that bring nothing: no byte, no padding, no end (RFC 9113 §6.1).
+//! An origin's HTTP/2 connection without the DATA frames that bring nothing: no byte, no padding, no end (RFC 9113 §6.1).
 //!
 //! They mean nothing, and some send them all the same. The h2 crate ends a connection with the hundred and first of its
 //! life, and with it every request on it. They count against no window, so that nobody misses them.
@@ -26,14 +26,9 @@ pub(super) struct Sieved<S> {
 impl<S> Sieved<S> {
     /// What an origin says.
     pub(super) fn of_origin(stream: S, long_blocks: LongBlocks) -> Self {
-        Self::behind(stream, 0, long_blocks)
-    }
-
-    fn behind(stream: S, preface: usize, long_blocks: LongBlocks) -> Self {
         Self {
             stream,
             sieve: Sieve {
-                payload: preface,
                 long_blocks,
                 ..Sieve::default()
             },
@@ -173,16 +168,13 @@ impl Sieve {
     }
 }
 
-/// What is left of a client's bytes that come in pieces of this size, read in pieces of that. For fuzzing.
-pub fn what_is_sieved(bytes: &[u8], preface: usize, piece: usize, read: usize) -> Vec<u8> {
+/// What is left of an origin's bytes that come in pieces of this size, read in pieces of that. For fuzzing.
+pub fn what_is_sieved(bytes: &[u8], piece: usize, read: usize) -> Vec<u8> {
     let pieces = Pieces {
         bytes,
         piece: piece.max(1),
     };
-    let (mut sieved, mut left) = (
-        Sieved::behind(pieces, preface, LongBlocks::default()),
-        Vec::new(),
-    );
+    let (mut sieved, mut left) = (Sieved::of_origin(pieces, LongBlocks::default()), Vec::new());
     let mut room = vec![0; read.max(1)];
     let nobody = &mut Context::from_waker(std::task::Waker::noop());
     loop {
@@ -254,25 +246,24 @@ mod tests {
         fn frames_that_bring_nothing_are_left_out_and_no_other_however_they_come_and_are_read(
             frames in prop::collection::vec((0..3_u8, 0..2_u8, prop::collection::vec(any::<u8>(), 0..20)), 0..30),
             empty in prop::collection::vec(0..30_usize, 0..30),
-            preface in 0..30_usize,
             (piece, read) in (1..40_usize, 1..40_usize),
         ) {
             let is_kept = |(kind, flags, payload): &(u8, u8, Vec<u8>)| *kind > 0 || *flags > 0 || !payload.is_empty();
             let mut frames: Vec<_> = frames.into_iter().filter(is_kept).collect();
             let bytes = |frames: &[(u8, u8, Vec<u8>)]| {
                 let frames = frames.iter().flat_map(|(kind, flags, payload)| frame(*kind, *flags, payload));
-                [vec![7; preface], frames.collect()].concat()
+                frames.collect::<Vec<u8>>()
             };
             let kept = bytes(&frames);
             for at in empty {
                 frames.insert(at.min(frames.len()), (DATA, 0, Vec::new()));
             }
             let come = bytes(&frames);
-            prop_assert_eq!(&what_is_sieved(&come, preface, piece, read), &kept);
+            prop_assert_eq!(&what_is_sieved(&come, piece, read), &kept);
             // What is cut off anywhere is given out as far as it is no empty frame.
-            prop_assert_eq!(&what_is_sieved(&kept, preface, piece, read), &kept);
+            prop_assert_eq!(&what_is_sieved(&kept, piece, read), &kept);
             let cut = kept.len() / 2;
-            prop_assert_eq!(&what_is_sieved(&kept[..cut], preface, piece, read), &kept[..cut]);
+            prop_assert_eq!(&what_is_sieved(&kept[..cut], piece, read), &kept[..cut]);
         }
     }
 }

@@ -11,7 +11,7 @@ fn read(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<String>, HpackError> 
         fields.push(match field {
             Field::Pseudo(pseudo, value) => format!("{pseudo:?}: {}", value.escape_ascii()),
             Field::Regular(name, value) => format!("{name}: {}", value.as_bytes().escape_ascii()),
-            Field::Wrong(length) => format!("wrong: {length}"),
+            Field::Wrong(..) => format!("wrong: {}", field.size() - 32),
         });
     })?;
     Ok(fields)
@@ -114,6 +114,24 @@ fn what_is_no_field_is_told_and_what_follows_is_read() {
 }
 
 #[test]
+fn a_name_whose_value_was_none_is_as_good_as_any_and_counts_as_it_is_long() {
+    let mut decoder = Decoder::default();
+    let wrong = [0x40, 1, b'x', 1, 1];
+    assert_eq!(read(&mut decoder, &wrong).unwrap(), ["wrong: 2"]);
+    assert_eq!(read(&mut decoder, &[0x0f, 47, 1, b'1']).unwrap(), ["x: 1"]);
+    let named = [0x40, 100];
+    let named = [&named[..], &[b'X'; 100], &[0]].concat();
+    assert_eq!(read(&mut decoder, &named).unwrap(), ["wrong: 100"]);
+    // Each counts 132: there is room for 31, or for 30 beside the first.
+    for _ in 0..30 {
+        assert_eq!(read(&mut decoder, &[0x7e, 0]).unwrap(), ["wrong: 100"]);
+    }
+    assert!(read(&mut decoder, &[0x80 | (61 + 31)]).is_ok());
+    let beyond = read(&mut decoder, &[0x80 | (61 + 32)]);
+    assert_eq!(beyond, Err(HpackError::NoSuchField));
+}
+
+#[test]
 fn whoever_wants_a_field_kept_from_tables_is_heard() {
     let mut is_sensitive = false;
     let decoded = Decoder::default().decode(&[0x10, 1, b'x', 1, b'1'], |field| {
@@ -142,7 +160,7 @@ proptest! {
             Field::Regular(name, value) => {
                 came.append(name, value);
             }
-            Field::Pseudo(..) | Field::Wrong(_) => panic!("{field:?}"),
+            Field::Pseudo(..) | Field::Wrong(..) => panic!("{field:?}"),
         });
         prop_assert_eq!(decoded, Ok(()));
         prop_assert_eq!(said.unwrap(), status.to_string());

@@ -12,4 +12,6 @@ mod table;
 
 pub(super) use decoder::Decoder;
 pub(super) use encoder::{write_field, write_no_table, write_status};
+#[cfg(test)]
+pub(super) use table::Name;
 pub(super) use table::{Field, Pseudo};

@@ -25,7 +25,7 @@ pub(in crate::http2) enum Pseudo {
 
 /// What a field is called.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(in crate::http2) enum Name {
     Pseudo(Pseudo),
     Regular(HeaderName),
     /// No name: of so many bytes.
@@ -37,8 +37,8 @@ pub(super) enum Name {
 pub(in crate::http2) enum Field {
     Pseudo(Pseudo, Bytes),
     Regular(HeaderName, HeaderValue),
-    /// Its name or its value is none (RFC 9113 §8.2.1). The two are so many bytes.
-    Wrong(usize),
+    /// Its name, or its value of so many bytes, is none (RFC 9113 §8.2.1).
+    Wrong(Name, usize),
 }
 
 impl Pseudo {
@@ -80,7 +80,7 @@ impl Name {
 
 impl Field {
     pub(super) fn new(name: Name, value: Bytes, is_sensitive: bool) -> Self {
-        let length = name.len() + value.len();
+        let length = value.len();
         match name {
             Name::Pseudo(pseudo) => Self::Pseudo(pseudo, value),
             Name::Regular(name) => match HeaderValue::from_maybe_shared(value) {
@@ -88,9 +88,9 @@ impl Field {
                     value.set_sensitive(is_sensitive);
                     Self::Regular(name, value)
                 }
-                Err(_) => Self::Wrong(length),
+                Err(_) => Self::Wrong(Name::Regular(name), length),
             },
-            Name::Wrong(_) => Self::Wrong(length),
+            wrong @ Name::Wrong(_) => Self::Wrong(wrong, length),
         }
     }
 
@@ -98,7 +98,7 @@ impl Field {
         match self {
             Self::Pseudo(pseudo, _) => Name::Pseudo(*pseudo),
             Self::Regular(name, _) => Name::Regular(name.clone()),
-            Self::Wrong(_) => Name::Wrong(0),
+            Self::Wrong(name, _) => name.clone(),
         }
     }
 
@@ -107,7 +107,7 @@ impl Field {
         let text = match self {
             Self::Pseudo(pseudo, value) => pseudo.as_str().len() + value.len(),
             Self::Regular(name, value) => name.as_str().len() + value.len(),
-            Self::Wrong(length) => *length,
+            Self::Wrong(name, value) => name.len() + value,
         };
         text + OVERHEAD
     }

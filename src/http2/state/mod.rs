@@ -17,7 +17,7 @@ use self::receiving::OpenHead;
 use super::Limits;
 use super::error::{Ended, Error, Reason, Wrong};
 use super::flood::Flood;
-use super::frame::{GOAWAY, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use super::frame::{GOAWAY, LARGEST_FRAME, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
 use super::hpack::Decoder;
 use super::outbox::Outbox;
 use super::stream::Stream;
@@ -35,7 +35,7 @@ const MOST_KEPT: usize = 3;
 /// Told to a client with the first GOAWAY, and told back behind all that it had sent before it knew.
 const FAREWELL: [u8; 8] = *b"farewell";
 
-/// Streams of clients that were not begun before this one may still come, before a client knows that the edge ends (RFC 9113 §6.8).
+/// The last stream that is answered of a client that may not know yet that the edge ends: any (RFC 9113 §6.8).
 const ANY_STREAM: u32 = u32::MAX >> 1;
 
 /// RFC 9113 §6.5.2, RFC 8441 §3.
@@ -73,6 +73,8 @@ pub(super) struct State {
     out: Outbox,
     /// Streams that have something to say and no room for it on the connection, the first one first.
     waiting: VecDeque<u32>,
+    /// How many have their turn and have not taken it.
+    turns: usize,
     farewell: Farewell,
     /// Whether its client begins no more streams.
     is_left: bool,
@@ -130,6 +132,7 @@ impl State {
             table: NoTable::Untold,
             out: Outbox::default(),
             waiting: VecDeque::new(),
+            turns: 0,
             farewell: Farewell::No,
             is_left: false,
             ended: None,
@@ -227,7 +230,7 @@ impl State {
         let is_unknown = stream.request.is_some();
         self.open -= u32::from(stream.close());
         self.release(unread);
-        self.waiting.retain(|waiting| *waiting != id);
+        self.leave_turn(id);
         if is_unknown {
             // Nobody has heard of it.
             self.remove(id);
@@ -260,7 +263,12 @@ impl State {
     /// Ends the connection, and all that is under way on it.
     pub(super) fn end(&mut self, how: Ended) -> Arc<Ended> {
         if let Ended::Wrong(wrong) = &how {
-            self.go_away(self.last, wrong.reason);
+            // RFC 9113 §6.8: it never grows.
+            let last = match self.farewell {
+                Farewell::Final(last) => last,
+                Farewell::No | Farewell::Told => self.last,
+            };
+            self.go_away(last, wrong.reason);
         }
         let how = Arc::new(how);
         self.ended = Some(how.clone());
@@ -297,17 +305,51 @@ impl State {
 
     /// There may be room for those who wait for it.
     pub(super) fn has_written(&mut self) {
-        if self.out.len() <= MOST_TO_WRITE / 2 && self.to.room() > 0 {
-            self.wake_waiting();
+        if !self.waiting.is_empty() && self.out.len() <= MOST_TO_WRITE / 2 {
+            self.give_turns();
         }
     }
 
-    fn wake_waiting(&mut self) {
-        for id in std::mem::take(&mut self.waiting) {
-            let stream = self.streams.get_mut(&id);
-            if let Some(waker) = stream.and_then(|stream| stream.to.waker.take()) {
+    /// Room for content of any stream on the connection.
+    fn space(&self) -> usize {
+        let space = MOST_TO_WRITE.saturating_sub(self.out.len());
+        space.min(self.to.room())
+    }
+
+    /// Lets the first of those who wait say a frame each, as many as there is room for.
+    fn give_turns(&mut self) {
+        let space = self.space();
+        if space == 0 {
+            return;
+        }
+        for _ in 0..=space / LARGEST_FRAME {
+            let Some(id) = self.waiting.pop_front() else {
+                return;
+            };
+            let Some(stream) = self.streams.get_mut(&id) else {
+                continue;
+            };
+            stream.to.has_turn = true;
+            self.turns += 1;
+            if let Some(waker) = stream.to.waker.take() {
                 waker.wake();
             }
+        }
+    }
+
+    /// A stream takes its turn; whether it had one.
+    fn take_turn(&mut self, id: u32) -> bool {
+        let stream = self.streams.get_mut(&id);
+        let had = stream.is_some_and(|stream| std::mem::take(&mut stream.to.has_turn));
+        self.turns = self.turns.saturating_sub(usize::from(had));
+        had
+    }
+
+    /// A stream waits no more.
+    fn leave_turn(&mut self, id: u32) {
+        self.waiting.retain(|waiting| *waiting != id);
+        if self.take_turn(id) && self.turns == 0 {
+            self.give_turns();
         }
     }
 

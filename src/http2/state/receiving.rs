@@ -26,8 +26,8 @@ const FIRST_TABLE: u32 = 4_096;
 /// What PRIORITY says, and HEADERS may.
 const PRIORITY_LENGTH: usize = 5;
 
-/// Shorter content is copied rather than kept where it was read.
-const SHORT: usize = 1 << 10;
+/// Shorter content is copied rather than kept where it was read, with all that was read beside it.
+const SHORT: usize = 8 << 10;
 
 /// A head that has begun.
 #[derive(Debug)]

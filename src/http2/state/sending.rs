@@ -9,7 +9,7 @@ use super::super::error::{Error, Reason};
 use super::super::frame::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, LARGEST_FRAME};
 use super::super::hpack::{write_field, write_no_table, write_status};
 use super::super::stream::Stream;
-use super::{MOST_TO_WRITE, NoTable, State};
+use super::{NoTable, State};
 
 /// Room for the fields of most answers, bytes.
 const USUAL_BLOCK: usize = 512;
@@ -67,6 +67,7 @@ impl State {
         stream.to.has_ended = true;
         let block = self.begin_block();
         self.write_block(id, block, trailers, true);
+        self.leave_turn(id);
         self.close_if_over(id);
         self.wake_io();
         Ok(())
@@ -101,22 +102,37 @@ impl State {
         id: u32,
         cx: &mut Context<'_>,
     ) -> Poll<Result<usize, Error>> {
-        let space = MOST_TO_WRITE
-            .saturating_sub(self.out.len())
-            .min(self.to.room());
-        let stream = match self.writable(id) {
-            Ok(stream) => stream,
+        let room = match self.writable(id) {
+            Ok(stream) => stream.to.window.room(),
             Err(error) => return Poll::Ready(Err(error)),
         };
-        let room = stream.to.window.room();
-        if room > 0 && space > 0 {
-            return Poll::Ready(Ok(room.min(space)));
+        if room == 0 {
+            self.leave_turn(id);
+            self.wait_for_room(id, cx);
+            return Poll::Pending;
         }
-        stream.to.waker = Some(cx.waker().clone());
-        if room > 0 && !self.waiting.contains(&id) {
+        let (had_turn, space) = (self.take_turn(id), self.space());
+        let is_alone = self.waiting.is_empty() && self.turns == 0;
+        if space > 0 && (had_turn || is_alone) {
+            let most = if is_alone { space } else { LARGEST_FRAME };
+            return Poll::Ready(Ok(room.min(space).min(most)));
+        }
+        self.wait_for_room(id, cx);
+        if had_turn {
+            self.waiting.push_front(id); // There was no room for it.
+        } else if !self.waiting.contains(&id) {
             self.waiting.push_back(id);
         }
+        if self.turns == 0 {
+            self.give_turns();
+        }
         Poll::Pending
+    }
+
+    fn wait_for_room(&mut self, id: u32, cx: &Context<'_>) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.to.waker = Some(cx.waker().clone());
+        }
     }
 
     /// Says content, of which there is no more than there was room for.
@@ -135,6 +151,9 @@ impl State {
             self.push_data(id, 0, first);
         }
         self.push_data(id, if is_all { END_STREAM } else { 0 }, content);
+        if is_all {
+            self.leave_turn(id);
+        }
         self.close_if_over(id);
         self.wake_io();
         Ok(())

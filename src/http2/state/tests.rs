@@ -104,6 +104,17 @@ impl Both {
     }
 }
 
+fn frame_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let length = payload.len();
+    let frame = Frame {
+        length,
+        kind,
+        flags,
+        stream,
+    };
+    [&frame.head()[..], payload].concat()
+}
+
 fn reset(stream: u32, reason: Reason) -> Said {
     (RST_STREAM, 0, stream, reason.0.to_be_bytes().to_vec())
 }
@@ -140,7 +151,7 @@ fn short_pieces_of_content_are_put_together_and_order_is_kept() {
     let mut both = Both::new();
     both.state.limits.stream_window = 70_000;
     assert!(both.begin(1, false));
-    let long = vec![7; 2_000];
+    let long = vec![7; 9_000];
     for piece in [b"a", b"b", &long[..], b"c", b"d"] {
         both.hear(DATA, 0, 1, piece).unwrap();
     }
@@ -180,12 +191,23 @@ fn no_content_is_left_unread_on_the_window_of_the_connection() {
     };
     let (mut sent, mut back) = (0, 0);
     for stream in (1..2_001).step_by(10) {
+        // Reset by its client with all that came.
+        both.state.flood = Flood::new();
+        let come = [
+            frame_of(HEADERS, END_HEADERS, stream, POST),
+            frame_of(DATA, END_STREAM, stream, &[0; 200]),
+            frame_of(RST_STREAM, 0, stream, &[0; 4]),
+        ];
+        both.input.extend_from_slice(&come.concat());
+        both.state.receive(&mut both.input).unwrap();
+        assert!(both.state.accept().is_none());
+        sent += 200;
         // Read by nobody, reset by its client, longer than it may be, and behind its end.
         for (stream, what) in [
-            (stream, 0),
-            (stream + 2, 1),
-            (stream + 4, 2),
-            (stream + 6, 3),
+            (stream + 2, 0),
+            (stream + 4, 1),
+            (stream + 6, 2),
+            (stream + 8, 3),
         ] {
             assert!(both.begin(stream, what == 3));
             both.state.flood = Flood::new();
@@ -241,6 +263,41 @@ fn what_is_said_of_a_stream_waits_for_its_window_and_the_connection_s() {
     );
     both.hear(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 5]).unwrap();
     assert_eq!(room(&mut both, &mut cx), Poll::Ready(5));
+}
+
+#[test]
+fn streams_that_say_much_take_turns_and_hold_up_no_small_answer() {
+    let mut both = Both::new();
+    let mut cx = Context::from_waker(Waker::noop());
+    let large = [0x3f, 0xff, 0, 0];
+    let settings = [&[0, 4][..], &large].concat();
+    both.hear(SETTINGS, 0, 0, &settings).unwrap();
+    both.hear(WINDOW_UPDATE, 0, 0, &large).unwrap();
+    let mut sent = [0; 3];
+    let head = (StatusCode::OK, &HeaderMap::new());
+    let streams = [1, 3, 5];
+    for stream in streams {
+        assert!(both.begin(stream, true));
+        both.state.send_head(stream, head, false).unwrap();
+    }
+    for _ in 0..100 {
+        // The first one always asks first, and for all that there is.
+        for (stream, sent) in streams.into_iter().zip(&mut sent) {
+            while let Poll::Ready(room) = both.state.poll_room(stream, &mut cx) {
+                let room = room.unwrap();
+                let content = vec![7; room].into();
+                both.state.send_data(stream, content, false).unwrap();
+                *sent += room;
+            }
+        }
+        both.said();
+    }
+    let (least, most) = (sent.iter().min(), sent.iter().max());
+    assert!(least.unwrap() * 10 > most.unwrap() * 9, "{sent:?}");
+    // One that leaves with its turn holds up nobody.
+    both.state.give_up(3, Reason::CANCEL);
+    both.said();
+    assert!(both.state.poll_room(5, &mut cx).is_ready());
 }
 
 #[test]
@@ -658,6 +715,20 @@ fn before_it_ends_a_connection_answers_what_its_client_sent_before_it_knew() {
     both.answer(3);
     both.said();
     assert!(both.state.is_done());
+}
+
+#[test]
+fn the_last_stream_that_is_answered_never_grows() {
+    let mut both = Both::new();
+    assert!(both.begin(1, true));
+    both.state.say_farewell();
+    both.hear(PING, ACK, 0, &FAREWELL).unwrap();
+    assert!(!both.begin(3, true));
+    both.said();
+    let wrong = both.hear(PING, 0, 1, &[0; 8]).unwrap_err();
+    both.state.end(Ended::Wrong(wrong));
+    let last = both.said().pop().unwrap();
+    assert_eq!((last.0, &last.3[..4]), (GOAWAY, &[0, 0, 0, 1][..]));
 }
 
 #[test]

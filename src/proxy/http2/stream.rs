@@ -105,20 +105,17 @@ async fn wait(
     interim: &Interim,
     mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
-    // Who has given it up already is not to have it sent to an origin.
-    if poll_fn(|cx| Poll::Ready(to.poll_broken(cx).is_ready())).await {
-        return None;
-    }
     poll_fn(|cx| {
+        // First: who has given it up is not to have it sent to an origin, nor to be told that its body broke off.
+        if to.poll_broken(cx).is_ready() {
+            return Poll::Ready(None);
+        }
         let answered = answering.as_mut().poll(cx);
         for head in interim.take() {
-            // A client that has gone is found out below.
+            // A client that has gone is found out above.
             let _ = to.say_interim(&head);
         }
-        match answered {
-            Poll::Ready(answer) => Poll::Ready(Some(answer)),
-            Poll::Pending => to.poll_broken(cx).map(|_| None),
-        }
+        answered.map(Some)
     })
     .await
 }
