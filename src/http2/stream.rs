@@ -14,8 +14,8 @@ use super::window::{Inbound, Outbound};
 pub(super) struct Stream {
     /// Its request, until somebody takes it.
     pub(super) request: Option<Request<()>>,
-    pub(super) from: From,
-    pub(super) to: To,
+    pub(super) from: Inflow,
+    pub(super) to: Outflow,
     /// Why it is over before its time, if it is.
     pub(super) broken: Option<Error>,
     /// Whether it counts as open.
@@ -24,7 +24,7 @@ pub(super) struct Stream {
 
 /// What comes.
 #[derive(Debug)]
-pub(super) struct From {
+pub(super) struct Inflow {
     pub(super) window: Inbound,
     content: Content,
     /// Bytes of content that are still to come, if that was told.
@@ -38,7 +38,7 @@ pub(super) struct From {
 
 /// What goes.
 #[derive(Debug)]
-pub(super) struct To {
+pub(super) struct Outflow {
     pub(super) window: Outbound,
     pub(super) has_begun: bool,
     pub(super) has_ended: bool,
@@ -89,7 +89,7 @@ impl Stream {
     ) -> Self {
         Self {
             request: Some(request),
-            from: From {
+            from: Inflow {
                 window: windows.0,
                 content: Content::default(),
                 left,
@@ -98,7 +98,7 @@ impl Stream {
                 is_wanted: true,
                 waker: None,
             },
-            to: To {
+            to: Outflow {
                 window: windows.1,
                 has_begun: false,
                 has_turn: false,
@@ -143,7 +143,7 @@ impl Stream {
     }
 }
 
-impl From {
+impl Inflow {
     /// Counts content, of which there is as much as was told.
     pub(super) fn count(&mut self, bytes: usize) -> Result<(), Wrong> {
         if let Some(left) = self.left {

@@ -115,7 +115,7 @@ impl Shared {
 
 impl State {
     pub(super) fn new(limits: Limits) -> Self {
-        let mut core = Self {
+        let mut state = Self {
             limits,
             decoder: Decoder::default(),
             flood: Flood::new(),
@@ -138,8 +138,8 @@ impl State {
             ended: None,
             io: None,
         };
-        core.introduce();
-        core
+        state.introduce();
+        state
     }
 
     /// The first words of a server (RFC 9113 §3.4).

@@ -143,6 +143,9 @@ impl State {
         is_all: bool,
     ) -> Result<(), Error> {
         let stream = self.writable(id)?;
+        if content.is_empty() && !is_all {
+            return Ok(()); // Some count frames that bring nothing as a flood.
+        }
         stream.to.window.spend(content.len());
         stream.to.has_ended = is_all;
         self.to.spend(content.len());

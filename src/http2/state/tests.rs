@@ -306,6 +306,7 @@ fn content_of_any_length_leaves_in_frames_of_16_kib() {
     assert!(both.begin(1, true));
     let head = (StatusCode::OK, &HeaderMap::new());
     both.state.send_head(1, head, false).unwrap();
+    both.state.send_data(1, Bytes::new(), false).unwrap();
     both.state
         .send_data(1, vec![7; 40_000].into(), true)
         .unwrap();

@@ -16,7 +16,7 @@ use crate::http2::{Error, Outgoing, Reason};
 use crate::proxy::body::BodyError;
 
 /// What a stream to a client and one to an origin have in common.
-pub(super) trait To {
+pub(super) trait Outlet {
     /// Why it takes no more.
     type Error: Display;
 
@@ -43,7 +43,7 @@ pub(super) enum Broken {
     Unread,
 }
 
-impl To for Outgoing {
+impl Outlet for Outgoing {
     type Error = Error;
 
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
@@ -73,7 +73,7 @@ impl To for Outgoing {
     }
 }
 
-impl To for SendStream<Bytes> {
+impl Outlet for SendStream<Bytes> {
     type Error = h2::Error;
 
     fn poll_broken(&mut self, cx: &mut Context<'_>) -> Poll<h2::Error> {
@@ -148,7 +148,7 @@ pub(super) async fn send_body<B, T>(
 ) -> Result<(), SendError<T::Error>>
 where
     B: HttpBody<Data = Bytes, Error = BodyError> + Unpin,
-    T: To,
+    T: Outlet,
 {
     loop {
         let frame = poll_fn(|cx| {
@@ -184,7 +184,7 @@ where
 }
 
 /// Sends it as fast as there is room: what waits to be written waits for the connection alone.
-async fn send_data<T: To>(
+async fn send_data<T: Outlet>(
     mut data: Bytes,
     is_last: bool,
     stream: &mut T,
@@ -205,7 +205,7 @@ async fn send_data<T: To>(
 }
 
 /// How much of so many bytes may be sent, once something may.
-async fn room<T: To>(
+async fn room<T: Outlet>(
     bytes: usize,
     stream: &mut T,
     limit: Duration,

@@ -9,7 +9,7 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::receiving::Receiving;
-use super::sending::To;
+use super::sending::Outlet;
 use crate::http2::Incoming;
 use crate::proxy::tunnel::Tunnel;
 
@@ -23,13 +23,13 @@ pub(super) struct Stream<T, F> {
 }
 
 /// What comes on a stream of a client, or of an origin.
-pub(super) trait From {
+pub(super) trait Inlet {
     type Error: std::error::Error + Send + Sync + 'static;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>>;
 }
 
-impl From for Incoming {
+impl Inlet for Incoming {
     type Error = crate::http2::Error;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
@@ -37,7 +37,7 @@ impl From for Incoming {
     }
 }
 
-impl From for Receiving {
+impl Inlet for Receiving {
     type Error = h2::Error;
 
     fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
@@ -58,8 +58,8 @@ impl Tunnels {
 
 impl<T, F> Stream<T, F>
 where
-    T: To<Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + Sync + 'static,
-    F: From + Unpin + Send + Sync + 'static,
+    T: Outlet<Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + Sync + 'static,
+    F: Inlet + Unpin + Send + Sync + 'static,
 {
     pub(super) fn tunnel(to: T, from: F, counted: Option<Tunnels>) -> Tunnel {
         let stream = Self {
@@ -72,7 +72,7 @@ where
     }
 }
 
-impl<T: Unpin, F: From + Unpin> AsyncRead for Stream<T, F> {
+impl<T: Unpin, F: Inlet + Unpin> AsyncRead for Stream<T, F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -97,7 +97,7 @@ impl<T: Unpin, F: From + Unpin> AsyncRead for Stream<T, F> {
 
 impl<T, F> AsyncWrite for Stream<T, F>
 where
-    T: To<Error: std::error::Error + Send + Sync + 'static> + Unpin,
+    T: Outlet<Error: std::error::Error + Send + Sync + 'static> + Unpin,
     F: Unpin,
 {
     fn poll_write(
