@@ -266,7 +266,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::*;
-    use crate::http2::frame::{END_HEADERS, END_STREAM, HEADERS, SETTINGS};
+    use crate::http2::frame::{END_HEADERS, END_STREAM, HEADERS, SETTINGS, written};
     use crate::http2::state::MOST_UNREAD;
 
     const LIMITS: Limits = Limits {
@@ -281,21 +281,10 @@ mod tests {
     /// https://a/, of the static table but for the authority.
     const GET: &[u8] = &[0x82, 0x87, 0x84, 0x41, 1, b'a'];
 
-    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-        let length = payload.len();
-        let frame = Frame {
-            length,
-            kind,
-            flags,
-            stream,
-        };
-        [&frame.head()[..], payload].concat()
-    }
-
     /// A client that has said SETTINGS, and its connection.
     async fn both(pipe: usize) -> (DuplexStream, Connection<DuplexStream>) {
         let (mut client, edge) = duplex(pipe);
-        let hello = [&HELLO[..], &frame(SETTINGS, 0, 0, &[])].concat();
+        let hello = [&HELLO[..], &written(SETTINGS, 0, 0, &[])].concat();
         client.write_all(&hello).await.unwrap();
         (
             client,
@@ -316,7 +305,7 @@ mod tests {
     async fn answers_that_are_ready_together_leave_together() {
         let (mut client, mut edge) = both(1 << 16).await;
         for stream in [1, 3] {
-            let get = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+            let get = written(HEADERS, END_HEADERS | END_STREAM, stream, GET);
             client.write_all(&get).await.unwrap();
         }
         let (mut first, mut second) = (accepted(&mut edge).await, accepted(&mut edge).await);
@@ -348,7 +337,7 @@ mod tests {
         let mut answered = 0;
         for stream in (1..).step_by(2) {
             tokio::task::yield_now().await; // Tokio lets nobody read for ever.
-            let get = frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+            let get = written(HEADERS, END_HEADERS | END_STREAM, stream, GET);
             if Pin::new(&mut client).poll_write(nobody, &get).is_pending() {
                 break;
             }
@@ -371,7 +360,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_client_that_takes_all_at_once_is_read_on_at_once() {
         let (mut client, mut edge) = both(1 << 20).await;
-        let get = |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, GET);
+        let get = |stream| written(HEADERS, END_HEADERS | END_STREAM, stream, GET);
         client.write_all(&get(1)).await.unwrap();
         let (_, _, mut to) = accepted(&mut edge).await;
         let mut headers = HeaderMap::new();

@@ -82,3 +82,15 @@ impl Frame {
         self.kind == DATA && self.length < least && self.flags & END_STREAM == 0
     }
 }
+
+/// A frame as it comes.
+#[cfg(test)]
+pub(crate) fn written(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+    let frame = Frame {
+        length: payload.len(),
+        kind,
+        flags,
+        stream,
+    };
+    [&frame.head()[..], payload].concat()
+}

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Version};
 use super::hpack::{Field, Pseudo};
 
 /// Fields that HTTP/2 does not have (RFC 9113 §8.2.2).
-const OF_CONNECTIONS: [HeaderName; 5] = [
+pub(crate) const OF_CONNECTIONS: [HeaderName; 5] = [
     CONNECTION,
     TRANSFER_ENCODING,
     UPGRADE,

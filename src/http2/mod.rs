@@ -20,7 +20,7 @@ mod window;
 pub(crate) use connection::{Accepted, Connection};
 pub(crate) use error::{Ended, Error, Reason};
 pub(crate) use handles::{Incoming, Outgoing, Pinger};
-pub(crate) use head::Protocol;
+pub(crate) use head::{OF_CONNECTIONS, Protocol};
 
 use bytes::BytesMut;
 use state::State;

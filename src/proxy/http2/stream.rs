@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
 
-use http::header::{CONNECTION, CONTENT_LENGTH, DATE, HeaderName, TRANSFER_ENCODING, UPGRADE};
+use http::header::{CONTENT_LENGTH, DATE};
 use http::response::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::sending::send_body;
 use super::tunnel::{Stream, Tunnels};
 use super::uploading::Uploading;
-use crate::http2::{Accepted, Incoming, Outgoing, Reason};
+use crate::http2::{Accepted, Incoming, OF_CONNECTIONS, Outgoing, Reason};
 use crate::proxy::access_log::Logged;
 use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
@@ -23,15 +23,6 @@ use crate::proxy::handler::{Answer, Handler};
 use crate::proxy::headers::is_of_connection;
 use crate::proxy::interim::Interim;
 use crate::proxy::tunnel::{Tunnel, may_leave};
-
-/// Fields that HTTP/2 does not have (RFC 9113 §8.2.2).
-const OF_CONNECTIONS: [HeaderName; 5] = [
-    CONNECTION,
-    TRANSFER_ENCODING,
-    UPGRADE,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-];
 
 /// What of a stream may leave HTTP.
 struct Leaving {

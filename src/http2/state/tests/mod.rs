@@ -1,3 +1,6 @@
+mod flow;
+mod wrong;
+
 use std::task::{Context, Poll, Waker};
 
 use bytes::BytesMut;
@@ -6,7 +9,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::http2::frame::{
-    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEAD, HEADERS, PADDED,
+    ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEAD, HEADERS, PADDED, written,
 };
 use crate::http2::what_comes;
 
@@ -28,9 +31,6 @@ const FIELD: &[u8] = &[0, 1, b'x', 1, b'1'];
 /// The kind, the flags, the stream and the payload of a frame.
 type Said = (u8, u8, u32, Vec<u8>);
 
-/// What is wrong by name, and the code that says so.
-type Cases<T> = Vec<(&'static str, T, Reason)>;
-
 /// A connection whose client has said SETTINGS, and that has said its own.
 struct Both {
     state: State,
@@ -49,15 +49,8 @@ impl Both {
     }
 
     fn hear(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Result<(), Wrong> {
-        let length = payload.len();
-        let frame = Frame {
-            length,
-            kind,
-            flags,
-            stream,
-        };
-        self.input.extend_from_slice(&frame.head());
-        self.input.extend_from_slice(payload);
+        let frame = written(kind, flags, stream, payload);
+        self.input.extend_from_slice(&frame);
         let taken = self.state.receive(&mut self.input);
         assert!(taken.is_err() || self.input.is_empty());
         taken
@@ -102,17 +95,6 @@ impl Both {
         self.state.leave_reading(stream);
         self.state.leave_writing(stream);
     }
-}
-
-fn frame_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
-    let length = payload.len();
-    let frame = Frame {
-        length,
-        kind,
-        flags,
-        stream,
-    };
-    [&frame.head()[..], payload].concat()
 }
 
 fn reset(stream: u32, reason: Reason) -> Said {
@@ -160,144 +142,6 @@ fn short_pieces_of_content_are_put_together_and_order_is_kept() {
         pieces.push(piece);
     }
     assert_eq!(pieces, [&b"ab"[..], &long, b"cd"]);
-}
-
-#[test]
-fn a_window_is_granted_again_as_it_is_read_and_never_before() {
-    let mut both = Both::new();
-    assert!(both.begin(1, false));
-    both.hear(DATA, 0, 1, &[0; 1_000]).unwrap();
-    assert!(both.said().is_empty());
-    assert!(both.read(1).is_ready());
-    let granted = 1_000_u32.to_be_bytes().to_vec();
-    assert_eq!(both.said(), [(WINDOW_UPDATE, 0, 1, granted)]);
-    both.hear(DATA, 0, 1, &[0; 1_000]).unwrap();
-    both.hear(DATA, 0, 1, &[0]).unwrap();
-    assert_eq!(both.said(), [reset(1, Reason::FLOW_CONTROL_ERROR)]);
-}
-
-#[test]
-fn no_content_is_left_unread_on_the_window_of_the_connection() {
-    let mut both = Both::new();
-    both.state.limits.stream_window = 70_000;
-    let granted = |both: &mut Both| -> usize {
-        let updates = both
-            .said()
-            .into_iter()
-            .filter(|said| said.0 == WINDOW_UPDATE && said.2 == 0);
-        updates
-            .map(|said| u32::from_be_bytes(said.3[..].try_into().unwrap()) as usize)
-            .sum()
-    };
-    let (mut sent, mut back) = (0, 0);
-    for stream in (1..2_001).step_by(10) {
-        // Reset by its client with all that came.
-        both.state.flood = Flood::new();
-        let come = [
-            frame_of(HEADERS, END_HEADERS, stream, POST),
-            frame_of(DATA, END_STREAM, stream, &[0; 200]),
-            frame_of(RST_STREAM, 0, stream, &[0; 4]),
-        ];
-        both.input.extend_from_slice(&come.concat());
-        both.state.receive(&mut both.input).unwrap();
-        assert!(both.state.accept().is_none());
-        sent += 200;
-        // Read by nobody, reset by its client, longer than it may be, and behind its end.
-        for (stream, what) in [
-            (stream + 2, 0),
-            (stream + 4, 1),
-            (stream + 6, 2),
-            (stream + 8, 3),
-        ] {
-            assert!(both.begin(stream, what == 3));
-            both.state.flood = Flood::new();
-            both.hear(DATA, 0, stream, &[0; 200]).unwrap();
-            match what {
-                0 => both.state.leave_reading(stream),
-                1 => both.hear(RST_STREAM, 0, stream, &[0; 4]).unwrap(),
-                _ => {}
-            }
-            both.hear(DATA, PADDED, stream, &[9; 200]).unwrap();
-            both.leave(stream);
-            sent += 400;
-            back += granted(&mut both);
-        }
-    }
-    assert!(sent - back < 35_000, "{sent} came, {back} may come again");
-}
-
-#[test]
-fn what_is_said_of_a_stream_waits_for_its_window_and_the_connection_s() {
-    let mut both = Both::new();
-    let mut cx = Context::from_waker(Waker::noop());
-    let first = [0, 4, 0, 0, 0, 10];
-    both.hear(SETTINGS, 0, 0, &first).unwrap();
-    assert!(both.begin(1, true));
-    let room =
-        |both: &mut Both, cx: &mut Context<'_>| both.state.poll_room(1, cx).map(Result::unwrap);
-    let head = (StatusCode::OK, &HeaderMap::new());
-    both.state.send_head(1, head, false).unwrap();
-    assert_eq!(room(&mut both, &mut cx), Poll::Ready(10));
-    both.state
-        .send_data(1, Bytes::from_static(&[7; 10]), false)
-        .unwrap();
-    assert!(room(&mut both, &mut cx).is_pending());
-    both.hear(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 4]).unwrap();
-    both.hear(WINDOW_UPDATE, 0, 1, &[0, 0, 0, 6]).unwrap();
-    assert!(
-        room(&mut both, &mut cx).is_pending(),
-        "it had become less than nothing"
-    );
-    both.hear(WINDOW_UPDATE, 0, 1, &[0, 1, 0, 0]).unwrap();
-    assert_eq!(
-        room(&mut both, &mut cx),
-        Poll::Ready(MOST_TO_WRITE - both.state.out.len())
-    );
-    both.said();
-    let content = vec![7; 65_535 - 10].into();
-    both.state.send_data(1, content, false).unwrap();
-    both.said();
-    assert!(
-        room(&mut both, &mut cx).is_pending(),
-        "the connection's window is spent"
-    );
-    both.hear(WINDOW_UPDATE, 0, 0, &[0, 0, 0, 5]).unwrap();
-    assert_eq!(room(&mut both, &mut cx), Poll::Ready(5));
-}
-
-#[test]
-fn streams_that_say_much_take_turns_and_hold_up_no_small_answer() {
-    let mut both = Both::new();
-    let mut cx = Context::from_waker(Waker::noop());
-    let large = [0x3f, 0xff, 0, 0];
-    let settings = [&[0, 4][..], &large].concat();
-    both.hear(SETTINGS, 0, 0, &settings).unwrap();
-    both.hear(WINDOW_UPDATE, 0, 0, &large).unwrap();
-    let mut sent = [0; 3];
-    let head = (StatusCode::OK, &HeaderMap::new());
-    let streams = [1, 3, 5];
-    for stream in streams {
-        assert!(both.begin(stream, true));
-        both.state.send_head(stream, head, false).unwrap();
-    }
-    for _ in 0..100 {
-        // The first one always asks first, and for all that there is.
-        for (stream, sent) in streams.into_iter().zip(&mut sent) {
-            while let Poll::Ready(room) = both.state.poll_room(stream, &mut cx) {
-                let room = room.unwrap();
-                let content = vec![7; room].into();
-                both.state.send_data(stream, content, false).unwrap();
-                *sent += room;
-            }
-        }
-        both.said();
-    }
-    let (least, most) = (sent.iter().min(), sent.iter().max());
-    assert!(least.unwrap() * 10 > most.unwrap() * 9, "{sent:?}");
-    // One that leaves with its turn holds up nobody.
-    both.state.give_up(3, Reason::CANCEL);
-    both.said();
-    assert!(both.state.poll_room(5, &mut cx).is_ready());
 }
 
 #[test]
@@ -463,240 +307,6 @@ fn an_answer_that_is_given_up_is_reset() {
     both.leave(3);
     assert_eq!(both.said()[1..], [reset(3, Reason::INTERNAL_ERROR)]);
     assert!(both.state.streams.is_empty() && both.state.is_idle());
-}
-
-#[test]
-fn what_breaks_a_stream_costs_that_stream_alone() {
-    let with = |field: &[u8]| [POST, field].concat();
-    let length = with(&[0x0f, 0x0d, 1, b'3']);
-    let cases: Cases<Vec<(u8, u8, Vec<u8>)>> = vec![
-        (
-            "a name in upper case",
-            vec![(HEADERS, 0, with(&[0, 1, b'X', 0]))],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "more than told",
-            vec![(HEADERS, 0, length.clone()), (DATA, 0, b"four".to_vec())],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "less than told",
-            vec![
-                (HEADERS, 0, length.clone()),
-                (DATA, END_STREAM, b"2".to_vec()),
-            ],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "nothing of three",
-            vec![(HEADERS, END_STREAM, length)],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "DATA behind the end",
-            vec![(HEADERS, END_STREAM, POST.to_vec()), (DATA, 0, vec![])],
-            Reason::STREAM_CLOSED,
-        ),
-        (
-            "HEADERS behind the end",
-            vec![
-                (HEADERS, END_STREAM, POST.to_vec()),
-                (HEADERS, END_STREAM, FIELD.to_vec()),
-            ],
-            Reason::STREAM_CLOSED,
-        ),
-        (
-            "trailers that end nothing",
-            vec![(HEADERS, 0, POST.to_vec()), (HEADERS, 0, FIELD.to_vec())],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a pseudo-header among trailers",
-            vec![
-                (HEADERS, 0, POST.to_vec()),
-                (HEADERS, END_STREAM, vec![0x84]),
-            ],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window of nothing",
-            vec![(HEADERS, 0, POST.to_vec()), (WINDOW_UPDATE, 0, vec![0; 4])],
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window that overflows",
-            vec![
-                (HEADERS, 0, POST.to_vec()),
-                (WINDOW_UPDATE, 0, vec![0x7f, 0xff, 0xff, 0xff]),
-            ],
-            Reason::FLOW_CONTROL_ERROR,
-        ),
-    ];
-    for (name, frames, expected) in cases {
-        let mut both = Both::new();
-        for (kind, flags, payload) in frames {
-            let whole = if kind == HEADERS { END_HEADERS } else { 0 };
-            both.hear(kind, flags | whole, 1, &payload).unwrap();
-            both.state.accept();
-        }
-        assert_eq!(both.said(), [reset(1, expected)], "{name}");
-        both.leave(1);
-        assert!(
-            both.state.streams.is_empty() && both.state.is_idle(),
-            "{name}"
-        );
-        assert!(both.begin(3, true), "{name}");
-    }
-}
-
-#[test]
-fn what_breaks_a_connection_is_told_apart() {
-    let overflow = [0x7f, 0xff, 0xff, 0xff];
-    let cases: Cases<Said> = vec![
-        (
-            "DATA on no stream",
-            (DATA, 0, 0, vec![]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "DATA on a stream that nobody began",
-            (DATA, 0, 1, vec![]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "HEADERS on a stream of ours",
-            (HEADERS, END_HEADERS, 2, POST.to_vec()),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "CONTINUATION of nothing",
-            (CONTINUATION, END_HEADERS, 1, vec![]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "PRIORITY on no stream",
-            (2, 0, 0, vec![0; 5]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a short PRIORITY",
-            (2, 0, 1, vec![0; 4]),
-            Reason::FRAME_SIZE_ERROR,
-        ),
-        (
-            "RST_STREAM on no stream",
-            (RST_STREAM, 0, 0, vec![0; 4]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "RST_STREAM of nothing",
-            (RST_STREAM, 0, 1, vec![0; 4]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a short RST_STREAM",
-            (RST_STREAM, 0, 1, vec![0; 3]),
-            Reason::FRAME_SIZE_ERROR,
-        ),
-        (
-            "SETTINGS on a stream",
-            (SETTINGS, 0, 1, vec![]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "short SETTINGS",
-            (SETTINGS, 0, 0, vec![0; 5]),
-            Reason::FRAME_SIZE_ERROR,
-        ),
-        (
-            "an acknowledgement that says something",
-            (SETTINGS, ACK, 0, vec![0; 6]),
-            Reason::FRAME_SIZE_ERROR,
-        ),
-        (
-            "a push that is neither",
-            (SETTINGS, 0, 0, vec![0, 2, 0, 0, 0, 2]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "frames that are too short",
-            (SETTINGS, 0, 0, vec![0, 5, 0, 0, 0, 2]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window of 2^31",
-            (SETTINGS, 0, 0, vec![0, 4, 0x80, 0, 0, 0]),
-            Reason::FLOW_CONTROL_ERROR,
-        ),
-        (
-            "PUSH_PROMISE",
-            (5, END_HEADERS, 1, vec![0; 4]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a short PING",
-            (PING, 0, 0, vec![0; 7]),
-            Reason::FRAME_SIZE_ERROR,
-        ),
-        (
-            "PING on a stream",
-            (PING, 0, 1, vec![0; 8]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "GOAWAY on a stream",
-            (GOAWAY, 0, 1, vec![0; 8]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window of nothing",
-            (WINDOW_UPDATE, 0, 0, vec![0; 4]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window on a stream that nobody began",
-            (WINDOW_UPDATE, 0, 1, vec![1; 4]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "a window that overflows",
-            (WINDOW_UPDATE, 0, 0, overflow.to_vec()),
-            Reason::FLOW_CONTROL_ERROR,
-        ),
-        (
-            "padding that is longer than its frame",
-            (HEADERS, PADDED | END_HEADERS, 1, vec![9, 0x82]),
-            Reason::PROTOCOL_ERROR,
-        ),
-        (
-            "no table",
-            (HEADERS, END_HEADERS, 1, vec![0xff, 0xff, 0xff]),
-            Reason::COMPRESSION_ERROR,
-        ),
-    ];
-    for (name, (kind, flags, stream, payload), expected) in cases {
-        let mut both = Both::new();
-        assert_eq!(
-            reason(both.hear(kind, flags, stream, &payload)),
-            expected,
-            "{name}"
-        );
-    }
-    let mut both = Both::new();
-    both.hear(HEADERS, 0, 1, POST).unwrap();
-    assert_eq!(
-        reason(both.hear(PING, 0, 0, &[0; 8])),
-        Reason::PROTOCOL_ERROR
-    );
-    let mut silent = Both {
-        state: State::new(LIMITS),
-        input: BytesMut::new(),
-    };
-    assert_eq!(
-        reason(silent.hear(PING, 0, 0, &[0; 8])),
-        Reason::PROTOCOL_ERROR
-    );
 }
 
 #[test]

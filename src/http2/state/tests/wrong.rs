@@ -1,0 +1,240 @@
+//! What a client may not do, and what that costs it.
+
+use super::*;
+
+/// What is wrong by name, and the code that says so.
+type Cases<T> = Vec<(&'static str, T, Reason)>;
+
+#[test]
+fn what_breaks_a_stream_costs_that_stream_alone() {
+    let with = |field: &[u8]| [POST, field].concat();
+    let length = with(&[0x0f, 0x0d, 1, b'3']);
+    let cases: Cases<Vec<(u8, u8, Vec<u8>)>> = vec![
+        (
+            "a name in upper case",
+            vec![(HEADERS, 0, with(&[0, 1, b'X', 0]))],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "more than told",
+            vec![(HEADERS, 0, length.clone()), (DATA, 0, b"four".to_vec())],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "less than told",
+            vec![
+                (HEADERS, 0, length.clone()),
+                (DATA, END_STREAM, b"2".to_vec()),
+            ],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "nothing of three",
+            vec![(HEADERS, END_STREAM, length)],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "DATA behind the end",
+            vec![(HEADERS, END_STREAM, POST.to_vec()), (DATA, 0, vec![])],
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "HEADERS behind the end",
+            vec![
+                (HEADERS, END_STREAM, POST.to_vec()),
+                (HEADERS, END_STREAM, FIELD.to_vec()),
+            ],
+            Reason::STREAM_CLOSED,
+        ),
+        (
+            "trailers that end nothing",
+            vec![(HEADERS, 0, POST.to_vec()), (HEADERS, 0, FIELD.to_vec())],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a pseudo-header among trailers",
+            vec![
+                (HEADERS, 0, POST.to_vec()),
+                (HEADERS, END_STREAM, vec![0x84]),
+            ],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of nothing",
+            vec![(HEADERS, 0, POST.to_vec()), (WINDOW_UPDATE, 0, vec![0; 4])],
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window that overflows",
+            vec![
+                (HEADERS, 0, POST.to_vec()),
+                (WINDOW_UPDATE, 0, vec![0x7f, 0xff, 0xff, 0xff]),
+            ],
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+    ];
+    for (name, frames, expected) in cases {
+        let mut both = Both::new();
+        for (kind, flags, payload) in frames {
+            let whole = if kind == HEADERS { END_HEADERS } else { 0 };
+            both.hear(kind, flags | whole, 1, &payload).unwrap();
+            both.state.accept();
+        }
+        assert_eq!(both.said(), [reset(1, expected)], "{name}");
+        both.leave(1);
+        assert!(
+            both.state.streams.is_empty() && both.state.is_idle(),
+            "{name}"
+        );
+        assert!(both.begin(3, true), "{name}");
+    }
+}
+
+#[test]
+fn what_breaks_a_connection_is_told_apart() {
+    let overflow = [0x7f, 0xff, 0xff, 0xff];
+    let cases: Cases<Said> = vec![
+        (
+            "DATA on no stream",
+            (DATA, 0, 0, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "DATA on a stream that nobody began",
+            (DATA, 0, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "HEADERS on a stream of ours",
+            (HEADERS, END_HEADERS, 2, POST.to_vec()),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "CONTINUATION of nothing",
+            (CONTINUATION, END_HEADERS, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "PRIORITY on no stream",
+            (2, 0, 0, vec![0; 5]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short PRIORITY",
+            (2, 0, 1, vec![0; 4]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "RST_STREAM on no stream",
+            (RST_STREAM, 0, 0, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "RST_STREAM of nothing",
+            (RST_STREAM, 0, 1, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short RST_STREAM",
+            (RST_STREAM, 0, 1, vec![0; 3]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "SETTINGS on a stream",
+            (SETTINGS, 0, 1, vec![]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "short SETTINGS",
+            (SETTINGS, 0, 0, vec![0; 5]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "an acknowledgement that says something",
+            (SETTINGS, ACK, 0, vec![0; 6]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "a push that is neither",
+            (SETTINGS, 0, 0, vec![0, 2, 0, 0, 0, 2]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "frames that are too short",
+            (SETTINGS, 0, 0, vec![0, 5, 0, 0, 0, 2]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of 2^31",
+            (SETTINGS, 0, 0, vec![0, 4, 0x80, 0, 0, 0]),
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+        (
+            "PUSH_PROMISE",
+            (5, END_HEADERS, 1, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a short PING",
+            (PING, 0, 0, vec![0; 7]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
+            "PING on a stream",
+            (PING, 0, 1, vec![0; 8]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "GOAWAY on a stream",
+            (GOAWAY, 0, 1, vec![0; 8]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window of nothing",
+            (WINDOW_UPDATE, 0, 0, vec![0; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window on a stream that nobody began",
+            (WINDOW_UPDATE, 0, 1, vec![1; 4]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "a window that overflows",
+            (WINDOW_UPDATE, 0, 0, overflow.to_vec()),
+            Reason::FLOW_CONTROL_ERROR,
+        ),
+        (
+            "padding that is longer than its frame",
+            (HEADERS, PADDED | END_HEADERS, 1, vec![9, 0x82]),
+            Reason::PROTOCOL_ERROR,
+        ),
+        (
+            "no table",
+            (HEADERS, END_HEADERS, 1, vec![0xff, 0xff, 0xff]),
+            Reason::COMPRESSION_ERROR,
+        ),
+    ];
+    for (name, (kind, flags, stream, payload), expected) in cases {
+        let mut both = Both::new();
+        assert_eq!(
+            reason(both.hear(kind, flags, stream, &payload)),
+            expected,
+            "{name}"
+        );
+    }
+    let mut both = Both::new();
+    both.hear(HEADERS, 0, 1, POST).unwrap();
+    assert_eq!(
+        reason(both.hear(PING, 0, 0, &[0; 8])),
+        Reason::PROTOCOL_ERROR
+    );
+    let mut silent = Both {
+        state: State::new(LIMITS),
+        input: BytesMut::new(),
+    };
+    assert_eq!(
+        reason(silent.hear(PING, 0, 0, &[0; 8])),
+        Reason::PROTOCOL_ERROR
+    );
+}
