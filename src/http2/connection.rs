@@ -1,6 +1,7 @@
 //! A connection whose frames are read and written.
 
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,11 +18,8 @@ use super::Limits;
 use super::error::{Ended, Reason, Wrong};
 use super::flood::FLOOD;
 use super::frame::{DATA, Frame, HEAD, LARGEST_FRAME, PREFACE};
-use super::handles::{Incoming, Outgoing, Pinger};
-use super::state::Shared;
-
-/// RFC 9113 §3.4.
-const HELLO: &[u8; PREFACE] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use super::handles::{Incoming, Outgoing, Pinger, Requests};
+use super::state::{Shared, State};
 
 /// What is read at once, bytes: first, and where that was filled.
 const ROOM: usize = LARGEST_FRAME + HEAD;
@@ -37,21 +35,19 @@ const TURNS: u8 = 3;
 /// A request and the two sides of its stream.
 pub(crate) type Accepted = (Request<()>, Incoming, Outgoing);
 
-/// The server's side of a connection.
+/// One side of a connection.
 pub(crate) struct Connection<S> {
     stream: S,
     shared: Shared,
     input: BytesMut,
     /// What is read at once, bytes.
     room: usize,
-    /// What of the preface is still to come.
-    hello: &'static [u8],
+    /// What of a client's preface is still to come.
+    preface: &'static [u8],
     /// How long the preface, each head and each frame but DATA may take.
     limit: Duration,
     /// The frame that is arriving, and when it must have come.
     arriving: Option<(u64, Pin<Box<Sleep>>)>,
-    /// How often something came.
-    heard: u64,
     /// How often the task was put behind those that are ready, since there is something to write.
     turns: u8,
     /// Whether all that was written is on its way.
@@ -64,30 +60,43 @@ thread_local! {
 }
 
 impl<S> Connection<S> {
-    /// Of a client, which has said nothing yet. The preface, and each head, take at most `limit`.
-    pub(crate) fn new(stream: S, limits: Limits, limit: Duration) -> Self {
+    /// A server's side, whose client has said nothing yet. The preface, and each head, take at most `limit`.
+    pub(crate) fn answering(stream: S, limits: Limits, limit: Duration) -> Self {
+        Self::new(stream, State::answering(limits), PREFACE, limit)
+    }
+
+    /// A client's side, and who sends requests on it. Each head takes at most `limit`.
+    pub(crate) fn asking(stream: S, limits: Limits, limit: Duration) -> (Requests, Self) {
+        let (state, announced) = State::asking(limits);
+        let connection = Self::new(stream, state, &[], limit);
+        (
+            Requests::new(connection.shared.clone(), announced),
+            connection,
+        )
+    }
+
+    fn new(stream: S, state: State, preface: &'static [u8], limit: Duration) -> Self {
         Self {
             stream,
-            shared: Shared::new(limits),
+            shared: Shared::new(state),
             input: BytesMut::new(),
             room: ROOM,
-            hello: HELLO,
+            preface,
             limit,
             arriving: None,
-            heard: 0,
             turns: 0,
             is_flushed: true,
         }
     }
 
-    /// Who asks whether its client is there.
+    /// Who asks whether its peer is there.
     pub(crate) fn pinger(&self) -> Pinger {
         Pinger::new(self.shared.clone())
     }
 
-    /// How often something came of its client.
+    /// How often something came of its peer.
     pub(crate) fn heard(&self) -> u64 {
-        self.heard
+        self.shared.lock().heard()
     }
 
     /// Takes only what its client has sent before it hears of that, and ends when it is answered.
@@ -102,7 +111,7 @@ impl<S> Connection<S> {
 
     /// A frame that should come whole and has not, by number.
     fn unfinished(&self) -> Option<u64> {
-        if !self.hello.is_empty() {
+        if !self.preface.is_empty() {
             return Some(0);
         }
         let state = self.shared.lock();
@@ -134,7 +143,7 @@ impl<S> Connection<S> {
 
     /// Takes what has come.
     fn take_input(&mut self) -> Result<(), Wrong> {
-        while let Some((expected, behind)) = self.hello.split_first() {
+        while let Some((expected, behind)) = self.preface.split_first() {
             let Some(byte) = self.input.first() else {
                 return Ok(());
             };
@@ -144,7 +153,7 @@ impl<S> Connection<S> {
                 ));
             }
             self.input.advance(1);
-            self.hello = behind;
+            self.preface = behind;
         }
         self.shared.lock().receive(&mut self.input)
     }
@@ -162,9 +171,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Accepted, Arc<Ended>>>> {
+        self.poll_until(Self::accept, cx)
+    }
+
+    /// Runs until it has ended; none: as it should. Nobody asks a client's side for anything.
+    pub(crate) fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<Option<Arc<Ended>>> {
+        self.attend();
+        let ended = self.poll_until(|_| None::<Infallible>, cx);
+        ended.map(|ended| ended.and_then(Result::err))
+    }
+
+    /// Reads and writes until there is something new.
+    fn poll_until<T>(
+        &mut self,
+        news: impl Fn(&Self) -> Option<T>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<T, Arc<Ended>>>> {
         loop {
-            if let Some(accepted) = self.accept() {
-                return Poll::Ready(Some(Ok(accepted)));
+            if let Some(news) = news(self) {
+                return Poll::Ready(Some(Ok(news)));
             }
             match self.poll_read(cx) {
                 Poll::Ready(Ok(())) => continue,
@@ -206,7 +231,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Poll::Ready(Err(Ended::Closed));
         }
         self.room = if length == room { MORE_ROOM } else { ROOM };
-        self.heard += 1;
         Poll::Ready(self.take_input().map_err(Ended::Wrong))
     }
 
@@ -240,7 +264,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Ends the connection, and says so as far as that can be said at once.
-    fn end(&mut self, how: Ended, cx: &mut Context<'_>) -> Option<Result<Accepted, Arc<Ended>>> {
+    fn end<T>(&mut self, how: Ended, cx: &mut Context<'_>) -> Option<Result<T, Arc<Ended>>> {
         let mut state = self.shared.lock();
         let is_idle = state.is_idle();
         let how = state.end(how);
@@ -248,6 +272,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let _ = Pin::new(&mut self.stream).poll_shutdown(cx);
         let is_wrong = matches!(*how, Ended::Wrong(_));
         (is_wrong || !is_idle).then_some(Err(how))
+    }
+}
+
+/// Whoever still holds a side of a stream hears that there is nobody any more.
+impl<S> Drop for Connection<S> {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        if !state.has_ended() {
+            state.end(Ended::Closed);
+        }
     }
 }
 
@@ -276,6 +310,7 @@ mod tests {
         head: 1_000,
         trailers: 100,
         trailer_fields: 4,
+        interim: 0,
     };
 
     /// https://a/, of the static table but for the authority.
@@ -284,11 +319,11 @@ mod tests {
     /// A client that has said SETTINGS, and its connection.
     async fn both(pipe: usize) -> (DuplexStream, Connection<DuplexStream>) {
         let (mut client, edge) = duplex(pipe);
-        let hello = [&HELLO[..], &written(SETTINGS, 0, 0, &[])].concat();
+        let hello = [&PREFACE[..], &written(SETTINGS, 0, 0, &[])].concat();
         client.write_all(&hello).await.unwrap();
         (
             client,
-            Connection::new(edge, LIMITS, Duration::from_secs(10)),
+            Connection::answering(edge, LIMITS, Duration::from_secs(10)),
         )
     }
 

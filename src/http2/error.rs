@@ -101,6 +101,12 @@ pub(crate) enum Error {
     /// Its connection has ended.
     #[error("{0}")]
     Connection(Arc<Ended>),
+    /// Its connection has ended before a byte of it was written.
+    #[error("{0}, before a byte of the request was sent")]
+    Unsent(Arc<Ended>),
+    /// Its peer ends the connection, and has not looked at it (RFC 9113 §6.8).
+    #[error("the connection is about to end: {0}")]
+    Left(Reason),
 }
 
 impl Error {
@@ -111,6 +117,35 @@ impl Error {
                 matches!(&**ended, Ended::Io(error) if error.kind() == io::ErrorKind::TimedOut)
             }
             Self::Reset(_) | Self::Wrong(_) | Self::TrailersTooLarge | Self::Over => false,
+            Self::Unsent(_) | Self::Left(_) => false,
+        }
+    }
+
+    /// Whether its peer has not looked at the request (RFC 9113 §8.7).
+    pub(crate) fn is_unprocessed(&self) -> bool {
+        matches!(self, Self::Reset(Reason::REFUSED_STREAM)) || self.is_left()
+    }
+
+    /// Whether that is so because its connection ends.
+    pub(crate) fn is_left(&self) -> bool {
+        matches!(self, Self::Unsent(_) | Self::Left(_))
+    }
+
+    /// Whether its peer broke a rule.
+    pub(crate) fn is_wrong(&self) -> bool {
+        match self {
+            Self::Wrong(_) | Self::TrailersTooLarge => true,
+            Self::Connection(ended) => matches!(**ended, Ended::Wrong(_)),
+            Self::Reset(_) | Self::Over | Self::Unsent(_) | Self::Left(_) => false,
+        }
+    }
+
+    /// Whether its connection has ended without a word.
+    pub(crate) fn is_cut_off(&self) -> bool {
+        match self {
+            Self::Connection(ended) => matches!(**ended, Ended::Closed | Ended::Io(_)),
+            Self::Reset(_) | Self::Wrong(_) | Self::TrailersTooLarge | Self::Over => false,
+            Self::Unsent(_) | Self::Left(_) => false,
         }
     }
 }

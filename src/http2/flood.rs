@@ -19,6 +19,9 @@ const A_SECOND: u32 = 500;
 /// What the reset of a request costs, whoever resets it: it may have made a connection to an origin.
 const RESET: u32 = 2;
 
+/// Frames that may be on their way of an answer that nobody waits for any more: its head, its trailers, its reset.
+const LATE_FRAMES: u32 = 3;
+
 /// WINDOW_UPDATEs that a frame of an answer's body pays for: clients that acknowledge every frame, of the stream and of
 /// the connection, send so many for a message of a few bytes.
 const WINDOWS_A_FRAME: u32 = 2;
@@ -67,6 +70,8 @@ pub(super) struct Flood {
     windows: Allowance,
     /// WINDOW_UPDATEs that frames of answers have paid for, whenever they come: a client that was busy acknowledges all at once.
     paid_windows: u32,
+    /// Frames of streams that are over, which may have been on their way.
+    paid_late: u32,
 }
 
 impl Flood {
@@ -76,15 +81,15 @@ impl Flood {
             control: Allowance::new(now),
             windows: Allowance::new(now),
             paid_windows: 0,
+            paid_late: 0,
         }
     }
 
-    /// Takes a frame of the client, if it is still no flood.
+    /// Takes a frame of the peer, if it is still no flood. What HEADERS and RST_STREAM cost depends on their stream.
     pub(super) fn receive(&mut self, frame: Frame) -> Result<(), Wrong> {
         match frame.kind {
-            HEADERS => Ok(()),
+            HEADERS | RST_STREAM => Ok(()),
             DATA if !frame.may_be_padding_alone() => Ok(()),
-            RST_STREAM => self.control.spend(RESET),
             WINDOW_UPDATE => match self.paid_windows.checked_sub(1) {
                 Some(left) => {
                     self.paid_windows = left;
@@ -96,12 +101,28 @@ impl Flood {
         }
     }
 
-    /// Takes a request that was wrong, and is reset.
-    pub(super) fn refuse(&mut self) -> Result<(), Wrong> {
+    /// Takes a request that is reset, for what is wrong with it or by its client.
+    pub(super) fn reset(&mut self) -> Result<(), Wrong> {
         self.control.spend(RESET)
     }
 
-    /// Notes that a head, or content of so many bytes, goes to the client.
+    /// Notes that nobody waits for an answer any more.
+    pub(super) fn leave(&mut self) {
+        self.paid_late = self.paid_late.saturating_add(LATE_FRAMES);
+    }
+
+    /// Takes a frame of a stream that is over.
+    pub(super) fn late(&mut self) -> Result<(), Wrong> {
+        match self.paid_late.checked_sub(1) {
+            Some(left) => {
+                self.paid_late = left;
+                Ok(())
+            }
+            None => self.reset(),
+        }
+    }
+
+    /// Notes that a head, or content of so many bytes, goes to the peer.
     pub(super) fn send(&mut self, content: usize) {
         self.control.earn(1);
         if content > 0 {
@@ -143,7 +164,19 @@ mod tests {
         check_most(CONTINUATION, 0, BURST);
         check_most(0x42, 1, BURST);
         check_most(WINDOW_UPDATE, 4, BURST);
-        check_most(RST_STREAM, 4, BURST / RESET);
+        let mut flood = Flood::new();
+        let resets = (0..).take_while(|_| flood.reset().is_ok()).count();
+        assert_eq!(u32::try_from(resets).unwrap(), BURST / RESET);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_was_left_may_say_what_was_on_its_way() {
+        let mut flood = Flood::new();
+        (0..10 * BURST).for_each(|_| flood.leave());
+        for number in 0..10 * BURST * LATE_FRAMES + BURST / RESET {
+            assert!(flood.late().is_ok(), "{number}");
+        }
+        assert_eq!(flood.late(), Err(FLOOD));
     }
 
     #[tokio::test(start_paused = true)]

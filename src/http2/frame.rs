@@ -1,7 +1,7 @@
 //! Frames of HTTP/2 (RFC 9113 §4.1, §6).
 
-/// RFC 9113 §3.4: the bytes with which a client begins.
-pub(crate) const PREFACE: usize = 24;
+/// What a client begins with (RFC 9113 §3.4).
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Length, type, flags, stream.
 pub(crate) const HEAD: usize = 9;
@@ -65,11 +65,6 @@ impl Frame {
     /// Whether it has this flag.
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
-    }
-
-    /// Whether it is DATA that brings no byte, no padding and no end.
-    pub(crate) fn is_nothing(self) -> bool {
-        self.kind == DATA && self.length == 0 && self.flags & END_STREAM == 0
     }
 
     /// Whether it is DATA that brings nothing, or perhaps nothing but padding.

@@ -1,14 +1,79 @@
-//! The two sides of a stream, and who asks whether its client is there.
+//! The two sides of a stream, who begins them, and who asks whether a peer is there.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, Request, Response, StatusCode};
 
 use super::error::{Error, Reason};
-use super::state::Shared;
+use super::state::{Announced, Shared};
 
-/// What comes on a stream behind its head. What is read may come again.
+/// Who sends requests on a connection, which ends once none of these is left and all that was asked is answered.
+#[derive(Clone, Debug)]
+pub(crate) struct Requests {
+    shared: Arc<Asking>,
+    announced: Announced,
+}
+
+#[derive(Debug)]
+struct Asking(Shared);
+
+impl Requests {
+    pub(super) fn new(shared: Shared, announced: Announced) -> Self {
+        Self {
+            shared: Arc::new(Asking(shared)),
+            announced,
+        }
+    }
+
+    /// Sends the head of a request, which may be all of it; what comes, and what goes behind it.
+    pub(crate) fn ask(
+        &self,
+        head: &Request<()>,
+        is_all: bool,
+    ) -> Result<(Incoming, Outgoing), Error> {
+        let shared = &self.shared.0;
+        let id = shared.lock().ask(head, is_all)?;
+        Ok((
+            Incoming::new(shared.clone(), id),
+            Outgoing::new(shared.clone(), id),
+        ))
+    }
+
+    /// Whether its server takes CONNECT for a protocol.
+    pub(crate) fn announced(&self) -> Announced {
+        self.announced.clone()
+    }
+
+    /// Whether its server has said what it takes.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.shared.0.lock().is_settled()
+    }
+
+    /// How many requests its server takes at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        self.shared.0.lock().most_streams()
+    }
+
+    /// Whether it takes none any more.
+    pub(crate) fn are_over(&self) -> bool {
+        self.shared.0.lock().takes_no_more()
+    }
+
+    /// How often something came.
+    pub(crate) fn heard(&self) -> u64 {
+        self.shared.0.lock().heard()
+    }
+}
+
+impl Drop for Asking {
+    fn drop(&mut self) {
+        self.0.lock().leave();
+    }
+}
+
+/// What comes on a stream. What is read may come again.
 #[derive(Debug)]
 pub(crate) struct Incoming {
     shared: Shared,
@@ -18,6 +83,11 @@ pub(crate) struct Incoming {
 impl Incoming {
     pub(super) fn new(shared: Shared, id: u32) -> Self {
         Self { shared, id }
+    }
+
+    /// The next head of an answer: interim ones are before the last.
+    pub(crate) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Response<()>, Error>> {
+        self.shared.lock().poll_head(self.id, cx)
     }
 
     /// Content as it comes; none: there is no more.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, HeaderName, TE, TRANSFER_ENCODING, UPGRADE};
 use http::uri::{Authority, PathAndQuery, Scheme, Uri};
-use http::{HeaderMap, HeaderValue, Method, Request, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version};
 
 use super::hpack::{Field, Pseudo};
 
@@ -21,6 +21,10 @@ pub(crate) const OF_CONNECTIONS: [HeaderName; 5] = [
 pub(crate) struct Protocol(Bytes);
 
 impl Protocol {
+    pub(crate) const fn from_static(name: &'static str) -> Self {
+        Self(Bytes::from_static(name.as_bytes()))
+    }
+
     /// As it was written.
     pub(crate) fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or_default()
@@ -46,8 +50,8 @@ pub(super) struct Fields {
     wrong: Option<NoMessage>,
 }
 
-/// How many pseudo-headers a request may have.
-const PSEUDO: usize = 5;
+/// How many pseudo-headers there are.
+const PSEUDO: usize = 6;
 
 impl Fields {
     /// Of at most so many fields that come to `room`.
@@ -101,8 +105,7 @@ impl Fields {
                     *place = Some(value);
                     return Ok(());
                 }
-                Some(Some(_)) => "a pseudo-header is there twice",
-                None => "a request has no `:status`",
+                Some(Some(_)) | None => "a pseudo-header is there twice",
             }
         };
         Err(NoMessage::Malformed(wrong))
@@ -130,6 +133,9 @@ impl Fields {
             return Err(wrong);
         }
         let malformed = NoMessage::Malformed;
+        if self.pseudo(Pseudo::Status).is_some() {
+            return Err(malformed("a request has no `:status`"));
+        }
         let method = self.pseudo(Pseudo::Method);
         let method = method.and_then(|method| Method::from_bytes(&method).ok());
         let method = method.ok_or(malformed("`:method` is none"))?;
@@ -147,6 +153,26 @@ impl Fields {
             request.extensions_mut().insert(Protocol(protocol));
         }
         Ok(request)
+    }
+
+    /// The head of an answer.
+    pub(super) fn into_response(mut self) -> Result<Response<()>, NoMessage> {
+        if let Some(wrong) = self.wrong {
+            return Err(wrong);
+        }
+        let malformed = NoMessage::Malformed;
+        // The type of statuses has numbers from 100 to 999.
+        let status = self.pseudo(Pseudo::Status);
+        let status = status.and_then(|status| StatusCode::from_bytes(&status).ok());
+        let status = status.ok_or(malformed("`:status` is none"))?;
+        if self.pseudo.iter().any(Option::is_some) {
+            return Err(malformed("a pseudo-header of requests is in an answer"));
+        }
+        let mut response = Response::new(());
+        *response.status_mut() = status;
+        *response.version_mut() = Version::HTTP_2;
+        *response.headers_mut() = self.regular;
+        Ok(response)
     }
 
     fn uri(&mut self, is_plain_connect: bool) -> Result<Uri, &'static str> {
@@ -176,7 +202,7 @@ impl Fields {
     }
 }
 
-/// Where a pseudo-header of a request is kept.
+/// Where a pseudo-header is kept.
 fn place(pseudo: Pseudo) -> usize {
     match pseudo {
         Pseudo::Authority => 0,
@@ -184,7 +210,7 @@ fn place(pseudo: Pseudo) -> usize {
         Pseudo::Path => 2,
         Pseudo::Protocol => 3,
         Pseudo::Scheme => 4,
-        Pseudo::Status => PSEUDO,
+        Pseudo::Status => 5,
     }
 }
 
@@ -270,6 +296,30 @@ mod tests {
         for field in [("connection", "close"), ("te", "gzip"), ("upgrade", "h2c")] {
             assert!(fields(&GET, &[field]).into_request().is_err(), "{field:?}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_its_status_and_its_fields() {
+        let answer = fields(&[(Pseudo::Status, "404")], &[("x", "1")]);
+        let answer = answer.into_response().unwrap();
+        assert_eq!(
+            (answer.status(), answer.headers().len()),
+            (StatusCode::NOT_FOUND, 1)
+        );
+        for wrong in [
+            &[][..],
+            &[(Pseudo::Status, "")],
+            &[(Pseudo::Status, "20")],
+            &[(Pseudo::Status, "+20")],
+            &[(Pseudo::Status, "2000")],
+            &[(Pseudo::Status, "099")],
+            &[(Pseudo::Status, "200"), (Pseudo::Status, "200")],
+            &[(Pseudo::Status, "200"), (Pseudo::Path, "/")],
+        ] {
+            assert!(fields(wrong, &[]).into_response().is_err(), "{wrong:?}");
+        }
+        let upgrade = fields(&[(Pseudo::Status, "200")], &[("connection", "close")]);
+        assert!(upgrade.into_response().is_err());
     }
 
     #[test]

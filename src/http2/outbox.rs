@@ -27,6 +27,8 @@ pub(super) struct Outbox {
     pieces: VecDeque<Bytes>,
     last: Vec<u8>,
     length: usize,
+    /// Bytes that were written.
+    written: u64,
 }
 
 impl Outbox {
@@ -37,6 +39,16 @@ impl Outbox {
 
     pub(super) fn is_empty(&self) -> bool {
         self.length == 0
+    }
+
+    /// Bytes that were written so far.
+    pub(super) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// Bytes that will have been written once nothing is left.
+    pub(super) fn end(&self) -> u64 {
+        self.written.saturating_add(count(self.length))
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {
@@ -109,6 +121,7 @@ impl Outbox {
 
     fn advance(&mut self, mut written: usize) {
         self.length -= written;
+        self.written = self.written.saturating_add(count(written));
         while let Some(first) = self.pieces.front_mut() {
             let length = written.min(first.len());
             first.advance(length);
@@ -120,6 +133,10 @@ impl Outbox {
         }
         self.last.drain(..written);
     }
+}
+
+fn count(bytes: usize) -> u64 {
+    u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
@@ -157,11 +174,14 @@ mod tests {
                 outbox.push_content(0, 0, 1, content.into());
             }
             assert_eq!(outbox.len(), expected.len());
+            let end = outbox.end();
             let writing = tokio::spawn(async move {
                 let written = std::future::poll_fn(|cx| outbox.poll_write(&mut edge, cx));
                 written.await.unwrap();
                 edge.shutdown().await.unwrap();
                 assert!(outbox.is_empty() && outbox.last.capacity() <= KEPT);
+                assert_eq!(outbox.written(), outbox.end());
+                assert_eq!(outbox.written(), end);
             });
             let mut received = Vec::new();
             client.read_to_end(&mut received).await.unwrap();

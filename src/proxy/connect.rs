@@ -113,11 +113,11 @@ async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Pr
     }
     match url.scheme {
         OriginScheme::Http => Ok(Sender::Http1(Http1::new(tcp))),
-        OriginScheme::H2c => http2(url, tcp).await,
+        OriginScheme::H2c => http2(url, tcp),
         OriginScheme::Https => {
             let stream = secure(endpoint, wanted, tcp).await?;
             match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => http2(url, stream).await,
+                Some(b"h2") => http2(url, stream),
                 Some(_) | None => Ok(Sender::Http1(Http1::new(stream))),
             }
         }
@@ -151,13 +151,11 @@ async fn secure(
     Ok(stream)
 }
 
-async fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
+fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let http2 = Http2::open(stream).await;
-    let http2 = http2.map_err(|error| unreachable(url, &error.to_string()))?;
-    let place = http2.place();
+    let place = Http2::open(stream).place();
     place
         .map(Sender::Http2)
         .ok_or_else(|| unreachable(url, "it takes no request on a new connection"))

@@ -286,7 +286,7 @@ async fn send_http2(
             Err(why) => Ok(Exchanged::Lost(malformed(endpoint, why))),
         },
         Ok(Err(http2::Unanswered::Broken(error)))
-            if lease.reused && (is_above_last(&error) || is_early && was_refused(&error)) =>
+            if lease.reused && (error.is_left() || is_early && error.is_unprocessed()) =>
         {
             let why = format!("{}: {error}", endpoint.url);
             Ok(Exchanged::Left(Problem::Unreachable(why)))
@@ -315,16 +315,16 @@ async fn announced(place: &Place, endpoint: &Endpoint<'_>) -> Result<(), Problem
 }
 
 fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, Closed> {
-    let say = |error: &h2::Error| format!("{}: {error}", endpoint.url);
+    let say = |error: &dyn Error| format!("{}: {error}", endpoint.url);
     Ok(match why {
         http2::Unanswered::Unsent(error, body) => {
             Exchanged::Unsent(Problem::Unreachable(say(&error)), body)
         }
         http2::Unanswered::Client(error) => Exchanged::Lost(Problem::from(&error)),
-        http2::Unanswered::Broken(error) if was_refused(&error) => {
+        http2::Unanswered::Broken(error) if error.is_unprocessed() => {
             Exchanged::Refused(Problem::Unreachable(say(&error)))
         }
-        http2::Unanswered::Broken(error) if is_malformed(&error) => {
+        http2::Unanswered::Broken(error) if error.is_wrong() => {
             Exchanged::Lost(malformed(endpoint, &error.to_string()))
         }
         http2::Unanswered::Broken(error) => Exchanged::Lost(Problem::BrokenOrigin(say(&error))),
@@ -335,24 +335,8 @@ fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, 
     })
 }
 
-/// Whether what the origin sent is no answer.
-fn is_malformed(error: &h2::Error) -> bool {
-    !error.is_remote() && error.reason() == Some(h2::Reason::PROTOCOL_ERROR)
-}
-
 fn malformed(endpoint: &Endpoint<'_>, why: &str) -> Problem {
     Problem::MalformedAnswer(format!("{}: {why}", endpoint.url))
-}
-
-/// Nothing of the request was processed (RFC 9113 §8.7).
-fn was_refused(error: &h2::Error) -> bool {
-    let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
-    is_above_last(error) || error.is_remote() && is_refused
-}
-
-/// Its stream is above the last one that a GOAWAY names (RFC 9113 §6.8): streams below that get no error of the GOAWAY's.
-fn is_above_last(error: &h2::Error) -> bool {
-    error.is_remote() && error.is_go_away()
 }
 
 /// The authority that the client asked for.

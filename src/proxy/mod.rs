@@ -8,7 +8,6 @@ mod access_log;
 mod activity;
 mod affinity;
 mod ahead;
-mod announced;
 mod answer_head;
 mod answered;
 mod asked;
@@ -66,7 +65,6 @@ mod sample;
 mod served;
 mod settle;
 mod shared_cache;
-mod sieved;
 mod silence;
 mod sockets;
 mod sticky;
@@ -86,7 +84,6 @@ mod write_through;
 
 pub use accept::{Face, Listener};
 pub use access_log::{AccessLog, Sink as AccessLogSink};
-pub use announced::what_is_announced;
 pub use carried::what_cookies_go_on;
 pub(crate) use carried::{TokenCarrier, tokens_in};
 pub use context::{Context, Live};
@@ -99,7 +96,6 @@ pub use sample::Sampled;
 pub use served::{
     Answers, ByAccess, ServedCounters, ServedTotals, TIME_BUCKETS, bucket_ms, bucket_upper_us,
 };
-pub use sieved::what_is_sieved;
 pub use tls::{CertificateError, Identities};
 pub use trusted_clients::{ClientVerifier, client_verifier};
 pub use workers::Workers;

@@ -151,7 +151,7 @@ pub(super) fn as_connect<B>(request: &mut Request<B>) {
     for name in [CONNECTION, UPGRADE, SEC_WEBSOCKET_KEY, CONTENT_LENGTH] {
         headers.remove(name);
     }
-    let protocol = h2::ext::Protocol::from_static(WEBSOCKET);
+    let protocol = Protocol::from_static(WEBSOCKET);
     request.extensions_mut().insert(protocol);
 }
 

@@ -1,9 +1,13 @@
 //! The state of a connection: what has come of it, and what is to be written. It reads and writes no socket.
 //!
-//! `receiving` takes the frames of its client · `sending` says what there is to say.
+//! `receiving` takes the frames of its peer · `sending` says what there is to say · `asking` is what a client's side does that a
+//! server's does not.
 
+mod asking;
 mod receiving;
 mod sending;
+
+pub(crate) use self::asking::{Announced, MOST_AT_FIRST};
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,6 +17,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use http::Request;
 
+use self::asking::Server;
 use self::receiving::OpenHead;
 use super::Limits;
 use super::error::{Ended, Error, Reason, Wrong};
@@ -39,6 +44,7 @@ const FAREWELL: [u8; 8] = *b"farewell";
 const ANY_STREAM: u32 = u32::MAX >> 1;
 
 /// RFC 9113 §6.5.2, RFC 8441 §3.
+const ENABLE_PUSH: u16 = 2;
 const MAX_CONCURRENT_STREAMS: u16 = 3;
 const INITIAL_WINDOW_SIZE: u16 = 4;
 const MAX_HEADER_LIST_SIZE: u16 = 6;
@@ -51,16 +57,20 @@ pub(super) struct Shared(Arc<Mutex<State>>);
 #[derive(Debug)]
 pub(super) struct State {
     limits: Limits,
+    /// What is known of whom it asks; none: it is asked.
+    server: Option<Box<Server>>,
     decoder: Decoder,
     flood: Flood,
     /// A head of which more is to come.
     open_head: Option<OpenHead>,
     has_settings: bool,
     frames: u64,
+    /// How often something came.
+    heard: u64,
     streams: HashMap<u32, Stream, RandomState>,
     /// Streams whose requests nobody has taken yet.
     begun: VecDeque<u32>,
-    /// The last stream that its client has begun.
+    /// The last stream that was begun.
     last: u32,
     /// Streams that are not over.
     open: u32,
@@ -68,7 +78,7 @@ pub(super) struct State {
     to: Outbound,
     /// The window of streams that begin.
     first_window: u32,
-    /// Whether its client was told, or is to be, that no table is used for what it is told.
+    /// Whether its peer was told, or is to be, that no table is used for what it is told.
     table: NoTable,
     out: Outbox,
     /// Streams that have something to say and no room for it on the connection, the first one first.
@@ -76,7 +86,7 @@ pub(super) struct State {
     /// How many have their turn and have not taken it.
     turns: usize,
     farewell: Farewell,
-    /// Whether its client begins no more streams.
+    /// Whether no more streams are begun.
     is_left: bool,
     ended: Option<Arc<Ended>>,
     /// Who reads and writes it, unless that is under way.
@@ -93,7 +103,7 @@ enum Farewell {
     Final(u32),
 }
 
-/// A client whose own table is smaller than one is before anything is settled must hear that no more of it is used (RFC 7541
+/// A peer whose own table is smaller than one is before anything is settled must hear that no more of it is used (RFC 7541
 /// §4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum NoTable {
@@ -103,8 +113,8 @@ enum NoTable {
 }
 
 impl Shared {
-    pub(super) fn new(limits: Limits) -> Self {
-        Self(Arc::new(Mutex::new(State::new(limits))))
+    pub(super) fn new(state: State) -> Self {
+        Self(Arc::new(Mutex::new(state)))
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -114,14 +124,28 @@ impl Shared {
 }
 
 impl State {
-    pub(super) fn new(limits: Limits) -> Self {
-        let mut state = Self {
+    /// A server's side.
+    pub(super) fn answering(limits: Limits) -> Self {
+        let mut state = Self::new(limits, None);
+        state.introduce(&[
+            (MAX_CONCURRENT_STREAMS, limits.streams),
+            (INITIAL_WINDOW_SIZE, limits.stream_window),
+            (MAX_HEADER_LIST_SIZE, limits.head),
+            (ENABLE_CONNECT_PROTOCOL, 1),
+        ]);
+        state
+    }
+
+    fn new(limits: Limits, server: Option<Box<Server>>) -> Self {
+        Self {
             limits,
+            server,
             decoder: Decoder::default(),
             flood: Flood::new(),
             open_head: None,
             has_settings: false,
             frames: 0,
+            heard: 0,
             streams: HashMap::default(),
             begun: VecDeque::new(),
             last: 0,
@@ -137,22 +161,15 @@ impl State {
             is_left: false,
             ended: None,
             io: None,
-        };
-        state.introduce();
-        state
+        }
     }
 
-    /// The first words of a server (RFC 9113 §3.4).
-    fn introduce(&mut self) {
-        let settings = [
-            (MAX_CONCURRENT_STREAMS, self.limits.streams),
-            (INITIAL_WINDOW_SIZE, self.limits.stream_window),
-            (MAX_HEADER_LIST_SIZE, self.limits.head),
-            (ENABLE_CONNECT_PROTOCOL, 1),
-        ];
-        let settings =
-            settings.map(|(name, value)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat());
-        self.out.push_frame(SETTINGS, 0, 0, &settings.concat());
+    /// Says the first words (RFC 9113 §3.4).
+    fn introduce(&mut self, settings: &[(u16, u32)]) {
+        let setting =
+            |(name, value): &(u16, u32)| [&name.to_be_bytes()[..], &value.to_be_bytes()].concat();
+        let settings: Vec<u8> = settings.iter().flat_map(setting).collect();
+        self.out.push_frame(SETTINGS, 0, 0, &settings);
         if let Some(more) = self
             .limits
             .window
@@ -189,7 +206,12 @@ impl State {
         None
     }
 
-    /// Asks whether its client is there.
+    /// How often something came.
+    pub(super) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Asks whether its peer is there.
     pub(super) fn ping(&mut self) {
         self.out.push_frame(PING, 0, 0, &[0; 8]);
     }
@@ -212,13 +234,20 @@ impl State {
     fn reset(&mut self, id: u32, reason: Reason) {
         self.out
             .push_frame(RST_STREAM, 0, id, &reason.0.to_be_bytes());
+        if self.is_asking() {
+            self.flood.leave();
+        }
     }
 
-    /// Resets a stream for what its client did; that counts, as if it had reset it.
+    /// Resets a stream for what its peer did. Of a client that counts, as if it had reset it.
     fn refuse(&mut self, id: u32, wrong: Wrong) -> Result<(), Wrong> {
         self.reset(id, wrong.reason);
         self.break_off(id, Error::Wrong(wrong));
-        self.flood.refuse()
+        if self.is_asking() {
+            Ok(())
+        } else {
+            self.flood.reset()
+        }
     }
 
     /// A stream is over before its time.
@@ -262,24 +291,36 @@ impl State {
 
     /// Ends the connection, and all that is under way on it.
     pub(super) fn end(&mut self, how: Ended) -> Arc<Ended> {
+        let written = self.out.written();
         if let Ended::Wrong(wrong) = &how {
             // RFC 9113 §6.8: it never grows.
             let last = match self.farewell {
                 Farewell::Final(last) => last,
+                Farewell::No | Farewell::Told if self.is_asking() => 0,
                 Farewell::No | Farewell::Told => self.last,
             };
             self.go_away(last, wrong.reason);
         }
         let how = Arc::new(how);
         self.ended = Some(how.clone());
-        let ids: Vec<u32> = self.streams.keys().copied().collect();
-        for id in ids {
-            let is_over = self.streams.get(&id).is_none_or(Stream::is_over);
-            if !is_over {
-                self.break_off(id, Error::Connection(how.clone()));
+        let under_way = self.streams.iter().filter(|(_, stream)| !stream.is_over());
+        let why = |stream: &Stream| {
+            if stream.is_unsent(written) {
+                Error::Unsent(how.clone())
+            } else {
+                Error::Connection(how.clone())
             }
+        };
+        let broken: Vec<_> = under_way.map(|(id, stream)| (*id, why(stream))).collect();
+        for (id, why) in broken {
+            self.break_off(id, why);
         }
         how
+    }
+
+    /// Whether nothing more is written or read.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.is_some()
     }
 
     /// Whether nothing is under way.

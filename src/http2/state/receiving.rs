@@ -1,4 +1,4 @@
-//! Takes the frames of a client (RFC 9113 §6).
+//! Takes the frames of a peer (RFC 9113 §6).
 
 use bytes::{Buf, BytesMut};
 use http::{HeaderMap, StatusCode};
@@ -11,7 +11,7 @@ use super::super::frame::{
 use super::super::head::{Fields, NoMessage, told_length};
 use super::super::stream::Stream;
 use super::super::window::{Inbound, Outbound};
-use super::{FAREWELL, Farewell, INITIAL_WINDOW_SIZE, NoTable, State};
+use super::{ENABLE_PUSH, FAREWELL, Farewell, INITIAL_WINDOW_SIZE, NoTable, State};
 
 /// Bytes of a block of fields: of more, nobody keeps a part until it is whole. Huffman's code of what may be in a head is
 /// seldom longer than that.
@@ -20,7 +20,7 @@ const LONGEST_BLOCK: usize = 512 << 10;
 /// The most fields of a head, whose bytes bound them before: each counts 32 beside its text.
 const MOST_FIELDS: usize = 8_192;
 
-/// The table of a client that has said nothing of it (RFC 9113 §6.5.2).
+/// The table of a peer that has said nothing of it (RFC 9113 §6.5.2).
 const FIRST_TABLE: u32 = 4_096;
 
 /// What PRIORITY says, and HEADERS may.
@@ -40,6 +40,7 @@ pub(super) struct OpenHead {
 impl State {
     /// Takes all frames that have come whole.
     pub(in crate::http2) fn receive(&mut self, input: &mut BytesMut) -> Result<(), Wrong> {
+        self.heard += 1;
         while let Some(head) = input.first_chunk::<HEAD>() {
             let frame = Frame::of(*head);
             if frame.length > LARGEST_FRAME {
@@ -86,9 +87,9 @@ impl State {
             PRIORITY => take_priority(frame),
             RST_STREAM => self.take_reset(frame, payload),
             SETTINGS => self.take_settings(frame, payload),
-            PUSH_PROMISE => Err(Wrong::protocol("a client pushes nothing")),
+            PUSH_PROMISE => Err(Wrong::protocol("nobody was asked to push")),
             PING => self.take_ping(frame, payload),
-            GOAWAY => self.take_go_away(frame),
+            GOAWAY => self.take_go_away(frame, payload),
             WINDOW_UPDATE => self.take_window(frame, payload),
             // RFC 9113 §5.5.
             _ => Ok(()),
@@ -198,7 +199,14 @@ impl State {
     /// Takes a head, or trailers, whose fields count for the connection whoever wants them.
     fn take_block(&mut self, id: u32, is_all: bool, block: &[u8]) -> Result<(), Wrong> {
         let is_new = self.is_unbegun(id);
-        let mut fields = if is_new {
+        if is_new && self.is_asking() {
+            return Err(Wrong::protocol(
+                "HEADERS come on a stream that was not begun",
+            ));
+        }
+        let stream = self.streams.get(&id);
+        let is_answer = stream.is_some_and(|stream| stream.from.awaits_head());
+        let mut fields = if is_new || is_answer {
             let room = usize::try_from(self.limits.head).unwrap_or(usize::MAX);
             Fields::new(MOST_FIELDS, room)
         } else {
@@ -216,9 +224,13 @@ impl State {
             .filter(|stream| stream.broken.is_none())
         else {
             // They were on their way when the stream ended.
-            return self.flood.refuse();
+            return self.flood.late();
         };
-        let taken = take_trailers(stream, is_all, fields);
+        let taken = if is_answer {
+            take_answer(stream, is_all, fields, self.limits.interim)
+        } else {
+            take_trailers(stream, is_all, fields)
+        };
         self.judge(id, taken)
     }
 
@@ -228,7 +240,7 @@ impl State {
         }
         if self.open >= self.limits.streams {
             self.reset(id, Reason::REFUSED_STREAM);
-            return self.flood.refuse();
+            return self.flood.reset();
         }
         let malformed = |what| NoMessage::Malformed(what);
         let request = fields.into_request().and_then(|request| {
@@ -246,19 +258,24 @@ impl State {
             }
             Err(NoMessage::Malformed(_)) => {
                 self.reset(id, Reason::PROTOCOL_ERROR);
-                return self.flood.refuse();
+                return self.flood.reset();
             }
         };
-        let windows = (
-            Inbound::new(self.limits.stream_window),
-            Outbound::new(self.first_window),
-        );
-        let mut stream = Stream::new(request, length, windows);
+        let windows = self.first_windows();
+        let mut stream = Stream::begun(request, length, windows);
         stream.from.has_ended = is_all;
         self.streams.insert(id, stream);
         self.open += 1;
         self.begun.push_back(id);
         Ok(())
+    }
+
+    /// The windows of a stream that begins.
+    pub(super) fn first_windows(&self) -> (Inbound, Outbound) {
+        (
+            Inbound::new(self.limits.stream_window),
+            Outbound::new(self.first_window),
+        )
     }
 
     fn answer_too_large(&mut self, id: u32, is_all: bool) {
@@ -278,6 +295,12 @@ impl State {
         if frame.stream == 0 || self.is_unbegun(frame.stream) {
             return Err(Wrong::protocol("RST_STREAM comes on no stream"));
         }
+        let stream = self.streams.get(&frame.stream);
+        if !self.is_asking() {
+            self.flood.reset()?;
+        } else if stream.is_none_or(Stream::is_over) {
+            self.flood.late()?;
+        }
         self.break_off(frame.stream, Error::Reset(Reason(code)));
         Ok(())
     }
@@ -295,10 +318,15 @@ impl State {
             return Err(wrong);
         }
         for [high, low, value @ ..] in settings {
-            self.set(
-                u16::from_be_bytes([*high, *low]),
-                u32::from_be_bytes(*value),
-            )?;
+            let setting = u16::from_be_bytes([*high, *low]);
+            let value = u32::from_be_bytes(*value);
+            self.set(setting, value)?;
+            if let Some(server) = &mut self.server {
+                server.set(setting, value)?;
+            }
+        }
+        if let Some(server) = &self.server {
+            server.settle();
         }
         self.out.push_frame(SETTINGS, ACK, 0, &[]);
         Ok(())
@@ -307,7 +335,6 @@ impl State {
     /// What matters to who never pushes, and refers to no table of its own.
     fn set(&mut self, setting: u16, value: u32) -> Result<(), Wrong> {
         const HEADER_TABLE_SIZE: u16 = 1;
-        const ENABLE_PUSH: u16 = 2;
         const MAX_FRAME_SIZE: u16 = 5;
         match setting {
             ENABLE_PUSH if value > 1 => Err(Wrong::protocol("ENABLE_PUSH is neither 0 nor 1")),
@@ -360,11 +387,19 @@ impl State {
         Ok(())
     }
 
-    fn take_go_away(&mut self, frame: Frame) -> Result<(), Wrong> {
+    fn take_go_away(&mut self, frame: Frame, payload: &[u8]) -> Result<(), Wrong> {
         if frame.stream != 0 {
             return Err(Wrong::protocol("GOAWAY comes on a stream"));
         }
+        let Some(([last, reason], _)) = payload.as_chunks::<4>().0.split_first_chunk::<2>() else {
+            let what = "GOAWAY is of eight bytes at least";
+            return Err(Wrong::new(Reason::FRAME_SIZE_ERROR, what));
+        };
         self.is_left = true;
+        if self.is_asking() {
+            let last = u32::from_be_bytes(*last) & super::ANY_STREAM;
+            self.leave_above(last, Reason(u32::from_be_bytes(*reason)));
+        }
         Ok(())
     }
 
@@ -420,6 +455,9 @@ fn admit(stream: &mut Stream, frame: Frame, length: usize) -> Result<Admitted, W
             "DATA comes behind the end of its stream",
         ));
     }
+    if stream.from.awaits_head() {
+        return Err(Wrong::protocol("DATA comes before the head of its answer"));
+    }
     stream.from.window.take(frame.length)?;
     stream.from.count(length)?;
     if frame.has(END_STREAM) {
@@ -430,6 +468,19 @@ fn admit(stream: &mut Stream, frame: Frame, length: usize) -> Result<Admitted, W
     } else {
         Admitted::Unwanted
     })
+}
+
+fn take_answer(
+    stream: &mut Stream,
+    is_all: bool,
+    fields: Fields,
+    most_interim: u8,
+) -> Result<(), Wrong> {
+    let head = fields.into_response().map_err(|wrong| match wrong {
+        NoMessage::TooLarge => Wrong::protocol("the head of an answer is too large"),
+        NoMessage::Malformed(what) => Wrong::protocol(what),
+    })?;
+    stream.from.take_head(head, is_all, most_interim)
 }
 
 fn take_trailers(stream: &mut Stream, is_all: bool, fields: Fields) -> Result<(), Wrong> {

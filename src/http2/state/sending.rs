@@ -73,7 +73,7 @@ impl State {
         Ok(())
     }
 
-    fn begin_block(&mut self) -> Vec<u8> {
+    pub(super) fn begin_block(&mut self) -> Vec<u8> {
         let mut block = Vec::with_capacity(USUAL_BLOCK);
         if self.table == NoTable::Due {
             self.table = NoTable::Told;
@@ -83,7 +83,13 @@ impl State {
     }
 
     /// In as many frames as it takes.
-    fn write_block(&mut self, id: u32, mut block: Vec<u8>, headers: &HeaderMap, is_all: bool) {
+    pub(super) fn write_block(
+        &mut self,
+        id: u32,
+        mut block: Vec<u8>,
+        headers: &HeaderMap,
+        is_all: bool,
+    ) {
         for (name, value) in headers {
             write_field(name, value, &mut block);
         }
@@ -253,7 +259,7 @@ impl State {
         self.forget(id);
     }
 
-    /// A stream whose answer is whole, and of whose request nobody wants the rest, is at its end (RFC 9113 §8.1).
+    /// A stream on which all is said, and of which nobody wants what is still to come, is at its end (RFC 9113 §8.1).
     pub(super) fn close_if_over(&mut self, id: u32) {
         let Some(stream) = self.streams.get(&id) else {
             return;
@@ -265,7 +271,14 @@ impl State {
         if from.has_ended {
             self.close(id);
         } else if !from.is_wanted {
-            self.reset(id, Reason::NO_ERROR);
+            self.reset(
+                id,
+                if self.is_asking() {
+                    Reason::CANCEL
+                } else {
+                    Reason::NO_ERROR
+                },
+            );
             self.break_off(id, Error::Over);
         }
     }

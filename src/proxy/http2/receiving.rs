@@ -4,53 +4,45 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use h2::{RecvStream, SendStream};
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::long_blocks::LongBlocks;
 use super::origin::Exchange;
-use super::rules::check_values;
+use super::rules::take_trailers;
 use super::tunnel::Stream;
+use crate::http2::{Error, Incoming, Outgoing};
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
-use crate::proxy::guard::Refusal;
 use crate::proxy::tunnel::Tunnel;
 
 /// A body of an answer.
 pub(in crate::proxy) struct Receiving {
-    stream: RecvStream,
-    long_blocks: LongBlocks,
-    /// Bytes that are still to come, if that was told. The h2 crate holds the sender to it.
+    stream: Incoming,
+    /// Bytes that are still to come, if that was told; its origin is held to it.
     left: Option<u64>,
-    has_data: bool,
     /// Why it broke off, which is told a turn later.
     broken: Option<BodyError>,
     /// What it belongs to, until it is over.
     exchange: Option<Exchange>,
     /// The other direction, if the answer makes it a tunnel.
-    back: Option<SendStream<Bytes>>,
+    back: Option<Outgoing>,
 }
 
 impl Receiving {
-    /// What is behind a head.
-    pub(super) fn behind(headers: &HeaderMap, stream: RecvStream, long_blocks: LongBlocks) -> Self {
+    /// What is behind a head; it may become a tunnel with a way back.
+    pub(super) fn behind(
+        headers: &HeaderMap,
+        stream: Incoming,
+        back: Option<Outgoing>,
+        exchange: Exchange,
+    ) -> Self {
         Self {
-            left: told_length(headers),
-            has_data: true,
-            broken: None,
-            exchange: None,
-            back: None,
             stream,
-            long_blocks,
+            left: told_length(headers),
+            broken: None,
+            exchange: Some(exchange),
+            back,
         }
-    }
-
-    /// It may become a tunnel with a way back.
-    pub(super) fn answering(mut self, back: Option<SendStream<Bytes>>, exchange: Exchange) -> Self {
-        self.back = back;
-        self.exchange = Some(exchange);
-        self
     }
 
     /// A stream that has left HTTP.
@@ -61,44 +53,27 @@ impl Receiving {
         }
     }
 
-    pub(super) fn poll_data(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, h2::Error>>> {
+    pub(super) fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         let data = ready!(self.stream.poll_data(cx));
         if let Some(Ok(data)) = &data {
-            // Fails for a stream that has ended, whose window does not matter.
-            let _ = self.stream.flow_control().release_capacity(data.len());
             let length = u64::try_from(data.len()).unwrap_or(u64::MAX);
             self.left = self.left.map(|left| left.saturating_sub(length));
         }
         Poll::Ready(data)
     }
 
-    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, h2::Error>> {
-        if self.has_data {
-            match ready!(self.poll_data(cx)) {
-                Some(Ok(data)) => return Poll::Ready(Ok(Some(Frame::data(data)))),
-                Some(Err(_)) if self.is_whole() => return Poll::Ready(Ok(None)),
-                Some(Err(error)) => return Poll::Ready(Err(error)),
-                None => self.has_data = false,
-            }
-        }
-        let trailers = self.stream.poll_trailers(cx);
-        trailers.map_ok(|trailers| trailers.map(Frame::trailers))
-    }
-
-    fn check_trailers(&self, trailers: &HeaderMap) -> Result<(), Refusal> {
-        let stream = self.stream.stream_id().into();
-        if self.long_blocks.are_too_long(trailers, stream) {
-            return Err(Refusal::TrailersTooLarge);
-        }
-        check_values(trailers).map_err(Refusal::Malformed)
+    fn poll_part(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame<Bytes>>, BodyError>> {
+        Poll::Ready(match ready!(self.poll_data(cx)) {
+            Some(Ok(data)) => Ok(Some(Frame::data(data))),
+            Some(Err(_)) if self.is_whole() => Ok(None),
+            Some(Err(error)) => Err(BodyError::broken(error)),
+            None => take_trailers(&mut self.stream),
+        })
     }
 
     /// An answer of which all that was told has come is whole, however its stream or connection ends.
     fn is_whole(&self) -> bool {
-        self.is_end_stream() || self.exchange.is_some() && self.left == Some(0)
+        self.is_end_stream() || self.left == Some(0)
     }
 }
 
@@ -123,14 +98,8 @@ impl HttpBody for Receiving {
             return Poll::Ready(Some(Err(error)));
         }
         let broken = match ready!(self.poll_part(cx)) {
-            Ok(part) => {
-                let trailers = part.as_ref().and_then(Frame::trailers_ref);
-                match trailers.map_or(Ok(()), |trailers| self.check_trailers(trailers)) {
-                    Ok(()) => return Poll::Ready(part.map(Ok)),
-                    Err(refusal) => BodyError::broken(refusal),
-                }
-            }
-            Err(error) => BodyError::broken(error),
+            Ok(part) => return Poll::Ready(part.map(Ok)),
+            Err(broken) => broken,
         };
         // What a server has not written when a body fails is lost, the head before all; it writes when it has to wait.
         self.broken = Some(broken);

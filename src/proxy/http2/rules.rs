@@ -1,9 +1,13 @@
-//! What RFC 9113 forbids and the h2 crate takes: it judges names, values and pseudo-headers one by one.
+//! What RFC 9113 forbids of messages as a whole: [`crate::http2`] judges names, values and pseudo-headers one by one.
 
+use bytes::Bytes;
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use hyper::body::Frame;
 
-use crate::proxy::guard::LONGEST_BODY;
+use crate::http2::{Error, Incoming};
+use crate::proxy::body::BodyError;
+use crate::proxy::guard::{LONGEST_BODY, Refusal};
 use crate::proxy::problem::Problem;
 
 /// Refuses a request that says two things at once of where it goes or how long it is.
@@ -60,4 +64,20 @@ pub(super) fn check_values(fields: &HeaderMap) -> Result<(), &'static str> {
         return Err("a value begins or ends with a blank");
     }
     Ok(())
+}
+
+/// The trailers behind all content; none: there are none.
+pub(super) fn take_trailers(stream: &mut Incoming) -> Result<Option<Frame<Bytes>>, BodyError> {
+    let trailers = stream.take_trailers().map_err(|error| match error {
+        Error::TrailersTooLarge => BodyError::broken(Refusal::TrailersTooLarge),
+        Error::Reset(_) | Error::Wrong(_) | Error::Over | Error::Connection(_) => {
+            BodyError::broken(error)
+        }
+        Error::Unsent(_) | Error::Left(_) => BodyError::broken(error),
+    })?;
+    if let Some(trailers) = &trailers {
+        let checked = check_values(trailers).map_err(Refusal::Malformed);
+        checked.map_err(BodyError::broken)?;
+    }
+    Ok(trailers.map(Frame::trailers))
 }

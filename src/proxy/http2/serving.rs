@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::heard::KeepAlive;
+use super::keep_alive::KeepAlive;
 use super::stream::turn;
 use super::tunnel::Tunnels;
 use super::{LARGEST_HEAD, STREAM_WINDOW};
@@ -47,8 +47,9 @@ pub(in crate::proxy) async fn serve<S>(
         head: LARGEST_HEAD,
         trailers: LONGEST_TRAILERS,
         trailer_fields: PARSED_FIELDS,
+        interim: 0,
     };
-    let connection = Connection::new(stream, limits, times.head);
+    let connection = Connection::answering(stream, limits, times.head);
     if let Err(error) = converse(connection, times, stop, &handler).await {
         tracing::debug!(%error, "client connection ended");
     }

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
-use super::sending::send_body;
+use super::sending::{Manner, send_body};
 use super::tunnel::{Stream, Tunnels};
 use super::uploading::Uploading;
 use crate::http2::{Accepted, Incoming, OF_CONNECTIONS, Outgoing, Reason};
@@ -144,7 +144,11 @@ async fn say(
     if is_all {
         return Ok(());
     }
-    let sent = send_body(&mut body, &mut to, limit).await;
+    let manner = Manner {
+        limit,
+        broken: Reason::INTERNAL_ERROR,
+    };
+    let sent = send_body(&mut body, &mut to, manner).await;
     sent.map_err(|error| {
         if error.is_unread() {
             body.goes_unread();

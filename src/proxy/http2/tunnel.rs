@@ -9,13 +9,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::receiving::Receiving;
-use super::sending::Outlet;
-use crate::http2::Incoming;
+use crate::http2::{Error, Incoming, Outgoing};
 use crate::proxy::tunnel::Tunnel;
 
 /// Both directions of a stream, which is reset if it is given up before its end (RFC 9113 §8.5).
-pub(super) struct Stream<T, F> {
-    to: T,
+pub(super) struct Stream<F> {
+    to: Outgoing,
     from: F,
     /// What has come and was not read.
     ahead: Bytes,
@@ -24,23 +23,17 @@ pub(super) struct Stream<T, F> {
 
 /// What comes on a stream of a client, or of an origin.
 pub(super) trait Inlet {
-    type Error: std::error::Error + Send + Sync + 'static;
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>>;
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>>;
 }
 
 impl Inlet for Incoming {
-    type Error = crate::http2::Error;
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         Self::poll_data(self, cx)
     }
 }
 
 impl Inlet for Receiving {
-    type Error = h2::Error;
-
-    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+    fn poll_data(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         Self::poll_data(self, cx)
     }
 }
@@ -56,12 +49,8 @@ impl Tunnels {
     }
 }
 
-impl<T, F> Stream<T, F>
-where
-    T: Outlet<Error: std::error::Error + Send + Sync + 'static> + Unpin + Send + Sync + 'static,
-    F: Inlet + Unpin + Send + Sync + 'static,
-{
-    pub(super) fn tunnel(to: T, from: F, counted: Option<Tunnels>) -> Tunnel {
+impl<F: Inlet + Unpin + Send + Sync + 'static> Stream<F> {
+    pub(super) fn tunnel(to: Outgoing, from: F, counted: Option<Tunnels>) -> Tunnel {
         let stream = Self {
             to,
             from,
@@ -72,7 +61,7 @@ where
     }
 }
 
-impl<T: Unpin, F: Inlet + Unpin> AsyncRead for Stream<T, F> {
+impl<F: Inlet + Unpin> AsyncRead for Stream<F> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -95,11 +84,7 @@ impl<T: Unpin, F: Inlet + Unpin> AsyncRead for Stream<T, F> {
     }
 }
 
-impl<T, F> AsyncWrite for Stream<T, F>
-where
-    T: Outlet<Error: std::error::Error + Send + Sync + 'static> + Unpin,
-    F: Unpin,
-{
+impl<F: Unpin> AsyncWrite for Stream<F> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -111,9 +96,9 @@ where
         if let Poll::Ready(why) = self.to.poll_broken(cx) {
             return Poll::Ready(Err(io::Error::other(why)));
         }
-        let room = ready!(self.to.poll_room(buf.len(), cx)).map_err(io::Error::other)?;
+        let room = ready!(self.to.poll_room(cx)).map_err(io::Error::other)?;
         let piece = buf.get(..room).unwrap_or(buf);
-        let sent = self.to.send(Bytes::copy_from_slice(piece), false);
+        let sent = self.to.send_data(Bytes::copy_from_slice(piece), false);
         Poll::Ready(sent.map(|()| piece.len()).map_err(io::Error::other))
     }
 
@@ -123,7 +108,7 @@ where
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let ended = self.to.send(Bytes::new(), true);
+        let ended = self.to.send_data(Bytes::new(), true);
         Poll::Ready(ended.map_err(io::Error::other))
     }
 }

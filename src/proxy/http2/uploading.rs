@@ -7,11 +7,10 @@ use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 
-use super::rules::check_values;
-use crate::http2::{Error, Incoming};
+use super::rules::take_trailers;
+use crate::http2::Incoming;
 use crate::proxy::answer_head::told_length;
 use crate::proxy::body::BodyError;
-use crate::proxy::guard::Refusal;
 use crate::proxy::interim::Interim;
 
 /// A body of a request.
@@ -41,22 +40,8 @@ impl Uploading {
                 Some(Ok(Frame::data(data)))
             }
             Some(Err(error)) => Some(Err(BodyError::broken(error))),
-            None => self.take_trailers().transpose(),
+            None => take_trailers(&mut self.stream).transpose(),
         })
-    }
-
-    fn take_trailers(&mut self) -> Result<Option<Frame<Bytes>>, BodyError> {
-        let trailers = self.stream.take_trailers().map_err(|error| match error {
-            Error::TrailersTooLarge => BodyError::broken(Refusal::TrailersTooLarge),
-            Error::Reset(_) | Error::Wrong(_) | Error::Over | Error::Connection(_) => {
-                BodyError::broken(error)
-            }
-        })?;
-        if let Some(trailers) = &trailers {
-            let checked = check_values(trailers).map_err(Refusal::Malformed);
-            checked.map_err(BodyError::broken)?;
-        }
-        Ok(trailers.map(Frame::trailers))
     }
 }
 

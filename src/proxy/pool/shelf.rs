@@ -10,9 +10,10 @@ use super::dial::{self, Dial, Dialer, Way};
 use super::stock::{Stock, Version};
 use super::{Endpoint, Lease, lock};
 use crate::config::plan::{OriginScheme, OriginUrl};
+use crate::http2::MOST_AT_FIRST;
 use crate::proxy::connect::{Sender, Wanted, connect, within};
 use crate::proxy::http1::Http1;
-use crate::proxy::http2::{Http2, MOST_AT_FIRST, Place};
+use crate::proxy::http2::{Http2, Place};
 use crate::proxy::problem::Problem;
 
 /// Idle HTTP/1.1 connections kept on a shelf.
@@ -401,11 +402,11 @@ mod tests {
         let shaking_hands = builder
             .max_concurrent_streams(1)
             .handshake::<_, bytes::Bytes>(origin);
-        let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
-        let mut connection = connection.unwrap();
+        let http2 = Http2::open(edge);
+        let mut connection = shaking_hands.await.unwrap();
         tokio::spawn(async move { connection.accept().await.is_some() });
         tokio::time::sleep(Duration::from_secs(1)).await;
-        http2.unwrap()
+        http2
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,3 +1,4 @@
+mod asking;
 mod flow;
 mod wrong;
 
@@ -11,7 +12,7 @@ use super::*;
 use crate::http2::frame::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, HEAD, HEADERS, PADDED, written,
 };
-use crate::http2::what_comes;
+use crate::http2::{what_comes, what_is_answered};
 
 const LIMITS: Limits = Limits {
     streams: 3,
@@ -20,6 +21,7 @@ const LIMITS: Limits = Limits {
     head: 1_000,
     trailers: 200,
     trailer_fields: 5,
+    interim: 2,
 };
 
 /// POST to https://a/, of the static table but for the authority.
@@ -31,7 +33,7 @@ const FIELD: &[u8] = &[0, 1, b'x', 1, b'1'];
 /// The kind, the flags, the stream and the payload of a frame.
 type Said = (u8, u8, u32, Vec<u8>);
 
-/// A connection whose client has said SETTINGS, and that has said its own.
+/// A connection whose peer has said SETTINGS, and that has said its own.
 struct Both {
     state: State,
     input: BytesMut,
@@ -39,8 +41,12 @@ struct Both {
 
 impl Both {
     fn new() -> Self {
+        Self::of(State::answering(LIMITS))
+    }
+
+    fn of(state: State) -> Self {
         let mut both = Self {
-            state: State::new(LIMITS),
+            state,
             input: BytesMut::new(),
         };
         both.hear(SETTINGS, 0, 0, &[]).unwrap();
@@ -379,14 +385,20 @@ proptest! {
             0..40,
         ),
         piece in 1..60_usize,
+        is_answer: bool,
     ) {
         let mut bytes = [&[0, 0, 0, SETTINGS][..], &[0; 5]].concat();
         for (kind, flags, stream, payload, is_head) in frames {
-            let payload = if is_head { [POST, FIELD].concat() } else { payload };
+            let head = if is_answer { vec![0x88] } else { POST.to_vec() };
+            let payload = if is_head { [&head, FIELD].concat() } else { payload };
             let (length, flags) = (payload.len(), if is_head { flags & !0x28 } else { flags });
             bytes.extend(Frame { length, kind, flags, stream }.head());
             bytes.extend(payload);
         }
-        prop_assert_eq!(what_comes(&bytes, piece), what_comes(&bytes, bytes.len()));
+        if is_answer {
+            prop_assert_eq!(what_is_answered(&bytes, piece), what_is_answered(&bytes, bytes.len()));
+        } else {
+            prop_assert_eq!(what_comes(&bytes, piece), what_comes(&bytes, bytes.len()));
+        }
     }
 }

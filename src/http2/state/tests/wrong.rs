@@ -185,6 +185,11 @@ fn what_breaks_a_connection_is_told_apart() {
             Reason::PROTOCOL_ERROR,
         ),
         (
+            "GOAWAY that does not say why",
+            (GOAWAY, 0, 0, vec![0; 7]),
+            Reason::FRAME_SIZE_ERROR,
+        ),
+        (
             "GOAWAY on a stream",
             (GOAWAY, 0, 1, vec![0; 8]),
             Reason::PROTOCOL_ERROR,
@@ -230,7 +235,7 @@ fn what_breaks_a_connection_is_told_apart() {
         Reason::PROTOCOL_ERROR
     );
     let mut silent = Both {
-        state: State::new(LIMITS),
+        state: State::answering(LIMITS),
         input: BytesMut::new(),
     };
     assert_eq!(

@@ -11,10 +11,10 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::super::MOST_AT_FIRST;
 use super::super::{Http2, Receiving, Unanswered};
 use super::by_hand::{ByHand, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
+use crate::http2::MOST_AT_FIRST;
 use crate::proxy::body::{Arriving, Body, DISCARD, Source};
 use crate::proxy::http1::{Http1, RequestHead};
 
@@ -24,9 +24,10 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     let (edge, origin) = duplex(1 << 20);
-    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
-    tokio::spawn(script(connection.unwrap()));
-    http2.unwrap()
+    let http2 = Http2::open(edge);
+    let connection = h2::server::handshake(origin).await.unwrap();
+    tokio::spawn(script(connection));
+    http2
 }
 
 fn post(body: Body) -> Request<Body> {
@@ -133,7 +134,7 @@ async fn interim_answers_without_end_are_no_answer() {
         .unwrap()
         .ask(post(Body::Empty), |_| {})
         .await;
-    assert!(matches!(answer, Err(Unanswered::Malformed(_))));
+    assert!(matches!(answer, Err(Unanswered::Broken(why)) if why.is_wrong()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -283,11 +284,11 @@ async fn no_more_requests_are_begun_than_an_origin_takes() {
     let shaking_hands = builder
         .max_concurrent_streams(2)
         .handshake::<_, Bytes>(origin);
-    let (http2, connection) = tokio::join!(Http2::open(edge), shaking_hands);
-    let (http2, mut connection) = (http2.ok().unwrap(), connection.unwrap());
+    let http2 = Http2::open(edge);
     let unheard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
     assert_eq!(unheard.len(), MOST_AT_FIRST);
     drop(unheard);
+    let mut connection = shaking_hands.await.unwrap();
     tokio::spawn(async move { connection.accept().await.is_some() });
     sleep(Duration::from_secs(1)).await;
     let mut heard: Vec<_> = std::iter::from_fn(|| http2.place()).collect();
@@ -317,8 +318,8 @@ async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_does_not_answer_a_ping_is_gone() {
     let (edge, origin) = duplex(1 << 20);
-    let (http2, connection) = tokio::join!(Http2::open(edge), h2::server::handshake(origin));
-    let (http2, _silent) = (http2.ok().unwrap(), connection.unwrap());
+    let http2 = Http2::open(edge);
+    let _silent = h2::server::handshake(origin).await.unwrap();
     let began = Instant::now();
     while !http2.is_closed() {
         sleep(Duration::from_secs(1)).await;
@@ -336,7 +337,7 @@ async fn origin_by_hand() -> (Http2, ByHand) {
     let mut origin = ByHand(origin);
     let most_streams = [0, 3, 0, 0, 3, 0xe8];
     origin.say(SETTINGS, 0, 0, &most_streams).await;
-    let http2 = Http2::open(edge).await.unwrap();
+    let http2 = Http2::open(edge);
     origin.hear_preface().await;
     // Its own, and that it has heard of the other ones.
     origin.hear(SETTINGS, 2).await;
