@@ -18,7 +18,9 @@ use std::time::Duration;
 
 use access_log_support::{Logging, check, ms};
 use serde_json::Value;
-use support::frames::{DATA, FrameClient, RST_STREAM, frame, open, request};
+use support::frames::{
+    DATA, END_STREAM, FrameClient, RST_STREAM, block, frame, in_frames, open, request,
+};
 use support::{Edge, Origin, raw_origin, read_head, run, wait_until};
 
 /// Answers a request for a WebSocket, then sends back what comes, in capitals.
@@ -387,4 +389,34 @@ fn answers_without_a_body_are_completed() {
             &[("/termination", how.into()), ("/response_bytes", 0.into())],
         );
     }
+}
+
+#[test]
+fn what_is_no_request_over_http2_has_a_line_that_says_why() {
+    let log = Logging::of(&Origin::start("o"), "");
+    let mut client = FrameClient::connect(log.edge.address("https"));
+    let mut shouted = request("GET", "/");
+    shouted.push((b"X-Loud".to_vec(), b"1".to_vec()));
+    let mut large = request("GET", "/");
+    large.extend((0..20).map(|_| (b"x".to_vec(), vec![b'a'; 16_000])));
+    client.send(&open(1, &shouted, END_STREAM)).unwrap();
+    client.send(&in_frames(3, &block(&large))).unwrap();
+    let lines = log.lines(2);
+    check(
+        &lines[0],
+        &[
+            ("/status", Value::Null),
+            ("/method", Value::Null),
+            ("/termination", "malformed".into()),
+            ("/ended_by", "client".into()),
+            ("/detail", "a field's name or value is none".into()),
+        ],
+    );
+    check(
+        &lines[1],
+        &[
+            ("/status", 431.into()),
+            ("/termination", "headers-too-large".into()),
+        ],
+    );
 }

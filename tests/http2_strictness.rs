@@ -12,7 +12,8 @@ mod support;
 use support::Origin;
 use support::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Fate, Fields, FrameClient, HEADERS, PING,
-    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, edge, frame, open, request,
+    PUSH_PROMISE, RST_STREAM, SETTINGS, WINDOW_UPDATE, block, edge, frame, in_frames, open,
+    request,
 };
 
 /// A change to a good request.
@@ -352,24 +353,6 @@ fn pseudo_headers_among_trailers_cost_their_request() {
 
 /// A status that is not among those of RFC 7541 appendix A.
 const OTHER: u16 = 0;
-
-/// A block of fields in as many frames as it takes, which ends the stream.
-fn in_frames(stream: u32, block: &[u8]) -> Vec<u8> {
-    let mut pieces = block.chunks(16_384).enumerate().peekable();
-    let mut frames = Vec::new();
-    while let Some((at, piece)) = pieces.next() {
-        let end = if pieces.peek().is_none() {
-            END_HEADERS
-        } else {
-            0
-        };
-        frames.extend(match at {
-            0 => frame(HEADERS, END_STREAM | end, stream, piece),
-            _ => frame(CONTINUATION, end, stream, piece),
-        });
-    }
-    frames
-}
 
 #[test]
 fn trailers_that_are_too_long_are_a_431_and_never_cut_short_and_blanks_around_a_value_a_400() {

@@ -1,5 +1,5 @@
 """The proxies that `run.py` compares, configured alike: one worker, TLS 1.3, one P-256 certificate, ALPN h2 and
-http/1.1, HTTP/1.1 with keep-alive to one origin, `X-Forwarded-For`, WebSockets, streamed bodies, 60 s until a silent
+http/1.1, HTTP/1.1 with keep-alive to one origin (or HTTP/2 without TLS, which nginx does not speak to origins), `X-Forwarded-For`, WebSockets, streamed bodies, 60 s until a silent
 connection is closed, no access log.
 
 Each function writes a proxy's files into a folder and returns the command that runs it in the foreground. `back` is
@@ -28,6 +28,7 @@ class Origins:
     plain: int
     tokens: int
     far: int
+    http2: int
     load: int
 
 
@@ -67,6 +68,7 @@ def origin(folder, ports):
             folder,
             f"""root {folder};
   server {{ listen 127.0.0.1:{ports.plain}; }}
+  server {{ listen 127.0.0.1:{ports.http2} http2; }}
   server {{ listen 127.0.0.1:{ports.far}; add_header Meridian-Applied eu-west-1=1; }}
   server {{ listen 127.0.0.1:{ports.tokens}; add_header Meridian-Applied us-east-1=1;
     location /write {{ add_header Meridian-Applied us-east-1=1; add_header Meridian-Committed 1; return 204; }} }}""",
@@ -101,7 +103,7 @@ def nginx(folder, port, back, _far):
     return [find("nginx"), "-c", config]
 
 
-def haproxy(folder, port, back, _far):
+def haproxy(folder, port, back, _far, more=""):
     certificate(folder)
     config = folder / "haproxy.cfg"
     # It asks for two files for each connection, and idle clients need one.
@@ -122,10 +124,14 @@ frontend f
   bind 127.0.0.1:{port} backlog 4096 ssl crt {folder}/both.pem alpn h2,http/1.1 ssl-min-ver TLSv1.3
   default_backend b
 backend b
-  server o 127.0.0.1:{back}
+  server o 127.0.0.1:{back}{more}
 """
     )
     return [find("haproxy"), "-f", config, "-db"]
+
+
+def haproxy_http2(folder, port, back, far):
+    return haproxy(folder, port, back, far, " proto h2")
 
 
 def envoy_binary():
@@ -140,7 +146,7 @@ def envoy_binary():
     return binary
 
 
-def envoy(folder, port, back, _far):
+def envoy(folder, port, back, _far, more=""):
     cert, key = certificate(folder)
     config = folder / "envoy.yaml"
     types = "type.googleapis.com/envoy.extensions"
@@ -177,7 +183,7 @@ def envoy(folder, port, back, _far):
   - name: origin
     type: STATIC
     connect_timeout: 2s
-    circuit_breakers: {{ thresholds: [{{ max_connections: {CONNECTIONS}, max_requests: {CONNECTIONS} }}] }}
+    circuit_breakers: {{ thresholds: [{{ max_connections: {CONNECTIONS}, max_requests: {CONNECTIONS} }}] }}{more}
     load_assignment:
       cluster_name: origin
       endpoints:
@@ -188,7 +194,17 @@ def envoy(folder, port, back, _far):
     return [envoy_binary(), "-c", config, "--concurrency", "1", "--disable-hot-restart", "-l", "error"]
 
 
-def meridian(folder, port, back, far, more=""):
+def envoy_http2(folder, port, back, far):
+    options = "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    more = f"""
+    typed_extension_protocol_options:
+      envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+        "@type": {options}
+        explicit_http_config: {{ http2_protocol_options: {{}} }}"""
+    return envoy(folder, port, back, far, more)
+
+
+def meridian(folder, port, back, far, more="", scheme="http"):
     cert, key = certificate(folder)
     config = folder / "edge.yaml"
     config.write_text(
@@ -197,12 +213,16 @@ listen: {{ https: ["127.0.0.1:{port}"], limits: {{ connections: 12000 }} }}
 tls: {{ certificates: [{{ cert: {cert}, key: {key} }}] }}
 keys: [{{ id: 1, secret: 0123456789abcdef0123456789abcdef }}]
 regions:
-  us-east-1: {{ origins: ["http://127.0.0.1:{back}"] }}
+  us-east-1: {{ origins: ["{scheme}://127.0.0.1:{back}"] }}
   eu-west-1: {{ origins: ["http://127.0.0.1:{far}"] }}
 services: {{ www: {{ hosts: [{HOST}], steering: {{ policy: priority }}{more} }} }}
 """
     )
     return [MERIDIAN, "serve", "--config", config]
+
+
+def meridian_http2(folder, port, back, far):
+    return meridian(folder, port, back, far, scheme="h2c")
 
 
 def meridian_tokens(folder, port, back, far):

@@ -49,19 +49,22 @@ class Case:
     own_origin: bool = False
     bare: bool = False
     """Whether what the system calls and TLS cost anybody is measured too."""
+    http2_origin: bool = False
 
 
 CASES = [
     Case("h1 1 KiB", "request", ("--h1", "-c", 32), path="/1k", bare=True),
     Case("h1 64 KiB", "request", ("--h1", "-c", 32), path="/64k"),
     Case("h2 1 KiB", "request", ("-c", 32, "-m", 8), path="/1k"),
+    Case("h2 1 KiB, h2 origin", "request", ("-c", 32, "-m", 8), path="/1k", http2_origin=True),
     Case("connections", "connection", ("connections", 32)),
     Case("websocket", "message", ("websocket", 64), own_origin=True, bare=True),
     Case("upload", "upload", ("--h1", "-c", 8, "-d", "{home}/upload"), path="/upload", own_origin=True),
 ]
 LATENCY = Case("latency", "request", ("requests", 32))
 EVERYBODY = (peers.nginx, peers.haproxy, peers.envoy, peers.meridian, peers.meridian_tokens)
-NO_PEERS = ("meridian", "meridian_tokens", "bare")
+OVER_HTTP2 = (peers.haproxy_http2, peers.envoy_http2, peers.meridian_http2)
+NO_PEERS = ("meridian", "meridian_http2", "meridian_tokens", "bare")
 
 
 @dataclass(frozen=True)
@@ -116,6 +119,7 @@ class Running:
         (folder / "logs").mkdir(exist_ok=True)
         self.log = folder / "logs" / self.home.name
         behind = origins.tokens if configure is peers.meridian_tokens else origins.plain
+        behind = origins.http2 if case.http2_origin else behind
         back = origins.load if case.own_origin else behind
         command = configure(self.home, self.port, back, origins.far)
         self.pid = stack.enter_context(server(command, lambda: answers(self.port)))
@@ -174,7 +178,7 @@ class Running:
 
 @contextlib.contextmanager
 def origins(folder):
-    ports = peers.Origins(free_port(), free_port(), free_port(), free_port())
+    ports = peers.Origins(*(free_port() for _ in range(5)))
     home = folder / f"origin-{ports.plain}"
     home.mkdir()
     own = [LOAD, "origin", f"127.0.0.1:{ports.load}"]
@@ -189,7 +193,8 @@ def compare(case, folder):
     """All proxies are up and loaded in turns, so that a slow minute of the machine is everybody's."""
     with contextlib.ExitStack() as stack:
         behind = stack.enter_context(origins(folder))
-        configures = (peers.bare, *EVERYBODY) if case.bare else EVERYBODY
+        configures = OVER_HTTP2 if case.http2_origin else EVERYBODY
+        configures = (peers.bare, *configures) if case.bare else configures
         proxies = [Running(configure, case, folder, behind, stack) for configure in configures]
         for proxy in proxies:
             proxy.load(WARM_UP)
@@ -206,8 +211,9 @@ def compare(case, folder):
         figures = (f"{run.rate:,.0f}", f"{run.cpu:,.1f}", f"{run.p50:,.0f}", f"{run.p99:,.0f}")
         rows.append((name, *figures, f"{run.cpu / best:.2f}"))
     table(rows)
-    costs = medians["meridian_tokens"].cpu / medians["meridian"].cpu - 1
-    print(f"\nAffinity and tokens cost {costs:+.1%} of CPU.")
+    if "meridian_tokens" in medians:
+        costs = medians["meridian_tokens"].cpu / medians["meridian"].cpu - 1
+        print(f"\nAffinity and tokens cost {costs:+.1%} of CPU.")
 
 
 def latency(folder):

@@ -19,6 +19,7 @@ use super::error::{Ended, Reason, Wrong};
 use super::flood::FLOOD;
 use super::frame::{DATA, Frame, HEAD, LARGEST_FRAME, PREFACE};
 use super::handles::{Incoming, Outgoing, Pinger, Requests};
+use super::head::NoMessage;
 use super::state::{Shared, State};
 
 /// What is read at once, bytes: first, and where that was filled.
@@ -34,6 +35,17 @@ const TURNS: u8 = 3;
 
 /// A request and the two sides of its stream.
 pub(crate) type Accepted = (Request<()>, Incoming, Outgoing);
+
+/// What a client has begun.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are the large one, which would have to be boxed for each request"
+)]
+pub(crate) enum Came {
+    Request(Accepted),
+    /// What is none, and was refused.
+    NoRequest(NoMessage),
+}
 
 /// One side of a connection.
 pub(crate) struct Connection<S> {
@@ -158,19 +170,21 @@ impl<S> Connection<S> {
         self.shared.lock().receive(&mut self.input)
     }
 
-    fn accept(&self) -> Option<Accepted> {
-        let (id, request) = self.shared.lock().accept()?;
+    fn accept(&self) -> Option<Came> {
+        let mut state = self.shared.lock();
+        if let Some(wrong) = state.take_refused() {
+            return Some(Came::NoRequest(wrong));
+        }
+        let (id, request) = state.accept()?;
         let from = Incoming::new(self.shared.clone(), id);
-        Some((request, from, Outgoing::new(self.shared.clone(), id)))
+        let to = Outgoing::new(self.shared.clone(), id);
+        Some(Came::Request((request, from, to)))
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
-    /// The next request; none: the connection has ended as it should.
-    pub(crate) fn poll(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Accepted, Arc<Ended>>>> {
+    /// What its client begins next; none: the connection has ended as it should.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Came, Arc<Ended>>>> {
         self.poll_until(Self::accept, cx)
     }
 
@@ -328,7 +342,10 @@ mod tests {
     }
 
     async fn accepted(connection: &mut Connection<DuplexStream>) -> Accepted {
-        poll_fn(|cx| connection.poll(cx)).await.unwrap().unwrap()
+        match poll_fn(|cx| connection.poll(cx)).await {
+            Some(Ok(Came::Request(accepted))) => accepted,
+            Some(Ok(Came::NoRequest(_)) | Err(_)) | None => panic!("no request came"),
+        }
     }
 
     fn poll_once(connection: &mut Connection<DuplexStream>) {
@@ -376,7 +393,7 @@ mod tests {
             if Pin::new(&mut client).poll_write(nobody, &get).is_pending() {
                 break;
             }
-            while let Poll::Ready(Some(Ok((_, _, mut to)))) = edge.poll(nobody) {
+            while let Poll::Ready(Some(Ok(Came::Request((_, _, mut to))))) = edge.poll(nobody) {
                 to.send_head((StatusCode::OK, &HeaderMap::new()), true)
                     .unwrap();
                 answered += 1;

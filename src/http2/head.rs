@@ -33,7 +33,7 @@ impl Protocol {
 
 /// Why fields are no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NoMessage {
+pub(crate) enum NoMessage {
     /// RFC 9113 §8.1.1.
     Malformed(&'static str),
     TooLarge,

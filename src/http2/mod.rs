@@ -17,10 +17,10 @@ mod state;
 mod stream;
 mod window;
 
-pub(crate) use connection::{Accepted, Connection};
+pub(crate) use connection::{Accepted, Came, Connection};
 pub(crate) use error::{Ended, Error, Reason};
 pub(crate) use handles::{Incoming, Outgoing, Pinger, Requests};
-pub(crate) use head::{OF_CONNECTIONS, Protocol};
+pub(crate) use head::{NoMessage, OF_CONNECTIONS, Protocol};
 pub(crate) use state::{Announced, MOST_AT_FIRST};
 
 use bytes::BytesMut;

@@ -39,6 +39,9 @@ pub(super) trait Handler: Sync {
     /// The last answer over HTTP/1.1, in bytes, to what is no request or was not in time.
     fn refuse(&self, problem: &Problem, head: Option<Duration>) -> Vec<u8>;
 
+    /// Told of what is no request over HTTP/2: it was refused, with the answer of the problem or without one.
+    fn note_refusal(&self, problem: &Problem, is_answered: bool);
+
     /// Told before its requests are given up: the edge ends the connection, for what its client did wrong.
     fn break_off(&self, why: String);
 

@@ -147,9 +147,18 @@ impl Handler for Serving {
         let id = format!("{:032x}", chance::id_128());
         let live = self.accepting.context.live.load();
         if let Some(log) = &live.access_log {
-            log.refuse(&self.client, head, problem, &id);
+            log.refuse(&self.client, head, problem, Some(problem.status()), &id);
         }
         problem.as_message(&live.snapshot.plan.node.name, &id)
+    }
+
+    fn note_refusal(&self, problem: &Problem, is_answered: bool) {
+        count_problem(problem);
+        if let Some(log) = &self.accepting.context.live.load().access_log {
+            let id = format!("{:032x}", chance::id_128());
+            let status = is_answered.then(|| problem.status());
+            log.refuse(&self.client, None, problem, status, &id);
+        }
     }
 
     fn break_off(&self, why: String) {

@@ -82,6 +82,24 @@ pub fn open(stream: u32, fields: &Fields, flags: u8) -> Vec<u8> {
     frame(HEADERS, END_HEADERS | flags, stream, &block(fields))
 }
 
+/// A block of fields in as many frames as it takes, which ends the stream.
+pub fn in_frames(stream: u32, block: &[u8]) -> Vec<u8> {
+    let mut pieces = block.chunks(16_384).enumerate().peekable();
+    let mut frames = Vec::new();
+    while let Some((at, piece)) = pieces.next() {
+        let end = if pieces.peek().is_none() {
+            END_HEADERS
+        } else {
+            0
+        };
+        frames.extend(match at {
+            0 => frame(HEADERS, END_STREAM | end, stream, piece),
+            _ => frame(CONTINUATION, end, stream, piece),
+        });
+    }
+    frames
+}
+
 /// An edge with one origin, asked over HTTP/1.1 whether it is well.
 pub fn edge(origin: &str) -> Edge {
     Edge::start(&format!(

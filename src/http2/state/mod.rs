@@ -23,6 +23,7 @@ use super::Limits;
 use super::error::{Ended, Error, Reason, Wrong};
 use super::flood::Flood;
 use super::frame::{GOAWAY, LARGEST_FRAME, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
+use super::head::NoMessage;
 use super::hpack::Decoder;
 use super::outbox::Outbox;
 use super::stream::Stream;
@@ -70,6 +71,8 @@ pub(super) struct State {
     streams: HashMap<u32, Stream, RandomState>,
     /// Streams whose requests nobody has taken yet.
     begun: VecDeque<u32>,
+    /// Why others are none, as far as nobody has heard of it.
+    refused: VecDeque<NoMessage>,
     /// The last stream that was begun.
     last: u32,
     /// Streams that are not over.
@@ -148,6 +151,7 @@ impl State {
             heard: 0,
             streams: HashMap::default(),
             begun: VecDeque::new(),
+            refused: VecDeque::new(),
             last: 0,
             open: 0,
             from: Inbound::new(limits.window.max(FIRST)),
@@ -204,6 +208,11 @@ impl State {
             }
         }
         None
+    }
+
+    /// Why a request was none, and was refused.
+    pub(super) fn take_refused(&mut self) -> Option<NoMessage> {
+        self.refused.pop_front()
     }
 
     /// How often something came.
@@ -334,9 +343,10 @@ impl State {
         takes_no_more && self.open == 0 && self.begun.is_empty() && self.out.is_empty()
     }
 
-    /// Whether so much waits to be written that nothing is read meanwhile.
+    /// Whether so much waits to be written that nothing is read meanwhile. What a server answers is bounded by windows, and it
+    /// may not read on before that is read.
     pub(super) fn is_clogged(&self) -> bool {
-        self.out.len() > MOST_UNREAD
+        self.out.len() > MOST_UNREAD && !self.is_asking()
     }
 
     /// What is to be written; who writes it tells with [`State::has_written`].

@@ -252,13 +252,9 @@ impl State {
         });
         let (request, length) = match request {
             Ok(request) => request,
-            Err(NoMessage::TooLarge) => {
-                self.answer_too_large(id, is_all);
-                return Ok(());
-            }
-            Err(NoMessage::Malformed(_)) => {
-                self.reset(id, Reason::PROTOCOL_ERROR);
-                return self.flood.reset();
+            Err(wrong) => {
+                self.refused.push_back(wrong);
+                return self.refuse_head(id, is_all, wrong);
             }
         };
         let windows = self.first_windows();
@@ -278,16 +274,17 @@ impl State {
         )
     }
 
-    fn answer_too_large(&mut self, id: u32, is_all: bool) {
-        self.write_head(
-            id,
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            &HeaderMap::new(),
-            true,
-        );
+    fn refuse_head(&mut self, id: u32, is_all: bool, wrong: NoMessage) -> Result<(), Wrong> {
+        if let NoMessage::Malformed(_) = wrong {
+            self.reset(id, Reason::PROTOCOL_ERROR);
+            return self.flood.reset();
+        }
+        let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        self.write_head(id, status, &HeaderMap::new(), true);
         if !is_all {
             self.reset(id, Reason::NO_ERROR);
         }
+        Ok(())
     }
 
     fn take_reset(&mut self, frame: Frame, payload: &[u8]) -> Result<(), Wrong> {

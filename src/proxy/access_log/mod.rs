@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderName, Request};
+use http::{HeaderMap, HeaderName, Request, StatusCode};
 use tokio::time::Instant;
 
 pub(super) use body::Logged;
@@ -69,19 +69,23 @@ impl AccessLog {
         Line::begin(self.clone(), entry, Instant::now())
     }
 
-    /// Writes the line of what was no request, or not in time: nothing is known of it but why.
+    /// Writes the line of what was no request, or not in time: nothing is known of it but why. Without a status it was not
+    /// answered.
     pub(super) fn refuse(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         head: Option<Duration>,
         problem: &Problem,
+        status: Option<StatusCode>,
         id: &str,
     ) {
         let mut entry = self.entry(connection, id);
         entry.times.head = head;
         let line = Line::begin(self.clone(), entry, Instant::now());
         line.journal().refused(problem);
-        line.journal().answered(problem.status(), &HeaderMap::new());
+        if let Some(status) = status {
+            line.journal().answered(status, &HeaderMap::new());
+        }
     }
 
     fn entry(&self, connection: &Arc<Connection>, id: &str) -> Entry {

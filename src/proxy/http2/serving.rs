@@ -17,9 +17,10 @@ use super::keep_alive::KeepAlive;
 use super::stream::turn;
 use super::tunnel::Tunnels;
 use super::{LARGEST_HEAD, STREAM_WINDOW};
-use crate::http2::{Accepted, Connection, Ended, Limits, Pinger};
+use crate::http2::{Accepted, Came, Connection, Ended, Limits, NoMessage, Pinger};
 use crate::proxy::guard::{LONGEST_TRAILERS, PARSED_FIELDS};
 use crate::proxy::handler::{Handler, Times};
+use crate::proxy::problem::Problem;
 use crate::registered::Registered;
 
 /// Requests at once on one connection.
@@ -85,6 +86,7 @@ where
                 });
                 under_way.push(Box::into_pin(answering));
             }
+            Next::NoRequest(wrong) => note_refusal(wrong, handler),
             Next::Event(Event::Answered) => life.end(),
             Next::Event(Event::Stop) => connection.say_farewell(),
             Next::Event(Event::Look) => match life.look(connection.heard()) {
@@ -101,6 +103,17 @@ where
                 }
                 return ended;
             }
+        }
+    }
+}
+
+/// Tells of a request that is none.
+fn note_refusal(wrong: NoMessage, handler: &impl Handler) {
+    match wrong {
+        NoMessage::Malformed(what) => handler.note_refusal(&Problem::Malformed(what.into()), false),
+        NoMessage::TooLarge => {
+            let most = format!("a head has {LARGEST_HEAD} bytes at most");
+            handler.note_refusal(&Problem::HeadersTooLarge(most), true);
         }
     }
 }
@@ -135,6 +148,7 @@ enum Event {
 )]
 enum Next {
     Request(Accepted),
+    NoRequest(NoMessage),
     Event(Event),
     End(Result<(), Arc<Ended>>),
 }
@@ -157,7 +171,8 @@ where
             return Poll::Ready(Next::Event(event));
         }
         connection.poll(cx).map(|accepted| match accepted {
-            Some(Ok(accepted)) => Next::Request(accepted),
+            Some(Ok(Came::Request(accepted))) => Next::Request(accepted),
+            Some(Ok(Came::NoRequest(wrong))) => Next::NoRequest(wrong),
             Some(Err(how)) => Next::End(Err(how)),
             None => Next::End(Ok(())),
         })

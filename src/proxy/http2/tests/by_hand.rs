@@ -1,3 +1,5 @@
+use std::io;
+
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
 pub(super) const DATA: u8 = 0;
@@ -5,6 +7,7 @@ pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
+pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
@@ -15,9 +18,20 @@ pub(super) struct ByHand(pub(super) DuplexStream);
 
 impl ByHand {
     pub(super) async fn say(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.try_say(kind, flags, stream, payload).await.unwrap();
+    }
+
+    /// The same to whom may have gone.
+    pub(super) async fn try_say(
+        &mut self,
+        kind: u8,
+        flags: u8,
+        stream: u32,
+        payload: &[u8],
+    ) -> io::Result<()> {
         let [_, high, middle, low] = u32::try_from(payload.len()).unwrap().to_be_bytes();
         let head = [&[high, middle, low, kind, flags][..], &stream.to_be_bytes()].concat();
-        self.0.write_all(&[&head, payload].concat()).await.unwrap();
+        self.0.write_all(&[&head, payload].concat()).await
     }
 
     pub(super) async fn say_preface(&mut self) {

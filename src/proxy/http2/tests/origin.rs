@@ -12,7 +12,9 @@ use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::super::{Http2, Receiving, Unanswered};
-use super::by_hand::{ByHand, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS};
+use super::by_hand::{
+    ByHand, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS,
+};
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::http2::MOST_AT_FIRST;
 use crate::proxy::body::{Arriving, Body, DISCARD, Source};
@@ -393,4 +395,36 @@ async fn frames_of_an_origin_that_bring_nothing_break_off_nobody() {
     origin.say(DATA, END_STREAM, 3, b"").await;
     assert_eq!(collected(answers.remove(0)).await.unwrap(), "one");
     assert_eq!(collected(answers.remove(0)).await.unwrap(), "");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_that_does_not_finish_a_head_is_gone_after_a_minute() {
+    let (http2, mut origin) = origin_by_hand().await;
+    let began = Instant::now();
+    let place = http2.place().unwrap();
+    let asking = place.ask(post(Body::Empty), |_| {});
+    let slowly = async {
+        origin.hear(HEADERS, 1).await;
+        origin.say(HEADERS, 0, 1, &OK).await;
+        loop {
+            sleep(Duration::from_secs(5)).await;
+            // No number of these is a head.
+            if origin.try_say(CONTINUATION, 0, 1, b"").await.is_err() {
+                return;
+            }
+        }
+    };
+    let (answer, ()) = tokio::join!(asking, slowly);
+    assert!(matches!(answer, Err(Unanswered::Broken(why)) if why.is_wrong()));
+    assert!((60..=70).contains(&began.elapsed().as_secs()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_was_never_written_was_not_looked_at() {
+    let (edge, origin) = duplex(1 << 20);
+    let http2 = Http2::open(edge);
+    let place = http2.place().unwrap();
+    let asking = place.ask(post(Body::made("mine")), |_| {});
+    drop(origin);
+    assert!(matches!(asking.await, Err(Unanswered::Broken(why)) if why.is_left()));
 }

@@ -130,6 +130,8 @@ impl Handler for Paths {
         Vec::new()
     }
 
+    fn note_refusal(&self, _: &Problem, _: bool) {}
+
     fn break_off(&self, _: String) {}
 
     fn is_ending(&self) -> bool {

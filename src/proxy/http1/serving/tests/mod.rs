@@ -118,6 +118,8 @@ impl Handler for Paths {
         problem.as_message("fra-1", "id")
     }
 
+    fn note_refusal(&self, _: &Problem, _: bool) {}
+
     fn break_off(&self, _: String) {}
 
     fn is_ending(&self) -> bool {
