@@ -392,6 +392,47 @@ fn a_region_that_is_not_read_from_answers_when_no_other_can_be_reached() {
     assert_eq!(marked.header("meridian-consistency"), "stale");
 }
 
+#[test]
+fn an_origin_that_is_not_read_from_answers_when_no_other_of_its_region_can_be_reached() {
+    let (ahead, behind) = (Origin::start("ahead"), Origin::start("behind"));
+    let (ahead_word, behind_word) = (Word::default(), Word::default());
+    ahead_word.sees("here=0");
+    behind_word.sees("here=0");
+    let word = ahead_word.clone();
+    ahead.set_answer(move |seen| word.answer(&seen.method, "ahead"));
+    let word = behind_word.clone();
+    behind.set_answer(move |seen| word.answer(&seen.method, "behind"));
+    let edge = Edge::start(&format!(
+        "node: {{ name: fra-1 }}
+listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {{ here: {{ origins: ['{}', '{}'] }} }}
+services:
+  api:
+    hosts: [{HOST}]
+    health: {{ protocol: http, interval: 10m }}
+    consistency: {{ read_your_writes: true, wait: 0s, ttl: 2s }}
+",
+        ahead.url(),
+        behind.url()
+    ));
+    let read = |carried: &[&str]| edge.curl(HOST, "/", carried);
+    let all_from = |name: &str| (0..12).all(|_| read(&[]).body == name);
+    ahead_word.sees("here=1");
+    assert!(wait_until(|| all_from("ahead")), "the other is behind");
+    ahead_word.commits("2");
+    let written = std::iter::repeat_with(|| edge.curl(HOST, "/", &["-d", "x"]));
+    let written = written.take(100).find(|answer| answer.body == "ahead");
+    let token = token(&written.unwrap());
+    drop(ahead);
+    for _ in 0..3 {
+        let plain = read(&[]);
+        assert_eq!((plain.status, plain.body.as_str()), (200, "behind"));
+        let marked = read(&["-H", &token]);
+        assert_eq!(mark(&marked), ("behind", "stale"));
+    }
+}
+
 /// A region whose answers to writes say only in their trailers where they are.
 fn trailing_origin() -> std::net::SocketAddr {
     raw_origin(|mut stream, head| {

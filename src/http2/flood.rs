@@ -22,9 +22,11 @@ const RESET: u32 = 2;
 /// Frames that may be on their way of an answer that nobody waits for any more: its head, its trailers, its reset.
 const LATE_FRAMES: u32 = 3;
 
-/// WINDOW_UPDATEs that a frame of an answer's body pays for: clients that acknowledge every frame, of the stream and of
-/// the connection, send so many for a message of a few bytes.
-const WINDOWS_A_FRAME: u32 = 2;
+/// WINDOW_UPDATEs that each piece of content pays for, and of how many bytes such a piece is at most: peers that acknowledge every frame, of the
+/// stream and of the connection, send so many for a message of a few bytes, and those that grant what they have read as they read it some for
+/// every few hundred.
+const WINDOWS_A_PIECE: u32 = 2;
+const PIECE: usize = 256;
 
 pub(super) const FLOOD: Wrong = Wrong::new(Reason::ENHANCE_YOUR_CALM, "a flood of frames");
 
@@ -125,9 +127,9 @@ impl Flood {
     /// Notes that a head, or content of so many bytes, goes to the peer.
     pub(super) fn send(&mut self, content: usize) {
         self.control.earn(1);
-        if content > 0 {
-            self.paid_windows = self.paid_windows.saturating_add(WINDOWS_A_FRAME);
-        }
+        let pieces = u32::try_from(content.div_ceil(PIECE)).unwrap_or(u32::MAX);
+        let windows = pieces.saturating_mul(WINDOWS_A_PIECE);
+        self.paid_windows = self.paid_windows.saturating_add(windows);
     }
 }
 
@@ -214,15 +216,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn frames_of_an_answer_pay_for_two_windows_each_and_for_none_if_they_are_empty() {
-        for (length, windows) in [(64, 3), (1, 3), (0, 1)] {
+    async fn each_256_bytes_of_content_pay_for_two_windows_and_an_empty_frame_for_none() {
+        for (length, windows) in [(256, 3), (1, 3), (0, 1), (257, 5), (16_384, 129)] {
             let (mut flood, mut sent) = (Flood::new(), 0);
             let window = frame(WINDOW_UPDATE, 0, 4);
             while (0..windows).all(|_| flood.receive(window).is_ok()) {
                 flood.send(length);
                 sent += 1;
             }
-            assert!((BURST - 2..=BURST).contains(&sent), "{length}: {sent}");
+            assert!(
+                (BURST - windows..=BURST).contains(&sent),
+                "{length}: {sent}"
+            );
         }
     }
 

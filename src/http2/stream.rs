@@ -244,14 +244,15 @@ impl Inflow {
                 return Err(Wrong::protocol("there is no end of interim answers"));
             }
             answer.interim += 1;
-            answer.heads.push_back(head);
         } else {
-            self.left = answer.length(&head)?;
             answer.has_begun = true;
+            self.left = answer.length(&head)?;
+        }
+        if is_all {
+            self.end(None)?;
+        }
+        if let Some(answer) = &mut self.answer {
             answer.heads.push_back(head);
-            if is_all {
-                self.end(None)?;
-            }
         }
         self.wake();
         Ok(())

@@ -105,12 +105,23 @@ pub(super) struct Forwarded {
     pub(super) reissue: Reissue,
     /// What other regions said when they were asked for a better answer.
     pub(super) tried_elsewhere: Option<String>,
+    /// Whether whoever gave it is not read from, while others could be reached.
+    pub(super) was_left_out: bool,
     /// Whether it is among its region's errors already.
     pub(super) is_counted: bool,
     /// Whether it is no reason for its client to leave the region that it is used to.
     pub(super) is_detour: bool,
     /// From sending to the head of the answer.
     pub(super) origin_time: Duration,
+}
+
+/// Who is not read from otherwise, of those that are asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leaves {
+    Nobody,
+    Region,
+    /// Some of a region, whose others have been asked.
+    Origins,
 }
 
 /// A try that came to nothing.
@@ -174,23 +185,49 @@ impl<'a> Outbound<'a> {
         }
     }
 
-    /// One region after the other.
+    /// One region after the other; then the origins of the same that are not read from.
     pub(super) async fn forward_each(
         &mut self,
         ranked: &[Choice],
         left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
         let mut last = Problem::NoRegion("no region is able to answer".into());
-        let regions = ranked.iter().chain(left_out).map(|choice| choice.region);
-        let mut left = regions.collect::<SmallVec<[RegionId; 8]>>().into_iter();
-        while let Some(region) = left.next() {
-            match self.try_region(region, None).await {
-                Ok(forwarded) => return Ok(forwarded),
+        let asked = ranked.iter().map(|choice| (choice.region, Leaves::Nobody));
+        let unfit = self.left_out_within(ranked).into_iter();
+        let unfit = unfit.chain(
+            left_out
+                .iter()
+                .map(|choice| (choice.region, Leaves::Region)),
+        );
+        let mut left = asked.chain(unfit).collect::<SmallVec<[_; 8]>>().into_iter();
+        while let Some((region, leaves)) = left.next() {
+            let tried = match leaves {
+                Leaves::Nobody | Leaves::Region => self.try_region(region, None).await,
+                Leaves::Origins => {
+                    let origins = self.origins_left_out(region);
+                    self.try_origins(region, origins, None).await
+                }
+            };
+            match tried {
+                Ok(mut forwarded) => {
+                    forwarded.was_left_out = leaves != Leaves::Nobody;
+                    return Ok(forwarded);
+                }
                 Err(missed) if left.len() == 0 => return Err(missed.into_problem()),
                 Err(missed) => last = self.move_on(missed).await?,
             }
         }
         Err(last)
+    }
+
+    /// Regions of which some origins are not read from while others are.
+    fn left_out_within(&self, ranked: &[Choice]) -> SmallVec<[(RegionId, Leaves); 1]> {
+        if !self.store.is_some_and(|store| store.applied.has_unfit()) {
+            return SmallVec::new();
+        }
+        let regions = ranked.iter().map(|choice| choice.region);
+        let regions = regions.filter(|region| !self.origins_left_out(*region).is_empty());
+        regions.map(|region| (region, Leaves::Origins)).collect()
     }
 
     /// Tries a region's origins, the able ones first.
@@ -199,8 +236,18 @@ impl<'a> Outbound<'a> {
         region: RegionId,
         require: Option<&http::HeaderValue>,
     ) -> Result<Box<Forwarded>, Missed> {
+        let origins = self.origins(region);
+        self.try_origins(region, origins, require).await
+    }
+
+    async fn try_origins(
+        &mut self,
+        region: RegionId,
+        origins: Vec<OriginId>,
+        require: Option<&http::HeaderValue>,
+    ) -> Result<Box<Forwarded>, Missed> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
-        for origin in self.origins(region) {
+        for origin in origins {
             match self.try_connections(region, origin, require).await {
                 Ok(forwarded) => return Ok(forwarded),
                 Err(missed) => last = missed,
@@ -290,6 +337,7 @@ impl<'a> Outbound<'a> {
                     mark: None,
                     reissue: Reissue::Keep,
                     tried_elsewhere: None,
+                    was_left_out: false,
                     is_counted: false,
                     is_detour: false,
                     origin_time: answered.saturating_duration_since(trying.began),

@@ -183,7 +183,7 @@ impl<'b> Outbound<'b> {
         }
     }
 
-    fn name_of(&self, region: RegionId) -> &str {
+    pub(super) fn name_of(&self, region: RegionId) -> &str {
         &self.live.snapshot.plan.regions.of(region).name
     }
 
@@ -209,7 +209,7 @@ impl<'b> Outbound<'b> {
         let judged = self.judge(store, &forwarded);
         let is_of = |choice: &Choice| choice.region == forwarded.region;
         // Whoever is not read from may have begun anew, or stand still, whatever it says of these writes.
-        let mark = if left_out.iter().any(is_of) {
+        let mark = if forwarded.was_left_out || left_out.iter().any(is_of) {
             Mark::Stale
         } else {
             course.last_mark(forwarded.region, judged)

@@ -12,27 +12,17 @@ const MOST_ORIGINS: usize = 3;
 
 impl Outbound<'_> {
     /// A region's origins in the order to try them: spread over clients, the able ones if any is,
-    /// and of those first the ones that may have what the client must see.
+    /// and of those first the ones that may have what the client must see. Those that are not read from are left out.
     pub(super) fn origins(&self, region: RegionId) -> Vec<OriginId> {
-        let snapshot = &self.live.snapshot;
-        let state = snapshot.services.of(self.service_id);
-        let able: Vec<OriginId> = state
-            .able_origins
-            .iter()
-            .filter(|(of, _)| *of == region)
-            .map(|(_, origin)| *origin)
-            .collect();
-        let all = &snapshot.plan.regions.of(region).origins;
-        let mut origins = if able.is_empty() { all.clone() } else { able };
+        let mut origins = self.able_origins(region);
         if origins.len() > 1 {
             let spread = chance::below(origins.len());
             origins.rotate_left(spread);
             if let Some(store) = self.store {
-                let (name, required) = (
-                    &snapshot.plan.regions.of(region).name,
-                    &self.visit.token().vector,
-                );
-                self.leave_out_unfit(store, name, &mut origins);
+                let (name, required) = (self.name_of(region), &self.visit.token().vector);
+                if let Some(fit) = self.fit_origins(store, name, &origins) {
+                    origins = fit;
+                }
                 if !required.is_empty() {
                     let applied = store.applied;
                     origins.sort_by_cached_key(|origin| {
@@ -48,11 +38,43 @@ impl Outbound<'_> {
         origins
     }
 
-    /// Leaves out replicas that have fallen too far behind to be read from, unless all have. Those that are it for nothing but
-    /// an epoch that they have begun stay if only they have what the client must see.
-    fn leave_out_unfit(&self, store: Store<'_>, region: &str, origins: &mut Vec<OriginId>) {
+    /// Those of them that are not read from while others are.
+    pub(super) fn origins_left_out(&self, region: RegionId) -> Vec<OriginId> {
+        let mut origins = self.able_origins(region);
+        let fit = self
+            .store
+            .and_then(|store| self.fit_origins(store, self.name_of(region), &origins));
+        match fit {
+            Some(fit) => origins.retain(|origin| !fit.contains(origin)),
+            None => origins.clear(),
+        }
+        origins.truncate(MOST_ORIGINS);
+        origins
+    }
+
+    /// The able origins of a region, or all if none is.
+    fn able_origins(&self, region: RegionId) -> Vec<OriginId> {
+        let snapshot = &self.live.snapshot;
+        let able = snapshot.services.of(self.service_id).able_origins.iter();
+        let able = able.filter(|(of, _)| *of == region);
+        let able: Vec<OriginId> = able.map(|(_, origin)| *origin).collect();
+        if able.is_empty() {
+            snapshot.plan.regions.of(region).origins.clone()
+        } else {
+            able
+        }
+    }
+
+    /// Those that may be read from, where some of a region's are; none: all are asked. A replica that has fallen too far behind is
+    /// not; one that is left out for nothing but an epoch that it has begun is, if only such have what the client must see.
+    fn fit_origins(
+        &self,
+        store: Store<'_>,
+        region: &str,
+        origins: &[OriginId],
+    ) -> Option<Vec<OriginId>> {
         if self.access == Access::Write || !store.applied.has_unfit() {
-            return;
+            return None;
         }
         let (now_ms, required) = (clock::steady_ms(), &self.visit.token().vector);
         let has = |origin: &OriginId| {
@@ -73,9 +95,7 @@ impl Outbound<'_> {
             let others = origins.iter().copied();
             fit.extend(others.filter(|origin| has(origin) && has_begun_an_epoch(origin)));
         }
-        if !fit.is_empty() {
-            *origins = fit;
-        }
+        Some(fit).filter(|fit| !fit.is_empty())
     }
 
     /// Whether an origin is known to have all that the client must see.

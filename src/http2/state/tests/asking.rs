@@ -215,6 +215,16 @@ fn what_is_no_answer_costs_its_request_alone() {
 }
 
 #[test]
+fn an_answer_that_ends_without_the_content_that_it_told_has_never_begun() {
+    let mut both = asking();
+    let stream = both.ask(Method::GET, true);
+    let head = [OK, THREE].concat();
+    both.hear(HEADERS, END_HEADERS | END_STREAM, stream, &head)
+        .unwrap();
+    assert!(matches!(both.head(stream), Poll::Ready(Err(_))));
+}
+
+#[test]
 fn an_answer_without_content_may_tell_how_long_it_would_be() {
     for (method, head) in [
         (Method::HEAD, OK),

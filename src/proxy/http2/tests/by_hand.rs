@@ -7,6 +7,7 @@ pub(super) const HEADERS: u8 = 1;
 pub(super) const RST_STREAM: u8 = 3;
 pub(super) const SETTINGS: u8 = 4;
 pub(super) const PING: u8 = 6;
+pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
@@ -44,15 +45,20 @@ impl ByHand {
         assert_eq!(preface, *PREFACE);
     }
 
+    /// The next frame: its kind and how long it is.
+    pub(super) async fn hear_any(&mut self) -> (u8, u32) {
+        let mut head = [0; 9];
+        self.0.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; usize::try_from(length).unwrap()];
+        self.0.read_exact(&mut payload).await.unwrap();
+        (head[3], length)
+    }
+
     /// Reads until so many frames of a kind have come.
     pub(super) async fn hear(&mut self, kind: u8, mut count: usize) {
         while count > 0 {
-            let mut head = [0; 9];
-            self.0.read_exact(&mut head).await.unwrap();
-            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-            let mut payload = vec![0; usize::try_from(length).unwrap()];
-            self.0.read_exact(&mut payload).await.unwrap();
-            count -= usize::from(head[3] == kind);
+            count -= usize::from(self.hear_any().await.0 == kind);
         }
     }
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::super::{Http2, Receiving, Unanswered};
 use super::by_hand::{
     ByHand, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS,
+    WINDOW_UPDATE,
 };
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
 use crate::http2::MOST_AT_FIRST;
@@ -427,4 +428,30 @@ async fn a_request_that_was_never_written_was_not_looked_at() {
     let asking = place.ask(post(Body::made("mine")), |_| {});
     drop(origin);
     assert!(matches!(asking.await, Err(Unanswered::Broken(why)) if why.is_left()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_origin_may_grant_an_upload_in_small_pieces() {
+    const UPLOAD: u32 = 8 << 20;
+    const PIECE: u32 = 512;
+    let (http2, mut origin) = origin_by_hand().await;
+    let upload = Body::made(vec![7; usize::try_from(UPLOAD).unwrap()]);
+    let asking = http2.place().unwrap().ask(post(upload), |_| {});
+    let taking = async {
+        let (mut taken, mut granted) = (0, 0);
+        while taken < UPLOAD {
+            let (kind, length) = origin.hear_any().await;
+            taken += if kind == DATA { length } else { 0 };
+            while taken - granted >= PIECE {
+                granted += PIECE;
+                for stream in [0, 1] {
+                    let piece = PIECE.to_be_bytes();
+                    origin.say(WINDOW_UPDATE, 0, stream, &piece).await;
+                }
+            }
+        }
+        origin.say(HEADERS, END_HEADERS | END_STREAM, 1, &OK).await;
+    };
+    let (answer, ()) = tokio::join!(asking, taking);
+    assert_eq!(answer.ok().unwrap().status(), 200);
 }
