@@ -111,6 +111,11 @@ impl<S> Connection<S> {
         self.shared.lock().heard()
     }
 
+    /// How often something came of its peer, or how much it took of what waits for it.
+    pub(crate) fn signs_of_life(&self) -> u64 {
+        self.shared.lock().signs_of_life()
+    }
+
     /// Takes only what its client has sent before it hears of that, and ends when it is answered.
     pub(crate) fn say_farewell(&mut self) {
         self.shared.lock().say_farewell();

@@ -19,8 +19,8 @@ const A_SECOND: u32 = 500;
 /// What the reset of a request costs, whoever resets it: it may have made a connection to an origin.
 const RESET: u32 = 2;
 
-/// Frames that may be on their way of an answer that nobody waits for any more: its head, its trailers, its reset.
-const LATE_FRAMES: u32 = 3;
+/// Frames that may be on their way of an answer that nobody waits for any more: its head and its trailers.
+const LATE_FRAMES: u32 = 2;
 
 /// WINDOW_UPDATEs that each piece of content pays for, and of how many bytes such a piece is at most: peers that acknowledge every frame, of the
 /// stream and of the connection, send so many for a message of a few bytes, and those that grant what they have read as they read it some for
@@ -72,7 +72,7 @@ pub(super) struct Flood {
     windows: Allowance,
     /// WINDOW_UPDATEs that frames of answers have paid for, whenever they come: a client that was busy acknowledges all at once.
     paid_windows: u32,
-    /// Frames of streams that are over, which may have been on their way.
+    /// Frames of streams that are over: they may have been on their way, and some say of each frame which they get that it is late.
     paid_late: u32,
 }
 
@@ -87,11 +87,11 @@ impl Flood {
         }
     }
 
-    /// Takes a frame of the peer, if it is still no flood. What HEADERS and RST_STREAM cost depends on their stream.
+    /// Takes a frame of the peer, if it is still no flood. What HEADERS and RST_STREAM cost depends on their stream, and what DATA
+    /// does on what it brings.
     pub(super) fn receive(&mut self, frame: Frame) -> Result<(), Wrong> {
         match frame.kind {
-            HEADERS | RST_STREAM => Ok(()),
-            DATA if !frame.may_be_padding_alone() => Ok(()),
+            HEADERS | RST_STREAM | DATA => Ok(()),
             WINDOW_UPDATE => match self.paid_windows.checked_sub(1) {
                 Some(left) => {
                     self.paid_windows = left;
@@ -101,6 +101,11 @@ impl Flood {
             },
             _ => self.control.spend(1),
         }
+    }
+
+    /// Takes DATA that brings nothing.
+    pub(super) fn bring_nothing(&mut self) -> Result<(), Wrong> {
+        self.control.spend(1)
     }
 
     /// Takes a request that is reset, for what is wrong with it or by its client.
@@ -124,9 +129,10 @@ impl Flood {
         }
     }
 
-    /// Notes that a head, or content of so many bytes, goes to the peer.
+    /// Notes that a frame with a head, or with content of so many bytes, goes to the peer.
     pub(super) fn send(&mut self, content: usize) {
         self.control.earn(1);
+        self.paid_late = self.paid_late.saturating_add(1);
         let pieces = u32::try_from(content.div_ceil(PIECE)).unwrap_or(u32::MAX);
         let windows = pieces.saturating_mul(WINDOWS_A_PIECE);
         self.paid_windows = self.paid_windows.saturating_add(windows);
@@ -159,13 +165,15 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_burst_is_bearable_and_one_more_is_a_flood() {
-        check_most(DATA, 0, BURST);
         check_most(PING, 8, BURST);
         check_most(SETTINGS, 0, BURST);
         check_most(PRIORITY, 5, BURST);
         check_most(CONTINUATION, 0, BURST);
         check_most(0x42, 1, BURST);
         check_most(WINDOW_UPDATE, 4, BURST);
+        let mut flood = Flood::new();
+        let nothing = (0..).take_while(|_| flood.bring_nothing().is_ok()).count();
+        assert_eq!(u32::try_from(nothing).unwrap(), BURST);
         let mut flood = Flood::new();
         let resets = (0..).take_while(|_| flood.reset().is_ok()).count();
         assert_eq!(u32::try_from(resets).unwrap(), BURST / RESET);

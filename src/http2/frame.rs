@@ -27,9 +27,6 @@ pub(crate) const PRIORITIZED: u8 = 0x20;
 /// The largest payload, as long as nothing else is settled (RFC 9113 §6.5.2).
 pub(crate) const LARGEST_FRAME: usize = 16_384;
 
-/// RFC 9113 §6.1: its length is a byte.
-const MOST_PADDING: usize = 255;
-
 /// What matters of a frame's head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Frame {
@@ -65,16 +62,6 @@ impl Frame {
     /// Whether it has this flag.
     pub(crate) fn has(self, flag: u8) -> bool {
         self.flags & flag != 0
-    }
-
-    /// Whether it is DATA that brings nothing, or perhaps nothing but padding.
-    pub(crate) fn may_be_padding_alone(self) -> bool {
-        let least = if self.flags & PADDED == 0 {
-            1
-        } else {
-            MOST_PADDING + 2
-        };
-        self.kind == DATA && self.length < least && self.flags & END_STREAM == 0
     }
 }
 

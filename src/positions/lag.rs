@@ -198,8 +198,8 @@ impl State {
         }
     }
 
-    /// How long until `region` has applied a writer's position, judged by its usual lag. What it denies of its own log, a
-    /// replica of it lacks, and within a region that comes soon.
+    /// How long until `region` has applied a writer's position, judged by its usual lag: what is overdue may take as long again as it is.
+    /// What it denies of its own log, a replica of it lacks, and within a region that comes soon.
     pub(super) fn expected_ms(
         &self,
         region: &str,
@@ -216,7 +216,7 @@ impl State {
         let written = self.marks.get(writer);
         let written = written.and_then(|marks| marks.written_ms(position));
         let since = written.map_or(0, |at_ms| now_ms.saturating_sub(at_ms));
-        Some((usual - millis(since)).max(1.0))
+        Some((usual - millis(since)).abs().max(1.0))
     }
 }
 
@@ -396,6 +396,24 @@ mod tests {
             report(&applied, "us", &format!("us={second}"), second * 1_000);
         }
         assert_eq!(applied.lag("eu", 1_000_000), Some(Duration::from_secs(999)));
+    }
+
+    #[test]
+    fn what_is_overdue_may_take_as_long_again_as_it_is() {
+        let applied = Applied::default();
+        for (seq, written_ms) in [(1, 0), (2, 1_000)] {
+            let text = format!("us={seq}");
+            report(&applied, "us", &text, written_ms);
+            report(&applied, "eu", &text, written_ms + 400);
+        }
+        report(&applied, "us", "us=3", 10_000);
+        let expected_ms = |now_ms| match applied.standing("eu", &vector("us=3"), now_ms) {
+            Standing::Behind { expected } => expected.map(|expected| expected.as_millis()),
+            Standing::Dominates => None,
+        };
+        for (since_ms, left_ms) in [(100, 300), (400, 1), (900, 500), (5_400, 5_000)] {
+            assert_eq!(expected_ms(10_000 + since_ms), Some(left_ms), "{since_ms}");
+        }
     }
 
     #[test]

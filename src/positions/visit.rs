@@ -330,7 +330,10 @@ impl Visit {
         let mark = if tells { Mark::Lost } else { served };
         let mut next = own.clone();
         if tells {
-            sessions.tell_lost(next.session, lost, &applied.rest(lost), now.steady_ms);
+            let rest = applied.rest(lost);
+            for session in self.sessions() {
+                sessions.tell_lost(session, lost, &rest, now.steady_ms);
+            }
         } else {
             next.bring_back(lost, &applied.rest(lost));
         }

@@ -131,7 +131,7 @@ pub(super) async fn exchange(
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
         let was_kept = lease.reused;
-        let is_shared = matches!(sender, Sender::Http2(_));
+        let shared_since = matches!(sender, Sender::Http2(_)).then(Instant::now);
         let parts = request.parts;
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
@@ -142,10 +142,9 @@ pub(super) async fn exchange(
                 };
                 // Boxed: it is rare, and no part of every request's future.
                 let again = async {
-                    let leased = if is_shared {
-                        pool.lease(endpoint, wanted).await // Others may have opened it.
-                    } else {
-                        pool.fresh(endpoint, wanted).await
+                    let leased = match shared_since.filter(|_| wanted == connect::Wanted::Any) {
+                        Some(since) => pool.lease_since(endpoint, since).await,
+                        None => pool.fresh(endpoint, wanted).await,
                     };
                     once_more(leased, endpoint, parts, body, patience).await
                 };

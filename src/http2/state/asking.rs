@@ -12,7 +12,7 @@ use super::super::hpack::write_request;
 use super::super::stream::Stream;
 use super::{
     ANY_STREAM, ENABLE_CONNECT_PROTOCOL, ENABLE_PUSH, INITIAL_WINDOW_SIZE, Limits,
-    MAX_CONCURRENT_STREAMS, MAX_HEADER_LIST_SIZE, State,
+    MAX_CONCURRENT_STREAMS, MAX_HEADER_LIST_SIZE, MOST_UNREAD, State,
 };
 
 /// Requests at once of a server that has not said yet how many it takes (RFC 9113 §6.5.2 advises no fewer).
@@ -141,6 +141,21 @@ impl State {
     pub(in crate::http2) fn most_streams(&self) -> usize {
         let server = self.server.as_ref().filter(|_| self.has_settings);
         server.map_or(MOST_AT_FIRST, |server| server.most_streams)
+    }
+
+    /// How often something came, or how much was taken of what waits to be written: whoever takes nothing is not there,
+    /// whatever it says.
+    pub(in crate::http2) fn signs_of_life(&self) -> u64 {
+        if self.out.is_empty() {
+            self.heard
+        } else {
+            self.out.written()
+        }
+    }
+
+    /// Whether its server has so much to read that it gets no more requests meanwhile.
+    pub(in crate::http2) fn is_crowded(&self) -> bool {
+        self.out.len() > MOST_UNREAD
     }
 
     /// Whether its peer has said what it takes.

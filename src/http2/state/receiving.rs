@@ -105,6 +105,9 @@ impl State {
         self.from.take(frame.length)?;
         let payload = input.get(..frame.length).unwrap_or_default();
         let length = without_padding(frame, payload)?.len();
+        if length == 0 && !frame.has(END_STREAM) {
+            self.flood.bring_nothing()?;
+        }
         // What is on its way when a stream ends is nobody's.
         let stream = self.streams.get_mut(&frame.stream);
         let stream = stream.filter(|stream| stream.broken.is_none());

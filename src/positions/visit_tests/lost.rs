@@ -29,6 +29,23 @@ fn a_lost_entry_is_told_once_and_leaves_the_token() {
 }
 
 #[test]
+fn a_loss_that_two_sessions_were_told_of_together_is_told_to_neither_again() {
+    let mut scene = restored();
+    let other = Token {
+        session: 8,
+        ..token("us=3:990")
+    };
+    let both = [token("us=3:980"), other];
+    let now = scene.later();
+    let mut read = Visit::begin(both.clone(), &scene.sessions, &scene.applied, now);
+    read.sift(&scene.applied);
+    assert_eq!(scene.end_read(&mut read, Mark::Fresh).0, Mark::Lost);
+    for carried in both {
+        assert_eq!(scene.read(&carried, Mark::Fresh).0, Mark::Fresh);
+    }
+}
+
+#[test]
 fn a_stale_read_tells_of_no_loss_and_a_write_drops_none() {
     let mut scene = restored();
     let carried = token("us=3:980");

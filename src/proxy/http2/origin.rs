@@ -13,6 +13,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Body as _;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::keep_alive::KeepAlive;
 use super::receiving::Receiving;
@@ -37,6 +38,7 @@ const HEAD_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Clone)]
 pub(in crate::proxy) struct Http2 {
     requests: Requests,
+    opened: Instant,
     life: Arc<Life>,
 }
 
@@ -74,7 +76,7 @@ impl Listening {
     /// The request has waited too long: where nothing at all has come meanwhile, the connection may lead nowhere, and gets no
     /// others.
     pub(in crate::proxy) fn give_up_if_silent(&self) {
-        let Http2 { requests, life } = &self.connection;
+        let Http2 { requests, life, .. } = &self.connection;
         if requests.heard() == self.before {
             life.is_given_up.store(true, Ordering::Relaxed);
         }
@@ -114,8 +116,14 @@ impl Http2 {
         tokio::spawn(drive(connection));
         Self {
             requests,
+            opened: Instant::now(),
             life: Arc::default(),
         }
+    }
+
+    /// When it was.
+    pub(in crate::proxy) fn opened(&self) -> Instant {
+        self.opened
     }
 
     /// Whether it takes no more requests: it has ended, its origin has said that it ends, or says nothing any more.
@@ -133,8 +141,11 @@ impl Http2 {
         self.requests.most_at_once()
     }
 
-    /// Room for a request, if its origin takes another.
+    /// Room for a request, if its origin takes another, and has taken those before.
     pub(in crate::proxy) fn place(&self) -> Option<Place> {
+        if self.requests.are_crowded() {
+            return None;
+        }
         let most = self.most_at_once();
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let another = |open: usize| (open < most).then_some(open + 1);
@@ -320,7 +331,7 @@ where
             }
             return;
         }
-        match keep_alive.look(connection.heard(), || pinger.ping()) {
+        match keep_alive.look(connection.signs_of_life(), || pinger.ping()) {
             Some(again) => wait = again,
             None => return,
         }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
+use tokio::time::Instant;
 
 use super::access_log::Tried;
 use super::activity::Activity;
@@ -106,8 +107,21 @@ impl Pool {
         }
         // Rare, and its future is as large as that of TLS: it is not to be a part of every request's.
         match wanted {
-            Wanted::Any => Box::pin(shelf.joint(endpoint)).await,
+            Wanted::Any => Box::pin(shelf.joint(endpoint, None)).await,
             Wanted::New | Wanted::Http1 => Box::pin(shelf.fresh(endpoint, wanted)).await,
+        }
+    }
+
+    /// A connection of others that was opened since, or a new one.
+    pub(super) async fn lease_since(
+        &self,
+        endpoint: &Endpoint<'_>,
+        since: Instant,
+    ) -> Result<(Sender, Lease), Problem> {
+        let shelf = self.shelf(endpoint);
+        match shelf.take_since(since) {
+            Some(sender) => Ok(shelf.leased(endpoint, sender)),
+            None => shelf.joint(endpoint, Some(since)).await,
         }
     }
 

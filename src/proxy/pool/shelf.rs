@@ -87,10 +87,12 @@ impl Shelf {
             && self.url == *endpoint.url
     }
 
-    /// A connection that somebody is making meanwhile and that has room, or a new one.
+    /// A connection that somebody is making meanwhile and that has room, or a new one; of those that are kept none that was
+    /// opened before `since`.
     pub(super) async fn joint(
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
+        since: Option<Instant>,
     ) -> Result<(Sender, Lease), Problem> {
         for _ in 0..MOST_JOINED {
             let joined = match self.way(endpoint) {
@@ -103,7 +105,11 @@ impl Shelf {
             endpoint
                 .tried
                 .inspect(|tried| tried.connected(waited, Duration::ZERO));
-            if let Some(sender) = self.take() {
+            let sender = match since {
+                Some(since) => self.take_since(since),
+                None => self.take(),
+            };
+            if let Some(sender) = sender {
                 return Ok(self.leased(endpoint, sender));
             }
         }
@@ -144,7 +150,7 @@ impl Shelf {
     async fn made_elsewhere(&self) -> Sender {
         loop {
             self.made.notified().await;
-            if let Some(place) = lock(&self.kept).place(Instant::now()) {
+            if let Some(place) = lock(&self.kept).place(Instant::now(), None) {
                 return Sender::Http2(place);
             }
         }
@@ -187,10 +193,11 @@ impl Shelf {
         }
     }
 
+    /// A connection that is kept.
     pub(super) fn take(&self) -> Option<Sender> {
         let mut kept = lock(&self.kept);
         let now = Instant::now();
-        if let Some(place) = kept.place(now) {
+        if let Some(place) = kept.place(now, None) {
             return Some(Sender::Http2(place));
         }
         while let Some((mut sender, until)) = kept.http1.pop() {
@@ -200,6 +207,12 @@ impl Shelf {
             }
         }
         None
+    }
+
+    /// Room on a connection of others that was opened since.
+    pub(super) fn take_since(&self, since: Instant) -> Option<Sender> {
+        let place = lock(&self.kept).place(Instant::now(), Some(since));
+        place.map(Sender::Http2)
     }
 
     pub(super) fn put_back(&self, sender: Http1) {
@@ -263,9 +276,11 @@ impl Drop for Shelf {
 }
 
 impl Kept {
-    /// Room for a request over HTTP/2.
-    fn place(&mut self, now: Instant) -> Option<Place> {
-        self.http2.iter_mut().find_map(|(http2, used)| {
+    /// Room for a request over HTTP/2, on a connection that was opened since.
+    fn place(&mut self, now: Instant, since: Option<Instant>) -> Option<Place> {
+        let is_since = |http2: &Http2| since.is_none_or(|since| http2.opened() >= since);
+        let mut able = self.http2.iter_mut().filter(|(http2, _)| is_since(http2));
+        able.find_map(|(http2, used)| {
             let place = http2.place().filter(|_| !http2.is_closed())?;
             *used = now;
             Some(place)
@@ -407,6 +422,18 @@ mod tests {
         tokio::spawn(async move { connection.accept().await.is_some() });
         tokio::time::sleep(Duration::from_secs(1)).await;
         http2
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_kept_connection_has_cost_goes_on_none_that_was_opened_before() {
+        let shelf = shelf();
+        let keep = |http2| lock(&shelf.kept).http2.push((http2, Instant::now()));
+        keep(narrow().await);
+        let lost = Instant::now();
+        assert!(shelf.take_since(lost).is_none());
+        keep(narrow().await);
+        let taken = shelf.take_since(lost);
+        assert!(taken.is_some() && shelf.take_since(lost).is_none());
     }
 
     #[tokio::test(start_paused = true)]

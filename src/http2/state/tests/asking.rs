@@ -358,15 +358,15 @@ fn an_answer_that_nobody_waits_for_is_reset_and_what_still_comes_of_it_is_no_flo
         both.hear(RST_STREAM, 0, stream, &[0; 4]).unwrap();
     }
     assert!(both.state.streams.is_empty());
-    let flood = (0..2_000).find_map(|_| both.hear(RST_STREAM, 0, 1, &[0; 4]).err());
+    let flood = (0..20_000).find_map(|_| both.hear(RST_STREAM, 0, 1, &[0; 4]).err());
     assert_eq!(flood.unwrap().reason, Reason::ENHANCE_YOUR_CALM);
 }
 
 #[test]
-fn a_server_may_reset_every_request_that_is_under_way() {
+fn a_server_may_reset_every_request_that_is_under_way_or_answered() {
     let mut both = asking();
-    for _ in 0..5_000 {
-        let stream = both.ask(Method::POST, false);
+    for is_all in [true, false].into_iter().cycle().take(10_000) {
+        let stream = both.ask(Method::POST, is_all);
         both.hear(HEADERS, END_HEADERS | END_STREAM, stream, OK)
             .unwrap();
         both.hear(RST_STREAM, 0, stream, &[0; 4]).unwrap();
@@ -374,6 +374,46 @@ fn a_server_may_reset_every_request_that_is_under_way() {
         both.leave(stream);
     }
     assert!(both.state.streams.is_empty() && both.said().is_empty());
+}
+
+#[test]
+fn a_server_may_say_of_each_frame_that_it_comes_behind_its_answer() {
+    let mut both = asking();
+    for _ in 0..5_000 {
+        let stream = both.ask(Method::POST, false);
+        for is_all in [false, false, true] {
+            both.state
+                .send_data(stream, b"x"[..].into(), is_all)
+                .unwrap();
+        }
+        both.hear(HEADERS, END_HEADERS | END_STREAM, stream, OK)
+            .unwrap();
+        for _ in 0..4 {
+            both.hear(RST_STREAM, 0, stream, &[0, 0, 0, 5]).unwrap();
+        }
+        both.leave(stream);
+        both.said();
+    }
+}
+
+#[test]
+fn a_server_that_takes_nothing_is_crowded_and_not_alive_whatever_it_says() {
+    let mut both = asking();
+    let alive = both.state.signs_of_life();
+    both.hear(PING, 0, 0, &[0; 8]).unwrap();
+    let taken = both.state.signs_of_life();
+    both.hear(PING, 0, 0, &[0; 8]).unwrap();
+    assert_eq!(both.state.signs_of_life(), taken);
+    both.said();
+    assert_ne!(both.state.signs_of_life(), alive);
+    let mut large = request(Method::GET);
+    large
+        .headers_mut()
+        .insert("x", "a".repeat(MOST_UNREAD).parse().unwrap());
+    both.state.ask(&large, true).unwrap();
+    assert!(both.state.is_crowded());
+    both.said();
+    assert!(!both.state.is_crowded());
 }
 
 #[test]
