@@ -56,9 +56,14 @@ impl Requests {
         self.shared.0.lock().most_streams()
     }
 
-    /// Whether its server has so much to read that it gets no more meanwhile.
-    pub(crate) fn are_crowded(&self) -> bool {
-        self.shared.0.lock().is_crowded()
+    /// The same, as long as it takes what it is sent: none, while it has much to read.
+    pub(crate) fn most_now(&self) -> usize {
+        let state = self.shared.0.lock();
+        if state.is_crowded() {
+            0
+        } else {
+            state.most_streams()
+        }
     }
 
     /// Whether it takes none any more.

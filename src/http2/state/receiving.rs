@@ -17,9 +17,6 @@ use super::{ENABLE_PUSH, FAREWELL, Farewell, INITIAL_WINDOW_SIZE, NoTable, State
 /// seldom longer than that.
 const LONGEST_BLOCK: usize = 512 << 10;
 
-/// The most fields of a head, whose bytes bound them before: each counts 32 beside its text.
-const MOST_FIELDS: usize = 8_192;
-
 /// The table of a peer that has said nothing of it (RFC 9113 §6.5.2).
 const FIRST_TABLE: u32 = 4_096;
 
@@ -211,7 +208,8 @@ impl State {
         let is_answer = stream.is_some_and(|stream| stream.from.awaits_head());
         let mut fields = if is_new || is_answer {
             let room = usize::try_from(self.limits.head).unwrap_or(usize::MAX);
-            Fields::new(MOST_FIELDS, room)
+            // Each counts 32 beside its text, so that those bound how many there are.
+            Fields::new(usize::MAX, room)
         } else {
             Fields::new(self.limits.trailer_fields, self.limits.trailers)
         };

@@ -143,10 +143,7 @@ impl Http2 {
 
     /// Room for a request, if its origin takes another, and has taken those before.
     pub(in crate::proxy) fn place(&self) -> Option<Place> {
-        if self.requests.are_crowded() {
-            return None;
-        }
-        let most = self.most_at_once();
+        let most = self.requests.most_now();
         let (set, fetch) = (Ordering::Relaxed, Ordering::Relaxed);
         let another = |open: usize| (open < most).then_some(open + 1);
         self.life.open.fetch_update(set, fetch, another).ok()?;
