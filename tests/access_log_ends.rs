@@ -19,7 +19,7 @@ use std::time::Duration;
 use access_log_support::{Logging, check, ms};
 use serde_json::Value;
 use support::frames::{
-    DATA, END_STREAM, FrameClient, RST_STREAM, block, frame, in_frames, open, request,
+    DATA, END_STREAM, FrameClient, PING, RST_STREAM, block, frame, in_frames, open, request,
 };
 use support::{Edge, Origin, raw_origin, read_head, run, wait_until};
 
@@ -401,17 +401,23 @@ fn what_is_no_request_over_http2_has_a_line_that_says_why() {
     large.extend((0..20).map(|_| (b"x".to_vec(), vec![b'a'; 16_000])));
     client.send(&open(1, &shouted, END_STREAM)).unwrap();
     client.send(&in_frames(3, &block(&large))).unwrap();
-    let lines = log.lines(2);
-    check(
-        &lines[0],
-        &[
-            ("/status", Value::Null),
-            ("/method", Value::Null),
-            ("/termination", "malformed".into()),
-            ("/ended_by", "client".into()),
-            ("/detail", "a field's name or value is none".into()),
-        ],
-    );
+    log.lines(2);
+    let breaks_off = frame(PING, 0, 1, &[0; 8]);
+    let last = [open(5, &shouted, END_STREAM), breaks_off].concat();
+    client.send(&last).unwrap();
+    let lines = log.lines(3);
+    for line in [&lines[0], &lines[2]] {
+        check(
+            line,
+            &[
+                ("/status", Value::Null),
+                ("/method", Value::Null),
+                ("/termination", "malformed".into()),
+                ("/ended_by", "client".into()),
+                ("/detail", "a field's name or value is none".into()),
+            ],
+        );
+    }
     check(
         &lines[1],
         &[

@@ -175,6 +175,11 @@ impl<S> Connection<S> {
         self.shared.lock().receive(&mut self.input)
     }
 
+    /// Why a request was none, and was refused: also of those that came with what has ended the connection.
+    pub(crate) fn take_refused(&self) -> Option<NoMessage> {
+        self.shared.lock().take_refused()
+    }
+
     fn accept(&self) -> Option<Came> {
         let mut state = self.shared.lock();
         if let Some(wrong) = state.take_refused() {

@@ -66,6 +66,11 @@ impl Requests {
         }
     }
 
+    /// Whether its server has so much to read that it gets no more meanwhile.
+    pub(crate) fn are_crowded(&self) -> bool {
+        self.shared.0.lock().is_crowded()
+    }
+
     /// Whether it takes none any more.
     pub(crate) fn are_over(&self) -> bool {
         self.shared.0.lock().takes_no_more()

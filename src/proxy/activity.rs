@@ -74,6 +74,7 @@ impl Activity {
     /// The answer begins: what the client still sends is its part of a conversation.
     pub(super) fn answer(&self) {
         self.is_answered.store(true, Ordering::Relaxed);
+        self.touch();
     }
 
     /// Whether the answer has begun.
@@ -147,6 +148,14 @@ mod tests {
         let began = Instant::now();
         assert_eq!(activity.unless_quiet(limit, quiet).await, None);
         assert_eq!(began.elapsed().as_secs(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_head_of_an_answer_is_the_last_byte_that_passed() {
+        let activity = Activity::new();
+        tokio::time::advance(Duration::from_secs(25)).await;
+        activity.answer();
+        assert_eq!(activity.last(), Instant::now());
     }
 
     #[tokio::test(start_paused = true)]

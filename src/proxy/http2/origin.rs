@@ -136,6 +136,11 @@ impl Http2 {
         self.life.open.load(Ordering::Relaxed) == 0
     }
 
+    /// Whether so much waits for its origin to take it that it gets no more.
+    pub(in crate::proxy) fn is_crowded(&self) -> bool {
+        self.requests.are_crowded()
+    }
+
     /// How many requests its origin takes at once, as far as it has said so.
     pub(in crate::proxy) fn most_at_once(&self) -> usize {
         self.requests.most_at_once()

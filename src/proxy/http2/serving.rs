@@ -98,6 +98,9 @@ where
                 Look::Gone => return Ok(()),
             },
             Next::End(ended) => {
+                while let Some(wrong) = connection.take_refused() {
+                    note_refusal(wrong, handler);
+                }
                 if let Err(how) = &ended {
                     note(how, handler);
                 }

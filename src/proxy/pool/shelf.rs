@@ -29,6 +29,9 @@ const READY_FOR: Duration = Duration::from_secs(300);
 /// Connections of others that a request waits for without getting room on them; then it makes its own.
 const MOST_JOINED: usize = 2;
 
+/// Connections on which an origin takes nothing of what waits for it; whoever has so many gets no others.
+const MOST_CROWDED: usize = 2;
+
 /// Kept connections to one origin, whose certificate was asked for one name under one trust.
 pub(super) struct Shelf {
     pub(super) url: OriginUrl,
@@ -94,6 +97,10 @@ impl Shelf {
         endpoint: &Endpoint<'_>,
         since: Option<Instant>,
     ) -> Result<(Sender, Lease), Problem> {
+        if lock(&self.kept).crowded() >= MOST_CROWDED {
+            let why = "it takes nothing of the requests that wait for it";
+            return Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)));
+        }
         for _ in 0..MOST_JOINED {
             let joined = match self.way(endpoint) {
                 Way::Dial(dialer) => return self.dial(endpoint, dialer).await,
@@ -285,6 +292,12 @@ impl Kept {
             *used = now;
             Some(place)
         })
+    }
+
+    /// On how many too much waits to be written.
+    fn crowded(&self) -> usize {
+        let crowded = self.http2.iter().filter(|(http2, _)| http2.is_crowded());
+        crowded.count()
     }
 
     /// Lets go of what is closed or was not needed for long.

@@ -14,6 +14,7 @@ use tokio_rustls::TlsAcceptor;
 use super::*;
 
 use crate::config::plan;
+use crate::proxy::body::Body;
 use crate::proxy::origin_tls::Credentials;
 
 /// An origin that takes so many requests at once on a connection, and speaks once so many connections have come to it.
@@ -191,4 +192,38 @@ async fn who_waits_for_a_connection_that_fails_hears_why() {
             .iter()
             .all(|lease| matches!(lease, Err(Problem::Unreachable(_))))
     );
+}
+
+#[tokio::test]
+async fn an_origin_that_takes_nothing_gets_no_more_than_two_connections() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let edge = Edge::of(&url(OriginScheme::H2c, listener.local_addr().unwrap()));
+    tokio::spawn(async move {
+        let mut unread = Vec::new();
+        loop {
+            unread.push(listener.accept().await.unwrap());
+        }
+    });
+    let large = || {
+        let request = http::Request::builder().uri("http://www.example.com/");
+        let request = request.header("x", "a".repeat(200 << 10));
+        request.body(Body::Empty).unwrap()
+    };
+    let (mut asking, mut made) = (JoinSet::new(), 0);
+    let refused = loop {
+        match edge.lease().await {
+            Ok((Sender::Http2(place), lease)) => {
+                made += usize::from(!lease.reused);
+                asking.spawn(async move { place.ask(large(), |_| {}).await.is_ok() });
+                // Whoever writes has its turn.
+                for _ in 0..8 {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Ok((Sender::Http1(_), _)) => panic!("one is of HTTP/1.1"),
+            Err(problem) => break problem.to_string(),
+        }
+    };
+    assert_eq!(made, 2);
+    assert!(refused.contains("takes nothing"), "{refused}");
 }
