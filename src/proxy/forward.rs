@@ -117,7 +117,7 @@ pub(super) struct Forwarded {
 
 /// Who is not read from otherwise, of those that are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaves {
+enum LeftOut {
     Nobody,
     Region,
     /// Some of a region, whose others have been asked.
@@ -192,25 +192,25 @@ impl<'a> Outbound<'a> {
         left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
         let mut last = Problem::NoRegion("no region is able to answer".into());
-        let asked = ranked.iter().map(|choice| (choice.region, Leaves::Nobody));
+        let asked = ranked.iter().map(|choice| (choice.region, LeftOut::Nobody));
         let unfit = self.left_out_within(ranked).into_iter();
         let unfit = unfit.chain(
             left_out
                 .iter()
-                .map(|choice| (choice.region, Leaves::Region)),
+                .map(|choice| (choice.region, LeftOut::Region)),
         );
         let mut left = asked.chain(unfit).collect::<SmallVec<[_; 8]>>().into_iter();
-        while let Some((region, leaves)) = left.next() {
-            let tried = match leaves {
-                Leaves::Nobody | Leaves::Region => self.try_region(region, None).await,
-                Leaves::Origins => {
+        while let Some((region, left_out)) = left.next() {
+            let tried = match left_out {
+                LeftOut::Nobody | LeftOut::Region => self.try_region(region, None).await,
+                LeftOut::Origins => {
                     let origins = self.origins_left_out(region);
                     self.try_origins(region, origins, None).await
                 }
             };
             match tried {
                 Ok(mut forwarded) => {
-                    forwarded.was_left_out = leaves != Leaves::Nobody;
+                    forwarded.was_left_out = left_out != LeftOut::Nobody;
                     return Ok(forwarded);
                 }
                 Err(missed) if left.len() == 0 => return Err(missed.into_problem()),
@@ -221,13 +221,13 @@ impl<'a> Outbound<'a> {
     }
 
     /// Regions of which some origins are not read from while others are.
-    fn left_out_within(&self, ranked: &[Choice]) -> SmallVec<[(RegionId, Leaves); 1]> {
+    fn left_out_within(&self, ranked: &[Choice]) -> SmallVec<[(RegionId, LeftOut); 1]> {
         if !self.store.is_some_and(|store| store.applied.has_unfit()) {
             return SmallVec::new();
         }
         let regions = ranked.iter().map(|choice| choice.region);
         let regions = regions.filter(|region| !self.origins_left_out(*region).is_empty());
-        regions.map(|region| (region, Leaves::Origins)).collect()
+        regions.map(|region| (region, LeftOut::Origins)).collect()
     }
 
     /// Tries a region's origins, the able ones first.

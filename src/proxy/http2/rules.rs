@@ -70,10 +70,8 @@ pub(super) fn check_values(fields: &HeaderMap) -> Result<(), &'static str> {
 pub(super) fn take_trailers(stream: &mut Incoming) -> Result<Option<Frame<Bytes>>, BodyError> {
     let trailers = stream.take_trailers().map_err(|error| match error {
         Error::TrailersTooLarge => BodyError::broken(Refusal::TrailersTooLarge),
-        Error::Reset(_) | Error::Wrong(_) | Error::Over | Error::Connection(_) => {
-            BodyError::broken(error)
-        }
-        Error::Unsent(_) | Error::Left(_) => BodyError::broken(error),
+        Error::Reset(_) | Error::Wrong(_) | Error::Over => BodyError::broken(error),
+        Error::Connection(_) | Error::Unsent(_) | Error::Left(_) => BodyError::broken(error),
     })?;
     if let Some(trailers) = &trailers {
         let checked = check_values(trailers).map_err(Refusal::Malformed);
