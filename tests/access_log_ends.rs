@@ -426,3 +426,53 @@ fn what_is_no_request_over_http2_has_a_line_that_says_why() {
         ],
     );
 }
+
+/// The line of a request whose stream was reset for what came behind its head.
+#[track_caller]
+fn check_wrong(line: &Value, status: Value, why: &str) {
+    let end = [
+        ("/status", status),
+        ("/termination", "protocol-error".into()),
+        ("/ended_by", "client".into()),
+        ("/detail", why.into()),
+    ];
+    check(line, &end);
+}
+
+#[test]
+fn an_upload_that_turns_malformed_over_http2_has_a_line_that_says_why() {
+    let origin = Origin::start("here");
+    origin.set_pause(Duration::from_secs(60));
+    let log = Logging::of(&origin, "");
+    let mut client = FrameClient::connect(log.edge.address("https"));
+    let mut upload = request("POST", "/x");
+    upload.push((b"content-length".to_vec(), b"4".to_vec()));
+    client.send(&open(1, &upload, 0)).unwrap();
+    assert!(wait_until(|| origin.is_asked()));
+    client.send(&frame(DATA, 0, 1, b"hello")).unwrap();
+    let why = "protocol error: there is more content than was told";
+    check_wrong(&log.lines(1)[0], Value::Null, why);
+    // Nobody had heard of this one.
+    let at_once = [open(3, &upload, 0), frame(DATA, 0, 3, b"hello")].concat();
+    client.send(&at_once).unwrap();
+    let end = [
+        ("/termination", "malformed".into()),
+        ("/detail", "there is more content than was told".into()),
+    ];
+    check(&log.lines(2)[1], &end);
+    let malformed = ["problem=\"malformed\""];
+    let counted = log.edge.counted("meridian_http_problems_total", &malformed);
+    assert_eq!(counted, 2);
+}
+
+#[test]
+fn what_is_wrong_while_its_answer_is_read_has_a_line_that_says_why() {
+    let log = Logging::start(&[("here", format!("http://{}", dripping()))], "", "");
+    let mut client = FrameClient::connect(log.edge.address("https"));
+    let asks = open(1, &request("GET", "/left"), END_STREAM);
+    client.send(&asks).unwrap();
+    while client.read().unwrap().kind != DATA {}
+    client.send(&frame(DATA, 0, 1, b"more")).unwrap();
+    let why = "stream closed: DATA comes behind the end of its stream";
+    check_wrong(&log.lines(1)[0], 200.into(), why);
+}

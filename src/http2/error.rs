@@ -140,6 +140,15 @@ impl Error {
         }
     }
 
+    /// What its peer did wrong, if the stream alone was reset for that.
+    pub(crate) fn wrong(&self) -> Option<&Wrong> {
+        match self {
+            Self::Wrong(wrong) => Some(wrong),
+            Self::Reset(_) | Self::TrailersTooLarge | Self::Over => None,
+            Self::Connection(_) | Self::Unsent(_) | Self::Left(_) => None,
+        }
+    }
+
     /// Whether its connection has ended without a word.
     pub(crate) fn is_cut_off(&self) -> bool {
         match self {

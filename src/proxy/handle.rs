@@ -60,7 +60,7 @@ pub(super) async fn handle(
     let id = request_id(request.headers());
     let line = live.access_log.as_ref().map(|log| {
         let id = id.to_str().unwrap_or_default();
-        log.begin(arrival.connection, arrival.head, &request, id)
+        log.begin(&arrival, &request, id)
     });
     let journal = line.as_ref().map(Line::journal);
     let wanted = Wanted::of(&mut request);

@@ -42,6 +42,9 @@ pub(super) trait Handler: Sync {
     /// Told of what is no request over HTTP/2: it was refused, with the answer of the problem or without one.
     fn note_refusal(&self, problem: &Problem, is_answered: bool);
 
+    /// Told before a request over HTTP/2 is given up: its stream was reset, for what its client did wrong.
+    fn note_reset(&self, interim: &Interim, why: String);
+
     /// Told before its requests are given up: the edge ends the connection, for what its client did wrong.
     fn break_off(&self, why: String);
 

@@ -4,7 +4,7 @@
 //! dropped: a client may never rely on an interim answer.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use http::{HeaderMap, Response, StatusCode};
 
@@ -26,6 +26,8 @@ struct Shared {
     waiting: Mutex<Waiting>,
     /// Whether there is anything to send, to be asked before the lock is taken.
     is_waiting: AtomicBool,
+    /// What the client did wrong, for which its stream was reset.
+    wrong: OnceLock<String>,
 }
 
 #[derive(Default)]
@@ -71,6 +73,16 @@ impl Interim {
         *head.headers_mut() = headers;
         waiting.heads.push(head);
         self.0.is_waiting.store(true, Ordering::Release);
+    }
+
+    /// Nothing more is said on its stream, for what the client did wrong.
+    pub(super) fn break_off(&self, wrong: String) {
+        let _ = self.0.wrong.set(wrong); // The first is why.
+    }
+
+    /// What the client did wrong, if its stream was reset for that.
+    pub(super) fn wrong(&self) -> Option<&str> {
+        self.0.wrong.get().map(String::as_str)
     }
 
     /// What is to be sent.

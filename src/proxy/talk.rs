@@ -161,6 +161,11 @@ impl Handler for Serving {
         }
     }
 
+    fn note_reset(&self, interim: &Interim, why: String) {
+        interim.break_off(why.clone());
+        count_problem(&Problem::Malformed(why));
+    }
+
     fn break_off(&self, why: String) {
         self.client.break_off(why);
     }

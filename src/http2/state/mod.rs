@@ -1,11 +1,12 @@
 //! The state of a connection: what has come of it, and what is to be written. It reads and writes no socket.
 //!
-//! `receiving` takes the frames of its peer · `sending` says what there is to say · `asking` is what a client's side does that a
-//! server's does not.
+//! `receiving` takes the frames of its peer, `settling` those of the connection as a whole · `sending` says what there is to
+//! say · `asking` is what a client's side does that a server's does not.
 
 mod asking;
 mod receiving;
 mod sending;
+mod settling;
 
 pub(crate) use self::asking::{Announced, MOST_AT_FIRST};
 
@@ -251,6 +252,10 @@ impl State {
     /// Resets a stream for what its peer did. Of a client that counts, as if it had reset it.
     fn refuse(&mut self, id: u32, wrong: Wrong) -> Result<(), Wrong> {
         self.reset(id, wrong.reason);
+        let stream = self.streams.get(&id);
+        if stream.is_some_and(|stream| stream.request.is_some()) {
+            self.refused.push_back(NoMessage::Malformed(wrong.what));
+        }
         self.break_off(id, Error::Wrong(wrong));
         if self.is_asking() {
             Ok(())

@@ -10,6 +10,7 @@ use super::json::{Object, line};
 use crate::clock;
 use crate::config::plan::Access;
 use crate::proxy::connection::{Connection, Tls};
+use crate::proxy::interim::Interim;
 
 /// The most tries that a line lists; a read that waits for a region may ask it many times.
 pub(super) const MOST_TRIES: usize = 16;
@@ -21,6 +22,8 @@ pub(super) struct Entry {
     pub(super) began_ms: u64,
     pub(super) node: Arc<str>,
     pub(super) connection: Option<Arc<Connection>>,
+    /// Who knows why the stream of the request was reset, if it was.
+    pub(super) interim: Option<Interim>,
     pub(super) client: Option<IpAddr>,
     pub(super) head: Option<Head>,
     pub(super) request_id: String,

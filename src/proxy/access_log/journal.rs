@@ -15,6 +15,7 @@ use crate::config::plan::Access;
 use crate::ids::RegionId;
 use crate::proxy::answer_head::is_bodiless;
 use crate::proxy::exchange::Exchanged;
+use crate::proxy::interim::Interim;
 use crate::proxy::problem::Problem;
 use crate::steering::{Decision, Verdict};
 
@@ -96,8 +97,9 @@ impl Journal {
 
     /// What nobody ended has lost its client, or was cut off: for what that did wrong, or by an edge that ends.
     fn end_of_unended(&self, entry: &Entry) -> End {
+        let of_stream = entry.interim.as_ref().and_then(Interim::wrong);
         let client = entry.connection.as_ref();
-        match client.and_then(|client| client.wrong()) {
+        match of_stream.or_else(|| client?.wrong()) {
             Some(wrong) => End {
                 detail: Some(wrong.to_owned()),
                 ..End::of("protocol-error", "client")

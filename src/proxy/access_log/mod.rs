@@ -24,6 +24,7 @@ pub(super) use journal::{Journal, Line, Tried};
 pub use sink::Sink;
 
 use super::connection::Connection;
+use super::handle::Arrival;
 use super::problem::Problem;
 use crate::chance;
 use crate::clock;
@@ -44,11 +45,10 @@ impl AccessLog {
         Self { wanted, node, sink }
     }
 
-    /// Begins the line of a request whose head has arrived; `head` is how long that took.
+    /// Begins the line of a request whose head has arrived.
     pub(super) fn begin<B>(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
-        head: Option<Duration>,
+        arrival: &Arrival<'_>,
         request: &Request<B>,
         id: &str,
     ) -> Line {
@@ -57,8 +57,9 @@ impl AccessLog {
             Some(authority) => Some(authority.to_string()),
             None => lossy(request.headers(), &http::header::HOST),
         };
-        let mut entry = self.entry(connection, id);
-        entry.times.head = head;
+        let mut entry = self.entry(arrival.connection, id);
+        entry.interim = arrival.interim.cloned();
+        entry.times.head = arrival.head;
         entry.head = Some(Head {
             version: request.version(),
             method: request.method().clone(),

@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use http::header::{CONTENT_LENGTH, DATE};
 use http::response::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use hyper::body::Body as HttpBody;
 use tokio::sync::oneshot;
 
-use super::sending::{Manner, send_body};
+use super::sending::{Manner, SendError, send_body};
 use super::tunnel::{Stream, Tunnels};
 use super::uploading::Uploading;
-use crate::http2::{Accepted, Incoming, OF_CONNECTIONS, Outgoing, Reason};
+use crate::http2::{Accepted, Error, Incoming, OF_CONNECTIONS, Outgoing, Reason};
 use crate::proxy::access_log::Logged;
 use crate::proxy::answer_head::{date, is_bodiless, length_unsent};
 use crate::proxy::body::Source;
@@ -44,11 +44,11 @@ pub(super) async fn turn(
     let answer = {
         // Pinned where it is made: it is too large to be moved for each request.
         let answering = pin!(handler.answer(request, None, Some(&interim)));
-        wait(&mut to, &interim, answering).await
+        wait(handler, &mut to, &interim, answering).await
     };
     // None: its client has given it up.
     let Some(answer) = answer else { return };
-    let (mut head, body) = answer.response.into_parts();
+    let (mut head, mut body) = answer.response.into_parts();
     become_http2(&mut head.headers);
     if head.status == StatusCode::NO_CONTENT {
         head.headers.remove(CONTENT_LENGTH); // RFC 9110 §8.6.
@@ -58,13 +58,16 @@ pub(super) async fn turn(
             head.headers.remove(CONTENT_LENGTH);
             leave(to, &head, leaving)
         }
-        Some(_) | None => {
-            let answer = Response::from_parts(head, body);
-            say(to, answer, is_head, limit).await
-        }
+        Some(_) | None => say(to, (head, &mut body), is_head, limit).await,
     };
-    if let Err(why) = said {
-        tracing::debug!(why, "an answer was not sent whole");
+    if let Err(error) = said {
+        tracing::debug!(%error, "an answer was not sent whole");
+        if error.is_unread() {
+            body.goes_unread();
+        }
+        if let SendError::Stream(error) = error {
+            tell(&error, handler, &interim);
+        }
     }
     drop(answer.in_flight);
 }
@@ -92,13 +95,15 @@ fn receive(
 
 /// Waits for the answer, and passes on what is said before it; none: the client has given the request up.
 async fn wait(
+    handler: &impl Handler,
     to: &mut Outgoing,
     interim: &Interim,
     mut answering: Pin<&mut impl Future<Output = Answer>>,
 ) -> Option<Answer> {
     poll_fn(|cx| {
         // First: who has given it up is not to have it sent to an origin, nor to be told that its body broke off.
-        if to.poll_broken(cx).is_ready() {
+        if let Poll::Ready(why) = to.poll_broken(cx) {
+            tell(&why, handler, interim);
             return Poll::Ready(None);
         }
         let answered = answering.as_mut().poll(cx);
@@ -109,6 +114,13 @@ async fn wait(
         answered.map(Some)
     })
     .await
+}
+
+/// Tells what a client did wrong, if its stream was reset for that.
+fn tell(why: &Error, handler: &impl Handler, interim: &Interim) {
+    if let Some(wrong) = why.wrong() {
+        handler.note_reset(interim, wrong.to_string());
+    }
 }
 
 /// Makes the fields of an answer those of HTTP/2.
@@ -124,14 +136,13 @@ fn become_http2(headers: &mut HeaderMap) {
 /// Sends an answer.
 async fn say(
     mut to: Outgoing,
-    answer: Response<Logged>,
+    (mut head, body): (Parts, &mut Logged),
     is_head: bool,
     limit: Duration,
-) -> Result<(), String> {
-    let (mut head, mut body) = answer.into_parts();
+) -> Result<(), SendError> {
     let is_unsent = is_head || is_bodiless(head.status);
     let length = if is_unsent {
-        length_unsent(head.status, &head.headers, &body, is_head)
+        length_unsent(head.status, &head.headers, body, is_head)
     } else {
         body.size_hint().exact()
     };
@@ -148,26 +159,20 @@ async fn say(
         limit,
         broken: Reason::INTERNAL_ERROR,
     };
-    let sent = send_body(&mut body, &mut to, manner).await;
-    sent.map_err(|error| {
-        if error.is_unread() {
-            body.goes_unread();
-        }
-        error.to_string()
-    })
+    send_body(body, &mut to, manner).await
 }
 
 /// Sends the head of an answer.
-fn begin(to: &mut Outgoing, head: &Parts, is_all: bool) -> Result<(), String> {
+fn begin(to: &mut Outgoing, head: &Parts, is_all: bool) -> Result<(), SendError> {
     let said = to.send_head((head.status, &head.headers), is_all);
-    said.map_err(|error| {
+    if said.is_err() {
         to.reset(Reason::INTERNAL_ERROR);
-        error.to_string()
-    })
+    }
+    Ok(said?)
 }
 
 /// Lets the stream leave HTTP.
-fn leave(mut to: Outgoing, head: &Parts, leaving: Leaving) -> Result<(), String> {
+fn leave(mut to: Outgoing, head: &Parts, leaving: Leaving) -> Result<(), SendError> {
     begin(&mut to, head, false)?;
     let tunnel = Stream::tunnel(to, leaving.from, Some(leaving.tunnels));
     // Whoever would have it may have given up.

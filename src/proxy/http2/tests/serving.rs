@@ -132,6 +132,10 @@ impl Handler for Paths {
 
     fn note_refusal(&self, _: &Problem, _: bool) {}
 
+    fn note_reset(&self, _: &Interim, why: String) {
+        self.note(&why);
+    }
+
     fn break_off(&self, _: String) {}
 
     fn is_ending(&self) -> bool {

@@ -120,6 +120,8 @@ impl Handler for Paths {
 
     fn note_refusal(&self, _: &Problem, _: bool) {}
 
+    fn note_reset(&self, _: &Interim, _: String) {}
+
     fn break_off(&self, _: String) {}
 
     fn is_ending(&self) -> bool {
