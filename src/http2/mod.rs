@@ -1,11 +1,12 @@
 //! HTTP/2 (RFC 9113), written for a proxy: heads are refused where they are read, what a peer may
 //! cost is bounded where it comes, and a connection that says nothing holds next to nothing.
 //!
-//! `frame` what passes · `hpack` fields · `head` messages · `flood` what may come · `window` flow control · `outbox` what is to be
+//! `frame` what passes · `hpack` fields · `head` messages · `flood` and `cut` what may come · `window` flow control · `outbox` what is to be
 //! written · `state` a connection, which reads and writes no socket · `connection` the one that does · `handles` the two
 //! sides of a stream.
 
 mod connection;
+mod cut;
 mod error;
 mod flood;
 pub(crate) mod frame;

@@ -21,6 +21,7 @@ use http::Request;
 use self::asking::Server;
 use self::receiving::OpenHead;
 use super::Limits;
+use super::cut::Cut;
 use super::error::{Ended, Error, Reason, Wrong};
 use super::flood::Flood;
 use super::frame::{GOAWAY, LARGEST_FRAME, PING, RST_STREAM, SETTINGS, WINDOW_UPDATE};
@@ -70,6 +71,8 @@ pub(super) struct State {
     /// How often something came.
     heard: u64,
     streams: HashMap<u32, Stream, RandomState>,
+    /// Those that were reset.
+    cut: Cut,
     /// Streams whose requests nobody has taken yet.
     begun: VecDeque<u32>,
     /// Why others are none, as far as nobody has heard of it.
@@ -151,6 +154,7 @@ impl State {
             frames: 0,
             heard: 0,
             streams: HashMap::default(),
+            cut: Cut::default(),
             begun: VecDeque::new(),
             refused: VecDeque::new(),
             last: 0,
@@ -283,7 +287,10 @@ impl State {
     }
 
     fn remove(&mut self, id: u32) {
-        self.streams.remove(&id);
+        let stream = self.streams.remove(&id);
+        if stream.is_some_and(|stream| stream.broken.is_some()) && !self.is_asking() {
+            self.cut.push(id);
+        }
         if self.streams.is_empty() && self.streams.capacity() > MOST_KEPT {
             self.streams = HashMap::default();
         }

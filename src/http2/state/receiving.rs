@@ -115,8 +115,18 @@ impl State {
         }
         match admitted {
             Some(admitted) => self.judge(frame.stream, admitted.map(|_| ())),
-            None => Ok(()),
+            None => self.check_late(frame.stream),
         }
+    }
+
+    /// What comes on a stream that is over, and was not reset, was not on its way when it ended: its client had said so, or begun
+    /// one after it.
+    fn check_late(&self, id: u32) -> Result<(), Wrong> {
+        if self.is_asking() || self.streams.contains_key(&id) || self.cut.has(id) {
+            return Ok(());
+        }
+        let what = "something comes on a stream that is over";
+        Err(Wrong::new(Reason::STREAM_CLOSED, what))
     }
 
     /// Keeps the content of a frame for whoever reads its stream.
@@ -221,7 +231,7 @@ impl State {
             .get_mut(&id)
             .filter(|stream| stream.broken.is_none())
         else {
-            // They were on their way when the stream ended.
+            self.check_late(id)?;
             return self.flood.late();
         };
         let taken = if is_answer {
@@ -234,9 +244,11 @@ impl State {
 
     fn begin(&mut self, id: u32, is_all: bool, fields: Fields) -> Result<(), Wrong> {
         if matches!(self.farewell, Farewell::Final(last) if id > last) {
+            self.cut.push(id);
             return Ok(());
         }
         if self.open >= self.limits.streams {
+            self.cut.push(id);
             self.reset(id, Reason::REFUSED_STREAM);
             return self.flood.reset();
         }
@@ -251,6 +263,7 @@ impl State {
         let (request, length) = match request {
             Ok(request) => request,
             Err(wrong) => {
+                self.cut.push(id);
                 self.refused.push_back(wrong);
                 return self.refuse_head(id, is_all, wrong);
             }

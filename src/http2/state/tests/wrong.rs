@@ -243,3 +243,55 @@ fn what_breaks_a_connection_is_told_apart() {
         Reason::PROTOCOL_ERROR
     );
 }
+
+#[test]
+fn what_comes_on_a_stream_that_was_reset_was_on_its_way_and_on_one_that_is_over_breaks_the_connection()
+ {
+    let begun = || {
+        let mut both = Both::new();
+        assert!(both.begin(3, true) && both.begin(5, false) && both.begin(9, false));
+        both.answer(3);
+        both.leave(3);
+        // Whoever answers before all has come wants no more.
+        both.answer(5);
+        both.leave(5);
+        both.hear(RST_STREAM, 0, 9, &[0, 0, 0, 8]).unwrap();
+        both.leave(9);
+        assert!(both.state.streams.is_empty());
+        both
+    };
+    let late: [(u8, u8, &[u8]); 2] = [
+        (DATA, 0, b"late"),
+        (HEADERS, END_HEADERS | END_STREAM, FIELD),
+    ];
+    for (kind, flags, payload) in late {
+        for stream in [1, 3, 7] {
+            let heard = begun().hear(kind, flags, stream, payload);
+            assert_eq!(reason(heard), Reason::STREAM_CLOSED, "{kind} on {stream}");
+        }
+        for stream in [5, 9] {
+            assert!(begun().hear(kind, flags, stream, payload).is_ok());
+        }
+    }
+    for kind in [RST_STREAM, WINDOW_UPDATE] {
+        assert!(begun().hear(kind, 0, 3, &[0, 0, 0, 8]).is_ok());
+    }
+}
+
+#[test]
+fn what_comes_on_a_stream_that_was_refused_was_on_its_way() {
+    let mut both = Both::new();
+    let mut bad = POST.to_vec();
+    bad.extend([0, 1, b'X', 0]);
+    both.hear(HEADERS, END_HEADERS, 1, &bad).unwrap();
+    for stream in [3, 5, 7] {
+        assert!(both.begin(stream, false));
+    }
+    assert!(!both.begin(9, false), "there are as many as may be");
+    both.state.say_farewell();
+    both.hear(PING, ACK, 0, &FAREWELL).unwrap();
+    assert!(!both.begin(11, false), "it should have known");
+    for stream in [1, 9, 11] {
+        both.hear(DATA, END_STREAM, stream, b"late").unwrap();
+    }
+}
