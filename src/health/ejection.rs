@@ -1,10 +1,11 @@
 //! Whether a service can do without an origin that traffic speaks against.
 //!
 //! Pure. When an edge's own uplink fails, every origin seems to: so whatever traffic shows, it takes out no more than
-//! half of a service, nobody while most others fail as well, and never the last region.
+//! half of a service, nobody while most others fail as well, and never the last region. Nor does it where origins shed load:
+//! those that are left would have to bear all of it.
 
 use super::machine::Verdict;
-use super::passive::{Cause, Lately};
+use super::passive::{Cause, Lately, Word};
 use super::region::{Health, of_targets};
 
 /// An origin of a service.
@@ -100,8 +101,8 @@ impl RegionStanding {
     }
 }
 
-/// Whether an origin, by region and place in it, may be ejected from a service for this cause. What it asks for itself
-/// is granted unless it is in the last region.
+/// Whether an origin, by region and place in it, may be ejected from a service for this cause. One that asks to be drained
+/// is, unless it is in the last region; one that has too much to do cannot be this edge's fault.
 pub fn may_eject(
     regions: &[RegionStanding],
     (region, origin): (usize, usize),
@@ -119,7 +120,7 @@ pub fn may_eject(
     if falls && !after.iter().any(left) {
         return Err(Spared::LastRegion);
     }
-    if matches!(cause, Cause::Word(_)) {
+    if matches!(cause, Cause::Word(Word::Drain(_))) {
         return Ok(());
     }
     let regions_out = after.iter().filter(|r| r.is_out()).count();
@@ -129,6 +130,9 @@ pub fn may_eject(
     let origins = || after.iter().flat_map(|region| &region.origins);
     if origins().filter(|o| o.ejected).count() > origins().count().div_ceil(2) {
         return Err(Spared::HalfIsOut);
+    }
+    if matches!(cause, Cause::Word(Word::RetryAfter(_))) {
+        return Ok(());
     }
     let others = || {
         let others = after.iter().enumerate().filter(|(at, _)| *at != region);
@@ -149,10 +153,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::health::Word;
 
     const FAILED: Cause = Cause::InARow(7);
     const ASKED: Cause = Cause::Word(Word::Drain(Duration::from_secs(30)));
+    const SHED: Cause = Cause::Word(Word::RetryAfter(Duration::from_secs(30)));
 
     /// Regions by blanks, a letter for each origin: `.` fine, `-` quiet, `f` failing, `e` ejected, `u` unhealthy by
     /// its probes; `!` before a region: drained.
@@ -187,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_last_able_region_stays_whatever_it_says() {
-        for cause in [FAILED, ASKED] {
+        for cause in [FAILED, SHED, ASKED] {
             check("f", cause, Err(Spared::LastRegion));
             check("f u", cause, Err(Spared::LastRegion));
             check("f e", cause, Err(Spared::LastRegion));
@@ -199,10 +203,12 @@ mod tests {
 
     #[test]
     fn traffic_takes_out_half_of_a_service_and_no_more() {
-        check("f e .", FAILED, Err(Spared::HalfIsOut));
-        check("f e . .", FAILED, Ok(()));
-        check("f.e", FAILED, Ok(()));
-        check("f.ee", FAILED, Err(Spared::HalfIsOut));
+        for cause in [FAILED, SHED] {
+            check("f e .", cause, Err(Spared::HalfIsOut));
+            check("f e . .", cause, Ok(()));
+            check("f.e", cause, Ok(()));
+            check("f.ee", cause, Err(Spared::HalfIsOut));
+        }
         check("f e .", ASKED, Ok(()));
     }
 
@@ -214,7 +220,9 @@ mod tests {
         check("f f .", FAILED, Ok(()));
         check("f f. f .", FAILED, Ok(()));
         check("f - -", FAILED, Ok(()));
-        check("f f", ASKED, Ok(()));
+        for cause in [SHED, ASKED] {
+            check("f f", cause, Ok(()));
+        }
     }
 
     #[test]
