@@ -5,13 +5,13 @@
 use std::net::IpAddr;
 
 use super::Live;
-use super::codec::OWN_UDP_SIZE;
 use super::codec::code::{CLASS_CH, CLASS_IN, ExtendedError, Rcode, rtype};
 use super::codec::edns::Keepalive;
 use super::codec::name::WireName;
 use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::codec::tsig;
+use super::codec::{OWN_UDP_SIZE, compress};
 use super::cookie::{Secrets, Standing};
 use super::lookup::{Asker, look_up};
 use super::plain::answer_plainly;
@@ -25,6 +25,9 @@ const SMALLEST_UDP_SIZE: u16 = 512;
 
 /// The most that the length before a message over TCP can say, RFC 1035 §4.2.2.
 const TCP_SIZE: u16 = u16::MAX;
+
+/// How many times as long as it may be a response is that is tried with pointers.
+const SPELLED_OUT: usize = 4;
 
 /// The names that ask a server for its name (RFC 4892 §2.1, and the older custom that it cites).
 const IDENTITY_NAMES: [&[u8]; 2] = [b"\x02id\x06server\x00", b"\x08hostname\x04bind\x00"];
@@ -89,7 +92,7 @@ pub enum Outcome {
 }
 
 /// Answers a message. `out` is overwritten; given room for a whole response of the transport
-/// (1,232 bytes over UDP), nothing is allocated. `limit` is asked at most once, and not for clients
+/// (1,232 bytes over UDP), nothing is allocated, unless that would be truncated. `limit` is asked at most once, and not for clients
 /// whose cookie shows that they are who they say.
 pub fn respond(
     live: &Live,
@@ -139,16 +142,20 @@ pub(super) fn respond_to<'l>(
         (_, Err(rcode), _) => reply.rcode = rcode,
         (Content::Query(_), Ok(()), Pace::Reminder) => remind(cookie, &mut reply),
         (Content::Query(query), Ok(()), _) => {
-            let asker = Asker {
-                client: client(head, arrival.peer),
-                draw: arrival.draw,
-            };
-            steered = answer(live, query, asker, ahead, &mut reply);
+            steered = answer(live, query, asker(head, arrival), ahead, &mut reply);
         }
         (Content::Bare(rcode), Ok(()), _) => reply.rcode = confirm(cookie, *rcode),
         (Content::Signed(_), Ok(()), _) => reply.rcode = Rcode::NotAuth,
     }
     let rcode = reply.finish(size);
+    if reply.is_truncated()
+        && let (Content::Query(query), Pace::Whole, Transport::Udp) =
+            (content, pace, arrival.transport)
+        && let Some(shorter) = shorten(live, (head, query), (arrival, ahead), size)
+    {
+        out.clear();
+        out.extend_from_slice(&shorter);
+    }
     if let (Content::Signed(record), Rcode::NotAuth) = (content, rcode) {
         tsig::refuse(record, size, out);
     }
@@ -157,6 +164,30 @@ pub(super) fn respond_to<'l>(
         steered,
         cookie,
         pace,
+    }
+}
+
+/// The response with pointers wherever there may be some, if it fits so.
+fn shorten(
+    live: &Live,
+    (head, query): (&Head<'_>, &Query<'_>),
+    (arrival, ahead): (Arrival, Ahead<'_>),
+    size: usize,
+) -> Option<Vec<u8>> {
+    let (mut whole, room) = (Vec::new(), size * SPELLED_OUT);
+    let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, room, &mut whole);
+    answer(live, query, asker(head, arrival), ahead, &mut reply);
+    reply.finish(room);
+    if reply.is_truncated() {
+        return None;
+    }
+    compress(&whole).filter(|shorter| shorter.len() <= size)
+}
+
+fn asker(head: &Head<'_>, arrival: Arrival) -> Asker {
+    Asker {
+        client: client(head, arrival.peer),
+        draw: arrival.draw,
     }
 }
 

@@ -6,6 +6,8 @@ pub(in crate::dns) mod rtype {
     pub(in crate::dns) const NS: u16 = 2;
     pub(in crate::dns) const CNAME: u16 = 5;
     pub(in crate::dns) const SOA: u16 = 6;
+    pub(in crate::dns) const PTR: u16 = 12;
+    pub(in crate::dns) const MX: u16 = 15;
     pub(in crate::dns) const TXT: u16 = 16;
     pub(in crate::dns) const AAAA: u16 = 28;
     pub(in crate::dns) const DNAME: u16 = 39;

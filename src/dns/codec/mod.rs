@@ -1,6 +1,7 @@
 //! The wire: queries read strictly, responses written in place. Knows no zone and no region.
 
 pub(super) mod code;
+mod compress;
 pub(super) mod cookie;
 mod cursor;
 pub(super) mod edns;
@@ -10,4 +11,5 @@ pub(super) mod reply;
 mod subnet;
 pub(super) mod tsig;
 
+pub(super) use compress::compress;
 pub(super) use edns::{IDLE, OWN_UDP_SIZE};

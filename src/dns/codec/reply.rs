@@ -225,6 +225,11 @@ impl<'q, 'o> Reply<'q, 'o> {
         self.fits = false;
     }
 
+    /// Whether it has become a truncated one.
+    pub(in crate::dns) fn is_truncated(&self) -> bool {
+        !self.fits
+    }
+
     /// Takes back what was written behind the question.
     pub(in crate::dns) fn clear(&mut self) {
         self.out.truncate(self.head.opening.len());

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hickory_proto::op::Message;
 use hickory_proto::rr::RData;
 
+use crate::config::load_text;
 use crate::dns::codec::name::WireName;
 use crate::dns::codec::query::{Content, Message as Read, read};
 use crate::dns::respond::{client, respond_to};
@@ -23,6 +24,19 @@ pub(super) const CLIENT_COOKIE: [u8; 8] = *b"resolver";
 
 pub(super) fn live() -> Live {
     live_with(|_| {})
+}
+
+/// With example.com of this, written in YAML.
+pub(super) fn live_of(zone: &str) -> Live {
+    let yaml = format!(
+        "regions: {{ eu: {{ location: [0, 0], addresses: [192.0.2.1] }} }}
+services: {{ api: {{ hosts: [api.example.net] }} }}
+zones: {{ example.com: {{ {zone} }} }}
+"
+    );
+    let loaded = load_text("edge.yaml", &yaml, &|_| None).unwrap();
+    let snapshot = snapshot(Arc::new(loaded.plan), |_, _| {});
+    Live::compile(Arc::new(snapshot), &Signing::default(), None)
 }
 
 pub(super) fn live_with(change: impl Fn(&mut MemberState)) -> Live {

@@ -1,10 +1,10 @@
 //! How long a response may be.
 
 use super::exchange::{
-    CLIENT_COOKIE, RESOLVER, check, cookie_in, cookie_option, exchange_over, live, query, show,
-    with_opt,
+    CLIENT_COOKIE, RESOLVER, check, cookie_in, cookie_option, exchange_over, live, live_of, query,
+    show, with_opt,
 };
-use crate::dns::Transport;
+use crate::dns::{Live, Transport};
 use crate::steering::Draw;
 
 #[test]
@@ -16,6 +16,47 @@ fn what_is_too_large_is_truncated_over_udp_alone() {
     check(&live, &with_opt(plain.clone(), 4096, 0, &[]), "0 aa tc rd");
     let full = exchange_over(&live, &plain, Transport::Tcp).unwrap();
     assert_eq!(show(&full).lines().count(), 9);
+}
+
+/// example.com with so many servers of `big`, whose names are long and alike.
+fn many_servers(count: usize) -> (Live, Vec<u8>) {
+    let long = [["a"; 63].concat(), ["b"; 63].concat()].join(".");
+    let servers: Vec<String> = (0..count).map(|n| format!("s{n}.{long}.big")).collect();
+    let glue = servers
+        .iter()
+        .map(|name| format!("{name}: {{ A: 192.0.2.1 }}"));
+    let glue: Vec<String> = glue.collect();
+    let zone = format!(
+        "nameservers: {{ ns: [192.0.2.1] }}, records: {{ big: {{ NS: [{}] }}, {} }}",
+        servers.join(", "),
+        glue.join(", ")
+    );
+    (live_of(&zone), query("www.big.EXAMPLE.com", "A"))
+}
+
+#[test]
+fn what_fits_with_pointers_in_its_data_is_no_truncated_response() {
+    let (live, asks) = many_servers(3);
+    let whole = exchange_over(&live, &asks, Transport::Tcp).unwrap();
+    let shorter = exchange_over(&live, &asks, Transport::Udp).unwrap();
+    assert!(whole.len() > 900 && shorter.len() < 512);
+    let lines = |response| show(response).to_ascii_lowercase();
+    assert_eq!(lines(&shorter), lines(&whole));
+    assert_eq!(shorter[..38], whole[..38], "the question as it came");
+    let roomy = with_opt(asks, 1_232, 0, &[]);
+    let spelled = exchange_over(&live, &roomy, Transport::Udp).unwrap();
+    assert!(spelled.len() > 900, "it fits as it is");
+}
+
+#[test]
+fn a_response_over_four_times_its_limit_is_not_tried_with_pointers() {
+    for (count, fits) in [(6, true), (7, false)] {
+        let (live, asks) = many_servers(count);
+        let spelled = exchange_over(&live, &asks, Transport::Tcp).unwrap();
+        assert_eq!(spelled.len() <= 4 * 512, fits);
+        let response = exchange_over(&live, &asks, Transport::Udp).unwrap();
+        assert_eq!(response[2] & 2 == 0, fits, "{count}");
+    }
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use super::exchange::{SOA, check, exchange_over, extended_error, live, query, show, with_opt};
-use crate::config::load_text;
+use super::exchange::{
+    SOA, check, exchange_over, extended_error, live, live_of, query, show, with_opt,
+};
 use crate::config::plan::SigningAlgorithm;
 use crate::dns::testing::{NOW, plan, snapshot};
 use crate::dns::{Key, Live, Signing, Times, Transport, ZoneKeys};
@@ -27,15 +28,7 @@ fn records_are_answered_with_authority() {
 #[test]
 fn a_dname_that_leads_on_and_on_is_said_once() {
     let zone = "nameservers: { ns: [192.0.2.1] }, records: { a: { DNAME: x.b }, b: { DNAME: a } }";
-    let yaml = format!(
-        "regions: {{ eu: {{ location: [0, 0], addresses: [192.0.2.1] }} }}
-services: {{ api: {{ hosts: [api.example.net] }} }}
-zones: {{ example.com: {{ {zone} }} }}
-"
-    );
-    let loaded = load_text("edge.yaml", &yaml, &|_| None).unwrap();
-    let snapshot = Arc::new(snapshot(Arc::new(loaded.plan), |_, _| {}));
-    let live = Live::compile(snapshot, &Signing::default(), None);
+    let live = live_of(zone);
     let response = exchange_over(&live, &query("www.a.example.com", "A"), Transport::Tcp);
     let shown = show(&response.unwrap());
     // RFC 6672 §3.1: it stands in the answer; records are there once (RFC 2181 §5).
