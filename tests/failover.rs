@@ -31,6 +31,19 @@ fn broken() -> (String, Arc<AtomicU32>) {
     (format!("http://{address}"), asked)
 }
 
+/// An origin that the first request kills, and how many of them are dead.
+fn killable(killed: &Arc<AtomicU32>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let (address, killed) = (listener.local_addr().unwrap(), killed.clone());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let _ = stream.read(&mut [0; 1024]);
+        drop(listener);
+        killed.fetch_add(1, Ordering::SeqCst);
+    });
+    format!("http://{address}")
+}
+
 /// An origin that closes what is opened to it before TLS is agreed on, so that nothing is ever sent.
 fn closing(opened: &Arc<AtomicU32>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -271,6 +284,121 @@ fn a_budget_holds_while_retries_wait_and_the_rest_gets_its_real_error() {
     assert_eq!(good + failed, 40, "{statuses:?}");
     assert!(good >= 10 && failed >= 10, "{good} good, {failed} failed");
     assert_eq!(far.seen().len(), good);
+}
+
+const AT_ONCE: usize = 60;
+
+/// Requests of which at least so many are under way when their origin is killed, on connections that were kept or on new ones: all
+/// are answered.
+#[track_caller]
+fn kill_under_load(mut near: Origin, edge: &Edge, under_way: usize, are_kept: bool) {
+    let address = edge.address("https");
+    let good = vec!["200".to_owned(); AT_ONCE];
+    if are_kept {
+        near.set_pause(Duration::from_millis(300));
+        assert_eq!(at_once(address, AT_ONCE), good);
+    }
+    let before = near.asked();
+    near.set_pause(Duration::from_secs(60));
+    let asking = std::thread::spawn(move || at_once(address, AT_ONCE));
+    assert!(wait_until(|| near.asked() >= before + under_way));
+    near.stop();
+    assert_eq!(asking.join().unwrap(), good);
+}
+
+#[test]
+fn every_request_that_a_killed_origin_had_is_answered_by_another_whatever_the_budget() {
+    for are_kept in [true, false] {
+        let (near, far) = (Origin::start("near"), Origin::start("far"));
+        let edge_of_both = edge(&near.url(), &far, "retries: { budget: 0% }");
+        kill_under_load(near, &edge_of_both, AT_ONCE, are_kept);
+        assert_eq!(far.seen().len(), AT_ONCE);
+        let (near, beside) = (Origin::start("near"), Origin::start("beside"));
+        let both = format!("{}', '{}", near.url(), beside.url());
+        let edge_of_both = edge(&both, &far, "retries: { budget: 0% }");
+        kill_under_load(near, &edge_of_both, AT_ONCE / 3, are_kept);
+        let by_far = far.seen().len();
+        assert_eq!(by_far, AT_ONCE, "its own region had another origin");
+    }
+}
+
+/// Two regions that are asked themselves whether they are well.
+fn probed() -> Pair {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let edge = Edge::start(&format!(
+        "node: {{ name: test-edge }}
+listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+keys: [{{ id: 1, secret: 0123456789abcdef }}]
+regions: {{ near: {{ origins: ['{}'] }}, far: {{ origins: ['{}'] }} }}
+services:
+  www:
+    hosts: [{HOST}]
+    steering: {{ policy: priority }}
+    health: {{ protocol: http, interval: 200ms, timeout: 200ms, failure_threshold: 2, passive: off }}
+    retries: {{ budget: 0% }}
+",
+        near.url(),
+        far.url(),
+    ));
+    Pair { edge, near, far }
+}
+
+#[test]
+fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
+    let pair = probed();
+    pair.near.set_pause(Duration::from_secs(60));
+    let (asked, edge) = (AtomicBool::new(false), &pair.edge);
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| edge.curl(HOST, "/", &[]));
+        let write = scope.spawn(|| {
+            let https = edge.address("https");
+            let mut post = Command::new("curl");
+            let resolve = format!("{HOST}:{}:{}", https.port(), https.ip());
+            post.args(["-sk", "--max-time", "6", "-d", "x", "--resolve", &resolve])
+                .arg(format!("https://{HOST}:{}/", https.port()));
+            let status = post.status().unwrap();
+            asked.store(true, Ordering::SeqCst);
+            status
+        });
+        assert!(wait_until(|| pair.near.asked() == 2));
+        pair.near.set_healthy(false);
+        assert_eq!(seen(&read.join().unwrap()), (200, "far"));
+        assert!(!asked.load(Ordering::SeqCst), "it still waits");
+        assert_eq!(write.join().unwrap().code(), Some(28), "it waits on");
+    });
+    assert_eq!(pair.far.seen().len(), 1);
+}
+
+#[test]
+fn who_waits_while_no_region_is_well_waits_on() {
+    let pair = probed();
+    pair.near.set_pause(Duration::from_secs(4));
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| pair.edge.curl(HOST, "/", &[]));
+        assert!(wait_until(|| pair.near.asked() == 1));
+        for origin in [&pair.far, &pair.near] {
+            origin.set_healthy(false);
+        }
+        assert_eq!(seen(&read.join().unwrap()), (200, "near"));
+    });
+    let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
+    for region in status["regions"].as_array().unwrap() {
+        assert_eq!(region["services"][0]["health"], "unhealthy", "{region}");
+    }
+}
+
+#[test]
+fn a_request_that_kills_every_origin_kills_no_more_than_its_attempts() {
+    let far = Origin::start("far");
+    for attempts in [0, 1] {
+        let killed = Arc::new(AtomicU32::new(0));
+        let origins: Vec<String> = (0..3).map(|_| killable(&killed)).collect();
+        let service = format!("retries: {{ attempts: {attempts} }}");
+        let edge = edge(&origins.join("', '"), &far, &service);
+        assert_eq!(edge.curl(HOST, "/", &[]).status, 502);
+        assert_eq!(killed.load(Ordering::SeqCst), 1 + attempts);
+    }
+    assert!(far.seen().is_empty());
 }
 
 #[test]

@@ -28,6 +28,8 @@ pub struct Tally {
     /// Milliseconds that it asked for; 0: it did not.
     retry_after_ms: AtomicU64,
     drain_ms: AtomicU64,
+    /// Whether its probes find it unhealthy, for those that wait for its answers.
+    is_down: AtomicBool,
 }
 
 impl Tally {
@@ -57,6 +59,11 @@ impl Tally {
         self.in_a_row
             .fetch_add(1, Ordering::Relaxed)
             .saturating_add(1)
+    }
+
+    /// Whether its probes find it unhealthy.
+    pub fn is_down(&self) -> bool {
+        self.is_down.load(Ordering::Relaxed)
     }
 
     /// It asked for a pause; whether that is news.
@@ -119,6 +126,13 @@ impl Traffic {
         seen.filter(|(_, seen)| seen.good > 0 || seen.failed > 0 || seen.word.is_some())
             .map(|(key, seen)| (key.clone(), seen))
             .collect()
+    }
+
+    /// Takes in what a target's probes find.
+    pub fn probed(&self, key: &TargetKey, is_down: bool) {
+        if let Some(tally) = self.tallies().get(key) {
+            tally.is_down.store(is_down, Ordering::Relaxed);
+        }
     }
 
     /// Begins a target's row of failures anew.

@@ -12,6 +12,18 @@ use tokio::time::Instant;
 use super::body::{BodyError, Held};
 use super::http1::Http1;
 
+/// How often a wait looks whether it is in vain.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// Why a wait is over before what is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// No byte passed for as long as none may.
+    Quiet,
+    /// It is in vain.
+    Vain,
+}
+
 /// When a byte last passed, in either direction.
 pub(super) struct Activity {
     began: Instant,
@@ -99,32 +111,62 @@ impl Activity {
         limit: Duration,
         work: impl Future<Output = T>,
     ) -> Option<T> {
-        self.unless_quieter(|| limit, work).await
+        if limit.is_zero() {
+            return Some(work.await);
+        }
+        let mut work = pin!(work);
+        loop {
+            match tokio::time::timeout_at(self.last() + limit, work.as_mut()).await {
+                Ok(done) => return Some(done),
+                Err(_) if self.last() + limit > Instant::now() => {}
+                Err(_) => return None,
+            }
+        }
     }
 
-    /// The same with a limit that may differ from one moment to the next; what makes it less happens within `work`.
+    /// The same with a limit that may differ from one moment to the next, what makes it less happens within `work`; and
+    /// unless it is found to be in vain.
     pub(super) async fn unless_quieter<T>(
         &self,
         limit: impl Fn() -> Duration,
+        is_in_vain: impl Fn() -> bool,
         work: impl Future<Output = T>,
-    ) -> Option<T> {
+    ) -> Result<T, Over> {
         let mut work = pin!(work);
+        let mut looked = self.last();
         loop {
             let allowed = limit();
-            if allowed.is_zero() {
-                return Some(work.await);
-            }
             let until_less = poll_fn(|cx| match work.as_mut().poll(cx) {
                 Poll::Ready(done) => Poll::Ready(Some(done)),
                 Poll::Pending if limit() < allowed => Poll::Ready(None),
                 Poll::Pending => Poll::Pending,
             });
-            match tokio::time::timeout_at(self.last() + allowed, until_less).await {
-                Ok(Some(done)) => return Some(done),
+            let until = self.ends(allowed, looked + LOOKS);
+            match tokio::time::timeout_at(until, until_less).await {
+                Ok(Some(done)) => return Ok(done),
                 Ok(None) => {}
-                Err(_) if self.last() + limit() > Instant::now() => {}
-                Err(_) => return None,
+                Err(_) => {
+                    let now = Instant::now();
+                    if self.ends(limit(), now + LOOKS) <= now {
+                        return Err(Over::Quiet);
+                    }
+                    if looked + LOOKS <= now {
+                        looked = now;
+                        if is_in_vain() {
+                            return Err(Over::Vain);
+                        }
+                    }
+                }
             }
+        }
+    }
+
+    /// When it has been quiet for so long (zero: never), but no later than that.
+    fn ends(&self, limit: Duration, latest: Instant) -> Instant {
+        if limit.is_zero() {
+            latest
+        } else {
+            latest.min(self.last() + limit)
         }
     }
 }
@@ -151,6 +193,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_wait_that_is_found_in_vain_ends_within_a_second_whatever_its_limit() {
+        for limit in [Duration::ZERO, Duration::from_secs(30)] {
+            let (activity, began) = (Activity::new(), Instant::now());
+            let is_in_vain = || began.elapsed() > Duration::from_millis(3_500);
+            let work = std::future::pending::<()>();
+            let waited = activity.unless_quieter(|| limit, is_in_vain, work).await;
+            assert_eq!(waited, Err(Over::Vain));
+            assert_eq!(began.elapsed().as_secs(), 4);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_head_of_an_answer_is_the_last_byte_that_passed() {
         let activity = Activity::new();
         tokio::time::advance(Duration::from_secs(25)).await;
@@ -170,7 +224,8 @@ mod tests {
             std::future::pending::<()>().await;
         };
         let limit = || Duration::from_secs(if activity.is_uploading() { 60 } else { 1 });
-        assert_eq!(activity.unless_quieter(limit, work).await, None);
+        let waited = activity.unless_quieter(limit, || false, work).await;
+        assert_eq!(waited, Err(Over::Quiet));
         assert_eq!(began.elapsed().as_secs(), 3);
     }
 }

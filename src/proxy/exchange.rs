@@ -11,7 +11,7 @@ use http::uri::{self, PathAndQuery};
 use http::{HeaderMap, Request, Response, StatusCode, Uri, Version};
 use tokio::time::Instant;
 
-use super::activity::Activity;
+use super::activity::{Activity, Over};
 use super::body::{Body, Source};
 use super::connect::{self, Sender};
 use super::expect::Wanted;
@@ -39,10 +39,24 @@ pub(super) enum Exchanged {
     Left(Problem),
     /// Something of it was sent, and no answer came.
     Lost(Problem),
+    /// Something of it was sent, its connection was closed without a word, and the origin takes nothing any more; or it was found
+    /// down.
+    Gone(Problem),
 }
 
 /// The connection was closed after something was sent, and without a word. One that was kept may have been closed before.
 struct Closed(Problem);
+
+impl Closed {
+    /// What that shows beside whether another connection could be made.
+    fn after(self, leased: Result<(Sender, Lease), Problem>) -> Exchanged {
+        match leased {
+            Ok(_) => self.into(),
+            Err(problem @ Problem::Unreachable(_)) => Exchanged::Gone(problem),
+            Err(problem) => Exchanged::Lost(problem),
+        }
+    }
+}
 
 impl From<Closed> for Exchanged {
     fn from(Closed(problem): Closed) -> Self {
@@ -69,6 +83,8 @@ pub(super) struct Patience<'a> {
     pub(super) per_try: Option<(Duration, Instant)>,
     /// When a byte last passed.
     pub(super) activity: &'a Activity,
+    /// Whether nobody should wait for it any longer.
+    pub(super) is_in_vain: &'a (dyn Fn() -> bool + Sync),
     /// Where what it says before goes.
     pub(super) interim: Option<&'a Interim>,
 }
@@ -80,6 +96,8 @@ enum Late {
     Unanswered(Duration),
     #[error("it took no more of the request for {}", show_duration(*.0))]
     Untaken(Duration),
+    #[error("its health checks fail, and it has not answered yet")]
+    Down,
 }
 
 /// A client's pause is found out by its body; only after this much more is the origin to blame, which
@@ -92,7 +110,11 @@ const SETTINGS_WITHIN: Duration = Duration::from_secs(2);
 impl Patience<'_> {
     /// Waits for an answer; why no longer, otherwise.
     async fn wait<T>(&self, sending: impl Future<Output = T>) -> Result<T, Late> {
-        let quiet = pin!(self.activity.unless_quieter(|| self.limit(), sending));
+        let limit = || self.limit();
+        let quiet = self
+            .activity
+            .unless_quieter(limit, self.is_in_vain, sending);
+        let quiet = pin!(quiet);
         let answered = match self.per_try {
             None => quiet.await,
             Some((per_try, until)) => match tokio::time::timeout_at(until, quiet).await {
@@ -100,9 +122,10 @@ impl Patience<'_> {
                 Err(_) => return Err(Late::Unanswered(per_try)),
             },
         };
-        answered.ok_or_else(|| match self.activity.is_uploading() {
-            true => Late::Untaken(self.limit()),
-            false => Late::Unanswered(self.first_byte),
+        answered.map_err(|over| match (over, self.activity.is_uploading()) {
+            (Over::Vain, _) => Late::Down,
+            (Over::Quiet, true) => Late::Untaken(self.limit()),
+            (Over::Quiet, false) => Late::Unanswered(self.first_byte),
         })
     }
 
@@ -136,7 +159,7 @@ pub(super) async fn exchange(
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
             Ok(Exchanged::Unsent(_, unsent)) if was_kept && attempt < MOST_STALE => body = unsent,
-            Err(closed) if was_kept => {
+            Err(closed) => {
                 let Some(body) = request.again.and_then(Body::copy) else {
                     return closed.into();
                 };
@@ -146,11 +169,20 @@ pub(super) async fn exchange(
                         Some(since) => pool.lease_since(endpoint, since).await,
                         None => pool.fresh(endpoint, wanted).await,
                     };
-                    once_more(leased, endpoint, parts, body, patience).await
+                    let closed = match leased {
+                        Ok(leased) if was_kept => {
+                            match once_more(leased, endpoint, parts, body, patience).await {
+                                Ok(sent) => return sent,
+                                Err(closed) => closed,
+                            }
+                        }
+                        leased => return closed.after(leased),
+                    };
+                    closed.after(pool.fresh(endpoint, wanted).await)
                 };
                 return Box::pin(again).await;
             }
-            sent => return sent.unwrap_or_else(Exchanged::from),
+            Ok(sent) => return sent,
         }
     }
     Exchanged::Unsent(
@@ -162,23 +194,21 @@ pub(super) async fn exchange(
 /// Sends again what a kept connection has cost, on another one (RFC 9112 §9.3.1). It was sent before, so that nothing is
 /// unsent any more.
 async fn once_more(
-    leased: Result<(Sender, Lease), Problem>,
+    (sender, lease): (Sender, Lease),
     endpoint: &Endpoint<'_>,
     parts: &Parts,
     body: Body,
     patience: Patience<'_>,
-) -> Exchanged {
-    let (sender, lease) = match leased {
-        Ok(leased) => leased,
-        Err(problem) => return Exchanged::Lost(problem),
-    };
-    let sent = send(sender, lease, endpoint, parts, body, patience).await;
-    match sent.unwrap_or_else(Exchanged::from) {
+) -> Result<Exchanged, Closed> {
+    let sent = send(sender, lease, endpoint, parts, body, patience).await?;
+    Ok(match sent {
         Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) | Exchanged::Left(problem) => {
-            Exchanged::Lost(problem)
+            Exchanged::Gone(problem)
         }
-        exchanged @ (Exchanged::Answered(..) | Exchanged::Lost(_)) => exchanged,
-    }
+        exchanged @ (Exchanged::Answered(..) | Exchanged::Lost(_) | Exchanged::Gone(_)) => {
+            exchanged
+        }
+    })
 }
 
 async fn send(
@@ -248,7 +278,11 @@ fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Result<Exchanged, 
 }
 
 fn out_of_patience(endpoint: &Endpoint<'_>, late: Late) -> Exchanged {
-    Exchanged::Lost(Problem::OriginTimeout(format!("{}: {late}", endpoint.url)))
+    let problem = Problem::OriginTimeout(format!("{}: {late}", endpoint.url));
+    match late {
+        Late::Down => Exchanged::Gone(problem),
+        Late::Unanswered(_) | Late::Untaken(_) => Exchanged::Lost(problem),
+    }
 }
 
 async fn send_http2(

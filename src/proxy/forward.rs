@@ -134,6 +134,8 @@ pub(super) enum Missed {
     Elsewhere(Problem),
     /// Something was sent, and may be sent again to another region, within attempts and budget.
     Again(Problem),
+    /// Something was sent to an origin that takes nothing any more: the next one may be asked, within attempts.
+    Past(Problem),
     /// The request must not be sent again.
     Stop(Problem),
 }
@@ -248,16 +250,22 @@ impl<'a> Outbound<'a> {
     ) -> Result<Box<Forwarded>, Missed> {
         let mut last = Missed::Next(Problem::Unreachable("the region has no origins".into()));
         for origin in origins {
+            let goes_on = match last {
+                Missed::Next(_) => true,
+                Missed::Past(_) => self.take_attempt(),
+                Missed::Anew(_) | Missed::Elsewhere(_) | Missed::Again(_) | Missed::Stop(_) => {
+                    false
+                }
+            };
+            if !goes_on {
+                break;
+            }
             match self.try_connections(region, origin, require).await {
                 Ok(forwarded) => return Ok(forwarded),
                 Err(missed) => last = missed,
             }
-            if !matches!(last, Missed::Next(_)) {
-                break;
-            }
         }
-        // What was sent on a kept connection may be lost when the origin is.
-        if let Missed::Next(Problem::Unreachable(_)) | Missed::Again(Problem::Unreachable(_)) = last
+        if let Missed::Next(Problem::Unreachable(_)) | Missed::Past(Problem::Unreachable(_)) = last
         {
             self.unreached.get_or_insert(region);
         }
@@ -357,7 +365,8 @@ impl<'a> Outbound<'a> {
                 self.sent_to = sent_before;
                 Err(self.after_refusal(Try::Left, problem, copy, back).await)
             }
-            Exchanged::Lost(problem) => Err(self.after_loss(problem, copy)),
+            Exchanged::Lost(problem) => Err(self.after_loss(Try::Lost, problem, copy)),
+            Exchanged::Gone(problem) => Err(self.after_loss(Try::Gone, problem, copy)),
         }
     }
 
@@ -405,7 +414,11 @@ impl<'a> Outbound<'a> {
         if let Some(witness) = lane.and_then(|lane| lane.witness(trying.origin)) {
             witness.note(&mut exchanged);
         }
-        if let (Some(lane), Exchanged::Unsent(..) | Exchanged::Lost(_)) = (lane, &exchanged) {
+        let is_failure = matches!(
+            exchanged,
+            Exchanged::Unsent(..) | Exchanged::Lost(_) | Exchanged::Gone(_)
+        );
+        if let Some(lane) = lane.filter(|_| is_failure) {
             lane.count_failure();
         }
         exchanged
@@ -419,7 +432,7 @@ impl<'a> Outbound<'a> {
 
     async fn send(
         &self,
-        origin: OriginId,
+        origin_id: OriginId,
         body: Body,
         copy: Option<&Body>,
         per_try: Option<Duration>,
@@ -427,7 +440,7 @@ impl<'a> Outbound<'a> {
     ) -> Exchanged {
         let (service, plan) = (self.service(), &self.live.snapshot.plan);
         let connect = service.timeouts.connect;
-        let origin = plan.origins.of(origin);
+        let origin = plan.origins.of(origin_id);
         let header = plan.regions.of(origin.region).proxy_protocol;
         let header = header.map(|version| version.announce(self.connection.ends));
         let pool = if header.is_some() {
@@ -435,6 +448,8 @@ impl<'a> Outbound<'a> {
         } else {
             &self.worker.pool
         };
+        let may_be_left = copy.is_some() && self.is_covered();
+        let is_in_vain = || may_be_left && self.is_left_behind(origin_id);
         let endpoint = Endpoint {
             url: &origin.url,
             host: self.host,
@@ -460,6 +475,7 @@ impl<'a> Outbound<'a> {
             idle: service.timeouts.idle,
             per_try: per_try.map(|per_try| (per_try, Instant::now() + per_try)),
             activity: &self.activity,
+            is_in_vain: &is_in_vain,
             interim: self.interim,
         };
         let request = Outgoing {

@@ -16,6 +16,8 @@ pub(crate) enum Try {
     Left,
     /// Something was sent, and nobody knows what became of it.
     Lost,
+    /// The same, and the origin takes nothing any more.
+    Gone,
 }
 
 /// Where it goes.
@@ -29,6 +31,8 @@ pub(crate) enum Onward {
     Elsewhere,
     /// To the next region, within attempts and budget.
     Again,
+    /// To the next origin, within attempts.
+    Past,
     /// Nowhere.
     Stop,
 }
@@ -41,7 +45,9 @@ impl Try {
             (Self::Left, _, true) => Onward::Anew,
             (Self::Refused, _, true) => Onward::Elsewhere,
             (Self::Lost, true, true) => Onward::Again,
-            (Self::Left | Self::Refused | Self::Lost, _, _) => Onward::Stop,
+            // No load is added to it, so that a budget would save nobody.
+            (Self::Gone, true, true) => Onward::Past,
+            (Self::Left | Self::Refused | Self::Lost | Self::Gone, _, _) => Onward::Stop,
         }
     }
 }
@@ -77,6 +83,7 @@ mod tests {
             assert_eq!(onward(Try::Unsent), Onward::Next);
             let is_again = onward(Try::Lost) == Onward::Again;
             assert_eq!(is_again, is_covered && is_whole);
+            assert_eq!(onward(Try::Gone) == Onward::Past, is_again);
             assert_eq!(onward(Try::Refused) == Onward::Elsewhere, is_whole);
             assert_eq!(onward(Try::Left) == Onward::Anew, is_whole);
         }

@@ -38,6 +38,23 @@ impl Outbound<'_> {
         origins
     }
 
+    /// Whether an origin's probes find it unhealthy by now, and another's not that may be asked: where none is well, it may be this
+    /// edge that is not.
+    pub(super) fn is_left_behind(&self, origin: OriginId) -> bool {
+        let plan = &self.live.snapshot.plan;
+        let is_down = |origin: OriginId| {
+            let lane = self
+                .live
+                .routes
+                .lane(self.service_id, plan.origins.of(origin).region);
+            let witness = lane.and_then(|lane| lane.witness(origin));
+            witness.is_some_and(|witness| witness.is_down())
+        };
+        let ranked = self.decision.ranked.iter();
+        let mut asked = ranked.flat_map(|choice| &plan.regions.of(choice.region).origins);
+        is_down(origin) && asked.any(|origin| !is_down(*origin))
+    }
+
     /// Those of them that are not read from while others are.
     pub(super) fn origins_left_out(&self, region: RegionId) -> Vec<OriginId> {
         let mut origins = self.able_origins(region);

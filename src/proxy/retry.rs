@@ -46,6 +46,7 @@ impl Missed {
             Onward::Anew => Self::Anew(problem),
             Onward::Elsewhere => Self::Elsewhere(problem),
             Onward::Again => Self::Again(problem),
+            Onward::Past => Self::Past(problem),
             Onward::Stop => Self::Stop(problem),
         }
     }
@@ -57,6 +58,7 @@ impl Missed {
             | Self::Anew(problem)
             | Self::Elsewhere(problem)
             | Self::Again(problem)
+            | Self::Past(problem)
             | Self::Stop(problem) => problem,
         }
     }
@@ -70,6 +72,10 @@ impl Outbound<'_> {
                 Ok(problem)
             }
             Missed::Stop(problem) => Err(problem),
+            Missed::Past(problem) => match self.take_attempt() {
+                true => Ok(problem),
+                false => Err(problem),
+            },
             Missed::Again(problem) => {
                 let pause = self.pause();
                 if !self.has_time_for(pause) || !self.take_retry() {
@@ -98,10 +104,15 @@ impl Outbound<'_> {
         if self.retrying.is_none() {
             self.retrying = self.worker.retry(self.service().retries.budget.ratio());
         }
-        if self.retrying.is_none() {
+        self.retrying.is_some() && self.take_attempt()
+    }
+
+    /// Takes a retry of the request's own.
+    pub(super) fn take_attempt(&mut self) -> bool {
+        let Some(left) = self.retries_left.checked_sub(1) else {
             return false;
-        }
-        self.retries_left -= 1;
+        };
+        self.retries_left = left;
         RETRIES.increment(&());
         true
     }
@@ -117,9 +128,14 @@ impl Outbound<'_> {
     }
 
     /// Whether a request of which something was sent may be sent again, with this copy of its body.
-    pub(super) fn after_loss(&mut self, problem: Problem, copy: Option<Body>) -> Missed {
-        let onward = Try::Lost.onward(self.is_covered(), copy.is_some());
-        self.body = copy.filter(|_| onward == Onward::Again);
+    pub(super) fn after_loss(
+        &mut self,
+        tried: Try,
+        problem: Problem,
+        copy: Option<Body>,
+    ) -> Missed {
+        let onward = tried.onward(self.is_covered(), copy.is_some());
+        self.body = copy.filter(|_| onward != Onward::Stop);
         Missed::by(onward, problem)
     }
 

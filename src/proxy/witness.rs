@@ -54,6 +54,11 @@ impl Witness {
         self.origin == origin
     }
 
+    /// Whether its probes find it unhealthy.
+    pub(super) fn is_down(&self) -> bool {
+        self.tally.is_down()
+    }
+
     /// Takes in what became of an exchange. An answer that looks good is one only if it comes whole.
     pub(super) fn note(self: &Arc<Self>, exchanged: &mut Exchanged) {
         match exchanged {
@@ -65,7 +70,9 @@ impl Witness {
                 }
                 self.note_word(response.status(), response.headers());
             }
-            Exchanged::Unsent(problem, _) | Exchanged::Lost(problem) => self.note_problem(problem),
+            Exchanged::Unsent(problem, _) | Exchanged::Lost(problem) | Exchanged::Gone(problem) => {
+                self.note_problem(problem);
+            }
             // It is well enough to say that others should do it.
             Exchanged::Refused(_) | Exchanged::Left(_) => {}
         }

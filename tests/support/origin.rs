@@ -1,7 +1,7 @@
 //! An origin of our own: a real HTTP server whose answers a test can change.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -44,7 +44,7 @@ struct Shared {
     pause: Arc<Mutex<Duration>>,
     pause_of_required: Arc<Mutex<Duration>>,
     pause_of_health: Arc<Mutex<Duration>>,
-    asked: Arc<AtomicBool>,
+    asked: Arc<AtomicUsize>,
 }
 
 /// A server that ends with the test. It answers with its name, unless it is told otherwise.
@@ -113,6 +113,11 @@ impl Origin {
 
     /// Whether any request but a health check has arrived, answered or not.
     pub fn is_asked(&self) -> bool {
+        self.asked() > 0
+    }
+
+    /// How many requests but health checks have arrived, answered or not.
+    pub fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::SeqCst)
     }
 
@@ -129,7 +134,7 @@ impl Origin {
 
 async fn answer(State(shared): State<Shared>, request: Request) -> Response<Body> {
     if request.uri().path() != "/health" {
-        shared.asked.store(true, Ordering::SeqCst);
+        shared.asked.fetch_add(1, Ordering::SeqCst);
         let mut pause = *shared.pause.lock().unwrap();
         if request.headers().contains_key("meridian-require") {
             pause += *shared.pause_of_required.lock().unwrap();

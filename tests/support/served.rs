@@ -4,11 +4,12 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// A server on a thread of its own.
 pub struct Served {
     pub address: SocketAddr,
-    runtime: Option<Runtime>,
+    runtime: Option<(Runtime, JoinHandle<std::io::Result<()>>)>,
 }
 
 impl Served {
@@ -23,10 +24,10 @@ impl Served {
             .block_on(tokio::net::TcpListener::bind(address))
             .unwrap();
         let address = listener.local_addr().unwrap();
-        runtime.spawn(async move { axum::serve(listener, router).await });
+        let serving = runtime.spawn(async move { axum::serve(listener, router).await });
         Self {
             address,
-            runtime: Some(runtime),
+            runtime: Some((runtime, serving)),
         }
     }
 
@@ -39,9 +40,11 @@ impl Served {
         format!("http://{}", self.address)
     }
 
-    /// Cuts every connection and refuses new ones.
+    /// Refuses new connections and cuts every other, in the order in which a system closes what a process had that is killed.
     pub fn stop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some((runtime, serving)) = self.runtime.take() {
+            serving.abort();
+            let _ = runtime.block_on(serving);
             runtime.shutdown_background();
         }
     }

@@ -5,7 +5,7 @@ use tokio::time::Instant;
 use super::Writer;
 use crate::control::lag::publish_lags;
 use crate::control::world::Witnessed;
-use crate::health::Report;
+use crate::health::{Report, Verdict};
 use crate::{chance, clock};
 
 impl Writer {
@@ -33,6 +33,8 @@ impl Writer {
             steady_now.saturating_sub(ago(report.result.ended)),
         );
         self.count(&report);
+        let is_down = report.verdict == Verdict::Unhealthy;
+        self.traffic.probed(&report.key, is_down);
         let key = report.key.clone();
         let now_ms = self.unix_ms();
         let folded = self.world.report(report, now_ms, steady_ms);

@@ -309,7 +309,8 @@ impl Tried {
             Exchanged::Unsent(problem, _)
             | Exchanged::Refused(problem)
             | Exchanged::Left(problem)
-            | Exchanged::Lost(problem) => self.failed(problem),
+            | Exchanged::Lost(problem)
+            | Exchanged::Gone(problem) => self.failed(problem),
         }
     }
 

@@ -336,11 +336,12 @@ impl Run {
         request.is_sent &= tried != Try::Unsent;
         let goes_on = match onward {
             Onward::Next | Onward::Anew | Onward::Elsewhere => true,
-            Onward::Again => request.retries_left > 0,
+            Onward::Again | Onward::Past => request.retries_left > 0,
             Onward::Stop => false,
         };
         if goes_on {
-            request.retries_left -= u8::from(onward == Onward::Again);
+            let is_retry = matches!(onward, Onward::Again | Onward::Past);
+            request.retries_left -= u8::from(is_retry);
             self.requests.insert(id, request);
             return self.ask(id);
         }
