@@ -158,6 +158,15 @@ fn what_only_a_file_can_get_wrong_is_told() {
     );
 }
 
+/// The first problem is the one that a log shows.
+#[test]
+fn a_file_that_is_cut_within_its_soa_is_told_of_that_alone() {
+    let cut = "$TTL 300\n@ SOA ns1 host ( 12 3600\n";
+    let errors = Folder::of("file: z", &[("z", cut)]).errors();
+    assert!(errors.contains("z:2:16: a `(` is not closed"), "{errors}");
+    assert!(!errors.contains("there is no SOA"), "{errors}");
+}
+
 #[test]
 fn a_file_of_another_kind_is_told_of_a_thousand_times() {
     let folder = Folder::of("file: z", &[("z", &"no record at all\n".repeat(1_500))]);

@@ -51,7 +51,7 @@ pub(super) struct Master {
     pub(super) records: Vec<Record>,
     pub(super) problems: Vec<Problem>,
     pub(super) warnings: Vec<Problem>,
-    /// Whether there was an SOA, readable or not.
+    /// Whether there was an SOA, readable or not, or may have been.
     pub(super) met_soa: bool,
 }
 
@@ -126,6 +126,8 @@ impl Reader<'_, '_> {
                 self.problem(context, Wrong::new(at, TOO_MANY_RECORDS));
                 return;
             }
+            // What cannot be told apart may be the SOA.
+            self.times.met_soa |= entry.is_err();
             match entry.and_then(|entry| entry::read(entry, context, &mut self.times)) {
                 Ok(line) => self.take(line, context),
                 Err(wrong) => self.problem(context, wrong),

@@ -86,7 +86,7 @@ pub(super) struct Times {
     /// Of the SOA.
     minimum: Option<Ttl>,
     was_guessed: bool,
-    /// Whether there was an SOA, readable or not.
+    /// Whether there was an SOA, readable or not, or may have been.
     pub(super) met_soa: bool,
 }
 
