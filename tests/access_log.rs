@@ -145,17 +145,22 @@ fn a_failover_shows_every_try_in_its_order() {
 fn what_the_edge_refuses_is_logged_with_its_reason() {
     let origin = Origin::start("here");
     let log = Logging::of(&origin, "");
-    log.say(b"GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n");
-    log.say(b"GARBAGE\r\n\r\n");
-    log.say(b"GET / HT");
     let huge = "x".repeat(70 << 10);
-    log.say(
-        format!(
-            "GET / HTTP/1.1\r\nHost: www.example.com\r\nX: {huge}\r\nConnection: close\r\n\r\n"
-        )
-        .as_bytes(),
+    let huge = format!(
+        "GET / HTTP/1.1\r\nHost: www.example.com\r\nX: {huge}\r\nConnection: close\r\n\r\n"
     );
+    let said = [
+        &b"GET / HTTP/1.1\r\nHost: other.example\r\nConnection: close\r\n\r\n"[..],
+        b"GARBAGE\r\n\r\n",
+        b"GET / HT",
+        huge.as_bytes(),
+    ]
+    .map(|request| log.say(request));
     let lines = log.lines(4);
+    for (line, said) in lines.iter().zip(said) {
+        let (_, body) = said.split_once("\r\n\r\n").unwrap();
+        assert_eq!(line["response_bytes"], body.len(), "{said}");
+    }
     let ends: Vec<_> = lines
         .iter()
         .map(|line| {

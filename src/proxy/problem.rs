@@ -256,8 +256,8 @@ impl Problem {
         }
     }
 
-    /// The answer as the bytes of an HTTP/1.1 message that ends its connection.
-    pub(super) fn as_message(&self, node: &str, request_id: &str) -> Vec<u8> {
+    /// The answer as the bytes of an HTTP/1.1 message that ends its connection, and how many of them are its body.
+    pub(super) fn as_message(&self, node: &str, request_id: &str) -> (Vec<u8>, usize) {
         let mut response = self.response(node, request_id);
         let status = response.status();
         let text = self.text(request_id);
@@ -275,7 +275,7 @@ impl Problem {
         }
         message.extend_from_slice(b"\r\n");
         message.extend_from_slice(text.as_bytes());
-        message
+        (message, text.len())
     }
 
     /// RFC 9457 §3.
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_node_has_one_name_in_via_and_in_proxy_status() {
-        let message = Problem::Stalled.as_message("ü-edge", "id");
+        let (message, _) = Problem::Stalled.as_message("ü-edge", "id");
         let message = String::from_utf8(message).unwrap();
         assert!(message.contains("via: 1.1 --edge\r\n"), "{message}");
         assert!(message.contains("proxy-status: \"--edge\"; "), "{message}");

@@ -146,18 +146,20 @@ impl Handler for Serving {
         count_problem(problem);
         let id = format!("{:032x}", chance::id_128());
         let live = self.accepting.context.live.load();
+        let (message, body) = problem.as_message(&live.snapshot.plan.node.name, &id);
         if let Some(log) = &live.access_log {
-            log.refuse(&self.client, head, problem, Some(problem.status()), &id);
+            let answered = Some((problem.status(), body));
+            log.refuse(&self.client, head, problem, answered, &id);
         }
-        problem.as_message(&live.snapshot.plan.node.name, &id)
+        message
     }
 
     fn note_refusal(&self, problem: &Problem, is_answered: bool) {
         count_problem(problem);
         if let Some(log) = &self.accepting.context.live.load().access_log {
             let id = format!("{:032x}", chance::id_128());
-            let status = is_answered.then(|| problem.status());
-            log.refuse(&self.client, None, problem, status, &id);
+            let answered = is_answered.then(|| (problem.status(), 0));
+            log.refuse(&self.client, None, problem, answered, &id);
         }
     }
 

@@ -70,22 +70,23 @@ impl AccessLog {
         Line::begin(self.clone(), entry, Instant::now())
     }
 
-    /// Writes the line of what was no request, or not in time: nothing is known of it but why. Without a status it was not
-    /// answered.
+    /// Writes the line of what was no request, or not in time: nothing is known of it but why, and with which status it was
+    /// answered and a body of how many bytes, if it was.
     pub(super) fn refuse(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         head: Option<Duration>,
         problem: &Problem,
-        status: Option<StatusCode>,
+        answered: Option<(StatusCode, usize)>,
         id: &str,
     ) {
         let mut entry = self.entry(connection, id);
         entry.times.head = head;
         let line = Line::begin(self.clone(), entry, Instant::now());
         line.journal().refused(problem);
-        if let Some(status) = status {
+        if let Some((status, body)) = answered {
             line.journal().answered(status, &HeaderMap::new());
+            line.journal().sent(body);
         }
     }
 

@@ -115,7 +115,7 @@ impl Handler for Paths {
     }
 
     fn refuse(&self, problem: &Problem, _: Option<Duration>) -> Vec<u8> {
-        problem.as_message("fra-1", "id")
+        problem.as_message("fra-1", "id").0
     }
 
     fn note_refusal(&self, _: &Problem, _: bool) {}
