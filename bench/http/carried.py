@@ -109,7 +109,7 @@ def main():
     rows = [("protocol", "carries", "instructions", "over nothing")]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        ports, home = peers.Origins(free_port(), free_port(), free_port(), 0), Path(tempfile.mkdtemp(dir=folder))
+        ports, home = peers.Origins(*(free_port() for _ in range(4)), 0), Path(tempfile.mkdtemp(dir=folder))
         with server(peers.origin(home, ports), lambda: run.answers(ports.plain, "http"), cpu=CLIENT_CPU):
             for protocol, carriers in (("HTTP/1.1", CARRIERS), ("HTTP/2", CARRIERS), (ONE_BY_ONE, EACH_ITS_OWN)):
                 counts = [instructions(protocol, carrier, folder, ports.tokens, ports.far) for carrier in carriers]
