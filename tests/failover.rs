@@ -370,6 +370,20 @@ fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
 }
 
 #[test]
+fn where_no_able_region_can_be_reached_those_are_asked_that_health_has_left_out() {
+    let mut pair = probed();
+    let far_is_down = || {
+        let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
+        status.to_string().contains("\"unhealthy\"")
+    };
+    pair.far.set_healthy(false);
+    assert!(wait_until(far_is_down));
+    // It dies, and nobody knows yet.
+    pair.near.stop();
+    assert_eq!(seen(&post(&pair.edge)), (200, "far"));
+}
+
+#[test]
 fn who_waits_while_no_region_is_well_waits_on() {
     let pair = probed();
     pair.near.set_pause(Duration::from_secs(4));

@@ -32,7 +32,7 @@ use crate::clock;
 use crate::config::plan::{Access, OriginScheme, Service, Writes};
 use crate::ids::{OriginId, RegionId, ServiceId};
 use crate::positions::{Mark, Minted, Reissue, Said, Visit};
-use crate::steering::{Choice, Decision, Verdict};
+use crate::steering::{Choice, Decision, Verdict, reopen};
 
 /// A request ready to be sent, to whichever region.
 pub(super) struct Outbound<'a> {
@@ -187,13 +187,51 @@ impl<'a> Outbound<'a> {
         }
     }
 
-    /// One region after the other; then the origins of the same that are not read from.
+    /// To one region after the other, and when none can be reached, to those that health has left out.
     pub(super) async fn forward_each(
         &mut self,
         ranked: &[Choice],
         left_out: &[Choice],
     ) -> Result<Box<Forwarded>, Problem> {
-        let mut last = Problem::NoRegion("no region is able to answer".into());
+        match self.try_each(ranked, left_out).await {
+            Ok(forwarded) => Ok(forwarded),
+            // Boxed: it is rare, and no part of every request's future.
+            Err(missed) => Box::pin(self.forward_back(missed)).await,
+        }
+    }
+
+    /// To those that come back because nobody else could be reached.
+    async fn forward_back(&mut self, missed: Missed) -> Result<Box<Forwarded>, Problem> {
+        let is_unreached = match &missed {
+            Missed::Next(problem) => matches!(problem, Problem::Unreachable(_)),
+            Missed::Past(_) => true,
+            Missed::Anew(_) | Missed::Elsewhere(_) | Missed::Again(_) | Missed::Stop(_) => false,
+        };
+        let snapshot = &self.live.snapshot;
+        let reopened = (is_unreached && self.answered.is_none())
+            .then(|| reopen(snapshot, self.service_id, self.access, &self.decision));
+        let Some(decision) = reopened.flatten() else {
+            return Err(missed.into_problem());
+        };
+        self.decision = Arc::new(decision);
+        let (decision, mut last) = (self.decision.clone(), missed);
+        for choice in &decision.ranked {
+            self.move_on(last).await?;
+            match self.try_region(choice.region, None).await {
+                Ok(forwarded) => return Ok(forwarded),
+                Err(missed) => last = missed,
+            }
+        }
+        Err(last.into_problem())
+    }
+
+    /// One region after the other; then the origins of the same that are not read from.
+    pub(super) async fn try_each(
+        &mut self,
+        ranked: &[Choice],
+        left_out: &[Choice],
+    ) -> Result<Box<Forwarded>, Missed> {
+        let mut last = Missed::Next(Problem::NoRegion("no region is able to answer".into()));
         let asked = ranked.iter().map(|choice| (choice.region, LeftOut::Nobody));
         let unfit = self.left_out_within(ranked).into_iter();
         let unfit = unfit.chain(
@@ -215,8 +253,11 @@ impl<'a> Outbound<'a> {
                     forwarded.was_left_out = left_out != LeftOut::Nobody;
                     return Ok(forwarded);
                 }
-                Err(missed) if left.len() == 0 => return Err(missed.into_problem()),
-                Err(missed) => last = self.move_on(missed).await?,
+                Err(missed) if left.len() == 0 => return Err(missed),
+                Err(missed) => {
+                    let moved_on = self.move_on(missed).await;
+                    last = Missed::Next(moved_on.map_err(Missed::Stop)?);
+                }
             }
         }
         Err(last)

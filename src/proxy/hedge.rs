@@ -50,7 +50,7 @@ impl Outbound<'_> {
                     Some(counted) => {
                         HEDGES.increment(&());
                         twin.retrying = Some(counted);
-                        let hedge = pin!(twin.forward_each(rest, &[]));
+                        let hedge = pin!(twin.try_each(rest, &[]));
                         Raced::Hedged(race(straight, hedge).await)
                     }
                 },
@@ -112,12 +112,12 @@ impl Outbound<'_> {
 /// The first good answer of two; when both fail, what the later one says.
 async fn race(
     mut straight: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Missed>>>,
-    mut hedge: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Problem>>>,
+    mut hedge: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Missed>>>,
 ) -> Result<Box<Forwarded>, Problem> {
     tokio::select! {
         done = straight.as_mut() => match done {
             Ok(forwarded) => Ok(forwarded),
-            Err(_) => hedge.await,
+            Err(_) => hedge.await.map_err(Missed::into_problem),
         },
         done = hedge.as_mut() => match done {
             Ok(forwarded) => Ok(forwarded),

@@ -1,6 +1,6 @@
 //! Step 2: health, drains, and what happens when nobody is able.
 
-use super::scene::{READER, Scene, WRITER, check};
+use super::scene::{Client, READER, Scene, WRITER, check};
 use crate::ids::{Id, ServiceId};
 use crate::steering::{Percent, Reason};
 
@@ -218,4 +218,29 @@ fn a_region_takes_its_share_and_the_last_one_that_takes_any_takes_all() {
     assert_eq!(shares("us=returning eu=unhealthy ap=drained"), [100, 0, 0]);
     assert_eq!(shares("us=leaving eu=returning ap=drained"), [50, 50, 0]);
     assert_eq!(shares("us=unhealthy eu=unhealthy ap=unhealthy"), [0, 0, 0]);
+}
+
+/// Checks who comes back for a client whose regions cannot be reached.
+#[track_caller]
+fn check_reopened(scene: &Scene, client: Client<'_>, expected: &str) {
+    assert_eq!(scene.told_reopened(&client), expected);
+}
+
+#[test]
+fn where_none_of_the_able_can_be_reached_those_come_back_that_health_has_left_out() {
+    let scene = |service| Scene::new(service).with("eu=unhealthy ap=ejected");
+    check(&scene(ALL), READER, "us");
+    for client in [READER, WRITER] {
+        check_reopened(&scene(ALL), client, "unhealthy back: ap eu");
+        check_reopened(&scene(NONE), client, "");
+        let drained = scene(ALL).with("ap=drained");
+        check_reopened(&drained, client, "unhealthy back: eu");
+        let healthy = Scene::new(ALL).with("eu=drained ap=draining");
+        check_reopened(&healthy, client, "");
+        let open_already = scene(ALL).with("us=unhealthy");
+        check_reopened(&open_already, client, "");
+    }
+    let primary = scene("steering: { policy: priority }, writes: { to: { primary: us } }");
+    check_reopened(&primary, WRITER, "");
+    check_reopened(&primary, READER, "unhealthy back: ap eu");
 }

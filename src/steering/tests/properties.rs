@@ -9,8 +9,8 @@ use crate::health::Health;
 use crate::ids::{Id, RegionId};
 use crate::positions::Standing;
 use crate::steering::{
-    Admin, Ask, Decision, Draw, FailOpen, MemberState, Reason, Refusal, Step, Verdict, stable_hash,
-    steer,
+    Admin, Ask, Decision, Draw, FailOpen, MemberState, Reason, Refusal, Step, Verdict, reopen,
+    stable_hash, steer,
 };
 
 fn regions(decision: &Decision) -> Vec<RegionId> {
@@ -72,7 +72,9 @@ proptest! {
     #[test]
     fn residency_is_never_broken(facts in world(), asker in asker()) {
         let decision = asker.ask(&snapshot(&facts));
-        for region in regions(&decision) {
+        let reopened = reopen(&snapshot(&facts), asker.service(), Access::Read, &decision);
+        let back = reopened.iter().flat_map(regions);
+        for region in regions(&decision).into_iter().chain(back) {
             prop_assert!(asker.allowed().contains(&name(region)), "{decision:?}");
         }
     }

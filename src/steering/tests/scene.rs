@@ -15,7 +15,7 @@ use crate::ids::{Id, RegionId, ServiceId};
 use crate::positions::{self, Position, parse_vector};
 use crate::steering::{
     Admin, Ask, Decision, Draw, FailOpen, Percent, Reason, Refusal, Require, Rule, Snapshot,
-    Spread, Vantage, Verdict, steer,
+    Spread, Vantage, Verdict, reopen, steer,
 };
 
 /// A client in Tokyo, by `geo.networks`.
@@ -52,6 +52,7 @@ impl Fact {
             "healthy" => Self::Health(Health::Healthy),
             "degraded" => Self::Health(Health::Degraded),
             "unhealthy" => Self::Health(Health::Unhealthy),
+            "ejected" => Self::Health(Health::Ejected),
             "draining" => Self::Admin(Admin::Draining),
             "drained" => Self::Admin(Admin::Drained),
             "returning" => Self::Admin(Admin::Returning(Percent::new(50))),
@@ -200,6 +201,13 @@ services:
     /// What is decided for a client.
     pub(super) fn decide(&self, client: &Client<'_>) -> Decision {
         self.decide_and(client, |_, _, _| ()).0
+    }
+
+    /// What is left for a client none of whose regions can be reached; nothing: an empty line.
+    pub(super) fn told_reopened(&self, client: &Client<'_>) -> String {
+        let decision = self.decide(client);
+        let reopened = reopen(&self.snapshot, ServiceId::at(0), client.access, &decision);
+        reopened.map_or_else(String::new, |reopened| self.told(&reopened))
     }
 
     /// What is decided for a client, and whether that lasts.
