@@ -10,6 +10,7 @@ use arc_swap::ArcSwap;
 use http::uri::Scheme;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,6 +19,9 @@ use super::workers::Workers;
 
 /// A pause after `accept` failed for want of descriptors or memory, so as not to spin.
 const BREATHER: Duration = Duration::from_millis(50);
+
+/// How long nothing is said of such failures once some were told of.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// What a listener speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,13 +146,36 @@ fn bind_one(address: SocketAddr, shared: bool) -> io::Result<std::net::TcpListen
 }
 
 /// The next connection, however often `accept` fails before it.
-async fn next(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn next(listener: &TcpListener, failures: &mut Failures) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
-            Err(error) => tracing::warn!(%error, "accept failed"),
+            Err(error) => {
+                if let Some(times) = failures.tell(Instant::now()) {
+                    tracing::warn!(%error, times, "accept failed");
+                }
+            }
         }
         tokio::time::sleep(BREATHER).await;
+    }
+}
+
+/// Failures of `accept`, which come by the dozen when there are no descriptors left.
+#[derive(Default)]
+struct Failures {
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl Failures {
+    /// Counts another; how many are to be told of, unless some were a moment ago.
+    fn tell(&mut self, now: Instant) -> Option<u64> {
+        self.untold += 1;
+        if self.told.is_some_and(|told| now < told + TOLD_EVERY) {
+            return None;
+        }
+        self.told = Some(now);
+        Some(std::mem::take(&mut self.untold))
     }
 }
 
@@ -169,10 +196,11 @@ impl Accepting {
             Ok(listener) => listener,
             Err(error) => return tracing::error!(%error, "listener lost"),
         };
+        let mut failures = Failures::default();
         loop {
             tokio::select! {
                 () = self.stop.cancelled() => break,
-                (stream, peer) = next(&listener) => self.begin(stream, peer),
+                (stream, peer) = next(&listener, &mut failures) => self.begin(stream, peer),
             }
         }
         if let Err(error) = self.accept_the_rest(listener) {
@@ -219,20 +247,38 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn an_accept_that_fails_without_end_is_tried_twenty_times_a_second_and_no_more() {
+    async fn an_accept_that_fails_without_end_is_tried_twenty_times_a_second_and_told_of_every_ten()
+    {
         let logged = Logged::default();
         let writer = logged.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone());
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone());
         let _guard = tracing::subscriber::set_default(subscriber.finish());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         // Linux refuses every accept of a listener that is shut down.
         socket2::SockRef::from(&listener)
             .shutdown(std::net::Shutdown::Both)
             .unwrap();
-        let second = Duration::from_secs(1);
-        assert!(tokio::time::timeout(second, next(&listener)).await.is_err());
+        let mut failures = Failures::default();
+        let next = next(&listener, &mut failures);
+        let a_while = Duration::from_secs(25);
+        assert!(tokio::time::timeout(a_while, next).await.is_err());
         let logged = logged.0.lock().unwrap();
-        let failures = String::from_utf8_lossy(&logged).lines().count();
-        assert!((19..=21).contains(&failures), "{failures}");
+        let logged = String::from_utf8_lossy(&logged);
+        let times = logged.lines().map(|line| {
+            line.rsplit("times=")
+                .next()
+                .unwrap()
+                .trim()
+                .parse()
+                .unwrap()
+        });
+        let [1, first, second] = times.collect::<Vec<u32>>()[..] else {
+            panic!("three times in 25 s: {logged}");
+        };
+        for in_ten_seconds in [first, second] {
+            assert!((190..=210).contains(&in_ten_seconds), "{logged}");
+        }
     }
 }
