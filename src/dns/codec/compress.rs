@@ -29,7 +29,8 @@ pub(in crate::dns) fn compress(response: &[u8]) -> Option<Vec<u8>> {
         shorter.name(&mut cursor)?;
         shorter.copy(&mut cursor, 4)?;
     }
-    for _ in 0..records.iter().map(|count| u16::from_be_bytes(*count)).sum() {
+    let counts = records.iter().map(|count| u16::from_be_bytes(*count));
+    for _ in 0..counts.map(u32::from).sum() {
         shorter.record(&mut cursor)?;
     }
     cursor.is_at_end().then_some(shorter.out)
