@@ -323,7 +323,7 @@ fn every_request_that_a_killed_origin_had_is_answered_by_another_whatever_the_bu
 }
 
 /// Two regions that are asked themselves whether they are well.
-fn probed() -> Pair {
+fn probed(retries: &str) -> Pair {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
     let edge = Edge::start(&format!(
         "node: {{ name: test-edge }}
@@ -335,7 +335,7 @@ services:
     hosts: [{HOST}]
     steering: {{ policy: priority }}
     health: {{ protocol: http, interval: 200ms, timeout: 200ms, failure_threshold: 2, passive: off }}
-    retries: {{ budget: 0% }}
+    retries: {{ {retries} }}
 ",
         near.url(),
         far.url(),
@@ -345,7 +345,7 @@ services:
 
 #[test]
 fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
-    let pair = probed();
+    let pair = probed("budget: 0%");
     pair.near.set_pause(Duration::from_secs(60));
     let (asked, edge) = (AtomicBool::new(false), &pair.edge);
     std::thread::scope(|scope| {
@@ -370,8 +370,34 @@ fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
 }
 
 #[test]
+fn who_may_ask_nobody_else_waits_for_a_region_that_is_found_down() {
+    let pair = probed("attempts: 0");
+    pair.near.set_pause(Duration::from_secs(4));
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| pair.edge.curl(HOST, "/", &[]));
+        assert!(wait_until(|| pair.near.asked() == 1));
+        pair.near.set_healthy(false);
+        assert_eq!(seen(&read.join().unwrap()), (200, "near"));
+    });
+}
+
+#[test]
+fn a_region_that_an_operator_says_is_up_is_waited_for() {
+    let pair = probed("");
+    pair.near.set_healthy(false);
+    assert!(wait_until(
+        || seen(&pair.edge.curl(HOST, "/", &[])) == (200, "far")
+    ));
+    let up = "{\"state\":\"up\"}";
+    let (status, told) = pair.edge.admin("PUT", "/api/v1/forced/near", up);
+    assert!((200..300).contains(&status), "{told}");
+    pair.near.set_pause(Duration::from_secs(3));
+    assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (200, "near"));
+}
+
+#[test]
 fn where_no_able_region_can_be_reached_those_are_asked_that_health_has_left_out() {
-    let mut pair = probed();
+    let mut pair = probed("budget: 0%");
     let far_is_down = || {
         let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
         status.to_string().contains("\"unhealthy\"")
@@ -385,7 +411,7 @@ fn where_no_able_region_can_be_reached_those_are_asked_that_health_has_left_out(
 
 #[test]
 fn who_waits_while_no_region_is_well_waits_on() {
-    let pair = probed();
+    let pair = probed("budget: 0%");
     pair.near.set_pause(Duration::from_secs(4));
     std::thread::scope(|scope| {
         let read = scope.spawn(|| pair.edge.curl(HOST, "/", &[]));

@@ -163,6 +163,24 @@ fn a_region_that_is_away_takes_its_pins_with_it() {
     }
 }
 
+/// Reads without a token come back to it then.
+#[test]
+fn an_unhealthy_region_is_never_unmarked_in_the_place_of_the_pinned_one() {
+    let mut store = store("pin: 10m, when_unsatisfiable: stale");
+    let token = store.write("/items/a", "1");
+    store.near.set_healthy(false);
+    let is_down = || {
+        let (_, status) = store.edge.admin("GET", "/api/v1/status", "");
+        status.to_string().contains("\"unhealthy\"")
+    };
+    assert!(wait_until(is_down));
+    store.far.stop();
+    let read = store.read("/items/a", &token);
+    let is_marked = read.headers("meridian-consistency") == ["stale"];
+    assert!(read.status >= 500 || is_marked, "{}", read.head);
+    assert_eq!(store.edge.curl(HOST, "/items/a", &[]).body, "near: ");
+}
+
 /// 404 is among what another region may better: the client's new object is not found in a region that lacks it.
 #[test]
 fn what_another_region_answers_for_the_pinned_one_is_stale_whatever_it_answers() {

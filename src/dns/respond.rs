@@ -2,6 +2,7 @@
 //!
 //! Cookies, limits, classes, meta types, sizes and truncation are settled here; names are `lookup`'s.
 
+use std::cell::RefCell;
 use std::net::IpAddr;
 
 use super::Live;
@@ -11,7 +12,7 @@ use super::codec::name::WireName;
 use super::codec::query::{Content, DropReason, Head, Message, Query, read};
 use super::codec::reply::{Fixed, Owner, Reply, Section};
 use super::codec::tsig;
-use super::codec::{OWN_UDP_SIZE, compress};
+use super::codec::{Compressor, OWN_UDP_SIZE};
 use super::cookie::{Secrets, Standing};
 use super::lookup::{Asker, look_up};
 use super::plain::answer_plainly;
@@ -92,7 +93,7 @@ pub enum Outcome {
 }
 
 /// Answers a message. `out` is overwritten; given room for a whole response of the transport
-/// (1,232 bytes over UDP), nothing is allocated, unless that would be truncated. `limit` is asked at most once, and not for clients
+/// (1,232 bytes over UDP), nothing is allocated. `limit` is asked at most once, and not for clients
 /// whose cookie shows that they are who they say.
 pub fn respond(
     live: &Live,
@@ -151,10 +152,8 @@ pub(super) fn respond_to<'l>(
     if reply.is_truncated()
         && let (Content::Query(query), Pace::Whole, Transport::Udp) =
             (content, pace, arrival.transport)
-        && let Some(shorter) = shorten(live, (head, query), (arrival, ahead), size)
     {
-        out.clear();
-        out.extend_from_slice(&shorter);
+        shorten(live, (head, query), (arrival, ahead), size, out);
     }
     if let (Content::Signed(record), Rcode::NotAuth) = (content, rcode) {
         tsig::refuse(record, size, out);
@@ -167,21 +166,37 @@ pub(super) fn respond_to<'l>(
     }
 }
 
-/// The response with pointers wherever there may be some, if it fits so.
+thread_local! {
+    /// Room for responses that are spelled out, and for what is made of them.
+    static LONG: RefCell<(Vec<u8>, Compressor)> = RefCell::default();
+}
+
+/// Has the response with pointers wherever there may be some, if it fits so, if need be without what may be left out.
 fn shorten(
     live: &Live,
     (head, query): (&Head<'_>, &Query<'_>),
     (arrival, ahead): (Arrival, Ahead<'_>),
     size: usize,
-) -> Option<Vec<u8>> {
-    let (mut whole, room) = (Vec::new(), size * SPELLED_OUT);
-    let mut reply = Reply::begin(head, &live.snapshot.plan.node.name, room, &mut whole);
-    answer(live, query, asker(head, arrival), ahead, &mut reply);
-    reply.finish(room);
-    if reply.is_truncated() {
-        return None;
-    }
-    compress(&whole).filter(|shorter| shorter.len() <= size)
+    out: &mut Vec<u8>,
+) {
+    let (node, room) = (&live.snapshot.plan.node.name, size * SPELLED_OUT);
+    LONG.with_borrow_mut(|(whole, compressor)| {
+        for is_lean in [false, true] {
+            let mut reply = Reply::begin(head, node, room, whole);
+            if is_lean {
+                reply = reply.lean();
+            }
+            answer(live, query, asker(head, arrival), ahead, &mut reply);
+            reply.finish(room);
+            let is_whole = !reply.is_truncated();
+            let shorter = is_whole.then(|| compressor.compress(whole)).flatten();
+            if let Some(shorter) = shorter.filter(|shorter| shorter.len() <= size) {
+                out.clear();
+                out.extend_from_slice(shorter);
+                return;
+            }
+        }
+    });
 }
 
 fn asker(head: &Head<'_>, arrival: Arrival) -> Asker {

@@ -28,8 +28,8 @@ pub struct Tally {
     /// Milliseconds that it asked for; 0: it did not.
     retry_after_ms: AtomicU64,
     drain_ms: AtomicU64,
-    /// Whether its probes find it unhealthy, for those that wait for its answers.
-    is_down: AtomicBool,
+    /// Since when its probes find it unhealthy, milliseconds on the steady clock; 0: they do not.
+    down_since_ms: AtomicU64,
 }
 
 impl Tally {
@@ -61,9 +61,19 @@ impl Tally {
             .saturating_add(1)
     }
 
-    /// Whether its probes find it unhealthy.
-    pub fn is_down(&self) -> bool {
-        self.is_down.load(Ordering::Relaxed)
+    /// Since when its probes find it unhealthy, milliseconds on the steady clock, if they do.
+    pub fn down_since_ms(&self) -> Option<u64> {
+        let since = self.down_since_ms.load(Ordering::Relaxed);
+        (since > 0).then_some(since)
+    }
+
+    fn probed(&self, is_down: bool, now_ms: u64) {
+        let since = match (is_down, self.down_since_ms()) {
+            (false, _) => 0,
+            (true, Some(since)) => since,
+            (true, None) => now_ms.max(1),
+        };
+        self.down_since_ms.store(since, Ordering::Relaxed);
     }
 
     /// It asked for a pause; whether that is news.
@@ -129,9 +139,9 @@ impl Traffic {
     }
 
     /// Takes in what a target's probes find.
-    pub fn probed(&self, key: &TargetKey, is_down: bool) {
+    pub fn probed(&self, key: &TargetKey, is_down: bool, now_ms: u64) {
         if let Some(tally) = self.tallies().get(key) {
-            tally.is_down.store(is_down, Ordering::Relaxed);
+            tally.probed(is_down, now_ms);
         }
     }
 
@@ -176,6 +186,16 @@ mod tests {
         tally.good();
         assert_eq!(tally.failed(), 1);
         assert_eq!(tally.look(), seen(1, 2, 1));
+    }
+
+    #[test]
+    fn an_origin_is_down_since_the_first_probe_that_found_it_so() {
+        let tally = Tally::default();
+        let down_since = [(true, 5), (true, 6), (false, 7), (true, 8)].map(|(is_down, now_ms)| {
+            tally.probed(is_down, now_ms);
+            tally.down_since_ms()
+        });
+        assert_eq!(down_since, [Some(5), Some(5), None, Some(8)]);
     }
 
     #[test]

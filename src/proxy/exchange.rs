@@ -47,17 +47,6 @@ pub(super) enum Exchanged {
 /// The connection was closed after something was sent, and without a word. One that was kept may have been closed before.
 struct Closed(Problem);
 
-impl Closed {
-    /// What that shows beside whether another connection could be made.
-    fn after(self, leased: Result<(Sender, Lease), Problem>) -> Exchanged {
-        match leased {
-            Ok(_) => self.into(),
-            Err(problem @ Problem::Unreachable(_)) => Exchanged::Gone(problem),
-            Err(problem) => Exchanged::Lost(problem),
-        }
-    }
-}
-
 impl From<Closed> for Exchanged {
     fn from(Closed(problem): Closed) -> Self {
         Self::Lost(problem)
@@ -70,6 +59,8 @@ pub(super) struct Outgoing<'a> {
     pub(super) parts: &'a Parts,
     /// Its body once more, if it may be sent twice.
     pub(super) again: Option<&'a Body>,
+    /// Whether another origin may be asked for what this one has lost.
+    pub(super) may_pass: bool,
 }
 
 /// How long an origin may take to answer.
@@ -129,6 +120,14 @@ impl Patience<'_> {
         })
     }
 
+    /// Waits for something else that the try may take time for; none: there is none left.
+    async fn within<T>(&self, waiting: impl Future<Output = T>) -> Option<T> {
+        match self.per_try {
+            None => Some(waiting.await),
+            Some((_, until)) => tokio::time::timeout_at(until, waiting).await.ok(),
+        }
+    }
+
     /// How long nothing may happen at this moment.
     fn limit(&self) -> Duration {
         if self.first_byte.is_zero() || !self.activity.is_uploading() {
@@ -154,33 +153,24 @@ pub(super) async fn exchange(
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
         let was_kept = lease.reused;
-        let shared_since = matches!(sender, Sender::Http2(_)).then(Instant::now);
+        let shared = matches!(sender, Sender::Http2(_)).then(Instant::now);
         let parts = request.parts;
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
             Ok(Exchanged::Unsent(_, unsent)) if was_kept && attempt < MOST_STALE => body = unsent,
             Err(closed) => {
-                let Some(body) = request.again.and_then(Body::copy) else {
-                    return closed.into();
+                let again = request.again.filter(|_| was_kept).and_then(Body::copy);
+                // Another HTTP/2 connection may have been made since, for others.
+                let shared = shared.filter(|_| wanted == connect::Wanted::Any);
+                let anew = Anew {
+                    pool,
+                    endpoint,
+                    wanted,
+                    shared,
                 };
                 // Boxed: it is rare, and no part of every request's future.
-                let again = async {
-                    let leased = match shared_since.filter(|_| wanted == connect::Wanted::Any) {
-                        Some(since) => pool.lease_since(endpoint, since).await,
-                        None => pool.fresh(endpoint, wanted).await,
-                    };
-                    let closed = match leased {
-                        Ok(leased) if was_kept => {
-                            match once_more(leased, endpoint, parts, body, patience).await {
-                                Ok(sent) => return sent,
-                                Err(closed) => closed,
-                            }
-                        }
-                        leased => return closed.after(leased),
-                    };
-                    closed.after(pool.fresh(endpoint, wanted).await)
-                };
-                return Box::pin(again).await;
+                let after = after_close(closed, anew, request, again, patience);
+                return Box::pin(after).await;
             }
             Ok(sent) => return sent,
         }
@@ -189,6 +179,71 @@ pub(super) async fn exchange(
         Problem::Unreachable(format!("{}: every connection was closed", endpoint.url)),
         body,
     )
+}
+
+/// How another connection is made when one was closed.
+#[derive(Clone, Copy)]
+struct Anew<'a> {
+    pool: &'a Arc<Pool>,
+    endpoint: &'a Endpoint<'a>,
+    wanted: connect::Wanted,
+    /// One of those may do that were made for others since then; none: they are not shared.
+    shared: Option<Instant>,
+}
+
+impl Anew<'_> {
+    async fn lease(self) -> Result<(Sender, Lease), Problem> {
+        match self.shared {
+            Some(since) => self.pool.lease_since(self.endpoint, since).await,
+            None => self.pool.fresh(self.endpoint, self.wanted).await,
+        }
+    }
+
+    /// Past all that there are by now.
+    fn past_all(self) -> Self {
+        Self {
+            shared: self.shared.map(|_| Instant::now()),
+            ..self
+        }
+    }
+}
+
+/// Sends once more what a kept connection was closed on, if there is a copy of it; and finds out whether the origin is gone, if
+/// another may then be asked.
+async fn after_close(
+    mut closed: Closed,
+    mut anew: Anew<'_>,
+    request: Outgoing<'_>,
+    again: Option<Body>,
+    patience: Patience<'_>,
+) -> Exchanged {
+    if let Some(body) = again {
+        let leased = match anew.lease().await {
+            Ok(leased) => leased,
+            Err(problem) => return gone_by(problem),
+        };
+        anew = anew.past_all();
+        match once_more(leased, anew.endpoint, request.parts, body, patience).await {
+            Ok(sent) => return sent,
+            Err(again) => closed = again,
+        }
+    }
+    if !request.may_pass {
+        return closed.into();
+    }
+    match patience.within(anew.lease()).await {
+        Some(Err(problem)) => gone_by(problem),
+        Some(Ok(_)) | None => closed.into(),
+    }
+}
+
+/// What has become of what was sent on a connection that was closed, if no other can be made.
+fn gone_by(problem: Problem) -> Exchanged {
+    if matches!(problem, Problem::Unreachable(_)) {
+        Exchanged::Gone(problem)
+    } else {
+        Exchanged::Lost(problem)
+    }
 }
 
 /// Sends again what a kept connection has cost, on another one (RFC 9112 §9.3.1). It was sent before, so that nothing is
@@ -202,9 +257,8 @@ async fn once_more(
 ) -> Result<Exchanged, Closed> {
     let sent = send(sender, lease, endpoint, parts, body, patience).await?;
     Ok(match sent {
-        Exchanged::Unsent(problem, _) | Exchanged::Refused(problem) | Exchanged::Left(problem) => {
-            Exchanged::Gone(problem)
-        }
+        Exchanged::Unsent(problem, _) => Exchanged::Gone(problem),
+        Exchanged::Refused(problem) | Exchanged::Left(problem) => Exchanged::Lost(problem),
         exchanged @ (Exchanged::Answered(..) | Exchanged::Lost(_) | Exchanged::Gone(_)) => {
             exchanged
         }

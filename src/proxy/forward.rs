@@ -68,6 +68,8 @@ pub(super) struct Outbound<'a> {
     pub(super) has_waited: bool,
     /// The origin that is being asked.
     pub(super) trying: Option<Trying>,
+    /// Those that were.
+    pub(super) tried: Origins,
     /// When the first origin was tried.
     pub(super) began: Option<Instant>,
     /// When the whole request's time is over.
@@ -85,6 +87,9 @@ pub(super) struct Outbound<'a> {
     /// What this request's retries take of the budget.
     pub(super) retrying: Option<Counted<'a>>,
 }
+
+/// A few of a service's origins.
+pub(super) type Origins = SmallVec<[OriginId; 2]>;
 
 /// An answer on its way back; boxed, because it is handed on from hand to hand.
 pub(super) struct Forwarded {
@@ -200,15 +205,17 @@ impl<'a> Outbound<'a> {
         }
     }
 
-    /// To those that come back because nobody else could be reached.
-    async fn forward_back(&mut self, missed: Missed) -> Result<Box<Forwarded>, Problem> {
+    /// To those that come back because nobody else could be reached. Whoever brings a token is not sent to them: what they say of
+    /// positions is what their health may be about.
+    pub(super) async fn forward_back(&mut self, missed: Missed) -> Result<Box<Forwarded>, Problem> {
         let is_unreached = match &missed {
             Missed::Next(problem) => matches!(problem, Problem::Unreachable(_)),
             Missed::Past(_) => true,
             Missed::Anew(_) | Missed::Elsewhere(_) | Missed::Again(_) | Missed::Stop(_) => false,
         };
+        let has_token = self.visit.valid && self.access == Access::Read;
         let snapshot = &self.live.snapshot;
-        let reopened = (is_unreached && self.answered.is_none())
+        let reopened = (is_unreached && !has_token && self.answered.is_none())
             .then(|| reopen(snapshot, self.service_id, self.access, &self.decision));
         let Some(decision) = reopened.flatten() else {
             return Err(missed.into_problem());
@@ -444,6 +451,7 @@ impl<'a> Outbound<'a> {
     /// Asks an origin, and counts what that shows of it.
     async fn exchange(&mut self, trying: Trying, body: Body, copy: Option<&Body>) -> Exchanged {
         self.trying = Some(trying);
+        self.tried.push(trying.origin);
         let tried = self.note_try(trying.region, Some(trying.origin));
         let per_try = self.per_try(copy);
         let mut exchanged = self
@@ -489,8 +497,12 @@ impl<'a> Outbound<'a> {
         } else {
             &self.worker.pool
         };
-        let may_be_left = copy.is_some() && self.is_covered();
-        let is_in_vain = || may_be_left && self.is_left_behind(origin_id);
+        let may_pass = copy.is_some() && self.is_covered() && self.retries_left > 0;
+        let is_in_vain = || {
+            let asked = self.trying.filter(|_| may_pass);
+            let asked_ms = asked.map(|trying| clock::steady_ms_at(trying.began.into_std()));
+            asked_ms.is_some_and(|asked_ms| self.is_left_behind(origin_id, asked_ms))
+        };
         let endpoint = Endpoint {
             url: &origin.url,
             host: self.host,
@@ -522,6 +534,7 @@ impl<'a> Outbound<'a> {
         let request = Outgoing {
             parts: &self.parts,
             again: copy.filter(|_| self.may_be_repeated()),
+            may_pass,
         };
         exchange(pool, &endpoint, wanted, request, body, patience).await
     }

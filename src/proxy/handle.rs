@@ -18,7 +18,7 @@ use super::body::{Arriving, Body, Source};
 use super::connection::Connection;
 use super::context::{Context, Live, Worker};
 use super::expect::Wanted;
-use super::forward::{Forwarded, Outbound};
+use super::forward::{Forwarded, Origins, Outbound};
 use super::headers::upgrade_of;
 use super::inbound;
 use super::interim::Interim;
@@ -237,6 +237,7 @@ impl<'a> Exchange<'a> {
             answered: None,
             has_waited: false,
             trying: None,
+            tried: Origins::new(),
             began: None,
             deadline: asked.pace.deadline,
             sent_to: None,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::activity::Activity;
 use super::body::Body;
-use super::forward::{Forwarded, Missed, Outbound};
+use super::forward::{Forwarded, Missed, Origins, Outbound};
 use super::problem::Problem;
 use crate::config::plan::Access;
 use crate::registered::Registered;
@@ -18,7 +18,7 @@ static HEDGES: Registered<(), 1> =
 /// What became of the first region, alone or beside a hedge.
 enum Raced {
     Alone(Result<Box<Forwarded>, Missed>),
-    Hedged(Result<Box<Forwarded>, Problem>),
+    Hedged(Result<Box<Forwarded>, Missed>),
 }
 
 impl Outbound<'_> {
@@ -67,7 +67,10 @@ impl Outbound<'_> {
                 // The try that was given up has taken them along.
                 self.body = self.body.take().or(twin.body);
                 self.trying = None;
-                outcome
+                match outcome {
+                    Ok(forwarded) => Ok(forwarded),
+                    Err(missed) => Box::pin(self.forward_back(missed)).await,
+                }
             }
         }
     }
@@ -100,6 +103,7 @@ impl Outbound<'_> {
             sent_to: None,
             unreached: None,
             trying: None,
+            tried: Origins::new(),
             began: None,
             deadline: self.deadline,
             retries_left: self.retries_left.saturating_sub(1),
@@ -113,15 +117,15 @@ impl Outbound<'_> {
 async fn race(
     mut straight: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Missed>>>,
     mut hedge: Pin<&mut impl Future<Output = Result<Box<Forwarded>, Missed>>>,
-) -> Result<Box<Forwarded>, Problem> {
+) -> Result<Box<Forwarded>, Missed> {
     tokio::select! {
         done = straight.as_mut() => match done {
             Ok(forwarded) => Ok(forwarded),
-            Err(_) => hedge.await.map_err(Missed::into_problem),
+            Err(_) => hedge.await,
         },
         done = hedge.as_mut() => match done {
             Ok(forwarded) => Ok(forwarded),
-            Err(_) => straight.await.map_err(Missed::into_problem),
+            Err(_) => straight.await,
         },
     }
 }

@@ -38,21 +38,36 @@ impl Outbound<'_> {
         origins
     }
 
-    /// Whether an origin's probes find it unhealthy by now, and another's not that may be asked: where none is well, it may be this
-    /// edge that is not.
-    pub(super) fn is_left_behind(&self, origin: OriginId) -> bool {
+    /// Whether an origin's probes find it unhealthy since a moment, and not those of another that is still to be asked: where none is
+    /// well, it may be this edge that is not. Who was asked although it was down is not left for that, nor for who may be behind.
+    pub(super) fn is_left_behind(&self, origin: OriginId, since_ms: u64) -> bool {
         let plan = &self.live.snapshot.plan;
-        let is_down = |origin: OriginId| {
-            let lane = self
-                .live
-                .routes
-                .lane(self.service_id, plan.origins.of(origin).region);
-            let witness = lane.and_then(|lane| lane.witness(origin));
-            witness.is_some_and(|witness| witness.is_down())
+        let region_of = |origin: OriginId| plan.origins.of(origin).region;
+        let down_since = |origin: OriginId| {
+            let lane = self.live.routes.lane(self.service_id, region_of(origin))?;
+            lane.witness(origin)?.down_since_ms()
         };
-        let ranked = self.decision.ranked.iter();
-        let mut asked = ranked.flat_map(|choice| &plan.regions.of(choice.region).origins);
-        is_down(origin) && asked.any(|origin| !is_down(*origin))
+        let asks_for_positions = !self.visit.token().is_empty();
+        if asks_for_positions || down_since(origin).is_none_or(|since| since < since_ms) {
+            return false;
+        }
+        let asked_of = |region: RegionId| {
+            let tried = self
+                .tried
+                .iter()
+                .filter(|tried| region_of(**tried) == region);
+            tried.count()
+        };
+        let ranked = self.decision.ranked.iter().map(|choice| choice.region);
+        // The next origin of its own region, or another region of which none was asked yet.
+        let mut open = ranked.filter(|region| match asked_of(*region) {
+            0 => true,
+            asked => *region == region_of(origin) && asked < MOST_ORIGINS,
+        });
+        open.any(|region| {
+            let mut able = self.able_origins(region).into_iter();
+            able.any(|origin| !self.tried.contains(&origin) && down_since(origin).is_none())
+        })
     }
 
     /// Those of them that are not read from while others are.

@@ -80,7 +80,7 @@ impl Recognized {
 
 impl Known {
     fn of(fields: &Fields<'_>, reader: &Reader<'_>, carried: Arc<Carried>) -> Self {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(length_of(fields) + fields.len());
         for (line, end) in fields {
             text.extend_from_slice(line);
             text.push(*end);

@@ -54,9 +54,9 @@ impl Witness {
         self.origin == origin
     }
 
-    /// Whether its probes find it unhealthy.
-    pub(super) fn is_down(&self) -> bool {
-        self.tally.is_down()
+    /// Since when its probes find it unhealthy, on the edge's steady clock, if they do.
+    pub(super) fn down_since_ms(&self) -> Option<u64> {
+        self.tally.down_since_ms()
     }
 
     /// Takes in what became of an exchange. An answer that looks good is one only if it comes whole.

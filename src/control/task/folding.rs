@@ -34,7 +34,7 @@ impl Writer {
         );
         self.count(&report);
         let is_down = report.verdict == Verdict::Unhealthy;
-        self.traffic.probed(&report.key, is_down);
+        self.traffic.probed(&report.key, is_down, steady_now);
         let key = report.key.clone();
         let now_ms = self.unix_ms();
         let folded = self.world.report(report, now_ms, steady_ms);

@@ -1,8 +1,9 @@
 //! Pointers for all names that may be pointers (RFC 1035 §4.1.4), where a response has no room for them spelled out.
 //! Others are copied as the table has them, in which only owner names are.
 
-use std::collections::HashMap;
+use std::hash::BuildHasher;
 
+use foldhash::fast::FixedState;
 use smallvec::SmallVec;
 
 use super::code::rtype;
@@ -13,40 +14,41 @@ use super::query::HEADER;
 /// What a pointer can mean.
 const FURTHEST: u16 = 0x3fff;
 
-/// A response in as few bytes as it can have; `None`: it is none.
-pub(in crate::dns) fn compress(response: &[u8]) -> Option<Vec<u8>> {
-    let mut cursor = Cursor::new(response);
-    let head = cursor.bytes(HEADER)?;
-    let mut shorter = Shorter {
-        whole: response,
-        out: head.to_vec(),
-        places: HashMap::new(),
-    };
-    let [_, _, questions, records @ ..] = head.as_chunks::<2>().0 else {
-        return None;
-    };
-    for _ in 0..u16::from_be_bytes(*questions) {
-        shorter.name(&mut cursor)?;
-        shorter.copy(&mut cursor, 4)?;
-    }
-    let counts = records.iter().map(|count| u16::from_be_bytes(*count));
-    for _ in 0..counts.map(u32::from).sum() {
-        shorter.record(&mut cursor)?;
-    }
-    cursor.is_at_end().then_some(shorter.out)
-}
+/// Room for a name.
+type Spelled = SmallVec<[u8; LONGEST_NAME]>;
 
-/// A response that is being shortened.
-struct Shorter<'r> {
-    whole: &'r [u8],
+/// Shortens responses, one after the other in the same room.
+#[derive(Debug, Default)]
+pub(in crate::dns) struct Compressor {
     out: Vec<u8>,
-    /// Where names stand, in lower case.
-    places: HashMap<Box<[u8]>, u16>,
+    /// Where names stand, by what their lower case is hashed to.
+    places: Vec<(u64, u16)>,
 }
 
-impl<'r> Shorter<'r> {
-    fn record(&mut self, cursor: &mut Cursor<'r>) -> Option<()> {
-        self.name(cursor)?;
+impl Compressor {
+    /// A response in as few bytes as it can have; `None`: it is none.
+    pub(in crate::dns) fn compress(&mut self, response: &[u8]) -> Option<&[u8]> {
+        self.out.clear();
+        self.places.clear();
+        let mut cursor = Cursor::new(response);
+        let head = cursor.bytes(HEADER)?;
+        self.out.extend_from_slice(head);
+        let [_, _, questions, records @ ..] = head.as_chunks::<2>().0 else {
+            return None;
+        };
+        for _ in 0..u16::from_be_bytes(*questions) {
+            self.name(response, &mut cursor)?;
+            self.copy(&mut cursor, 4)?;
+        }
+        let counts = records.iter().map(|count| u16::from_be_bytes(*count));
+        for _ in 0..counts.map(u32::from).sum() {
+            self.record(response, &mut cursor)?;
+        }
+        cursor.is_at_end().then_some(&self.out)
+    }
+
+    fn record<'r>(&mut self, response: &'r [u8], cursor: &mut Cursor<'r>) -> Option<()> {
+        self.name(response, cursor)?;
         let type_class_ttl: [u8; 8] = cursor.array()?;
         let length = usize::from(cursor.u16()?);
         let end = cursor.position() + length;
@@ -56,7 +58,7 @@ impl<'r> Shorter<'r> {
         let (before, names) = names_in(u16::from_be_bytes(*type_class_ttl.first_chunk()?));
         self.copy(cursor, before)?;
         for _ in 0..names {
-            self.name(cursor)?;
+            self.name(response, cursor)?;
         }
         self.copy(cursor, end.checked_sub(cursor.position())?)?;
         let length = u16::try_from(self.out.len() - length_at - 2).ok()?;
@@ -65,15 +67,16 @@ impl<'r> Shorter<'r> {
         Some(())
     }
 
-    fn copy(&mut self, cursor: &mut Cursor<'r>, length: usize) -> Option<()> {
+    fn copy(&mut self, cursor: &mut Cursor<'_>, length: usize) -> Option<()> {
         self.out.extend_from_slice(cursor.bytes(length)?);
         Some(())
     }
 
     /// Writes a name as far as it does not stand anywhere yet.
-    fn name(&mut self, cursor: &mut Cursor<'r>) -> Option<()> {
-        let name = spelled(self.whole, cursor)?;
-        let key = name.to_ascii_lowercase();
+    fn name<'r>(&mut self, response: &'r [u8], cursor: &mut Cursor<'r>) -> Option<()> {
+        let name = spelled(response, cursor)?;
+        let mut key = name.clone();
+        key.make_ascii_lowercase();
         let mut at = 0;
         loop {
             let (key, rest) = (key.get(at..)?, name.get(at..)?);
@@ -82,18 +85,31 @@ impl<'r> Shorter<'r> {
                 self.out.push(0);
                 return Some(());
             }
-            if let Some(place) = self.places.get(key) {
+            let hash = FixedState::default().hash_one(key);
+            if let Some(place) = self.place(hash, key) {
                 let pointer = !FURTHEST | place;
                 self.out.extend_from_slice(&pointer.to_be_bytes());
                 return Some(());
             }
             let place = u16::try_from(self.out.len()).ok();
             if let Some(place) = place.filter(|place| *place <= FURTHEST) {
-                self.places.insert(key.into(), place);
+                self.places.push((hash, place));
             }
             self.out.extend_from_slice(rest.get(..=length)?);
             at += 1 + length;
         }
+    }
+
+    /// Where a name stands, whatever its case.
+    fn place(&self, hash: u64, key: &[u8]) -> Option<u16> {
+        let alike = self.places.iter().filter(|(of, _)| *of == hash);
+        let mut places = alike.map(|(_, place)| *place);
+        places.find(|place| {
+            let mut cursor = Cursor::new(&self.out);
+            let stands = cursor.bytes((*place).into());
+            let stands = stands.and_then(|_| spelled(&self.out, &mut cursor));
+            stands.is_some_and(|name| name.eq_ignore_ascii_case(key))
+        })
     }
 }
 
@@ -109,11 +125,8 @@ fn names_in(rtype: u16) -> (usize, usize) {
 }
 
 /// A name, wherever the parts of it stand.
-fn spelled<'r>(
-    response: &'r [u8],
-    cursor: &mut Cursor<'r>,
-) -> Option<SmallVec<[u8; LONGEST_NAME]>> {
-    let mut name = SmallVec::new();
+fn spelled<'r>(response: &'r [u8], cursor: &mut Cursor<'r>) -> Option<Spelled> {
+    let mut name = Spelled::new();
     let mut place = *cursor;
     // Each pointer leads further to the front, so that they come to an end.
     let mut front = None;
@@ -155,6 +168,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn compress(response: &[u8]) -> Option<Vec<u8>> {
+        let mut compressor = Compressor::default();
+        // What was shortened before leaves nothing behind.
+        compressor.compress(&[
+            0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 3, b'c', b'o', b'm', 0, 0,
+        ]);
+        compressor.compress(response).map(<[u8]>::to_vec)
+    }
 
     fn written(message: &Message, names: NameEncoding) -> Vec<u8> {
         let mut wire = Vec::new();

@@ -11,5 +11,5 @@ pub(super) mod reply;
 mod subnet;
 pub(super) mod tsig;
 
-pub(super) use compress::compress;
+pub(super) use compress::Compressor;
 pub(super) use edns::{IDLE, OWN_UDP_SIZE};

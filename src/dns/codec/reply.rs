@@ -75,6 +75,8 @@ pub(in crate::dns) struct Reply<'q, 'o> {
     out: &'o mut Vec<u8>,
     limit: usize,
     fits: bool,
+    /// Whether what may be left out is.
+    is_lean: bool,
     answers: u16,
     authorities: u16,
     additionals: u16,
@@ -105,6 +107,7 @@ impl<'q, 'o> Reply<'q, 'o> {
             out,
             limit: size.saturating_sub(reserved),
             fits: true,
+            is_lean: false,
             answers: 0,
             authorities: 0,
             additionals: 0,
@@ -184,9 +187,17 @@ impl<'q, 'o> Reply<'q, 'o> {
         self.append(section, records, count);
     }
 
+    /// Leaves out whatever may be.
+    pub(in crate::dns) fn lean(self) -> Self {
+        Self {
+            is_lean: true,
+            ..self
+        }
+    }
+
     /// As [`Reply::copy_spelled`], but what does not fit is left out without a word.
     pub(in crate::dns) fn copy_if_room(&mut self, records: &[u8], count: u16) {
-        if self.fits && self.out.len() + records.len() <= self.limit {
+        if !self.is_lean && self.fits && self.out.len() + records.len() <= self.limit {
             self.append(Section::Additional, records, count);
         }
     }

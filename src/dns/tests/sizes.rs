@@ -49,6 +49,25 @@ fn what_fits_with_pointers_in_its_data_is_no_truncated_response() {
 }
 
 #[test]
+fn addresses_that_may_be_left_out_truncate_no_response() {
+    let label = "a".repeat(63);
+    let servers = (0..8).map(|n| format!("n{n}.{label}: [192.0.2.1, '2001:db8::1']"));
+    let servers: Vec<String> = servers.collect();
+    let live = live_of(&format!("nameservers: {{ {} }}", servers.join(", ")));
+    let asks = query("example.com", "NS");
+    let whole = exchange_over(&live, &asks, Transport::Tcp).unwrap();
+    let shorter = exchange_over(&live, &asks, Transport::Udp).unwrap();
+    let (whole, shorter) = (show(&whole), show(&shorter));
+    let of_servers = |shown: &str| shown.lines().filter(|line| line.contains(" NS ")).count();
+    assert_eq!(
+        (of_servers(&whole), of_servers(&shorter)),
+        (8, 8),
+        "{shorter}"
+    );
+    assert!(whole.contains("192.0.2.1") && !shorter.contains("192.0.2.1"));
+}
+
+#[test]
 fn a_response_over_four_times_its_limit_is_not_tried_with_pointers() {
     for (count, fits) in [(6, true), (7, false)] {
         let (live, asks) = many_servers(count);

@@ -118,7 +118,7 @@ impl Token {
         if self.vector.len() > MOST_VECTOR_ENTRIES {
             return None;
         }
-        let mut body = vec![VERSION, keyring.sign(&[])?.0];
+        let mut body = vec![VERSION, keyring.signing_id()?];
         body.extend(self.expires.to_be_bytes());
         body.extend(self.session.to_be_bytes());
         body.push(self.flags());
@@ -133,7 +133,7 @@ impl Token {
             put_varint(&mut body, position.epoch);
             put_varint(&mut body, position.seq);
         }
-        let (_, tag) = keyring.sign(&[PURPOSE, domain.as_bytes(), &body])?;
+        let tag = keyring.sign(&[PURPOSE, domain.as_bytes(), &body])?;
         body.extend(tag);
         let text = URL_SAFE_NO_PAD.encode(body);
         (text.len() <= MOST_TOKEN_BYTES).then_some(text)
