@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::near_and_far::{HOST, edge, post, seen};
+use support::near_and_far::{HOST, edge, edge_checked, post, seen};
 use support::{Edge, Origin, raw_origin, wait_until, wire};
 
 /// An origin that reads a request's head and breaks off, and how many requests it has read.
@@ -325,22 +325,26 @@ fn every_request_that_a_killed_origin_had_is_answered_by_another_whatever_the_bu
 /// Two regions that are asked themselves whether they are well.
 fn probed(retries: &str) -> Pair {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
-    let edge = Edge::start(&format!(
-        "node: {{ name: test-edge }}
-listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
-keys: [{{ id: 1, secret: 0123456789abcdef }}]
-regions: {{ near: {{ origins: ['{}'] }}, far: {{ origins: ['{}'] }} }}
-services:
-  www:
-    hosts: [{HOST}]
-    steering: {{ policy: priority }}
-    health: {{ protocol: http, interval: 200ms, timeout: 200ms, failure_threshold: 2, passive: off }}
-    retries: {{ {retries} }}
-",
-        near.url(),
-        far.url(),
-    ));
+    let health = "interval: 200ms, timeout: 200ms, failure_threshold: 2, passive: off";
+    let service = format!("retries: {{ {retries} }}");
+    let edge = edge_checked(&near.url(), &far, health, &service);
     Pair { edge, near, far }
+}
+
+impl Pair {
+    /// Has these turn unhealthy while near takes 4 s for a read, and checks that it answers.
+    #[track_caller]
+    fn waits_while(&self, turn_unhealthy: &[&Origin]) {
+        self.near.set_pause(Duration::from_secs(4));
+        std::thread::scope(|scope| {
+            let read = scope.spawn(|| self.edge.curl(HOST, "/", &[]));
+            assert!(wait_until(|| self.near.asked() == 1));
+            for origin in turn_unhealthy {
+                origin.set_healthy(false);
+            }
+            assert_eq!(seen(&read.join().unwrap()), (200, "near"));
+        });
+    }
 }
 
 #[test]
@@ -372,13 +376,7 @@ fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
 #[test]
 fn who_may_ask_nobody_else_waits_for_a_region_that_is_found_down() {
     let pair = probed("attempts: 0");
-    pair.near.set_pause(Duration::from_secs(4));
-    std::thread::scope(|scope| {
-        let read = scope.spawn(|| pair.edge.curl(HOST, "/", &[]));
-        assert!(wait_until(|| pair.near.asked() == 1));
-        pair.near.set_healthy(false);
-        assert_eq!(seen(&read.join().unwrap()), (200, "near"));
-    });
+    pair.waits_while(&[&pair.near]);
 }
 
 #[test]
@@ -412,15 +410,7 @@ fn where_no_able_region_can_be_reached_those_are_asked_that_health_has_left_out(
 #[test]
 fn who_waits_while_no_region_is_well_waits_on() {
     let pair = probed("budget: 0%");
-    pair.near.set_pause(Duration::from_secs(4));
-    std::thread::scope(|scope| {
-        let read = scope.spawn(|| pair.edge.curl(HOST, "/", &[]));
-        assert!(wait_until(|| pair.near.asked() == 1));
-        for origin in [&pair.far, &pair.near] {
-            origin.set_healthy(false);
-        }
-        assert_eq!(seen(&read.join().unwrap()), (200, "near"));
-    });
+    pair.waits_while(&[&pair.far, &pair.near]);
     let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
     for region in status["regions"].as_array().unwrap() {
         assert_eq!(region["services"][0]["health"], "unhealthy", "{region}");

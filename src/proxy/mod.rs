@@ -38,6 +38,7 @@ mod hedge;
 mod host;
 mod http1;
 mod http2;
+mod in_order;
 mod inbound;
 mod interim;
 mod lately;

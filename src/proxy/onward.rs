@@ -16,7 +16,7 @@ pub(crate) enum Try {
     Left,
     /// Something was sent, and nobody knows what became of it.
     Lost,
-    /// The same, and the origin takes nothing any more.
+    /// The same, and the origin takes nothing any more, or was found down meanwhile.
     Gone,
 }
 

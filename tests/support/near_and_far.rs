@@ -6,6 +6,12 @@ pub const HOST: &str = "www.example.com";
 
 /// `near` first, then `far`. Both are probed at the far origin, so that only requests show what is wrong with `near`.
 pub fn edge(near: &str, far: &Origin, service: &str) -> Edge {
+    let health = format!("port: {}, passive: off", far.address.port());
+    edge_checked(near, far, &health, service)
+}
+
+/// The same with another health check.
+pub fn edge_checked(near: &str, far: &Origin, health: &str, service: &str) -> Edge {
     Edge::start(&format!(
         "node: {{ name: test-edge }}
 listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
@@ -15,11 +21,10 @@ services:
   www:
     hosts: [{HOST}]
     steering: {{ policy: priority }}
-    health: {{ protocol: http, port: {}, passive: off }}
+    health: {{ protocol: http, {health} }}
     {service}
 ",
         far.url(),
-        far.address.port()
     ))
 }
 
