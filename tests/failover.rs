@@ -80,7 +80,8 @@ fn put(methods: &str, length: usize) -> (u16, Vec<usize>) {
     let retries = format!("retries: {{ methods: {methods}, buffer: 1KiB }}");
     let edge = edge(&near, &far, &retries);
     let body = "x".repeat(length);
-    let answer = edge.curl(HOST, "/", &["-X", "PUT", "-d", &body]);
+    // curl (7.88) can miss the end of an answer over HTTP/2 that comes before its content was sent.
+    let answer = edge.curl(HOST, "/", &["--http1.1", "-X", "PUT", "-d", &body]);
     assert_eq!(asked.load(Ordering::SeqCst), 1);
     let lengths = far.seen().iter().map(|seen| seen.body.len()).collect();
     (answer.status, lengths)

@@ -297,7 +297,8 @@ services: {{ www: {{ hosts: [www.example.com], steering: {{ policy: priority }} 
     for _ in 0..5 {
         assert_eq!(edge.curl("www.example.com", "/", &[]).body, "good");
     }
-    let post = edge.curl("www.example.com", "/", &["-d", "x"]);
+    // curl (7.88) can miss the end of an answer over HTTP/2 that comes before its content was sent.
+    let post = edge.curl("www.example.com", "/", &["--http1.1", "-d", "x"]);
     assert_eq!(post.status, 502);
     assert_eq!(
         posts.load(std::sync::atomic::Ordering::SeqCst),

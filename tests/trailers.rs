@@ -9,21 +9,26 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, Method, Response};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
+use support::frames::{self, FrameClient, open, request};
 use support::{
     Answer, Answered, Edge, Process, Wire, Wired, WiredOrigin, certificate, raw_origin, run,
     two_regions,
 };
 
 const HOST: &str = "api.example.com";
+
+/// What is written.
+const BODY: &str = "x";
 
 fn yaml(near: &str, far: &str, more: &str) -> String {
     let consistency =
@@ -60,10 +65,12 @@ fn check_reaches_the_token(far: &str, write: impl Fn(&Edge) -> Answer) {
     assert_eq!(read(&second, &token(&told)).body, "far has to show far=5");
 }
 
-/// An origin over HTTP/1.1 whose answers to writes end in these trailers, announced or not.
+/// An origin over HTTP/1.1 whose answers to writes end in these trailers, announced or not. It reads a write first: to an
+/// answer over HTTP/2 that ends before curl (7.88) has sent its request, curl wakes no more.
 fn chunked(announced: &'static str, trailers: &'static str) -> SocketAddr {
     raw_origin(move |mut stream, head| {
         let answer = if head.starts_with("POST") {
+            stream.read_exact(&mut [0; BODY.len()]).unwrap();
             format!(
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n{announced}Connection: close\r\n\r\n\
                  3\r\nfar\r\n0\r\n{trailers}\r\n"
@@ -100,16 +107,22 @@ fn a_position_in_trailers_over_http_1_1_reaches_the_token_announced_or_not_and_w
         ] {
             let far = format!("http://{}", chunked(announced, trailers));
             check_reaches_the_token(&far, |edge| {
-                edge.curl(HOST, "/", &[client, &["-d", "x"]].concat())
+                edge.curl(HOST, "/", &[client, &["-d", BODY]].concat())
             });
         }
     }
 }
 
-/// Answers writes with trailers, over HTTP/2.
+/// Answers writes with trailers, over HTTP/2, and reads them first, for curl.
 async fn trailing(wired: Wired, trailers: [(&'static str, &'static str); 2]) -> Answered {
-    if wired.request.method() != Method::POST {
-        let required = wired.request.headers().get("meridian-require");
+    let (head, body) = wired.request.into_parts();
+    body.collect().await.unwrap();
+    answer_with(&head, trailers)
+}
+
+fn answer_with(request: &Parts, trailers: [(&'static str, &'static str); 2]) -> Answered {
+    if request.method != Method::POST {
+        let required = request.headers.get("meridian-require");
         let required = required.map_or("nothing", |required| required.to_str().unwrap());
         let body = format!("far has to show {required}");
         return Response::new(Full::new(Bytes::from(body)).boxed());
@@ -140,9 +153,24 @@ fn a_position_in_trailers_over_http_2_reaches_the_token() {
         for client in ["--http1.1", "--http2"] {
             let origin = over_http2([position, ("x-sum", "1")]);
             let far = format!("h2c://{}", origin.address);
-            check_reaches_the_token(&far, |edge| edge.curl(HOST, "/", &[client, "-d", "x"]));
+            check_reaches_the_token(&far, |edge| edge.curl(HOST, "/", &[client, "-d", BODY]));
         }
     }
+}
+
+#[test]
+fn an_answer_with_trailers_ends_though_its_request_goes_on() {
+    let wire = Wire {
+        http2: true,
+        ..Wire::default()
+    };
+    let origin = WiredOrigin::start(wire, |wired| async {
+        answer_with(&wired.request.into_parts().0, [("x-sum", "1"); 2])
+    });
+    let edge = frames::edge(&format!("h2c://{}", origin.address));
+    let mut client = FrameClient::connect(edge.address("https"));
+    client.send(&open(1, &request("POST", "/"), 0)).unwrap();
+    assert!(client.ends(1), "nothing of its content was sent");
 }
 
 #[test]
