@@ -120,6 +120,12 @@ impl Seen {
     pub(super) fn is_late(&self, asked_at_ms: u64) -> bool {
         asked_at_ms < self.at_ms
     }
+
+    /// The same of an answer that says this. Within a millisecond nobody knows which was first: less than what is known is of before.
+    /// Whoever ran backwards says so again.
+    fn is_overtaken(&self, asked_at_ms: u64, applied: &Vector) -> bool {
+        asked_at_ms == self.at_ms && is_less(applied, &self.applied)
+    }
 }
 
 impl Applied {
@@ -216,7 +222,9 @@ impl State {
         };
         // What comes next of numbered pushes was sent later, whichever reached this edge first.
         let follows = trust == Trust::InTurn && seen.turns.is_last_word;
-        if !follows && seen.is_late(report.asked_at_ms) {
+        let is_late = seen.is_late(report.asked_at_ms)
+            || trust == Trust::Asked && seen.is_overtaken(report.asked_at_ms, applied);
+        if !follows && is_late {
             return Reported::Known;
         }
         seen.at_ms = now_ms;
@@ -307,11 +315,11 @@ impl State {
         }
     }
 
-    /// What is remembered of a writer's log, where there is room. 0 is nothing written: a region that takes no writes is nobody's
-    /// lag.
+    /// What is remembered of a writer's log, where there is room. 0 is nothing written, in whichever epoch: a region that takes no writes
+    /// is nobody's lag.
     fn marks_of(&mut self, writer: &RegionName, position: Position) -> Option<&mut Marks> {
         let has_room = self.marks.len() < MOST_VECTOR_ENTRIES || self.marks.contains_key(writer);
-        let is_written = position != Position::default();
+        let is_written = position.seq > 0;
         (has_room && is_written).then(|| self.marks.entry(writer.clone()).or_default())
     }
 }

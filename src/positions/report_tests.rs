@@ -15,6 +15,16 @@ fn a_late_report_neither_lowers_nor_raises_nor_accuses() {
 }
 
 #[test]
+fn an_answer_that_was_overtaken_within_a_millisecond_is_late() {
+    let applied = Applied::default();
+    report(&applied, "a", "us=6", 20, 20);
+    assert_eq!(report(&applied, "a", "us=5", 20, 25), Reported::Known);
+    assert_eq!(applied.region("eu"), vector("us=6"));
+    assert_eq!(report(&applied, "a", "us=7", 20, 26), Reported::Advanced);
+    assert_eq!(report(&applied, "a", "us=5", 27, 27), Reported::Regressed);
+}
+
+#[test]
 fn a_region_that_runs_backwards_is_lowered_at_once() {
     let applied = Applied::default();
     report(&applied, "a", "us=6", 10, 20);
@@ -36,6 +46,27 @@ fn marks_of_what_ran_backwards_are_nobody_s_lag() {
         now_ms: 2,
     });
     assert_eq!(applied.lag("us", 9_000), Some(Duration::ZERO));
+}
+
+#[test]
+fn a_log_that_nobody_has_written_in_is_nobody_s_lag_whatever_its_epoch() {
+    for (written, lag) in [
+        ("eu=1:0", None),
+        ("eu=1:1", Some(Duration::from_millis(8_999))),
+    ] {
+        let applied = Applied::default();
+        report(&applied, "a", written, 0, 1);
+        let us = "us".into();
+        applied.report(Report {
+            region: &us,
+            origin: "b",
+            applied: &vector("us=1:7"),
+            asked_at_ms: 2,
+            now_ms: 2,
+        });
+        let behind = applied.lag("us", 9_000).filter(|lag| !lag.is_zero());
+        assert_eq!(behind, lag, "{written}");
+    }
 }
 
 #[test]

@@ -53,16 +53,33 @@ impl Applied {
 
     /// Whether some entry of `older` gives way to one of `newer` in a later epoch that does not include it.
     pub fn leaves_behind(&self, newer: &Vector, older: &Vector) -> bool {
+        !self.past_the_forks_of(newer, older).is_empty()
+    }
+
+    /// Those entries.
+    pub fn past_the_forks_of(&self, newer: &Vector, older: &Vector) -> Vector {
         let mut later = older.iter().filter_map(|(writer, position)| {
             let entry = newer.entry(writer)?;
             (entry.position.epoch > position.epoch).then_some((writer, entry, position))
         });
+        let mut left = Vector::default();
         let Some(first) = later.next() else {
-            return false;
+            return left;
         };
         let state = self.state();
-        let mut later = [first].into_iter().chain(later);
-        later.any(|(writer, entry, position)| !state.forks.includes(writer, entry, position))
+        for (writer, entry, position) in [first].into_iter().chain(later) {
+            if !state.forks.includes(writer, entry, position) {
+                left.set(writer, position);
+            }
+        }
+        left
+    }
+
+    /// Whether a region itself has spoken of an epoch of its log: others may know of it before.
+    pub fn has_heard_of(&self, writer: &RegionName, epoch: u64) -> bool {
+        let state = self.state();
+        let newest = state.newest.get(writer);
+        newest.is_some_and(|(newest, _)| *newest >= epoch)
     }
 
     /// Whether this is the first time that writes of an epoch turn out to be lost: it is told once.

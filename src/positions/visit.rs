@@ -100,6 +100,9 @@ struct Brought {
     retired: Option<Box<Vector>>,
     /// What every region had once, and whoever answers has left behind.
     left_behind: Option<Box<Vector>>,
+    /// What this edge remembers of earlier epochs than its client's token has: whether those go on from there is known once an
+    /// answer has come.
+    superseded: Vec<Vector>,
     /// Of each session whose token it carries, the first one's first.
     glances: SmallVec<[(u64, Glance); 1]>,
 }
@@ -152,6 +155,7 @@ impl Visit {
                     lost: None,
                     retired: None,
                     left_behind: None,
+                    superseded: Vec::new(),
                 });
             }
             if let Some(issued) = recalled.issued {
@@ -216,8 +220,23 @@ impl Visit {
     /// Takes in what this edge remembers. Here a newer pin always comes later than an older one, so of two of one age
     /// the one that is carried was set elsewhere, after an answer of here was lost.
     fn take_issued(&mut self, issued: &Token, applied: &Applied) {
-        let carried = self.token().pin.clone();
-        self.take(issued, applied);
+        let own = self.token();
+        if own.covers(issued) {
+            return;
+        }
+        let carried = own.pin.clone();
+        let is_left = applied.leaves_behind(&issued.vector, &own.vector);
+        let mut superseded = issued.vector.clone();
+        superseded.retain(|writer, position| {
+            let own = own.vector.get(writer);
+            own.is_some_and(|own| own.epoch > position.epoch)
+        });
+        let own = self.token_mut();
+        own.merge(issued);
+        own.lost |= is_left;
+        if let Some(brought) = self.brought.as_mut().filter(|_| !superseded.is_empty()) {
+            brought.superseded.push(superseded);
+        }
         let age = |pin: &Option<Pin>| pin.as_ref().map(Pin::age);
         let merged = &self.token().pin;
         if *merged != carried && age(&carried) == age(merged) {
@@ -264,6 +283,29 @@ impl Visit {
         }
     }
 
+    /// What is remembered and past the fork of an epoch that its client has written in is lost.
+    fn note_superseded(&mut self, applied: &Applied) {
+        for mut lost in self.superseded_and_left(applied) {
+            // Until its region speaks of the epoch, it is remembered on.
+            let newer = &self.token().vector;
+            lost.retain(|writer, _| {
+                let epoch = newer.get(writer).map(|newer| newer.epoch);
+                epoch.is_some_and(|epoch| applied.has_heard_of(writer, epoch))
+            });
+            self.note_lost(&lost);
+        }
+    }
+
+    fn superseded_and_left(&mut self, applied: &Applied) -> Vec<Vector> {
+        let brought = self.brought.as_mut();
+        let mut superseded =
+            brought.map_or_else(Vec::new, |brought| std::mem::take(&mut brought.superseded));
+        for older in &mut superseded {
+            *older = applied.past_the_forks_of(&self.token().vector, older);
+        }
+        superseded
+    }
+
     /// Its client may have written what the origin of its answer has left behind with an epoch, and every region had once.
     pub(super) fn note_left_behind(&mut self, left: Option<Vector>) {
         if let Some(brought) = &mut self.brought {
@@ -296,6 +338,13 @@ impl Visit {
             .as_ref()
             .and_then(|brought| brought.lost.as_deref());
         lost.cloned().unwrap_or_default()
+    }
+
+    /// What may turn out to be among them.
+    #[cfg(test)]
+    pub(crate) fn superseded(&self) -> &[Vector] {
+        let brought = self.brought.as_ref();
+        brought.map_or(&[], |brought| &brought.superseded)
     }
 
     /// The end of a read that was served so: how it is marked, and what becomes of the token, which came in these carriers.
@@ -362,9 +411,11 @@ impl Visit {
 
     /// What was issued to each of its sessions since the request came.
     fn take_what_was_issued_meanwhile(&mut self, sessions: &Sessions, applied: &Applied, now: Now) {
+        self.note_superseded(applied);
         for session in self.sessions() {
             self.take_issued_meanwhile(session, (sessions, applied), now);
         }
+        self.note_superseded(applied);
     }
 
     fn take_issued_meanwhile(
@@ -415,6 +466,10 @@ impl Visit {
             if let Some(issued) = sessions.recall(session, now.steady_ms).issued {
                 self.take_issued(&issued, applied);
             }
+        }
+        let left = self.superseded_and_left(applied);
+        if left.iter().any(|left| !left.is_empty()) {
+            self.token_mut().lost = true;
         }
         written.supersede_pin(self.token().pin.as_ref());
         // A read's answer may turn out to be a write's, and that takes nothing away.

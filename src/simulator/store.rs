@@ -363,6 +363,13 @@ impl Store {
         self.left_behind.contains(&write)
     }
 
+    /// Whether a position is of a write that its region goes on from, and says so.
+    pub(super) fn goes_on_from(&self, writer: &RegionName, position: Position) -> bool {
+        let says_so = |region: &Region| region.name == *writer && region.tells_forks;
+        let write = self.written.get(&(writer.clone(), position));
+        self.regions.iter().any(says_so) && write.is_some_and(|write| !self.is_past_a_fork(*write))
+    }
+
     /// Whether an epoch of a region began with a write.
     pub(super) fn began_with(&self, at: usize, epoch: u64, write: Write) -> bool {
         let beginning = self.beginnings.get(&(at, epoch));

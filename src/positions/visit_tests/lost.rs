@@ -117,6 +117,51 @@ fn a_loss_that_could_not_be_taken_away_around_a_write_is_still_told_once() {
     );
 }
 
+/// The session has written here before `us` began epoch 4, and elsewhere after that.
+#[test]
+fn a_loss_that_another_edge_s_token_tells_of_is_told_once() {
+    for (before, expected) in [("us=3:980", Mark::Lost), ("us=3:975", Mark::Fresh)] {
+        let mut scene = Scene::new();
+        scene.says("us", "us=3:980");
+        scene.write(&token(""), at(before));
+        let elsewhere = token("us=4:2");
+        // Nobody can say yet whether anything is lost.
+        let (mark, _) = scene.read(&elsewhere, Mark::Fresh);
+        assert_eq!(mark, Mark::Fresh);
+        // Where epoch 4 began is heard with the answer.
+        let mut read = scene.begin_read(&elsewhere);
+        scene.says("us", "us=4:2@3:975");
+        let (mark, _) = scene.end_read(&mut read, Mark::Fresh);
+        assert_eq!(mark, expected, "{before}");
+        for _ in 0..3 {
+            let (mark, reissue) = scene.read(&elsewhere, Mark::Fresh);
+            assert_eq!((mark, reissued(reissue).as_str()), (Mark::Fresh, "kept"));
+        }
+    }
+}
+
+#[test]
+fn a_loss_that_another_edge_s_token_tells_of_outlasts_a_stale_read_and_a_write() {
+    let mut scene = Scene::new();
+    scene.says("us", "us=3:980");
+    scene.write(&token(""), at("us=3:980"));
+    scene.says("us", "us=4:2@3:975");
+    let elsewhere = token("us=4:2");
+    let (mark, reissue) = scene.read(&elsewhere, Mark::Stale);
+    let Reissue::Token(stale) = reissue else {
+        panic!("the loss is forgotten: {reissue:?}")
+    };
+    assert_eq!((mark, stale.lost), (Mark::Stale, true));
+    let written = scene.write(&elsewhere, at("us=4:3"));
+    assert!(written.lost);
+    let (mark, reissue) = scene.read(&written, Mark::Fresh);
+    let Reissue::Token(told) = reissue else {
+        panic!("it is told for ever: {reissue:?}")
+    };
+    assert_eq!((mark, told.lost), (Mark::Lost, false));
+    assert_eq!(scene.read(&told, Mark::Fresh).0, Mark::Fresh);
+}
+
 /// Found by the simulator, seed 1643.
 
 #[test]

@@ -49,7 +49,9 @@ impl Run {
             let asked = vector.get(NAMES[region]);
             covers(vector) || asked.is_some_and(|asked| takes_over(asked.epoch))
         };
-        let is_told = is_left_behind && (visit.token().lost || has(&visit.lost()));
+        let is_to_be_told =
+            visit.token().lost || has(&visit.lost()) || visit.superseded().iter().any(has);
+        let is_told = is_left_behind && is_to_be_told;
         has(&visit.token().vector) || is_told
     }
 
@@ -247,6 +249,13 @@ impl Run {
             return;
         }
         if mark == Some(Mark::Lost) {
+            let told = request.visit.lost();
+            let mut told = told.iter();
+            let is_there = told.find(|(writer, at)| self.store.goes_on_from(writer, *at));
+            assert!(
+                is_there.is_none(),
+                "#{id} is told that {is_there:?} is lost\n{self:?}"
+            );
             let is_past_a_fork = |write| self.store.is_past_a_fork(write);
             self.clients[request.client].is_told_of_a_loss(is_past_a_fork);
         }
