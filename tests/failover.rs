@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::near_and_far::{HOST, edge, edge_checked, post, seen};
+use support::near_and_far::{HOST, edge, post, seen};
 use support::{Edge, Origin, raw_origin, wait_until, wire};
 
 /// An origin that reads a request's head and breaks off, and how many requests it has read.
@@ -320,101 +320,6 @@ fn every_request_that_a_killed_origin_had_is_answered_by_another_whatever_the_bu
         kill_under_load(near, &edge_of_both, AT_ONCE / 3, are_kept);
         let by_far = far.seen().len();
         assert_eq!(by_far, AT_ONCE, "its own region had another origin");
-    }
-}
-
-/// Two regions that are asked themselves whether they are well.
-fn probed(retries: &str) -> Pair {
-    let (near, far) = (Origin::start("near"), Origin::start("far"));
-    let health = "interval: 200ms, timeout: 200ms, failure_threshold: 2, passive: off";
-    let service = format!("retries: {{ {retries} }}");
-    let edge = edge_checked(&near.url(), &far, health, &service);
-    Pair { edge, near, far }
-}
-
-impl Pair {
-    /// Has these turn unhealthy while near takes 4 s for a read, and checks that it answers.
-    #[track_caller]
-    fn waits_while(&self, turn_unhealthy: &[&Origin]) {
-        self.near.set_pause(Duration::from_secs(4));
-        std::thread::scope(|scope| {
-            let read = scope.spawn(|| self.edge.curl(HOST, "/", &[]));
-            assert!(wait_until(|| self.near.asked() == 1));
-            for origin in turn_unhealthy {
-                origin.set_healthy(false);
-            }
-            assert_eq!(seen(&read.join().unwrap()), (200, "near"));
-        });
-    }
-}
-
-#[test]
-fn who_waits_for_a_region_that_is_found_down_asks_another_if_that_is_safe() {
-    let pair = probed("budget: 0%");
-    pair.near.set_pause(Duration::from_secs(60));
-    let (asked, edge) = (AtomicBool::new(false), &pair.edge);
-    std::thread::scope(|scope| {
-        let read = scope.spawn(|| edge.curl(HOST, "/", &[]));
-        let write = scope.spawn(|| {
-            let https = edge.address("https");
-            let mut post = Command::new("curl");
-            let resolve = format!("{HOST}:{}:{}", https.port(), https.ip());
-            post.args(["-sk", "--max-time", "6", "-d", "x", "--resolve", &resolve])
-                .arg(format!("https://{HOST}:{}/", https.port()));
-            let status = post.status().unwrap();
-            asked.store(true, Ordering::SeqCst);
-            status
-        });
-        assert!(wait_until(|| pair.near.asked() == 2));
-        pair.near.set_healthy(false);
-        assert_eq!(seen(&read.join().unwrap()), (200, "far"));
-        assert!(!asked.load(Ordering::SeqCst), "it still waits");
-        assert_eq!(write.join().unwrap().code(), Some(28), "it waits on");
-    });
-    assert_eq!(pair.far.seen().len(), 1);
-}
-
-#[test]
-fn who_may_ask_nobody_else_waits_for_a_region_that_is_found_down() {
-    let pair = probed("attempts: 0");
-    pair.waits_while(&[&pair.near]);
-}
-
-#[test]
-fn a_region_that_an_operator_says_is_up_is_waited_for() {
-    let pair = probed("");
-    pair.near.set_healthy(false);
-    assert!(wait_until(
-        || seen(&pair.edge.curl(HOST, "/", &[])) == (200, "far")
-    ));
-    let up = "{\"state\":\"up\"}";
-    let (status, told) = pair.edge.admin("PUT", "/api/v1/forced/near", up);
-    assert!((200..300).contains(&status), "{told}");
-    pair.near.set_pause(Duration::from_secs(3));
-    assert_eq!(seen(&pair.edge.curl(HOST, "/", &[])), (200, "near"));
-}
-
-#[test]
-fn where_no_able_region_can_be_reached_those_are_asked_that_health_has_left_out() {
-    let mut pair = probed("budget: 0%");
-    let far_is_down = || {
-        let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
-        status.to_string().contains("\"unhealthy\"")
-    };
-    pair.far.set_healthy(false);
-    assert!(wait_until(far_is_down));
-    // It dies, and nobody knows yet.
-    pair.near.stop();
-    assert_eq!(seen(&post(&pair.edge)), (200, "far"));
-}
-
-#[test]
-fn who_waits_while_no_region_is_well_waits_on() {
-    let pair = probed("budget: 0%");
-    pair.waits_while(&[&pair.far, &pair.near]);
-    let (_, status) = pair.edge.admin("GET", "/api/v1/status", "");
-    for region in status["regions"].as_array().unwrap() {
-        assert_eq!(region["services"][0]["health"], "unhealthy", "{region}");
     }
 }
 

@@ -13,14 +13,14 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Edge, Origin, wait_until};
+use support::{Edge, Origin, connect, read_head, say, wait_until};
 
 const HOST: &str = "api.example.com";
 
 /// Two regions as listed, `near` first, whose checks pass whatever traffic shows.
 fn yaml(near: &str, far: &str, health: &str) -> String {
     format!(
-        "listen: {{ dns: ['127.0.0.1:0'], https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
+        "listen: {{ dns: ['127.0.0.1:0'], http: ['127.0.0.1:0'], http_mode: serve, https: ['127.0.0.1:0'], admin: '127.0.0.1:0' }}
 keys: [{{ id: 1, secret: 0123456789abcdef }}]
 regions:
   near: {{ addresses: [192.0.2.1], origins: ['{near}'] }}
@@ -211,6 +211,31 @@ fn an_origin_that_uses_up_a_request_s_whole_time_fails() {
     for _ in 0..3 {
         assert_eq!(edge.curl(HOST, "/", &[]).status, 504);
     }
+    assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
+}
+
+#[test]
+fn clients_that_use_up_a_request_s_whole_time_for_their_body_eject_nobody() {
+    let (near, far) = (Origin::start("near"), Origin::start("far"));
+    let timeouts = "steering: { policy: priority }\n    timeouts: { request: 400ms }";
+    let yaml = yaml(
+        &near.url(),
+        &far.url(),
+        "passive: { consecutive_failures: 1 }",
+    );
+    let edge = Edge::start(&yaml.replace("steering: { policy: priority }", timeouts));
+    let post = format!("POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: 8\r\n\r\nx");
+    for _ in 0..3 {
+        let mut client = connect(edge.address("http"));
+        say(&mut client, &post);
+        let head = read_head(&mut client);
+        assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+    }
+    for _ in 0..20 {
+        assert_eq!(edge.curl(HOST, "/", &[]).body, "near");
+    }
+    near.set_pause(Duration::from_secs(3));
+    assert_eq!(edge.curl(HOST, "/", &[]).status, 504);
     assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
 }
 

@@ -272,6 +272,28 @@ fn a_request_that_takes_too_long_as_a_whole_is_cut_off() {
 }
 
 #[test]
+fn a_request_that_takes_too_long_as_a_whole_is_cut_off_however_slowly_its_client_reads() {
+    let origin = raw_origin(|mut stream, _| {
+        say(&mut stream, "HTTP/1.1 200 OK\r\n\r\n");
+        while stream.get_mut().write_all(&[b'x'; 10_000]).is_ok() {}
+    });
+    let timeouts = "timeouts: { request: 400ms }";
+    let edge = Edge::start(&yaml(&format!("http://{origin}"), "", timeouts));
+    let mut client = connect(edge.address("http"));
+    say(
+        &mut client,
+        "GET / HTTP/1.1\r\nHost: www.example.com\r\n\r\n",
+    );
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 200 "));
+    let goes_on = |_: &u32| {
+        std::thread::park_timeout(Duration::from_millis(10));
+        client.read(&mut [0; 50_000]).is_ok_and(|read| read > 0)
+    };
+    let reads = (0..1_000).take_while(goes_on).count();
+    assert!(reads < 1_000, "it goes on");
+}
+
+#[test]
 fn an_origin_that_breaks_off_costs_a_get_nothing_and_a_post_a_502() {
     fn serve() -> (SocketAddr, std::sync::Arc<std::sync::atomic::AtomicU32>) {
         let posts = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));

@@ -12,6 +12,9 @@ use tokio::time::Instant;
 use super::body::{BodyError, Held};
 use super::http1::Http1;
 
+/// A client that takes nothing of its answer for so long holds its origin back.
+const HELD_BACK: Duration = Duration::from_secs(1);
+
 /// How often a wait looks whether it is in vain.
 const LOOKS: Duration = Duration::from_secs(1);
 
@@ -31,6 +34,10 @@ pub(super) struct Activity {
     last_ms: AtomicU64,
     /// Whether some of the request has still to be sent.
     uploads: AtomicBool,
+    /// Whether what is waited for is more of a body.
+    waits_for_more: AtomicBool,
+    /// Whether what comes of the answer had to wait until its client took more.
+    is_held_back: AtomicBool,
     /// Whether the request's body broke off.
     is_broken: AtomicBool,
     /// Whether the answer has begun.
@@ -62,6 +69,8 @@ impl Activity {
             began,
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
+            waits_for_more: AtomicBool::new(false),
+            is_held_back: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
         }
@@ -76,6 +85,40 @@ impl Activity {
     /// Whether some of the request has still to be sent: then its connection takes no other.
     pub(super) fn is_uploading(&self) -> bool {
         self.uploads.load(Ordering::Relaxed)
+    }
+
+    /// More of a body is waited for, or is there.
+    pub(super) fn waits(&self, is_for_more: bool) {
+        self.waits_for_more.store(is_for_more, Ordering::Relaxed);
+        if is_for_more {
+            self.is_held_back.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes of a body pass.
+    pub(super) fn pass(&self) {
+        if self.was_left_waiting() {
+            self.is_held_back.store(true, Ordering::Relaxed);
+        }
+        self.waits(false);
+        self.touch();
+    }
+
+    /// Whether nobody has waited for its origin since bytes had to wait for the client: whoever ended the answer meanwhile may have
+    /// been tired of that.
+    pub(super) fn is_held_back(&self) -> bool {
+        self.is_held_back.load(Ordering::Relaxed) || self.was_left_waiting()
+    }
+
+    /// Whether nobody has asked for more for so long.
+    fn was_left_waiting(&self) -> bool {
+        let waits = self.waits_for_more.load(Ordering::Relaxed);
+        !waits && self.last().elapsed() >= HELD_BACK
+    }
+
+    /// Whether it is the client that keeps the request from being sent whole.
+    pub(super) fn waits_for_client(&self) -> bool {
+        self.is_uploading() && self.waits_for_more.load(Ordering::Relaxed)
     }
 
     /// Whether the request's body broke off, for whichever reason.
@@ -174,6 +217,28 @@ impl Activity {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_held_back_by_a_client_that_takes_nothing_until_its_origin_is_waited_for()
+    {
+        let (activity, pause) = (Activity::new(), tokio::time::sleep);
+        activity.waits(true);
+        pause(3 * HELD_BACK).await;
+        assert!(!activity.is_held_back(), "its origin is waited for");
+        activity.pass();
+        assert!(!activity.is_held_back());
+        pause(HELD_BACK / 2).await;
+        activity.pass();
+        assert!(!activity.is_held_back(), "it takes more soon enough");
+        pause(HELD_BACK).await;
+        assert!(activity.is_held_back());
+        // What had come meanwhile passes.
+        activity.pass();
+        activity.pass();
+        assert!(activity.is_held_back());
+        activity.waits(true);
+        assert!(!activity.is_held_back(), "its origin goes on");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn work_goes_on_as_long_as_bytes_pass() {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::accept::Face;
 use super::access_log::{Journal, Line, Logged};
+use super::activity::Activity;
 use super::asked::Asked;
 use super::beacon;
 use super::body::{Arriving, Body, Source};
@@ -177,14 +178,16 @@ impl<'a> Exchange<'a> {
         self.prepare(&mut parts, &asked, protocol)?;
         let reading = self.body(&asked, &parts.method, incoming);
         let whole = asked.service.timeouts.request;
-        let body = within(whole, self.began, pin!(reading)).await;
+        let activity = &*asked.pace.activity;
+        let until = (whole, self.began, activity);
+        let body = within(until, pin!(reading)).await;
         self.journal.inspect(|journal| journal.ready());
         let body = body?;
         let mut outbound = self.outbound(&asked, (parts, body), decision, visit);
         outbound.upgrades = websocket.is_some();
         let forwarded = {
             let forwarding = pin!(outbound.forward());
-            within(whole, self.began, forwarding).await
+            within(until, forwarding).await
         };
         if let Err(problem) = &forwarded {
             outbound.ran_out_of_time(problem);
@@ -346,8 +349,7 @@ fn check_switch(forwarded: &Forwarded, websocket: Option<&Handshake>) -> Result<
 
 /// Bounds a whole request, from its beginning; zero: not.
 async fn within<T>(
-    limit: std::time::Duration,
-    began: Instant,
+    (limit, began, activity): (std::time::Duration, Instant, &Activity),
     work: Pin<&mut impl Future<Output = Result<T, Problem>>>,
 ) -> Result<T, Problem> {
     if limit.is_zero() {
@@ -355,6 +357,9 @@ async fn within<T>(
     }
     let in_time = tokio::time::timeout_at(began + limit, work).await;
     in_time.unwrap_or_else(|_| {
+        if activity.waits_for_client() {
+            return Err(Problem::Stalled);
+        }
         let limit = crate::units::show_duration(limit);
         Err(Problem::OriginTimeout(format!(
             "the request took longer than {limit}"

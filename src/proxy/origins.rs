@@ -4,8 +4,10 @@ use super::consistency::Store;
 use super::forward::Outbound;
 use crate::chance;
 use crate::clock;
-use crate::config::plan::Access;
+use crate::config::plan::{Access, WhenUnsatisfiable};
 use crate::ids::{OriginId, RegionId};
+use crate::positions::Standing;
+use crate::steering::Choice;
 
 /// Origins of one region that are tried before the next region.
 const MOST_ORIGINS: usize = 3;
@@ -39,7 +41,7 @@ impl Outbound<'_> {
     }
 
     /// Whether an origin's probes find it unhealthy since a moment, and not those of another that is still to be asked: where none is
-    /// well, it may be this edge that is not. Who was asked although it was down is not left for that, nor for who may be behind.
+    /// well, it may be this edge that is not. Who was asked although it was down is not left for that.
     pub(super) fn is_left_behind(&self, origin: OriginId, since_ms: u64) -> bool {
         let plan = &self.live.snapshot.plan;
         let region_of = |origin: OriginId| plan.origins.of(origin).region;
@@ -47,8 +49,7 @@ impl Outbound<'_> {
             let lane = self.live.routes.lane(self.service_id, region_of(origin))?;
             lane.witness(origin)?.down_since_ms()
         };
-        let asks_for_positions = !self.visit.token().is_empty();
-        if asks_for_positions || down_since(origin).is_none_or(|since| since < since_ms) {
+        if down_since(origin).is_none_or(|since| since < since_ms) {
             return false;
         }
         let asked_of = |region: RegionId| {
@@ -58,7 +59,9 @@ impl Outbound<'_> {
                 .filter(|tried| region_of(**tried) == region);
             tried.count()
         };
-        let ranked = self.decision.ranked.iter().map(|choice| choice.region);
+        let ranked = self.decision.ranked.iter();
+        let ranked = ranked.filter(|choice| self.may_serve(**choice));
+        let ranked = ranked.map(|choice| choice.region);
         // The next origin of its own region, or another region of which none was asked yet.
         let mut open = ranked.filter(|region| match asked_of(*region) {
             0 => true,
@@ -67,6 +70,22 @@ impl Outbound<'_> {
         open.any(|region| {
             let mut able = self.able_origins(region).into_iter();
             able.any(|origin| !self.tried.contains(&origin) && down_since(origin).is_none())
+        })
+    }
+
+    /// Whether what a region answers is of use, as far as is known: where no miss is served, who is behind is asked in vain.
+    fn may_serve(&self, choice: Choice) -> bool {
+        let token = self.visit.token();
+        let only_fresh = self.store.filter(|store| {
+            let is_asked = self.access == Access::Read && !token.is_empty();
+            is_asked && store.consistency.when_unsatisfiable == WhenUnsatisfiable::Fail
+        });
+        only_fresh.is_none_or(|store| {
+            let name = self.name_of(choice.region);
+            let standing = store
+                .applied
+                .standing(name, &token.vector, clock::steady_ms());
+            standing == Standing::Dominates && !token.is_pinned_elsewhere(name)
         })
     }
 

@@ -29,7 +29,8 @@ pub(super) struct Pace {
 /// Times a body.
 pub(super) struct Timer {
     pace: Pace,
-    sleep: Pin<Box<Sleep>>,
+    /// None: it may take any time.
+    sleep: Option<Pin<Box<Sleep>>>,
     sender: Sender,
 }
 
@@ -62,15 +63,14 @@ impl Sender {
 }
 
 impl Pace {
-    /// Times a body from now on; none: it may take any time.
-    pub(super) fn timer(self) -> Option<Timer> {
-        let wake = self.wake()?;
-        let sleep = Box::pin(tokio::time::sleep_until(wake));
-        Some(Timer {
+    /// Times a body from now on.
+    pub(super) fn timer(self) -> Timer {
+        let sleep = |wake| Box::pin(tokio::time::sleep_until(wake));
+        Timer {
+            sleep: self.wake().map(sleep),
             pace: self,
-            sleep,
             sender: Sender::default(),
-        })
+        }
     }
 
     /// When to look next whether it has taken too long.
@@ -86,21 +86,31 @@ impl Pace {
 impl Timer {
     /// Bytes have come.
     pub(super) fn passed(&mut self, bytes: usize) {
-        self.pace.activity.touch();
+        self.pace.activity.pass();
         self.sender.sent(bytes);
     }
 
-    /// Waits for more; ready only when that has taken too long.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
+    /// Whether the body should have ended: one that is taken slowly is always there.
+    pub(super) fn is_late(&self) -> bool {
+        let deadline = self.pace.deadline;
+        deadline.is_some_and(|deadline| deadline <= Instant::now())
+    }
+
+    /// Waits for more, of whom has been asked for it or not; ready only when that has taken too long.
+    pub(super) fn poll(&mut self, is_asked_for: bool, cx: &mut Context<'_>) -> Poll<BodyError> {
+        self.pace.activity.waits(is_asked_for);
+        let Some(sleep) = &mut self.sleep else {
+            return Poll::Pending;
+        };
         if self.pace.rate > 0 && self.sender.since.is_none() {
             self.sender.since = Some(Instant::now());
         }
         loop {
             let late = self.sender.late(&self.pace);
-            if let Some(late) = late.filter(|late| *late < self.sleep.deadline()) {
-                self.sleep.as_mut().reset(late);
+            if let Some(late) = late.filter(|late| *late < sleep.deadline()) {
+                sleep.as_mut().reset(late);
             }
-            ready!(self.sleep.as_mut().poll(cx));
+            ready!(sleep.as_mut().poll(cx));
             let now = Instant::now();
             if late.is_some_and(|late| late <= now) {
                 return Poll::Ready(BodyError::Slow(self.pace.rate));
@@ -109,7 +119,7 @@ impl Timer {
                 return Poll::Ready(BodyError::Late);
             }
             match self.pace.wake() {
-                Some(wake) if wake > now => self.sleep.as_mut().reset(wake),
+                Some(wake) if wake > now => sleep.as_mut().reset(wake),
                 Some(_) | None => return Poll::Ready(BodyError::Stalled(self.pace.idle)),
             }
         }
@@ -132,14 +142,14 @@ mod tests {
             deadline: None,
             rate,
         };
-        (pace.timer().unwrap(), activity)
+        (pace.timer(), activity)
     }
 
     /// Waits for bytes that come every second; how long it took until they were too slow.
     async fn trickle(timer: &mut Timer, bytes: usize, seconds: u32) -> Option<Duration> {
         let began = Instant::now();
         for _ in 0..seconds {
-            let waiting = poll_fn(|cx| timer.poll(cx));
+            let waiting = poll_fn(|cx| timer.poll(true, cx));
             match tokio::time::timeout(Duration::from_secs(1), waiting).await {
                 Ok(error) => {
                     assert!(matches!(error, BodyError::Slow(500)), "{error}");
@@ -183,7 +193,7 @@ mod tests {
         let (mut timer, activity) = timer(500);
         activity.answer();
         assert_eq!(trickle(&mut timer, 1, 1_000).await, None);
-        let error = poll_fn(|cx| timer.poll(cx)).await;
+        let error = poll_fn(|cx| timer.poll(true, cx)).await;
         assert!(matches!(error, BodyError::Stalled(IDLE)), "{error}");
     }
 

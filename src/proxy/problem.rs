@@ -1,9 +1,10 @@
 //! Answers that the edge makes itself: RFC 9457 problem details with RFC 9209's Proxy-Status.
 
-use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, DATE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, Version};
 use serde_json::json;
 
+use super::answer_head::date;
 use super::body::{Body, BodyError};
 use super::guard::Refusal;
 use super::headers::{Via, pseudonym, write_field};
@@ -36,7 +37,9 @@ pub(super) enum Problem {
     #[error("no service answers for `{0}`")]
     UnknownHost(String),
     /// The client's: the connection was made for another host.
-    #[error("`{0}` has a certificate of its own: it needs a connection of its own")]
+    #[error(
+        "`{0}` has another certificate than this connection was made with: it needs one of its own"
+    )]
     Misdirected(String),
     /// The origins': none could be reached.
     #[error("{0}")]
@@ -264,6 +267,7 @@ impl Problem {
         let headers = response.headers_mut();
         headers.insert(CONTENT_LENGTH, text.len().into());
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        headers.insert(DATE, date());
         if let Ok(id) = HeaderValue::from_str(request_id) {
             headers.insert(X_REQUEST_ID, id);
         }

@@ -266,15 +266,17 @@ impl Outbound<'_> {
         }
     }
 
-    /// The request's whole time is over: that speaks against the origin that has had most of it.
+    /// The request's whole time is over: that speaks against the origin that has had most of it, and all of the request by then.
     pub(super) fn ran_out_of_time(&mut self, problem: &Problem) {
         let Some(trying) = self.trying.take() else {
             return;
         };
         let lane = self.live.routes.lane(self.service_id, trying.region);
         let witness = lane.and_then(|lane| lane.witness(trying.origin));
-        let has_had_most = trying.began.elapsed() * 2 >= self.service().timeouts.request;
-        if let Some(witness) = witness.filter(|_| has_had_most) {
+        let sent = trying.began.max(self.activity.last());
+        let has_had_most = sent.elapsed() * 2 >= self.service().timeouts.request;
+        let is_its_fault = has_had_most && !self.activity.is_uploading();
+        if let Some(witness) = witness.filter(|_| is_its_fault) {
             witness.note_problem(problem);
         }
     }

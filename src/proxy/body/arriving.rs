@@ -95,6 +95,11 @@ impl Arriving {
         polled
     }
 
+    /// Whether its peer knows that it is to send it.
+    pub(super) fn is_asked_for(&self) -> bool {
+        self.gate.as_ref().is_none_or(Gate::is_open)
+    }
+
     /// Removes from its trailers what goes no further.
     pub(super) fn sift(&self, trailers: &mut HeaderMap) {
         (self.sift)(trailers);
@@ -130,12 +135,7 @@ impl Arriving {
 
 impl Drop for Arriving {
     fn drop(&mut self) {
-        // A body that was never wanted does not come (RFC 9110 §10.1.1).
-        let is_coming = self.gate.as_ref().is_none_or(Gate::is_open);
-        let rest = self
-            .body
-            .take()
-            .filter(|body| is_coming && !body.is_end_stream());
+        let rest = self.body.take().filter(|body| !body.is_end_stream());
         if let (Some(rest), true, Ok(runtime)) =
             (rest, self.lingers, tokio::runtime::Handle::try_current())
         {

@@ -21,7 +21,7 @@ pub(in crate::proxy) struct Streamed {
     inner: Arriving,
     /// Bytes that may still come; none: any number.
     left: Option<(u64, u64)>,
-    pace: Option<Timer>,
+    pace: Timer,
     /// Dropped when the body has ended: gives back what the exchange holds.
     held: Option<Box<dyn Held>>,
     /// Told of the trailers.
@@ -145,11 +145,12 @@ impl Streamed {
         if let Some(frame) = self.ahead.pop_front() {
             return Poll::Ready(Some(Ok(frame)));
         }
+        if self.pace.is_late() {
+            return Poll::Ready(Some(Err(BodyError::Late)));
+        }
         let Poll::Ready(frame) = self.inner.poll(cx) else {
-            return match &mut self.pace {
-                Some(pace) => pace.poll(cx).map(|too_long| Some(Err(too_long))),
-                None => Poll::Pending,
-            };
+            let waited = self.pace.poll(self.inner.is_asked_for(), cx);
+            return waited.map(|too_long| Some(Err(too_long)));
         };
         let mut frame = match frame.transpose() {
             Ok(Some(frame)) => frame,
@@ -159,9 +160,7 @@ impl Streamed {
             }
             Err(error) => return Poll::Ready(Some(Err(error))),
         };
-        if let Some(pace) = &mut self.pace {
-            pace.passed(frame.data_ref().map_or(0, Bytes::len));
-        }
+        self.pace.passed(frame.data_ref().map_or(0, Bytes::len));
         if let Err(too_long) = self.count(&frame) {
             return Poll::Ready(Some(Err(too_long)));
         }
