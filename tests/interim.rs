@@ -212,6 +212,20 @@ services: {{ www: {{ hosts: [www.example.com] }} }}
     }
 }
 
+#[test]
+fn curl_gets_the_answer_of_an_origin_that_does_not_ask_for_its_body() {
+    let origin = raw_origin(|mut stream, _| {
+        let refusal = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno";
+        say(&mut stream, refusal);
+    });
+    let edge = edge(origin, "");
+    for version in ["--http1.1", "--http2"] {
+        let body = ["-d", "hello", "-H", "Expect: 100-continue", version];
+        let answer = edge.curl("www.example.com", "/up", &body);
+        assert_eq!((answer.status, answer.body.as_str()), (403, "no"));
+    }
+}
+
 const EXPECTING: &str = "POST /up HTTP/1.1\r\nHost: www.example.com\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n";
 
 #[test]

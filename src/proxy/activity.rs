@@ -36,8 +36,8 @@ pub(super) struct Activity {
     uploads: AtomicBool,
     /// Whether what is waited for is more of a body.
     waits_for_more: AtomicBool,
-    /// Whether what comes of the answer had to wait until its client took more.
-    is_held_back: AtomicBool,
+    /// Whether anything of the answer had to wait until its client took more.
+    was_held_back: AtomicBool,
     /// Whether the request's body broke off.
     is_broken: AtomicBool,
     /// Whether the answer has begun.
@@ -70,7 +70,7 @@ impl Activity {
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
             waits_for_more: AtomicBool::new(false),
-            is_held_back: AtomicBool::new(false),
+            was_held_back: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
         }
@@ -90,24 +90,21 @@ impl Activity {
     /// More of a body is waited for, or is there.
     pub(super) fn waits(&self, is_for_more: bool) {
         self.waits_for_more.store(is_for_more, Ordering::Relaxed);
-        if is_for_more {
-            self.is_held_back.store(false, Ordering::Relaxed);
-        }
     }
 
     /// Bytes of a body pass.
     pub(super) fn pass(&self) {
         if self.was_left_waiting() {
-            self.is_held_back.store(true, Ordering::Relaxed);
+            self.was_held_back.store(true, Ordering::Relaxed);
         }
         self.waits(false);
         self.touch();
     }
 
-    /// Whether nobody has waited for its origin since bytes had to wait for the client: whoever ended the answer meanwhile may have
-    /// been tired of that.
-    pub(super) fn is_held_back(&self) -> bool {
-        self.is_held_back.load(Ordering::Relaxed) || self.was_left_waiting()
+    /// Whether bytes of the answer had to wait for the client: its origin may have been tired of that, and of what it had sent before
+    /// much can still be on its way.
+    pub(super) fn was_held_back(&self) -> bool {
+        self.was_held_back.load(Ordering::Relaxed) || self.was_left_waiting()
     }
 
     /// Whether nobody has asked for more for so long.
@@ -219,25 +216,22 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn an_answer_is_held_back_by_a_client_that_takes_nothing_until_its_origin_is_waited_for()
-    {
+    async fn an_answer_was_held_back_whose_client_has_taken_nothing_for_a_while() {
         let (activity, pause) = (Activity::new(), tokio::time::sleep);
         activity.waits(true);
         pause(3 * HELD_BACK).await;
-        assert!(!activity.is_held_back(), "its origin is waited for");
+        assert!(!activity.was_held_back(), "its origin is waited for");
         activity.pass();
-        assert!(!activity.is_held_back());
+        assert!(!activity.was_held_back());
         pause(HELD_BACK / 2).await;
         activity.pass();
-        assert!(!activity.is_held_back(), "it takes more soon enough");
+        assert!(!activity.was_held_back(), "it takes more soon enough");
         pause(HELD_BACK).await;
-        assert!(activity.is_held_back());
-        // What had come meanwhile passes.
+        assert!(activity.was_held_back());
+        // What had been sent meanwhile passes.
         activity.pass();
-        activity.pass();
-        assert!(activity.is_held_back());
         activity.waits(true);
-        assert!(!activity.is_held_back(), "its origin goes on");
+        assert!(activity.was_held_back());
     }
 
     #[tokio::test(start_paused = true)]

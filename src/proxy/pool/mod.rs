@@ -202,11 +202,11 @@ impl Held for Exchange {
     }
 
     fn broke_off(mut self: Box<Self>, why: &BodyError) {
-        // Whose request broke off gets no whole answer either, and that is not the origin's doing. Nor is it if the client takes
-        // nothing for longer than the origin waits.
+        // Whose request broke off gets no whole answer either, and that is not the origin's doing. Nor may it be if the
+        // client took nothing for a while: the origin may wait less long.
         let is_of_origin = matches!(why, BodyError::Broken(_))
             && !self.activity.is_broken()
-            && !self.activity.is_held_back();
+            && !self.activity.was_held_back();
         if let Some(testimony) = self.lease.testimony.take()
             && is_of_origin
         {
