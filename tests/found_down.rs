@@ -15,7 +15,7 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::Response;
 use support::near_and_far::{HOST, edge_checked, post, seen};
-use support::{Edge, Origin, wait_until};
+use support::{Answer, Edge, Origin, wait_until};
 
 /// Two regions.
 struct Pair {
@@ -123,40 +123,44 @@ fn who_waits_while_no_region_is_well_waits_on() {
     }
 }
 
-/// What a read is answered whose client has written to near, and which waits there while near is found down: by which
-/// region, and how that is marked. `far` says that it has applied so much of near's log.
-fn read_of_its_own_write(when_unsatisfiable: &str, far: &'static str) -> (String, String) {
+impl Pair {
+    /// What far says of near's log from now on.
+    fn far_says(&self, applied: &'static str) {
+        answer_as(&self.far, "far", applied);
+        let (writer, position) = applied.split_once('=').unwrap();
+        let said = serde_json::json!({ "applied": { writer: position } }).to_string();
+        let (status, told) = self.edge.admin("PUT", "/api/v1/positions/far", &said);
+        assert_eq!(status, 200, "{told}");
+    }
+}
+
+fn answer_as(origin: &Origin, name: &'static str, applied: &'static str) {
+    origin.set_answer(move |seen| {
+        let answer = Response::builder().header("Meridian-Applied", applied);
+        let answer = match &*seen.method {
+            "POST" => answer.header("Meridian-Committed", "7"),
+            _ => answer,
+        };
+        answer.body(Body::from(name)).unwrap()
+    });
+}
+
+/// Two regions of which `far` has applied so much of near's log, and the token of a write that near took.
+fn written(consistency: &str, far: &'static str) -> (Pair, String) {
     let pair = with(&format!(
-        "consistency: {{ read_your_writes: true, wait: 0s, when_unsatisfiable: {when_unsatisfiable} }}"
+        "consistency: {{ read_your_writes: true, {consistency} }}"
     ));
-    let say = |origin: &Origin, name: &'static str, applied: &'static str| {
-        origin.set_answer(move |seen| {
-            let answer = Response::builder().header("Meridian-Applied", applied);
-            let answer = match &*seen.method {
-                "POST" => answer.header("Meridian-Committed", "7"),
-                _ => answer,
-            };
-            answer.body(Body::from(name)).unwrap()
-        });
-    };
-    say(&pair.near, "near", "near=7");
-    say(&pair.far, "far", far);
+    answer_as(&pair.near, "near", "near=7");
     let write = post(&pair.edge);
     assert_eq!(seen(&write), (200, "near"));
-    let applied = far.split_once('=').unwrap();
-    let said = serde_json::json!({ "applied": { applied.0: applied.1 } }).to_string();
-    let (status, told) = pair.edge.admin("PUT", "/api/v1/positions/far", &said);
-    assert_eq!(status, 200, "{told}");
+    pair.far_says(far);
     let token = format!("Meridian-Token: {}", write.header("meridian-token"));
-    pair.near.set_pause(Duration::from_secs(4));
-    std::thread::scope(|scope| {
-        let read = scope.spawn(|| pair.edge.curl(HOST, "/", &["-H", &token]));
-        assert!(wait_until(|| pair.near.asked() == 2));
-        pair.near.set_healthy(false);
-        let read = read.join().unwrap();
-        let mark = read.header("meridian-consistency").to_owned();
-        (read.body, mark)
-    })
+    (pair, token)
+}
+
+/// Which region a read was answered by, and how it is marked.
+fn told(read: &Answer) -> (&str, &str) {
+    (&read.body, read.header("meridian-consistency"))
 }
 
 #[test]
@@ -167,7 +171,31 @@ fn a_read_of_its_client_s_own_write_leaves_a_region_that_is_found_down_for_what_
         ("fail", "near=7", ("far", "routed")),
         ("fail", "near=6", ("near", "fresh")),
     ] {
-        let (region, mark) = read_of_its_own_write(when_unsatisfiable, far);
-        assert_eq!((&*region, &*mark), expected, "{when_unsatisfiable} {far}");
+        let policy = format!("wait: 0s, when_unsatisfiable: {when_unsatisfiable}");
+        let (pair, token) = written(&policy, far);
+        pair.near.set_pause(Duration::from_secs(4));
+        std::thread::scope(|scope| {
+            let read = scope.spawn(|| pair.edge.curl(HOST, "/", &["-H", &token]));
+            assert!(wait_until(|| pair.near.asked() == 2));
+            pair.near.set_healthy(false);
+            let read = read.join().unwrap();
+            assert_eq!(told(&read), expected, "{when_unsatisfiable} {far}");
+        });
     }
+}
+
+#[test]
+fn how_long_a_region_was_asked_that_died_is_no_part_of_the_wait_for_another() {
+    let (mut pair, token) = written("wait: 2s, when_unsatisfiable: fail", "near=6");
+    pair.near.set_pause(Duration::from_secs(60));
+    let https = pair.edge.address("https");
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| Answer::from(https, HOST, "/", &["-H", &token]));
+        assert!(wait_until(|| pair.near.asked() == 2));
+        std::thread::park_timeout(Duration::from_millis(2_500));
+        pair.near.stop();
+        assert!(wait_until(|| pair.far.asked() == 1));
+        pair.far_says("near=7");
+        assert_eq!(told(&read.join().unwrap()), ("far", "waited"));
+    });
 }

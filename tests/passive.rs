@@ -8,11 +8,14 @@
 
 mod support;
 
+use std::io::{BufReader, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Edge, Origin, connect, read_head, say, wait_until};
+use support::{Edge, Origin, connect, raw_origin, read_head, say, wait_until};
 
 const HOST: &str = "api.example.com";
 
@@ -230,6 +233,56 @@ fn clients_that_use_up_a_request_s_whole_time_for_their_body_eject_nobody() {
     }
     near.set_pause(Duration::from_secs(3));
     assert_eq!(edge.curl(HOST, "/", &[]).status, 504);
+    assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
+}
+
+/// An origin that says `near`, but of `/large` so much that it gives up when nobody takes it; says when it has.
+fn impatient() -> (SocketAddr, Receiver<()>) {
+    let (gave_up, has_given_up) = channel();
+    let address = raw_origin(move |mut stream, head| {
+        if !head.contains(" /large ") {
+            let near = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nnear";
+            return say(&mut stream, near);
+        }
+        let patience = Some(Duration::from_millis(1_500));
+        stream.get_ref().set_write_timeout(patience).unwrap();
+        say(
+            &mut stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n",
+        );
+        let mut left = if head.contains("x-short") { 1 } else { 100_000 };
+        while left > 0 && stream.get_mut().write_all(&[b'x'; 10_000]).is_ok() {
+            left -= 1;
+        }
+        let _ = gave_up.send(());
+    });
+    (address, has_given_up)
+}
+
+#[test]
+fn an_origin_that_gives_up_a_client_that_does_not_read_is_not_at_fault_and_one_that_breaks_off_is()
+{
+    let (near, has_given_up) = impatient();
+    let far = Origin::start("far");
+    let passive = "passive: { consecutive_failures: 1 }";
+    let edge = Edge::start(&yaml(&format!("http://{near}"), &far.url(), passive));
+    let ask = |fields: &str| {
+        let mut client = connect(edge.address("http"));
+        let get = format!("GET /large HTTP/1.1\r\nHost: {HOST}\r\n{fields}\r\n");
+        say(&mut client, &get);
+        client
+    };
+    let drain = |mut client: BufReader<TcpStream>| {
+        let read = std::io::copy(&mut client, &mut std::io::sink()).unwrap();
+        assert!(read > 10_000, "{read}");
+    };
+    let unread = ask("");
+    has_given_up.recv_timeout(Duration::from_secs(15)).unwrap();
+    drain(unread);
+    for _ in 0..20 {
+        assert_eq!(edge.curl(HOST, "/", &[]).body, "near");
+    }
+    drain(ask("X-Short: 1\r\n"));
     assert!(wait_until(|| edge.curl(HOST, "/", &[]).body == "far"));
 }
 

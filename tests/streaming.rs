@@ -88,6 +88,20 @@ fn a_client_that_pauses_within_its_body_is_a_408() {
 }
 
 #[test]
+fn a_client_that_pauses_within_its_body_is_a_408_though_any_pause_may_be_long() {
+    let origin = Origin::start("o");
+    let timeouts = "timeouts: { first_byte: 200ms, idle: 0s }";
+    let edge = Edge::start(&yaml(&origin.url(), "", timeouts));
+    let mut client = connect(edge.address("http"));
+    say(
+        &mut client,
+        "POST / HTTP/1.1\r\nHost: www.example.com\r\nContent-Length: 8\r\n\r\nx",
+    );
+    let head = read_head(&mut client);
+    assert!(head.starts_with("HTTP/1.1 408 "), "{head}");
+}
+
+#[test]
 fn a_websocket_that_says_nothing_ends_after_idle() {
     let origin = raw_origin(echo);
     let edge = Edge::start(&yaml(

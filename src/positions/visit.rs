@@ -285,9 +285,9 @@ impl Visit {
 
     /// What is remembered and past the fork of an epoch that its client has written in is lost.
     fn note_superseded(&mut self, applied: &Applied) {
-        for mut lost in self.superseded_and_left(applied) {
+        let (newer, left) = self.take_superseded(applied);
+        for mut lost in left {
             // Until its region speaks of the epoch, it is remembered on.
-            let newer = &self.token().vector;
             lost.retain(|writer, _| {
                 let epoch = newer.get(writer).map(|newer| newer.epoch);
                 epoch.is_some_and(|epoch| applied.has_heard_of(writer, epoch))
@@ -296,14 +296,19 @@ impl Visit {
         }
     }
 
-    fn superseded_and_left(&mut self, applied: &Applied) -> Vec<Vector> {
+    /// What its client has seen, whether all have that by now or not; and what of earlier epochs those do not go on from.
+    fn take_superseded(&mut self, applied: &Applied) -> (Vector, Vec<Vector>) {
         let brought = self.brought.as_mut();
-        let mut superseded =
-            brought.map_or_else(Vec::new, |brought| std::mem::take(&mut brought.superseded));
+        let Some(brought) = brought.filter(|brought| !brought.superseded.is_empty()) else {
+            return Default::default();
+        };
+        let mut superseded = std::mem::take(&mut brought.superseded);
+        let mut newer = brought.carried.vector.clone();
+        newer.merge(&self.token().vector);
         for older in &mut superseded {
-            *older = applied.past_the_forks_of(&self.token().vector, older);
+            *older = applied.past_the_forks_of(&newer, older);
         }
-        superseded
+        (newer, superseded)
     }
 
     /// Its client may have written what the origin of its answer has left behind with an epoch, and every region had once.
@@ -467,7 +472,7 @@ impl Visit {
                 self.take_issued(&issued, applied);
             }
         }
-        let left = self.superseded_and_left(applied);
+        let (_, left) = self.take_superseded(applied);
         if left.iter().any(|left| !left.is_empty()) {
             self.token_mut().lost = true;
         }

@@ -34,8 +34,12 @@ pub(super) struct Activity {
     last_ms: AtomicU64,
     /// Whether some of the request has still to be sent.
     uploads: AtomicBool,
-    /// Whether what is waited for is more of a body.
-    waits_for_more: AtomicBool,
+    /// Whether more of the request is waited for, by a client that is to send all of it at once.
+    awaits_client: AtomicBool,
+    /// When something of the answer last passed, milliseconds after `began`.
+    passed_ms: AtomicU64,
+    /// Whether more of the answer is waited for.
+    awaits_origin: AtomicBool,
     /// Whether anything of the answer had to wait until its client took more.
     was_held_back: AtomicBool,
     /// Whether the request's body broke off.
@@ -69,7 +73,9 @@ impl Activity {
             began,
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
-            waits_for_more: AtomicBool::new(false),
+            awaits_client: AtomicBool::new(false),
+            passed_ms: AtomicU64::new(0),
+            awaits_origin: AtomicBool::new(false),
             was_held_back: AtomicBool::new(false),
             is_broken: AtomicBool::new(false),
             is_answered: AtomicBool::new(false),
@@ -87,35 +93,49 @@ impl Activity {
         self.uploads.load(Ordering::Relaxed)
     }
 
-    /// More of a body is waited for, or is there.
-    pub(super) fn waits(&self, is_for_more: bool) {
-        self.waits_for_more.store(is_for_more, Ordering::Relaxed);
+    /// More of the request is waited for.
+    pub(super) fn await_client(&self) {
+        self.awaits_client.store(true, Ordering::Relaxed);
     }
 
-    /// Bytes of a body pass.
-    pub(super) fn pass(&self) {
-        if self.was_left_waiting() {
-            self.was_held_back.store(true, Ordering::Relaxed);
-        }
-        self.waits(false);
+    /// Some of the request passes.
+    pub(super) fn pass_upload(&self) {
+        self.awaits_client.store(false, Ordering::Relaxed);
         self.touch();
     }
 
-    /// Whether bytes of the answer had to wait for the client: its origin may have been tired of that, and of what it had sent before
+    /// Whether it is the client that keeps the request from being sent whole.
+    pub(super) fn awaits_client(&self) -> bool {
+        self.is_uploading() && self.awaits_client.load(Ordering::Relaxed)
+    }
+
+    /// More of the answer is waited for.
+    pub(super) fn await_origin(&self) {
+        self.awaits_origin.store(true, Ordering::Relaxed);
+    }
+
+    /// Some of the answer passes.
+    pub(super) fn pass_answer(&self) {
+        let now_ms = self.ms();
+        if self.is_left_waiting(now_ms) {
+            self.was_held_back.store(true, Ordering::Relaxed);
+        }
+        self.awaits_origin.store(false, Ordering::Relaxed);
+        self.passed_ms.store(now_ms, Ordering::Relaxed);
+        self.last_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// Whether anything of the answer had to wait for the client: its origin may have been tired of that, and of what it had sent before
     /// much can still be on its way.
     pub(super) fn was_held_back(&self) -> bool {
-        self.was_held_back.load(Ordering::Relaxed) || self.was_left_waiting()
+        self.was_held_back.load(Ordering::Relaxed) || self.is_left_waiting(self.ms())
     }
 
-    /// Whether nobody has asked for more for so long.
-    fn was_left_waiting(&self) -> bool {
-        let waits = self.waits_for_more.load(Ordering::Relaxed);
-        !waits && self.last().elapsed() >= HELD_BACK
-    }
-
-    /// Whether it is the client that keeps the request from being sent whole.
-    pub(super) fn waits_for_client(&self) -> bool {
-        self.is_uploading() && self.waits_for_more.load(Ordering::Relaxed)
+    /// Whether nobody has asked for more of the answer for so long.
+    fn is_left_waiting(&self, now_ms: u64) -> bool {
+        let passed = Duration::from_millis(self.passed_ms.load(Ordering::Relaxed));
+        let waited = Duration::from_millis(now_ms).saturating_sub(passed);
+        !self.awaits_origin.load(Ordering::Relaxed) && waited >= HELD_BACK
     }
 
     /// Whether the request's body broke off, for whichever reason.
@@ -126,7 +146,9 @@ impl Activity {
     /// The answer begins: what the client still sends is its part of a conversation.
     pub(super) fn answer(&self) {
         self.is_answered.store(true, Ordering::Relaxed);
-        self.touch();
+        let now_ms = self.ms();
+        self.passed_ms.store(now_ms, Ordering::Relaxed);
+        self.last_ms.store(now_ms, Ordering::Relaxed);
     }
 
     /// Whether the answer has begun.
@@ -136,8 +158,12 @@ impl Activity {
 
     /// A byte passes.
     pub(super) fn touch(&self) {
-        let ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.last_ms.store(ms, Ordering::Relaxed);
+        self.last_ms.store(self.ms(), Ordering::Relaxed);
+    }
+
+    /// Now.
+    fn ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
     /// When the last one passed.
@@ -218,20 +244,43 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_was_held_back_whose_client_has_taken_nothing_for_a_while() {
         let (activity, pause) = (Activity::new(), tokio::time::sleep);
-        activity.waits(true);
+        activity.answer();
+        activity.await_origin();
         pause(3 * HELD_BACK).await;
         assert!(!activity.was_held_back(), "its origin is waited for");
-        activity.pass();
+        activity.pass_answer();
         assert!(!activity.was_held_back());
         pause(HELD_BACK / 2).await;
-        activity.pass();
+        activity.pass_answer();
         assert!(!activity.was_held_back(), "it takes more soon enough");
         pause(HELD_BACK).await;
         assert!(activity.was_held_back());
         // What had been sent meanwhile passes.
-        activity.pass();
-        activity.waits(true);
+        activity.pass_answer();
+        activity.await_origin();
         assert!(activity.was_held_back());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_client_sends_says_nothing_of_how_it_takes_its_answer() {
+        let (activity, pause) = (Arc::new(Activity::new()), tokio::time::sleep);
+        let _upload = activity.upload();
+        activity.pass_upload();
+        pause(3 * HELD_BACK).await;
+        activity.pass_upload();
+        activity.answer();
+        assert!(!activity.was_held_back(), "its origin took nothing");
+        activity.await_origin();
+        activity.pass_upload();
+        pause(3 * HELD_BACK).await;
+        activity.await_client();
+        assert!(!activity.was_held_back(), "its origin is waited for");
+        assert!(activity.awaits_client());
+        activity.pass_answer();
+        assert!(activity.awaits_client());
+        pause(HELD_BACK).await;
+        activity.pass_upload();
+        assert!(activity.was_held_back(), "it sends, and takes nothing");
     }
 
     #[tokio::test(start_paused = true)]

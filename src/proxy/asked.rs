@@ -13,7 +13,7 @@ use super::context::Live;
 use super::handle::Exchange;
 use super::headers::is_grpc;
 use super::host::Host;
-use super::pace::Pace;
+use super::pace::{Pace, Part};
 use super::problem::Problem;
 use super::repeat::Repeat;
 use super::shared_cache::Question;
@@ -44,8 +44,8 @@ pub(super) struct Asked<'a> {
     /// What of the request tells whether shared caches may keep its answer.
     pub(super) question: Question,
     pub(super) pace: Pace,
-    /// The least bytes of its body in a second; 0: any.
-    pub(super) body_rate: u64,
+    /// What its body is.
+    pub(super) sends: Part,
     /// When its head was read.
     pub(super) now: Now,
 }
@@ -91,11 +91,10 @@ impl<'a> Exchange<'a> {
         let (visit, repeat, changes) = begun.unwrap_or_default();
         let asked = Asked {
             pace: self.pace(service),
-            // Its messages come when there is something to say.
-            body_rate: if is_grpc(&parts.headers) {
-                0
+            sends: if is_grpc(&parts.headers) {
+                Part::Messages
             } else {
-                service.limits.body_rate
+                Part::Request
             },
             question: Question::new(&parts.method, &parts.headers),
             service_id,
@@ -132,6 +131,7 @@ impl<'a> Exchange<'a> {
         let whole = service.timeouts.request;
         Pace {
             activity: Arc::new(Activity::since(self.began)),
+            part: Part::Answer,
             idle: service.timeouts.idle,
             deadline: (!whole.is_zero()).then(|| self.began + whole),
             rate: 0,

@@ -117,7 +117,7 @@ impl Patience<'_> {
         };
         answered.map_err(|over| match (over, self.activity.is_uploading()) {
             (Over::Vain, _) => Late::Down,
-            (Over::Quiet, true) if self.activity.waits_for_client() => Late::Stalled,
+            (Over::Quiet, true) if self.activity.awaits_client() => Late::Stalled,
             (Over::Quiet, true) => Late::Untaken(self.limit()),
             (Over::Quiet, false) => Late::Unanswered(self.first_byte),
         })
@@ -335,11 +335,11 @@ fn unanswered_by(endpoint: &Endpoint<'_>, why: Unanswered) -> Result<Exchanged, 
 }
 
 fn out_of_patience(endpoint: &Endpoint<'_>, late: Late) -> Exchanged {
-    let problem = || Problem::OriginTimeout(format!("{}: {late}", endpoint.url));
+    let problem = Problem::OriginTimeout(format!("{}: {late}", endpoint.url));
     match late {
-        Late::Down => Exchanged::Gone(problem()),
-        Late::Unanswered(_) | Late::Untaken(_) => Exchanged::Lost(problem()),
         Late::Stalled => Exchanged::Lost(Problem::Stalled),
+        Late::Down => Exchanged::Gone(problem),
+        Late::Unanswered(_) | Late::Untaken(_) => Exchanged::Lost(problem),
     }
 }
 

@@ -118,12 +118,11 @@ impl<'b> Outbound<'b> {
         has_begun: bool,
         mut asked: Option<Earlier>,
     ) -> Result<Box<Forwarded>, Problem> {
-        let began = self.began.unwrap_or_else(Instant::now);
-        let deadline = began + store.consistency.wait;
-        let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
-        let reserve = self.decision.reserve.iter().map(|choice| self.leg(*choice));
-        let course = Course::new(legs, store.consistency.when_unsatisfiable);
-        let mut course = course.with_reserve(reserve);
+        // Who is asked is not waited for: what an origin took that never answered is no part of that.
+        let is_missed = has_begun && asked.is_none();
+        let began = self.began.filter(|_| !is_missed);
+        let mut deadline = began.unwrap_or_else(Instant::now) + store.consistency.wait;
+        let mut course = self.course(store, ranked);
         if has_begun && let Next::Ask(leg) = course.next(false, true) {
             match asked {
                 Some(_) => course.is_behind_after_all(leg),
@@ -132,7 +131,8 @@ impl<'b> Outbound<'b> {
         }
         loop {
             let (is_over, began) = (Instant::now() >= deadline, Instant::now());
-            let (leg, read) = match course.next(is_over, self.body.is_some()) {
+            let next = course.next(is_over, self.body.is_some());
+            let (leg, read) = match next {
                 Next::Ask(leg) if leg.is_hopeless && !is_over => {
                     (leg, self.read_by(store, leg.region, deadline).await)
                 }
@@ -159,9 +159,19 @@ impl<'b> Outbound<'b> {
                 Err(missed) => {
                     course.is_missed(leg.region);
                     self.move_on(missed).await?;
+                    if let Next::Ask(_) = next {
+                        deadline += began.elapsed();
+                    }
                 }
             }
         }
+    }
+
+    fn course(&self, store: &Store<'_>, ranked: &[Choice]) -> Course {
+        let legs = ranked.iter().map(|choice| self.leg(*choice)).collect();
+        let reserve = self.decision.reserve.iter().map(|choice| self.leg(*choice));
+        let course = Course::new(legs, store.consistency.when_unsatisfiable);
+        course.with_reserve(reserve)
     }
 
     fn leg(&self, choice: Choice) -> Leg {

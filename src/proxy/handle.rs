@@ -26,7 +26,7 @@ use super::interim::Interim;
 use super::max_forwards;
 use super::onward::may_be_repeated;
 use super::outcome::count_problem;
-use super::pace::Pace;
+use super::pace::{Pace, Part};
 use super::problem::{Problem, Shed};
 use super::sample::Sampled;
 use super::trace::{X_REQUEST_ID, request_id};
@@ -262,8 +262,12 @@ impl<'a> Exchange<'a> {
     ) -> Result<Body, Problem> {
         // What a whole request may take is bounded around the exchange.
         let pace = Pace {
+            part: asked.sends,
             deadline: None,
-            rate: asked.body_rate,
+            rate: match asked.sends {
+                Part::Messages => 0,
+                Part::Request | Part::Answer => asked.service.limits.body_rate,
+            },
             ..asked.pace.clone()
         };
         let upload = Box::new(asked.pace.activity.upload());
@@ -357,7 +361,7 @@ async fn within<T>(
     }
     let in_time = tokio::time::timeout_at(began + limit, work).await;
     in_time.unwrap_or_else(|_| {
-        if activity.waits_for_client() {
+        if activity.awaits_client() {
             return Err(Problem::Stalled);
         }
         let limit = crate::units::show_duration(limit);

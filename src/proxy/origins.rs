@@ -6,8 +6,6 @@ use crate::chance;
 use crate::clock;
 use crate::config::plan::{Access, WhenUnsatisfiable};
 use crate::ids::{OriginId, RegionId};
-use crate::positions::Standing;
-use crate::steering::Choice;
 
 /// Origins of one region that are tried before the next region.
 const MOST_ORIGINS: usize = 3;
@@ -59,9 +57,7 @@ impl Outbound<'_> {
                 .filter(|tried| region_of(**tried) == region);
             tried.count()
         };
-        let ranked = self.decision.ranked.iter();
-        let ranked = ranked.filter(|choice| self.may_serve(**choice));
-        let ranked = ranked.map(|choice| choice.region);
+        let ranked = self.decision.ranked.iter().map(|choice| choice.region);
         // The next origin of its own region, or another region of which none was asked yet.
         let mut open = ranked.filter(|region| match asked_of(*region) {
             0 => true,
@@ -69,23 +65,24 @@ impl Outbound<'_> {
         });
         open.any(|region| {
             let mut able = self.able_origins(region).into_iter();
-            able.any(|origin| !self.tried.contains(&origin) && down_since(origin).is_none())
+            able.any(|origin| {
+                let is_well = !self.tried.contains(&origin) && down_since(origin).is_none();
+                is_well && self.may_serve(region, origin)
+            })
         })
     }
 
-    /// Whether what a region answers is of use, as far as is known: where no miss is served, who is behind is asked in vain.
-    fn may_serve(&self, choice: Choice) -> bool {
+    /// Whether what an origin answers is of use, as far as is known: with `when_unsatisfiable: fail`, who is behind is asked in vain.
+    fn may_serve(&self, region: RegionId, origin: OriginId) -> bool {
         let token = self.visit.token();
         let only_fresh = self.store.filter(|store| {
             let is_asked = self.access == Access::Read && !token.is_empty();
             is_asked && store.consistency.when_unsatisfiable == WhenUnsatisfiable::Fail
         });
         only_fresh.is_none_or(|store| {
-            let name = self.name_of(choice.region);
-            let standing = store
-                .applied
-                .standing(name, &token.vector, clock::steady_ms());
-            standing == Standing::Dominates && !token.is_pinned_elsewhere(name)
+            let (name, origin) = (self.name_of(region), self.live.routes.origin(origin));
+            let has_all = store.applied.origin_has(name, origin, &token.vector);
+            has_all && !token.is_pinned_elsewhere(name)
         })
     }
 

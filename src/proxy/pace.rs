@@ -1,7 +1,7 @@
 //! How long a body may take: the longest pause, the whole time, and how slowly a request's may come.
 //!
 //! Pauses alone would let a client hold a connection to an origin for ever with a byte now and then. A request's body
-//! of n bytes is waited for no longer than `timeouts.idle` and n / `limits.body_rate` seconds in all.
+//! of which n bytes have come is waited for no longer than `timeouts.idle` and n / `limits.body_rate` seconds in all.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,9 +13,20 @@ use tokio::time::{Instant, Sleep};
 use super::activity::Activity;
 use super::body::BodyError;
 
+/// Which body of an exchange it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    /// A request that its client has, and sends as fast as it can.
+    Request,
+    /// A client's messages of a call, which come when there is something to say.
+    Messages,
+    Answer,
+}
+
 /// How long a body may take.
 #[derive(Clone)]
 pub(super) struct Pace {
+    pub(super) part: Part,
     /// When a byte last passed, either way.
     pub(super) activity: Arc<Activity>,
     /// The longest time without one; zero: any.
@@ -86,7 +97,10 @@ impl Pace {
 impl Timer {
     /// Bytes have come.
     pub(super) fn passed(&mut self, bytes: usize) {
-        self.pace.activity.pass();
+        match self.pace.part {
+            Part::Request | Part::Messages => self.pace.activity.pass_upload(),
+            Part::Answer => self.pace.activity.pass_answer(),
+        }
         self.sender.sent(bytes);
     }
 
@@ -96,9 +110,17 @@ impl Timer {
         deadline.is_some_and(|deadline| deadline <= Instant::now())
     }
 
-    /// Waits for more, of whom has been asked for it or not; ready only when that has taken too long.
-    pub(super) fn poll(&mut self, is_asked_for: bool, cx: &mut Context<'_>) -> Poll<BodyError> {
-        self.pace.activity.waits(is_asked_for);
+    /// Who sends it knows that more is wanted.
+    pub(super) fn asks_for_more(&self) {
+        match self.pace.part {
+            Part::Request => self.pace.activity.await_client(),
+            Part::Messages => {}
+            Part::Answer => self.pace.activity.await_origin(),
+        }
+    }
+
+    /// Waits for more; ready only when that has taken too long.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<BodyError> {
         let Some(sleep) = &mut self.sleep else {
             return Poll::Pending;
         };
@@ -137,6 +159,7 @@ mod tests {
     fn timer(rate: u64) -> (Timer, Arc<Activity>) {
         let activity = Arc::new(Activity::new());
         let pace = Pace {
+            part: Part::Request,
             activity: activity.clone(),
             idle: IDLE,
             deadline: None,
@@ -149,7 +172,7 @@ mod tests {
     async fn trickle(timer: &mut Timer, bytes: usize, seconds: u32) -> Option<Duration> {
         let began = Instant::now();
         for _ in 0..seconds {
-            let waiting = poll_fn(|cx| timer.poll(true, cx));
+            let waiting = poll_fn(|cx| timer.poll(cx));
             match tokio::time::timeout(Duration::from_secs(1), waiting).await {
                 Ok(error) => {
                     assert!(matches!(error, BodyError::Slow(500)), "{error}");
@@ -193,7 +216,7 @@ mod tests {
         let (mut timer, activity) = timer(500);
         activity.answer();
         assert_eq!(trickle(&mut timer, 1, 1_000).await, None);
-        let error = poll_fn(|cx| timer.poll(true, cx)).await;
+        let error = poll_fn(|cx| timer.poll(cx)).await;
         assert!(matches!(error, BodyError::Stalled(IDLE)), "{error}");
     }
 

@@ -266,7 +266,7 @@ impl Outbound<'_> {
         }
     }
 
-    /// The request's whole time is over: that speaks against the origin that has had most of it, and all of the request by then.
+    /// The request's whole time is over: that speaks against the origin that has had most of it since something of the request passed.
     pub(super) fn ran_out_of_time(&mut self, problem: &Problem) {
         let Some(trying) = self.trying.take() else {
             return;
@@ -275,8 +275,7 @@ impl Outbound<'_> {
         let witness = lane.and_then(|lane| lane.witness(trying.origin));
         let sent = trying.began.max(self.activity.last());
         let has_had_most = sent.elapsed() * 2 >= self.service().timeouts.request;
-        let is_its_fault = has_had_most && !self.activity.is_uploading();
-        if let Some(witness) = witness.filter(|_| is_its_fault) {
+        if let Some(witness) = witness.filter(|_| has_had_most) {
             witness.note_problem(problem);
         }
     }

@@ -162,6 +162,19 @@ fn a_loss_that_another_edge_s_token_tells_of_outlasts_a_stale_read_and_a_write()
     assert_eq!(scene.read(&told, Mark::Fresh).0, Mark::Fresh);
 }
 
+#[test]
+fn a_loss_is_told_though_all_have_what_was_written_since_and_the_read_turned_out_to_write() {
+    let mut scene = Scene::new();
+    scene.says("us", "us=3:980");
+    scene.write(&token(""), at("us=3:980"));
+    scene.says("us", "us=4:2@3:975");
+    scene.says("eu", "us=4:2@3:975");
+    let mut read = scene.begin_read(&token("us=4:2"));
+    let written = scene.end_write(&mut read, at("eu=2"));
+    assert!(written.lost);
+    assert_eq!(scene.read(&written, Mark::Fresh).0, Mark::Lost);
+}
+
 /// Found by the simulator, seed 1643.
 
 #[test]

@@ -149,8 +149,10 @@ impl Streamed {
             return Poll::Ready(Some(Err(BodyError::Late)));
         }
         let Poll::Ready(frame) = self.inner.poll(cx) else {
-            let waited = self.pace.poll(self.inner.is_asked_for(), cx);
-            return waited.map(|too_long| Some(Err(too_long)));
+            if self.inner.is_asked_for() {
+                self.pace.asks_for_more();
+            }
+            return self.pace.poll(cx).map(|too_long| Some(Err(too_long)));
         };
         let mut frame = match frame.transpose() {
             Ok(Some(frame)) => frame,

@@ -9,7 +9,7 @@ use http::{HeaderValue, Request};
 
 use super::LARGEST_HEAD;
 use crate::proxy::activity::Activity;
-use crate::proxy::pace::Pace;
+use crate::proxy::pace::{Pace, Part};
 
 mod by_hand;
 mod origin;
@@ -25,6 +25,7 @@ fn over_the_bound() -> HeaderValue {
 
 fn unhurried() -> Pace {
     Pace {
+        part: Part::Answer,
         activity: Arc::new(Activity::new()),
         idle: Duration::ZERO,
         deadline: None,
