@@ -111,7 +111,9 @@ impl Lineage {
 
     /// Begins an epoch whose fork is held. Says whether that was news.
     pub(super) fn enter(&mut self, epoch: u64, fork: Position) -> bool {
-        if epoch == 0 || self.held.contains_key(&epoch) || !self.holds(fork) {
+        // Of an epoch that was not entered nothing is held, not even its beginning.
+        let holds_fork = self.held.contains_key(&fork.epoch) && self.holds(fork);
+        if epoch == 0 || self.held.contains_key(&epoch) || !holds_fork {
             return false;
         }
         self.held.insert(epoch, 0);
@@ -263,6 +265,8 @@ mod tests {
         assert!(lineage.is_next(at("1:1")));
         assert!(!lineage.is_next(at("1:2")));
         assert_eq!(lineage.to_string(), "1:0@0:5");
+        let mut behind = held(&["4"]);
+        assert!(!behind.enter(2, at("1:0")), "epoch 1 began at 5");
     }
 
     #[test]
