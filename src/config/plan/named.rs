@@ -87,10 +87,12 @@ impl Zone {
         })
     }
 
-    /// The longest ancestor of a name that exists, or the name itself, by itself or by names below it (RFC 4592 §2.2.2, §3.3.1).
-    fn encloser_of(&self, name: &Name) -> Name {
+    /// The longest ancestor of a name that exists, or the name itself, by itself or by names below it (RFC 4592 §2.2.2, §3.3.1),
+    /// those of other zones among them.
+    fn encloser_of(&self, name: &Name, zones: &[Self]) -> Name {
         let owners = self.records.iter().map(|record| &record.owner);
         let owners = owners.chain(self.steered.iter().map(|(owner, _)| owner));
+        let owners = owners.chain(zones.iter().map(|zone| &zone.origin));
         let shared = owners.map(|owner| {
             let labels = owner.iter().rev().zip(name.iter().rev());
             labels.take_while(|(a, b)| a == b).count()
@@ -161,7 +163,7 @@ impl Plan {
         if let Some(found) = zone.at(name) {
             return found;
         }
-        let encloser = zone.encloser_of(name);
+        let encloser = zone.encloser_of(name, &self.zones);
         if encloser == *name {
             return Err(NotSteered::OtherRecords);
         }
@@ -217,6 +219,7 @@ zones:
       sub.any: { NS: 'ns.elsewhere.test.' }
       '*.wild': { CNAME: www }
       moved: { DNAME: example.com. }
+  deep.between.any.example.com: { nameservers: { ns1: [192.0.2.53] } }
 ";
 
     #[track_caller]
@@ -248,6 +251,8 @@ zones:
             ("mail.any.example.com", NotSteered::OtherRecords),
             ("ent.any.example.com", NotSteered::OtherRecords),
             ("y.ent.any.example.com", NotSteered::NoName),
+            ("between.any.example.com", NotSteered::OtherRecords),
+            ("y.between.any.example.com", NotSteered::NoName),
             ("sub.any.example.com", NotSteered::Delegated),
             ("x.sub.any.example.com", NotSteered::Delegated),
             ("other.example.com", NotSteered::NoName),

@@ -50,33 +50,44 @@ impl Unindexed {
                 signer,
             });
         }
+        names.settle(&drafts);
+        names
+    }
+
+    /// Who answers for which name.
+    fn settle(&mut self, drafts: &[Draft]) {
         let apexes: BTreeSet<&[u8]> = drafts.iter().map(|draft| &*draft.apex).collect();
         let inner = inner_apexes(&apexes);
         let mut known: HashSet<&[u8]> = HashSet::new();
         let mut known_above: HashSet<&[u8]> = HashSet::new();
-        for draft in &drafts {
-            for owner in draft.owners.keys().chain(draft.steered.keys()) {
-                if draft.is_occluded(owner) {
-                    continue;
-                }
-                // Every name between it and the apex exists too.
-                let path = std::iter::successors(Some(&**owner), |name| parent(name));
-                let path = path.take_while(|name| name.len() >= draft.apex.len());
+        for draft in drafts {
+            let owners = draft.owners.keys().chain(draft.steered.keys());
+            for owner in owners.filter(|owner| !draft.is_occluded(owner)) {
                 // What lies in a deeper zone of this Plan is that zone's to answer, but for DS at
                 // its apex (RFC 4035 §3.1.4.1).
                 if zone_apex(owner, &apexes) == Some(&*draft.apex) {
-                    let new = path.filter(|name| known.insert(name));
-                    names.nodes.extend(new.map(|name| draft.node(name)));
+                    let new = draft.path(owner).filter(|name| known.insert(name));
+                    self.nodes.extend(new.map(|name| draft.node(name)));
                 } else {
+                    let path = draft.path(owner);
                     let inner = path.filter(|name| inner.get(name) == Some(&&*draft.apex));
                     let new = inner.filter(|name| known_above.insert(name));
-                    names.inner_apexes.extend(new.map(|name| draft.node(name)));
+                    self.inner_apexes.extend(new.map(|name| draft.node(name)));
                 }
             }
         }
+        let drafts_at: HashMap<&[u8], &Draft> = drafts.iter().map(|d| (&*d.apex, d)).collect();
+        for (apex, above) in &inner {
+            let (Some(draft), Some(between)) = (drafts_at.get(above), parent(apex)) else {
+                continue;
+            };
+            if !draft.is_occluded(apex) {
+                let new = draft.path(between).filter(|name| known.insert(name));
+                self.nodes.extend(new.map(|name| draft.node(name)));
+            }
+        }
         let lone = inner.keys().filter(|apex| !known_above.contains(**apex));
-        names.lone_apexes = lone.map(|apex| Box::from(*apex)).collect();
-        names
+        self.lone_apexes = lone.map(|apex| Box::from(*apex)).collect();
     }
 }
 
@@ -127,11 +138,18 @@ fn draft(zone: usize, source: &Zone) -> Draft {
 }
 
 impl Draft {
+    /// A name and all between it and the apex, which exist if it does (RFC 4592 §2.2.2).
+    fn path<'n>(&self, name: &'n [u8]) -> impl Iterator<Item = &'n [u8]> {
+        let apex = self.apex.len();
+        std::iter::successors(Some(name), |name| parent(name))
+            .take_while(move |name| name.len() >= apex)
+    }
+
     /// RFC 1034 §4.2, RFC 6672 §2.4: nothing below a delegation or a DNAME is the zone's to say.
     fn is_occluded(&self, owner: &[u8]) -> bool {
-        std::iter::successors(parent(owner), |name| parent(name))
-            .take_while(|name| name.len() >= self.apex.len())
-            .any(|above| self.is_cut(above) || self.has(above, rtype::DNAME))
+        let above = parent(owner).into_iter();
+        let mut above = above.flat_map(|name| self.path(name));
+        above.any(|above| self.is_cut(above) || self.has(above, rtype::DNAME))
     }
 
     fn is_cut(&self, name: &[u8]) -> bool {

@@ -116,6 +116,32 @@ fn ds_at_an_apex_is_answered_by_the_zone_above() {
 }
 
 #[test]
+fn names_between_a_zone_and_one_within_it_exist() {
+    let any = || record("*.example.com.", 60, txt("any"));
+    let delegation = record("gtm.eu.example.com.", 60, ns("ns.example.net."));
+    // RFC 4592 §2.2.2: whether the zone delegates the other or does not know of it.
+    for above in [vec![any(), delegation], vec![any()]] {
+        let inner = zone("gtm.eu.example.com.", []);
+        let live = live(vec![inner, zone("example.com.", above)]);
+        check(
+            &live,
+            &query("eu.example.com", "TXT"),
+            &format!("0 aa rd\n{SOA}"),
+        );
+        check(
+            &live,
+            &query("x.eu.example.com", "TXT"),
+            &format!("3 aa rd\n{SOA}"),
+        );
+        check(
+            &live,
+            &query("x.us.example.com", "TXT"),
+            "0 aa rd\nan x.us.example.com. 60 TXT any",
+        );
+    }
+}
+
+#[test]
 fn ds_below_a_delegation_of_the_zone_above_is_referred() {
     let cut = record("cut.example.com.", 60, ns("ns.example.net."));
     let deep = "deep.cut.example.com.";
