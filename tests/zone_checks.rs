@@ -74,6 +74,11 @@ fn what_is_doubtful_is_a_warning() {
         2,
         "has this TXT record already",
     );
+    // The one that counts stays.
+    let file = format!("{HEAD}a 60 TXT b\na 30 TXT b\n");
+    let first = format!("z:{}:1: ", HEAD.lines().count() + 1);
+    let file = Folder::of("file: z", &[("z", &file)]);
+    check_says(&file, &first, "has this TXT record already");
     check_told(
         "a NS ns.example.net.\nx.a TXT y\n",
         "a: { NS: ns.example.net. }, x.a: { TXT: y }",

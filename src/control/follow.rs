@@ -144,7 +144,7 @@ impl Followed {
     fn is_like(&self, other: &Self) -> bool {
         self.form == other.form
             && self.path == other.path
-            && self.target.proxy_protocol == other.target.proxy_protocol
+            && self.target.is_asked_like(&other.target)
             && self.prober.is_like(&other.prober)
             && Arc::ptr_eq(&self.applied, &other.applied)
     }

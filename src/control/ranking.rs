@@ -37,16 +37,16 @@ impl Ranking {
         self.order = order;
     }
 
-    /// The regions as seen from here. `able` tells which regions' measurements must be in before
+    /// The regions as seen from here. `is_expected` tells which regions' measurements must be in before
     /// measurements decide: until then the model does, so that the first probe to answer does not
     /// make its region the nearest.
-    pub(super) fn edge(&mut self, plan: &Plan, able: impl Fn(RegionId) -> bool) -> Edge {
+    pub(super) fn edge(&mut self, plan: &Plan, is_expected: impl Fn(RegionId) -> bool) -> Edge {
         let round_trips = Table::like(&plan.regions, |region| self.estimate(plan, region));
         let by_distance = by_distance(plan);
         let complete = plan
             .regions
             .ids()
-            .filter(|region| able(*region))
+            .filter(|region| is_expected(*region))
             .all(|region| matches!(round_trips.of(region), Estimate::Measured(_)));
         let measured = round_trips
             .values()

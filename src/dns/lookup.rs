@@ -98,6 +98,8 @@ pub(super) fn look_up<'a>(
         };
         let next = match search.step(&sought) {
             Step::Done => return search.steered,
+            // What a longer response would go on with, the resolver asks for.
+            Step::Chase(_, at) if !at.is_within_reach() => return search.steered,
             Step::Chase(next, at) => {
                 owner = at;
                 next

@@ -6,7 +6,7 @@
 //! meter). Nothing is locked and nothing is allocated. A network has two slots to choose from, by a
 //! hash that nobody else can compute. It takes one that is its own, or one that is idle: the word of
 //! an idle slot says nothing, so that nothing is lost. When both are busy with other networks, it
-//! shares the one that is freer, and the two have one rate between them. Time enters as a parameter.
+//! shares the first, always that one, and the two have one rate between them. Time enters as a parameter.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -158,7 +158,7 @@ impl RateLimiter {
         }
     }
 
-    /// The network's own slot, else an idle one, else the one that is idle first.
+    /// The network's own slot, else an idle one, else the first: a network that took the freer one each time would use up both.
     fn choose(&self, place: Place, now_us: u64) -> Option<Held<'_>> {
         let look = |at: usize| {
             let slot = self.slots.get(at)?;
@@ -170,7 +170,7 @@ impl RateLimiter {
         let find = |wanted: &dyn Fn(&Held<'_>) -> bool| both.into_iter().find(wanted);
         find(&|held| held.tag() == place.tag)
             .or_else(|| find(&|held| held.due_us() <= now_us))
-            .or_else(|| both.into_iter().min_by_key(Held::due_us))
+            .or(Some(first))
     }
 }
 
@@ -301,6 +301,21 @@ mod tests {
         // Once it is idle, it belongs to whoever comes first.
         assert_eq!(whole(&table, &limit, "198.51.100.1", 20, 2_000_000), 10);
         assert_eq!(whole(&table, &limit, "192.0.2.1", 4, 2_000_000), 0);
+    }
+
+    #[test]
+    fn a_network_that_finds_both_slots_busy_gets_no_more_than_one_has_left() {
+        let (table, limit) = (table(4), limit(10, 2));
+        let networks = || (0..=255).map(|network| format!("10.0.{network}.1"));
+        let place = |peer: &String| table.place(ip(peer));
+        let own = networks().find(|peer| place(peer).first != place(peer).second);
+        let own = own.unwrap();
+        for busy in [place(&own).first, place(&own).second] {
+            let other = networks().find(|peer| place(peer).first == busy && *peer != own);
+            assert_eq!(whole(&table, &limit, &other.unwrap(), 1, 0), 1);
+        }
+        assert_eq!(whole(&table, &limit, &own, 100, 0), 9);
+        assert_eq!(whole(&table, &limit, &own, 100, 99_999), 0);
     }
 
     #[test]

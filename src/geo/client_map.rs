@@ -24,6 +24,10 @@ use crate::prefix::{IpVersion, Prefix};
 /// The places of a class that measurements may make: DNS has an answer ready for each.
 const MOST_PLACES: usize = 4_096;
 
+/// Orders of regions that a service has of its clients. What there are more places for than these is what must not be lost: countries
+/// and overrides.
+const MOST_ORDERS: usize = 60_000;
+
 /// A place of one class of services.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PlaceId(u16);
@@ -72,7 +76,7 @@ struct Class {
     prefixes: PrefixMap<PlaceId>,
     /// The shares of IPv4 and of IPv6 addresses that are of no place because nobody knows theirs.
     unplaced: [f64; 2],
-    /// Whether measurements would have made more places than there may be.
+    /// Whether there would have been more places than there may be.
     is_full: bool,
 }
 
@@ -143,7 +147,7 @@ impl ClientMap {
         Some(key.regions.into_iter().zip(estimates).collect())
     }
 
-    /// Whether some networks are left to geography, because measurements make too many places.
+    /// Whether some networks are left to geography, or to no order at all, because there would be too many places.
     pub fn is_full(&self) -> bool {
         self.classes.iter().any(|class| class.is_full)
     }
@@ -395,13 +399,22 @@ impl<'a> Compiler<'a> {
             .filter(|_| at.is_none())
             .and_then(|found| self.quickest(&location, found, by_distance.as_deref()));
         let distance_alone = by_round_trip.is_some().then(|| by_distance.clone());
-        let mut place = Place {
+        let place = Place {
             nearest: by_round_trip.or(by_distance),
             country: location
                 .country
                 .filter(|country| self.key.resident.contains(country)),
             matched_override: [network, by_country].into_iter().flatten().min(),
         };
+        self.id_of(place, distance_alone)
+    }
+
+    /// The id of a place; where there are too many orders already, of the same with a plainer one.
+    fn id_of(
+        &mut self,
+        mut place: Place,
+        distance_alone: Option<Option<Box<[RegionId]>>>,
+    ) -> PlaceId {
         if let Some(id) = self.ids.get(&place) {
             return *id;
         }
@@ -410,6 +423,12 @@ impl<'a> Compiler<'a> {
         {
             self.is_full = true;
             place.nearest = by_distance;
+            if let Some(id) = self.ids.get(&place) {
+                return *id;
+            }
+        }
+        if self.places.len() >= MOST_ORDERS && place.nearest.take().is_some() {
+            self.is_full = true;
             if let Some(id) = self.ids.get(&place) {
                 return *id;
             }
@@ -476,7 +495,44 @@ impl<'a> Compiler<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
+    use crate::config::load_text;
+
+    #[test]
+    fn a_client_of_whom_there_is_one_order_too_many_keeps_its_country_and_its_override() {
+        let yaml = "regions: { eu: {} }\nservices: { www: { hosts: [www.example.com] } }\n";
+        let plan = load_text("edge.yaml", yaml, &|_| None).unwrap().plan;
+        let database = Database::built_in();
+        let key = ClassKey {
+            regions: Vec::new(),
+            by_round_trip: false,
+            overrides: &[],
+            resident: Vec::new(),
+        };
+        let mut compiler = Compiler::new(&plan, &database, &key, None);
+        let mut id_of = |order: usize| {
+            let first = RegionId::at(order);
+            let place = Place {
+                nearest: Some(Box::from([first])),
+                country: "DE".parse().ok(),
+                matched_override: Some(7),
+            };
+            compiler.id_of(place, None)
+        };
+        let ids: HashSet<PlaceId> = (0..MOST_ORDERS + 10_000).map(&mut id_of).collect();
+        assert_eq!(ids.len(), MOST_ORDERS);
+        let (last, again) = (id_of(MOST_ORDERS + 10_000), id_of(MOST_ORDERS + 1));
+        assert_eq!(last, again);
+        assert!(compiler.is_full);
+        let place = &compiler.places[last.index()];
+        assert_eq!(place.nearest, None);
+        assert_eq!(
+            (place.country, place.matched_override),
+            ("DE".parse().ok(), Some(7))
+        );
+    }
 
     #[test]
     fn a_service_has_65_535_places_and_more_are_nowhere() {

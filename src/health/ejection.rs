@@ -28,6 +28,8 @@ pub struct RegionStanding {
     pub min_healthy: u16,
     /// Whether it is not drained.
     pub enabled: bool,
+    /// What an operator says of its health, whatever else does.
+    pub forced: Option<Health>,
 }
 
 /// Why an origin stays although traffic speaks against it.
@@ -81,7 +83,12 @@ impl RegionStanding {
 
     /// Whether it is traffic alone that takes it out.
     fn is_out(&self) -> bool {
-        self.probed().is_able() && !self.health().is_able()
+        self.forced.is_none() && self.probed().is_able() && !self.health().is_able()
+    }
+
+    /// Whether it is there for clients.
+    fn is_left(&self) -> bool {
+        self.enabled && self.forced.unwrap_or_else(|| self.health()).is_able()
     }
 
     /// How its requests have gone lately: it fails only if all its origins that got any do.
@@ -116,8 +123,7 @@ pub fn may_eject(
         origin.ejected = true;
     }
     let falls = after.get(region).is_some_and(RegionStanding::is_out);
-    let left = |r: &RegionStanding| r.enabled && r.health().is_able();
-    if falls && !after.iter().any(left) {
+    if falls && !after.iter().any(RegionStanding::is_left) {
         return Err(Spared::LastRegion);
     }
     if matches!(cause, Cause::Word(Word::Drain(_))) {
@@ -176,9 +182,18 @@ mod tests {
         };
         text.split_whitespace()
             .map(|region| RegionStanding {
-                origins: region.trim_start_matches('!').chars().map(origin).collect(),
+                origins: region
+                    .trim_start_matches(['!', '^', 'v'])
+                    .chars()
+                    .map(origin)
+                    .collect(),
                 min_healthy: 1,
                 enabled: !region.starts_with('!'),
+                forced: match region.chars().next() {
+                    Some('^') => Some(Health::Healthy),
+                    Some('v') => Some(Health::Unhealthy),
+                    _ => None,
+                },
             })
             .collect()
     }
@@ -199,6 +214,13 @@ mod tests {
             check("f .", cause, Ok(()));
         }
         check("f. u", FAILED, Ok(()));
+    }
+
+    #[test]
+    fn what_an_operator_says_of_a_region_counts_and_not_its_probes() {
+        check("f v.", FAILED, Err(Spared::LastRegion));
+        check("f ^u", FAILED, Ok(()));
+        check("^f u", FAILED, Ok(()));
     }
 
     #[test]

@@ -34,6 +34,11 @@ pub struct Target {
 pub type TargetKey = Arc<str>;
 
 impl Target {
+    /// Whether it is asked as another one is. Ids may differ: a reload moves them.
+    pub fn is_asked_like(&self, other: &Self) -> bool {
+        self.url == other.url && self.proxy_protocol == other.proxy_protocol
+    }
+
     /// Its name through reloads and restarts.
     pub fn key(&self, plan: &Plan) -> TargetKey {
         let service = &plan.services.of(self.service).name;

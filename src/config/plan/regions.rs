@@ -36,6 +36,11 @@ impl Region {
     pub fn publishes(&self) -> bool {
         self.alias.is_some() || !self.addresses.is_empty()
     }
+
+    /// Whether there is anything to probe of it.
+    pub fn is_probed(&self) -> bool {
+        self.publishes() || !self.origins.is_empty()
+    }
 }
 
 /// What the proxy connects to.

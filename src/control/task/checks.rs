@@ -13,9 +13,8 @@ pub(super) struct RunningCheck {
 }
 
 impl RunningCheck {
-    /// Ids may have moved with a reload; what is probed and how must be the same.
     fn is_for(&self, target: &Target, prober: &Prober) -> bool {
-        self.target.url == target.url && self.prober.is_like(prober)
+        self.target.is_asked_like(target) && self.prober.is_like(prober)
     }
 }
 

@@ -82,6 +82,15 @@ fn a_region_that_is_down_is_not_waited_for() {
 }
 
 #[test]
+fn a_region_that_nothing_measures_keeps_nobody_from_being_measured() {
+    let mut world = world(&YAML.replace("services:\n", "  later: {}\nservices:\n"));
+    for (target, ms) in [(AP, 1), (EU, 80), (US_A, 40)] {
+        measure(&mut world, target, ms);
+    }
+    check(&mut world, "ap us eu later", "-");
+}
+
+#[test]
 fn an_edge_without_location_knows_no_distance_and_still_measures() {
     let mut world = world(YAML);
     check(&mut world, "-", "-");

@@ -18,13 +18,14 @@ impl World {
         let events = self.renew(now_ms);
         let plan = self.plan.clone();
         let services = self.shown.services.clone();
-        let able = |region: RegionId| {
-            services
-                .values()
-                .flat_map(|service| &service.members)
-                .any(|member| member.region == region && member.health.is_able())
+        let is_expected = |region: RegionId| {
+            let is_able = |member: &MemberState| {
+                member.region == region && member.forced.is_none() && member.health.is_able()
+            };
+            let mut members = services.values().flat_map(|service| &service.members);
+            plan.regions.of(region).is_probed() && members.any(is_able)
         };
-        let edge = self.ranking.edge(&plan, able);
+        let edge = self.ranking.edge(&plan, is_expected);
         let positions = Table::from_vec(
             plan.domains
                 .values()

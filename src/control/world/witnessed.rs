@@ -7,11 +7,11 @@ use super::{Folded, World, event};
 use crate::config::plan::{Member, Plan};
 use crate::control::events::{Event, Kind};
 use crate::health::{
-    Cause, Lately, OriginStanding, Passive, RegionStanding, Report, Seen, Spared, TargetKey,
-    may_eject,
+    Cause, Health, Lately, OriginStanding, Passive, RegionStanding, Report, Seen, Spared,
+    TargetKey, may_eject,
 };
 use crate::ids::ServiceId;
-use crate::steering::Admin;
+use crate::steering::{Admin, Forced};
 
 /// What was seen of each target, and when.
 pub struct Witnessed<'a> {
@@ -154,6 +154,14 @@ impl World {
     /// How the regions of a service stand, in its order.
     fn standings(&self, id: ServiceId, now_ms: u64) -> Vec<RegionStanding> {
         let service = self.plan.services.of(id);
+        let forced = |member: &Member| {
+            let region = &self.plan.regions.of(member.region).name;
+            let forced = self.forced.of(region, &service.name, now_ms)?;
+            Some(match forced {
+                Forced::Up => Health::Healthy,
+                Forced::Down => Health::Unhealthy,
+            })
+        };
         let standing = |member: &Member| {
             let targets = self.targets.of_service(id);
             let here = targets.filter(|watched| watched.target.region == member.region);
@@ -161,6 +169,7 @@ impl World {
                 origins: here.map(Watched::standing).collect(),
                 min_healthy: service.health.min_healthy,
                 enabled: self.drains.admin(&self.plan, id, member.region, now_ms) == Admin::Enabled,
+                forced: forced(member),
             }
         };
         service.regions.iter().map(standing).collect()

@@ -53,7 +53,12 @@ impl Owner {
         usize::from(self.at) == HEADER
     }
 
-    /// A pointer to it. Chains are bounded, so that every owner stands within the 14 bits.
+    /// Whether pointers can mean it and each end of it: they have 14 bits.
+    pub(in crate::dns) fn is_within_reach(self) -> bool {
+        self.at.saturating_add(self.length) < !POINTER
+    }
+
+    /// A pointer to it.
     pub(in crate::dns) fn pointer(self) -> [u8; 2] {
         (POINTER | self.at).to_be_bytes()
     }

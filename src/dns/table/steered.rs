@@ -185,8 +185,8 @@ impl SteeredService {
         };
         let offer = &*self.offer;
         let question = (snapshot, &ask, draw);
-        let all = steer(snapshot, &ask, draw);
-        let all = self.among(question, &all, |member| offer.publishes(member));
+        let steered = steer(snapshot, &ask, draw);
+        let all = self.among(question, &steered, |member| offer.publishes(member));
         let ranked = all.ranked.iter().map(|choice| choice.region);
         let alias = if answers_by_name(&snapshot.plan, ranked) {
             self.first(&all, |member| offer.alias(member).is_some())
@@ -200,7 +200,11 @@ impl SteeredService {
         };
         let https = with(SteeredType::Https);
         Choice {
-            verdict: all.verdict,
+            // Who is able and publishes nothing is able all the same.
+            verdict: match steered.verdict {
+                Verdict::Steered => Verdict::Steered,
+                Verdict::FailOpen(_) | Verdict::Refused(_) => all.verdict,
+            },
             alias,
             a: with(SteeredType::A),
             aaaa: with(SteeredType::Aaaa),

@@ -137,11 +137,17 @@ impl<'a> Draft<'a> {
     pub(super) fn duplicates(&self) -> Vec<(usize, &Record)> {
         let mut found = Vec::new();
         for standing in self.names.values() {
-            let mut seen: HashSet<&RData> = HashSet::new();
+            let mut seen: HashMap<&RData, (usize, &Record)> = HashMap::new();
             for index in &standing.records {
-                let record = self.records.get(*index);
-                if let Some(record) = record.filter(|record| !seen.insert(&record.data)) {
-                    found.push((*index, record));
+                let Some(record) = self.records.get(*index) else {
+                    continue;
+                };
+                match seen.get(&record.data).copied() {
+                    Some((_, first)) if first.ttl <= record.ttl => found.push((*index, record)),
+                    first => {
+                        found.extend(first);
+                        seen.insert(&record.data, (*index, record));
+                    }
                 }
             }
         }
