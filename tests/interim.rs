@@ -268,6 +268,25 @@ fn a_body_that_the_origin_refuses_is_never_asked_for() {
 }
 
 #[test]
+fn an_origin_s_connection_ends_with_its_empty_answer_to_whose_body_it_refuses() {
+    let (ended, end) = std::sync::mpsc::channel();
+    let origin = raw_origin(move |mut stream, _| {
+        say(
+            &mut stream,
+            "HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n",
+        );
+        read_head(&mut stream);
+        ended.send(()).unwrap();
+    });
+    let edge = edge(origin, "");
+    let mut client = connect(edge.address("http"));
+    say(&mut client, EXPECTING);
+    assert!(read_head(&mut client).starts_with("HTTP/1.1 417 "));
+    // Far sooner than `timeouts.idle`.
+    end.recv_timeout(Duration::from_secs(10)).unwrap();
+}
+
+#[test]
 fn an_origin_that_cannot_say_100_gets_the_body_after_a_second() {
     let origin = raw_origin(move |mut stream, _| {
         assert_eq!(body(&mut stream, 5), "hello");

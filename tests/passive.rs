@@ -212,6 +212,32 @@ fn an_origin_that_uses_up_a_request_s_whole_time_fails() {
 }
 
 #[test]
+fn a_call_whose_messages_pause_ejects_nobody() {
+    for timeouts in ["idle: 0s, first_byte: 300ms", "request: 300ms"] {
+        let (near, far) = (Origin::start("near"), Origin::start("far"));
+        let timeouts = format!("steering: {{ policy: priority }}\n    timeouts: {{ {timeouts} }}");
+        let yaml = yaml(
+            &near.url(),
+            &far.url(),
+            "passive: { consecutive_failures: 1 }",
+        );
+        let edge = Edge::start(&yaml.replace("steering: { policy: priority }", &timeouts));
+        let call = format!(
+            "POST / HTTP/1.1\r\nHost: {HOST}\r\nContent-Type: application/grpc\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"
+        );
+        for _ in 0..3 {
+            let mut client = connect(edge.address("http"));
+            say(&mut client, &call);
+            let head = read_head(&mut client);
+            assert!(head.contains(" 408 ") || head.contains(" 504 "), "{head}");
+        }
+        for _ in 0..20 {
+            assert_eq!(edge.curl(HOST, "/", &[]).body, "near");
+        }
+    }
+}
+
+#[test]
 fn clients_that_use_up_a_request_s_whole_time_for_their_body_eject_nobody() {
     let (near, far) = (Origin::start("near"), Origin::start("far"));
     let timeouts = "steering: { policy: priority }\n    timeouts: { request: 400ms }";

@@ -225,6 +225,30 @@ fn an_origin_of_http2_that_announces_no_websockets_is_not_asked_for_one() {
 }
 
 #[test]
+fn whoever_takes_no_websockets_is_well_for_all_else() {
+    let (_here, address) = origin_http2(false);
+    let next = origin_http1(switch);
+    let edge = Edge::start(&format!(
+        "listen: {{ http: ['127.0.0.1:0'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['h2c://{address}'] }}, next: {{ origins: ['http://{next}'] }} }}
+services:
+  www:
+    hosts: [www.example.com]
+    steering: {{ policy: priority }}
+    health: {{ protocol: tcp, passive: {{ consecutive_failures: 2 }} }}
+"
+    ));
+    for _ in 0..5 {
+        let head = read_head(&mut upgrade(&edge));
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    }
+    let (_, status) = edge.admin("GET", "/api/v1/status", "");
+    let here = &status["regions"][0]["services"][0];
+    assert!(here["origins"][0]["ejected"].is_null(), "{status}");
+    assert_eq!(edge.counted("meridian_ejections_total", &[]), 0);
+}
+
+#[test]
 fn an_origin_s_no_to_a_websocket_over_http2_is_passed_on() {
     let no = |_: &str| "HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n".to_owned();
     let edge = edge(&format!("http://{}", origin_http1(no)));

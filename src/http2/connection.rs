@@ -106,11 +106,6 @@ impl<S> Connection<S> {
         Pinger::new(self.shared.clone())
     }
 
-    /// How often something came of its peer.
-    pub(crate) fn heard(&self) -> u64 {
-        self.shared.lock().heard()
-    }
-
     /// How often something came of its peer, or how much it took of what waits for it.
     pub(crate) fn signs_of_life(&self) -> u64 {
         self.shared.lock().signs_of_life()

@@ -158,6 +158,11 @@ impl Outgoing {
         self.shared.lock().poll_room(self.id, cx)
     }
 
+    /// How much content its connection has taken so far, if it waits for nothing but its turn.
+    pub(crate) fn said_meanwhile(&self) -> Option<u64> {
+        self.shared.lock().said_meanwhile(self.id)
+    }
+
     /// Says content that there is room for.
     pub(crate) fn send_data(&mut self, content: Bytes, is_all: bool) -> Result<(), Error> {
         self.shared.lock().send_data(self.id, content, is_all)

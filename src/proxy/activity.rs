@@ -36,6 +36,8 @@ pub(super) struct Activity {
     uploads: AtomicBool,
     /// Whether more of the request is waited for, by a client that is to send all of it at once.
     awaits_client: AtomicBool,
+    /// Whether more of it may be waited for, by a client that sends it when it has something to say.
+    awaits_message: AtomicBool,
     /// When something of the answer last passed, milliseconds after `began`.
     passed_ms: AtomicU64,
     /// Whether more of the answer is waited for.
@@ -74,6 +76,7 @@ impl Activity {
             last_ms: AtomicU64::new(0),
             uploads: AtomicBool::new(false),
             awaits_client: AtomicBool::new(false),
+            awaits_message: AtomicBool::new(false),
             passed_ms: AtomicU64::new(0),
             awaits_origin: AtomicBool::new(false),
             was_held_back: AtomicBool::new(false),
@@ -98,15 +101,26 @@ impl Activity {
         self.awaits_client.store(true, Ordering::Relaxed);
     }
 
+    /// The client has no more to say at the moment.
+    pub(super) fn await_message(&self) {
+        self.awaits_message.store(true, Ordering::Relaxed);
+    }
+
     /// Some of the request passes.
     pub(super) fn pass_upload(&self) {
         self.awaits_client.store(false, Ordering::Relaxed);
+        self.awaits_message.store(false, Ordering::Relaxed);
         self.touch();
     }
 
     /// Whether it is the client that keeps the request from being sent whole.
     pub(super) fn awaits_client(&self) -> bool {
         self.is_uploading() && self.awaits_client.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody can tell if it is the client or the origin that is to speak next.
+    pub(super) fn awaits_anybody(&self) -> bool {
+        self.is_uploading() && self.awaits_message.load(Ordering::Relaxed)
     }
 
     /// More of the answer is waited for.

@@ -1,10 +1,10 @@
 //! Connections to origins: TCP, TLS, and the HTTP version that comes of it.
 
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use rustls::AlertDescription;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -98,6 +98,22 @@ fn is_local(error: &io::Error) -> bool {
 }
 
 async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
+    let url = endpoint.url;
+    match url.scheme {
+        OriginScheme::Http => Ok(Sender::Http1(Http1::new(reach(endpoint).await?))),
+        OriginScheme::H2c => http2(url, reach(endpoint).await?),
+        OriginScheme::Https => {
+            let stream = secure(endpoint, wanted).await?;
+            match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => http2(url, stream),
+                Some(_) | None => Ok(Sender::Http1(Http1::new(stream))),
+            }
+        }
+    }
+}
+
+/// A new connection, without TLS.
+async fn reach(endpoint: &Endpoint<'_>) -> Result<TcpStream, Problem> {
     let (url, began) = (endpoint.url, Instant::now());
     let mut tcp = TcpStream::connect((&*url.host, url.port))
         .await
@@ -111,44 +127,53 @@ async fn establish(endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Pr
             .await
             .map_err(|error| unreachable(url, &error.to_string()))?;
     }
-    match url.scheme {
-        OriginScheme::Http => Ok(Sender::Http1(Http1::new(tcp))),
-        OriginScheme::H2c => http2(url, tcp),
-        OriginScheme::Https => {
-            let stream = secure(endpoint, wanted, tcp).await?;
-            match stream.get_ref().1.alpn_protocol() {
-                Some(b"h2") => http2(url, stream),
-                Some(_) | None => Ok(Sender::Http1(Http1::new(stream))),
-            }
-        }
-    }
+    Ok(tcp)
 }
 
-/// TLS on a new connection.
+/// A new connection with TLS.
 async fn secure(
     endpoint: &Endpoint<'_>,
     wanted: Wanted,
-    tcp: TcpStream,
 ) -> Result<TlsStream<Bulk<TcpStream>>, Problem> {
-    let (url, tls, began) = (endpoint.url, endpoint.tls, Instant::now());
     let config = match wanted {
-        Wanted::Any | Wanted::New => &tls.any,
-        Wanted::Http1 => &tls.http1,
+        Wanted::Any | Wanted::New => &endpoint.tls.any,
+        Wanted::Http1 => &endpoint.tls.http1,
     };
-    let name: Arc<str> = tls
-        .server_name
-        .clone()
-        .unwrap_or_else(|| endpoint.host.into());
-    let name = ServerName::try_from(name.trim_matches(['[', ']']).to_owned())
-        .map_err(|_| unreachable(url, "the host is no server name"))?;
+    let name = server_name(endpoint)?;
+    let tcp = reach(endpoint).await?;
+    let began = Instant::now();
     let stream = TlsConnector::from(config.clone())
         .connect(name, Bulk::new(tcp))
         .await
-        .map_err(|error| unreachable(url, &format!("TLS: {error}")))?;
+        .map_err(|error| insecure(endpoint, wanted, &error))?;
     if let Some(tried) = endpoint.tried {
         tried.connected(Duration::ZERO, began.elapsed());
     }
     Ok(stream)
+}
+
+/// What the origin's certificate is asked for.
+fn server_name(endpoint: &Endpoint<'_>) -> Result<ServerName<'static>, Problem> {
+    let name = endpoint.tls.server_name.as_deref();
+    let name = name.unwrap_or(endpoint.host).trim_matches(['[', ']']);
+    ServerName::try_from(name.to_owned()).map_err(|_| {
+        let url = endpoint.url;
+        Problem::Unserved(format!("{url}: no certificate can have the name `{name}`"))
+    })
+}
+
+/// Why there is no TLS. It says nothing of an origin that was asked for a name of the client's choice, or for HTTP/1.1 where it
+/// has only HTTP/2.
+fn insecure(endpoint: &Endpoint<'_>, wanted: Wanted, error: &io::Error) -> Problem {
+    let why = format!("{}: TLS: {error}", endpoint.url);
+    let said = error.get_ref().and_then(|error| error.downcast_ref());
+    let no_protocol = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    let has_no_http1 = wanted == Wanted::Http1 && said == Some(&no_protocol);
+    if has_no_http1 || endpoint.is_picked && endpoint.tls.server_name.is_none() {
+        Problem::Unserved(why)
+    } else {
+        Problem::Unreachable(why)
+    }
 }
 
 fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>

@@ -117,7 +117,11 @@ impl Patience<'_> {
         };
         answered.map_err(|over| match (over, self.activity.is_uploading()) {
             (Over::Vain, _) => Late::Down,
-            (Over::Quiet, true) if self.activity.awaits_client() => Late::Stalled,
+            (Over::Quiet, true)
+                if self.activity.awaits_client() || self.activity.awaits_anybody() =>
+            {
+                Late::Stalled
+            }
             (Over::Quiet, true) => Late::Untaken(self.limit()),
             (Over::Quiet, false) => Late::Unanswered(self.first_byte),
         })
@@ -151,7 +155,12 @@ pub(super) async fn exchange(
     patience: Patience<'_>,
 ) -> Exchanged {
     for attempt in 0..=MOST_STALE {
-        let (sender, lease) = match pool.lease(endpoint, wanted).await {
+        let leased = if attempt < MOST_STALE {
+            pool.lease(endpoint, wanted).await
+        } else {
+            Box::pin(pool.fresh(endpoint, wanted)).await
+        };
+        let (sender, lease) = match leased {
             Ok(leased) => leased,
             Err(problem) => return Exchanged::Unsent(problem, body),
         };
@@ -160,7 +169,7 @@ pub(super) async fn exchange(
         let parts = request.parts;
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
-            Ok(Exchanged::Unsent(_, unsent)) if was_kept && attempt < MOST_STALE => body = unsent,
+            Ok(Exchanged::Unsent(Problem::Unreachable(_), unsent)) if was_kept => body = unsent,
             Err(closed) => {
                 let again = request.again.filter(|_| was_kept).and_then(Body::copy);
                 // Another HTTP/2 connection may have been made since, for others.
@@ -402,7 +411,7 @@ async fn announced(place: &Place, endpoint: &Endpoint<'_>) -> Result<(), Problem
         return Ok(());
     }
     let why = "it does not announce WebSockets over HTTP/2 (RFC 8441)";
-    Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)))
+    Err(Problem::Unserved(format!("{}: {why}", endpoint.url)))
 }
 
 fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, Closed> {

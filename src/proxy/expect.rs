@@ -111,6 +111,8 @@ pub(super) struct UntilOver(Wanted);
 
 impl Drop for UntilOver {
     fn drop(&mut self) {
+        // An answer without content has ended before it is passed on.
+        self.0.say(UNKNOWN, REFUSED);
         self.0.say(REFUSED, OVER);
     }
 }

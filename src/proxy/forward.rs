@@ -352,10 +352,12 @@ impl<'a> Outbound<'a> {
         if let Some(witness) = lane.and_then(|lane| lane.witness(trying.origin)) {
             witness.note(&mut exchanged);
         }
-        let is_failure = matches!(
-            exchanged,
-            Exchanged::Unsent(..) | Exchanged::Lost(_) | Exchanged::Gone(_)
-        );
+        let is_failure = match &exchanged {
+            Exchanged::Unsent(problem, _) | Exchanged::Lost(problem) | Exchanged::Gone(problem) => {
+                problem.fault() != "client"
+            }
+            Exchanged::Answered(..) | Exchanged::Refused(_) | Exchanged::Left(_) => false,
+        };
         if let Some(lane) = lane.filter(|_| is_failure) {
             lane.count_failure();
         }
@@ -395,6 +397,7 @@ impl<'a> Outbound<'a> {
         let endpoint = Endpoint {
             url: &origin.url,
             host: self.host,
+            is_picked: !service.names(self.host),
             tls: &self.live.routes.tls,
             proxy_header: header.as_deref(),
             tried,

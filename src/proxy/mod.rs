@@ -42,6 +42,7 @@ mod in_order;
 mod inbound;
 mod interim;
 mod lately;
+mod lingering;
 mod lookout;
 mod max_forwards;
 mod memory;

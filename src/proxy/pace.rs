@@ -114,7 +114,7 @@ impl Timer {
     pub(super) fn asks_for_more(&self) {
         match self.pace.part {
             Part::Request => self.pace.activity.await_client(),
-            Part::Messages => {}
+            Part::Messages => self.pace.activity.await_message(),
             Part::Answer => self.pace.activity.await_origin(),
         }
     }

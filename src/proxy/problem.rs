@@ -41,6 +41,9 @@ pub(super) enum Problem {
         "`{0}` has another certificate than this connection was made with: it needs one of its own"
     )]
     Misdirected(String),
+    /// The client's: the origin is well, and not for what was asked.
+    #[error("{0}")]
+    Unserved(String),
     /// The origins': none could be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -139,7 +142,8 @@ impl Problem {
             Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownHost(_) | Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::Unreachable(_)
+            Self::Unserved(_)
+            | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
             | Self::Isolated(_) => StatusCode::BAD_GATEWAY,
@@ -160,6 +164,7 @@ impl Problem {
             Self::HeadersTooLarge(_) => "headers-too-large",
             Self::UnknownHost(_) => "unknown-host",
             Self::Misdirected(_) => "misdirected",
+            Self::Unserved(_) => "unserved",
             Self::Unreachable(_) => "unreachable",
             Self::BrokenOrigin(_) => "broken-origin",
             Self::MalformedAnswer(_) => "malformed-answer",
@@ -181,6 +186,7 @@ impl Problem {
             Self::HeadersTooLarge(_) => "Headers too large",
             Self::UnknownHost(_) => "Unknown host",
             Self::Misdirected(_) => "Misdirected request",
+            Self::Unserved(_) => "Not served by the origin",
             Self::Unreachable(_) => "Origin unreachable",
             Self::BrokenOrigin(_) => "Origin broke off",
             Self::MalformedAnswer(_) => "Malformed answer",
@@ -203,9 +209,11 @@ impl Problem {
             | Self::HeadersTooLarge(_)
             | Self::Misdirected(_) => "http_request_error",
             Self::UnknownHost(_) => "destination_not_found",
-            Self::Unreachable(_) | Self::Isolated(_) | Self::NoRegion(_) | Self::NotCaughtUp => {
-                "destination_unavailable"
-            }
+            Self::Unserved(_)
+            | Self::Unreachable(_)
+            | Self::Isolated(_)
+            | Self::NoRegion(_)
+            | Self::NotCaughtUp => "destination_unavailable",
             Self::BrokenOrigin(_) => "http_response_incomplete",
             Self::MalformedAnswer(_) => "http_protocol_error",
             Self::OriginTimeout(_) => "http_response_timeout",
@@ -223,7 +231,8 @@ impl Problem {
             | Self::TargetTooLong(_)
             | Self::HeadersTooLarge(_)
             | Self::UnknownHost(_)
-            | Self::Misdirected(_) => "client",
+            | Self::Misdirected(_)
+            | Self::Unserved(_) => "client",
             Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
@@ -247,6 +256,7 @@ impl Problem {
             | Self::HeadersTooLarge(_) => true,
             Self::UnknownHost(_)
             | Self::Misdirected(_)
+            | Self::Unserved(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
@@ -391,6 +401,7 @@ mod tests {
     fn whatever_clients_see_of_the_edge_s_errors_pages_somebody_and_says_what_to_do() {
         let why = String::new;
         let errors = [
+            Problem::Unserved(why()),
             Problem::Unreachable(why()),
             Problem::BrokenOrigin(why()),
             Problem::MalformedAnswer(why()),

@@ -37,17 +37,26 @@ impl Back {
 impl Replayed {
     /// Holds up to `limit` bytes of a body as they pass. Other bodies are held whole or empty already.
     pub(super) fn of(body: Body, limit: usize) -> (Body, Option<Back>) {
-        let Body::Streamed(streamed) = body else {
-            return (body, None);
-        };
         let (back, receiver) = oneshot::channel();
-        let replayed = Self {
-            streamed: Some(streamed),
-            held: VecDeque::new(),
-            left: limit,
-            back: Some(back),
+        let replayed = match body {
+            Body::Streamed(streamed) => Box::new(Self {
+                streamed: Some(streamed),
+                held: VecDeque::new(),
+                left: limit,
+                back: Some(back),
+            }),
+            // It was not sent before: nothing of it has passed.
+            Body::Replayed(mut unsent) if unsent.is_whole() => {
+                unsent.back = Some(back);
+                unsent
+            }
+            body @ (Body::Replayed(_) | Body::Whole(_) | Body::Empty) => return (body, None),
         };
-        (Body::Replayed(Box::new(replayed)), Some(Back(receiver)))
+        (Body::Replayed(replayed), Some(Back(receiver)))
+    }
+
+    fn is_whole(&self) -> bool {
+        self.back.is_some() && self.held.is_empty()
     }
 
     pub(super) fn poll(
@@ -112,7 +121,47 @@ impl Drop for Replayed {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use http::uri::PathAndQuery;
+    use http::{HeaderMap, Method};
+    use http_body_util::BodyExt;
+    use tokio::io::AsyncWriteExt;
+
+    use super::super::activity::Activity;
+    use super::super::body::{Arriving, Source};
+    use super::super::http1::{Http1, RequestHead};
+    use super::super::pace::{Pace, Part};
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_was_not_sent_comes_back_from_the_next_who_did_not_want_it() {
+        let (mut sender, edge) = tokio::io::duplex(1 << 10);
+        let said = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nmine";
+        sender.write_all(said).await.unwrap();
+        let head = RequestHead {
+            method: &Method::GET,
+            path: &PathAndQuery::from_static("/"),
+            authority: "www.example.com",
+            headers: &HeaderMap::new(),
+        };
+        let answer = Http1::new(edge).ask(&head, Body::Empty, |_| {}).await;
+        let source = Source::Http1(answer.ok().unwrap().into_body());
+        let pace = Pace {
+            part: Part::Request,
+            activity: Arc::new(Activity::new()),
+            idle: Duration::ZERO,
+            deadline: None,
+            rate: 0,
+        };
+        let streamed = Body::streamed(Arriving::response(source), 0, pace, None);
+        let (unsent, _) = Replayed::of(streamed, 10);
+        let (mut sent, back) = Replayed::of(unsent, 10);
+        sent.frame().await.unwrap().unwrap();
+        drop(sent);
+        let body = back.unwrap().body().await.unwrap();
+        assert_eq!(body.collect().await.unwrap().to_bytes(), "mine");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_body_that_nobody_lets_go_of_is_waited_for_a_tenth_of_a_second() {

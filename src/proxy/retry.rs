@@ -275,7 +275,8 @@ impl Outbound<'_> {
         let witness = lane.and_then(|lane| lane.witness(trying.origin));
         let sent = trying.began.max(self.activity.last());
         let has_had_most = sent.elapsed() * 2 >= self.service().timeouts.request;
-        if let Some(witness) = witness.filter(|_| has_had_most) {
+        let is_to_blame = has_had_most && !self.activity.awaits_anybody();
+        if let Some(witness) = witness.filter(|_| is_to_blame) {
             witness.note_problem(problem);
         }
     }

@@ -83,6 +83,8 @@ pub(super) struct State {
     open: u32,
     from: Inbound,
     to: Outbound,
+    /// Bytes of content that were said so far.
+    said: u64,
     /// The window of streams that begin.
     first_window: u32,
     /// Whether its peer was told, or is to be, that no table is used for what it is told.
@@ -161,6 +163,7 @@ impl State {
             open: 0,
             from: Inbound::new(limits.window.max(FIRST)),
             to: Outbound::new(FIRST),
+            said: 0,
             first_window: FIRST,
             table: NoTable::Untold,
             out: Outbox::default(),

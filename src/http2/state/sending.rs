@@ -135,6 +135,12 @@ impl State {
         Poll::Pending
     }
 
+    /// How much content others have said so far, if a stream waits for nothing but its turn.
+    pub(in crate::http2) fn said_meanwhile(&self, id: u32) -> Option<u64> {
+        let stream = self.streams.get(&id)?;
+        (stream.to.window.room() > 0).then_some(self.said)
+    }
+
     fn wait_for_room(&mut self, id: u32, cx: &Context<'_>) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.to.waker = Some(cx.waker().clone());
@@ -155,6 +161,7 @@ impl State {
         stream.to.window.spend(content.len());
         stream.to.has_ended = is_all;
         self.to.spend(content.len());
+        self.said += u64::try_from(content.len()).unwrap_or(u64::MAX);
         while content.len() > LARGEST_FRAME {
             let first = content.split_to(LARGEST_FRAME);
             self.push_data(id, 0, first);

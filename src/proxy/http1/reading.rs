@@ -9,9 +9,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::task::AbortHandle;
+use tokio::sync::oneshot;
 
-use super::super::body::{Body, BodyError};
+use super::super::body::{Body, BodyError, DISCARD};
 use super::super::guard::{Answers, Part};
 use super::Http1;
 use super::inbox::Inbox;
@@ -39,16 +39,8 @@ enum From {
     Half(ReadHalf<Box<dyn Io>>, Sending),
 }
 
-/// Ends the sending of a request whose answer is given up.
-struct Sending(Option<AbortHandle>);
-
-impl Drop for Sending {
-    fn drop(&mut self) {
-        if let Some(task) = self.0.take() {
-            task.abort();
-        }
-    }
-}
+/// Is dropped when the answer is given up, and with it what is left of the request; told so, when the answer has come whole.
+type Sending = oneshot::Sender<()>;
 
 impl Reading {
     /// The request was sent whole.
@@ -73,9 +65,10 @@ impl Reading {
     pub(super) fn while_sending(connection: Http1, outbox: Outbox<Body>) -> Self {
         let Http1 { io, inbox, .. } = connection;
         let (read, write) = tokio::io::split(io);
-        let sending = tokio::spawn(send(outbox, write)).abort_handle();
+        let (sending, answered) = oneshot::channel();
+        tokio::spawn(send_on(outbox, write, answered));
         let mut reading = Self {
-            from: Some((From::Half(read, Sending(Some(sending))), inbox)),
+            from: Some((From::Half(read, sending), inbox)),
             keeps: false,
             kept_for: None,
             free: None,
@@ -131,8 +124,10 @@ impl Reading {
                     kept_for,
                 });
             }
-            // What is left of the request is still sent.
-            Some((From::Half(_, mut sending), _)) => sending.0 = None,
+            Some((From::Half(_, sending), _)) => {
+                // It may have been sent already.
+                let _ = sending.send(());
+            }
             Some((From::Whole(_), _)) | None => {}
         }
     }
@@ -163,6 +158,23 @@ impl Reading {
 fn cut_off() -> BodyError {
     let why = "the connection was closed before its end";
     BodyError::broken(io::Error::new(io::ErrorKind::UnexpectedEof, why))
+}
+
+/// Sends the rest of a request on while its answer is read, and for a while after that.
+async fn send_on(
+    outbox: Outbox<Body>,
+    io: WriteHalf<Box<dyn Io>>,
+    answered: oneshot::Receiver<()>,
+) {
+    let over = async {
+        if answered.await.is_ok() {
+            tokio::time::sleep(DISCARD).await;
+        }
+    };
+    tokio::select! {
+        () = send(outbox, io) => {}
+        () = over => {}
+    }
 }
 
 /// Sends the rest of a request. If its client gives up, the origin is told that no more of it comes.

@@ -2,23 +2,22 @@
 
 use std::time::Duration;
 
-/// How long the answer to a PING may take.
-const PONG_WITHIN: Duration = Duration::from_secs(20);
-
 /// Asks whoever has said nothing for a while.
 pub(super) struct KeepAlive {
     /// What had come when this was looked at last.
     before: u64,
     every: Duration,
+    within: Duration,
     has_asked: bool,
 }
 
 impl KeepAlive {
-    /// Asks after so long a silence.
-    pub(super) fn new(every: Duration) -> Self {
+    /// Asks after so long a silence, and waits so long for the answer.
+    pub(super) fn new(every: Duration, within: Duration) -> Self {
         Self {
             before: 0,
             every,
+            within,
             has_asked: false,
         }
     }
@@ -35,6 +34,6 @@ impl KeepAlive {
         }
         self.has_asked = true;
         ping();
-        Some(PONG_WITHIN)
+        Some(self.within)
     }
 }

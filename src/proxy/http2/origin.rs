@@ -27,6 +27,9 @@ use crate::proxy::guard::{LONGEST_TRAILERS, MOST_INTERIM, PARSED_FIELDS};
 /// An idle origin is asked this often whether it is there.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
 
+/// How long it may take to answer that.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+
 /// What an origin may be ahead of its clients on a whole connection, bytes: so much that clients which do not read, each of
 /// which holds a stream's window, hold up nobody else.
 const CONNECTION_WINDOW: u32 = 1 << 30;
@@ -323,7 +326,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let pinger = connection.pinger();
-    let mut keep_alive = KeepAlive::new(KEEP_ALIVE_EVERY);
+    let mut keep_alive = KeepAlive::new(KEEP_ALIVE_EVERY, PONG_WITHIN);
     let mut wait = KEEP_ALIVE_EVERY;
     loop {
         let looked = tokio::time::timeout(wait, poll_fn(|cx| connection.poll_end(cx))).await;

@@ -1,7 +1,7 @@
 //! A body on its way over HTTP/2, as fast as the other side takes it.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -115,27 +115,34 @@ async fn send_data(
 
 /// How much may be sent, once something may.
 async fn room(stream: &mut Outgoing, limit: Duration) -> Result<usize, SendError> {
-    let mut granted = pin!(poll_fn(|cx| {
+    // Most often there is some, and no timer is needed.
+    if let Some(room) = granted(stream).now_or_never() {
+        return Ok(room?);
+    }
+    if limit.is_zero() {
+        return Ok(granted(stream).await?);
+    }
+    let mut said = stream.said_meanwhile();
+    loop {
+        if let Ok(room) = tokio::time::timeout(limit, granted(stream)).await {
+            return Ok(room?);
+        }
+        // Its client may read all that it can, of others.
+        let now = stream.said_meanwhile();
+        if now.is_none() || now == std::mem::replace(&mut said, now) {
+            // Others may hold parts of the stream, which would keep it open.
+            stream.reset(Reason::CANCEL);
+            return Err(SendError::Unread);
+        }
+    }
+}
+
+async fn granted(stream: &mut Outgoing) -> Result<usize, Error> {
+    poll_fn(|cx| {
         if let Poll::Ready(why) = stream.poll_broken(cx) {
             return Poll::Ready(Err(why));
         }
         stream.poll_room(cx)
-    }));
-    // Most often there is some, and no timer is needed.
-    if let Some(room) = granted.as_mut().now_or_never() {
-        return Ok(room?);
-    }
-    let granted = if limit.is_zero() {
-        Ok(granted.await)
-    } else {
-        tokio::time::timeout(limit, granted).await
-    };
-    match granted {
-        Ok(room) => Ok(room?),
-        Err(_) => {
-            // Others may hold parts of the stream, which would keep it open.
-            stream.reset(Reason::CANCEL);
-            Err(SendError::Unread)
-        }
-    }
+    })
+    .await
 }

@@ -20,6 +20,7 @@ use super::{LARGEST_HEAD, STREAM_WINDOW};
 use crate::http2::{Accepted, Came, Connection, Ended, Limits, NoMessage, Pinger};
 use crate::proxy::guard::{LONGEST_TRAILERS, PARSED_FIELDS};
 use crate::proxy::handler::{Handler, Times};
+use crate::proxy::lingering::linger;
 use crate::proxy::problem::Problem;
 use crate::registered::Registered;
 
@@ -34,7 +35,7 @@ static FLOODS: Registered<(), 1> =
 
 /// Serves a connection until it ends. From `stop` on it takes only what its client has sent already.
 pub(in crate::proxy) async fn serve<S>(
-    stream: S,
+    mut stream: S,
     times: Times,
     stop: CancellationToken,
     handler: impl Handler,
@@ -50,9 +51,10 @@ pub(in crate::proxy) async fn serve<S>(
         trailer_fields: PARSED_FIELDS,
         interim: 0,
     };
-    let connection = Connection::answering(stream, limits, times.head);
-    if let Err(error) = converse(connection, times, stop, &handler).await {
-        tracing::debug!(%error, "client connection ended");
+    let connection = Connection::answering(&mut stream, limits, times.head);
+    match converse(connection, times, stop, &handler).await {
+        Ok(()) => linger(stream).await,
+        Err(error) => tracing::debug!(%error, "client connection ended"),
     }
 }
 
@@ -89,13 +91,13 @@ where
             Next::NoRequest(wrong) => note_refusal(wrong, handler),
             Next::Event(Event::Answered) => life.end(),
             Next::Event(Event::Stop) => connection.say_farewell(),
-            Next::Event(Event::Look) => match life.look(connection.heard()) {
+            Next::Event(Event::Look) => match life.look(connection.signs_of_life()) {
                 Look::Again(at) => under_way.push(look_at(at)),
                 Look::Idle(at) => {
                     connection.say_farewell();
                     under_way.push(look_at(at));
                 }
-                Look::Gone => return Ok(()),
+                Look::Gone => return Err(Arc::new(Ended::Closed)),
             },
             Next::End(ended) => {
                 while let Some(wrong) = connection.take_refused() {
@@ -218,7 +220,7 @@ impl Life {
             idle,
             idle_since: now,
             is_ending: false,
-            keep_alive: KeepAlive::new(idle),
+            keep_alive: KeepAlive::new(idle, idle),
             pinger,
             next_ask: now + idle,
         }
@@ -235,10 +237,10 @@ impl Life {
         }
     }
 
-    fn look(&mut self, heard: u64) -> Look {
+    fn look(&mut self, signs_of_life: u64) -> Look {
         let now = Instant::now();
         if self.next_ask <= now {
-            match self.keep_alive.look(heard, || self.pinger.ping()) {
+            match self.keep_alive.look(signs_of_life, || self.pinger.ping()) {
                 Some(wait) => self.next_ask = now + wait,
                 None => return Look::Gone,
             }

@@ -48,6 +48,8 @@ pub(super) struct Lease {
 pub(super) struct Endpoint<'a> {
     pub(super) url: &'a OriginUrl,
     pub(super) host: &'a str,
+    /// Whether the host is one of many that a wildcard stands for: the client has picked it.
+    pub(super) is_picked: bool,
     pub(super) tls: &'a OriginTls,
     /// Zero: for ever.
     pub(super) connect_timeout: Duration,

@@ -13,7 +13,7 @@ mod turn;
 use std::future::poll_fn;
 use std::time::Duration;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::proxy) use self::from_client::FromClient;
@@ -23,16 +23,11 @@ use self::turn::{After, turn};
 use crate::proxy::body::{DISCARD, MOST_DISCARDED};
 use crate::proxy::handler::{Handler, Times};
 use crate::proxy::interim::Interim;
-use crate::proxy::tunnel::{Io, Tunnel};
+use crate::proxy::lingering::{LINGER, read_away};
+use crate::proxy::tunnel::Io;
 
 /// For how long a connection is ready for the next request without allocating.
 const SOON: Duration = Duration::from_secs(1);
-
-/// How long a connection lingers after its last answer while nothing comes, unless some of a request is known to.
-const LINGER: Duration = Duration::from_secs(1);
-
-/// How much is read away at once, bytes.
-const CHUNK: usize = 8 << 10;
 
 /// Serves a connection until it ends. From `stop` on it ends as soon as nobody loses anything by that.
 pub(in crate::proxy) async fn serve(
@@ -124,18 +119,6 @@ async fn close(line: &mut Line) {
     };
     // Whoever does not end in time is cut off.
     let _ = tokio::time::timeout(DISCARD, ending).await;
-}
-
-/// Reads until nothing has come for as long as `quiet`, or more than `most` bytes.
-async fn read_away(mut rest: Tunnel, mut most: usize, quiet: Duration) {
-    let mut chunk = vec![0; CHUNK];
-    // Broken or ended is the same here.
-    while let Ok(Ok(length @ 1..)) = tokio::time::timeout(quiet, rest.read(&mut chunk)).await {
-        match most.checked_sub(length) {
-            Some(less) => most = less,
-            None => return,
-        }
-    }
 }
 
 #[cfg(test)]

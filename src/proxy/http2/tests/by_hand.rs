@@ -10,6 +10,7 @@ pub(super) const PING: u8 = 6;
 pub(super) const WINDOW_UPDATE: u8 = 8;
 pub(super) const CONTINUATION: u8 = 9;
 pub(super) const END_STREAM: u8 = 1;
+pub(super) const ACK: u8 = 1;
 pub(super) const END_HEADERS: u8 = 4;
 
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -47,12 +48,18 @@ impl ByHand {
 
     /// The next frame: its kind and how long it is.
     pub(super) async fn hear_any(&mut self) -> (u8, u32) {
+        let (kind, _, length) = self.hear_frame().await;
+        (kind, length)
+    }
+
+    /// The next frame: its kind, its flags and how long it is.
+    pub(super) async fn hear_frame(&mut self) -> (u8, u8, u32) {
         let mut head = [0; 9];
         self.0.read_exact(&mut head).await.unwrap();
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; usize::try_from(length).unwrap()];
         self.0.read_exact(&mut payload).await.unwrap();
-        (head[3], length)
+        (head[3], head[4], length)
     }
 
     /// Reads until so many frames of a kind have come.

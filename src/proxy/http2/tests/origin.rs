@@ -7,7 +7,7 @@ use http::header::CONTENT_LENGTH;
 use http::uri::PathAndQuery;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::BodyExt;
-use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
@@ -223,6 +223,40 @@ async fn endless() -> Body {
     let source = Http1::new(edge).ask(&head, Body::Empty, |_| {}).await;
     let source = Source::Http1(source.ok().unwrap().into_body());
     Body::streamed(Arriving::response(source), 0, unhurried(), None)
+}
+
+#[tokio::test(start_paused = true)]
+async fn over_http1_too_an_upload_goes_on_for_a_while_behind_a_whole_answer() {
+    for (origin_reads, answer_is_read) in [(true, true), (false, true), (false, false)] {
+        let (mut origin, edge) = duplex(1 << 10);
+        let answer = "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno";
+        origin.write_all(answer.as_bytes()).await.unwrap();
+        let head = RequestHead {
+            method: &Method::POST,
+            path: &PathAndQuery::from_static("/"),
+            authority: "www.example.com",
+            headers: &HeaderMap::new(),
+        };
+        let asking = Http1::new(edge).ask(&head, endless().await, |_| {}).await;
+        let mut answer = asking.ok().unwrap().into_body();
+        let began = Instant::now();
+        if answer_is_read {
+            assert_eq!(
+                answer.frame().await.unwrap().unwrap().into_data().unwrap(),
+                "no"
+            );
+        } else {
+            drop(answer);
+        }
+        if !origin_reads {
+            sleep(DISCARD * 2).await;
+        }
+        let mut rest = Vec::new();
+        origin.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.len() < 10_000, "{}", rest.len());
+        let ends_after = if origin_reads { DISCARD } else { DISCARD * 2 };
+        assert_eq!(began.elapsed(), ends_after);
+    }
 }
 
 /// The answer to an upload without end; its origin tells when that was reset.
