@@ -55,7 +55,7 @@ pub struct Times {
     pub inactive: Option<u32>,
     /// Out of the DNSKEY RRset.
     pub delete: Option<u32>,
-    /// Announced to the parent by CDS and CDNSKEY from here on; `None`: while it signs.
+    /// Announced to the parent by CDS and CDNSKEY from here on; `None`: once it signs.
     pub sync_publish: Option<u32>,
     /// No longer announced.
     pub sync_delete: Option<u32>,
@@ -248,7 +248,8 @@ impl Key {
     pub(super) fn is_announced(&self, now: u32) -> bool {
         let is_due = match self.times.sync_publish {
             Some(from) => from <= now,
-            None => self.is_in_use(now),
+            // What it has signed is in caches after it signs no more.
+            None => self.is_published(now) && is_within(now, self.times.activate, None),
         };
         let is_over = |until: Option<u32>| until.is_some_and(|until| until <= now);
         // Of a key that is deleted the parent has nothing to keep.

@@ -144,7 +144,7 @@ fn a_combined_key_is_replaced_after_its_ds() {
     };
     check(&keys, 99, [&[0], &[0], &[0], &[0]]);
     check(&keys, 100, [&[0], &[0], &[0], &[0, 1]]);
-    check(&keys, 200, [&[0, 1], &[1], &[1], &[1]]);
+    check(&keys, 200, [&[0, 1], &[1], &[1], &[0, 1]]);
     check(&keys, 300, [&[1], &[1], &[1], &[1]]);
     // The parent needs the DS of both from the start.
     assert_eq!(keys.for_parent(0).count(), 2);
