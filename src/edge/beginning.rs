@@ -11,8 +11,10 @@ use super::listeners::{Bound, Listeners};
 use super::materials::{Materials, load_materials};
 use super::run::StartError;
 use super::source::Source;
+use super::watch::Look;
 use super::wiring::Wiring;
 use super::zone_keys::MissingKeys;
+use crate::clock;
 use crate::config::plan::Plan;
 use crate::config::{Loaded, Problem};
 use crate::control::{Control, Memory, Store};
@@ -23,7 +25,8 @@ use crate::proxy::Context;
 /// All that can be refused before anything runs.
 pub(super) struct Beginning {
     pub(super) source: Source,
-    pub(super) loaded: Loaded,
+    /// What was loaded, as it was then, if it is watched.
+    pub(super) look: Option<Look>,
     pub(super) plan: Arc<Plan>,
     pub(super) materials: Materials,
     pub(super) before: Before,
@@ -48,7 +51,10 @@ impl Beginning {
         threads: usize,
         start: Start,
     ) -> Result<Self, StartError> {
+        let began_ms = clock::unix_ms();
         let (mut loaded, materials) = load(&source)?;
+        let look = || Look::behind_load(Arc::new(loaded.watched()), began_ms);
+        let look = source.is_watched().then(look);
         let state_dir = loaded.plan.node.state_dir.as_deref();
         let store = state_dir.map(Store::open).transpose()?;
         let mut before = Before::find(start, &loaded.plan).await?;
@@ -76,7 +82,7 @@ impl Beginning {
             Some(bequest.get(key).cloned().unwrap_or_default())
         };
         Ok(Self {
-            plan: Arc::new(loaded.plan.clone()),
+            plan: Arc::new(loaded.plan),
             sticky: of_bequest("sticky"),
             sessions: of_bequest("sessions"),
             sampled: of_bequest("latency").and_then(|told| Some(told.as_str()?.to_owned())),
@@ -85,7 +91,7 @@ impl Beginning {
                 bequest: of_bequest("world"),
             },
             source,
-            loaded,
+            look,
             materials,
             before,
             claim,

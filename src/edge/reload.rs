@@ -232,7 +232,7 @@ impl Reloading {
         };
         let look = match files {
             Some(files) => {
-                let look = watch.look(Arc::new(files)).await;
+                let look = watch.look_behind_load(Arc::new(files)).await;
                 if look.is_none() {
                     watch.forget();
                 }

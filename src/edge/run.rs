@@ -169,9 +169,9 @@ impl Edge {
         publish_generation(1);
         admin.readiness.set(true);
         let addresses = addresses(&listeners);
-        let (source, loaded) = (beginning.source, beginning.loaded);
-        let watch = || Watch::new(loaded.watched(), admin.control.clone());
-        let watch = source.is_watched().then(watch);
+        let source = beginning.source;
+        let watch = |look| Watch::new(look, admin.control.clone());
+        let watch = beginning.look.map(watch);
         let door = beginning
             .before
             .relieve(&plan, beginning.claim.clone())

@@ -23,6 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
+use crate::clock;
 use crate::control::{Control, Kind, Trouble};
 use crate::regular;
 use folders::folders_of;
@@ -54,6 +55,8 @@ pub(super) struct Watch {
     seen: Option<Held>,
     /// One that somebody gave up on, and that may hang still: there is never more than one.
     looking: Option<JoinHandle<Look>>,
+    /// When the last load began, in ms since 1970.
+    load_began_ms: u64,
     control: Control,
 }
 
@@ -68,6 +71,9 @@ pub(super) struct Look {
     folders: BTreeSet<PathBuf>,
 }
 
+/// What is held by what may have changed while it was read: something else than whatever is seen later.
+const UNKNOWN: u64 = 0;
+
 impl Look {
     fn at(paths: Arc<Vec<PathBuf>>) -> Self {
         Self {
@@ -78,6 +84,17 @@ impl Look {
             folders: paths.iter().flat_map(|path| folders_of(path)).collect(),
             paths,
         }
+    }
+
+    /// The same right behind a load that began at this time, in ms since 1970.
+    pub(super) fn behind_load(paths: Arc<Vec<PathBuf>>, began_ms: u64) -> Self {
+        let mut look = Self::at(paths);
+        for (path, held) in &mut look.seen {
+            if was_written_since(path, began_ms) {
+                *held = UNKNOWN;
+            }
+        }
+        look
     }
 }
 
@@ -143,10 +160,11 @@ async fn pass_on(mut told: EventStream<[u8; TOLD]>, stir: mpsc::Sender<()>) {
 }
 
 impl Watch {
-    /// Begins to watch; what is to be told of it is told to `control`.
-    pub(super) fn new(paths: Vec<PathBuf>, control: Control) -> Self {
+    /// Begins to watch what was looked at when it was loaded; what is to be told of it is told to `control`.
+    pub(super) fn new(look: Look, control: Control) -> Self {
         let (stir, stirred) = mpsc::channel(1);
-        let look = Look::at(Arc::new(paths));
+        // It may have changed since.
+        let _ = stir.try_send(());
         let folders = Folders::new(stir).inspect_err(
             |error| tracing::warn!(%error, "files cannot be watched; they are polled"),
         );
@@ -156,6 +174,7 @@ impl Watch {
             watched: Arc::default(),
             seen: Some(look.seen.clone()),
             looking: None,
+            load_began_ms: 0,
             control,
         };
         watch.follow(look);
@@ -187,14 +206,25 @@ impl Watch {
 
     /// What the files hold from now on is what is about to be loaded: a later change is one. Whether they can be read.
     pub(super) async fn about_to_load(&mut self) -> bool {
+        self.load_began_ms = clock::unix_ms();
         let look = self.look(self.watched.clone()).await;
         self.seen = look.map(|look| look.seen);
         self.seen.is_some()
     }
 
-    /// What the file system says of these; nothing, if it does not answer, which is told.
-    pub(super) async fn look(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
-        let look = self.look_within(paths).await;
+    /// What the file system says of what was loaded; nothing, if it does not answer, which is told.
+    pub(super) async fn look_behind_load(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
+        let began_ms = self.load_began_ms;
+        self.look_by(move || Look::behind_load(paths, began_ms))
+            .await
+    }
+
+    async fn look(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
+        self.look_by(move || Look::at(paths)).await
+    }
+
+    async fn look_by(&mut self, look: impl FnOnce() -> Look + Send + 'static) -> Option<Look> {
+        let look = self.look_within(look).await;
         let trouble = look.is_none().then(|| {
             let seconds = LOOK_WITHIN.as_secs();
             format!(
@@ -214,14 +244,14 @@ impl Watch {
         look
     }
 
-    async fn look_within(&mut self, paths: Arc<Vec<PathBuf>>) -> Option<Look> {
+    async fn look_within(&mut self, look: impl FnOnce() -> Look + Send + 'static) -> Option<Look> {
         let deadline = Instant::now() + LOOK_WITHIN;
         if let Some(earlier) = &mut self.looking {
             // It may have begun before what it is now asked about.
             let _ = timeout_at(deadline, earlier).await.ok()?;
             self.looking = None;
         }
-        let looking = tokio::task::spawn_blocking(move || Look::at(paths));
+        let looking = tokio::task::spawn_blocking(look);
         let look = timeout_at(deadline, self.looking.insert(looking))
             .await
             .ok()?;
@@ -255,20 +285,16 @@ impl Watch {
     }
 }
 
+const YAML: [&str; 2] = ["yaml", "yml"];
+
+/// The halves of a DNSSEC key.
+const KEY: [&str; 2] = ["key", "private"];
+
 /// A hash of name and content; a folder stands for the YAML files and the keys in it.
 fn fingerprint(path: &Path) -> u64 {
     let mut hasher = DefaultHasher::new();
     if path.is_dir() {
-        let mut files: Vec<PathBuf> = std::fs::read_dir(path)
-            .into_iter()
-            .flatten()
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .filter(|file| is_read(file))
-            .filter(|file| {
-                let name = file.file_name().unwrap_or_default();
-                !name.as_encoded_bytes().starts_with(b".")
-            })
-            .collect();
+        let mut files: Vec<PathBuf> = files_in(path, &[YAML, KEY].concat()).collect();
         files.sort();
         for file in files {
             hash_file(&file, &mut hasher);
@@ -279,11 +305,27 @@ fn fingerprint(path: &Path) -> u64 {
     hasher.finish()
 }
 
-/// Whether a file of a folder is one that is read: YAML, or a half of a DNSSEC key.
-fn is_read(file: &Path) -> bool {
-    let read = ["yaml", "yml", "key", "private"];
-    file.extension()
-        .is_some_and(|extension| read.iter().any(|known| extension == *known))
+/// The files of a folder that are read and end so.
+fn files_in(folder: &Path, extensions: &[&str]) -> impl Iterator<Item = PathBuf> {
+    let files = std::fs::read_dir(folder).into_iter().flatten();
+    let files = files.filter_map(|entry| Some(entry.ok()?.path()));
+    files.filter(|file| {
+        let name = file.file_name().unwrap_or_default();
+        let extension = file.extension().unwrap_or_default();
+        let is_hidden = name.as_encoded_bytes().starts_with(b".");
+        !is_hidden && extensions.iter().any(|known| extension == *known)
+    })
+}
+
+/// Whether a file was, or one of a folder. Keys do not count: a load may make them.
+fn was_written_since(path: &Path, began_ms: u64) -> bool {
+    if path.is_dir() {
+        return files_in(path, &YAML).any(|file| was_written_since(&file, began_ms));
+    }
+    std::fs::metadata(path).is_ok_and(|file| {
+        let ms = file.ctime() * 1_000 + file.ctime_nsec() / 1_000_000;
+        u64::try_from(ms).is_ok_and(|written_ms| written_ms > began_ms)
+    })
 }
 
 fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
@@ -308,11 +350,15 @@ mod tests {
         Control::new().0
     }
 
+    fn watch<const N: usize>(paths: [PathBuf; N]) -> Watch {
+        Watch::new(Look::at(Arc::new(paths.to_vec())), nobody())
+    }
+
     /// A file that has changed, and how to say that something in its folder stirs.
     fn changed_file(folder: &Path) -> (Watch, mpsc::Sender<()>) {
         let file = folder.join("edge.yaml");
         std::fs::write(&file, "before").unwrap();
-        let mut watch = Watch::new(vec![file.clone()], nobody());
+        let mut watch = watch([file.clone()]);
         let (stir, stirred) = mpsc::channel(1);
         (watch.folders, watch.stirred) = (None, stirred);
         std::fs::write(&file, "after").unwrap();
@@ -363,7 +409,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("edge.yaml");
         std::fs::write(&file, "before").unwrap();
-        let mut watch = Watch::new(vec![file.clone()], nobody());
+        let mut watch = watch([file.clone()]);
         watch.folders = None;
         let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(none.is_err(), "nothing has changed");
@@ -379,16 +425,45 @@ mod tests {
         for file in [&edge, &zone] {
             std::fs::write(file, "before").unwrap();
         }
-        let mut watch = Watch::new(vec![edge.clone()], nobody());
+        let mut watch = watch([edge.clone()]);
         watch.folders = None;
         assert!(watch.about_to_load().await);
         std::fs::write(&edge, "mended while it was loaded").unwrap();
-        let look = watch.look(Arc::new(vec![edge, zone])).await.unwrap();
+        let look = watch.look_behind_load(Arc::new(vec![edge, zone])).await;
+        let look = look.unwrap();
         watch.follow(look);
         let soon = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(soon.is_ok());
         let none = tokio::time::timeout(POLL * 4, watch.changed()).await;
         assert!(none.is_err(), "the other file is as it was");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_changed_while_an_edge_was_started_is_a_change_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("edge.yaml");
+        std::fs::write(&file, "before").unwrap();
+        let paths = Arc::new(vec![file.clone()]);
+        let mut edited_later = watch([file.clone()]);
+        std::fs::write(&file, "after").unwrap();
+        let written_ms = u64::try_from(std::fs::metadata(&file).unwrap().ctime()).unwrap() * 1_000;
+        // Whether what was loaded is what was there before it was written, or behind: nobody can tell.
+        let edited_early = Watch::new(Look::behind_load(paths.clone(), written_ms - 1), nobody());
+        let untouched = Watch::new(Look::behind_load(paths, written_ms + 2_000), nobody());
+        for (mut watch, is_changed) in [(edited_early, true), (untouched, false)] {
+            let soon = tokio::time::timeout(POLL / 2, watch.changed()).await;
+            assert_eq!(soon.is_ok(), is_changed);
+            assert!(
+                tokio::time::timeout(POLL * 4, watch.changed())
+                    .await
+                    .is_err()
+            );
+        }
+        assert!(
+            tokio::time::timeout(POLL / 2, edited_later.changed())
+                .await
+                .is_ok()
+        );
     }
 
     #[test]
@@ -411,7 +486,7 @@ mod tests {
     async fn what_others_write_beside_it_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("edge.yaml"), "same").unwrap();
-        let mut watch = Watch::new(vec![folder.path().to_owned()], nobody());
+        let mut watch = watch([folder.path().to_owned()]);
         watch.folders = None;
         std::fs::write(folder.path().join("access.log"), "a line").unwrap();
         std::fs::write(folder.path().join(".hidden.yaml"), "hidden").unwrap();
