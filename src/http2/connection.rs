@@ -111,6 +111,11 @@ impl<S> Connection<S> {
         self.shared.lock().signs_of_life()
     }
 
+    /// Frames of heads and of content that have come of its peer.
+    pub(crate) fn spoken(&self) -> u64 {
+        self.shared.lock().spoken()
+    }
+
     /// Takes only what its client has sent before it hears of that, and ends when it is answered.
     pub(crate) fn say_farewell(&mut self) {
         self.shared.lock().say_farewell();

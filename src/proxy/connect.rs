@@ -17,7 +17,7 @@ use super::http1::Http1;
 use super::http2::{Http2, Place};
 use super::pool::Endpoint;
 use super::problem::Problem;
-use super::sockets::prepare;
+use super::sockets::{prepare, watch_over};
 use crate::config::plan::{OriginScheme, OriginUrl};
 
 /// What a request is sent on.
@@ -119,6 +119,7 @@ async fn reach(endpoint: &Endpoint<'_>) -> Result<TcpStream, Problem> {
         .await
         .map_err(|error| not_connected(url, &error))?;
     prepare(&tcp);
+    watch_over(&tcp);
     if let Some(tried) = endpoint.tried {
         tried.connected(began.elapsed(), Duration::ZERO);
     }

@@ -70,6 +70,8 @@ pub(super) struct State {
     frames: u64,
     /// How often something came.
     heard: u64,
+    /// Frames of heads and of content among that.
+    spoken: u64,
     streams: HashMap<u32, Stream, RandomState>,
     /// Those that were reset.
     cut: Cut,
@@ -155,6 +157,7 @@ impl State {
             has_settings: false,
             frames: 0,
             heard: 0,
+            spoken: 0,
             streams: HashMap::default(),
             cut: Cut::default(),
             begun: VecDeque::new(),
@@ -226,6 +229,11 @@ impl State {
     /// How often something came.
     pub(super) fn heard(&self) -> u64 {
         self.heard
+    }
+
+    /// Frames of heads and of content that have come.
+    pub(super) fn spoken(&self) -> u64 {
+        self.spoken
     }
 
     /// Asks whether its peer is there.

@@ -61,6 +61,7 @@ impl State {
 
     fn take(&mut self, frame: Frame, input: &mut BytesMut) -> Result<(), Wrong> {
         self.frames += u64::from(frame.kind != CONTINUATION);
+        self.spoken += u64::from([HEADERS, DATA].contains(&frame.kind));
         self.flood.receive(frame)?;
         if !std::mem::replace(&mut self.has_settings, true)
             && (frame.kind != SETTINGS || frame.has(ACK))

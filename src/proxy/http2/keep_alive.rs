@@ -2,38 +2,77 @@
 
 use std::time::Duration;
 
+use crate::http2::Connection;
+
 /// Asks whoever has said nothing for a while.
 pub(super) struct KeepAlive {
+    rhythm: Rhythm,
     /// What had come when this was looked at last.
-    before: u64,
-    every: Duration,
-    within: Duration,
+    before: Seen,
     has_asked: bool,
 }
 
-impl KeepAlive {
-    /// Asks after so long a silence, and waits so long for the answer.
-    pub(super) fn new(every: Duration, within: Duration) -> Self {
+/// How it asks.
+#[derive(Clone, Copy)]
+pub(super) struct Rhythm {
+    /// After so long a silence.
+    pub(super) every: Duration,
+    /// How long the answer may take.
+    pub(super) within: Duration,
+    /// How long who has answered, and said nothing else, is not asked again.
+    pub(super) again_after: Duration,
+}
+
+/// What has come of the other side.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// How often anything has, or how much it took.
+    pub(super) life: u64,
+    /// Frames of heads and of content.
+    pub(super) spoken: u64,
+}
+
+impl Seen {
+    pub(super) fn of<S>(connection: &Connection<S>) -> Self {
         Self {
-            before: 0,
-            every,
-            within,
+            life: connection.signs_of_life(),
+            spoken: connection.spoken(),
+        }
+    }
+}
+
+impl KeepAlive {
+    pub(super) fn new(rhythm: Rhythm) -> Self {
+        Self {
+            rhythm,
+            before: Seen::default(),
             has_asked: false,
         }
     }
 
-    /// When to look again, since something has come so often; none: there is nobody.
-    pub(super) fn look(&mut self, heard: u64, ping: impl FnOnce()) -> Option<Duration> {
-        let before = std::mem::replace(&mut self.before, heard);
-        if self.before != before {
-            self.has_asked = false;
-            return Some(self.every);
+    /// When to look again, since this has come; none: there is nobody.
+    pub(super) fn look(&mut self, seen: Seen, ping: impl FnOnce()) -> Option<Duration> {
+        let before = std::mem::replace(&mut self.before, seen);
+        let had_asked = std::mem::take(&mut self.has_asked);
+        if seen.life != before.life {
+            let has_only_answered = had_asked && seen.spoken == before.spoken;
+            return Some(if has_only_answered {
+                self.rhythm.again_after
+            } else {
+                self.rhythm.every
+            });
         }
-        if self.has_asked {
+        if had_asked {
             return None;
         }
         self.has_asked = true;
         ping();
-        Some(self.within)
+        Some(self.rhythm.within)
+    }
+
+    /// When to look again, since nobody waits for anything at the moment.
+    pub(super) fn rest(&mut self, seen: Seen) -> Duration {
+        (self.before, self.has_asked) = (seen, false);
+        self.rhythm.every
     }
 }

@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::keep_alive::KeepAlive;
+use super::keep_alive::{KeepAlive, Rhythm, Seen};
 use super::receiving::Receiving;
 use super::rules::check_values;
 use super::sending::{Manner, SendError, send_body};
@@ -24,8 +24,12 @@ use crate::http2::{Announced, Connection, Error, Incoming, Limits, Outgoing, Rea
 use crate::proxy::body::{Body, BodyError, DISCARD};
 use crate::proxy::guard::{LONGEST_TRAILERS, MOST_INTERIM, PARSED_FIELDS};
 
-/// An idle origin is asked this often whether it is there.
+/// An origin that lets requests wait is asked after this time whether it is there.
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(20);
+
+/// And then no more often than this, as long as it says nothing else: servers of gRPC end connections on which they are asked
+/// more than twice within five minutes, and have said nothing.
+const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(310);
 
 /// How long it may take to answer that.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
@@ -52,6 +56,12 @@ struct Life {
     open: AtomicUsize,
     /// Whether it has let a request wait for too long, without a word.
     is_given_up: AtomicBool,
+}
+
+impl Life {
+    fn is_idle(&self) -> bool {
+        self.open.load(Ordering::Relaxed) == 0
+    }
 }
 
 /// Room for one request on a connection, of which no more are begun than its origin takes.
@@ -116,11 +126,12 @@ impl Http2 {
             interim: MOST_INTERIM,
         };
         let (requests, connection) = Connection::asking(stream, limits, HEAD_WITHIN);
-        tokio::spawn(drive(connection));
+        let life: Arc<Life> = Arc::default();
+        tokio::spawn(drive(connection, life.clone()));
         Self {
             requests,
             opened: Instant::now(),
-            life: Arc::default(),
+            life,
         }
     }
 
@@ -136,7 +147,7 @@ impl Http2 {
 
     /// Whether no request is open.
     pub(in crate::proxy) fn is_idle(&self) -> bool {
-        self.life.open.load(Ordering::Relaxed) == 0
+        self.life.is_idle()
     }
 
     /// Whether so much waits for its origin to take it that it gets no more.
@@ -321,12 +332,16 @@ fn check_interim(said: &Response<()>) -> Result<(), &'static str> {
 }
 
 /// Runs a connection until it ends, or its origin does not say any more that it is there.
-async fn drive<S>(mut connection: Connection<S>)
+async fn drive<S>(mut connection: Connection<S>, life: Arc<Life>)
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let pinger = connection.pinger();
-    let mut keep_alive = KeepAlive::new(KEEP_ALIVE_EVERY, PONG_WITHIN);
+    let mut keep_alive = KeepAlive::new(Rhythm {
+        every: KEEP_ALIVE_EVERY,
+        within: PONG_WITHIN,
+        again_after: ASKED_AGAIN_AFTER,
+    });
     let mut wait = KEEP_ALIVE_EVERY;
     loop {
         let looked = tokio::time::timeout(wait, poll_fn(|cx| connection.poll_end(cx))).await;
@@ -336,7 +351,12 @@ where
             }
             return;
         }
-        match keep_alive.look(connection.signs_of_life(), || pinger.ping()) {
+        let seen = Seen::of(&connection);
+        if life.is_idle() {
+            wait = keep_alive.rest(seen);
+            continue;
+        }
+        match keep_alive.look(seen, || pinger.ping()) {
             Some(again) => wait = again,
             None => return,
         }

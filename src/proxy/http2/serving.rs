@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::keep_alive::KeepAlive;
+use super::keep_alive::{KeepAlive, Rhythm, Seen};
 use super::stream::turn;
 use super::tunnel::Tunnels;
 use super::{LARGEST_HEAD, STREAM_WINDOW};
@@ -91,7 +91,7 @@ where
             Next::NoRequest(wrong) => note_refusal(wrong, handler),
             Next::Event(Event::Answered) => life.end(),
             Next::Event(Event::Stop) => connection.say_farewell(),
-            Next::Event(Event::Look) => match life.look(connection.signs_of_life()) {
+            Next::Event(Event::Look) => match life.look(Seen::of(&connection)) {
                 Look::Again(at) => under_way.push(look_at(at)),
                 Look::Idle(at) => {
                     connection.say_farewell();
@@ -220,7 +220,11 @@ impl Life {
             idle,
             idle_since: now,
             is_ending: false,
-            keep_alive: KeepAlive::new(idle, idle),
+            keep_alive: KeepAlive::new(Rhythm {
+                every: idle,
+                within: idle,
+                again_after: idle,
+            }),
             pinger,
             next_ask: now + idle,
         }
@@ -237,10 +241,10 @@ impl Life {
         }
     }
 
-    fn look(&mut self, signs_of_life: u64) -> Look {
+    fn look(&mut self, seen: Seen) -> Look {
         let now = Instant::now();
         if self.next_ask <= now {
-            match self.keep_alive.look(signs_of_life, || self.pinger.ping()) {
+            match self.keep_alive.look(seen, || self.pinger.ping()) {
                 Some(wait) => self.next_ask = now + wait,
                 None => return Look::Gone,
             }

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::super::{Http2, Receiving, Unanswered};
 use super::by_hand::{
-    ByHand, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, RST_STREAM, SETTINGS,
+    ACK, ByHand, CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RST_STREAM, SETTINGS,
     WINDOW_UPDATE,
 };
 use super::{HINT, IDLE, over_the_bound, read, to, unhurried};
@@ -354,9 +354,8 @@ async fn a_closed_connection_takes_nothing_and_gives_the_body_back() {
 
 #[tokio::test(start_paused = true)]
 async fn an_origin_that_does_not_answer_a_ping_is_gone() {
-    let (edge, origin) = duplex(1 << 20);
-    let http2 = Http2::open(edge);
-    let _silent = h2::server::handshake(origin).await.unwrap();
+    let (http2, mut origin) = origin_by_hand().await;
+    let _answers = begun(&http2, &mut origin, 1).await;
     let began = Instant::now();
     while !http2.is_closed() {
         sleep(Duration::from_secs(1)).await;
@@ -366,6 +365,30 @@ async fn an_origin_that_does_not_answer_a_ping_is_gone() {
         "{:?}",
         began.elapsed()
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_answers_pings_and_says_nothing_is_asked_rarely_and_who_is_idle_never() {
+    let (http2, mut origin) = origin_by_hand().await;
+    let hour = Duration::from_secs(3_600);
+    let said = tokio::time::timeout(hour, origin.hear_any()).await;
+    assert!(said.is_err(), "{said:?}");
+    let _answers = begun(&http2, &mut origin, 1).await;
+    let mut last = Instant::now();
+    for gap in [20..=40, 300..=400, 300..=400] {
+        origin.hear(PING, 1).await;
+        assert!(
+            gap.contains(&last.elapsed().as_secs()),
+            "{:?}",
+            last.elapsed()
+        );
+        origin.say(PING, ACK, 0, &[0; 8]).await;
+        last = Instant::now();
+    }
+    // It has spoken: silence is new.
+    origin.say(DATA, 0, 1, b"still here").await;
+    origin.hear(PING, 1).await;
+    assert!(!http2.is_closed());
 }
 
 /// A connection to an origin whose frames are written by hand, and which takes a thousand requests at once.
