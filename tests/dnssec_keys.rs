@@ -393,3 +393,34 @@ fn who_checks_a_configuration_that_takes_dnssec_from_a_zone_is_warned() {
     std::fs::write(&file, unsigned).unwrap();
     assert!(check().contains(&warning), "{}", check());
 }
+
+#[test]
+fn a_ds_of_another_key_in_the_zone_above_is_warned_of() {
+    let folder = tempfile::tempdir().unwrap();
+    let (keys, file) = (folder.path().join("keys"), folder.path().join("edge.yaml"));
+    std::fs::create_dir(&keys).unwrap();
+    keygen(&keys, ["-A", "now"]);
+    let check = |ds: &str| {
+        let above = format!(
+            "  com: {{ nameservers: {{ ns1: [192.0.2.53] }}, records: {{ example: {{ NS: ns1.example.com., DS: '{ds}' }} }} }}\n"
+        );
+        std::fs::write(&file, yaml("ed25519") + &above).unwrap();
+        let output = run(meridian().args(["check", "--ds", "--config"]).arg(&file));
+        let said = |bytes| String::from_utf8(bytes).unwrap();
+        (said(output.stdout), said(output.stderr))
+    };
+    let other = format!("1 15 2 {}", "AB".repeat(32));
+    let (printed, told) = check(&other);
+    let own = printed.lines().find_map(|line| line.split_once(" DS "));
+    let (_, own) = own.unwrap();
+    let tag = own.split(' ').next().unwrap();
+    let warning = format!(
+        "warning: example.com. is signed with {tag}, and the zone above has no DS record of that, but of 1: "
+    );
+    assert!(told.contains(&warning), "{told}");
+    assert!(!check(own).1.contains("has no DS record of that"));
+    // A digest that is not SHA-256 is taken at its number.
+    let digest = own.rsplit_once(' ').unwrap().1;
+    let longer = own.replace(" 2 ", " 4 ").replace(digest, &"AB".repeat(48));
+    assert!(!check(&longer).1.contains("has no DS record of that"));
+}

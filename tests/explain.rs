@@ -117,6 +117,40 @@ fn explain_knows_every_name_that_dns_steers() {
 }
 
 #[test]
+fn of_https_records_it_tells_the_regions_given_by_name_that_they_lead_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("edge.yaml");
+    let yaml = "
+regions:
+  first: { addresses: [lb.first.test] }
+  own: { addresses: [192.0.2.1] }
+  last: { addresses: [lb.last.test] }
+services: { www: { hosts: [www.example.com], regions: [ORDER], steering: { policy: priority } } }
+zones: { example.com: { nameservers: { ns1: [192.0.2.53] } } }
+";
+    for (order, rtype, expected) in [
+        ("own, last", "HTTPS", json!(["own", "last"])),
+        ("own, last", "A", json!(["own"])),
+        ("first, own, last", "HTTPS", json!(["first", "own", "last"])),
+    ] {
+        std::fs::write(&file, yaml.replace("ORDER", order)).unwrap();
+        let asked = [
+            "explain",
+            "www.example.com",
+            "--client",
+            "193.0.6.1",
+            "--json",
+        ];
+        let output = run(meridian()
+            .args(asked)
+            .args(["--type", rtype, "--config"])
+            .arg(&file));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["decision"], expected, "{order} {rtype}");
+    }
+}
+
+#[test]
 fn what_is_more_than_a_host_name_is_told_what_it_should_be() {
     for (name, expected) in [
         ("www.example.com:443", "such as www.example.com;"),

@@ -66,10 +66,21 @@ impl Steering<'_> {
             by_name || region.addresses.iter().any(|one| wanted.is_met_by(one))
         };
         let mut decision = self.among(decision, has);
-        let lacking = decision.ranked.iter().map(|choice| choice.region);
-        let lacking = lacking.filter(|region| !has(*region)).map(lacks_address);
-        decision.steps.extend(lacking);
-        decision.ranked.retain(|choice| has(choice.region));
+        let mut is_led_to = false;
+        // HTTPS records lead to regions given by name, behind one that has addresses.
+        let mut is_offered = |region: RegionId| {
+            let is_first = has(region);
+            let by_name = is_led_to && regions.of(region).alias.is_some();
+            is_led_to |= is_first && wanted == Wanted::Any;
+            is_first || by_name
+        };
+        for choice in std::mem::take(&mut decision.ranked) {
+            if is_offered(choice.region) {
+                decision.ranked.push(choice);
+            } else {
+                decision.steps.push(lacks_address(choice.region));
+            }
+        }
         decision
     }
 

@@ -3,6 +3,8 @@
 //! Never made for a zone that this edge has signed: its parent has the DS of the keys that are gone, and whoever validates
 //! would refuse whatever another key signs. What earlier processes have signed is known from `state_dir`.
 
+mod vouched;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -218,6 +220,7 @@ pub(super) fn load_all_keys(
         warnings.extend(plan.zones.iter().filter_map(|zone| unsigned(zone, before)));
     }
     let all: AllKeys = all.into();
+    warnings.extend(vouched::unvouched(plan, &all, clock::unix_secs()));
     warnings.extend(signs_late(plan, &all, clock::unix_secs()));
     let known = known.and(before);
     Ok(LoadedKeys { all, known })

@@ -89,7 +89,10 @@ impl Witness {
 
     /// Takes in that there was no answer.
     pub(super) fn note_problem(&self, problem: &Problem) {
-        if matches!(problem, Problem::OriginTimeout(_)) {
+        if matches!(
+            problem,
+            Problem::OriginTimeout(_) | Problem::MalformedAnswer(_)
+        ) {
             self.call_at(self.tally.answered_badly());
         } else if problem.is_of_origin() {
             self.call_at(self.tally.failed());

@@ -206,6 +206,15 @@ impl Key {
         rdata
     }
 
+    /// Whether the data of a DS record is of it: by SHA-256, and by its number alone where the digest is another.
+    pub fn is_meant_by(&self, zone: &Name, ds: &[u8]) -> bool {
+        let own = self.ds(&to_key(zone));
+        match ds.get(3) {
+            Some(&DIGEST_SHA256) => *ds == *own,
+            Some(_) | None => ds.get(..3) == own.get(..3),
+        }
+    }
+
     /// The DS record of a zone's key, as a master file has it (RFC 4034 §5.3).
     pub fn ds_record(&self, zone: &Name) -> String {
         let digest: String = self
