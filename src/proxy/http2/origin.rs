@@ -38,6 +38,9 @@ const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// which holds a stream's window, hold up nobody else.
 const CONNECTION_WINDOW: u32 = 1 << 30;
 
+/// How long an origin may take to say how many requests it takes at once (RFC 9113 §3.4: the first thing that it says).
+const SETTLES_WITHIN: Duration = Duration::from_secs(1);
+
 /// A head whose origin has begun to say it may take so long.
 const HEAD_WITHIN: Duration = Duration::from_secs(60);
 
@@ -174,11 +177,6 @@ impl Http2 {
 }
 
 impl Place {
-    /// The connection that it is on.
-    pub(in crate::proxy) fn connection(&self) -> &Http2 {
-        &self.connection
-    }
-
     /// Listens whether its origin says anything from now on.
     pub(in crate::proxy) fn listen(&self) -> Listening {
         Listening {
@@ -190,6 +188,16 @@ impl Place {
     /// Whether its origin has said how many requests it takes at once.
     pub(in crate::proxy) fn is_announced(&self) -> bool {
         self.connection.requests.is_settled()
+    }
+
+    /// Its connection, once its origin has said what it takes, or nothing for a while.
+    pub(in crate::proxy) fn settled(&self) -> impl Future<Output = Http2> + use<> {
+        let (mut said, connection) = (self.takes_websockets(), self.connection.clone());
+        async move {
+            // Or the connection has ended.
+            let _ = tokio::time::timeout(SETTLES_WITHIN, said.wait_for(Option::is_some)).await;
+            connection
+        }
     }
 
     /// Whether its origin takes WebSockets, once it has said so.

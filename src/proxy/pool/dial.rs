@@ -41,14 +41,18 @@ pub(super) fn way(dials: &mut Vec<Dial>, most: usize, limit: Duration) -> Way {
         dial.room -= 1;
         return Way::Join(Joined(dial.outcome.clone()));
     }
+    Way::Dial(Some(announce(dials, most, limit)))
+}
+
+/// One that is being made within so long, for others too: it takes so many.
+pub(super) fn announce(dials: &mut Vec<Dial>, most: usize, limit: Duration) -> Dialer {
     let (teller, outcome) = watch::channel(None);
-    let room = most.saturating_sub(1);
     dials.push(Dial {
-        room,
+        room: most.saturating_sub(1),
         limit,
         outcome,
     });
-    Way::Dial(Some(Dialer(teller)))
+    Dialer(teller)
 }
 
 impl Dialer {

@@ -39,7 +39,7 @@ pub(super) struct Shelf {
     pub(super) host: Box<str>,
     pub(super) trust: u64,
     kept: Mutex<Kept>,
-    /// Tells of each connection of HTTP/2 that is made.
+    /// Tells of each connection that turns out to be of HTTP/2.
     made: Notify,
     stock: Arc<Stock>,
 }
@@ -103,7 +103,10 @@ impl Shelf {
         }
         for _ in 0..MOST_JOINED {
             let joined = match self.way(endpoint) {
-                Way::Dial(dialer) => return self.dial(endpoint, dialer).await,
+                Way::Dial(dialer) => match self.clone().dial(endpoint, dialer).await {
+                    Some(made) => return made,
+                    None => continue,
+                },
                 Way::Join(joined) => joined,
             };
             let began = Instant::now();
@@ -123,24 +126,21 @@ impl Shelf {
         self.fresh(endpoint, Wanted::Any).await
     }
 
-    /// A new connection, for those who wait for it too; or one that somebody else makes sooner, where nobody knows yet which
-    /// version it will be of.
+    /// A new connection, for those who wait for it too; none, where nobody knew which version it would be of, and somebody else
+    /// has made one of HTTP/2 sooner.
     async fn dial(
         self: Arc<Self>,
         endpoint: &Endpoint<'_>,
         dialer: Option<Dialer>,
-    ) -> Result<(Sender, Lease), Problem> {
-        let fresh = self.clone().fresh(endpoint, Wanted::Any);
-        let Some(dialer) = dialer else {
-            return tokio::select! {
-                biased;
-                place = self.made_elsewhere() => Ok(self.clone().leased(endpoint, place)),
-                fresh = fresh => fresh,
-            };
-        };
-        let fresh = fresh.await;
-        dialer.tell(&fresh);
-        fresh
+    ) -> Option<Result<(Sender, Lease), Problem>> {
+        if dialer.is_some() {
+            return Some(self.make(endpoint, Wanted::Any, dialer).await);
+        }
+        tokio::select! {
+            biased;
+            () = self.made.notified() => None,
+            fresh = self.clone().fresh(endpoint, Wanted::Any) => Some(fresh),
+        }
     }
 
     fn way(&self, endpoint: &Endpoint<'_>) -> Way {
@@ -151,16 +151,6 @@ impl Shelf {
         let last = kept.http2.last();
         let most = last.map_or(MOST_AT_FIRST, |(http2, _)| http2.most_at_once());
         dial::way(&mut kept.dials, most, endpoint.limit())
-    }
-
-    /// Room on a connection that somebody else makes.
-    async fn made_elsewhere(&self) -> Sender {
-        loop {
-            self.made.notified().await;
-            if let Some(place) = lock(&self.kept).place(Instant::now(), None) {
-                return Sender::Http2(place);
-            }
-        }
     }
 
     /// A connection that was there before its request.
@@ -178,26 +168,47 @@ impl Shelf {
         endpoint: &Endpoint<'_>,
         wanted: Wanted,
     ) -> Result<(Sender, Lease), Problem> {
+        self.make(endpoint, wanted, None).await
+    }
+
+    async fn make(
+        self: Arc<Self>,
+        endpoint: &Endpoint<'_>,
+        wanted: Wanted,
+        dialer: Option<Dialer>,
+    ) -> Result<(Sender, Lease), Problem> {
         self.stock.make_room();
-        let sender = connect(endpoint, wanted).await?;
+        let made = connect(endpoint, wanted).await;
+        if let Ok(Sender::Http2(place)) = &made {
+            let dialer = dialer.unwrap_or_else(|| self.announce(endpoint));
+            tokio::spawn(self.clone().share(place.settled(), dialer));
+        } else {
+            dialer.into_iter().for_each(|dialer| dialer.tell(&made));
+        }
+        if let Ok(Sender::Http1(_)) = &made {
+            lock(&self.kept).speaks_http2 &= wanted == Wanted::Http1;
+        }
+        let sender = made?;
         endpoint.tried.inspect(|tried| tried.leased(false));
-        self.learn(&sender, wanted);
         Ok((sender, Lease::of(self, false)))
     }
 
-    /// Keeps a new connection for others too, where it takes them.
-    fn learn(&self, made: &Sender, wanted: Wanted) {
+    /// Keeps a new connection for others, once its origin has said how many requests it takes at once: some end what is more in
+    /// ways that cost a request its answer.
+    async fn share(self: Arc<Self>, settled: impl Future<Output = Http2>, dialer: Dialer) {
+        let http2 = settled.await;
+        lock(&self.kept).http2.push((http2, Instant::now()));
+        self.stock.add(Version::Http2);
+        dialer.tell(&Ok(()));
+    }
+
+    /// Has others wait for a connection that turns out to be of HTTP/2, instead of making theirs.
+    fn announce(&self, endpoint: &Endpoint<'_>) -> Dialer {
         let mut kept = lock(&self.kept);
-        match made {
-            Sender::Http2(place) => {
-                kept.speaks_http2 = true;
-                kept.http2
-                    .push((place.connection().clone(), Instant::now()));
-                self.stock.add(Version::Http2);
-                self.made.notify_waiters();
-            }
-            Sender::Http1(_) => kept.speaks_http2 &= wanted == Wanted::Http1,
-        }
+        kept.speaks_http2 = true;
+        let dialer = dial::announce(&mut kept.dials, MOST_AT_FIRST, endpoint.limit());
+        self.made.notify_waiters();
+        dialer
     }
 
     /// A connection that is kept.

@@ -142,6 +142,12 @@ async fn for_those_beyond_what_one_connection_takes_others_are_made() {
 }
 
 #[tokio::test]
+async fn no_second_request_goes_on_a_connection_whose_origin_has_not_said_how_many_it_takes() {
+    let edge = Edge::of(&origin(OriginScheme::H2c, 1, 1).await);
+    assert_eq!(made_for(&edge.leases(5).await), 5);
+}
+
+#[tokio::test]
 async fn the_first_connection_that_turns_out_to_be_of_http2_is_everybody_s() {
     // All eight connect: none hears of the version before.
     let edge = Edge::of(&origin(OriginScheme::Https, 100, 8).await);
