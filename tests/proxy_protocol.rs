@@ -461,3 +461,25 @@ fn haproxy_as_the_origin_takes_both_versions_before_tls_and_in_clear() {
         }
     }
 }
+
+#[test]
+fn health_checks_go_by_a_header_that_a_reload_gives_or_takes() {
+    let answer = "http-request return status 200";
+    let behind = Haproxy::start("http", "accept-proxy", &[answer]);
+    let yaml = |header: &str| {
+        let region = format!(
+            "  here: {{ location: [0, 0], origins: ['http://{}'] {header} }}",
+            behind.address
+        );
+        yaml("", &region, "    health: { interval: 300ms }")
+    };
+    let edge = Edge::start(&yaml(""));
+    let becomes = |health: &str| {
+        wait_until(|| edge.admin("GET", "/api/v1/status", "").1["regions"][0]["state"] == health)
+    };
+    assert!(becomes("unhealthy"));
+    edge.write(&yaml(", proxy_protocol: v2"));
+    assert!(becomes("healthy"));
+    edge.write(&yaml(""));
+    assert!(becomes("unhealthy"));
+}
