@@ -8,9 +8,11 @@
 
 mod support;
 
+use std::process::Command;
+
 use axum::body::Body;
 use axum::response::Response;
-use support::{Edge, Origin};
+use support::{Edge, Origin, free_address, run};
 
 /// Two regions as listed, `near` first, with quick checks.
 fn yaml(near: &str, far: &str, service: &str) -> String {
@@ -187,6 +189,25 @@ fn every_region_down_is_a_503_that_says_when_to_come_back() {
     let answer = pair.edge.curl("api.example.com", "/", &[]);
     assert_eq!(answer.status, 503);
     assert!(answer.header("retry-after").parse::<u32>().unwrap() > 0);
+}
+
+#[test]
+fn an_edge_that_is_its_own_origin_says_so() {
+    let own = free_address();
+    let edge = Edge::start(&format!(
+        "listen: {{ http: ['{own}'], http_mode: serve, admin: '127.0.0.1:0' }}
+regions: {{ here: {{ origins: ['http://{own}'] }} }}
+services: {{ api: {{ hosts: [api.example.com], health: {{ protocol: tcp }} }} }}
+"
+    ));
+    let resolve = format!("api.example.com:{}:{}", own.port(), own.ip());
+    let url = format!("http://api.example.com:{}/", own.port());
+    let asked = run(Command::new("curl").args(["-s", "--resolve", &resolve, &url]));
+    let said: serde_json::Value = serde_json::from_slice(&asked.stdout).unwrap();
+    assert_eq!(said["type"], "urn:meridian:problem:looping", "{said}");
+    assert_eq!(said["status"], 502, "{said}");
+    let looping = edge.counted("meridian_http_problems_total", &["problem=\"looping\""]);
+    assert_eq!(looping, 1);
 }
 
 #[test]

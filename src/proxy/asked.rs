@@ -63,6 +63,9 @@ impl<'a> Exchange<'a> {
         let live: &'a Live = self.live;
         let plan = &live.snapshot.plan;
         http2::check_request(parts)?;
+        if live.routes.via.is_looping(&parts.headers) {
+            return Err(Problem::Looping);
+        }
         let host = Host::of(parts)?;
         let service_id = self.service_for(&host.name)?;
         let service = plan.services.of(service_id);

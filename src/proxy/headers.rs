@@ -21,6 +21,9 @@ pub(super) const OWN_PREFIX: &str = "meridian-";
 /// Fields that are added to a request.
 const ADDED: usize = 8;
 
+/// How often a request passes a node: one that comes once more goes round.
+const MOST_PASSES: usize = 3;
+
 /// What a request's forwarding headers are made of.
 pub(super) struct Hop<'a> {
     /// The peer's address.
@@ -213,6 +216,20 @@ impl Via {
             http11: value("1.1"),
             http2: value("2"),
         }
+    }
+
+    /// Whether a request has passed here so often that it goes round: an edge is its own origin, or two are each other's.
+    pub(super) fn is_looping(&self, headers: &HeaderMap) -> bool {
+        let node = |hop: &[u8]| {
+            hop.trim_ascii()
+                .split(|byte| *byte == b' ')
+                .nth(1)
+                .map(<[u8]>::to_vec)
+        };
+        let own = node(self.http2.as_bytes());
+        let lines = headers.get_all(VIA).iter();
+        let hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+        hops.filter(|hop| node(hop) == own).count() >= MOST_PASSES
     }
 
     /// Says that a message was received over this version.

@@ -44,6 +44,11 @@ pub(super) enum Problem {
     /// The client's: the origin is well, and not for what was asked.
     #[error("{0}")]
     Unserved(String),
+    /// The origins': what is sent to them comes back as a request.
+    #[error(
+        "the request goes round: it has passed this edge before, so that the edge is its own origin, or another edge's that is one of its own"
+    )]
+    Looping,
     /// The origins': none could be reached.
     #[error("{0}")]
     Unreachable(String),
@@ -142,7 +147,8 @@ impl Problem {
             Self::TargetTooLong(_) => StatusCode::URI_TOO_LONG,
             Self::HeadersTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnknownHost(_) | Self::Misdirected(_) => StatusCode::MISDIRECTED_REQUEST,
-            Self::Unserved(_)
+            Self::Looping
+            | Self::Unserved(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
@@ -164,6 +170,7 @@ impl Problem {
             Self::HeadersTooLarge(_) => "headers-too-large",
             Self::UnknownHost(_) => "unknown-host",
             Self::Misdirected(_) => "misdirected",
+            Self::Looping => "looping",
             Self::Unserved(_) => "unserved",
             Self::Unreachable(_) => "unreachable",
             Self::BrokenOrigin(_) => "broken-origin",
@@ -186,6 +193,7 @@ impl Problem {
             Self::HeadersTooLarge(_) => "Headers too large",
             Self::UnknownHost(_) => "Unknown host",
             Self::Misdirected(_) => "Misdirected request",
+            Self::Looping => "Loop",
             Self::Unserved(_) => "Not served by the origin",
             Self::Unreachable(_) => "Origin unreachable",
             Self::BrokenOrigin(_) => "Origin broke off",
@@ -209,6 +217,7 @@ impl Problem {
             | Self::HeadersTooLarge(_)
             | Self::Misdirected(_) => "http_request_error",
             Self::UnknownHost(_) => "destination_not_found",
+            Self::Looping => "proxy_loop_detected",
             Self::Unserved(_)
             | Self::Unreachable(_)
             | Self::Isolated(_)
@@ -233,7 +242,8 @@ impl Problem {
             | Self::UnknownHost(_)
             | Self::Misdirected(_)
             | Self::Unserved(_) => "client",
-            Self::Unreachable(_)
+            Self::Looping
+            | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
             | Self::MalformedAnswer(_)
             | Self::OriginTimeout(_) => "origin",
@@ -256,6 +266,7 @@ impl Problem {
             | Self::HeadersTooLarge(_) => true,
             Self::UnknownHost(_)
             | Self::Misdirected(_)
+            | Self::Looping
             | Self::Unserved(_)
             | Self::Unreachable(_)
             | Self::BrokenOrigin(_)
@@ -401,6 +412,7 @@ mod tests {
     fn whatever_clients_see_of_the_edge_s_errors_pages_somebody_and_says_what_to_do() {
         let why = String::new;
         let errors = [
+            Problem::Looping,
             Problem::Unserved(why()),
             Problem::Unreachable(why()),
             Problem::BrokenOrigin(why()),
