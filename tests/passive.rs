@@ -213,7 +213,7 @@ fn an_origin_that_uses_up_a_request_s_whole_time_fails() {
 
 #[test]
 fn a_call_whose_messages_pause_ejects_nobody() {
-    for timeouts in ["idle: 0s, first_byte: 300ms", "request: 300ms"] {
+    for timeouts in ["idle: 0s, first_byte: 1s", "request: 1s"] {
         let (near, far) = (Origin::start("near"), Origin::start("far"));
         let timeouts = format!("steering: {{ policy: priority }}\n    timeouts: {{ {timeouts} }}");
         let yaml = yaml(

@@ -72,13 +72,13 @@ fn what_is_doubtful_is_a_warning() {
         "a TXT b\na TXT b\n",
         "a: { TXT: [b, b] }",
         2,
-        "has this TXT record already",
+        "has this TXT record once more",
     );
     // The one that counts stays.
     let file = format!("{HEAD}a 60 TXT b\na 30 TXT b\n");
     let first = format!("z:{}:1: ", HEAD.lines().count() + 1);
     let file = Folder::of("file: z", &[("z", &file)]);
-    check_says(&file, &first, "has this TXT record already");
+    check_says(&file, &first, "has this TXT record once more");
     check_told(
         "a NS ns.example.net.\nx.a TXT y\n",
         "a: { NS: ns.example.net. }, x.a: { TXT: y }",

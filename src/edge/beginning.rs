@@ -52,9 +52,10 @@ impl Beginning {
         start: Start,
     ) -> Result<Self, StartError> {
         let began_ms = clock::unix_ms();
+        let before = source.watched().map(|paths| Look::at(Arc::new(paths)));
         let (mut loaded, materials) = load(&source)?;
-        let look = || Look::behind_load(Arc::new(loaded.watched()), began_ms);
-        let look = source.is_watched().then(look);
+        let behind = || Look::behind_load(Arc::new(loaded.watched()), began_ms);
+        let look = before.map(|before| behind().after(before));
         let state_dir = loaded.plan.node.state_dir.as_deref();
         let store = state_dir.map(Store::open).transpose()?;
         let mut before = Before::find(start, &loaded.plan).await?;

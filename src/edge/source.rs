@@ -55,8 +55,12 @@ impl Source {
         self
     }
 
-    pub(super) fn is_watched(&self) -> bool {
-        matches!(self.text, Text::Paths(_))
+    /// The files and folders that are given, if they can change.
+    pub(super) fn watched(&self) -> Option<Vec<PathBuf>> {
+        match &self.text {
+            Text::Paths(paths) => Some(paths.clone()),
+            Text::Given(..) => None,
+        }
     }
 
     /// Loads it.

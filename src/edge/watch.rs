@@ -10,6 +10,7 @@ mod folders;
 
 use std::collections::hash_map::DefaultHasher;
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
 use std::hash::{Hash, Hasher};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -75,7 +76,7 @@ pub(super) struct Look {
 const UNKNOWN: u64 = 0;
 
 impl Look {
-    fn at(paths: Arc<Vec<PathBuf>>) -> Self {
+    pub(super) fn at(paths: Arc<Vec<PathBuf>>) -> Self {
         Self {
             seen: paths
                 .iter()
@@ -95,6 +96,14 @@ impl Look {
             }
         }
         look
+    }
+
+    /// What was looked at before counts as it was then.
+    pub(super) fn after(mut self, before: Self) -> Self {
+        for (path, held) in before.seen {
+            self.seen.entry(path).and_modify(|now| *now = held);
+        }
+        self
     }
 }
 
@@ -317,15 +326,18 @@ fn files_in(folder: &Path, extensions: &[&str]) -> impl Iterator<Item = PathBuf>
     })
 }
 
-/// Whether a file was, or one of a folder. Keys do not count: a load may make them.
+/// Whether a file was, or one of a folder, or is gone. Keys do not count: a load may make them.
 fn was_written_since(path: &Path, began_ms: u64) -> bool {
     if path.is_dir() {
         return files_in(path, &YAML).any(|file| was_written_since(&file, began_ms));
     }
-    std::fs::metadata(path).is_ok_and(|file| {
-        let ms = file.ctime() * 1_000 + file.ctime_nsec() / 1_000_000;
-        u64::try_from(ms).is_ok_and(|written_ms| written_ms > began_ms)
-    })
+    let is_new = |file: io::Result<Metadata>| {
+        file.map_or(true, |file| {
+            let ms = file.ctime() * 1_000 + file.ctime_nsec() / 1_000_000;
+            u64::try_from(ms).is_ok_and(|written_ms| written_ms > began_ms)
+        })
+    };
+    is_new(std::fs::metadata(path)) || is_new(std::fs::symlink_metadata(path))
 }
 
 fn hash_file(path: &Path, hasher: &mut DefaultHasher) {
@@ -449,8 +461,20 @@ mod tests {
         let written_ms = u64::try_from(std::fs::metadata(&file).unwrap().ctime()).unwrap() * 1_000;
         // Whether what was loaded is what was there before it was written, or behind: nobody can tell.
         let edited_early = Watch::new(Look::behind_load(paths.clone(), written_ms - 1), nobody());
-        let untouched = Watch::new(Look::behind_load(paths, written_ms + 2_000), nobody());
-        for (mut watch, is_changed) in [(edited_early, true), (untouched, false)] {
+        let untouched = Look::behind_load(paths, written_ms + 2_000);
+        let gone = Arc::new(vec![folder.path().join("gone.zone")]);
+        let gone = Watch::new(Look::behind_load(gone, written_ms + 2_000), nobody());
+        // What was looked at before it was loaded needs no times.
+        let before = Look::at(Arc::new(vec![file.clone()]));
+        let early = Look::behind_load(Arc::new(vec![file.clone()]), written_ms - 1);
+        let known = Watch::new(early.after(before), nobody());
+        let untouched = Watch::new(untouched, nobody());
+        for (mut watch, is_changed) in [
+            (edited_early, true),
+            (gone, true),
+            (untouched, false),
+            (known, false),
+        ] {
             let soon = tokio::time::timeout(POLL / 2, watch.changed()).await;
             assert_eq!(soon.is_ok(), is_changed);
             assert!(

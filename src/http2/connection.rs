@@ -20,7 +20,7 @@ use super::flood::FLOOD;
 use super::frame::{DATA, Frame, HEAD, LARGEST_FRAME, PREFACE};
 use super::handles::{Incoming, Outgoing, Pinger, Requests};
 use super::head::NoMessage;
-use super::state::{Shared, State};
+use super::state::{Shared, Signs, State};
 
 /// What is read at once, bytes: first, and where that was filled.
 const ROOM: usize = LARGEST_FRAME + HEAD;
@@ -106,14 +106,9 @@ impl<S> Connection<S> {
         Pinger::new(self.shared.clone())
     }
 
-    /// How often something came of its peer, or how much it took of what waits for it.
-    pub(crate) fn signs_of_life(&self) -> u64 {
-        self.shared.lock().signs_of_life()
-    }
-
-    /// Frames of heads and of content that have come of its peer.
-    pub(crate) fn spoken(&self) -> u64 {
-        self.shared.lock().spoken()
+    /// What there is of its peer so far.
+    pub(crate) fn signs(&self) -> Signs {
+        self.shared.lock().signs()
     }
 
     /// Takes only what its client has sent before it hears of that, and ends when it is answered.

@@ -22,7 +22,7 @@ pub(crate) use connection::{Accepted, Came, Connection};
 pub(crate) use error::{Ended, Error, Reason};
 pub(crate) use handles::{Incoming, Outgoing, Pinger, Requests};
 pub(crate) use head::{NoMessage, OF_CONNECTIONS, Protocol};
-pub(crate) use state::{Announced, MOST_AT_FIRST};
+pub(crate) use state::{Announced, MOST_AT_FIRST, Signs};
 
 use bytes::BytesMut;
 use http::{Method, Request};

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use nix::errno::Errno;
-use rustls::AlertDescription;
+use rustls::{AlertDescription, CertificateError};
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -163,18 +163,29 @@ fn server_name(endpoint: &Endpoint<'_>) -> Result<ServerName<'static>, Problem> 
     })
 }
 
-/// Why there is no TLS. It says nothing of an origin that was asked for a name of the client's choice, or for HTTP/1.1 where it
-/// has only HTTP/2.
+/// Why there is no TLS.
 fn insecure(endpoint: &Endpoint<'_>, wanted: Wanted, error: &io::Error) -> Problem {
     let why = format!("{}: TLS: {error}", endpoint.url);
+    let is_picked = endpoint.is_picked && endpoint.tls.server_name.is_none();
     let said = error.get_ref().and_then(|error| error.downcast_ref());
-    let no_protocol = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
-    let has_no_http1 = wanted == Wanted::Http1 && said == Some(&no_protocol);
-    if has_no_http1 || endpoint.is_picked && endpoint.tls.server_name.is_none() {
+    if said.is_some_and(|said| is_of_the_question(said, is_picked, wanted)) {
         Problem::Unserved(why)
     } else {
         Problem::Unreachable(why)
     }
+}
+
+/// Whether a failure may be that of what was asked for: a name of the client's choice, or HTTP/1.1 of who has only HTTP/2.
+fn is_of_the_question(failure: &rustls::Error, is_picked: bool, wanted: Wanted) -> bool {
+    let is_of_name = matches!(
+        failure,
+        rustls::Error::AlertReceived(_)
+            | rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )
+    );
+    let no_protocol = rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol);
+    is_picked && is_of_name || wanted == Wanted::Http1 && *failure == no_protocol
 }
 
 fn http2<S>(url: &OriginUrl, stream: S) -> Result<Sender, Problem>

@@ -154,8 +154,9 @@ pub(super) async fn exchange(
     mut body: Body,
     patience: Patience<'_>,
 ) -> Exchanged {
-    for attempt in 0..=MOST_STALE {
-        let leased = if attempt < MOST_STALE {
+    let mut stale = 0;
+    loop {
+        let leased = if stale < MOST_STALE {
             pool.lease(endpoint, wanted).await
         } else {
             Box::pin(pool.fresh(endpoint, wanted)).await
@@ -169,7 +170,9 @@ pub(super) async fn exchange(
         let parts = request.parts;
         match send(sender, lease, endpoint, parts, body, patience).await {
             // Closed while it was kept: the next one, or a new one.
-            Ok(Exchanged::Unsent(Problem::Unreachable(_), unsent)) if was_kept => body = unsent,
+            Ok(Exchanged::Unsent(Problem::Unreachable(_), unsent)) if was_kept => {
+                (body, stale) = (unsent, stale + 1);
+            }
             Err(closed) => {
                 let again = request.again.filter(|_| was_kept).and_then(Body::copy);
                 // Another HTTP/2 connection may have been made since, for others.
@@ -187,10 +190,6 @@ pub(super) async fn exchange(
             Ok(sent) => return sent,
         }
     }
-    Exchanged::Unsent(
-        Problem::Unreachable(format!("{}: every connection was closed", endpoint.url)),
-        body,
-    )
 }
 
 /// How another connection is made when one was closed.
@@ -404,14 +403,19 @@ async fn send_http2(
 async fn announced(place: &Place, endpoint: &Endpoint<'_>) -> Result<(), Problem> {
     let mut announced = place.takes_websockets();
     let said = announced.wait_for(Option::is_some);
-    let said = tokio::time::timeout(SETTINGS_WITHIN, said).await;
-    if let Ok(Ok(said)) = said
-        && *said == Some(true)
-    {
-        return Ok(());
+    // Or it has ended, or is silent.
+    let _ = tokio::time::timeout(SETTINGS_WITHIN, said).await;
+    match *announced.borrow() {
+        Some(true) => Ok(()),
+        Some(false) => Err(Problem::Unserved(format!(
+            "{}: it does not announce WebSockets over HTTP/2 (RFC 8441)",
+            endpoint.url
+        ))),
+        None => Err(Problem::Unreachable(format!(
+            "{}: it does not say what it takes over HTTP/2",
+            endpoint.url
+        ))),
     }
-    let why = "it does not announce WebSockets over HTTP/2 (RFC 8441)";
-    Err(Problem::Unserved(format!("{}: {why}", endpoint.url)))
 }
 
 fn failed(endpoint: &Endpoint<'_>, why: http2::Unanswered) -> Result<Exchanged, Closed> {

@@ -7,7 +7,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::body::{DISCARD, MOST_DISCARDED};
 
-/// How long it lingers while nothing comes, unless some of a request is known to.
+/// How long it lingers while nothing comes. Over HTTP/1.1 who is known to send more of a request has longer.
 pub(super) const LINGER: Duration = Duration::from_secs(1);
 
 /// How much is read away at once, bytes.

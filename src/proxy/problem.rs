@@ -407,13 +407,12 @@ mod tests {
         );
     }
 
-    /// All of the edge's own 502, 503 and 504.
+    /// All of the edge's own 502, 503 and 504, but for those that clients can ask for.
     #[test]
     fn whatever_clients_see_of_the_edge_s_errors_pages_somebody_and_says_what_to_do() {
         let why = String::new;
         let errors = [
             Problem::Looping,
-            Problem::Unserved(why()),
             Problem::Unreachable(why()),
             Problem::BrokenOrigin(why()),
             Problem::MalformedAnswer(why()),

@@ -357,3 +357,15 @@ impl Fixed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pointer_means_what_stands_within_14_bits() {
+        assert!(Owner::at(0x3f00, 0xfe).is_within_reach());
+        assert!(!Owner::at(0x3f00, 0xff).is_within_reach());
+        assert_eq!(Owner::at(0x3ffe, 0).pointer(), [0xff, 0xfe]);
+    }
+}

@@ -9,7 +9,7 @@ use super::exchange::{
 use crate::dns::testing::{plan, snapshot};
 use crate::dns::{Live, Outcome, Pace, Signing, Transport, respond};
 use crate::health::Health;
-use crate::ids::{Id, ServiceId};
+use crate::ids::{Id, RegionId, ServiceId};
 use crate::steering::Admin;
 
 #[test]
@@ -177,6 +177,25 @@ fn a_refusal_at_the_end_of_a_chain_takes_back_that_a_region_answered() {
     let arrival = arrival(Transport::Udp, 0);
     let outcome = respond(&live, &asks, arrival, || Pace::Whole, &mut out);
     assert!(matches!(outcome, Outcome::Answered { steered: None, .. }));
+}
+
+#[test]
+fn where_only_who_publishes_nothing_is_able_it_is_the_type_that_nobody_has() {
+    let mut plan = plan();
+    let third = plan.regions.of_mut(RegionId::at(2));
+    (third.addresses, third.alias) = (Vec::new(), None);
+    let snapshot = snapshot(Arc::new(plan), |_, member| {
+        if Id::index(member.region) < 2 {
+            member.health = Health::Unhealthy;
+        }
+    });
+    let live = Live::compile(Arc::new(snapshot), &Signing::default(), None);
+    let asks = with_opt(query("api.example.com", "A"), 1232, 0, &[]);
+    let open = exchange_over(&live, &asks, Transport::Udp).unwrap();
+    assert_eq!(
+        extended_text(&open),
+        "when_none_healthy: all (no region with this type is able)"
+    );
 }
 
 #[test]

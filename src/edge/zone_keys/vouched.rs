@@ -18,7 +18,8 @@ pub(super) fn unvouched(plan: &Plan, all: &AllKeys, now: u32) -> Vec<Problem> {
 }
 
 fn doubt(plan: &Plan, zone: &Zone, keys: &ZoneKeys, now: u32) -> Option<Problem> {
-    let own: Vec<&Key> = keys.for_parent(now).collect();
+    let own = keys.for_parent(now);
+    let own: Vec<&Key> = own.filter(|key| key.times.is_active(now)).collect();
     let records = ds_records(plan, zone);
     let is_known = |ds: &Vec<u8>| own.iter().any(|key| key.is_meant_by(&zone.origin, ds));
     if own.is_empty() || records.is_empty() || records.iter().any(is_known) {
@@ -37,12 +38,13 @@ fn doubt(plan: &Plan, zone: &Zone, keys: &ZoneKeys, now: u32) -> Option<Problem>
     Some(Problem::new(at, message))
 }
 
-/// The data of the DS records that the zone above has of a zone.
+/// The data of the DS records that the zone above has of a zone, if it is signed: else nobody goes by them.
 fn ds_records(plan: &Plan, zone: &Zone) -> Vec<Vec<u8>> {
     let above = plan.zones.iter();
     let above = above.filter(|above| above.origin != zone.origin);
     let above = above.filter(|above| above.origin.zone_of(&zone.origin));
-    let Some(above) = above.max_by_key(|above| above.origin.num_labels()) else {
+    let above = above.max_by_key(|above| above.origin.num_labels());
+    let Some(above) = above.filter(|above| above.dnssec.is_some()) else {
         return Vec::new();
     };
     let of_zone = above.records.iter();

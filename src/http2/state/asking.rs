@@ -27,7 +27,8 @@ pub(super) struct Server {
     /// How many requests it takes at once; whoever does not say that takes any.
     most_streams: usize,
     takes_protocols: bool,
-    announce: watch::Sender<Option<bool>>,
+    /// None once its connection has ended.
+    announce: Option<watch::Sender<Option<bool>>>,
 }
 
 impl Server {
@@ -53,7 +54,14 @@ impl Server {
 
     /// All settings of a frame are taken.
     pub(super) fn settle(&self) {
-        self.announce.send_replace(Some(self.takes_protocols));
+        if let Some(announce) = &self.announce {
+            announce.send_replace(Some(self.takes_protocols));
+        }
+    }
+
+    /// Says nothing any more.
+    pub(super) fn end(&mut self) {
+        self.announce = None;
     }
 }
 
@@ -64,7 +72,7 @@ impl State {
         let server = Server {
             most_streams: usize::MAX,
             takes_protocols: false,
-            announce,
+            announce: Some(announce),
         };
         let mut state = Self::new(limits, Some(Box::new(server)));
         state.out.push(PREFACE);
@@ -141,16 +149,6 @@ impl State {
     pub(in crate::http2) fn most_streams(&self) -> usize {
         let server = self.server.as_ref().filter(|_| self.has_settings);
         server.map_or(MOST_AT_FIRST, |server| server.most_streams)
-    }
-
-    /// How often something came, or how much was taken of what waits to be written: whoever takes nothing is not there,
-    /// whatever it says.
-    pub(in crate::http2) fn signs_of_life(&self) -> u64 {
-        if self.out.is_empty() {
-            self.heard
-        } else {
-            self.out.written()
-        }
     }
 
     /// Whether its server has so much to read that it gets no more requests meanwhile.

@@ -104,6 +104,30 @@ pub(super) struct State {
     io: Option<Waker>,
 }
 
+/// What there is of a peer by which one knows that it is there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Signs {
+    /// How often something came.
+    heard: u64,
+    /// Frames of heads and of content among that.
+    pub(crate) spoken: u64,
+    /// Bytes that were written.
+    taken: u64,
+    /// Whether something waits to be written.
+    waits: bool,
+}
+
+impl Signs {
+    /// Whether it was there since then: who takes nothing of what waits for it is not, whatever it says.
+    pub(crate) fn are_of_life_since(&self, before: &Self) -> bool {
+        if self.waits {
+            self.taken != before.taken
+        } else {
+            self.heard != before.heard
+        }
+    }
+}
+
 /// Whether the edge takes no more requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Farewell {
@@ -231,9 +255,14 @@ impl State {
         self.heard
     }
 
-    /// Frames of heads and of content that have come.
-    pub(super) fn spoken(&self) -> u64 {
-        self.spoken
+    /// What there is of its peer so far.
+    pub(super) fn signs(&self) -> Signs {
+        Signs {
+            heard: self.heard,
+            spoken: self.spoken,
+            taken: self.out.written(),
+            waits: !self.out.is_empty(),
+        }
     }
 
     /// Asks whether its peer is there.
@@ -335,6 +364,7 @@ impl State {
         }
         let how = Arc::new(how);
         self.ended = Some(how.clone());
+        self.server.iter_mut().for_each(|server| server.end());
         let under_way = self.streams.iter().filter(|(_, stream)| !stream.is_over());
         let why = |stream: &Stream| {
             if stream.is_unsent(written) {

@@ -2,14 +2,19 @@
 
 use std::time::Duration;
 
-use crate::http2::Connection;
+use tokio::time::Instant;
+
+use crate::http2::Signs;
 
 /// Asks whoever has said nothing for a while.
 pub(super) struct KeepAlive {
     rhythm: Rhythm,
-    /// What had come when this was looked at last.
-    before: Seen,
+    /// What there was of it when this was looked at last.
+    before: Signs,
+    /// Whether an answer is waited for.
     has_asked: bool,
+    /// When it was asked last, and the frames of heads and of content that had come by then.
+    asked: Option<(Instant, u64)>,
 }
 
 /// How it asks.
@@ -19,60 +24,45 @@ pub(super) struct Rhythm {
     pub(super) every: Duration,
     /// How long the answer may take.
     pub(super) within: Duration,
-    /// How long who has answered, and said nothing else, is not asked again.
+    /// How long who has said no head and no content since it was asked is not asked again.
     pub(super) again_after: Duration,
-}
-
-/// What has come of the other side.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Seen {
-    /// How often anything has, or how much it took.
-    pub(super) life: u64,
-    /// Frames of heads and of content.
-    pub(super) spoken: u64,
-}
-
-impl Seen {
-    pub(super) fn of<S>(connection: &Connection<S>) -> Self {
-        Self {
-            life: connection.signs_of_life(),
-            spoken: connection.spoken(),
-        }
-    }
 }
 
 impl KeepAlive {
     pub(super) fn new(rhythm: Rhythm) -> Self {
         Self {
             rhythm,
-            before: Seen::default(),
+            before: Signs::default(),
             has_asked: false,
+            asked: None,
         }
     }
 
-    /// When to look again, since this has come; none: there is nobody.
-    pub(super) fn look(&mut self, seen: Seen, ping: impl FnOnce()) -> Option<Duration> {
-        let before = std::mem::replace(&mut self.before, seen);
+    /// When to look again, since there is this of it; none: there is nobody.
+    pub(super) fn look(&mut self, signs: Signs, ping: impl FnOnce()) -> Option<Duration> {
+        let before = std::mem::replace(&mut self.before, signs);
         let had_asked = std::mem::take(&mut self.has_asked);
-        if seen.life != before.life {
-            let has_only_answered = had_asked && seen.spoken == before.spoken;
-            return Some(if has_only_answered {
-                self.rhythm.again_after
-            } else {
-                self.rhythm.every
-            });
+        if signs.are_of_life_since(&before) {
+            return Some(self.rhythm.every);
         }
         if had_asked {
             return None;
         }
-        self.has_asked = true;
+        let now = Instant::now();
+        let is_too_early = |(asked, spoken): (Instant, u64)| {
+            signs.spoken == spoken && now < asked + self.rhythm.again_after
+        };
+        if self.asked.is_some_and(is_too_early) {
+            return Some(self.rhythm.every);
+        }
+        (self.has_asked, self.asked) = (true, Some((now, signs.spoken)));
         ping();
         Some(self.rhythm.within)
     }
 
     /// When to look again, since nobody waits for anything at the moment.
-    pub(super) fn rest(&mut self, seen: Seen) -> Duration {
-        (self.before, self.has_asked) = (seen, false);
+    pub(super) fn rest(&mut self, signs: Signs) -> Duration {
+        (self.before, self.has_asked) = (signs, false);
         self.rhythm.every
     }
 }

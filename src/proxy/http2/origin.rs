@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::keep_alive::{KeepAlive, Rhythm, Seen};
+use super::keep_alive::{KeepAlive, Rhythm};
 use super::receiving::Receiving;
 use super::rules::check_values;
 use super::sending::{Manner, SendError, send_body};
@@ -359,12 +359,12 @@ where
             }
             return;
         }
-        let seen = Seen::of(&connection);
+        let signs = connection.signs();
         if life.is_idle() {
-            wait = keep_alive.rest(seen);
+            wait = keep_alive.rest(signs);
             continue;
         }
-        match keep_alive.look(seen, || pinger.ping()) {
+        match keep_alive.look(signs, || pinger.ping()) {
             Some(again) => wait = again,
             None => return,
         }

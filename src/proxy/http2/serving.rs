@@ -13,11 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::keep_alive::{KeepAlive, Rhythm, Seen};
+use super::keep_alive::{KeepAlive, Rhythm};
 use super::stream::turn;
 use super::tunnel::Tunnels;
 use super::{LARGEST_HEAD, STREAM_WINDOW};
-use crate::http2::{Accepted, Came, Connection, Ended, Limits, NoMessage, Pinger};
+use crate::http2::{Accepted, Came, Connection, Ended, Limits, NoMessage, Pinger, Signs};
 use crate::proxy::guard::{LONGEST_TRAILERS, PARSED_FIELDS};
 use crate::proxy::handler::{Handler, Times};
 use crate::proxy::lingering::linger;
@@ -91,7 +91,7 @@ where
             Next::NoRequest(wrong) => note_refusal(wrong, handler),
             Next::Event(Event::Answered) => life.end(),
             Next::Event(Event::Stop) => connection.say_farewell(),
-            Next::Event(Event::Look) => match life.look(Seen::of(&connection)) {
+            Next::Event(Event::Look) => match life.look(connection.signs()) {
                 Look::Again(at) => under_way.push(look_at(at)),
                 Look::Idle(at) => {
                     connection.say_farewell();
@@ -241,10 +241,10 @@ impl Life {
         }
     }
 
-    fn look(&mut self, seen: Seen) -> Look {
+    fn look(&mut self, signs: Signs) -> Look {
         let now = Instant::now();
         if self.next_ask <= now {
-            match self.keep_alive.look(seen, || self.pinger.ping()) {
+            match self.keep_alive.look(signs, || self.pinger.ping()) {
                 Some(wait) => self.next_ask = now + wait,
                 None => return Look::Gone,
             }

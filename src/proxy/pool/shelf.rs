@@ -23,7 +23,7 @@ const MOST_IDLE: usize = 1024;
 /// earlier mostly say so.
 const IDLE_FOR: Duration = Duration::from_secs(55);
 
-/// How long the first connection of HTTP/2 is kept ready that nobody uses, and its origin asked whether it is there.
+/// How long the first connection of HTTP/2 is kept ready that nobody uses.
 const READY_FOR: Duration = Duration::from_secs(300);
 
 /// Connections of others that a request waits for without getting room on them; then it makes its own.
@@ -97,20 +97,20 @@ impl Shelf {
         endpoint: &Endpoint<'_>,
         since: Option<Instant>,
     ) -> Result<(Sender, Lease), Problem> {
-        if lock(&self.kept).crowded() >= MOST_CROWDED {
-            let why = "it takes nothing of the requests that wait for it";
-            return Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)));
-        }
-        for _ in 0..MOST_JOINED {
-            let joined = match self.way(endpoint) {
+        let mut joins = 0;
+        while joins < MOST_JOINED {
+            let mut joined = match self.way(endpoint) {
                 Way::Dial(dialer) => match self.clone().dial(endpoint, dialer).await {
                     Some(made) => return made,
                     None => continue,
                 },
                 Way::Join(joined) => joined,
             };
+            joins += 1;
             let began = Instant::now();
-            within(endpoint, joined.outcome()).await?;
+            within(endpoint, joined.made()).await?;
+            // Whose time is over makes its own: this one is no failure.
+            let _ = tokio::time::timeout(endpoint.limit(), joined.shared()).await;
             let waited = began.elapsed();
             endpoint
                 .tried
@@ -148,8 +148,7 @@ impl Shelf {
         if !kept.speaks_http2 && self.url.scheme != OriginScheme::H2c {
             return Way::Dial(None);
         }
-        let last = kept.http2.last();
-        let most = last.map_or(MOST_AT_FIRST, |(http2, _)| http2.most_at_once());
+        let most = kept.most_at_once();
         dial::way(&mut kept.dials, most, endpoint.limit())
     }
 
@@ -177,36 +176,56 @@ impl Shelf {
         wanted: Wanted,
         dialer: Option<Dialer>,
     ) -> Result<(Sender, Lease), Problem> {
-        self.stock.make_room();
-        let made = connect(endpoint, wanted).await;
-        if let Ok(Sender::Http2(place)) = &made {
-            let dialer = dialer.unwrap_or_else(|| self.announce(endpoint));
-            tokio::spawn(self.clone().share(place.settled(), dialer));
-        } else {
-            dialer.into_iter().for_each(|dialer| dialer.tell(&made));
+        let sender = match self.connect(endpoint, wanted).await {
+            Ok(sender) => sender,
+            Err(problem) => {
+                dialer
+                    .into_iter()
+                    .for_each(|dialer| dialer.failed(&problem));
+                return Err(problem);
+            }
+        };
+        match &sender {
+            Sender::Http2(place) => {
+                let dialer = dialer.unwrap_or_else(|| self.announce(endpoint));
+                dialer.made();
+                tokio::spawn(self.clone().share(place.settled(), dialer));
+            }
+            Sender::Http1(_) => {
+                lock(&self.kept).speaks_http2 &= wanted == Wanted::Http1;
+                dialer.into_iter().for_each(Dialer::shared);
+            }
         }
-        if let Ok(Sender::Http1(_)) = &made {
-            lock(&self.kept).speaks_http2 &= wanted == Wanted::Http1;
-        }
-        let sender = made?;
         endpoint.tried.inspect(|tried| tried.leased(false));
         Ok((sender, Lease::of(self, false)))
+    }
+
+    async fn connect(&self, endpoint: &Endpoint<'_>, wanted: Wanted) -> Result<Sender, Problem> {
+        if wanted != Wanted::Http1 && lock(&self.kept).crowded() >= MOST_CROWDED {
+            let why = "it takes nothing of the requests that wait for it";
+            return Err(Problem::Unreachable(format!("{}: {why}", endpoint.url)));
+        }
+        self.stock.make_room();
+        connect(endpoint, wanted).await
     }
 
     /// Keeps a new connection for others, once its origin has said how many requests it takes at once: some end what is more in
     /// ways that cost a request its answer.
     async fn share(self: Arc<Self>, settled: impl Future<Output = Http2>, dialer: Dialer) {
         let http2 = settled.await;
-        lock(&self.kept).http2.push((http2, Instant::now()));
-        self.stock.add(Version::Http2);
-        dialer.tell(&Ok(()));
+        if !http2.is_closed() {
+            lock(&self.kept).http2.push((http2, Instant::now()));
+            self.stock.add(Version::Http2);
+        }
+        dialer.shared();
     }
 
     /// Has others wait for a connection that turns out to be of HTTP/2, instead of making theirs.
     fn announce(&self, endpoint: &Endpoint<'_>) -> Dialer {
         let mut kept = lock(&self.kept);
         kept.speaks_http2 = true;
-        let dialer = dial::announce(&mut kept.dials, MOST_AT_FIRST, endpoint.limit());
+        let most = kept.most_at_once();
+        let dialer = dial::announce(&mut kept.dials, most, endpoint.limit());
         self.made.notify_waiters();
         dialer
     }
@@ -294,6 +313,12 @@ impl Drop for Shelf {
 }
 
 impl Kept {
+    /// How many requests a connection takes, as far as is known of the last one.
+    fn most_at_once(&self) -> usize {
+        let last = self.http2.last();
+        last.map_or(MOST_AT_FIRST, |(http2, _)| http2.most_at_once())
+    }
+
     /// Room for a request over HTTP/2, on a connection that was opened since.
     fn place(&mut self, now: Instant, since: Option<Instant>) -> Option<Place> {
         let is_since = |http2: &Http2| since.is_none_or(|since| http2.opened() >= since);

@@ -63,7 +63,9 @@ fn drop_duplicates(draft: &mut Draft<'_>, findings: &mut Findings) {
     let mut indices = Vec::new();
     for (index, record) in draft.duplicates() {
         let (owner, rtype) = (&record.owner, written(record.rtype()));
-        let message = format!("{owner} has this {rtype} record already: it is taken once");
+        let message = format!(
+            "{owner} has this {rtype} record once more: the one of the lowest TTL is taken"
+        );
         findings.warning(&record.at, message);
         indices.push(index);
     }

@@ -133,7 +133,7 @@ impl<'a> Draft<'a> {
         self.entry.node.get("dnssec").is_some()
     }
 
-    /// The records that are there already, by their index in ascending order, each with the first.
+    /// The records that are there once more, by their index in ascending order: of the same the one of the lowest TTL stays.
     pub(super) fn duplicates(&self) -> Vec<(usize, &Record)> {
         let mut found = Vec::new();
         for standing in self.names.values() {

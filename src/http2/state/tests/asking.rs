@@ -399,13 +399,11 @@ fn a_server_may_say_of_each_frame_that_it_comes_behind_its_answer() {
 #[test]
 fn a_server_that_takes_nothing_is_crowded_and_not_alive_whatever_it_says() {
     let mut both = asking();
-    let alive = both.state.signs_of_life();
+    let began = both.state.signs();
     both.hear(PING, 0, 0, &[0; 8]).unwrap();
-    let taken = both.state.signs_of_life();
-    both.hear(PING, 0, 0, &[0; 8]).unwrap();
-    assert_eq!(both.state.signs_of_life(), taken);
+    assert!(!both.state.signs().are_of_life_since(&began));
     both.said();
-    assert_ne!(both.state.signs_of_life(), alive);
+    assert!(both.state.signs().are_of_life_since(&began));
     let mut large = request(Method::GET);
     large
         .headers_mut()

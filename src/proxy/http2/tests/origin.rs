@@ -252,7 +252,8 @@ async fn over_http1_too_an_upload_goes_on_for_a_while_behind_a_whole_answer() {
             sleep(DISCARD * 2).await;
         }
         let mut rest = Vec::new();
-        origin.read_to_end(&mut rest).await.unwrap();
+        let reading = origin.read_to_end(&mut rest);
+        tokio::time::timeout(IDLE, reading).await.unwrap().unwrap();
         assert!(rest.len() < 10_000, "{}", rest.len());
         let ends_after = if origin_reads { DISCARD } else { DISCARD * 2 };
         assert_eq!(began.elapsed(), ends_after);
@@ -370,7 +371,8 @@ async fn an_origin_that_does_not_answer_a_ping_is_gone() {
 #[tokio::test(start_paused = true)]
 async fn who_answers_pings_and_says_nothing_is_asked_rarely_and_who_is_idle_never() {
     let (http2, mut origin) = origin_by_hand().await;
-    let hour = Duration::from_secs(3_600);
+    // No moment at which it is looked at.
+    let hour = Duration::from_secs(3_605);
     let said = tokio::time::timeout(hour, origin.hear_any()).await;
     assert!(said.is_err(), "{said:?}");
     let _answers = begun(&http2, &mut origin, 1).await;
@@ -386,9 +388,59 @@ async fn who_answers_pings_and_says_nothing_is_asked_rarely_and_who_is_idle_neve
         last = Instant::now();
     }
     // It has spoken: silence is new.
+    sleep(Duration::from_secs(25)).await;
     origin.say(DATA, 0, 1, b"still here").await;
+    last = Instant::now();
     origin.hear(PING, 1).await;
+    assert!(
+        (20..=40).contains(&last.elapsed().as_secs()),
+        "{:?}",
+        last.elapsed()
+    );
     assert!(!http2.is_closed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_that_are_given_up_one_after_the_other_have_nobody_asked_more_often() {
+    let (http2, mut origin) = origin_by_hand().await;
+    let (mut asked, mut stream) = (0, 1);
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(300) {
+        let place = http2.place().unwrap();
+        let call = tokio::spawn(async { place.ask(post(Body::Empty), |_| {}).await.is_ok() });
+        let hearing = async {
+            loop {
+                if origin.hear_any().await.0 == PING {
+                    origin.say(PING, ACK, 0, &[0; 8]).await;
+                    asked += 1;
+                }
+            }
+        };
+        let _ = tokio::time::timeout(Duration::from_secs(25), hearing).await;
+        call.abort();
+        stream += 2;
+    }
+    assert!(asked <= 2 && stream > 20, "{asked}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_is_settled_when_its_origin_says_so_or_ends_and_a_second_later_in_any_case() {
+    for (says, after) in [(true, 0), (false, 0), (false, 1)] {
+        let (edge, origin) = duplex(1 << 10);
+        let mut origin = ByHand(origin);
+        let place = Http2::open(edge).place().unwrap();
+        let settled = tokio::spawn(place.settled());
+        let began = Instant::now();
+        if says {
+            origin.say(SETTINGS, 0, 0, &[]).await;
+        } else if after == 0 {
+            drop(origin);
+        } else {
+            origin.hear_preface().await;
+        }
+        settled.await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), after, "{says}");
+    }
 }
 
 /// A connection to an origin whose frames are written by hand, and which takes a thousand requests at once.
