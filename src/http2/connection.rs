@@ -116,6 +116,11 @@ impl<S> Connection<S> {
         self.shared.lock().say_farewell();
     }
 
+    /// Takes no more after its farewell, whether its client has heard that or not.
+    pub(crate) fn close_the_door(&mut self) {
+        self.shared.lock().close_the_door();
+    }
+
     /// It is polled before its task waits again: what is said meanwhile need not wake it.
     pub(crate) fn attend(&self) {
         self.shared.lock().set_io(None);

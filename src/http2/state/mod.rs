@@ -279,6 +279,14 @@ impl State {
         }
     }
 
+    /// Takes nothing that is not here by now, once it has said farewell.
+    pub(super) fn close_the_door(&mut self) {
+        if self.farewell == Farewell::Told && self.ended.is_none() {
+            self.farewell = Farewell::Final(self.last);
+            self.go_away(self.last, Reason::NO_ERROR);
+        }
+    }
+
     fn go_away(&mut self, last: u32, reason: Reason) {
         let payload = [last.to_be_bytes(), reason.0.to_be_bytes()].concat();
         self.out.push_frame(GOAWAY, 0, 0, &payload);

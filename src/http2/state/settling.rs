@@ -2,7 +2,7 @@
 
 use super::super::error::{Reason, Wrong};
 use super::super::frame::{ACK, Frame, PING, SETTINGS};
-use super::{ANY_STREAM, ENABLE_PUSH, FAREWELL, Farewell, INITIAL_WINDOW_SIZE, NoTable, State};
+use super::{ANY_STREAM, ENABLE_PUSH, FAREWELL, INITIAL_WINDOW_SIZE, NoTable, State};
 
 /// The table of a peer that has said nothing of it (RFC 9113 §6.5.2).
 const FIRST_TABLE: u32 = 4_096;
@@ -83,9 +83,8 @@ impl State {
         }
         if !frame.has(ACK) {
             self.out.push_frame(PING, ACK, 0, payload);
-        } else if payload == FAREWELL && self.farewell == Farewell::Told {
-            self.farewell = Farewell::Final(self.last);
-            self.go_away(self.last, Reason::NO_ERROR);
+        } else if payload == FAREWELL {
+            self.close_the_door();
         }
         Ok(())
     }

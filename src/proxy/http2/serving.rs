@@ -30,6 +30,9 @@ const MOST_STREAMS: u32 = 256;
 /// What a client may be ahead of its origins on all streams of a connection, bytes.
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
+/// How long a client may take to say that it has heard the farewell.
+const HEARD_WITHIN: Duration = Duration::from_secs(5);
+
 static FLOODS: Registered<(), 1> =
     Registered::new(|()| metrics::counter!("meridian_http2_floods_total"));
 
@@ -90,7 +93,14 @@ where
             }
             Next::NoRequest(wrong) => note_refusal(wrong, handler),
             Next::Event(Event::Answered) => life.end(),
-            Next::Event(Event::Stop) => connection.say_farewell(),
+            Next::Event(Event::Stop) => {
+                connection.say_farewell();
+                under_way.push(Box::pin(async {
+                    tokio::time::sleep(HEARD_WITHIN).await;
+                    Event::Unheard
+                }));
+            }
+            Next::Event(Event::Unheard) => connection.close_the_door(),
             Next::Event(Event::Look) => match life.look(connection.signs()) {
                 Look::Again(at) => under_way.push(look_at(at)),
                 Look::Idle(at) => {
@@ -144,6 +154,8 @@ enum Event {
     Look,
     /// The edge ends.
     Stop,
+    /// A client may not have heard of that: it has had time enough.
+    Unheard,
 }
 
 /// What a connection goes on with.

@@ -458,6 +458,20 @@ async fn a_client_that_reads_slowly_and_steadily_and_says_nothing_gets_all_of_it
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_hear_the_farewell_is_waited_for_five_seconds() {
+    let (client, _paths, stop) = served(1 << 20);
+    let mut client = ByHand(client);
+    client.say_preface().await;
+    client.say(SETTINGS, 0, 0, &[]).await;
+    client.hear(SETTINGS, 2).await;
+    stop.cancel();
+    let began = Instant::now();
+    let mut rest = Vec::new();
+    client.0.read_to_end(&mut rest).await.unwrap();
+    assert_eq!(began.elapsed().as_secs(), 5);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_client_says_behind_the_last_answer_meets_no_closed_door() {
     let (client, paths, stop) = served(1 << 20);
     drop(paths);
