@@ -12,7 +12,7 @@ use std::process::Command;
 
 use axum::body::Body;
 use axum::response::Response;
-use support::{Edge, Origin, free_address, run};
+use support::{Edge, Origin, free_address, run, wait_until};
 
 /// Two regions as listed, `near` first, with quick checks.
 fn yaml(near: &str, far: &str, service: &str) -> String {
@@ -208,6 +208,28 @@ services: {{ api: {{ hosts: [api.example.com], health: {{ protocol: tcp }} }} }}
     assert_eq!(said["status"], 502, "{said}");
     let looping = edge.counted("meridian_http_problems_total", &["problem=\"looping\""]);
     assert_eq!(looping, 1);
+}
+
+#[test]
+fn clients_are_told_in_brief_that_an_origin_fails_and_not_which() {
+    for (errors, is_told) in [("full", true), ("brief", false)] {
+        let edge = Edge::start(&format!(
+            "listen: {{ https: ['127.0.0.1:0'], admin: '127.0.0.1:0', errors: {errors} }}
+access_log: {{ to: access.log }}
+regions: {{ here: {{ origins: ['http://127.0.0.1:1'] }} }}
+services: {{ api: {{ hosts: [api.example.com] }} }}
+"
+        ));
+        let answer = edge.curl("api.example.com", "/", &[]);
+        let status = answer.header("proxy-status");
+        for said in [status, &answer.body] {
+            assert_eq!(said.contains("127.0.0.1"), is_told, "{said}");
+        }
+        assert!(status.contains("error=destination_unavailable"), "{status}");
+        let log = edge.folder.path().join("access.log");
+        let logged = || std::fs::read_to_string(&log).unwrap_or_default();
+        assert!(wait_until(|| logged().contains("127.0.0.1:1")));
+    }
 }
 
 #[test]

@@ -132,7 +132,9 @@ impl Refused {
     fn into_response(self, live: &Live, id: &HeaderValue) -> Response<Body> {
         count_problem(&self.problem);
         let id = id.to_str().unwrap_or_default();
-        let mut response = self.problem.response(&live.snapshot.plan.node.name, id);
+        let plan = &live.snapshot.plan;
+        let problem = self.problem.told(plan.listen.errors);
+        let mut response = problem.response(&plan.node.name, id);
         response.headers_mut().extend(self.headers);
         response
     }

@@ -23,7 +23,7 @@ use super::tunnel::ClientSide;
 use super::upgrade;
 use super::websocket::Handshake;
 use crate::clock;
-use crate::config::plan::{Access, Writes};
+use crate::config::plan::{Access, ErrorDetail, Writes};
 use crate::ids::RegionId;
 use crate::positions::{Mark, Reissue};
 
@@ -65,8 +65,10 @@ impl Exchange<'_> {
         let told = self.live.routes.region_name(region).clone();
         headers.insert(MERIDIAN_REGION, told);
         if let Some(details) = tried_elsewhere {
-            let node = &self.live.snapshot.plan.node.name;
-            problem::add_received_status(headers, node, parts.status, &details);
+            let plan = &self.live.snapshot.plan;
+            let is_told = plan.listen.errors == ErrorDetail::Full;
+            let details = is_told.then_some(&*details);
+            problem::add_received_status(headers, &plan.node.name, parts.status, details);
         }
         add_server_timing(headers, took.saturating_sub(origin_time), origin_time);
         if !is_detour && !asked.service.retries.names(parts.status.as_u16()) {

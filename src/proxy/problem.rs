@@ -9,6 +9,7 @@ use super::body::{Body, BodyError};
 use super::guard::Refusal;
 use super::headers::{Via, pseudonym, write_field};
 use super::trace::X_REQUEST_ID;
+use crate::config::plan::ErrorDetail;
 
 /// Seconds after which a client may try again when no region is able: about one recheck.
 const RETRY_AFTER_SECS: u16 = 5;
@@ -136,6 +137,33 @@ impl Problem {
     /// Whether it speaks against the origin that was asked, and not against the client or this edge.
     pub(super) fn is_of_origin(&self) -> bool {
         self.fault() == "origin"
+    }
+
+    /// As clients are told of it: in brief nothing of origins but that one failed (RFC 9209 §4).
+    pub(super) fn told(self, errors: ErrorDetail) -> Self {
+        if errors == ErrorDetail::Full {
+            return self;
+        }
+        match self {
+            Self::Unserved(_) => Self::Unserved("no origin is for this request".into()),
+            Self::Unreachable(_) => Self::Unreachable("no origin could be reached".into()),
+            Self::BrokenOrigin(_) => Self::BrokenOrigin("an origin broke off".into()),
+            Self::MalformedAnswer(_) => Self::MalformedAnswer("an origin's answer is none".into()),
+            Self::OriginTimeout(_) => Self::OriginTimeout("an origin took too long".into()),
+            Self::Isolated(_) => Self::Isolated("this edge cannot connect".into()),
+            Self::NoRegion(_) => Self::NoRegion("no region is able to answer".into()),
+            other @ (Self::Malformed(_)
+            | Self::Stalled
+            | Self::BodyTooLong(_)
+            | Self::HeadersTooLarge(_)
+            | Self::TargetTooLong(_)
+            | Self::UnknownHost(_)
+            | Self::Misdirected(_)
+            | Self::Looping
+            | Self::Overloaded(_)
+            | Self::Shedding(_)
+            | Self::NotCaughtUp) => other,
+        }
     }
 
     /// The status of its answer.
@@ -346,12 +374,13 @@ pub(super) fn add_received_status(
     headers: &mut HeaderMap,
     node: &str,
     status: StatusCode,
-    details: &str,
+    details: Option<&str>,
 ) {
-    let (node, details) = (sf_string(&pseudonym(node)), sf_string(details));
+    let (node, status) = (sf_string(&pseudonym(node)), status.as_u16());
+    let details = details.map(|details| format!("; details={}", sf_string(details)));
     let text = format!(
-        "{node}; received-status={}; details={details}",
-        status.as_u16()
+        "{node}; received-status={status}{}",
+        details.unwrap_or_default()
     );
     if let Ok(value) = HeaderValue::from_str(&text) {
         headers.append(PROXY_STATUS, value);

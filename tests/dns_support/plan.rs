@@ -262,6 +262,7 @@ pub fn plan() -> Plan {
             },
             trusted_proxies: Vec::new(),
             proxy_header: ProxyHeader::Optional,
+            errors: ErrorDetail::Full,
         },
         tls: Tls {
             certificates: Vec::new(),

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::{Compiling, duration, prefix};
-use crate::config::plan::{ClientLimits, ClientTimeouts, HttpMode, Listen, ProxyHeader};
+use crate::config::plan::{
+    ClientLimits, ClientTimeouts, ErrorDetail, HttpMode, Listen, ProxyHeader,
+};
 use crate::config::tree::Node;
 use crate::units::parse_size;
 
@@ -39,6 +41,7 @@ pub(super) fn listen(root: &Node, compiling: &mut Compiling<'_>) -> Listen {
             .filter_map(prefix)
             .collect(),
         proxy_header: proxy_header(node, compiling),
+        errors: errors(node),
     }
 }
 
@@ -84,6 +87,14 @@ fn http_mode(node: Option<&Node>) -> HttpMode {
     match mode.and_then(Node::text) {
         Some("serve") => HttpMode::Serve,
         Some(_) | None => HttpMode::Redirect,
+    }
+}
+
+fn errors(node: Option<&Node>) -> ErrorDetail {
+    let errors = node.and_then(|node| node.get("errors"));
+    match errors.and_then(Node::text) {
+        Some("brief") => ErrorDetail::Brief,
+        Some(_) | None => ErrorDetail::Full,
     }
 }
 

@@ -30,6 +30,17 @@ pub struct Listen {
     pub trusted_proxies: Vec<Prefix>,
     /// Whether they send PROXY headers.
     pub proxy_header: ProxyHeader,
+    /// What clients are told of origins that fail.
+    pub errors: ErrorDetail,
+}
+
+/// How much of an error is told to who is not to know the origins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorDetail {
+    /// Which origin failed, and why.
+    Full,
+    /// That one did.
+    Brief,
 }
 
 /// Whether trusted proxies begin their connections with a PROXY header.

@@ -36,7 +36,7 @@ pub use dns::{RateLimit, ServiceDns};
 pub use geo::Geo;
 pub use health::{HealthCheck, PassiveHealth, ProbeProtocol};
 pub use latency::{Beacon, Latency};
-pub use listen::{ClientLimits, ClientTimeouts, HttpMode, Listen, ProxyHeader};
+pub use listen::{ClientLimits, ClientTimeouts, ErrorDetail, HttpMode, Listen, ProxyHeader};
 pub use named::NotSteered;
 pub use node::{Key, Node};
 pub use regions::{Origin, OriginScheme, OriginUrl, Region};

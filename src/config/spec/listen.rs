@@ -49,6 +49,11 @@ pub(super) static LISTENERS: &[Field] = &[
         "networks whose X-Forwarded-* and PROXY headers are believed",
     ),
     field(
+        "errors",
+        Shape::Word(&["full", "brief"]),
+        "what clients are told of origins that fail: which and why (default), or only that one does",
+    ),
+    field(
         "proxy_protocol",
         Shape::Word(&["off", "optional", "required"]),
         "PROXY headers of trusted_proxies on https and http: never read, read if there (default), or required",
