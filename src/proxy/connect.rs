@@ -166,7 +166,7 @@ fn server_name(endpoint: &Endpoint<'_>) -> Result<ServerName<'static>, Problem> 
 /// Why there is no TLS.
 fn insecure(endpoint: &Endpoint<'_>, wanted: Wanted, error: &io::Error) -> Problem {
     let why = format!("{}: TLS: {error}", endpoint.url);
-    let is_picked = endpoint.is_picked && endpoint.tls.server_name.is_none();
+    let is_picked = endpoint.tls.server_name.is_none() && endpoint.is_picked();
     let said = error.get_ref().and_then(|error| error.downcast_ref());
     if said.is_some_and(|said| is_of_the_question(said, is_picked, wanted)) {
         Problem::Unserved(why)

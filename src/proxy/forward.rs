@@ -397,7 +397,7 @@ impl<'a> Outbound<'a> {
         let endpoint = Endpoint {
             url: &origin.url,
             host: self.host,
-            is_picked: !service.names(self.host),
+            hosts: &service.hosts,
             tls: &self.live.routes.tls,
             proxy_header: header.as_deref(),
             tried,

@@ -220,16 +220,10 @@ impl Via {
 
     /// Whether a request has passed here so often that it goes round: an edge is its own origin, or two are each other's.
     pub(super) fn is_looping(&self, headers: &HeaderMap) -> bool {
-        let node = |hop: &[u8]| {
-            hop.trim_ascii()
-                .split(|byte| *byte == b' ')
-                .nth(1)
-                .map(<[u8]>::to_vec)
-        };
-        let own = node(self.http2.as_bytes());
+        let own = node_of(self.http2.as_bytes());
         let lines = headers.get_all(VIA).iter();
         let hops = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
-        hops.filter(|hop| node(hop) == own).count() >= MOST_PASSES
+        hops.filter(|hop| node_of(hop) == own).count() >= MOST_PASSES
     }
 
     /// Says that a message was received over this version.
@@ -241,6 +235,11 @@ impl Via {
         };
         headers.append(VIA, value.clone());
     }
+}
+
+/// Whom an entry of Via names, behind the version.
+fn node_of(hop: &[u8]) -> Option<&[u8]> {
+    hop.trim_ascii().split(|byte| *byte == b' ').nth(1)
 }
 
 /// Whether a message leaves HTTP/1.1 for WebSocket. Other protocols stay out: h2c would carry requests

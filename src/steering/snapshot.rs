@@ -218,6 +218,14 @@ pub enum Forced {
 }
 
 impl Forced {
+    /// What counts as its health.
+    pub fn health(self) -> Health {
+        match self {
+            Self::Up => Health::Healthy,
+            Self::Down => Health::Unhealthy,
+        }
+    }
+
     /// As the API calls it.
     pub fn as_str(self) -> &'static str {
         match self {

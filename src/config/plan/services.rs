@@ -48,14 +48,6 @@ pub struct Service {
     pub ramp: Option<Duration>,
 }
 
-impl Service {
-    /// Whether a lower-case host is one of its own, and not only one that a wildcard stands for.
-    pub fn names(&self, host: &str) -> bool {
-        let mut hosts = self.hosts.iter();
-        hosts.any(|pattern| !pattern.is_wildcard() && pattern.matches(host))
-    }
-}
-
 /// A region of a service.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Member {

@@ -124,11 +124,8 @@ impl World {
                     region: member.region,
                     seed: stable_hash(&region.name),
                     weight: member.weight,
-                    health: match forced {
-                        Some(Forced::Up) => Health::Healthy,
-                        Some(Forced::Down) => Health::Unhealthy,
-                        None => self.unless_suspect(health, &region.name),
-                    },
+                    health: forced
+                        .map_or_else(|| self.unless_suspect(health, &region.name), Forced::health),
                     admin: self.with_ramp(admin, &service.name, &region.name, now_ms),
                     forced,
                 }

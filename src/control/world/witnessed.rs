@@ -7,8 +7,8 @@ use super::{Folded, World, event};
 use crate::config::plan::{Member, Plan};
 use crate::control::events::{Event, Kind};
 use crate::health::{
-    Cause, Health, Lately, OriginStanding, Passive, RegionStanding, Report, Seen, Spared,
-    TargetKey, may_eject,
+    Cause, Lately, OriginStanding, Passive, RegionStanding, Report, Seen, Spared, TargetKey,
+    may_eject,
 };
 use crate::ids::ServiceId;
 use crate::steering::{Admin, Forced};
@@ -156,11 +156,8 @@ impl World {
         let service = self.plan.services.of(id);
         let forced = |member: &Member| {
             let region = &self.plan.regions.of(member.region).name;
-            let forced = self.forced.of(region, &service.name, now_ms)?;
-            Some(match forced {
-                Forced::Up => Health::Healthy,
-                Forced::Down => Health::Unhealthy,
-            })
+            let forced = self.forced.of(region, &service.name, now_ms);
+            forced.map(Forced::health)
         };
         let standing = |member: &Member| {
             let targets = self.targets.of_service(id);

@@ -20,7 +20,7 @@ use super::http1::Http1;
 use super::origin_tls::OriginTls;
 use super::problem::Problem;
 use super::witness::Testimony;
-use crate::config::plan::{OriginScheme, OriginUrl};
+use crate::config::plan::{HostPattern, OriginScheme, OriginUrl};
 use shelf::Shelf;
 use stock::{Shelves, Stock};
 
@@ -48,8 +48,8 @@ pub(super) struct Lease {
 pub(super) struct Endpoint<'a> {
     pub(super) url: &'a OriginUrl,
     pub(super) host: &'a str,
-    /// Whether the host is one of many that a wildcard stands for: the client has picked it.
-    pub(super) is_picked: bool,
+    /// Those of the service.
+    pub(super) hosts: &'a [HostPattern],
     pub(super) tls: &'a OriginTls,
     /// Zero: for ever.
     pub(super) connect_timeout: Duration,
@@ -67,6 +67,12 @@ impl Endpoint<'_> {
         } else {
             self.connect_timeout
         }
+    }
+
+    /// Whether the host is one of many that a wildcard stands for: the client has picked it.
+    pub(super) fn is_picked(&self) -> bool {
+        let is_own = |own: &HostPattern| !own.is_wildcard() && own.matches(self.host);
+        !self.hosts.iter().any(is_own)
     }
 
     /// The host of the request, if it is what the origin's certificate is asked for.

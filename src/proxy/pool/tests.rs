@@ -97,7 +97,7 @@ impl Edge {
         let endpoint = Endpoint {
             url: &self.url,
             host: "www.example.com",
-            is_picked: false,
+            hosts: &[],
             tls: &self.tls,
             connect_timeout: Duration::from_secs(20),
             proxy_header: None,
